@@ -1,1 +1,15 @@
+//! Wire types of the platform: ids, problems, events, money, and the bodies the
+//! services exchange. The one place where a name on the wire is decided.
+//!
+//! Not here: I/O of any kind, and rules of a single service.
 
+pub mod clock;
+pub mod dashboard;
+pub mod deadline;
+pub mod event;
+pub mod headers;
+pub mod id;
+pub mod money;
+pub mod problem;
+pub mod role;
+pub mod upstream;

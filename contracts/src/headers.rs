@@ -1,0 +1,14 @@
+//! Names of the headers the platform's parts exchange.
+
+pub const REQUEST_ID: &str = "x-request-id";
+pub const DEVICE_ID: &str = "x-device-id";
+pub const TENANT_ID: &str = "x-tenant-id";
+pub const DPOP: &str = "dpop";
+pub const DPOP_NONCE: &str = "dpop-nonce";
+pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
+pub const APP_VERSION: &str = "x-app-version";
+pub const APP_PLATFORM: &str = "x-app-platform";
+pub const NETWORK_MODE: &str = "x-network-mode";
+/// Milliseconds that remain for the request when it is sent.
+pub const DEADLINE_MS: &str = "x-deadline-ms";
+pub const TRACEPARENT: &str = "traceparent";

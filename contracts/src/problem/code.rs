@@ -1,0 +1,121 @@
+//! Every error code, once: its status never changes, and no two domains share one.
+
+/// What a code means on the wire.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Code {
+    /// `MELMASTOON.<DOMAIN>.<CODE>`
+    pub name: &'static str,
+    pub status: u16,
+    pub title: &'static str,
+    /// Whether the same request may succeed later without a change.
+    pub retriable: bool,
+    /// Seconds a caller should wait at least.
+    pub retry_after: Option<u64>,
+    /// File under `ops/runbooks/`, without its ending.
+    pub runbook: Option<&'static str>,
+}
+
+impl Code {
+    /// Domain and code, without the product's own first segment.
+    fn segments(&self) -> (String, &'static str) {
+        let mut parts = self.name.splitn(3, '.').skip(1);
+        let domain = parts.next().unwrap_or_default().to_ascii_lowercase();
+        (domain, parts.next().unwrap_or_default())
+    }
+
+    pub fn type_uri(&self) -> String {
+        let (domain, code) = self.segments();
+        let slug = code.to_ascii_lowercase().replace('_', "-");
+        format!("https://errors.melmastoon.ghasi.io/{domain}/{slug}")
+    }
+
+    pub fn user_message_key(&self) -> String {
+        let (domain, code) = self.segments();
+        format!("errors.{domain}.{}", code.to_ascii_lowercase())
+    }
+}
+
+macro_rules! codes {
+    ($($name:ident $wire:literal $status:literal $title:literal $retry:tt $($runbook:literal)?;)*) => {
+        $(pub static $name: Code = Code {
+            name: concat!("MELMASTOON.", $wire),
+            status: $status,
+            title: $title,
+            retriable: codes!(@retriable $retry),
+            retry_after: codes!(@after $retry),
+            runbook: codes!(@runbook $($runbook)?),
+        };)*
+
+        /// All of them, for documents and tests.
+        pub static ALL: &[&Code] = &[$(&$name),*];
+    };
+    (@retriable no) => { false };
+    (@retriable $any:tt) => { true };
+    (@after no) => { None };
+    (@after soon) => { None };
+    (@after $seconds:literal) => { Some($seconds) };
+    (@runbook) => { None };
+    (@runbook $name:literal) => { Some($name) };
+}
+
+// `no`: a retry of the same request cannot succeed; `soon`: it may at once; a number: after so many seconds.
+codes! {
+    // The gateway's decision order, gateway-api section 3.
+    EDGE_BLOCKED "BFF.EDGE_BLOCKED" 403 "Blocked at the edge" no "bff-backoffice/waf-fp";
+    PAYLOAD_TOO_LARGE "BFF.PAYLOAD_TOO_LARGE" 413 "The body is too large" no;
+    RATE_LIMITED "BFF.RATE_LIMITED" 429 "Too many requests" 1;
+    SESSION_REQUIRED "BFF.SESSION_REQUIRED" 401 "Sign in first" no;
+    DPOP_INVALID "BFF.DPOP_INVALID" 401 "The DPoP proof is not valid" soon;
+    TOKEN_INVALID "BFF.TOKEN_INVALID" 401 "The access token is not valid" no;
+    SESSION_EXPIRED "BFF.SESSION_EXPIRED" 401 "The session has ended" no;
+    DEVICE_MISMATCH "BFF.DEVICE_MISMATCH" 403 "The device is not the token's" no;
+    TENANT_SUSPENDED "TENANT.SUSPENDED" 503 "The tenant is suspended" 300;
+    TENANT_MISMATCH "TENANT.MISMATCH" 403 "The tenant header contradicts the token" no;
+    PROPERTY_OUT_OF_SCOPE "BFF.PROPERTY_OUT_OF_SCOPE" 403 "The property is outside the operator's scope" no;
+    ROLE_FORBIDDEN "BFF.ROLE_FORBIDDEN" 403 "The operator's role does not allow this" no;
+    CACHE_UNAVAILABLE "BFF.CACHE_UNAVAILABLE" 503 "The session tier is away" 5 "bff-backoffice/memorystore-session-down";
+    MFA_REQUIRED "BFF.MFA_REQUIRED" 401 "A second factor is required" no;
+    MFA_INVALID_OR_USED "BFF.MFA_INVALID_OR_USED" 401 "The attestation is not valid or was used" no;
+    STORE_UNAVAILABLE "BFF.STORE_UNAVAILABLE" 503 "The durable store is away" 5 "bff-backoffice/postgres-down";
+    UPSTREAM_UNAVAILABLE "BFF.UPSTREAM_UNAVAILABLE" 502 "A service behind the gateway is away" 2;
+    UPSTREAM_TIMEOUT "BFF.UPSTREAM_TIMEOUT" 504 "A service behind the gateway was too slow" 2;
+    SCHEMA_DRIFT "BFF.SCHEMA_DRIFT" 502 "A service behind the gateway broke its contract" no "bff/schema-drift";
+    OVERLOADED "BFF.OVERLOADED" 503 "More work than can finish in time" 1;
+    APP_VERSION_UNSUPPORTED "BFF.APP_VERSION_UNSUPPORTED" 426 "The desktop must be updated" no;
+    DRAINING "BFF.DRAINING" 503 "The server is about to stop" 1;
+
+    // General.
+    VALIDATION_FAILED "GENERAL.VALIDATION_FAILED" 400 "The request is not valid" no;
+    MALFORMED_REQUEST "GENERAL.MALFORMED_REQUEST" 400 "The request is malformed" no;
+    UNAUTHENTICATED "GENERAL.UNAUTHENTICATED" 401 "A valid service token is required" no;
+    FORBIDDEN "GENERAL.FORBIDDEN" 403 "Not allowed" no;
+    RESOURCE_NOT_FOUND "GENERAL.RESOURCE_NOT_FOUND" 404 "Not found" no;
+    METHOD_NOT_ALLOWED "GENERAL.METHOD_NOT_ALLOWED" 405 "The method is not allowed here" no;
+    NOT_ACCEPTABLE "GENERAL.NOT_ACCEPTABLE" 406 "No form of the answer is acceptable" no;
+    REQUEST_TIMEOUT "GENERAL.REQUEST_TIMEOUT" 408 "The request took too long to arrive" soon;
+    OCC_CONFLICT "GENERAL.OCC_CONFLICT" 409 "Someone else changed it first" no;
+    BODY_TOO_LARGE "GENERAL.PAYLOAD_TOO_LARGE" 413 "The body is too large" no;
+    UNSUPPORTED_MEDIA_TYPE "GENERAL.UNSUPPORTED_MEDIA_TYPE" 415 "The body's type is not supported" no;
+    UNPROCESSABLE "GENERAL.UNPROCESSABLE" 422 "The body cannot be processed" no;
+    REQUEST_REJECTED "GENERAL.REQUEST_REJECTED" 400 "The request was rejected" no;
+    INTERNAL "GENERAL.INTERNAL" 500 "Something went wrong on our side" soon;
+    UNAVAILABLE "GENERAL.UNAVAILABLE" 503 "Not available now" 5;
+    DEADLINE_EXCEEDED "GENERAL.DEADLINE_EXCEEDED" 504 "The deadline passed" soon;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_three_capital_segments_and_unique() {
+        let mut seen = std::collections::BTreeSet::new();
+        for code in ALL {
+            let parts: Vec<_> = code.name.split('.').collect();
+            assert_eq!(parts.len(), 3, "{}", code.name);
+            assert!(code.name.chars().all(|c| c.is_ascii_uppercase() || c == '.' || c == '_'));
+            assert!(seen.insert(code.name), "{} stands twice", code.name);
+            assert!((400..600).contains(&code.status), "{}", code.name);
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Bodies that the gateway reads from its upstreams: what an upstream serves and what the
+//! gateway checks each answer against, in one place so that the two cannot drift apart.
+//!
+//! Unknown members are ignored, so that an upstream may add; a missing or mistyped one is drift.
+
+pub mod analytics;
+pub mod housekeeping;
+pub mod iam;
+pub mod inventory;
+pub mod notification;
+pub mod pricing;
+pub mod reservation;
+pub mod staff;
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A service the gateway calls. The name is the one in metrics, problems and settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Upstream {
+    Iam,
+    Tenant,
+    Property,
+    Reservation,
+    Inventory,
+    Pricing,
+    Housekeeping,
+    Maintenance,
+    Billing,
+    Lock,
+    Ai,
+    Notification,
+    Sync,
+    Analytics,
+    Staff,
+    Audit,
+}
+
+impl Upstream {
+    pub const ALL: [Self; 16] = [
+        Self::Iam,
+        Self::Tenant,
+        Self::Property,
+        Self::Reservation,
+        Self::Inventory,
+        Self::Pricing,
+        Self::Housekeeping,
+        Self::Maintenance,
+        Self::Billing,
+        Self::Lock,
+        Self::Ai,
+        Self::Notification,
+        Self::Sync,
+        Self::Analytics,
+        Self::Staff,
+        Self::Audit,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Iam => "iam",
+            Self::Tenant => "tenant",
+            Self::Property => "property",
+            Self::Reservation => "reservation",
+            Self::Inventory => "inventory",
+            Self::Pricing => "pricing",
+            Self::Housekeeping => "housekeeping",
+            Self::Maintenance => "maintenance",
+            Self::Billing => "billing",
+            Self::Lock => "lock",
+            Self::Ai => "ai",
+            Self::Notification => "notification",
+            Self::Sync => "sync",
+            Self::Analytics => "analytics",
+            Self::Staff => "staff",
+            Self::Audit => "audit",
+        }
+    }
+
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|upstream| upstream.name() == name)
+    }
+}
+
+impl fmt::Display for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

@@ -1,0 +1,24 @@
+//! analytics: `GET /api/v1/analytics/kpis?propertyId=`.
+
+use jiff::{Timestamp, civil::Date};
+use serde::{Deserialize, Serialize};
+
+use crate::id::PropertyId;
+use crate::money::Money;
+
+/// Yesterday's closed business day.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Kpis {
+    pub property_id: PropertyId,
+    #[serde(with = "crate::clock::wire")]
+    #[schema(value_type = String, format = DateTime)]
+    pub as_of: Timestamp,
+    #[schema(value_type = String, format = Date)]
+    pub business_date: Date,
+    pub occupancy_percent: f64,
+    /// Average daily rate.
+    pub adr: Money,
+    /// Revenue per available room.
+    pub rev_par: Money,
+}

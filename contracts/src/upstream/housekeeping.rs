@@ -1,0 +1,81 @@
+//! housekeeping: `GET /api/v1/housekeeping/summary?propertyId=` and
+//! `GET /api/v1/housekeeping/rooms/status?propertyId=`.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::id::{PropertyId, RoomId};
+
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum RoomStatus {
+    Dirty,
+    Cleaning,
+    Clean,
+    Inspected,
+    Ready,
+    OutOfOrder,
+    OutOfService,
+}
+
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum TaskStatus {
+    Pending,
+    Assigned,
+    InProgress,
+    Paused,
+    Completed,
+    Failed,
+    Cancelled,
+}
+
+/// Today's work in numbers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Summary {
+    pub property_id: PropertyId,
+    #[serde(with = "crate::clock::wire")]
+    #[schema(value_type = String, format = DateTime)]
+    pub as_of: Timestamp,
+    /// Tasks made since local midnight and all open ones; every status is present.
+    pub tasks: BTreeMap<TaskStatus, u32>,
+    /// Open tasks of priority `urgent`.
+    pub urgent_open: u32,
+    /// Unfinished turnovers of rooms that a guest is expected in within 90 minutes.
+    pub pending_tasks_at_arrival_window: u32,
+    /// Median minutes from check-out to ready today; absent when no room got ready today.
+    pub time_to_ready_minutes: Option<f64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RoomStatuses {
+    pub property_id: PropertyId,
+    #[serde(with = "crate::clock::wire")]
+    #[schema(value_type = String, format = DateTime)]
+    pub as_of: Timestamp,
+    /// Every status is present.
+    pub counts: BTreeMap<RoomStatus, u32>,
+    /// By floor, then number.
+    pub rooms: Vec<RoomState>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RoomState {
+    pub room_id: RoomId,
+    /// As painted on the door.
+    pub number: String,
+    pub floor: i32,
+    pub status: RoomStatus,
+    #[serde(with = "crate::clock::wire")]
+    #[schema(value_type = String, format = DateTime)]
+    pub since: Timestamp,
+}

@@ -1,0 +1,54 @@
+//! reservation: `GET /api/v1/reservations/arrivals?propertyId=&date=` (and `departures`, `in-house`).
+
+use jiff::{Timestamp, civil::Date};
+use serde::{Deserialize, Serialize};
+
+use crate::id::{PropertyId, ReservationId, RoomId};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ReservationState {
+    Quoted,
+    Held,
+    Confirmed,
+    CheckedIn,
+    InHouse,
+    CheckedOut,
+    Cancelled,
+    NoShow,
+    ExpiredHold,
+}
+
+/// The stays of a day. `date` defaults to today in the property's time zone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Stays {
+    pub property_id: PropertyId,
+    #[schema(value_type = String, format = Date)]
+    pub date: Date,
+    #[serde(with = "crate::clock::wire")]
+    #[schema(value_type = String, format = DateTime)]
+    pub as_of: Timestamp,
+    pub items: Vec<Stay>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Stay {
+    pub reservation_id: ReservationId,
+    /// What guest and desk call it: `GM-XXXXXX`.
+    pub code: String,
+    pub guest_name: String,
+    pub room_id: Option<RoomId>,
+    pub room_number: Option<String>,
+    #[schema(value_type = String, format = Date)]
+    pub check_in: Date,
+    #[schema(value_type = String, format = Date)]
+    pub check_out: Date,
+    pub adults: u8,
+    pub state: ReservationState,
+    /// When the guest said to come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub eta: Option<Timestamp>,
+}
