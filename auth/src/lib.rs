@@ -1,1 +1,18 @@
+//! Who is calling: access tokens, DPoP proofs, replay, and the request tokens the gateway
+//! hands to the services behind it.
+//!
+//! All modules but [`edge`] are pure: time, keys and random numbers are passed in.
+//! Not here: what a caller may do on a route; handlers say that in their signatures.
 
+pub mod edge;
+pub mod htu;
+pub mod jwks;
+pub mod jwt;
+pub mod principal;
+pub mod proof;
+pub mod replay;
+pub mod request_token;
+pub mod thumbprint;
+pub mod token;
+
+pub use principal::Principal;

@@ -1,0 +1,164 @@
+//! The `htu` claim and the URI it must name: RFC 9449 section 4.3 check 9, compared after the
+//! normalisation of RFC 3986 sections 6.2.2 and 6.2.3, without query and fragment.
+
+/// An http(s) URI in normal form: scheme and authority lower-cased, default port dropped,
+/// unreserved characters decoded, dot segments removed. Two equal values name the same target.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Htu(String);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expected an absolute http or https URI without user information")]
+pub struct HtuError;
+
+impl Htu {
+    /// Reads an absolute URI. A path keeps its case, its trailing slash and its `%2F`.
+    pub fn parse(uri: &str) -> Result<Self, HtuError> {
+        if !uri.bytes().all(|byte| byte.is_ascii_graphic() && !br#""<>\^`{|}"#.contains(&byte)) {
+            return Err(HtuError);
+        }
+        let (scheme, rest) = uri.split_once("://").ok_or(HtuError)?;
+        let scheme = scheme.to_ascii_lowercase();
+        let default_port = match scheme.as_str() {
+            "https" => ":443",
+            "http" => ":80",
+            _ => return Err(HtuError),
+        };
+        let rest = &rest[..rest.find(['?', '#']).unwrap_or(rest.len())];
+        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let authority = normal_authority(authority, default_port)?;
+        Ok(Self(format!("{scheme}://{authority}{}", normal_path(path)?)))
+    }
+
+    /// The URI of a path below this base, as the request line carried it.
+    pub fn join(&self, path: &str) -> Result<Self, HtuError> {
+        Self::parse(&format!("{}{path}", self.0.trim_end_matches('/')))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+fn normal_authority(authority: &str, default_port: &str) -> Result<String, HtuError> {
+    let authority = authority.to_ascii_lowercase();
+    if authority.contains(['@', '%']) {
+        return Err(HtuError);
+    }
+    let host_end = authority.rfind(']').map_or(0, |at| at + 1);
+    let port_at = authority[host_end..].find(':').map_or(authority.len(), |at| at + host_end);
+    let (host, port) = authority.split_at(port_at);
+    let digits = port.strip_prefix(':').unwrap_or_default();
+    if host.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(HtuError);
+    }
+    let default = digits.is_empty() || port == default_port;
+    Ok(if default { host.to_owned() } else { authority })
+}
+
+/// Decodes unreserved characters, writes other escapes in capitals, removes dot segments.
+fn normal_path(path: &str) -> Result<String, HtuError> {
+    let mut decoded = String::with_capacity(path.len() + 1);
+    let mut rest = path;
+    while let Some(at) = rest.find('%') {
+        decoded.push_str(&rest[..at]);
+        let digits = rest.get(at + 1..at + 3).ok_or(HtuError)?;
+        let byte = u8::from_str_radix(digits, 16).map_err(|_| HtuError)?;
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            decoded.push(char::from(byte));
+        } else {
+            decoded.push_str(&rest[at..=at + 2].to_ascii_uppercase());
+        }
+        rest = &rest[at + 3..];
+    }
+    decoded.push_str(rest);
+    Ok(without_dot_segments(&decoded))
+}
+
+/// RFC 3986 section 5.2.4 for an absolute or empty path.
+fn without_dot_segments(path: &str) -> String {
+    let mut kept: Vec<&str> = Vec::new();
+    let segments: Vec<&str> = path.split('/').skip(1).collect();
+    for (place, segment) in segments.iter().enumerate() {
+        let last = place + 1 == segments.len();
+        match *segment {
+            "." if last => kept.push(""),
+            "." => {}
+            ".." => {
+                kept.pop();
+                if last {
+                    kept.push("");
+                }
+            }
+            other => kept.push(other),
+        }
+    }
+    format!("/{}", kept.join("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TARGET: &str = "https://localhost:8083/api/dashboard";
+
+    fn same(a: &str, b: &str) -> bool {
+        Htu::parse(a).unwrap() == Htu::parse(b).unwrap()
+    }
+
+    #[test]
+    fn spellings_of_one_target_are_equal() {
+        for spelling in [
+            "HTTPS://LOCALHOST:8083/api/dashboard",
+            "https://localhost:8083/api/dashboard?x=1",
+            "https://localhost:8083/api/dashboard#part",
+            "https://localhost:8083/api/./dashboard",
+            "https://localhost:8083/api/x/../dashboard",
+            "https://localhost:8083/api/d%61shboard",
+        ] {
+            assert!(same(TARGET, spelling), "{spelling}");
+        }
+        assert!(same("https://host/a", "https://host:443/a"));
+        assert!(same("http://host", "http://HOST:80/"));
+        assert!(same("https://[2001:DB8::1]/", "https://[2001:db8::1]:443"));
+        assert!(same("https://host/a%2fb", "https://host/a%2Fb"));
+    }
+
+    #[test]
+    fn other_targets_stay_different() {
+        for other in [
+            "http://localhost:8083/api/dashboard",
+            "https://localhost:8084/api/dashboard",
+            "https://localhost/api/dashboard",
+            "https://localhost.evil:8083/api/dashboard",
+            "https://localhost:8083/api/dashboard/",
+            "https://localhost:8083/API/dashboard",
+            "https://localhost:8083/api%2Fdashboard",
+            "https://localhost:8083//api/dashboard",
+        ] {
+            assert!(!same(TARGET, other), "{other}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_plain_http_uri_is_refused() {
+        for bad in [
+            "",
+            "/api",
+            "localhost/api",
+            "ftp://host/",
+            "https://",
+            "https:///a",
+            "https://user@host/",
+            "https://host:80a/",
+            "https://host/a b",
+            "https://host/a%2",
+            "https://host/a%zz",
+            "https://hôst/",
+            "https:\\\\host\\",
+            "https://ho%73t/",
+            "javascript://x/%0aalert(1)",
+        ] {
+            assert!(Htu::parse(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! The caller, as every part behind the edge sees it.
+
+use contracts::id::{DeviceId, OperatorId, PropertyId, SessionId, TenantId};
+use contracts::role::RoleSet;
+use jiff::Timestamp;
+
+/// An authenticated operator at a device. Only this crate's verifiers make one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Principal {
+    pub tenant: TenantId,
+    pub operator: OperatorId,
+    pub device: DeviceId,
+    /// iam's session, where the token names one.
+    pub session: Option<SessionId>,
+    pub roles: RoleSet,
+    pub properties: Vec<PropertyId>,
+    /// When the token it came from ends.
+    pub expires_at: Timestamp,
+    /// SHA-256 of that token: a key for caches, never sent anywhere.
+    pub token_digest: [u8; 32],
+}
+
+impl Principal {
+    /// Whether the property is in the token's scope.
+    pub fn covers(&self, property: PropertyId) -> bool {
+        self.properties.contains(&property)
+    }
+}

@@ -1,0 +1,154 @@
+//! The gateway's short-lived request tokens: what it tells a service about the caller, signed
+//! for that service alone. Services trust nothing else about identity.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use contracts::clock::{Clock, Entropy};
+use contracts::id::{Id, PropertyId, RequestId};
+use contracts::role::RoleSet;
+use jiff::Timestamp;
+use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse};
+use jsonwebtoken::{Algorithm, EncodingKey, Header, Validation, decode, encode};
+use moka::sync::Cache;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::jwks::KeySet;
+use crate::principal::Principal;
+use crate::token::{TokenError, key_id};
+
+/// Seconds a token lasts.
+const LIFETIME: i64 = 60;
+/// Half of it: a token handed out always has at least this long to arrive.
+const REUSED_FOR: Duration = Duration::from_secs(30);
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Claims {
+    iss: String,
+    aud: String,
+    sub: String,
+    tenant_id: String,
+    device_id: String,
+    property_ids: Vec<PropertyId>,
+    roles: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sid: Option<String>,
+    iat: i64,
+    exp: i64,
+    jti: String,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum SignerError {
+    #[error("the request token key is not a P-256 private key in PKCS#8 PEM form")]
+    Key(#[source] jsonwebtoken::errors::Error),
+}
+
+/// Signs request tokens. One caller's token for one service is reused while it is fresh.
+pub struct RequestTokens {
+    issuer: String,
+    key: EncodingKey,
+    key_id: String,
+    clock: Clock,
+    entropy: Entropy,
+    recent: Cache<([u8; 32], &'static str), Arc<str>>,
+}
+
+impl std::fmt::Debug for RequestTokens {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RequestTokens").field("issuer", &self.issuer).finish_non_exhaustive()
+    }
+}
+
+impl RequestTokens {
+    pub fn new(
+        issuer: &str,
+        pem: &[u8],
+        clock: Clock,
+        entropy: Entropy,
+    ) -> Result<Self, SignerError> {
+        let key = EncodingKey::from_ec_pem(pem).map_err(SignerError::Key)?;
+        let public = Jwk::from_encoding_key(&key, Algorithm::ES256).map_err(SignerError::Key)?;
+        let members = serde_json::to_vec(&public.algorithm).expect("a public key is plain JSON");
+        let key_id = crate::jwt::encode(&Sha256::digest(members)[..12]);
+        let recent = Cache::builder().max_capacity(100_000).time_to_live(REUSED_FOR).build();
+        Ok(Self { issuer: issuer.to_owned(), key, key_id, clock, entropy, recent })
+    }
+
+    /// The token that tells `audience` who is calling.
+    pub fn token_for(&self, principal: &Principal, audience: &'static str) -> Arc<str> {
+        self.recent
+            .get_with((principal.token_digest, audience), || self.sign(principal, audience).into())
+    }
+
+    fn sign(&self, principal: &Principal, audience: &str) -> String {
+        let now = self.clock.unix_seconds();
+        let claims = Claims {
+            iss: self.issuer.clone(),
+            aud: audience.to_owned(),
+            sub: principal.operator.to_string(),
+            tenant_id: principal.tenant.to_string(),
+            device_id: principal.device.to_string(),
+            property_ids: principal.properties.clone(),
+            roles: principal.roles.iter().map(|role| role.name().to_owned()).collect(),
+            sid: principal.session.map(|session| session.to_string()),
+            iat: now,
+            exp: now + LIFETIME,
+            jti: RequestId::generate(&self.clock, &self.entropy).to_string(),
+        };
+        let mut header = Header::new(Algorithm::ES256);
+        header.kid = Some(self.key_id.clone());
+        encode(&header, &claims, &self.key).expect("the key was checked when it was read")
+    }
+
+    /// The public half, as services fetch it.
+    pub fn key_set(&self) -> JwkSet {
+        let mut jwk = Jwk::from_encoding_key(&self.key, Algorithm::ES256)
+            .expect("the key was checked when it was read");
+        jwk.common.key_id = Some(self.key_id.clone());
+        jwk.common.public_key_use = Some(PublicKeyUse::Signature);
+        JwkSet { keys: vec![jwk] }
+    }
+}
+
+/// What a service expects of a request token.
+#[derive(Debug, Clone)]
+pub struct RequestTokenRules {
+    pub issuer: String,
+    /// The service's own name.
+    pub audience: String,
+}
+
+/// Verifies a request token, for the service it is meant for.
+pub fn verify(
+    token: &str,
+    keys: &KeySet,
+    rules: &RequestTokenRules,
+    now: Timestamp,
+) -> Result<Principal, TokenError> {
+    let key = keys.get(&key_id(token)?).ok_or(TokenError::UnknownKey)?;
+    let mut validation = Validation::new(Algorithm::ES256);
+    validation.set_issuer(&[&rules.issuer]);
+    validation.set_audience(&[&rules.audience]);
+    validation.validate_exp = false;
+    let claims: Claims =
+        decode(token, &key.key, &validation).map_err(|_| TokenError::Signature)?.claims;
+    if claims.exp <= now.as_second() {
+        return Err(TokenError::Expired);
+    }
+    principal(&claims, Sha256::digest(token.as_bytes()).into()).ok_or(TokenError::Claims)
+}
+
+fn principal(claims: &Claims, token_digest: [u8; 32]) -> Option<Principal> {
+    Some(Principal {
+        tenant: claims.tenant_id.parse().ok()?,
+        operator: claims.sub.parse().ok()?,
+        device: claims.device_id.parse().ok()?,
+        session: claims.sid.as_deref().map(str::parse).transpose().ok()?,
+        roles: RoleSet::from_names(claims.roles.iter().map(String::as_str)),
+        properties: claims.property_ids.clone(),
+        expires_at: Timestamp::from_second(claims.exp).ok()?,
+        token_digest,
+    })
+}
