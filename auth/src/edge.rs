@@ -93,7 +93,7 @@ impl RemoteKeys {
         match self.fetch().await {
             Ok(keys) => self.current.store(Arc::new(keys)),
             Err(error) => {
-                tracing::warn!(url = %self.url, %error, "The key set was not refreshed; the last good one stays.")
+                tracing::warn!(url = %self.url, %error, "The key set was not refreshed; the last good one stays.");
             }
         }
     }
@@ -133,10 +133,7 @@ impl ReplayStore {
         if !self.local.first_use(proof) {
             return false;
         }
-        match self.burn_shared(proof, now).await {
-            Some(first) => first,
-            None => true,
-        }
+        self.burn_shared(proof, now).await.unwrap_or(true)
     }
 
     /// `None` when the tier does not answer.

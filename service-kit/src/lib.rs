@@ -1,1 +1,16 @@
+//! What the servers share to start, listen, store, answer and stop.
+//!
+//! Entry rule: used by two servers or more. Not here: anything a single server does.
 
+pub mod caller;
+pub mod config;
+pub mod deadline;
+pub mod extract;
+pub mod health;
+pub mod http_client;
+pub mod lifecycle;
+pub mod postgres;
+pub mod problem;
+pub mod request;
+pub mod serve;
+pub mod telemetry;

@@ -1,0 +1,73 @@
+//! Configuration: defaults, then a TOML file when `MELMASTOON_CONFIG` names one, then the
+//! environment (`MELMASTOON_` with `__` between levels). The one place that reads either.
+
+use figment::Figment;
+use figment::providers::{Env, Format, Toml};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+const PREFIX: &str = "MELMASTOON_";
+
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "The configuration is not complete: {0}. Set the variable it names (prefix MELMASTOON_, `__` between levels) and start again."
+)]
+pub struct ConfigError(Box<figment::Error>);
+
+/// Reads the whole configuration of one program. Its defaults are in `T`.
+pub fn load<T: DeserializeOwned>() -> Result<T, ConfigError> {
+    let environment = Env::prefixed(PREFIX).ignore(&["config"]).split("__");
+    let mut figment = Figment::new();
+    if let Some(file) = Env::var("MELMASTOON_CONFIG") {
+        figment = figment.merge(Toml::file_exact(file));
+    }
+    figment.merge(environment).extract().map_err(|error| ConfigError(Box::new(error)))
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    #[default]
+    Json,
+    Text,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TelemetryConfig {
+    /// Filter as in `info,tower_http=debug`.
+    pub log: String,
+    pub log_format: LogFormat,
+    /// Base URL of an OTLP/HTTP collector; traces are exported only when it is set.
+    pub otlp_endpoint: Option<String>,
+}
+
+impl Default for TelemetryConfig {
+    fn default() -> Self {
+        Self { log: "info".to_owned(), log_format: LogFormat::default(), otlp_endpoint: None }
+    }
+}
+
+/// Whose request tokens a service takes.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CallersConfig {
+    pub jwks_url: String,
+    pub issuer: String,
+}
+
+/// A Postgres database, reached as the service's own role.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PostgresConfig {
+    pub url: secrecy::SecretString,
+    #[serde(default = "PostgresConfig::default_pool")]
+    pub pool: usize,
+}
+
+impl PostgresConfig {
+    /// Two cores serve 16 queries at once no faster than 8; the rest is room for slow ones.
+    fn default_pool() -> usize {
+        16
+    }
+}

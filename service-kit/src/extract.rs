@@ -1,0 +1,53 @@
+//! axum's extractors with problems for rejections.
+
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
+use axum::extract::{FromRequest, FromRequestParts};
+use axum::response::{IntoResponse, Response};
+use contracts::problem::{Problem, code};
+use serde::Serialize;
+
+use crate::problem::ApiError;
+
+/// `?a=b` as a struct.
+#[derive(Debug, Clone, Copy, FromRequestParts)]
+#[from_request(via(axum::extract::Query), rejection(ApiError))]
+pub struct Query<T>(pub T);
+
+/// Path parameters.
+#[derive(Debug, Clone, Copy, FromRequestParts)]
+#[from_request(via(axum::extract::Path), rejection(ApiError))]
+pub struct Path<T>(pub T);
+
+/// A JSON body, in or out.
+#[derive(Debug, Clone, Copy, FromRequest)]
+#[from_request(via(axum::Json), rejection(ApiError))]
+pub struct Json<T>(pub T);
+
+impl<T: Serialize> IntoResponse for Json<T> {
+    fn into_response(self) -> Response {
+        axum::Json(self.0).into_response()
+    }
+}
+
+impl From<QueryRejection> for ApiError {
+    fn from(rejection: QueryRejection) -> Self {
+        Problem::field("query", "INVALID", format!("{}.", rejection.body_text())).into()
+    }
+}
+
+impl From<PathRejection> for ApiError {
+    /// An id of another form names nothing: 404, as for any other unknown path.
+    fn from(_: PathRejection) -> Self {
+        Self::not_found()
+    }
+}
+
+impl From<JsonRejection> for ApiError {
+    fn from(rejection: JsonRejection) -> Self {
+        match rejection.status().as_u16() {
+            413 => Self::new(&code::PAYLOAD_TOO_LARGE, "The body is larger than this route takes."),
+            415 => Self::new(&code::UNSUPPORTED_MEDIA_TYPE, "Send the body as application/json."),
+            _ => Problem::field("body", "INVALID", format!("{}.", rejection.body_text())).into(),
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! One owner of start and stop: a token that asks everything to finish, and a tracker that
+//! waits for it.
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Longest time a drain may take before what is left is dropped.
+pub const DRAIN: Duration = Duration::from_secs(10);
+
+#[derive(Debug, Clone, Default)]
+pub struct Lifecycle {
+    stopping: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Lifecycle {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Runs a task that shutdown waits for.
+    pub fn spawn<F>(&self, task: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.tasks.spawn(task);
+    }
+
+    /// Runs a task that is dropped when shutdown begins.
+    pub fn spawn_until_stop<F>(&self, task: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let stopping = self.stopping.clone();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = stopping.cancelled() => {}
+                () = task => {}
+            }
+        });
+    }
+
+    /// Resolves when the program was asked to stop.
+    pub async fn stopping(&self) {
+        self.stopping.cancelled().await;
+    }
+
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.is_cancelled()
+    }
+
+    pub fn stop(&self) {
+        self.stopping.cancel();
+    }
+
+    /// Stops on SIGTERM or SIGINT, then waits for the tasks, at most [`DRAIN`].
+    pub async fn run_until_signal(self) -> std::io::Result<()> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            () = self.stopping.cancelled() => {}
+        }
+        tracing::info!("Draining: new work is refused, what runs may finish.");
+        self.drain().await;
+        Ok(())
+    }
+
+    /// Asks everything to finish and waits, at most [`DRAIN`].
+    pub async fn drain(&self) {
+        self.stop();
+        self.tasks.close();
+        if tokio::time::timeout(DRAIN, self.tasks.wait()).await.is_err() {
+            tracing::warn!(
+                left = self.tasks.len(),
+                "The drain time is over; what still runs is dropped."
+            );
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Postgres: a bounded pool, and transactions that cannot be opened without a tenant.
+
+use std::time::Duration;
+
+use contracts::id::TenantId;
+use contracts::problem::code;
+use deadpool_postgres::{
+    Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, Timeouts,
+};
+use secrecy::ExposeSecret;
+use tokio_postgres::NoTls;
+
+pub use deadpool_postgres::Transaction;
+
+use crate::config::PostgresConfig;
+use crate::problem::ApiError;
+
+/// Longest time a request waits for a connection, and a connection for the server.
+const WAIT: Duration = Duration::from_millis(400);
+/// Set on every connection (seed HK-1.2).
+const STATEMENT_TIMEOUT_MS: u32 = 800;
+
+/// Why the database did not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("all connections of the pool are in use")]
+    Busy,
+    #[error("the database cannot be reached")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("a statement failed")]
+    Statement(#[source] tokio_postgres::Error),
+}
+
+impl From<PoolError> for StoreError {
+    fn from(error: PoolError) -> Self {
+        match error {
+            PoolError::Timeout(deadpool_postgres::TimeoutType::Wait) => Self::Busy,
+            other => Self::Unavailable(Box::new(other)),
+        }
+    }
+}
+
+impl From<tokio_postgres::Error> for StoreError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        // Without an SQLSTATE the connection broke; class 57 is the server going away.
+        let server_left = error.code().is_some_and(|state| state.code().starts_with("57P"));
+        if error.is_closed() || server_left || error.code().is_none() && is_io(&error) {
+            Self::Unavailable(Box::new(error))
+        } else {
+            Self::Statement(error)
+        }
+    }
+}
+
+fn is_io(error: &tokio_postgres::Error) -> bool {
+    std::error::Error::source(error).is_some_and(<dyn std::error::Error>::is::<std::io::Error>)
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        match &error {
+            StoreError::Busy => {
+                tracing::warn!("All database connections are in use.");
+                Self::new(&code::UNAVAILABLE, "The server is busy. Try again.")
+            }
+            StoreError::Unavailable(_) => {
+                tracing::warn!(error = %crate::problem::chain(&error), "The database is away.");
+                Self::new(&code::UNAVAILABLE, "The database is away. Try again in a few seconds.")
+            }
+            StoreError::Statement(_) => Self::internal(&error),
+        }
+    }
+}
+
+/// Connections of one service's role to its database.
+#[derive(Debug, Clone)]
+pub struct Database(Pool);
+
+#[derive(Debug, thiserror::Error)]
+pub enum DatabaseConfigError {
+    #[error("postgres.url is not a Postgres URL: {0}. Set MELMASTOON_POSTGRES__URL.")]
+    Url(#[from] tokio_postgres::Error),
+    #[error("the connection pool cannot be made: {0}")]
+    Pool(#[from] deadpool_postgres::BuildError),
+}
+
+impl Database {
+    /// Makes the pool; connects when first used, so that a service starts while its database is away.
+    pub fn new(config: &PostgresConfig) -> Result<Self, DatabaseConfigError> {
+        let mut connection: tokio_postgres::Config = config.url.expose_secret().parse()?;
+        connection
+            .connect_timeout(WAIT)
+            .options(format!("-c statement_timeout={STATEMENT_TIMEOUT_MS}"));
+        let manager = Manager::from_config(
+            connection,
+            NoTls,
+            ManagerConfig { recycling_method: RecyclingMethod::Fast },
+        );
+        let timeouts = Timeouts { wait: Some(WAIT), create: Some(WAIT), recycle: Some(WAIT) };
+        let pool = Pool::builder(manager)
+            .max_size(config.pool)
+            .timeouts(timeouts)
+            .runtime(Runtime::Tokio1)
+            .build()?;
+        Ok(Self(pool))
+    }
+
+    pub async fn connection(&self) -> Result<Object, StoreError> {
+        Ok(self.0.get().await?)
+    }
+
+    /// Whether the database answers, for readiness.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.connection().await?.simple_query("").await?;
+        Ok(())
+    }
+}
+
+/// Opens a read-only transaction that sees this tenant's rows and no other's.
+pub async fn read(
+    connection: &mut Object,
+    tenant: TenantId,
+) -> Result<Transaction<'_>, StoreError> {
+    let transaction = connection.build_transaction().read_only(true).start().await?;
+    set_tenant(&transaction, tenant).await?;
+    Ok(transaction)
+}
+
+/// Opens a transaction that sees and writes this tenant's rows and no other's.
+pub async fn write(
+    connection: &mut Object,
+    tenant: TenantId,
+) -> Result<Transaction<'_>, StoreError> {
+    let transaction = connection.build_transaction().start().await?;
+    set_tenant(&transaction, tenant).await?;
+    Ok(transaction)
+}
+
+async fn set_tenant(transaction: &Transaction<'_>, tenant: TenantId) -> Result<(), StoreError> {
+    transaction.query("SELECT set_config('app.tenant_id', $1, true)", &[&tenant.as_str()]).await?;
+    Ok(())
+}

@@ -1,0 +1,82 @@
+//! Problems as answers: what a handler returns when it cannot do what was asked.
+
+use axum::response::{IntoResponse, Response};
+use contracts::problem::{Code, Problem, code};
+use http::StatusCode;
+
+/// A problem on its way out. The request layer adds what belongs to the request and writes the body.
+#[derive(Debug, Clone)]
+pub struct ApiError(pub Box<Problem>);
+
+pub type ApiResult<T> = Result<T, ApiError>;
+
+impl ApiError {
+    pub fn new(code: &'static Code, detail: impl Into<std::borrow::Cow<'static, str>>) -> Self {
+        Problem::new(code, detail).into()
+    }
+
+    /// The answer for what does not exist, and for what belongs to another tenant.
+    pub fn not_found() -> Self {
+        Self::new(&code::RESOURCE_NOT_FOUND, "There is no such resource. Check the id.")
+    }
+
+    /// Logs the chain once; the caller learns only that it was not its fault.
+    pub fn internal(error: &(dyn std::error::Error + 'static)) -> Self {
+        tracing::error!(error = %chain(error), "A request failed on our side.");
+        Self::new(&code::INTERNAL, "The request failed on our side and was logged. Try again.")
+    }
+}
+
+impl From<Problem> for ApiError {
+    fn from(problem: Problem) -> Self {
+        Self(Box::new(problem))
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let status =
+            StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = status.into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// An error and its causes, in one line.
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+/// The problem for a bare status, as routers and layers of others answer it.
+pub(crate) fn for_status(status: StatusCode) -> Problem {
+    match status.as_u16() {
+        404 => Problem::new(
+            &code::RESOURCE_NOT_FOUND,
+            "There is nothing at this path. Check the path and the API reference.",
+        ),
+        405 => Problem::new(
+            &code::METHOD_NOT_ALLOWED,
+            "This path does not take that method; `Allow` lists those it takes.",
+        ),
+        406 => Problem::new(&code::NOT_ACCEPTABLE, "None of the forms in `Accept` is available."),
+        408 => Problem::new(
+            &code::REQUEST_TIMEOUT,
+            "The request took too long to arrive. Send it again.",
+        ),
+        413 => Problem::new(&code::PAYLOAD_TOO_LARGE, "The body is larger than this route takes."),
+        415 => Problem::new(&code::UNSUPPORTED_MEDIA_TYPE, "Send the body as application/json."),
+        422 => Problem::new(
+            &code::UNPROCESSABLE,
+            "The body is valid JSON but not what this route takes.",
+        ),
+        status if status < 500 => {
+            let mut problem = Problem::new(&code::REQUEST_REJECTED, "The request was rejected.");
+            problem.status = status;
+            problem
+        }
+        503 => Problem::new(&code::UNAVAILABLE, "The server cannot do this now. Try again."),
+        _ => Problem::new(&code::INTERNAL, "The request failed on our side. Try again."),
+    }
+}

@@ -1,0 +1,242 @@
+//! What happens to every request, whatever its route: an id, a trace, a metric, one log line,
+//! and a problem for every error.
+
+use std::sync::{Arc, OnceLock};
+
+use axum::Router;
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use contracts::clock::{Clock, Entropy};
+use contracts::headers;
+use contracts::id::{Id, RequestId, TenantId};
+use contracts::problem::{self, Problem};
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use metrics::{counter, gauge, histogram};
+use opentelemetry::trace::TraceContextExt;
+use tokio::time::Instant;
+use tower_http::catch_panic::CatchPanicLayer;
+use tracing::{Instrument, Span};
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+use crate::problem::{ApiError, for_status};
+
+/// Names of one server's request metrics: rate, errors, duration, and what is under way.
+#[derive(Debug, Clone, Copy)]
+pub struct RequestMetrics {
+    pub total: &'static str,
+    pub duration: &'static str,
+    pub inflight: &'static str,
+    pub errors: &'static str,
+}
+
+/// The names with a server's prefix: `request_metrics!("inventory")`.
+#[macro_export]
+macro_rules! request_metrics {
+    ($prefix:literal) => {
+        $crate::request::RequestMetrics {
+            total: concat!($prefix, "_request_total"),
+            duration: concat!($prefix, "_request_duration_seconds"),
+            inflight: concat!($prefix, "_request_inflight"),
+            errors: concat!($prefix, "_errors_total"),
+        }
+    };
+}
+
+/// What is known of a request from its first byte on. In the request's extensions.
+#[derive(Debug, Clone)]
+pub struct RequestContext {
+    pub id: RequestId,
+    /// 32 hexadecimal digits.
+    pub trace_id: String,
+    pub received: Instant,
+    caller: Arc<OnceLock<CallerLabels>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct CallerLabels {
+    tenant: TenantId,
+    role: &'static str,
+}
+
+impl RequestContext {
+    /// Notes who is calling, for the metric, the log line and the problem.
+    pub fn note_caller(&self, principal: &auth::Principal) {
+        let role = principal.roles.iter().next().map_or("none", contracts::role::Role::name);
+        let _ = self.caller.set(CallerLabels { tenant: principal.tenant, role });
+        Span::current().record("tenant", principal.tenant.as_str());
+    }
+
+    fn tenant(&self) -> Option<TenantId> {
+        self.caller.get().map(|caller| caller.tenant)
+    }
+
+    /// The header that lets an upstream continue this trace (W3C Trace Context).
+    pub fn traceparent(&self) -> String {
+        let context = Span::current().context();
+        let span = context.span().span_context().clone();
+        if span.is_valid() {
+            let flags = span.trace_flags().to_u8();
+            return format!("00-{}-{}-{flags:02x}", span.trace_id(), span.span_id());
+        }
+        format!("00-{}-{}-00", self.trace_id, &self.trace_id[16..])
+    }
+}
+
+/// What the layer needs.
+#[derive(Debug, Clone)]
+pub struct Observer {
+    pub metrics: RequestMetrics,
+    pub clock: Clock,
+    pub entropy: Entropy,
+}
+
+/// Puts the layer around a router; a panic in a handler is one failed request.
+pub fn observed(router: Router, observer: Observer) -> Router {
+    router.layer(CatchPanicLayer::new()).layer(from_fn_with_state(observer, observe))
+}
+
+async fn observe(State(observer): State<Observer>, mut request: Request, next: Next) -> Response {
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or("unmatched", MatchedPath::as_str)
+        .to_owned();
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let span = tracing::info_span!(
+        "request", %method, %route, request_id = tracing::field::Empty, tenant = tracing::field::Empty,
+        otel.kind = "server", otel.name = %format_args!("{method} {route}"),
+    );
+    let context = observer.context(request.headers(), &span);
+    span.record("request_id", context.id.as_str());
+    request.extensions_mut().insert(context.clone());
+    let inflight = gauge!(observer.metrics.inflight, "route" => route.clone());
+    inflight.increment(1);
+    let guard = Decrement(inflight);
+    let response = next.run(request).instrument(span.clone()).await;
+    drop(guard);
+    let response = finish(response, &context, &path);
+    span.in_scope(|| observer.record(&context, &route, method.as_str(), &response));
+    response
+}
+
+/// Counts a request out even when its client went away and the handler was dropped.
+struct Decrement(metrics::Gauge);
+
+impl Drop for Decrement {
+    fn drop(&mut self) {
+        self.0.decrement(1);
+    }
+}
+
+impl Observer {
+    fn context(&self, headers: &HeaderMap, span: &Span) -> RequestContext {
+        let parent = opentelemetry::global::get_text_map_propagator(|propagator| {
+            propagator.extract(&HeaderCarrier(headers))
+        });
+        let remote = parent.span().span_context().clone();
+        if remote.is_valid() {
+            let _ = span.set_parent(parent);
+        }
+        let own = span.context().span().span_context().clone();
+        let trace_id = [own, remote].iter().find(|span| span.is_valid()).map_or_else(
+            || format!("{:032x}", self.entropy.u128().max(1)),
+            |span| span.trace_id().to_string(),
+        );
+        RequestContext {
+            id: request_id(headers)
+                .unwrap_or_else(|| RequestId::generate(&self.clock, &self.entropy)),
+            trace_id,
+            received: Instant::now(),
+            caller: Arc::default(),
+        }
+    }
+
+    fn record(&self, context: &RequestContext, route: &str, method: &str, response: &Response) {
+        let caller = context.caller.get();
+        let tenant = caller.map_or("none", |caller| caller.tenant.as_str()).to_owned();
+        let role = caller.map_or("none", |caller| caller.role);
+        let status = response.status().as_u16();
+        let class = ["1xx", "2xx", "3xx", "4xx", "5xx"][usize::from(status / 100 - 1).min(4)];
+        let (route, method) = (route.to_owned(), method.to_owned());
+        let took = context.received.elapsed();
+        histogram!(self.metrics.duration, "tenant_id" => tenant.clone(), "route" => route.clone(),
+            "method" => method.clone(), "status_class" => class)
+        .record(took.as_secs_f64());
+        let code = response.extensions().get::<ProblemCode>().map(|code| code.0.clone());
+        if let Some(code) = code.clone() {
+            counter!(self.metrics.errors, "tenant_id" => tenant.clone(), "route" => route.clone(),
+                "error_code" => code)
+            .increment(1);
+        }
+        counter!(self.metrics.total, "tenant_id" => tenant, "route" => route, "method" => method,
+            "status_class" => class, "role" => role)
+        .increment(1);
+        tracing::info!(status, took_ms = took.as_secs_f64() * 1e3, code, "request");
+    }
+}
+
+/// The problem an answer carries, for metrics and logs.
+#[derive(Debug, Clone)]
+struct ProblemCode(String);
+
+fn request_id(headers: &HeaderMap) -> Option<RequestId> {
+    let given = headers.get(headers::REQUEST_ID)?.to_str().ok()?;
+    given.parse().or_else(|_| format!("req_{given}").parse()).ok()
+}
+
+/// Writes the problem, if the answer is an error, and the request's id.
+fn finish(mut response: Response, context: &RequestContext, path: &str) -> Response {
+    if let Some(problem) = problem_of(&mut response) {
+        response = write(problem, response, context, path);
+    }
+    let id = HeaderValue::from_str(context.id.as_str()).expect("an id is ASCII");
+    response.headers_mut().insert(headers::REQUEST_ID, id);
+    response
+}
+
+/// The problem a handler answered, or one for a bare error of the router or a layer.
+fn problem_of(response: &mut Response) -> Option<Problem> {
+    if let Some(ApiError(problem)) = response.extensions_mut().remove::<ApiError>() {
+        return Some(*problem);
+    }
+    let status = response.status();
+    let is_error = status.is_client_error() || status.is_server_error();
+    let is_json = response
+        .headers()
+        .get(CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().ends_with(b"json"));
+    // JSON errors are whole already: health reports, and answers passed on from an upstream.
+    (is_error && !is_json).then(|| for_status(status))
+}
+
+fn write(mut problem: Problem, bare: Response, context: &RequestContext, path: &str) -> Response {
+    path.clone_into(&mut problem.instance);
+    problem.request_id = Some(context.id);
+    problem.trace_id = Some(context.trace_id.clone());
+    problem.tenant_id = problem.tenant_id.or_else(|| context.tenant());
+    let body = serde_json::to_vec(&problem).expect("a problem is plain JSON");
+    let (mut parts, _) = bare.into_parts();
+    parts.status = StatusCode::from_u16(problem.status).unwrap_or(parts.status);
+    parts.headers.remove(http::header::CONTENT_LENGTH);
+    parts.headers.insert(CONTENT_TYPE, HeaderValue::from_static(problem::CONTENT_TYPE));
+    parts.headers.insert(http::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Some(seconds) = problem.retry_after {
+        parts.headers.insert(RETRY_AFTER, seconds.into());
+    }
+    parts.extensions.insert(ProblemCode(problem.code.into_owned()));
+    (parts, body).into_response()
+}
+
+struct HeaderCarrier<'a>(&'a HeaderMap);
+
+impl opentelemetry::propagation::Extractor for HeaderCarrier<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key)?.to_str().ok()
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        self.0.keys().map(http::HeaderName::as_str).collect()
+    }
+}

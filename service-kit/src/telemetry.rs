@@ -1,0 +1,108 @@
+//! Logs as JSON lines, metrics for Prometheus, traces over OTLP when a collector is configured.
+
+use axum::Router;
+use axum::routing::get;
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use opentelemetry::trace::TracerProvider as _;
+use opentelemetry_otlp::{ExporterBuildError, WithExportConfig};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::propagation::TraceContextPropagator;
+use opentelemetry_sdk::trace::{SdkTracerProvider, Tracer};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
+
+use crate::config::{LogFormat, TelemetryConfig};
+
+/// Upper bounds of latency buckets, seconds: fine where the service levels are.
+const LATENCY_BUCKETS: [f64; 16] =
+    [0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.2, 2.5, 5.0];
+
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    #[error("telemetry.log is not a filter: {0}. Use one like `info` or `info,bff=debug`.")]
+    Filter(#[from] tracing_subscriber::filter::ParseError),
+    #[error("telemetry was set up twice")]
+    Twice,
+    #[error("the trace exporter cannot be made: {0}. Check telemetry.otlp_endpoint.")]
+    Exporter(#[from] ExporterBuildError),
+    #[error("the metrics recorder cannot be made: {0}")]
+    Metrics(#[from] BuildError),
+}
+
+/// What must be flushed at the end, and the metrics to serve.
+#[derive(Debug)]
+pub struct Telemetry {
+    metrics: PrometheusHandle,
+    traces: Option<SdkTracerProvider>,
+}
+
+impl Telemetry {
+    /// Sets up logs, metrics and traces of the whole program, once.
+    pub fn start(service: &'static str, config: &TelemetryConfig) -> Result<Self, TelemetryError> {
+        let traces = config
+            .otlp_endpoint
+            .as_deref()
+            .map(|endpoint| exporter(service, endpoint))
+            .transpose()?;
+        let tracer = traces.as_ref().map(|provider| provider.tracer(service));
+        opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
+        subscribe(config, tracer)?;
+        Ok(Self { metrics: recorder()?, traces })
+    }
+
+    /// `GET /metrics`.
+    pub fn router(&self) -> Router {
+        let metrics = self.metrics.clone();
+        Router::new().route(
+            "/metrics",
+            get(move || async move {
+                metrics.run_upkeep();
+                ([(http::header::CONTENT_TYPE, "text/plain; version=0.0.4")], metrics.render())
+            }),
+        )
+    }
+
+    /// Sends what is still held back.
+    pub fn finish(self) {
+        if let Some(Err(error)) = self.traces.map(|provider| provider.shutdown()) {
+            tracing::warn!(%error, "The last traces were not delivered.");
+        }
+    }
+}
+
+fn exporter(
+    service: &'static str,
+    endpoint: &str,
+) -> Result<SdkTracerProvider, ExporterBuildError> {
+    let url = format!("{}/v1/traces", endpoint.trim_end_matches('/'));
+    let exporter =
+        opentelemetry_otlp::SpanExporter::builder().with_http().with_endpoint(url).build()?;
+    let resource = Resource::builder().with_service_name(service).build();
+    Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build())
+}
+
+fn subscribe(config: &TelemetryConfig, tracer: Option<Tracer>) -> Result<(), TelemetryError> {
+    let lines = match config.log_format {
+        LogFormat::Json => tracing_subscriber::fmt::layer()
+            .json()
+            .flatten_event(true)
+            .with_current_span(true)
+            .with_span_list(false)
+            .boxed(),
+        LogFormat::Text => tracing_subscriber::fmt::layer().boxed(),
+    };
+    let spans = tracer.map(|tracer| tracing_opentelemetry::layer().with_tracer(tracer));
+    let filter = EnvFilter::builder().parse(&config.log)?;
+    let subscriber = tracing_subscriber::registry().with(spans).with(lines.with_filter(filter));
+    subscriber.try_init().map_err(|_| TelemetryError::Twice)
+}
+
+fn recorder() -> Result<PrometheusHandle, TelemetryError> {
+    let builder = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &LATENCY_BUCKETS)?;
+    let recorder = builder.build_recorder();
+    let handle = recorder.handle();
+    metrics::set_global_recorder(recorder).map_err(|_| TelemetryError::Twice)?;
+    Ok(handle)
+}
