@@ -1,1 +1,61 @@
+//! One typed client per upstream, over one call stack.
+//!
+//! Not here: what is made of an answer, caches, and who the caller is; the caller's
+//! credentials come in through [`Credentials`].
 
+mod breaker;
+pub mod call_stack;
+pub mod clients;
+pub mod error;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use contracts::id::{PropertyId, RequestId, TenantId};
+use contracts::upstream::Upstream;
+use tokio::time::Instant;
+use url::Url;
+
+pub use call_stack::{CallStack, Limits};
+pub use clients::Upstreams;
+pub use error::CallError;
+
+/// Tells an upstream who is calling.
+pub trait Credentials: Send + Sync {
+    /// A bearer token meant for this upstream alone.
+    fn bearer(&self, audience: Upstream) -> Arc<str>;
+}
+
+/// What a call takes from the request it is made for.
+#[derive(Clone)]
+pub struct CallContext {
+    pub tenant: TenantId,
+    pub request_id: RequestId,
+    /// W3C Trace Context.
+    pub traceparent: String,
+    pub credentials: Arc<dyn Credentials>,
+    /// Nothing waits for an answer after this instant.
+    pub deadline: Instant,
+}
+
+impl std::fmt::Debug for CallContext {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CallContext").field("request_id", &self.request_id).finish_non_exhaustive()
+    }
+}
+
+impl CallContext {
+    /// The same call with an earlier deadline; a later one is not granted.
+    #[must_use]
+    pub fn until(&self, deadline: Instant) -> Self {
+        Self { deadline: self.deadline.min(deadline), ..self.clone() }
+    }
+}
+
+/// Where each upstream listens.
+pub type BaseUrls = BTreeMap<Upstream, Url>;
+
+/// `?propertyId=`
+fn property_query(property: PropertyId) -> [(&'static str, String); 1] {
+    [("propertyId", property.to_string())]
+}
