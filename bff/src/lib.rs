@@ -1,1 +1,16 @@
+//! The gateway: the one server the hotel desktop talks to.
+//!
+//! A request travels one way: listener, [`middleware`] (the whole stack), the edge's
+//! principal, a handler, and from there the composer and the upstream clients.
 
+pub mod app;
+pub mod config;
+pub mod edge;
+pub mod handlers;
+pub mod internal;
+pub mod middleware;
+pub mod openapi;
+pub mod router;
+pub mod session_tier;
+pub mod state;
+pub mod tls;

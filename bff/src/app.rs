@@ -1,0 +1,164 @@
+//! The wiring: reads the settings, makes each part once, and opens the two listeners.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use auth::edge::{Authenticator, RemoteKeys, ReplayStore};
+use auth::htu::Htu;
+use auth::proof::{ProofVerifier, Window};
+use auth::request_token::RequestTokens;
+use auth::token::TokenRules;
+use composer::Composer;
+use contracts::clock::{Clock, Entropy};
+use futures_util::FutureExt;
+use redis::aio::ConnectionManager;
+use service_kit::health::Readiness;
+use service_kit::http_client;
+use service_kit::lifecycle::Lifecycle;
+use service_kit::postgres::Database;
+use service_kit::serve::{Plain, bind, serve};
+use service_kit::telemetry::Telemetry;
+use upstream_clients::Upstreams;
+
+use crate::config::{ASKED, GatewayConfig, REQUEST_TOKEN_ISSUER};
+use crate::state::{Gateway, SessionTier};
+use crate::tls::Tls;
+use crate::{internal, middleware, session_tier};
+
+/// An unknown key id makes us ask iam at most this often.
+const KEYS_COOLDOWN: Duration = Duration::from_secs(10);
+
+/// Runs the gateway until it is asked to stop.
+pub async fn run() -> anyhow::Result<()> {
+    let config: GatewayConfig = service_kit::config::load()?;
+    http_client::install_crypto_provider();
+    let telemetry = Telemetry::start("bff-backoffice", &config.telemetry)?;
+    let lifecycle = Lifecycle::new();
+    let session = session_tier::connect(&config.redis.session_url)
+        .context("redis.session_url is not a Redis URL")?;
+    let cache = session_tier::connect(&config.redis.cache_url)
+        .context("redis.cache_url is not a Redis URL")?;
+    let gateway = gateway(&config, session.clone(), lifecycle.clone())?;
+    let readiness =
+        readiness(&lifecycle, &gateway, session, cache, Database::new(&config.postgres)?);
+    open_internal(&config, &gateway, readiness.clone(), &telemetry).await?;
+    open_public(&config, gateway, readiness).await?;
+    lifecycle.run_until_signal().await?;
+    telemetry.finish();
+    Ok(())
+}
+
+/// Makes the parts that handlers use.
+pub fn gateway(
+    config: &GatewayConfig,
+    session: ConnectionManager,
+    lifecycle: Lifecycle,
+) -> anyhow::Result<Gateway> {
+    let (clock, entropy) = (Clock::system(), Entropy::system());
+    for upstream in ASKED.iter().filter(|upstream| !config.upstreams.contains_key(upstream)) {
+        tracing::warn!(%upstream, "No address is configured: its widgets will be unavailable.");
+    }
+    let upstreams =
+        Upstreams::new(&config.upstreams).context("the upstream client cannot be made")?;
+    let pem = std::fs::read(&config.request_token.key_file).with_context(|| {
+        format!("request_token.key_file {} cannot be read", config.request_token.key_file.display())
+    })?;
+    let tokens = RequestTokens::new(REQUEST_TOKEN_ISSUER, &pem, clock.clone(), entropy.clone())?;
+    Ok(Gateway {
+        authenticator: Arc::new(authenticator(config, session.clone(), clock.clone())?),
+        request_tokens: Arc::new(tokens),
+        composer: Composer::new(Arc::new(upstreams), clock.clone(), entropy.clone()),
+        session_tier: SessionTier(session),
+        clock,
+        entropy,
+        lifecycle,
+    })
+}
+
+fn authenticator(
+    config: &GatewayConfig,
+    session: ConnectionManager,
+    clock: Clock,
+) -> anyhow::Result<Authenticator> {
+    let proofs = ProofVerifier::new(Window::default());
+    let base_urls = config.public.base_urls.iter().map(|url| Htu::parse(url));
+    let client = http_client::short_requests();
+    Ok(Authenticator {
+        keys: RemoteKeys::new(config.iam.jwks_url.clone(), client, KEYS_COOLDOWN),
+        rules: TokenRules {
+            issuer: config.iam.issuer.clone(),
+            audience: config.iam.audience.clone(),
+        },
+        replays: ReplayStore::new(Some(session), proofs.span()),
+        base_urls: base_urls
+            .collect::<Result<_, _>>()
+            .context("public.base_urls must be http(s) URLs")?,
+        proofs,
+        clock,
+    })
+}
+
+fn readiness(
+    lifecycle: &Lifecycle,
+    gateway: &Gateway,
+    session: ConnectionManager,
+    cache: ConnectionManager,
+    database: Database,
+) -> Readiness {
+    let authenticator = Arc::clone(&gateway.authenticator);
+    Readiness::new(lifecycle.clone())
+        .requires("session-tier", "No mutations and no streams; reads go on.", move || {
+            session_tier::ping(session.clone()).boxed()
+        })
+        .requires("durable-store", "No mutations; reads go on.", move || {
+            let database = database.clone();
+            async move { database.ping().await.map_err(|error| error.to_string()) }.boxed()
+        })
+        .requires("iam-keys", "Nobody is let in.", move || {
+            let authenticator = Arc::clone(&authenticator);
+            async move {
+                // Any id that is not there makes the first fetch happen.
+                authenticator.keys.holding("").await;
+                authenticator
+                    .keys
+                    .is_loaded()
+                    .then_some(())
+                    .ok_or_else(|| "iam's keys were never read".to_owned())
+            }
+            .boxed()
+        })
+        .uses("cache-tier", "Every read goes to the upstreams; slower.", move || {
+            session_tier::ping(cache.clone()).boxed()
+        })
+}
+
+async fn open_internal(
+    config: &GatewayConfig,
+    gateway: &Gateway,
+    readiness: Readiness,
+    telemetry: &Telemetry,
+) -> anyhow::Result<()> {
+    let listener = bind(config.internal.listen).await?;
+    let (clock, entropy) = (gateway.clock.clone(), gateway.entropy.clone());
+    let app = internal::app(&gateway.request_tokens, readiness, telemetry, clock, entropy);
+    serve(listener, Plain, app, &gateway.lifecycle);
+    tracing::info!(address = %config.internal.listen, "The internal listener is open.");
+    Ok(())
+}
+
+async fn open_public(
+    config: &GatewayConfig,
+    gateway: Gateway,
+    readiness: Readiness,
+) -> anyhow::Result<()> {
+    let lifecycle = gateway.lifecycle.clone();
+    let listener = bind(config.public.listen).await?;
+    let app = middleware::public(gateway, readiness, &config.public.allowed_origins);
+    match &config.public.tls {
+        Some(tls) => serve(listener, Tls::new(tls, &lifecycle)?, app, &lifecycle),
+        None => serve(listener, Plain, app, &lifecycle),
+    }
+    tracing::info!(address = %config.public.listen, "The public listener is open.");
+    Ok(())
+}

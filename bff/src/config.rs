@@ -1,0 +1,99 @@
+//! The gateway's settings. Each field is one environment variable, `MELMASTOON_` and `__`
+//! between levels; defaults stand here with their reason.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use contracts::upstream::Upstream;
+use serde::Deserialize;
+use service_kit::config::{PostgresConfig, TelemetryConfig};
+use upstream_clients::BaseUrls;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GatewayConfig {
+    pub public: PublicConfig,
+    pub internal: InternalConfig,
+    pub iam: IamConfig,
+    pub postgres: PostgresConfig,
+    pub redis: RedisConfig,
+    pub request_token: RequestTokenConfig,
+    #[serde(default)]
+    pub telemetry: TelemetryConfig,
+    /// Base URL of each upstream by its name; an upstream without one is unavailable.
+    pub upstreams: BaseUrls,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PublicConfig {
+    pub listen: SocketAddr,
+    /// What desktops call us; a proof's `htu` is compared with these, never with `Host`.
+    pub base_urls: Vec<String>,
+    /// Absent when a load balancer ends TLS.
+    pub tls: Option<TlsConfig>,
+    /// Browser origins that may call us. The desktop needs none.
+    #[serde(default)]
+    pub allowed_origins: Vec<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsConfig {
+    /// PEM, the server's certificate first.
+    pub cert_file: PathBuf,
+    /// PEM, PKCS#8.
+    pub key_file: PathBuf,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InternalConfig {
+    /// Metrics, health, jobs: never the public listener.
+    pub listen: SocketAddr,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IamConfig {
+    pub issuer: String,
+    pub jwks_url: String,
+    #[serde(default = "IamConfig::default_audience")]
+    pub audience: String,
+}
+
+impl IamConfig {
+    fn default_audience() -> String {
+        "bff-backoffice".to_owned()
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RedisConfig {
+    /// Sessions, replays, the bus: a server that never evicts.
+    pub session_url: secrecy::SecretString,
+    /// Snapshots: a server that may forget.
+    pub cache_url: secrecy::SecretString,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RequestTokenConfig {
+    /// PEM, PKCS#8, P-256: signs what we tell the services about the caller.
+    pub key_file: PathBuf,
+}
+
+/// Who signs the request tokens, as services know us.
+pub const REQUEST_TOKEN_ISSUER: &str = "bff-backoffice";
+
+/// The upstreams this version asks; a missing address is said at start.
+pub const ASKED: [Upstream; 7] = [
+    Upstream::Inventory,
+    Upstream::Housekeeping,
+    Upstream::Staff,
+    Upstream::Reservation,
+    Upstream::Pricing,
+    Upstream::Notification,
+    Upstream::Analytics,
+];

@@ -1,0 +1,249 @@
+//! The edge: nothing of the API is reached without a token bound to the device's key and a
+//! fresh proof. What a handler allows stands in its signature, as [`InProperty`] or [`Caller`].
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use auth::Principal;
+use auth::edge::{AuthError, Authenticator};
+use auth::proof::{ALGORITHMS, ProofError};
+use auth::request_token::RequestTokens;
+use auth::token::TokenError;
+use axum::extract::{FromRef, FromRequestParts, OriginalUri, Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use contracts::id::PropertyId;
+use contracts::problem::{Problem, code};
+use contracts::role::RoleSet;
+use contracts::upstream::Upstream;
+use http::header::WWW_AUTHENTICATE;
+use http::request::Parts;
+use metrics::counter;
+use serde::Deserialize;
+use service_kit::extract::Query;
+use service_kit::problem::ApiError;
+use service_kit::request::RequestContext;
+use tokio::time::Instant;
+use upstream_clients::{CallContext, Credentials};
+
+/// Middleware around the whole API: authenticates, or answers the problem of the first check
+/// that failed. Handlers find the principal through an extractor.
+pub async fn authenticate(
+    State(authenticator): State<Arc<Authenticator>>,
+    OriginalUri(uri): OriginalUri,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let verdict =
+        authenticator.authenticate(request.method().as_str(), uri.path(), request.headers()).await;
+    match verdict {
+        Ok(principal) => {
+            if let Some(context) = request.extensions().get::<RequestContext>() {
+                context.note_caller(&principal);
+            }
+            request.extensions_mut().insert(Arc::new(principal));
+            next.run(request).await
+        }
+        Err(error) => refusal(error),
+    }
+}
+
+/// The answer of gateway-api section 3, with the challenge of RFC 9449 section 7.1.
+fn refusal(error: AuthError) -> Response {
+    tracing::info!(reason = %error, "A request was refused at the edge.");
+    if error == AuthError::Proof(ProofError::Replayed) {
+        counter!("bff_backoffice_dpop_replay_blocked_total").increment(1);
+    }
+    let problem = problem(error);
+    let mut response = ApiError::from(problem).into_response();
+    if let Some(challenge) = challenge(error) {
+        response
+            .headers_mut()
+            .insert(WWW_AUTHENTICATE, challenge.parse().expect("a challenge is ASCII"));
+    }
+    response
+}
+
+fn problem(error: AuthError) -> Problem {
+    match error {
+        AuthError::NoCredentials => Problem::new(
+            &code::SESSION_REQUIRED,
+            "Sign in, then send the access token as `Authorization: DPoP …` with a DPoP proof.",
+        ),
+        AuthError::SeveralCredentials => {
+            Problem::new(&code::MALFORMED_REQUEST, "Send one Authorization header, not several.")
+        }
+        AuthError::Scheme => Problem::new(
+            &code::TOKEN_INVALID,
+            "Send the token under the scheme DPoP: it is bound to your device's key.",
+        ),
+        AuthError::Proof(reason) => Problem::new(
+            &code::DPOP_INVALID,
+            format!("The proof was not accepted: {reason}. Make a new proof for this request."),
+        ),
+        AuthError::Token(TokenError::Expired) => {
+            Problem::new(&code::SESSION_EXPIRED, "The access token has expired. Refresh it.")
+        }
+        AuthError::Token(reason) => Problem::new(
+            &code::TOKEN_INVALID,
+            format!("The access token was not accepted: {reason}. Sign in again."),
+        ),
+        AuthError::Device => Problem::new(
+            &code::DEVICE_MISMATCH,
+            "Send X-Device-Id with the device the token was issued to.",
+        ),
+        AuthError::KeysUnavailable => Problem::new(
+            &code::UPSTREAM_UNAVAILABLE,
+            "The sign-in service's keys cannot be read yet. Try again.",
+        ),
+    }
+}
+
+/// No error code when no credentials were sent (RFC 6750 section 3.1).
+fn challenge(error: AuthError) -> Option<String> {
+    let algorithms = ALGORITHMS.join(" ");
+    match error {
+        AuthError::NoCredentials => Some(format!(r#"DPoP algs="{algorithms}""#)),
+        AuthError::Proof(_) => {
+            Some(format!(r#"DPoP error="invalid_dpop_proof", algs="{algorithms}""#))
+        }
+        AuthError::Token(_) | AuthError::Scheme => {
+            Some(format!(r#"DPoP error="invalid_token", algs="{algorithms}""#))
+        }
+        _ => None,
+    }
+}
+
+/// What an operator must be to use a route. Implemented by one unit type per permission.
+pub trait Permission: Send + Sync {
+    const ROLES: RoleSet;
+}
+
+/// Any operator who is signed in.
+#[derive(Debug, Clone, Copy)]
+pub struct SignedIn;
+
+impl Permission for SignedIn {
+    const ROLES: RoleSet = RoleSet::ANY;
+}
+
+/// A caller with this permission.
+#[derive(Debug, Clone)]
+pub struct Caller<P> {
+    pub principal: Arc<Principal>,
+    permission: PhantomData<P>,
+}
+
+/// A caller with this permission in the property the query names.
+#[derive(Debug, Clone)]
+pub struct InProperty<P> {
+    pub caller: Caller<P>,
+    pub property: PropertyId,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PropertyQuery {
+    property_id: Option<String>,
+}
+
+impl<S: Send + Sync, P: Permission> FromRequestParts<S> for Caller<P> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let principal = principal(parts)?;
+        if !principal.roles.intersects(P::ROLES) {
+            return Err(ApiError::new(
+                &code::ROLE_FORBIDDEN,
+                "Your role does not allow this. Ask a manager.",
+            ));
+        }
+        Ok(Self { principal, permission: PhantomData })
+    }
+}
+
+impl<S: Send + Sync, P: Permission> FromRequestParts<S> for InProperty<P> {
+    type Rejection = ApiError;
+
+    /// Scope is judged before the role, as the decision order has it.
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let Query(query) = Query::<PropertyQuery>::from_request_parts(parts, state).await?;
+        let given = query.property_id.ok_or_else(|| {
+            Problem::field("query.propertyId", "REQUIRED", "Name the property: ?propertyId=ppt_….")
+        })?;
+        let property: PropertyId = given.parse().map_err(|_| {
+            Problem::field("query.propertyId", "INVALID", "propertyId has the form ppt_<ULID>.")
+        })?;
+        if !principal(parts)?.covers(property) {
+            return Err(ApiError::new(
+                &code::PROPERTY_OUT_OF_SCOPE,
+                "The property is not in your scope. Ask for access to it.",
+            ));
+        }
+        Ok(Self { caller: Caller::from_request_parts(parts, state).await?, property })
+    }
+}
+
+/// The principal that [`authenticate`] left. Without the middleware nobody is let in.
+fn principal(parts: &Parts) -> Result<Arc<Principal>, ApiError> {
+    parts.extensions.get::<Arc<Principal>>().cloned().ok_or_else(|| {
+        ApiError::new(
+            &code::SESSION_REQUIRED,
+            "Sign in, then send the access token with a DPoP proof.",
+        )
+    })
+}
+
+/// What upstream calls take from this request.
+#[derive(Debug, Clone)]
+pub struct Calls {
+    context: RequestContext,
+    credentials: Arc<CallerCredentials>,
+}
+
+impl Calls {
+    /// When the request's first byte arrived: deadlines count from here.
+    pub fn received(&self) -> Instant {
+        self.context.received
+    }
+
+    pub fn until(&self, deadline: Instant) -> CallContext {
+        CallContext {
+            tenant: self.credentials.principal.tenant,
+            request_id: self.context.id,
+            traceparent: self.context.traceparent(),
+            credentials: Arc::clone(&self.credentials) as Arc<dyn Credentials>,
+            deadline,
+        }
+    }
+}
+
+/// Signs, for each upstream, who is calling.
+#[derive(Debug)]
+struct CallerCredentials {
+    tokens: Arc<RequestTokens>,
+    principal: Arc<Principal>,
+}
+
+impl Credentials for CallerCredentials {
+    fn bearer(&self, audience: Upstream) -> Arc<str> {
+        self.tokens.token_for(&self.principal, audience.name())
+    }
+}
+
+impl<S> FromRequestParts<S> for Calls
+where
+    S: Send + Sync,
+    Arc<RequestTokens>: FromRef<S>,
+{
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let principal = principal(parts)?;
+        let context = parts.extensions.get::<RequestContext>().cloned();
+        let context =
+            context.ok_or_else(|| ApiError::new(&code::INTERNAL, "The request has no context."))?;
+        let credentials = CallerCredentials { tokens: FromRef::from_ref(state), principal };
+        Ok(Self { context, credentials: Arc::new(credentials) })
+    }
+}

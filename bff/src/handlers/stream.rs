@@ -1,0 +1,181 @@
+//! `GET /sse/stream`: the connection through which the desktop is told things.
+//!
+//! This file holds what every stream has: hello, heartbeat, the warning before the token
+//! ends, and the goodbye of a draining server.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use contracts::clock::{Clock, Entropy};
+use contracts::id::{EventId, Id};
+use contracts::problem::{Problem, code};
+use futures_util::StreamExt;
+use http::HeaderName;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use jiff::Timestamp;
+use metrics::gauge;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use service_kit::extract::Query;
+use service_kit::lifecycle::Lifecycle;
+use service_kit::problem::{ApiError, ApiResult};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, interval_at, sleep_until};
+use tokio_stream::wrappers::ReceiverStream;
+
+use crate::edge::{Caller, SignedIn};
+use crate::session_tier;
+use crate::state::SessionTier;
+
+const HEARTBEAT: Duration = Duration::from_secs(15);
+/// How long before the token's end the desktop is told to refresh.
+const WARNING: Duration = Duration::from_secs(30);
+/// Events a slow reader may be behind.
+const QUEUE: usize = 64;
+const CHANNELS: [&str; 7] =
+    ["session", "alerts", "ai", "housekeeping", "inventory", "sync", "dashboard"];
+
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct StreamQuery {
+    /// Names of channels, comma separated; all when left out.
+    channels: Option<String>,
+}
+
+/// First event of every stream.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Hello {
+    pub connection_id: EventId,
+    #[serde(with = "contracts::clock::wire")]
+    #[schema(value_type = String, format = DateTime)]
+    pub session_expires_at: Timestamp,
+    pub heartbeat_ms: u64,
+    /// How long to wait before connecting again; other for each client.
+    pub retry_ms: u64,
+}
+
+/// The stream of events.
+#[utoipa::path(
+    get, path = "/sse/stream", tag = "stream", security(("dpop" = [])), params(StreamQuery),
+    responses(
+        (status = 200, content_type = "text/event-stream", body = Hello),
+        (status = "default", response = crate::openapi::AnyProblem),
+    ),
+)]
+pub async fn open_stream(
+    caller: Caller<SignedIn>,
+    Query(query): Query<StreamQuery>,
+    State(SessionTier(tier)): State<SessionTier>,
+    State(clock): State<Clock>,
+    State(entropy): State<Entropy>,
+    State(lifecycle): State<Lifecycle>,
+) -> ApiResult<Response> {
+    check_channels(query.channels.as_deref())?;
+    session_tier::ping(tier).await.map_err(|_| {
+        ApiError::new(
+            &code::CACHE_UNAVAILABLE,
+            "Streams need the session tier, which is away. Poll, or connect again later.",
+        )
+    })?;
+    let (events, received) = mpsc::channel(QUEUE);
+    let left = caller.principal.expires_at.duration_since(clock.now());
+    let connection = Connection {
+        id: EventId::generate(&clock, &entropy),
+        expires_at: caller.principal.expires_at,
+        ends: Instant::now() + Duration::try_from(left).unwrap_or_default(),
+        retry: retry(&entropy),
+        events,
+    };
+    let stopping = lifecycle.clone();
+    lifecycle.spawn(async move { connection.run(stopping).await });
+    let headers = [
+        (CONTENT_TYPE, "text/event-stream"),
+        (CACHE_CONTROL, "no-store"),
+        (HeaderName::from_static("x-accel-buffering"), "no"),
+    ];
+    let body = ReceiverStream::new(received).map(Ok::<_, Infallible>);
+    Ok((headers, Body::from_stream(body)).into_response())
+}
+
+fn check_channels(named: Option<&str>) -> Result<(), ApiError> {
+    match named.and_then(|names| names.split(',').find(|name| !CHANNELS.contains(name))) {
+        Some(_) => {
+            let detail = format!("Channels are {}.", CHANNELS.join(", "));
+            Err(Problem::field("query.channels", "UNKNOWN", detail).into())
+        }
+        None => Ok(()),
+    }
+}
+
+/// Between one and three seconds, so that 2,000 desks do not come back at once.
+fn retry(entropy: &Entropy) -> Duration {
+    Duration::from_millis(1000 + (entropy.unit() * 2000.0) as u64)
+}
+
+struct Connection {
+    id: EventId,
+    expires_at: Timestamp,
+    ends: Instant,
+    retry: Duration,
+    events: mpsc::Sender<Bytes>,
+}
+
+/// The client is gone, or reads too slowly to keep.
+struct Gone;
+
+impl Connection {
+    async fn run(self, lifecycle: Lifecycle) {
+        let open = gauge!("bff_backoffice_sse_active_connections");
+        open.increment(1);
+        let _ = self.talk(&lifecycle).await;
+        open.decrement(1);
+    }
+
+    async fn talk(&self, lifecycle: &Lifecycle) -> Result<(), Gone> {
+        self.hello()?;
+        let mut heartbeat = interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
+        let warning = sleep_until(self.ends.checked_sub(WARNING).unwrap_or(self.ends));
+        tokio::pin!(warning);
+        let mut warned = false;
+        loop {
+            tokio::select! {
+                _ = heartbeat.tick() => self.send(": heartbeat\n\n".to_owned())?,
+                () = &mut warning, if !warned => {
+                    warned = true;
+                    self.event(1, "session.expiring", &json!({"sessionExpiresAt": contracts::clock::wire_time(self.expires_at)}))?;
+                }
+                () = sleep_until(self.ends) => return Ok(()),
+                () = lifecycle.stopping() => {
+                    return self.event(2, "drain", &json!({"retryMs": self.retry.as_millis() as u64}));
+                }
+                () = self.events.closed() => return Ok(()),
+            }
+        }
+    }
+
+    fn hello(&self) -> Result<(), Gone> {
+        let retry_ms = self.retry.as_millis() as u64;
+        self.send(format!("retry: {retry_ms}\n"))?;
+        let hello = Hello {
+            connection_id: self.id,
+            session_expires_at: self.expires_at,
+            heartbeat_ms: HEARTBEAT.as_millis() as u64,
+            retry_ms,
+        };
+        self.event(0, "hello", &hello)
+    }
+
+    fn event(&self, number: u32, name: &str, data: &impl Serialize) -> Result<(), Gone> {
+        let data = serde_json::to_string(data).expect("events are plain JSON");
+        self.send(format!("id: {}.{number}\nevent: {name}\ndata: {data}\n\n", self.id))
+    }
+
+    /// Never waits: a reader that does not drain its queue is let go.
+    fn send(&self, text: String) -> Result<(), Gone> {
+        self.events.try_send(text.into()).map_err(|_| Gone)
+    }
+}

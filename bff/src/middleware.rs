@@ -1,0 +1,71 @@
+//! The whole stack of the public listener, outermost first. Each layer says why it stands there.
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use contracts::headers;
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::{HeaderName, HeaderValue, Method};
+use service_kit::health::Readiness;
+use service_kit::request::{Observer, observed};
+use service_kit::request_metrics;
+use tower_http::cors::{AllowOrigin, CorsLayer};
+use tower_http::limit::RequestBodyLimitLayer;
+use tower_http::set_header::SetResponseHeaderLayer;
+
+use crate::edge;
+use crate::router::{BASE_PATH, guarded, open};
+use crate::state::Gateway;
+
+/// Bytes of a request body; no route needs more.
+const LARGEST_BODY: usize = 1024 * 1024;
+
+/// The public listener's application.
+pub fn public(gateway: Gateway, readiness: Readiness, allowed_origins: &[String]) -> Router {
+    let (api, _) = guarded().split_for_parts();
+    // 5. Innermost, around the API alone: who is calling. Deny by default: a route added to the
+    //    API is behind it without doing anything.
+    let api = api
+        .fallback(not_found)
+        .layer(from_fn_with_state(gateway.authenticator.clone(), edge::authenticate))
+        .with_state(gateway.clone());
+    let app = Router::new().nest(BASE_PATH, api.merge(readiness.router())).merge(open());
+    // 4. A body larger than any route takes is refused before it is read.
+    let app = app.layer(RequestBodyLimitLayer::new(LARGEST_BODY));
+    // 3. Browsers ask first, without credentials: answered before authentication.
+    let app = app.layer(cors(allowed_origins));
+    // 2. Browsers keep to HTTPS once they have used it.
+    let app = app.layer(SetResponseHeaderLayer::if_not_present(
+        http::header::STRICT_TRANSPORT_SECURITY,
+        HeaderValue::from_static("max-age=31536000"),
+    ));
+    // 1. Outermost, so that every answer has an id, a metric and a log line, and every error is a problem.
+    let observer = Observer {
+        metrics: request_metrics!("bff_backoffice"),
+        clock: gateway.clock,
+        entropy: gateway.entropy,
+    };
+    observed(app, observer)
+}
+
+async fn not_found() -> http::StatusCode {
+    http::StatusCode::NOT_FOUND
+}
+
+fn cors(origins: &[String]) -> CorsLayer {
+    let origins = origins.iter().filter_map(|origin| origin.parse::<HeaderValue>().ok());
+    let own = [
+        headers::DPOP,
+        headers::DEVICE_ID,
+        headers::REQUEST_ID,
+        headers::IDEMPOTENCY_KEY,
+        "last-event-id",
+    ];
+    let request =
+        own.map(HeaderName::from_static).into_iter().chain([AUTHORIZATION, ACCEPT, CONTENT_TYPE]);
+    let answer = [headers::REQUEST_ID, headers::DPOP_NONCE].map(HeaderName::from_static);
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::list(origins))
+        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
+        .allow_headers(request.collect::<Vec<_>>())
+        .expose_headers(answer.into_iter().chain([WWW_AUTHENTICATE]).collect::<Vec<_>>())
+}

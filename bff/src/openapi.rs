@@ -1,0 +1,53 @@
+//! The OpenAPI document, generated from the handlers; committed as `contracts/openapi/bff.json`.
+
+use contracts::problem::Problem;
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
+use utoipa::{Modify, OpenApi, ToResponse};
+
+use crate::router::{BASE_PATH, guarded};
+
+/// Every error of every route.
+#[derive(Debug, ToResponse)]
+#[response(
+    description = "A problem (RFC 9457); `code` says which",
+    content_type = "application/problem+json"
+)]
+#[expect(dead_code, reason = "its type is the schema")]
+pub struct AnyProblem(Problem);
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Back office gateway",
+        description = "One server between the hotel desktop and the platform. Sign in at iam, then send \
+            `Authorization: DPoP <token>`, `DPoP: <proof>` and `X-Device-Id` with every request (RFC 9449).",
+        license(name = "Apache-2.0"),
+    ),
+    components(responses(AnyProblem)),
+    modifiers(&Dpop),
+)]
+struct Document;
+
+struct Dpop;
+
+impl Modify for Dpop {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let scheme = ApiKey::Header(ApiKeyValue::with_description(
+            "Authorization",
+            "An access token of iam under the scheme DPoP, with a proof in the header DPoP (RFC 9449).",
+        ));
+        document
+            .components
+            .get_or_insert_default()
+            .add_security_scheme("dpop", SecurityScheme::ApiKey(scheme));
+    }
+}
+
+/// The document as it is served and committed: pretty, with a newline at its end.
+pub fn json() -> String {
+    let (_, routes) = guarded().split_for_parts();
+    let document = Document::openapi().nest(BASE_PATH, routes);
+    let mut json = document.to_pretty_json().expect("the document is plain JSON");
+    json.push('\n');
+    json
+}

@@ -1,0 +1,25 @@
+//! Every route of the public listener, and whether it is open.
+
+use axum::Router;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::handlers::{dashboard, reference, session, stream};
+use crate::openapi;
+use crate::state::Gateway;
+
+/// Where the API stands, on every host.
+pub const BASE_PATH: &str = "/api/bff/backoffice/v1";
+
+/// Routes that need a principal.
+pub fn guarded() -> OpenApiRouter<Gateway> {
+    OpenApiRouter::new()
+        .routes(routes!(dashboard::get_dashboard))
+        .routes(routes!(session::get_session))
+        .routes(routes!(stream::open_stream))
+}
+
+/// Routes that need none: the API's own description. Health is added where readiness is known.
+pub fn open() -> Router {
+    Router::new().merge(reference::router(openapi::json()))
+}

@@ -1,0 +1,38 @@
+//! What handlers may use, in parts: a handler names the parts it needs.
+
+use std::sync::Arc;
+
+use auth::edge::Authenticator;
+use auth::request_token::RequestTokens;
+use axum::extract::FromRef;
+use composer::Composer;
+use contracts::clock::{Clock, Entropy};
+use redis::aio::ConnectionManager;
+use service_kit::lifecycle::Lifecycle;
+
+#[derive(Clone, FromRef)]
+pub struct Gateway {
+    pub authenticator: Arc<Authenticator>,
+    pub request_tokens: Arc<RequestTokens>,
+    pub composer: Composer,
+    pub session_tier: SessionTier,
+    pub clock: Clock,
+    pub entropy: Entropy,
+    pub lifecycle: Lifecycle,
+}
+
+impl std::fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Gateway")
+    }
+}
+
+/// The connection to the session tier; a type of its own, so that nobody takes the cache's.
+#[derive(Clone)]
+pub struct SessionTier(pub ConnectionManager);
+
+impl std::fmt::Debug for SessionTier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SessionTier")
+    }
+}

@@ -1,0 +1,39 @@
+//! The committed OpenAPI document is the one the handlers make, and no route is unguarded.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+/// Routes that need no principal. This list may only shrink.
+const OPEN: [&str; 0] = [];
+
+#[test]
+fn the_committed_document_is_the_generated_one() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../contracts/openapi/bff.json");
+    let generated = bff::openapi::json();
+    #[expect(clippy::disallowed_methods, reason = "a switch for the person who runs the test")]
+    if std::env::var("UPDATE_OPENAPI").is_ok_and(|value| value == "1") {
+        std::fs::write(&file, &generated).unwrap();
+    }
+    let committed = std::fs::read_to_string(&file).unwrap_or_default();
+    assert!(
+        committed == generated,
+        "Run `UPDATE_OPENAPI=1 cargo test -p bff contract` and commit the document."
+    );
+}
+
+#[test]
+fn every_documented_route_names_its_guard_and_its_problems() {
+    let document: Value = serde_json::from_str(&bff::openapi::json()).unwrap();
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        for (method, operation) in operations.as_object().unwrap() {
+            let guarded = operation["security"][0].get("dpop").is_some();
+            assert!(guarded || OPEN.contains(&path.as_str()), "{method} {path} names no guard");
+            assert!(
+                operation["responses"].get("default").is_some(),
+                "{method} {path} documents no problem"
+            );
+            assert!(operation["operationId"].is_string(), "{method} {path} has no operation id");
+        }
+    }
+}

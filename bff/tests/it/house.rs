@@ -1,0 +1,253 @@
+//! A gateway in this process: the real router and edge, a key set served over a socket, and the
+//! Redis that the test run was given.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use auth::edge::{Authenticator, RemoteKeys, ReplayStore};
+use auth::htu::Htu;
+use auth::proof::{ProofVerifier, Window};
+use auth::request_token::RequestTokens;
+use auth::token::TokenRules;
+use axum::Router;
+use axum::body::Body;
+use axum::routing::get;
+use bff::state::{Gateway, SessionTier};
+use composer::Composer;
+use contracts::clock::{Clock, Entropy};
+use contracts::id::{DeviceId, Id, OperatorId, PropertyId, TenantId};
+use contracts::upstream::iam::{AccessTokenClaims, Confirmation};
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::BodyExt;
+use josekit::jwk::Jwk;
+use josekit::jws::{ES256, JwsSigner};
+use serde_json::{Value, json};
+use service_kit::health::Readiness;
+use service_kit::lifecycle::Lifecycle;
+use sha2::{Digest, Sha256};
+use tower::ServiceExt;
+use upstream_clients::Upstreams;
+
+pub(crate) const BASE: &str = "https://desk.test";
+const ISSUER: &str = "https://iam.test";
+
+/// A key that signs: the device's, or iam's.
+pub(crate) struct Key {
+    jwk: Jwk,
+}
+
+impl Key {
+    pub(crate) fn new() -> Self {
+        Self { jwk: Jwk::generate_ec_key(josekit::jwk::alg::ec::EcCurve::P256).unwrap() }
+    }
+
+    pub(crate) fn public(&self) -> Value {
+        let public = self.jwk.to_public_key().unwrap();
+        json!({"kty": "EC", "crv": "P-256", "x": public.parameter("x"), "y": public.parameter("y")})
+    }
+
+    pub(crate) fn thumbprint(&self) -> String {
+        let key: auth::thumbprint::ProofKey = serde_json::from_value(self.public()).unwrap();
+        key.thumbprint().unwrap().0
+    }
+
+    pub(crate) fn sign(&self, header: &Value, claims: &Value) -> String {
+        let encode = |value: &Value| auth::jwt::encode(value.to_string().as_bytes());
+        let input = format!("{}.{}", encode(header), encode(claims));
+        let signature = ES256.signer_from_jwk(&self.jwk).unwrap().sign(input.as_bytes()).unwrap();
+        format!("{input}.{}", auth::jwt::encode(&signature))
+    }
+}
+
+/// A gateway, its iam's key, and one operator at one device.
+pub(crate) struct House {
+    app: Router,
+    iam: Key,
+    pub(crate) device_key: Key,
+    pub(crate) property: PropertyId,
+    pub(crate) device: DeviceId,
+    tenant: TenantId,
+    operator: OperatorId,
+    pub(crate) clock: Clock,
+}
+
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Value,
+}
+
+impl House {
+    pub(crate) async fn open() -> Self {
+        let (clock, entropy) = (Clock::system(), Entropy::system());
+        let iam = Key::new();
+        let authenticator = authenticator(serve_keys(&iam).await, clock.clone());
+        let gateway = gateway(authenticator, &clock, &entropy);
+        let readiness = Readiness::new(gateway.lifecycle.clone());
+        Self {
+            app: bff::middleware::public(gateway, readiness, &[]),
+            iam,
+            device_key: Key::new(),
+            property: PropertyId::generate(&clock, &entropy),
+            device: DeviceId::generate(&clock, &entropy),
+            tenant: TenantId::generate(&clock, &entropy),
+            operator: OperatorId::generate(&clock, &entropy),
+            clock,
+        }
+    }
+
+    pub(crate) fn claims(&self) -> AccessTokenClaims {
+        let now = self.clock.unix_seconds();
+        AccessTokenClaims {
+            iss: ISSUER.into(),
+            aud: "bff-backoffice".into(),
+            sub: self.operator.to_string(),
+            tenant_id: self.tenant.to_string(),
+            device_id: self.device.to_string(),
+            property_ids: vec![self.property.to_string()],
+            roles: vec!["front_desk".into()],
+            sid: None,
+            cnf: Confirmation { jkt: self.device_key.thumbprint() },
+            iat: now,
+            exp: now + 900,
+            jti: "token".into(),
+        }
+    }
+
+    pub(crate) fn token(&self, change: impl FnOnce(&mut AccessTokenClaims)) -> String {
+        let mut claims = self.claims();
+        change(&mut claims);
+        let header = json!({"alg": "ES256", "typ": "at+jwt", "kid": "iam-1"});
+        self.iam.sign(&header, &serde_json::to_value(claims).unwrap())
+    }
+
+    pub(crate) fn proof(&self, path: &str, token: &str, change: impl FnOnce(&mut Value)) -> String {
+        let mut claims = json!({
+            "jti": format!("{:032x}", Entropy::system().u128()),
+            "htm": "GET",
+            "htu": format!("{BASE}{path}"),
+            "iat": self.clock.unix_seconds(),
+            "ath": auth::jwt::encode(&Sha256::digest(token)),
+        });
+        change(&mut claims);
+        let header = json!({"typ": "dpop+jwt", "alg": "ES256", "jwk": self.device_key.public()});
+        self.device_key.sign(&header, &claims)
+    }
+
+    /// A request with a good token and a fresh proof.
+    pub(crate) fn request(&self, path: &str) -> http::request::Builder {
+        let token = self.token(|_| {});
+        let bare = path.split('?').next().unwrap();
+        let proof = self.proof(bare, &token, |_| {});
+        self.with(path, &format!("DPoP {token}"), &proof)
+    }
+
+    pub(crate) fn with(
+        &self,
+        path: &str,
+        authorization: &str,
+        proof: &str,
+    ) -> http::request::Builder {
+        Request::get(path)
+            .header("authorization", authorization)
+            .header("dpop", proof)
+            .header("x-device-id", self.device.as_str())
+    }
+
+    pub(crate) async fn send(&self, request: http::request::Builder) -> Answer {
+        let response =
+            self.app.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+        Answer { status: parts.status, headers: parts.headers, body }
+    }
+}
+
+impl House {
+    /// The first bytes of an answer that does not end.
+    pub(crate) async fn first_bytes(&self, request: http::request::Builder) -> String {
+        let response =
+            self.app.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        assert_eq!(response.status(), 200);
+        let frame = response.into_body().frame().await.unwrap().unwrap();
+        String::from_utf8(frame.into_data().unwrap().to_vec()).unwrap()
+    }
+}
+
+impl Answer {
+    /// Asserts a whole problem: status, code, form, and the ids that lead to the log.
+    #[track_caller]
+    pub(crate) fn is_problem(&self, status: u16, code: &str) {
+        assert_eq!(
+            (self.status.as_u16(), self.body["code"].as_str()),
+            (status, Some(code)),
+            "{}",
+            self.body
+        );
+        assert_eq!(self.headers["content-type"], "application/problem+json");
+        assert_eq!(self.headers["x-request-id"], self.body["requestId"].as_str().unwrap());
+        assert_eq!(self.body["traceId"].as_str().unwrap().len(), 32);
+        assert!(self.body["detail"].as_str().unwrap().ends_with('.'), "{}", self.body["detail"]);
+    }
+}
+
+fn authenticator(jwks_url: String, clock: Clock) -> Authenticator {
+    let proofs = ProofVerifier::new(Window::default());
+    let client = service_kit::http_client::short_requests();
+    Authenticator {
+        keys: RemoteKeys::new(jwks_url, client, Duration::from_secs(1)),
+        rules: TokenRules { issuer: ISSUER.into(), audience: "bff-backoffice".into() },
+        replays: ReplayStore::new(Some(session_tier()), proofs.span()),
+        base_urls: vec![Htu::parse(BASE).unwrap()],
+        proofs,
+        clock,
+    }
+}
+
+fn gateway(authenticator: Authenticator, clock: &Clock, entropy: &Entropy) -> Gateway {
+    let pem = Key::new().jwk.to_ec_private_pem();
+    let tokens =
+        RequestTokens::new("bff-backoffice", &pem, clock.clone(), entropy.clone()).unwrap();
+    let upstreams = Upstreams::new(&BTreeMap::new()).unwrap();
+    Gateway {
+        authenticator: Arc::new(authenticator),
+        request_tokens: Arc::new(tokens),
+        composer: Composer::new(Arc::new(upstreams), clock.clone(), entropy.clone()),
+        session_tier: SessionTier(session_tier()),
+        clock: clock.clone(),
+        entropy: entropy.clone(),
+        lifecycle: Lifecycle::new(),
+    }
+}
+
+fn session_tier() -> redis::aio::ConnectionManager {
+    #[expect(clippy::disallowed_methods, reason = "tests have no configuration of their own")]
+    let url = std::env::var("MELMASTOON_TEST_REDIS_SESSION_URL");
+    let url = url.expect("Run the tests with ./check, which brings up Redis and sets MELMASTOON_TEST_REDIS_SESSION_URL.");
+    bff::session_tier::connect(&url.into()).unwrap()
+}
+
+/// iam's key set on a socket of its own.
+async fn serve_keys(iam: &Key) -> String {
+    let mut key = iam.public();
+    key["kid"] = json!("iam-1");
+    key["use"] = json!("sig");
+    let set = json!({"keys": [key]});
+    let app = Router::new().route("/jwks", get(move || async move { axum::Json(set) }));
+    let listener = service_kit::serve::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let url = format!("http://{}/jwks", listener.local_addr().unwrap());
+    service_kit::serve::serve(listener, service_kit::serve::Plain, app, &Lifecycle::new());
+    url
+}
+
+trait EcPem {
+    fn to_ec_private_pem(&self) -> Vec<u8>;
+}
+
+impl EcPem for Jwk {
+    fn to_ec_private_pem(&self) -> Vec<u8> {
+        josekit::jwk::alg::ec::EcKeyPair::from_jwk(self).unwrap().to_pem_private_key()
+    }
+}

@@ -1,0 +1,122 @@
+//! The rules of the house that a machine can check: which crate may depend on which, how long
+//! a file may be, and that no module hides in a `mod.rs`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Lines of a source file at most.
+const LONGEST_FILE: usize = 500;
+
+/// What each crate may depend on, besides outside libraries. Crates that may use anything are absent.
+fn allowed() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
+    let service = ["contracts", "auth", "service-kit"];
+    BTreeMap::from([
+        ("contracts", BTreeSet::new()),
+        ("auth", BTreeSet::from(["contracts"])),
+        ("upstream-clients", BTreeSet::from(["contracts"])),
+        ("composer", BTreeSet::from(["contracts", "auth", "upstream-clients"])),
+        ("service-kit", BTreeSet::from(["contracts", "auth"])),
+        ("migrations", BTreeSet::from(["contracts"])),
+        (
+            "bff",
+            BTreeSet::from([
+                "contracts",
+                "auth",
+                "upstream-clients",
+                "composer",
+                "service-kit",
+                "migrations",
+            ]),
+        ),
+        ("inventory", BTreeSet::from(service)),
+        ("housekeeping", BTreeSet::from(service)),
+        ("staff", BTreeSet::from(service)),
+        ("stand-ins", BTreeSet::from(service)),
+    ])
+}
+
+/// Nothing depends on these.
+const LEAVES: [&str; 4] = ["chaos", "bench", "launcher", "bff"];
+
+/// The three at the top may use anything, one another included.
+const TOP: [&str; 3] = ["chaos", "bench", "launcher"];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("contracts stands in the root").to_owned()
+}
+
+/// Crate to the names of ours it depends on; test-only dependencies on `migrations` are fine anywhere.
+fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--no-deps", "--format-version=1", "--offline"])
+        .current_dir(root())
+        .output()
+        .expect("cargo runs");
+    let metadata: serde_json::Value =
+        serde_json::from_slice(&output.stdout).expect("cargo answers JSON");
+    let packages = metadata["packages"].as_array().expect("a workspace has packages");
+    let ours: BTreeSet<&str> =
+        packages.iter().filter_map(|package| package["name"].as_str()).collect();
+    let used = |package: &serde_json::Value| {
+        let all = package["dependencies"].as_array().cloned().unwrap_or_default();
+        let counted =
+            all.into_iter().filter(|used| used["kind"] != "dev" || used["name"] != "migrations");
+        let names = counted.filter_map(|used| used["name"].as_str().map(str::to_owned));
+        names.filter(|name| ours.contains(name.as_str())).collect()
+    };
+    packages
+        .iter()
+        .map(|package| {
+            (package["name"].as_str().expect("a package has a name").to_owned(), used(package))
+        })
+        .collect()
+}
+
+#[test]
+fn crates_depend_only_on_what_the_architecture_allows() {
+    let allowed = allowed();
+    for (name, used) in dependencies() {
+        for other in &used {
+            if let Some(allowed) = allowed.get(name.as_str()) {
+                assert!(allowed.contains(other.as_str()), "{name} must not depend on {other}");
+            }
+            let leaf = LEAVES.contains(&other.as_str()) && !TOP.contains(&name.as_str());
+            assert!(!leaf, "nothing depends on {other}, but {name} does");
+        }
+    }
+}
+
+#[test]
+fn every_crate_is_known_to_the_architecture() {
+    let allowed = allowed();
+    for name in dependencies().keys() {
+        assert!(
+            allowed.contains_key(name.as_str()) || TOP.contains(&name.as_str()),
+            "{name} has no place yet"
+        );
+    }
+}
+
+fn sources() -> Vec<PathBuf> {
+    let output = Command::new("git")
+        .args(["ls-files", "*.rs"])
+        .current_dir(root())
+        .output()
+        .expect("git runs");
+    let names = String::from_utf8(output.stdout).expect("paths are UTF-8");
+    let files: Vec<_> =
+        names.lines().map(|name| root().join(name)).filter(|path| path.exists()).collect();
+    assert!(files.len() > 50, "the sources were not found");
+    files
+}
+
+#[test]
+fn files_are_short_and_no_module_hides_in_a_mod_rs() {
+    for file in sources() {
+        let lines =
+            std::fs::read_to_string(&file).expect("a tracked file can be read").lines().count();
+        assert!(lines <= LONGEST_FILE, "{} has {lines} lines; split it", file.display());
+        assert!(!file.ends_with("mod.rs"), "{}: use foo.rs with foo/", file.display());
+    }
+}
