@@ -4,6 +4,8 @@ use serde_json::json;
 
 use crate::house::{House, Key};
 
+type Change = fn(&mut contracts::upstream::iam::AccessTokenClaims);
+
 const SESSION: &str = "/api/bff/backoffice/v1/session";
 
 #[tokio::test]
@@ -65,7 +67,7 @@ async fn a_missing_wrong_doubled_or_foreign_proof_is_refused() {
     let other_route = house.proof("/api/bff/backoffice/v1/dashboard", &token, |_| {});
     send(house.with(SESSION, &authorization, &other_route)).await;
     let old = house.proof(SESSION, &token, |claims| {
-        claims["iat"] = json!(claims["iat"].as_i64().unwrap() - 120)
+        claims["iat"] = json!(claims["iat"].as_i64().unwrap() - 120);
     });
     send(house.with(SESSION, &authorization, &old)).await;
     let unbound = house.proof(SESSION, "another token", |_| {});
@@ -88,7 +90,6 @@ async fn a_missing_wrong_doubled_or_foreign_proof_is_refused() {
 #[tokio::test]
 async fn a_token_that_is_not_ours_is_refused() {
     let house = House::open().await;
-    type Change = fn(&mut contracts::upstream::iam::AccessTokenClaims);
     let wrong: [(&str, Change); 4] = [
         ("issuer", |claims| claims.iss = "https://evil.test".into()),
         ("audience", |claims| claims.aud = "other".into()),
