@@ -1,0 +1,4 @@
+-- The months in use and the next three; what falls outside lands in the default partition.
+SELECT housekeeping.add_month(
+    'housekeeping.housekeeping_tasks', (current_date + make_interval(months => n))::date)
+FROM generate_series(-1, 3) AS n;

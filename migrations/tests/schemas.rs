@@ -1,0 +1,237 @@
+//! What every schema must hold, asked of the catalog, and the constraints that are the last line
+//! of defence, asked by trying to break them.
+
+use migrations::Schema;
+use migrations::test_database::TestDatabase;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, NoTls};
+
+const TENANT: &str = "tnt_01K0000000000000000000000A";
+const OTHER: &str = "tnt_01K0000000000000000000000B";
+
+#[expect(clippy::disallowed_methods, reason = "the connection ends with the test")]
+async fn connect(url: &str) -> Client {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.expect("Postgres answers");
+    tokio::spawn(connection);
+    client
+}
+
+async fn sql(client: &Client, sql: &str) -> Result<(), SqlState> {
+    client
+        .batch_execute(sql)
+        .await
+        .map_err(|error| error.code().expect("an error of the server").clone())
+}
+
+async fn count(client: &Client, sql: &str) -> i64 {
+    client.query_one(sql, &[]).await.expect("the statement runs").get(0)
+}
+
+/// Every table of the schema, partitions included, but the runner's history.
+const TABLES: &str = "
+    SELECT t.relname, t.relrowsecurity, t.relforcerowsecurity,
+           EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = t.oid
+                   AND a.attname = 'tenant_id' AND a.attnotnull AND NOT a.attisdropped),
+           ARRAY(SELECT p.polcmd::text || pg_get_expr(p.polqual, t.oid)
+                        || pg_get_expr(p.polwithcheck, t.oid)
+                 FROM pg_policy p WHERE p.polrelid = t.oid AND p.polpermissive),
+           EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = t.oid
+                   AND i.inhrelid = to_regclass(format('%I.%I', n.nspname, t.relname || '_default'))),
+           t.relkind = 'p'
+    FROM pg_class t JOIN pg_namespace n ON n.oid = t.relnamespace
+    WHERE n.nspname = $1 AND t.relkind IN ('r', 'p') AND t.relname <> 'schema_migrations'
+    ORDER BY t.relname";
+
+#[tokio::test]
+async fn every_table_is_isolated_by_tenant() {
+    for schema in Schema::ALL {
+        let database = TestDatabase::create(schema).await;
+        let admin = connect(database.admin_url()).await;
+        let tables = admin.query(TABLES, &[&schema.name()]).await.unwrap();
+        assert!(tables.len() > 5, "{schema} has too few tables to be real");
+        for table in tables {
+            let name = format!("{schema}.{}", table.get::<_, &str>(0));
+            assert!(table.get::<_, bool>(1), "row-level security is off on {name}");
+            assert!(table.get::<_, bool>(2), "row-level security is not forced on {name}");
+            assert!(table.get::<_, bool>(3), "{name} has no tenant_id NOT NULL");
+            let rule = format!("(tenant_id = {schema}.current_tenant_id())");
+            assert_eq!(table.get::<_, Vec<String>>(4), [format!("*{rule}{rule}")], "{name}");
+            if table.get::<_, bool>(6) {
+                assert!(table.get::<_, bool>(5), "{name} has no default partition");
+            }
+        }
+    }
+}
+
+/// Every way around row-level security that a role can have.
+const POWERS: &str = "
+    SELECT rolsuper OR rolbypassrls OR rolcreaterole OR rolcreatedb
+           OR EXISTS (SELECT FROM pg_auth_members WHERE member = r.oid)
+           OR EXISTS (SELECT FROM pg_class WHERE relowner = r.oid)
+           OR has_schema_privilege(current_schema(), 'CREATE')
+           OR has_schema_privilege('public', 'CREATE')
+           OR has_database_privilege(current_database(), 'CREATE')
+    FROM pg_roles r WHERE rolname = current_user";
+
+#[tokio::test]
+async fn the_service_has_no_way_around_it() {
+    for schema in Schema::ALL {
+        let database = TestDatabase::create(schema).await;
+        let service = connect(database.url()).await;
+        let powers: bool = service.query_one(POWERS, &[]).await.unwrap().get(0);
+        assert!(!powers, "the role of {schema} can do too much");
+        let off = format!("SET row_security = off; SELECT FROM {schema}.outbox");
+        assert_eq!(sql(&service, &off).await, Err(SqlState::INSUFFICIENT_PRIVILEGE));
+        let history = format!("SELECT FROM {schema}.schema_migrations");
+        assert_eq!(sql(&service, &history).await, Err(SqlState::INSUFFICIENT_PRIVILEGE));
+    }
+}
+
+fn inbox_row(schema: Schema, tenant: &str) -> String {
+    format!(
+        "INSERT INTO {schema}.inbox (tenant_id, event_type, event_id, received_at)
+         VALUES ('{tenant}', 'a', 'b', now())"
+    )
+}
+
+#[tokio::test]
+async fn a_transaction_sees_and_writes_its_own_tenant_only() {
+    for schema in Schema::ALL {
+        let database = TestDatabase::create(schema).await;
+        let (admin, service) = (connect(database.admin_url()).await, connect(database.url()).await);
+        for tenant in [TENANT, OTHER, ""] {
+            sql(&admin, &inbox_row(schema, tenant)).await.unwrap();
+        }
+        let rows = format!("SELECT count(*) FROM {schema}.inbox");
+        assert_eq!(count(&service, &rows).await, 0, "rows without a tenant in {schema}");
+
+        let begin = format!("BEGIN; SET LOCAL app.tenant_id = '{TENANT}'");
+        sql(&service, &begin).await.unwrap();
+        assert_eq!(count(&service, &rows).await, 1);
+        let foreign = sql(&service, &inbox_row(schema, OTHER)).await;
+        assert_eq!(foreign, Err(SqlState::INSUFFICIENT_PRIVILEGE));
+        sql(&service, "ROLLBACK").await.unwrap();
+
+        // The setting is '' now, not unset, and there is a row of the tenant ''.
+        assert_eq!(count(&service, &rows).await, 0, "rows of nobody in {schema}");
+    }
+}
+
+#[tokio::test]
+async fn a_partition_cannot_be_asked_directly() {
+    let database = TestDatabase::create(Schema::Inventory).await;
+    let service = connect(database.url()).await;
+    let direct = "SELECT FROM inventory.room_type_inventory_daily_default";
+    assert_eq!(sql(&service, direct).await, Err(SqlState::INSUFFICIENT_PRIVILEGE));
+}
+
+const APPEND_ONLY: [(Schema, &str); 5] = [
+    (Schema::Bff, "operator_activity"),
+    (Schema::Bff, "lock_action_proxy_audit"),
+    (Schema::Housekeeping, "room_status_audit"),
+    (Schema::Staff, "clock_entries"),
+    (Schema::Staff, "audit_events"),
+];
+
+#[tokio::test]
+async fn ledgers_are_append_only_by_trigger_and_by_right() {
+    for (schema, table) in APPEND_ONLY {
+        let database = TestDatabase::create(schema).await;
+        let (admin, service) = (connect(database.admin_url()).await, connect(database.url()).await);
+        let truncate = format!("TRUNCATE {schema}.{table}");
+        let refused = sql(&admin, &truncate).await.unwrap_err();
+        assert_eq!(refused.code(), "0L000", "{schema}.{table}");
+        let change = format!("UPDATE {schema}.{table} SET tenant_id = 'x'");
+        assert_eq!(sql(&service, &change).await, Err(SqlState::INSUFFICIENT_PRIVILEGE));
+        let delete = format!("DELETE FROM {schema}.{table}");
+        assert_eq!(sql(&service, &delete).await, Err(SqlState::INSUFFICIENT_PRIVILEGE));
+    }
+}
+
+const STAFF: &str = "
+    INSERT INTO staff.departments (tenant_id, id, property_id, name) VALUES ('t', 'dpt', 'ppt', 'Desk');
+    INSERT INTO staff.positions (tenant_id, id, department_id, name) VALUES ('t', 'pos', 'dpt', 'Clerk');
+    INSERT INTO staff.staff (tenant_id, id, position_id, display_name) VALUES ('t', 'stf', 'pos', 'Ann');
+    INSERT INTO staff.shifts (tenant_id, id, property_id, position_id, starts_at, ends_at) VALUES
+        ('t', 'early', 'ppt', 'pos', '2026-11-21 06:00Z', '2026-11-21 14:00Z'),
+        ('t', 'late', 'ppt', 'pos', '2026-11-21 14:00Z', '2026-11-21 22:00Z');
+    INSERT INTO staff.shift_assignments (tenant_id, id, shift_id, staff_id, kind, starts_at, ends_at)
+    SELECT 't', 'as-' || id, id, 'stf', 'primary', starts_at, ends_at FROM staff.shifts;
+    INSERT INTO staff.clock_entries (tenant_id, id, staff_id, property_id, direction, punched_at)
+    VALUES ('t', 'clk', 'stf', 'ppt', 'in', '2026-11-21 06:00Z')";
+
+#[tokio::test]
+async fn nobody_is_the_primary_of_two_shifts_at_once() {
+    let database = TestDatabase::create(Schema::Staff).await;
+    let admin = connect(database.admin_url()).await;
+    sql(&admin, STAFF).await.unwrap();
+    let overlap = "UPDATE staff.shifts SET starts_at = '2026-11-21 13:00Z' WHERE id = 'late'";
+    assert_eq!(sql(&admin, overlap).await, Err(SqlState::EXCLUSION_VIOLATION));
+    let moved = "UPDATE staff.shifts SET ends_at = '2026-11-21 23:00Z' WHERE id = 'late'";
+    sql(&admin, moved).await.unwrap();
+    let same = "SELECT count(*) FROM staff.shifts s JOIN staff.shift_assignments a
+                ON a.shift_id = s.id AND a.ends_at = s.ends_at";
+    assert_eq!(count(&admin, same).await, 2);
+}
+
+#[tokio::test]
+async fn a_punch_is_never_rewritten() {
+    let database = TestDatabase::create(Schema::Staff).await;
+    let admin = connect(database.admin_url()).await;
+    sql(&admin, STAFF).await.unwrap();
+    for change in
+        ["UPDATE staff.clock_entries SET direction = 'out'", "DELETE FROM staff.clock_entries"]
+    {
+        assert_eq!(sql(&admin, change).await.unwrap_err().code(), "0L000");
+    }
+}
+
+const ROOMS: &str = "
+    INSERT INTO inventory.properties (tenant_id, id, time_zone) VALUES ('t', 'ppt', 'Asia/Kabul');
+    INSERT INTO inventory.room_types (tenant_id, id, property_id, name) VALUES ('t', 'rty', 'ppt', 'Twin');
+    INSERT INTO inventory.rooms (tenant_id, id, property_id, room_type_id, number)
+    VALUES ('t', 'rom', 'ppt', 'rty', '101')";
+
+fn stay(id: &str, check_in: &str, check_out: &str, status: &str) -> String {
+    format!(
+        "INSERT INTO inventory.room_allocations
+             (tenant_id, id, property_id, room_type_id, room_id, check_in, check_out, status)
+         VALUES ('t', '{id}', 'ppt', 'rty', 'rom', '{check_in}', '{check_out}', '{status}')"
+    )
+}
+
+#[tokio::test]
+async fn a_room_is_never_given_to_two_live_stays_of_a_night() {
+    let database = TestDatabase::create(Schema::Inventory).await;
+    let admin = connect(database.admin_url()).await;
+    sql(&admin, ROOMS).await.unwrap();
+    sql(&admin, &stay("a", "2026-11-21", "2026-11-23", "confirmed")).await.unwrap();
+    sql(&admin, &stay("b", "2026-11-23", "2026-11-24", "confirmed")).await.unwrap();
+    sql(&admin, &stay("c", "2026-11-22", "2026-11-24", "released")).await.unwrap();
+    let twice = sql(&admin, &stay("d", "2026-11-22", "2026-11-23", "confirmed")).await;
+    assert_eq!(twice, Err(SqlState::EXCLUSION_VIOLATION));
+}
+
+#[tokio::test]
+async fn a_night_is_never_sold_beyond_the_cap() {
+    let database = TestDatabase::create(Schema::Inventory).await;
+    let admin = connect(database.admin_url()).await;
+    sql(&admin, ROOMS).await.unwrap();
+    let night = |date: &str| {
+        format!(
+            "INSERT INTO inventory.room_type_inventory_daily
+                 (id, tenant_id, property_id, room_type_id, stay_date, total, committed, overbooking_cap)
+             VALUES ('rti', 't', 'ppt', 'rty', '{date}', 3, 3, 1)"
+        )
+    };
+    // One in a month's partition or the default one, one far outside.
+    for date in ["2026-11-21", "2199-01-01"] {
+        sql(&admin, &night(date)).await.unwrap();
+    }
+    sql(&admin, "UPDATE inventory.room_type_inventory_daily SET held = 1").await.unwrap();
+    let beyond =
+        sql(&admin, "UPDATE inventory.room_type_inventory_daily SET oos_blocked = 1").await;
+    assert_eq!(beyond, Err(SqlState::CHECK_VIOLATION));
+    let negative = sql(&admin, "UPDATE inventory.room_type_inventory_daily SET held = -1").await;
+    assert_eq!(negative, Err(SqlState::CHECK_VIOLATION));
+}
