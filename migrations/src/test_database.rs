@@ -76,6 +76,35 @@ impl TestDatabase {
     pub fn admin_url(&self) -> &str {
         &self.admin_url
     }
+
+    /// Runs statements as admin.
+    pub async fn run(&self, sql: &str) {
+        self.as_admin(&self.admin_url, sql).await;
+    }
+
+    /// Makes the database go away: ends its sessions and lets no new one in.
+    pub async fn go_away(&self) {
+        let name = quoted(&self.name);
+        let closed = format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false");
+        self.as_admin(&self.server_url, &closed).await;
+        let ended = format!(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = '{}'",
+            self.name
+        );
+        self.as_admin(&self.server_url, &ended).await;
+    }
+
+    /// Ends [`TestDatabase::go_away`].
+    pub async fn come_back(&self) {
+        let sql = format!("ALTER DATABASE {} ALLOW_CONNECTIONS true", quoted(&self.name));
+        self.as_admin(&self.server_url, &sql).await;
+    }
+
+    async fn as_admin(&self, url: &str, sql: &str) {
+        let admin = Admin::connect(url).await.expect("the test server answers");
+        admin.run(sql, "run a test's statements").await.expect("the statements are right");
+        admin.close().await;
+    }
 }
 
 impl Drop for TestDatabase {

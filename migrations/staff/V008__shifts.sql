@@ -13,10 +13,11 @@ CREATE TABLE staff.shifts (
     PRIMARY KEY (tenant_id, id),
     UNIQUE (tenant_id, id, starts_at, ends_at),
     FOREIGN KEY (tenant_id, position_id) REFERENCES staff.positions (tenant_id, id),
-    CONSTRAINT a_shift_lasts CHECK (ends_at > starts_at)
+    CONSTRAINT a_shift_ends_within_a_day
+        CHECK (ends_at > starts_at AND ends_at - starts_at <= interval '24 hours')
 );
 
--- For the shifts of a property that run at an instant: a shift is short, so its start says nearly all.
+-- For the shifts of a property that run at an instant: because they end within a day, their start bounds the search.
 CREATE INDEX shifts_property_idx ON staff.shifts (tenant_id, property_id, starts_at);
 
 SELECT staff.isolate_by_tenant('staff.shifts');

@@ -15,6 +15,7 @@ use http::request::Parts;
 
 use crate::config::CallersConfig;
 use crate::problem::ApiError;
+use crate::request::RequestContext;
 
 /// Verifies the request tokens meant for one service.
 pub type Callers = Arc<RequestTokenAuthenticator>;
@@ -34,6 +35,14 @@ pub fn callers(config: &CallersConfig, audience: &str, clock: Clock) -> Callers 
 pub struct Caller(pub Principal);
 
 impl Caller {
+    /// Tells the request's metric, log line and problem who is calling.
+    fn noted(principal: Principal, parts: &Parts) -> Self {
+        if let Some(context) = parts.extensions.get::<RequestContext>() {
+            context.note_caller(&principal);
+        }
+        Self(principal)
+    }
+
     /// Refuses a property outside the caller's scope.
     pub fn require(&self, property: PropertyId) -> Result<(), ApiError> {
         if self.0.covers(property) {
@@ -62,7 +71,7 @@ where
                 &code::TENANT_MISMATCH,
                 "X-Tenant-Id is not the token's tenant. Leave it out or send the token's.",
             )),
-            _ => Ok(Self(principal)),
+            _ => Ok(Self::noted(principal, parts)),
         }
     }
 }

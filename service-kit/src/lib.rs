@@ -5,6 +5,7 @@
 pub mod caller;
 pub mod config;
 pub mod deadline;
+pub mod etag;
 pub mod extract;
 pub mod health;
 pub mod http_client;
@@ -12,5 +13,8 @@ pub mod lifecycle;
 pub mod postgres;
 pub mod problem;
 pub mod request;
+pub mod row;
 pub mod serve;
+pub mod service;
 pub mod telemetry;
+pub mod testing;

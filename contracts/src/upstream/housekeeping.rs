@@ -36,6 +36,18 @@ pub enum TaskStatus {
     Cancelled,
 }
 
+impl RoomStatus {
+    pub const ALL: [Self; 7] = [
+        Self::Dirty,
+        Self::Cleaning,
+        Self::Clean,
+        Self::Inspected,
+        Self::Ready,
+        Self::OutOfOrder,
+        Self::OutOfService,
+    ];
+}
+
 /// Today's work in numbers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]

@@ -1,0 +1,11 @@
+//! What this service is: its name, its metrics, its routes.
+
+use service_kit::service::Service;
+
+use crate::router;
+
+pub const SERVICE: Service = Service {
+    name: "inventory",
+    metrics: service_kit::request_metrics!("inventory"),
+    api: router::router,
+};

@@ -1,0 +1,192 @@
+//! The frame of a domain service: its settings, what its handlers share, and the one listener
+//! that serves API, OpenAPI document, health and metrics.
+
+use std::net::SocketAddr;
+
+use axum::Router;
+use axum::extract::FromRef;
+use axum::middleware::from_fn;
+use axum::routing::get;
+use contracts::clock::{Clock, Entropy};
+use contracts::problem::{FieldError, Problem};
+use http::header::CONTENT_TYPE;
+use serde::Deserialize;
+use utoipa::openapi::OpenApi;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::caller::{Callers, callers};
+use crate::config::{self, CallersConfig, ConfigError, PostgresConfig, TelemetryConfig};
+use crate::deadline;
+use crate::health::Readiness;
+use crate::lifecycle::Lifecycle;
+use crate::postgres::{Database, DatabaseConfigError};
+use crate::request::{Observer, RequestMetrics, observed};
+use crate::serve::{BindError, Plain, bind, serve};
+use crate::telemetry::{Telemetry, TelemetryError};
+
+/// Settings of one service.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceConfig {
+    pub listen: SocketAddr,
+    #[serde(default)]
+    pub telemetry: TelemetryConfig,
+    pub postgres: PostgresConfig,
+    /// The cache tier. A service works without it.
+    #[serde(default)]
+    pub redis: Option<RedisConfig>,
+    pub callers: CallersConfig,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RedisConfig {
+    pub url: secrecy::SecretString,
+}
+
+/// What handlers share; each takes the part it needs.
+#[derive(Debug, Clone, FromRef)]
+pub struct Shared {
+    pub callers: Callers,
+    pub database: Database,
+    pub clock: Clock,
+}
+
+/// Why a service did not start, in one sentence that says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Telemetry(#[from] TelemetryError),
+    #[error(transparent)]
+    Database(#[from] DatabaseConfigError),
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    #[error("signals cannot be listened to: {0}. Check the limits of the process.")]
+    Signals(#[from] std::io::Error),
+}
+
+/// One domain service.
+#[derive(Debug, Clone, Copy)]
+pub struct Service {
+    /// Also the audience of the request tokens it takes.
+    pub name: &'static str,
+    pub metrics: RequestMetrics,
+    /// Its routes and their documentation.
+    pub api: fn() -> OpenApiRouter<Shared>,
+}
+
+impl Service {
+    /// Reads the settings, serves until SIGTERM or SIGINT, drains.
+    pub async fn run(self) -> Result<(), StartError> {
+        let config: ServiceConfig = config::load()?;
+        let telemetry = Telemetry::start(self.name, &config.telemetry)?;
+        let lifecycle = Lifecycle::new();
+        let shared = self.shared(&config, Clock::system())?;
+        let app = telemetry.router().merge(self.app(shared, &lifecycle));
+        let listener = bind(config.listen).await?;
+        tracing::info!(listen = %config.listen, service = self.name, "Serving.");
+        serve(listener, Plain, app, &lifecycle);
+        lifecycle.run_until_signal().await?;
+        telemetry.finish();
+        Ok(())
+    }
+
+    fn shared(&self, config: &ServiceConfig, clock: Clock) -> Result<Shared, DatabaseConfigError> {
+        Ok(Shared {
+            callers: callers(&config.callers, self.name, clock.clone()),
+            database: Database::new(&config.postgres)?,
+            clock,
+        })
+    }
+
+    /// Everything but `/metrics`, which belongs to the process.
+    pub fn app(&self, shared: Shared, lifecycle: &Lifecycle) -> Router {
+        let observer = Observer {
+            metrics: self.metrics,
+            clock: shared.clock.clone(),
+            entropy: Entropy::system(),
+        };
+        let readiness = readiness(shared.database.clone(), lifecycle.clone());
+        let document = self.document();
+        let api = (self.api)()
+            .split_for_parts()
+            .0
+            .with_state(shared)
+            .route("/openapi.json", get(async || ([(CONTENT_TYPE, "application/json")], document)))
+            .layer(from_fn(deadline::enforce));
+        // Merged last: the later router's answer for unknown paths is the one that stays.
+        readiness.router().merge(observed(api, observer))
+    }
+
+    /// The OpenAPI document as it is served and committed.
+    pub fn document(&self) -> String {
+        let mut document = (self.api)().split_for_parts().1;
+        complete(&mut document);
+        document.to_pretty_json().expect("a document is plain JSON") + "\n"
+    }
+}
+
+/// What all services' documents share.
+fn complete(document: &mut OpenApi) {
+    let components = document.components.get_or_insert_default();
+    let mut bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT");
+    bearer = bearer.description(Some("The gateway's short-lived request token for this service."));
+    components.add_security_scheme("requestToken", SecurityScheme::Http(bearer.build()));
+    let problem = <Problem as utoipa::PartialSchema>::schema();
+    let field = <FieldError as utoipa::PartialSchema>::schema();
+    components.schemas.insert("Problem".to_owned(), problem);
+    components.schemas.insert("FieldError".to_owned(), field);
+}
+
+fn readiness(database: Database, lifecycle: Lifecycle) -> Readiness {
+    Readiness::new(lifecycle).requires("postgres", "nothing can be read or changed", move || {
+        let database = database.clone();
+        Box::pin(async move { database.ping().await.map_err(|error| error.to_string()) })
+    })
+}
+
+/// What any read may answer instead of its body, for the OpenAPI document.
+#[derive(Debug, utoipa::IntoResponses)]
+pub enum ReadProblems {
+    #[response(status = 304, description = "The caller's `If-None-Match` names this answer.")]
+    NotModified,
+    #[response(
+        status = 400,
+        content_type = "application/problem+json",
+        description = "A parameter is missing or not valid; `errors` names it."
+    )]
+    Invalid(Problem),
+    #[response(
+        status = 401,
+        content_type = "application/problem+json",
+        description = "No valid request token."
+    )]
+    Unauthenticated(Problem),
+    #[response(
+        status = 403,
+        content_type = "application/problem+json",
+        description = "The property is outside the caller's scope, or X-Tenant-Id contradicts the token."
+    )]
+    Forbidden(Problem),
+    #[response(
+        status = 404,
+        content_type = "application/problem+json",
+        description = "The tenant has no such property."
+    )]
+    NotFound(Problem),
+    #[response(
+        status = 503,
+        content_type = "application/problem+json",
+        description = "The database is away; `Retry-After` says when to try again."
+    )]
+    Unavailable(Problem),
+    #[response(
+        status = 504,
+        content_type = "application/problem+json",
+        description = "The deadline in `X-Deadline-Ms` passed."
+    )]
+    DeadlineExceeded(Problem),
+}

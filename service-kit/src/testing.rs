@@ -1,0 +1,204 @@
+//! For the tests of the services: a gateway that signs real request tokens, and requests through
+//! the whole router. Nothing a running server uses.
+
+use auth::Principal;
+use auth::request_token::RequestTokens;
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
+use axum::Router;
+use axum::body::Body;
+use axum::routing::get;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use contracts::clock::{Clock, Entropy};
+use contracts::headers::TENANT_ID;
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::BodyExt;
+use jiff::Timestamp;
+use serde_json::Value;
+use tower::ServiceExt;
+
+use crate::caller::callers;
+use crate::config::{CallersConfig, PostgresConfig};
+use crate::lifecycle::Lifecycle;
+use crate::postgres::Database;
+use crate::serve::{Plain, bind, serve};
+use crate::service::{Service, Shared};
+
+pub mod contract;
+pub mod world;
+
+const ISSUER: &str = "bff-backoffice";
+
+/// One service on a real database, behind a gateway whose keys it fetches over HTTP.
+#[derive(Debug)]
+pub struct Harness {
+    pub app: Router,
+    service: Service,
+    tokens: RequestTokens,
+    lifecycle: Lifecycle,
+}
+
+impl Harness {
+    /// `now` is what the service's clock shows, and the gateway's.
+    pub async fn start(service: Service, postgres_url: &str, now: Timestamp) -> Self {
+        let (lifecycle, clock) = (Lifecycle::new(), Clock::fixed(now));
+        let tokens = RequestTokens::new(ISSUER, &key(), clock.clone(), Entropy::system())
+            .expect("the key was just made");
+        let jwks_url = serve_keys(&tokens, &lifecycle).await;
+        let config = CallersConfig { jwks_url, issuer: ISSUER.to_owned() };
+        let postgres = PostgresConfig { url: postgres_url.to_owned().into(), pool: 4 };
+        let shared = Shared {
+            callers: callers(&config, service.name, clock.clone()),
+            database: Database::new(&postgres).expect("the test database has a URL"),
+            clock,
+        };
+        let app = service.app(shared, &lifecycle);
+        Self { app, service, tokens, lifecycle }
+    }
+
+    /// A request without a token.
+    pub fn get(&self, path: &str) -> TestRequest<'_> {
+        let request = Request::get(path).body(Body::empty()).expect("the path is a URI");
+        TestRequest { harness: self, request }
+    }
+
+    /// The token the gateway would send to the service named `audience`.
+    pub fn token(&self, principal: &Principal, audience: &'static str) -> String {
+        self.tokens.token_for(principal, audience).to_string()
+    }
+}
+
+impl Drop for Harness {
+    fn drop(&mut self) {
+        self.lifecycle.stop();
+    }
+}
+
+/// A fresh P-256 key in PKCS#8 PEM.
+fn key() -> Vec<u8> {
+    let document =
+        EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())
+            .expect("a key can be made");
+    let body = STANDARD.encode(document.as_ref());
+    format!("-----BEGIN PRIVATE KEY-----\n{body}\n-----END PRIVATE KEY-----\n").into_bytes()
+}
+
+async fn serve_keys(tokens: &RequestTokens, lifecycle: &Lifecycle) -> String {
+    let keys = serde_json::to_string(&tokens.key_set()).expect("a key set is plain JSON");
+    let app = Router::new().route("/jwks", get(async || keys));
+    let address = "127.0.0.1:0".parse().expect("an address");
+    let listener = bind(address).await.expect("some port is free");
+    let address = listener.local_addr().expect("it is bound");
+    serve(listener, Plain, app, lifecycle);
+    format!("http://{address}/jwks")
+}
+
+/// Prepares every statement as the service's own role.
+///
+/// # Panics
+/// When one does not fit the schema or the role's rights.
+pub async fn prepare_all(postgres_url: &str, statements: &[&str]) {
+    let config = PostgresConfig { url: postgres_url.to_owned().into(), pool: 1 };
+    let database = Database::new(&config).expect("the test database has a URL");
+    let connection = database.connection().await.expect("the test database answers");
+    for statement in statements {
+        if let Err(error) = connection.prepare(statement).await {
+            panic!("{error:?} in {statement}");
+        }
+    }
+}
+
+/// Compares a generated document with the committed one; with `UPDATE_OPENAPI=1` writes it.
+///
+/// # Panics
+/// When they differ.
+pub fn assert_committed(path: &str, generated: &str) {
+    if figment::providers::Env::var("UPDATE_OPENAPI").is_some() {
+        std::fs::write(path, generated).expect("the document can be written");
+    }
+    let committed = std::fs::read_to_string(path).unwrap_or_default();
+    let advice = "run the test again with UPDATE_OPENAPI=1 and commit the file";
+    assert!(committed == generated, "{path} is not what the handlers say; {advice}");
+}
+
+/// One request on its way.
+#[derive(Debug)]
+#[must_use = "send it"]
+pub struct TestRequest<'a> {
+    harness: &'a Harness,
+    request: Request<Body>,
+}
+
+impl TestRequest<'_> {
+    /// As this operator, with the headers the gateway sends.
+    pub fn by(self, principal: &Principal) -> Self {
+        let token = self.harness.token(principal, self.harness.service.name);
+        self.header(TENANT_ID, principal.tenant.as_str())
+            .header(AUTHORIZATION.as_str(), &format!("Bearer {token}"))
+    }
+
+    pub fn header(mut self, name: &'static str, value: &str) -> Self {
+        self.request.headers_mut().insert(name, value.parse().expect("a header value"));
+        self
+    }
+
+    pub async fn send(self) -> Answer {
+        let app = self.harness.app.clone();
+        let response = app.oneshot(self.request).await.expect("a router does not fail");
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.expect("the body is whole").to_bytes();
+        let body = if bytes.is_empty() { Value::Null } else { json(&bytes) };
+        Answer { status: parts.status, headers: parts.headers, body }
+    }
+}
+
+fn json(bytes: &[u8]) -> Value {
+    serde_json::from_slice(bytes).expect("every body of a service is JSON")
+}
+
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Value,
+}
+
+impl Answer {
+    /// The body of a 200.
+    ///
+    /// # Panics
+    /// On any other status.
+    #[track_caller]
+    pub fn ok(self) -> Value {
+        assert_eq!(self.status, StatusCode::OK, "{}", self.body);
+        self.body
+    }
+
+    /// Checks that it is this problem, code without its first segment: `GENERAL.INTERNAL`.
+    ///
+    /// # Panics
+    /// When it is another answer.
+    #[track_caller]
+    pub fn refused(&self, status: u16, code: &str) {
+        assert_eq!(self.status, status, "{}", self.body);
+        assert_eq!(self.body["code"], format!("MELMASTOON.{code}"), "{}", self.body);
+        assert_eq!(self.headers["content-type"], "application/problem+json");
+        assert!(self.body["requestId"].is_string(), "{}", self.body);
+    }
+
+    /// Checks that it is a 400 that names this field.
+    ///
+    /// # Panics
+    /// When it is another answer.
+    #[track_caller]
+    pub fn refused_field(&self, field: &str) {
+        self.refused(400, "GENERAL.VALIDATION_FAILED");
+        assert_eq!(self.body["errors"][0]["field"], field, "{}", self.body);
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+}

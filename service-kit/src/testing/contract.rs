@@ -1,0 +1,99 @@
+//! What holds for every route of every service, checked through its whole router. A service's
+//! tests name their routes and call each of these.
+
+use crate::service::Service;
+use crate::testing::world::{
+    OTHER_PROPERTY, OTHER_TENANT, PROPERTY, TENANT, UNKNOWN_PROPERTY, operator,
+};
+use crate::testing::{Answer, Harness};
+
+/// The paths of all of a service's routes, for one property.
+pub type Routes = fn(&str) -> Vec<String>;
+
+/// 401 without a token and with one for another service; 403 when a header contradicts it.
+pub async fn strangers_are_refused(harness: &Harness, routes: Routes) {
+    let operator = operator(TENANT, &[PROPERTY]);
+    for path in routes(PROPERTY) {
+        harness.get(&path).send().await.refused(401, "GENERAL.UNAUTHENTICATED");
+        let foreign = format!("Bearer {}", harness.token(&operator, "another-service"));
+        let answer = harness.get(&path).header("authorization", &foreign).send().await;
+        answer.refused(401, "GENERAL.UNAUTHENTICATED");
+        let answer = harness.get(&path).by(&operator).header("x-tenant-id", OTHER_TENANT);
+        answer.send().await.refused(403, "TENANT.MISMATCH");
+    }
+}
+
+/// Another tenant's property is as unknown as one that does not exist, even to a token that
+/// names it; an own one outside the scope is 403.
+pub async fn tenants_are_apart(harness: &Harness, routes: Routes) {
+    for scope in [&[OTHER_PROPERTY, UNKNOWN_PROPERTY][..], &[]] {
+        let operator = operator(TENANT, scope);
+        for property in [OTHER_PROPERTY, UNKNOWN_PROPERTY] {
+            for path in routes(property) {
+                let answer = harness.get(&path).by(&operator).send().await;
+                answer.refused(404, "GENERAL.RESOURCE_NOT_FOUND");
+            }
+        }
+        for path in routes(PROPERTY) {
+            let answer = harness.get(&path).by(&operator).send().await;
+            answer.refused(403, "BFF.PROPERTY_OUT_OF_SCOPE");
+        }
+    }
+}
+
+/// A read is given up when its deadline passes.
+pub async fn deadlines_are_kept(harness: &Harness, routes: Routes) {
+    for path in routes(PROPERTY) {
+        let request = read(harness, &path).header("x-deadline-ms", "0");
+        request.send().await.refused(504, "GENERAL.DEADLINE_EXCEEDED");
+    }
+}
+
+/// A caller that holds the answer is told so.
+pub async fn answers_have_tags(harness: &Harness, routes: Routes) {
+    for path in routes(PROPERTY) {
+        let first = read(harness, &path).send().await;
+        let tag = first.header("etag").to_owned();
+        first.ok();
+        let again = read(harness, &path).header("if-none-match", &tag).send().await;
+        assert_eq!((again.status.as_u16(), again.header("etag")), (304, tag.as_str()), "{path}");
+    }
+}
+
+/// While the database is away every read is a 503 that says when to try again, and readiness
+/// says so too.
+pub async fn the_loss_of_the_database_is_said(harness: &Harness, routes: Routes) {
+    assert_eq!(ready(harness).await.status, 503);
+    for path in routes(PROPERTY) {
+        let answer = read(harness, &path).send().await;
+        answer.refused(503, "GENERAL.UNAVAILABLE");
+        assert_eq!(answer.header("retry-after"), "5");
+    }
+}
+
+/// Every read answers and readiness agrees.
+pub async fn all_is_well(harness: &Harness, routes: Routes) {
+    for path in routes(PROPERTY) {
+        read(harness, &path).send().await.ok();
+    }
+    ready(harness).await.ok();
+}
+
+/// `routes` leaves none of the documented operations out.
+///
+/// # Panics
+/// When it does.
+pub fn every_route_is_named(service: Service, routes: Routes) {
+    let document: serde_json::Value =
+        serde_json::from_str(&service.document()).expect("the document is JSON");
+    let documented = document["paths"].as_object().map_or(0, serde_json::Map::len);
+    assert_eq!(routes(PROPERTY).len(), documented, "name every route in the tests of the service");
+}
+
+fn read<'a>(harness: &'a Harness, path: &str) -> super::TestRequest<'a> {
+    harness.get(path).by(&operator(TENANT, &[PROPERTY]))
+}
+
+async fn ready(harness: &Harness) -> Answer {
+    harness.get("/health/ready").send().await
+}
