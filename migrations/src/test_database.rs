@@ -100,10 +100,34 @@ impl TestDatabase {
         self.as_admin(&self.server_url, &sql).await;
     }
 
+    /// Holds every statement on the table up until the value that is returned is ended.
+    pub async fn stall(&self, table: &str) -> Stall {
+        let admin = Admin::connect(&self.admin_url).await.expect("the test server answers");
+        let sql = format!("BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE");
+        admin.run(&sql, "hold a table").await.expect("the table exists");
+        Stall(admin)
+    }
+
     async fn as_admin(&self, url: &str, sql: &str) {
         let admin = Admin::connect(url).await.expect("the test server answers");
         admin.run(sql, "run a test's statements").await.expect("the statements are right");
         admin.close().await;
+    }
+}
+
+/// A table that nobody can read.
+pub struct Stall(Admin);
+
+impl Stall {
+    /// Lets everyone go on.
+    pub async fn end(self) {
+        self.0.close().await;
+    }
+}
+
+impl std::fmt::Debug for Stall {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Stall")
     }
 }
 

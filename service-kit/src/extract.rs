@@ -3,8 +3,10 @@
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts};
 use axum::response::{IntoResponse, Response};
+use contracts::id::PropertyId;
 use contracts::problem::{Problem, code};
-use serde::Serialize;
+use http::request::Parts;
+use serde::{Deserialize, Serialize};
 
 use crate::problem::ApiError;
 
@@ -17,6 +19,34 @@ pub struct Query<T>(pub T);
 #[derive(Debug, Clone, Copy, FromRequestParts)]
 #[from_request(via(axum::extract::Path), rejection(ApiError))]
 pub struct Path<T>(pub T);
+
+/// `?propertyId=` of reads that are about one property.
+#[derive(Debug, Clone, Copy, utoipa::IntoParams)]
+#[into_params(parameter_in = Query, rename_all = "camelCase")]
+pub struct PropertyQuery {
+    /// The property.
+    #[param(value_type = String, pattern = "^ppt_[0-7][0-9A-HJKMNP-TV-Z]{25}$")]
+    pub property_id: PropertyId,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawPropertyQuery {
+    property_id: Option<String>,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for PropertyQuery {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        const FIELD: &str = "query.propertyId";
+        let Query(raw) = Query::<RawPropertyQuery>::from_request_parts(parts, state).await?;
+        let missing = || ApiError::field(FIELD, "REQUIRED", "Send the property's id.");
+        let invalid = |_| ApiError::field(FIELD, "INVALID", "Send an id of the form ppt_<ULID>.");
+        let given = raw.property_id.ok_or_else(missing)?;
+        Ok(Self { property_id: given.parse().map_err(invalid)? })
+    }
+}
 
 /// A JSON body, in or out.
 #[derive(Debug, Clone, Copy, FromRequest)]

@@ -9,6 +9,7 @@ use deadpool_postgres::{
 };
 use secrecy::ExposeSecret;
 use tokio_postgres::NoTls;
+use tokio_postgres::error::SqlState;
 
 pub use deadpool_postgres::Transaction;
 
@@ -27,6 +28,8 @@ pub enum StoreError {
     Busy,
     #[error("the database cannot be reached")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("a statement took longer than it may")]
+    Slow(#[source] tokio_postgres::Error),
     #[error("a statement failed")]
     Statement(#[source] tokio_postgres::Error),
     #[error("column {column} holds a value that does not belong there")]
@@ -48,6 +51,8 @@ impl From<tokio_postgres::Error> for StoreError {
         let server_left = error.code().is_some_and(|state| state.code().starts_with("57P"));
         if error.is_closed() || server_left || error.code().is_none() && is_io(&error) {
             Self::Unavailable(Box::new(error))
+        } else if error.code() == Some(&SqlState::QUERY_CANCELED) {
+            Self::Slow(error)
         } else {
             Self::Statement(error)
         }
@@ -64,6 +69,13 @@ impl From<StoreError> for ApiError {
             StoreError::Busy => {
                 tracing::warn!("All database connections are in use.");
                 Self::new(&code::UNAVAILABLE, "The server is busy. Try again.")
+            }
+            StoreError::Slow(_) => {
+                tracing::warn!(error = %crate::problem::chain(&error), "The database is slow.");
+                Self::new(
+                    &code::UNAVAILABLE,
+                    "The database is too slow. Try again in a few seconds.",
+                )
             }
             StoreError::Unavailable(_) => {
                 tracing::warn!(error = %crate::problem::chain(&error), "The database is away.");

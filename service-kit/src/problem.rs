@@ -15,6 +15,11 @@ impl ApiError {
         Problem::new(code, detail).into()
     }
 
+    /// A 400 that names one field of the request.
+    pub fn field(name: &str, code: &'static str, detail: &'static str) -> Self {
+        Problem::field(name, code, detail).into()
+    }
+
     /// The answer for what does not exist, and for what belongs to another tenant.
     pub fn not_found() -> Self {
         Self::new(&code::RESOURCE_NOT_FOUND, "There is no such resource. Check the id.")

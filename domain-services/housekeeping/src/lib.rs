@@ -1,1 +1,19 @@
+//! Housekeeping: the truth of a room's state and of the work that changes it.
+//!
+//! Not here: whether a room is sold (inventory), who is on shift (staff), repairs (maintenance).
+//!
+//! To add an operation: one file with its SQL, its handler, its documentation and its tests, one
+//! line in [`router`], one in [`statements`].
 
+pub mod app;
+pub mod room_statuses;
+pub mod router;
+pub mod summary;
+
+#[cfg(test)]
+mod tests;
+
+/// Every statement this service runs, for the test that prepares them on the migrated schema.
+pub fn statements() -> Vec<&'static str> {
+    vec![room_statuses::ROOMS, summary::SUMMARY]
+}

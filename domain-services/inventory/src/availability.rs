@@ -5,7 +5,6 @@ use axum::extract::State;
 use axum::response::Response;
 use contracts::clock::Clock;
 use contracts::id::{PropertyId, TenantId};
-use contracts::problem::Problem;
 use contracts::upstream::inventory::{Availability, NightAvailability, RoomTypeAvailability};
 use http::HeaderMap;
 use jiff::civil::Date;
@@ -77,7 +76,7 @@ struct Window {
 }
 
 impl Window {
-    fn parse(params: &Params) -> Result<Self, Problem> {
+    fn parse(params: &Params) -> ApiResult<Self> {
         let first = date("query.from", params.from.as_deref())?;
         let past = match (first, date("query.to", params.to.as_deref())?) {
             (Some(first), None) => Some(fortnight_after(first)?),
@@ -90,24 +89,24 @@ impl Window {
     }
 }
 
-fn date(field: &str, given: Option<&str>) -> Result<Option<Date>, Problem> {
-    let invalid = |_| Problem::field(field, "INVALID", "Send the date as YYYY-MM-DD.");
+fn date(field: &str, given: Option<&str>) -> ApiResult<Option<Date>> {
+    let invalid = |_| ApiError::field(field, "INVALID", "Send the date as YYYY-MM-DD.");
     given.map(|text| text.parse().map_err(invalid)).transpose()
 }
 
-fn fortnight_after(first: Date) -> Result<Date, Problem> {
+fn fortnight_after(first: Date) -> ApiResult<Date> {
     first
         .checked_add(14.days())
-        .map_err(|_| Problem::field("query.from", "INVALID", "Send an earlier date."))
+        .map_err(|_| ApiError::field("query.from", "INVALID", "Send an earlier date."))
 }
 
-fn check(first: Date, past: Date) -> Result<(), Problem> {
+fn check(first: Date, past: Date) -> ApiResult<()> {
     let nights = (past - first).get_days();
     if nights < 1 {
-        return Err(Problem::field("query.to", "INVALID", "Send a `to` that is after `from`."));
+        return Err(ApiError::field("query.to", "INVALID", "Send a `to` that is after `from`."));
     }
     if nights > LONGEST {
-        return Err(Problem::field("query.to", "TOO_LONG", "Ask for at most 60 nights at once."));
+        return Err(ApiError::field("query.to", "TOO_LONG", "Ask for at most 60 nights at once."));
     }
     Ok(())
 }

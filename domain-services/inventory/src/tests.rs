@@ -33,13 +33,12 @@ fn routes(property: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn every_route_keeps_what_all_services_promise() {
-    let Fixture { harness, database } = Fixture::new().await;
+    let Fixture { harness, database: _database } = Fixture::new().await;
     contract::every_route_is_named(SERVICE, routes);
     contract::strangers_are_refused(&harness, routes).await;
     contract::tenants_are_apart(&harness, routes).await;
-    contract::deadlines_are_kept(&harness, routes).await;
     contract::answers_have_tags(&harness, routes).await;
-    drop(database);
+    contract::unknown_paths_are_problems(&harness).await;
 }
 
 #[tokio::test]
@@ -53,9 +52,12 @@ async fn a_lost_database_is_said_and_found_again() {
 }
 
 #[tokio::test]
-async fn an_unknown_path_is_a_problem() {
-    let Fixture { harness, database: _database } = Fixture::new().await;
-    harness.get("/nowhere").send().await.refused(404, "GENERAL.RESOURCE_NOT_FOUND");
+async fn a_stalled_database_keeps_nobody_waiting() {
+    let Fixture { harness, database } = Fixture::new().await;
+    let stall = database.stall("inventory.properties").await;
+    contract::nobody_waits_for_a_stalled_database(&harness, routes).await;
+    stall.end().await;
+    contract::all_is_well(&harness, routes).await;
 }
 
 #[tokio::test]

@@ -4,8 +4,5 @@ use service_kit::service::Service;
 
 use crate::router;
 
-pub const SERVICE: Service = Service {
-    name: "staff",
-    metrics: service_kit::request_metrics!("staff"),
-    api: router::router,
-};
+pub const SERVICE: Service =
+    Service { name: "staff", metrics: service_kit::request_metrics!("staff"), api: router::router };

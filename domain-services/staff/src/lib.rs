@@ -1,1 +1,18 @@
+//! Staff: the truth of who works when and who is on the floor.
+//!
+//! Not here: sign-in and sessions (iam), roles (tenant), who does which task (housekeeping), pay.
+//!
+//! To add an operation: one file with its SQL, its handler, its documentation and its tests, one
+//! line in [`router`], one in [`statements`].
 
+pub mod app;
+pub mod on_duty;
+pub mod router;
+
+#[cfg(test)]
+mod tests;
+
+/// Every statement this service runs, for the test that prepares them on the migrated schema.
+pub fn statements() -> Vec<&'static str> {
+    vec![on_duty::ON_DUTY]
+}

@@ -41,11 +41,29 @@ pub async fn tenants_are_apart(harness: &Harness, routes: Routes) {
     }
 }
 
-/// A read is given up when its deadline passes.
-pub async fn deadlines_are_kept(harness: &Harness, routes: Routes) {
+/// 400 that names `propertyId` when it is missing or not an id, for routes that take it so.
+pub async fn the_property_is_named(harness: &Harness, routes: Routes) {
+    for given in ["", "ppt_1", TENANT] {
+        for path in routes(given) {
+            read(harness, &path).send().await.refused_field("query.propertyId");
+            let bare = path.split_once('?').map_or(path.as_str(), |(bare, _)| bare);
+            read(harness, bare).send().await.refused_field("query.propertyId");
+        }
+    }
+}
+
+/// A path that leads nowhere is answered by a problem as well.
+pub async fn unknown_paths_are_problems(harness: &Harness) {
+    harness.get("/nowhere").send().await.refused(404, "GENERAL.RESOURCE_NOT_FOUND");
+}
+
+/// While the database holds every read up: one with a deadline is given up when that passes, one
+/// without when the statement has taken too long.
+pub async fn nobody_waits_for_a_stalled_database(harness: &Harness, routes: Routes) {
     for path in routes(PROPERTY) {
-        let request = read(harness, &path).header("x-deadline-ms", "0");
-        request.send().await.refused(504, "GENERAL.DEADLINE_EXCEEDED");
+        let hurried = read(harness, &path).header("x-deadline-ms", "50").send().await;
+        hurried.refused(504, "GENERAL.DEADLINE_EXCEEDED");
+        read(harness, &path).send().await.refused(503, "GENERAL.UNAVAILABLE");
     }
 }
 

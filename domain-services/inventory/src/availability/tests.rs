@@ -2,7 +2,6 @@ use serde_json::{Value, json};
 use service_kit::testing::world::{PROPERTY, TENANT, operator};
 use service_kit::testing::{Answer, Harness};
 
-use super::*;
 use crate::tests::Fixture;
 
 /// Two types, the second without a calendar; the night of the 23rd is under stop-sell, and on the

@@ -1,0 +1,95 @@
+//! `GET /api/v1/housekeeping/rooms/status`: the state of every room of a property.
+
+use axum::extract::State;
+use axum::response::Response;
+use contracts::clock::Clock;
+use contracts::id::{PropertyId, TenantId};
+use contracts::upstream::housekeeping::{RoomState, RoomStatus, RoomStatuses};
+use http::HeaderMap;
+use jiff::Timestamp;
+use service_kit::caller::Caller;
+use service_kit::etag;
+use service_kit::extract::PropertyQuery;
+use service_kit::postgres::{self, Database, StoreError};
+use service_kit::problem::{ApiError, ApiResult};
+use service_kit::row;
+use service_kit::service::ReadProblems;
+use tokio_postgres::Row;
+
+#[cfg(test)]
+mod tests;
+
+/// Every room with its status, and how many have each.
+#[utoipa::path(
+    get,
+    path = "/api/v1/housekeeping/rooms/status",
+    operation_id = "getRoomStatuses",
+    params(PropertyQuery),
+    responses(
+        (status = 200, description = "All rooms, by floor, then number.", body = RoomStatuses,
+            headers(("ETag" = String, description = "Changes when a room does."))),
+        ReadProblems,
+    ),
+    security(("requestToken" = [])),
+)]
+pub(crate) async fn handler(
+    State(database): State<Database>,
+    State(clock): State<Clock>,
+    caller: Caller,
+    query: PropertyQuery,
+    headers: HeaderMap,
+) -> ApiResult<Response> {
+    let property = query.property_id;
+    let found = read(&database, caller.0.tenant, property).await?;
+    let rooms = found.ok_or_else(ApiError::not_found)?;
+    // After the read: only a property of the caller's own tenant may be told from an unknown one.
+    caller.require(property)?;
+    let body = into_body(property, clock.now(), rooms);
+    Ok(etag::answer(&headers, &body.rooms, &body))
+}
+
+/// $1 property. No row when the tenant has no such property, one without a room when it has none.
+/// A room that nobody touched yet counts as dirty: it was not seen clean. Numbers of one length sort
+/// as numbers do: 9, 10, 101.
+pub(crate) const ROOMS: &str = "
+    SELECT room.id AS room_id, room.number, room.floor,
+           coalesce(state.status, 'dirty') AS status, coalesce(state.since, room.created_at) AS since
+    FROM housekeeping.properties AS property
+    LEFT JOIN housekeeping.rooms AS room ON room.property_id = property.id AND room.archived_at IS NULL
+    LEFT JOIN housekeeping.room_status AS state ON state.room_id = room.id
+    WHERE property.id = $1::text
+    ORDER BY room.floor, length(room.number), room.number COLLATE \"C\", room.id";
+
+/// `None` when the tenant has no such property.
+async fn read(
+    database: &Database,
+    tenant: TenantId,
+    property: PropertyId,
+) -> Result<Option<Vec<RoomState>>, StoreError> {
+    let mut connection = database.connection().await?;
+    let transaction = postgres::read(&mut connection, tenant).await?;
+    let statement = transaction.prepare_cached(ROOMS).await?;
+    let rows = transaction.query(&statement, &[&property.as_str()]).await?;
+    if rows.is_empty() {
+        return Ok(None);
+    }
+    rows.iter().filter_map(|row| from_row(row).transpose()).collect::<Result<_, _>>().map(Some)
+}
+
+/// `None` for the row of a property without rooms.
+fn from_row(row: &Row) -> Result<Option<RoomState>, StoreError> {
+    let Some(room_id) = row::optional_id(row, "room_id")? else { return Ok(None) };
+    Ok(Some(RoomState {
+        room_id,
+        number: row::get(row, "number")?,
+        floor: row::get(row, "floor")?,
+        status: row::name(row, "status")?,
+        since: row::get(row, "since")?,
+    }))
+}
+
+fn into_body(property_id: PropertyId, as_of: Timestamp, rooms: Vec<RoomState>) -> RoomStatuses {
+    let having = |status| rooms.iter().filter(|room| room.status == status).count() as u32;
+    let counts = RoomStatus::ALL.map(|status| (status, having(status))).into();
+    RoomStatuses { property_id, as_of, counts, rooms }
+}

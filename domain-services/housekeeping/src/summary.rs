@@ -1,0 +1,131 @@
+//! `GET /api/v1/housekeeping/summary`: today's work in numbers.
+
+use std::collections::BTreeMap;
+
+use axum::extract::State;
+use axum::response::Response;
+use contracts::clock::Clock;
+use contracts::id::{PropertyId, TenantId};
+use contracts::upstream::housekeeping::{Summary, TaskStatus};
+use http::HeaderMap;
+use jiff::Timestamp;
+use service_kit::caller::Caller;
+use service_kit::etag;
+use service_kit::extract::PropertyQuery;
+use service_kit::postgres::{self, Database, StoreError};
+use service_kit::problem::{ApiError, ApiResult};
+use service_kit::row;
+use service_kit::service::ReadProblems;
+use tokio_postgres::Row;
+
+#[cfg(test)]
+mod tests;
+
+/// Tasks by status, what is urgent, and how fast rooms get ready.
+#[utoipa::path(
+    get,
+    path = "/api/v1/housekeeping/summary",
+    operation_id = "getSummary",
+    params(PropertyQuery),
+    responses(
+        (status = 200, description = "Today's numbers.", body = Summary,
+            headers(("ETag" = String, description = "Changes with the numbers."))),
+        ReadProblems,
+    ),
+    security(("requestToken" = [])),
+)]
+pub(crate) async fn handler(
+    State(database): State<Database>,
+    State(clock): State<Clock>,
+    caller: Caller,
+    query: PropertyQuery,
+    headers: HeaderMap,
+) -> ApiResult<Response> {
+    let property = query.property_id;
+    let found = read(&database, caller.0.tenant, property, clock.now()).await?;
+    let body = found.ok_or_else(ApiError::not_found)?;
+    // After the read: only a property of the caller's own tenant may be told from an unknown one.
+    caller.require(property)?;
+    let basis = (
+        &body.tasks,
+        body.urgent_open,
+        body.pending_tasks_at_arrival_window,
+        body.time_to_ready_minutes,
+    );
+    Ok(etag::answer(&headers, &basis, &body))
+}
+
+/// $1 property, $2 now. No row when the tenant has no such property. What is open is found by one
+/// index whenever it was made, what is closed by another among those made since local midnight. An
+/// arrival that is overdue counts as within the window: that guest is waiting.
+pub(crate) const SUMMARY: &str = "
+    WITH day AS (
+        SELECT id AS property_id,
+               date_trunc('day', $2::timestamptz AT TIME ZONE time_zone) AT TIME ZONE time_zone AS began
+        FROM housekeeping.properties
+        WHERE id = $1::text
+    ), tasks AS (
+        SELECT status, kind, priority, next_arrival_at, true AS open
+        FROM housekeeping.housekeeping_tasks
+        WHERE property_id = $1::text AND status IN ('pending', 'assigned', 'in_progress', 'paused')
+        UNION ALL
+        SELECT task.status, task.kind, task.priority, task.next_arrival_at, false
+        FROM day JOIN housekeeping.housekeeping_tasks AS task USING (property_id)
+        WHERE task.created_at >= day.began AND task.status IN ('completed', 'failed', 'cancelled')
+    ), numbers AS (
+        SELECT count(*) FILTER (WHERE status = 'pending') AS pending,
+               count(*) FILTER (WHERE status = 'assigned') AS assigned,
+               count(*) FILTER (WHERE status = 'in_progress') AS in_progress,
+               count(*) FILTER (WHERE status = 'paused') AS paused,
+               count(*) FILTER (WHERE status = 'completed') AS completed,
+               count(*) FILTER (WHERE status = 'failed') AS failed,
+               count(*) FILTER (WHERE status = 'cancelled') AS cancelled,
+               count(*) FILTER (WHERE open AND priority = 'urgent') AS urgent_open,
+               count(*) FILTER (WHERE open AND kind = 'turnover'
+                                AND next_arrival_at <= $2::timestamptz + interval '90 minutes') AS at_arrival
+        FROM tasks
+    ), ready AS (
+        SELECT percentile_cont(0.5) WITHIN GROUP (
+                   ORDER BY extract(epoch FROM task.room_ready_at - task.checked_out_at)::float8 / 60
+               ) AS median_minutes
+        FROM day JOIN housekeeping.housekeeping_tasks AS task USING (property_id)
+        WHERE task.room_ready_at >= day.began AND task.kind = 'turnover' AND task.checked_out_at IS NOT NULL
+    )
+    SELECT numbers.*, ready.median_minutes FROM day, numbers, ready";
+
+/// `None` when the tenant has no such property.
+async fn read(
+    database: &Database,
+    tenant: TenantId,
+    property: PropertyId,
+    now: Timestamp,
+) -> Result<Option<Summary>, StoreError> {
+    let mut connection = database.connection().await?;
+    let transaction = postgres::read(&mut connection, tenant).await?;
+    let statement = transaction.prepare_cached(SUMMARY).await?;
+    let row = transaction.query_opt(&statement, &[&property.as_str(), &now]).await?;
+    row.map(|row| from_row(&row, property, now)).transpose()
+}
+
+/// Columns of [`SUMMARY`] that count a status.
+const STATUSES: [(TaskStatus, &str); 7] = [
+    (TaskStatus::Pending, "pending"),
+    (TaskStatus::Assigned, "assigned"),
+    (TaskStatus::InProgress, "in_progress"),
+    (TaskStatus::Paused, "paused"),
+    (TaskStatus::Completed, "completed"),
+    (TaskStatus::Failed, "failed"),
+    (TaskStatus::Cancelled, "cancelled"),
+];
+
+fn from_row(row: &Row, property_id: PropertyId, as_of: Timestamp) -> Result<Summary, StoreError> {
+    let number = |(status, column)| Ok((status, row::total(row, column)?));
+    Ok(Summary {
+        property_id,
+        as_of,
+        tasks: STATUSES.into_iter().map(number).collect::<Result<BTreeMap<_, _>, StoreError>>()?,
+        urgent_open: row::total(row, "urgent_open")?,
+        pending_tasks_at_arrival_window: row::total(row, "at_arrival")?,
+        time_to_ready_minutes: row::get(row, "median_minutes")?,
+    })
+}

@@ -1,0 +1,134 @@
+//! `GET /api/v1/staff/on-duty`: who is on the floor now, by department.
+
+use axum::extract::State;
+use axum::response::Response;
+use contracts::clock::Clock;
+use contracts::id::{DepartmentId, PropertyId, TenantId};
+use contracts::upstream::staff::{DepartmentOnDuty, OnDuty, Present};
+use http::HeaderMap;
+use jiff::Timestamp;
+use service_kit::caller::Caller;
+use service_kit::etag;
+use service_kit::extract::PropertyQuery;
+use service_kit::postgres::{self, Database, StoreError};
+use service_kit::problem::{ApiError, ApiResult};
+use service_kit::row;
+use service_kit::service::ReadProblems;
+use tokio_postgres::Row;
+
+#[cfg(test)]
+mod tests;
+
+/// Who clocked in and not out, and how many should have.
+#[utoipa::path(
+    get,
+    path = "/api/v1/staff/on-duty",
+    operation_id = "getOnDuty",
+    params(PropertyQuery),
+    responses(
+        (status = 200, description = "By name of the department.", body = OnDuty,
+            headers(("ETag" = String, description = "Changes with a punch or a shift."))),
+        ReadProblems,
+    ),
+    security(("requestToken" = [])),
+)]
+pub(crate) async fn handler(
+    State(database): State<Database>,
+    State(clock): State<Clock>,
+    caller: Caller,
+    query: PropertyQuery,
+    headers: HeaderMap,
+) -> ApiResult<Response> {
+    let (property_id, as_of) = (query.property_id, clock.now());
+    let departments = read(&database, caller.0.tenant, property_id, as_of).await?;
+    if departments.is_empty() {
+        return Err(ApiError::not_found());
+    }
+    // After the read: only a property of the caller's own tenant may be told from an unknown one.
+    caller.require(property_id)?;
+    let body = OnDuty { property_id, as_of, departments };
+    Ok(etag::answer(&headers, &body.departments, &body))
+}
+
+/// $1 property, $2 now. One row per person present, at least one per department of the property;
+/// none when the tenant has no such property, because a property has departments before it has
+/// anything else here. Present is whose last punch, at whatever property, is an `in` at this one; a
+/// punch that a device dated into the future has not happened yet. Somebody on loan from another
+/// property brings their own department along.
+pub(crate) const ON_DUTY: &str = "
+    WITH present AS (
+        SELECT position.department_id, person.id AS staff_id, person.display_name,
+               position.name AS position, last.punched_at
+        FROM staff.staff AS person
+        JOIN staff.positions AS position ON position.id = person.position_id
+        JOIN LATERAL (
+            SELECT direction, property_id, punched_at
+            FROM staff.clock_entries AS entry
+            WHERE entry.staff_id = person.id AND entry.punched_at <= $2::timestamptz
+            ORDER BY entry.punched_at DESC, entry.id DESC
+            LIMIT 1
+        ) AS last ON last.direction = 'in' AND last.property_id = $1::text
+        WHERE person.status <> 'terminated'
+    ), scheduled AS (
+        SELECT position.department_id, count(*) AS people
+        FROM staff.shifts AS shift
+        JOIN staff.positions AS position ON position.id = shift.position_id
+        JOIN staff.shift_assignments AS assignment ON assignment.shift_id = shift.id
+        WHERE shift.property_id = $1::text AND shift.status IN ('scheduled', 'in_progress')
+          AND shift.starts_at > $2::timestamptz - interval '24 hours'
+          AND shift.starts_at <= $2::timestamptz AND shift.ends_at > $2::timestamptz
+          AND assignment.kind = 'primary' AND assignment.status = 'assigned'
+        GROUP BY position.department_id
+    )
+    SELECT department.id AS department_id, department.name AS department,
+           coalesce(scheduled.people, 0) AS scheduled,
+           present.staff_id, present.display_name, present.position, present.punched_at
+    FROM staff.departments AS department
+    LEFT JOIN scheduled ON scheduled.department_id = department.id
+    LEFT JOIN present ON present.department_id = department.id
+    WHERE department.property_id = $1::text OR present.staff_id IS NOT NULL
+    ORDER BY department.name, department.id, present.punched_at, present.staff_id";
+
+/// Empty when the tenant has no such property.
+async fn read(
+    database: &Database,
+    tenant: TenantId,
+    property: PropertyId,
+    now: Timestamp,
+) -> Result<Vec<DepartmentOnDuty>, StoreError> {
+    let mut connection = database.connection().await?;
+    let transaction = postgres::read(&mut connection, tenant).await?;
+    let statement = transaction.prepare_cached(ON_DUTY).await?;
+    by_department(&transaction.query(&statement, &[&property.as_str(), &now]).await?)
+}
+
+/// Rows come by department, so that a person belongs to the last one or begins the next.
+fn by_department(rows: &[Row]) -> Result<Vec<DepartmentOnDuty>, StoreError> {
+    let mut departments: Vec<(DepartmentId, DepartmentOnDuty)> = Vec::new();
+    for row in rows {
+        let id = row::id(row, "department_id")?;
+        if departments.last().is_none_or(|(last, _)| *last != id) {
+            departments.push((id, department(row)?));
+        }
+        if let Some((_, department)) = departments.last_mut() {
+            department.present.extend(from_row(row)?);
+        }
+    }
+    Ok(departments.into_iter().map(|(_, department)| department).collect())
+}
+
+fn department(row: &Row) -> Result<DepartmentOnDuty, StoreError> {
+    let (department, scheduled) = (row::get(row, "department")?, row::total(row, "scheduled")?);
+    Ok(DepartmentOnDuty { department, scheduled, present: Vec::new() })
+}
+
+/// `None` for the row of a department that nobody is present of.
+fn from_row(row: &Row) -> Result<Option<Present>, StoreError> {
+    let Some(staff_id) = row::optional_id(row, "staff_id")? else { return Ok(None) };
+    Ok(Some(Present {
+        staff_id,
+        display_name: row::get(row, "display_name")?,
+        position: row::get(row, "position")?,
+        since: row::get(row, "punched_at")?,
+    }))
+}
