@@ -1,0 +1,79 @@
+//! Who can sign in: every role at every property, with the device each works on.
+
+use contracts::id::{DeviceId, OperatorId, PropertyId, TenantId};
+use contracts::role::Role;
+use serde::Serialize;
+
+use super::names;
+use super::places::{Property, Tenant};
+use super::seed::{self, OPENED};
+
+/// A person with an account. The password is no secret: the demo house prints it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Operator {
+    pub id: OperatorId,
+    pub tenant_id: TenantId,
+    /// `amina.frontdesk@lapis.example`
+    pub username: String,
+    pub password: String,
+    pub display_name: String,
+    /// The computer the operator works on; tokens are given to this one only.
+    pub device_id: DeviceId,
+    pub property_ids: Vec<PropertyId>,
+    pub roles: Vec<Role>,
+}
+
+const AT_A_PROPERTY: [Role; 7] = [
+    Role::PropertyGm,
+    Role::FrontDeskManager,
+    Role::FrontDesk,
+    Role::HousekeepingManager,
+    Role::Housekeeping,
+    Role::MaintenanceManager,
+    Role::Maintenance,
+];
+
+pub(super) fn build(tenants: &[Tenant], properties: &[Property]) -> Vec<Operator> {
+    tenants.iter().flat_map(|tenant| of_tenant(tenant, properties)).collect()
+}
+
+fn of_tenant(tenant: &Tenant, properties: &[Property]) -> Vec<Operator> {
+    let own: Vec<_> = properties.iter().filter(|p| p.tenant_id == tenant.id).collect();
+    let everywhere = own.iter().map(|property| property.id).collect();
+    let head = operator(tenant, own[0], Role::TenantAdmin, everywhere);
+    let rest = own.iter().flat_map(|property| {
+        AT_A_PROPERTY.map(|role| operator(tenant, property, role, vec![property.id]))
+    });
+    std::iter::once(head).chain(rest).collect()
+}
+
+fn operator(tenant: &Tenant, at: &Property, role: Role, properties: Vec<PropertyId>) -> Operator {
+    let label = format!("{}/{}", at.slug, role.name());
+    let (given, family) = names::local(at.country, &format!("operator/{label}"));
+    // The given name alone may repeat within a tenant; with role and city it cannot.
+    let city = if properties.len() == 1 { format!(".{}", at.slug) } else { String::new() };
+    let user = format!("{}.{}{city}", given.to_lowercase(), short(role));
+    Operator {
+        id: seed::id(OPENED, &label),
+        tenant_id: tenant.id,
+        username: format!("{user}@{}", tenant.domain),
+        password: format!("demo-{}-{}", short(role), at.slug),
+        display_name: format!("{given} {family}"),
+        device_id: seed::id(OPENED, &label),
+        property_ids: properties,
+        roles: vec![role],
+    }
+}
+
+fn short(role: Role) -> &'static str {
+    match role {
+        Role::TenantAdmin => "admin",
+        Role::PropertyGm => "gm",
+        Role::FrontDeskManager => "frontdesk-lead",
+        Role::FrontDesk => "frontdesk",
+        Role::HousekeepingManager => "housekeeping-lead",
+        Role::Housekeeping => "housekeeping",
+        Role::MaintenanceManager => "maintenance-lead",
+        Role::Maintenance => "maintenance",
+    }
+}

@@ -1,0 +1,377 @@
+//! Who works where, when, and who has clocked in.
+
+use contracts::id::{
+    AssignmentId, ClockEntryId, DepartmentId, DeviceId, PositionId, PropertyId, ShiftId, StaffId,
+    TenantId,
+};
+use jiff::Timestamp;
+use jiff::civil::Date;
+use serde::Serialize;
+
+use super::names;
+use super::places::{Property, Tenant};
+use super::seed::{self, OPENED, between, chance, days_between, plus_days, plus_minutes};
+
+/// Shifts are planned from so many days back …
+const SHIFTS_PAST: i64 = 2;
+/// … to so many days ahead.
+const SHIFTS_FUTURE: i64 = 14;
+
+#[derive(Debug, Clone, Serialize)]
+pub struct Department {
+    pub id: DepartmentId,
+    pub tenant_id: TenantId,
+    pub property_id: PropertyId,
+    pub name: &'static str,
+}
+
+/// What someone is employed as; the same at every property of a tenant.
+#[derive(Debug, Clone, Serialize)]
+pub struct Position {
+    pub id: PositionId,
+    pub tenant_id: TenantId,
+    pub name: &'static str,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct StaffMember {
+    pub id: StaffId,
+    pub tenant_id: TenantId,
+    pub property_id: PropertyId,
+    pub department_id: DepartmentId,
+    pub position_id: PositionId,
+    pub display_name: String,
+    /// BCP 47
+    pub languages: Vec<&'static str>,
+    pub hired_on: Date,
+    #[serde(skip)]
+    rota: Rota,
+    #[serde(skip)]
+    turn: i64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ShiftStatus {
+    Scheduled,
+    InProgress,
+    Completed,
+}
+
+impl ShiftStatus {
+    /// As the wire and the database have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Scheduled => "scheduled",
+            Self::InProgress => "in_progress",
+            Self::Completed => "completed",
+        }
+    }
+}
+
+/// One department's work between two instants.
+#[derive(Debug, Clone, Serialize)]
+pub struct Shift {
+    pub id: ShiftId,
+    pub tenant_id: TenantId,
+    pub property_id: PropertyId,
+    pub department_id: DepartmentId,
+    /// `Morning`, `Evening` …
+    pub name: &'static str,
+    /// The day it begins, in the property's calendar.
+    pub date: Date,
+    pub starts_at: Timestamp,
+    pub ends_at: Timestamp,
+    /// People it needs.
+    pub required: u32,
+    pub status: ShiftStatus,
+}
+
+/// A person's primary place in a shift.
+#[derive(Debug, Clone, Serialize)]
+pub struct Assignment {
+    pub id: AssignmentId,
+    pub tenant_id: TenantId,
+    pub property_id: PropertyId,
+    pub shift_id: ShiftId,
+    pub staff_id: StaffId,
+    pub starts_at: Timestamp,
+    pub ends_at: Timestamp,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Punch {
+    In,
+    Out,
+}
+
+impl Punch {
+    /// As the wire and the database have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::In => "in",
+            Self::Out => "out",
+        }
+    }
+}
+
+/// One punch of the clock.
+#[derive(Debug, Clone, Serialize)]
+pub struct ClockEntry {
+    pub id: ClockEntryId,
+    pub tenant_id: TenantId,
+    pub property_id: PropertyId,
+    pub staff_id: StaffId,
+    pub shift_id: ShiftId,
+    /// The shared clock beside the staff entrance.
+    pub device_id: DeviceId,
+    pub punch: Punch,
+    pub at: Timestamp,
+}
+
+/// When a team works: name, first hour, hours.
+type Turn = (&'static str, i8, i64);
+
+#[derive(Debug, Clone, Copy)]
+enum Rota {
+    Office,
+    Daytime,
+    RoundTheClock,
+}
+
+impl Rota {
+    fn turns(self) -> &'static [Turn] {
+        match self {
+            Self::Office => &[("Day", 9, 8)],
+            Self::Daytime => &[("Morning", 7, 8), ("Evening", 15, 8)],
+            Self::RoundTheClock => &[("Morning", 7, 8), ("Evening", 15, 8), ("Night", 23, 8)],
+        }
+    }
+}
+
+/// Department, position, rota, and people per dozen of rooms.
+const TEAMS: &[(&str, &str, Rota, usize)] = &[
+    ("Front Desk", "Front Desk Manager", Rota::Office, 0),
+    ("Front Desk", "Receptionist", Rota::RoundTheClock, 2),
+    ("Food and Beverage", "Cook", Rota::Daytime, 1),
+    ("Food and Beverage", "Waiter", Rota::Daytime, 1),
+    ("Housekeeping", "Housekeeping Supervisor", Rota::Daytime, 1),
+    ("Housekeeping", HOUSEKEEPER, Rota::Daytime, 2),
+    ("Maintenance", "Maintenance Lead", Rota::Office, 0),
+    ("Maintenance", "Technician", Rota::RoundTheClock, 2),
+    ("Management", "General Manager", Rota::Office, 0),
+    ("Security", "Guard", Rota::RoundTheClock, 2),
+];
+const HOUSEKEEPER: &str = "Housekeeper";
+
+/// All of a property's people and their time.
+#[derive(Debug, Default)]
+pub(super) struct Staffing {
+    pub(super) departments: Vec<Department>,
+    pub(super) members: Vec<StaffMember>,
+    pub(super) shifts: Vec<Shift>,
+    pub(super) assignments: Vec<Assignment>,
+    pub(super) clock: Vec<ClockEntry>,
+}
+
+pub(super) fn positions(tenant: &Tenant) -> Vec<Position> {
+    TEAMS.iter().map(|&(_, name, ..)| position(tenant.id, name)).collect()
+}
+
+fn position(tenant_id: TenantId, name: &'static str) -> Position {
+    Position { id: seed::id(OPENED, &format!("{tenant_id}/{name}")), tenant_id, name }
+}
+
+pub(super) fn build(property: &Property, rooms: usize, now: Timestamp) -> Staffing {
+    let mut staffing = Staffing { departments: departments(property), ..Staffing::default() };
+    for &(department, position, rota, per_dozen) in TEAMS {
+        // Two for each turn of the clock, so that one may have a day off.
+        let least = if matches!(rota, Rota::RoundTheClock) { 6 } else { 1 };
+        let count = (rooms * per_dozen / 12).max(least);
+        let team = (0..count).map(|turn| member(property, department, position, rota, turn));
+        staffing.members.extend(team);
+    }
+    let today = property.today(now);
+    for day in -SHIFTS_PAST..=SHIFTS_FUTURE {
+        staffing.plan(property, plus_days(today, day), now);
+    }
+    staffing
+}
+
+fn departments(property: &Property) -> Vec<Department> {
+    let mut names: Vec<_> = TEAMS.iter().map(|&(name, ..)| name).collect();
+    names.dedup();
+    let make = |name| Department {
+        id: department_id(property, name),
+        tenant_id: property.tenant_id,
+        property_id: property.id,
+        name,
+    };
+    names.into_iter().map(make).collect()
+}
+
+fn department_id(property: &Property, name: &str) -> DepartmentId {
+    seed::id(OPENED, &format!("{}/{name}", property.slug))
+}
+
+fn member(
+    property: &Property,
+    department: &str,
+    job: &'static str,
+    rota: Rota,
+    turn: usize,
+) -> StaffMember {
+    let label = format!("{}/{job}/{turn}", property.slug);
+    let (given, family) = names::local(property.country, &format!("staff/{label}"));
+    StaffMember {
+        id: seed::id(OPENED, &label),
+        tenant_id: property.tenant_id,
+        property_id: property.id,
+        department_id: department_id(property, department),
+        position_id: position(property.tenant_id, job).id,
+        display_name: format!("{given} {family}"),
+        languages: languages(property.country),
+        hired_on: plus_days(OPENED, -between(&format!("hired/{label}"), 0, 1500)),
+        rota,
+        turn: turn as i64,
+    }
+}
+
+fn languages(country: &str) -> Vec<&'static str> {
+    match country {
+        "AF" => vec!["fa-AF", "ps-AF"],
+        "TJ" => vec!["tg-TJ", "ru-TJ"],
+        _ => vec!["fa-IR"],
+    }
+}
+
+impl StaffMember {
+    fn turn(&self) -> Turn {
+        let turns = self.rota.turns();
+        turns[self.turn as usize % turns.len()]
+    }
+
+    /// One day off a week; people of the same turn and position have different ones.
+    fn works_on(&self, day: Date) -> bool {
+        let team = between(&format!("off/{}", self.position_id), 0, 6);
+        (2 * self.turn + team + days_between(OPENED, day)).rem_euclid(7) != 0
+    }
+}
+
+impl Staffing {
+    fn plan(&mut self, property: &Property, day: Date, now: Timestamp) {
+        for department in departments(property) {
+            let team: Vec<_> = self.team(department.id);
+            let mut turns: Vec<_> = team.iter().map(StaffMember::turn).collect();
+            turns.sort_by_key(|turn| turn.1);
+            turns.dedup();
+            for turn in turns {
+                let on: Vec<_> = team.iter().filter(|member| member.turn() == turn).collect();
+                self.plan_shift(
+                    property,
+                    &shift(property, &department, turn, day, on.len(), now),
+                    &on,
+                    now,
+                );
+            }
+        }
+    }
+
+    fn team(&self, department: DepartmentId) -> Vec<StaffMember> {
+        self.members.iter().filter(|member| member.department_id == department).cloned().collect()
+    }
+
+    fn plan_shift(
+        &mut self,
+        property: &Property,
+        shift: &Shift,
+        on: &[&StaffMember],
+        now: Timestamp,
+    ) {
+        for member in on.iter().filter(|member| member.works_on(shift.date)) {
+            self.assignments.push(assignment(shift, member));
+            self.clock.extend(punches(property, shift, member, now));
+        }
+        self.shifts.push(shift.clone());
+    }
+
+    /// The housekeepers whose shift runs at `at`.
+    pub(super) fn housekeepers_at(&self, property: &Property, at: Timestamp) -> Vec<StaffId> {
+        let job = position(property.tenant_id, HOUSEKEEPER).id;
+        let running = self.assignments.iter().filter(|a| a.starts_at <= at && at < a.ends_at);
+        let is_housekeeper = |id: &StaffId| {
+            self.members.iter().any(|member| member.id == *id && member.position_id == job)
+        };
+        running.map(|assignment| assignment.staff_id).filter(is_housekeeper).collect()
+    }
+}
+
+fn shift(
+    property: &Property,
+    department: &Department,
+    (name, hour, hours): Turn,
+    date: Date,
+    team: usize,
+    now: Timestamp,
+) -> Shift {
+    let starts_at = seed::instant(date.at(hour, 0, 0, 0), &property.zone());
+    let ends_at = plus_minutes(starts_at, hours * 60);
+    let status = match now {
+        _ if now < starts_at => ShiftStatus::Scheduled,
+        _ if now < ends_at => ShiftStatus::InProgress,
+        _ => ShiftStatus::Completed,
+    };
+    Shift {
+        id: seed::id(date, &format!("{}/{}/{name}/{date}", property.slug, department.name)),
+        tenant_id: property.tenant_id,
+        property_id: property.id,
+        department_id: department.id,
+        name,
+        date,
+        starts_at,
+        ends_at,
+        // Each has a day off in seven, so a team of five or more plans for one fewer.
+        required: (team - team / 5) as u32,
+        status,
+    }
+}
+
+fn assignment(shift: &Shift, member: &StaffMember) -> Assignment {
+    Assignment {
+        id: seed::id(shift.date, &format!("{}/{}", shift.id, member.id)),
+        tenant_id: shift.tenant_id,
+        property_id: shift.property_id,
+        shift_id: shift.id,
+        staff_id: member.id,
+        starts_at: shift.starts_at,
+        ends_at: shift.ends_at,
+    }
+}
+
+/// In around the shift's start, out around its end, as far as `now` has come. A few stay away.
+fn punches(
+    property: &Property,
+    shift: &Shift,
+    member: &StaffMember,
+    now: Timestamp,
+) -> Vec<ClockEntry> {
+    let label = format!("{}/{}", shift.id, member.id);
+    if chance(&format!("absent/{label}"), 4) {
+        return Vec::new();
+    }
+    let come = plus_minutes(shift.starts_at, between(&format!("in/{label}"), -9, 12));
+    let go = plus_minutes(shift.ends_at, between(&format!("out/{label}"), -3, 15));
+    let entry = |punch: Punch, at| ClockEntry {
+        id: seed::id(shift.date, &format!("{label}/{}", punch.name())),
+        tenant_id: shift.tenant_id,
+        property_id: shift.property_id,
+        staff_id: member.id,
+        shift_id: shift.id,
+        device_id: seed::id(OPENED, &format!("{}/clock", property.slug)),
+        punch,
+        at,
+    };
+    let both = [entry(Punch::In, come), entry(Punch::Out, go)];
+    both.into_iter().filter(|entry| entry.at <= now).collect()
+}
