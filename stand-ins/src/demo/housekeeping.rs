@@ -162,15 +162,15 @@ impl Floor<'_> {
             Closed::OutOfOrder => RoomStatus::OutOfOrder,
             Closed::OutOfService => RoomStatus::OutOfService,
         };
-        self.state(room, status, self.at(plus_days(today, -3), 10), false)
+        state(room, status, self.at(plus_days(today, -3), 10), false)
     }
 
     fn just_arrived(&self, room: &Room, guest: &Reservation) -> RoomState {
-        self.state(room, RoomStatus::Ready, plus_minutes(guest.arrives_at, -35), true)
+        state(room, RoomStatus::Ready, plus_minutes(guest.arrives_at, -35), true)
     }
 
     fn due_out(&self, room: &Room, today: Date) -> RoomState {
-        self.state(room, RoomStatus::Clean, self.at(plus_days(today, -1), 15), true)
+        state(room, RoomStatus::Clean, self.at(plus_days(today, -1), 15), true)
     }
 
     fn staying(&self, room: &Room, guest: &Reservation, today: Date) -> (RoomState, Option<Task>) {
@@ -182,7 +182,7 @@ impl Floor<'_> {
             _ => (RoomStatus::Dirty, course.created),
         };
         let task = self.task(room, &course, &label, Some(guest.id), Priority::Normal);
-        (self.state(room, status, since, true), Some(task))
+        (state(room, status, since, true), Some(task))
     }
 
     fn turning_over(
@@ -208,7 +208,7 @@ impl Floor<'_> {
             None => Priority::Normal,
         };
         let task = self.task(room, &course, &label, Some(left.id), priority);
-        (self.state(room, status, since, false), Some(task))
+        (state(room, status, since, false), Some(task))
     }
 
     /// Empty since before today; now and then one gets a deep clean.
@@ -216,7 +216,7 @@ impl Floor<'_> {
         let label = format!("{}/{today}", room.id);
         let since = self.at(plus_days(today, -1), 14);
         if expected || !chance(&format!("deep-clean/{label}"), 20) {
-            return (self.state(room, RoomStatus::Ready, since, false), None);
+            return (state(room, RoomStatus::Ready, since, false), None);
         }
         let course =
             Course { kind: TaskKind::DeepClean, ..Course::mid_stay(&label, today, self.property) };
@@ -226,7 +226,7 @@ impl Floor<'_> {
             _ => (RoomStatus::Ready, since),
         };
         let task = self.task(room, &course, &label, None, Priority::Low);
-        (self.state(room, status, since, false), Some(task))
+        (state(room, status, since, false), Some(task))
     }
 
     fn task(
@@ -262,25 +262,19 @@ impl Floor<'_> {
         on.get(turn % on.len().max(1)).copied()
     }
 
-    fn state(
-        &self,
-        room: &Room,
-        status: RoomStatus,
-        since: Timestamp,
-        occupied: bool,
-    ) -> RoomState {
-        RoomState {
-            tenant_id: room.tenant_id,
-            property_id: room.property_id,
-            room_id: room.id,
-            status,
-            since,
-            occupied,
-        }
-    }
-
     fn at(&self, day: Date, hour: i8) -> Timestamp {
         seed::instant(day.at(hour, 0, 0, 0), &self.property.zone())
+    }
+}
+
+fn state(room: &Room, status: RoomStatus, since: Timestamp, occupied: bool) -> RoomState {
+    RoomState {
+        tenant_id: room.tenant_id,
+        property_id: room.property_id,
+        room_id: room.id,
+        status,
+        since,
+        occupied,
     }
 }
 

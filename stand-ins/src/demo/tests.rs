@@ -62,13 +62,14 @@ fn it_is_the_same_on_every_run_and_the_same_house_a_day_later() {
     }
 }
 
+fn unique<T: Ord>(mut ids: impl Iterator<Item = T>) {
+    let mut seen = BTreeSet::new();
+    assert!(ids.all(|id| seen.insert(id)));
+}
+
 #[test]
 fn ids_are_unique_within_their_kind() {
     let house = house();
-    fn unique<T: Ord>(ids: impl Iterator<Item = T>) {
-        let mut seen = BTreeSet::new();
-        assert!(ids.into_iter().all(|id| seen.insert(id)));
-    }
     unique(house.reservations.iter().map(|stay| stay.id));
     unique(house.reservations.iter().map(|stay| &stay.code));
     unique(house.allocations.iter().map(|allocation| allocation.id));
@@ -119,7 +120,7 @@ fn the_ledger_of_nights_agrees_with_the_allocations_and_never_oversells() {
         assert_eq!((night.held, night.committed), expected);
         assert!(night.held + night.committed + night.oos_blocked <= night.total);
     }
-    let share = |f: fn(&Night) -> u32| house.nights.iter().map(f).sum::<u32>() as f64;
+    let share = |f: fn(&Night) -> u32| house.nights.iter().map(f).map(f64::from).sum::<f64>();
     let full = share(|night| night.committed + night.held) / share(|night| night.total);
     assert!((0.55..0.9).contains(&full), "{full} of the house is sold");
 }
@@ -164,7 +165,7 @@ fn rooms_tasks_and_guests_tell_the_same_story() {
                     assert!(task.started_at.is_some() && task.assigned_to.is_some());
                 }
                 TaskStatus::Completed => {
-                    assert!(!matches!(status, RoomStatus::Dirty | RoomStatus::Cleaning))
+                    assert!(!matches!(status, RoomStatus::Dirty | RoomStatus::Cleaning));
                 }
                 _ => assert!(task.started_at.is_none()),
             }
