@@ -9,6 +9,7 @@ pub mod iam;
 pub mod inventory;
 pub mod notification;
 pub mod pricing;
+pub mod property;
 pub mod reservation;
 pub mod staff;
 

@@ -1,1 +1,26 @@
-fn main() {}
+//! The program: reads its configuration, starts every stand-in, stops when asked.
+
+use contracts::clock::{Clock, Entropy};
+use service_kit::config::load;
+use service_kit::lifecycle::Lifecycle;
+use service_kit::telemetry::Telemetry;
+use stand_ins::app;
+use stand_ins::config::Config;
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let config: Config = load()?;
+    let telemetry = Telemetry::start("stand-ins", &config.telemetry)?;
+    let lifecycle = Lifecycle::new();
+    let parts = app::Parts {
+        clock: Clock::system(),
+        entropy: Entropy::system(),
+        metrics: telemetry.router(),
+        lifecycle: lifecycle.clone(),
+    };
+    let running = app::start(&config, parts).await?;
+    tracing::info!(control = %running.control, "The stand-ins are up.");
+    lifecycle.run_until_signal().await?;
+    telemetry.finish();
+    Ok(())
+}

@@ -149,7 +149,7 @@ impl Floor<'_> {
             .find(|stay| stay.check_out == today && stay.state == ReservationState::CheckedOut);
         let guest = stays.iter().find(|stay| stay.is_in_house());
         match (left, guest) {
-            (_, Some(guest)) if guest.check_in == today => (self.just_arrived(room, guest), None),
+            (_, Some(guest)) if guest.check_in == today => (just_arrived(room, guest), None),
             (_, Some(guest)) if guest.check_out == today => (self.due_out(room, today), None),
             (_, Some(guest)) => self.staying(room, guest, today),
             (Some(left), None) => self.turning_over(room, left, next_arrival(stays, today)),
@@ -163,10 +163,6 @@ impl Floor<'_> {
             Closed::OutOfService => RoomStatus::OutOfService,
         };
         state(room, status, self.at(plus_days(today, -3), 10), false)
-    }
-
-    fn just_arrived(&self, room: &Room, guest: &Reservation) -> RoomState {
-        state(room, RoomStatus::Ready, plus_minutes(guest.arrives_at, -35), true)
     }
 
     fn due_out(&self, room: &Room, today: Date) -> RoomState {
@@ -265,6 +261,10 @@ impl Floor<'_> {
     fn at(&self, day: Date, hour: i8) -> Timestamp {
         seed::instant(day.at(hour, 0, 0, 0), &self.property.zone())
     }
+}
+
+fn just_arrived(room: &Room, guest: &Reservation) -> RoomState {
+    state(room, RoomStatus::Ready, plus_minutes(guest.arrives_at, -35), true)
 }
 
 fn state(room: &Room, status: RoomStatus, since: Timestamp, occupied: bool) -> RoomState {

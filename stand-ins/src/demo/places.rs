@@ -35,7 +35,7 @@ pub struct Property {
     /// IANA name
     pub time_zone: &'static str,
     /// ISO 4217
-    pub currency: &'static str,
+    currency: &'static str,
     pub locale: &'static str,
 }
 
@@ -49,10 +49,13 @@ impl Property {
         now.to_zoned(self.zone()).date()
     }
 
+    pub fn currency(&self) -> Currency {
+        Currency::try_from(self.currency.to_owned()).expect("the demo has ISO 4217 codes")
+    }
+
     /// An amount of whole units in its currency.
     pub(super) fn money(&self, units: i64) -> Money {
-        let currency = Currency::try_from(self.currency.to_owned()).expect("an ISO 4217 code");
-        Money { amount_micro: units * 1_000_000, currency }
+        Money { amount_micro: units * 1_000_000, currency: self.currency() }
     }
 }
 

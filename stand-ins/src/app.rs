@@ -1,0 +1,185 @@
+//! Wires the stand-ins: one listener per upstream, each behind the fault layer, and the control
+//! listener.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware::{from_fn, from_fn_with_state};
+use contracts::clock::{Clock, Entropy};
+use contracts::upstream::Upstream;
+use service_kit::health::Readiness;
+use service_kit::lifecycle::Lifecycle;
+use service_kit::request::{Observer, observed};
+use service_kit::request_metrics;
+use service_kit::serve::{BindError, Plain};
+use tokio::net::TcpListener;
+
+use crate::config::{Config, ConfigProblem};
+use crate::demo::House;
+use crate::faults::Faults;
+use crate::faults::inject::{Point, inject};
+use crate::iam::{Iam, KeyError};
+use crate::ledger::Ledger;
+use crate::listener::Gate;
+use crate::{control, iam, listener, upstreams};
+
+/// What a program or a test hands in.
+#[derive(Debug)]
+pub struct Parts {
+    pub clock: Clock,
+    pub entropy: Entropy,
+    /// `GET /metrics`, where the program has one.
+    pub metrics: Router,
+    pub lifecycle: Lifecycle,
+}
+
+/// Where everything listens.
+#[derive(Debug, Clone)]
+pub struct Running {
+    pub control: SocketAddr,
+    pub upstreams: BTreeMap<Upstream, SocketAddr>,
+    /// Issuer of access tokens.
+    pub issuer: String,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Config(#[from] ConfigProblem),
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    #[error("{path} cannot be read: {source}. Set MELMASTOON_IAM__KEY_FILE to a PEM file.")]
+    KeyFile { path: PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    #[error("a port that was just opened has no address")]
+    Address(#[source] std::io::Error),
+}
+
+/// Starts everything and returns; the lifecycle stops it.
+pub async fn start(config: &Config, parts: Parts) -> Result<Running, StartError> {
+    config.check()?;
+    let control_listener = service_kit::serve::bind(config.control.listen).await?;
+    let control = address(&control_listener)?;
+    let mut listeners = BTreeMap::new();
+    for (&upstream, &at) in &config.upstreams {
+        listeners.insert(upstream, service_kit::serve::bind(at).await?);
+    }
+    let addresses =
+        listeners.iter().map(|(&upstream, listener)| Ok((upstream, address(listener)?)));
+    let addresses: BTreeMap<_, _> = addresses.collect::<Result<_, StartError>>()?;
+    let stage = Stage::new(config, parts, &addresses, control)?;
+    for (upstream, listener) in listeners {
+        stage.open(upstream, listener, addresses[&upstream]);
+    }
+    service_kit::serve::serve(control_listener, Plain, stage.control(), &stage.lifecycle);
+    Ok(Running { control, upstreams: addresses, issuer: stage.iam.issuer().to_owned() })
+}
+
+fn address(listener: &TcpListener) -> Result<SocketAddr, StartError> {
+    listener.local_addr().map_err(StartError::Address)
+}
+
+/// What all listeners share.
+struct Stage {
+    config: Config,
+    clock: Clock,
+    entropy: Entropy,
+    metrics: Router,
+    lifecycle: Lifecycle,
+    gates: BTreeMap<Upstream, Gate>,
+    faults: Arc<Faults>,
+    ledger: Arc<Ledger>,
+    house: Arc<House>,
+    iam: Arc<Iam>,
+    control: SocketAddr,
+}
+
+impl Stage {
+    fn new(
+        config: &Config,
+        parts: Parts,
+        addresses: &BTreeMap<Upstream, SocketAddr>,
+        control: SocketAddr,
+    ) -> Result<Self, StartError> {
+        let Parts { clock, entropy, metrics, lifecycle } = parts;
+        let gates: BTreeMap<_, _> = addresses.keys().map(|&name| (name, Gate::new())).collect();
+        let house = Arc::new(House::at(clock.now()));
+        let ledger = Arc::new(Ledger::default());
+        let key_file = &config.iam.key_file;
+        let pem = std::fs::read(key_file)
+            .map_err(|source| StartError::KeyFile { path: key_file.clone(), source })?;
+        let own = || format!("http://{}", addresses[&Upstream::Iam]);
+        let settings = iam::Settings {
+            issuer: config.iam.issuer.clone().unwrap_or_else(own),
+            nonces: config.iam.dpop_nonces,
+        };
+        let world = iam::World {
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+            ledger: Arc::clone(&ledger),
+        };
+        let iam = Arc::new(Iam::new(settings, &pem, &house, world)?);
+        Ok(Self {
+            config: config.clone(),
+            clock,
+            entropy,
+            metrics,
+            lifecycle,
+            faults: Arc::new(Faults::new(gates.clone())),
+            gates,
+            ledger,
+            house,
+            iam,
+            control,
+        })
+    }
+
+    fn open(&self, upstream: Upstream, listener: TcpListener, at: SocketAddr) {
+        let (faults, ledger) = (Arc::clone(&self.faults), Arc::clone(&self.ledger));
+        let app = self
+            .observed(self.routes(upstream).layer(from_fn(service_kit::deadline::enforce)))
+            .layer(from_fn_with_state(Point { upstream, faults, ledger }, inject));
+        // Outside of the faults, so that a browser may read what a fault answers.
+        let app =
+            if upstream == Upstream::Iam { app.layer(iam::cors(&self.origins())) } else { app };
+        listener::serve(listener, at, app, self.gates[&upstream].clone(), &self.lifecycle);
+    }
+
+    fn routes(&self, upstream: Upstream) -> Router {
+        if upstream == Upstream::Iam {
+            return iam::router(Arc::clone(&self.iam));
+        }
+        let callers =
+            service_kit::caller::callers(&self.config.callers, upstream.name(), self.clock.clone());
+        let scene =
+            upstreams::Scene { house: Arc::clone(&self.house), clock: self.clock.clone(), callers };
+        upstreams::router(upstream, scene)
+    }
+
+    fn control(&self) -> Router {
+        let router = control::router(Arc::clone(&self.faults), Arc::clone(&self.ledger));
+        self.observed(router.merge(self.metrics.clone()))
+    }
+
+    fn observed(&self, router: Router) -> Router {
+        let observer = Observer {
+            metrics: request_metrics!("stand_ins"),
+            clock: self.clock.clone(),
+            entropy: self.entropy.clone(),
+        };
+        let health = Readiness::new(self.lifecycle.clone()).router();
+        observed(router.merge(health), observer)
+    }
+
+    /// Web origins of the console.
+    fn origins(&self) -> Vec<String> {
+        let port = self.control.port();
+        let own =
+            || ["127.0.0.1", "localhost"].map(|host| format!("http://{host}:{port}")).to_vec();
+        self.config.iam.allowed_origins.clone().unwrap_or_else(own)
+    }
+}

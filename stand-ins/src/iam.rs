@@ -1,0 +1,145 @@
+//! The stand-in iam: a small OAuth 2.0 authorization server for the demo operators.
+//!
+//! RFC 6749 (password and refresh_token grants), RFC 8414 (metadata), RFC 9449 section 5 (every
+//! token is bound to the key of the proof it was asked for with), RFC 9068 (token form).
+//! Not here: registration, lockout, a second factor; a demo operator's password is no secret.
+
+mod accounts;
+mod error;
+mod form;
+mod keys;
+mod nonces;
+mod sessions;
+mod token;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use auth::htu::Htu;
+use auth::proof::{ALGORITHMS, ProofVerifier, Window};
+use auth::replay::LocalReplays;
+use axum::extract::State;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use contracts::clock::{Clock, Entropy};
+use contracts::headers;
+use http::{HeaderName, HeaderValue, Method, header};
+use jsonwebtoken::jwk::JwkSet;
+use serde_json::{Value, json};
+use tower_http::cors::CorsLayer;
+
+use crate::demo::House;
+use crate::ledger::Ledger;
+use accounts::Accounts;
+use keys::SigningKey;
+use nonces::Nonces;
+use sessions::Sessions;
+
+pub(crate) use keys::KeyError;
+
+/// The one client: the desktop, public, without a secret.
+const CLIENT: &str = "desktop";
+/// Who takes the tokens.
+const AUDIENCE: &str = "bff-backoffice";
+
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) issuer: String,
+    pub(crate) nonces: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) clock: Clock,
+    pub(crate) entropy: Entropy,
+    pub(crate) ledger: Arc<Ledger>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Iam {
+    issuer: String,
+    token_endpoint: Htu,
+    key: SigningKey,
+    proofs: ProofVerifier,
+    replays: LocalReplays,
+    nonces: Option<Nonces>,
+    accounts: Accounts,
+    sessions: Sessions,
+    world: World,
+}
+
+impl Iam {
+    pub(crate) fn new(
+        settings: Settings,
+        pem: &[u8],
+        house: &House,
+        world: World,
+    ) -> Result<Self, KeyError> {
+        let endpoint = format!("{}/oauth2/token", settings.issuer);
+        let token_endpoint = Htu::parse(&endpoint).map_err(|_| KeyError::Issuer)?;
+        // A nonce is fresher than any clock: with one, a computer whose clock drifts is let in.
+        let day = 24 * 60 * 60;
+        let window =
+            if settings.nonces { Window { back: day, ahead: day } } else { Window::default() };
+        let proofs = ProofVerifier::new(window);
+        let remembered = if settings.nonces {
+            nonces::LIFETIME + Duration::from_secs(60)
+        } else {
+            proofs.span()
+        };
+        Ok(Self {
+            token_endpoint,
+            key: SigningKey::read(pem)?,
+            proofs,
+            replays: LocalReplays::new(100_000, remembered),
+            nonces: settings
+                .nonces
+                .then(|| Nonces::new(world.clock.clone(), world.entropy.clone())),
+            accounts: Accounts::of(house),
+            sessions: Sessions::default(),
+            issuer: settings.issuer,
+            world,
+        })
+    }
+
+    pub(crate) fn issuer(&self) -> &str {
+        &self.issuer
+    }
+}
+
+pub(crate) fn router(iam: Arc<Iam>) -> Router {
+    Router::new()
+        .route("/.well-known/oauth-authorization-server", get(metadata))
+        .route("/jwks", get(jwks))
+        .route("/oauth2/token", post(token::token))
+        .with_state(iam)
+}
+
+/// For the web console, which calls from the control listener's origin.
+pub(crate) fn cors(origins: &[String]) -> CorsLayer {
+    let origins = origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok());
+    CorsLayer::new()
+        .allow_origin(origins.collect::<Vec<_>>())
+        .allow_methods([Method::GET, Method::POST])
+        .allow_headers([header::CONTENT_TYPE, HeaderName::from_static(headers::DPOP)])
+        .expose_headers([HeaderName::from_static(headers::DPOP_NONCE), header::WWW_AUTHENTICATE])
+        .max_age(Duration::from_secs(600))
+}
+
+/// RFC 8414 section 2.
+async fn metadata(State(iam): State<Arc<Iam>>) -> Json<Value> {
+    let issuer = &iam.issuer;
+    Json(json!({
+        "issuer": issuer,
+        "token_endpoint": format!("{issuer}/oauth2/token"),
+        "jwks_uri": format!("{issuer}/jwks"),
+        "grant_types_supported": ["password", "refresh_token"],
+        "response_types_supported": [],
+        "token_endpoint_auth_methods_supported": ["none"],
+        "dpop_signing_alg_values_supported": ALGORITHMS,
+    }))
+}
+
+async fn jwks(State(iam): State<Arc<Iam>>) -> Json<JwkSet> {
+    Json(iam.key.public())
+}

@@ -1,0 +1,55 @@
+//! Errors of the token endpoint: RFC 6749 section 5.2, RFC 9449 sections 5 and 8.
+
+use auth::proof::ProofError;
+use axum::Json;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use serde_json::json;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum OAuthError {
+    #[error("{0}")]
+    InvalidRequest(&'static str),
+    #[error(
+        "Only the public client `desktop` is known here. Send client_id=desktop and no secret."
+    )]
+    InvalidClient,
+    #[error("{0}")]
+    InvalidGrant(&'static str),
+    #[error("Only the grant types password and refresh_token are supported.")]
+    UnsupportedGrantType,
+    #[error("The DPoP proof was refused: {0}.")]
+    InvalidProof(#[from] ProofError),
+    #[error("Repeat the request with a proof that carries the nonce of the DPoP-Nonce header.")]
+    UseNonce,
+}
+
+impl OAuthError {
+    pub(super) const WRONG_PASSWORD: Self =
+        Self::InvalidGrant("The user name, the password or the device is not right.");
+    pub(super) const WRONG_REFRESH_TOKEN: Self =
+        Self::InvalidGrant("The refresh token is not valid here. Sign in again.");
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::InvalidRequest(_) => "invalid_request",
+            Self::InvalidClient => "invalid_client",
+            Self::InvalidGrant(_) => "invalid_grant",
+            Self::UnsupportedGrantType => "unsupported_grant_type",
+            Self::InvalidProof(_) => "invalid_dpop_proof",
+            Self::UseNonce => "use_dpop_nonce",
+        }
+    }
+}
+
+impl IntoResponse for OAuthError {
+    fn into_response(self) -> Response {
+        let body = json!({"error": self.name(), "error_description": self.to_string()});
+        if self != Self::InvalidClient {
+            return (StatusCode::BAD_REQUEST, Json(body)).into_response();
+        }
+        let challenge = HeaderValue::from_static("Basic realm=\"iam\"");
+        (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, challenge)], Json(body))
+            .into_response()
+    }
+}

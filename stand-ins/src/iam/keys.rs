@@ -1,0 +1,46 @@
+//! The key that signs access tokens, and its public half.
+
+use contracts::upstream::iam::AccessTokenClaims;
+use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse, ThumbprintHash};
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    #[error("the iam key is not a P-256 private key in PKCS#8 PEM form: {0}. Make a new one.")]
+    Pem(#[from] jsonwebtoken::errors::Error),
+    #[error("MELMASTOON_IAM__ISSUER is not an http or https address. Leave it out to use its own.")]
+    Issuer,
+}
+
+pub(super) struct SigningKey {
+    key: EncodingKey,
+    public: Jwk,
+}
+
+impl std::fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SigningKey").field("id", &self.public.common.key_id).finish_non_exhaustive()
+    }
+}
+
+impl SigningKey {
+    pub(super) fn read(pem: &[u8]) -> Result<Self, KeyError> {
+        let key = EncodingKey::from_ec_pem(pem)?;
+        let mut public = Jwk::from_encoding_key(&key, Algorithm::ES256)?;
+        public.common.key_id = Some(public.thumbprint(ThumbprintHash::SHA256)?);
+        public.common.public_key_use = Some(PublicKeyUse::Signature);
+        Ok(Self { key, public })
+    }
+
+    /// A JWT access token (RFC 9068 section 2.1).
+    pub(super) fn sign(&self, claims: &AccessTokenClaims) -> String {
+        let mut header = Header::new(Algorithm::ES256);
+        header.typ = Some("at+jwt".to_owned());
+        header.kid.clone_from(&self.public.common.key_id);
+        encode(&header, claims, &self.key).expect("the key was checked when it was read")
+    }
+
+    pub(super) fn public(&self) -> JwkSet {
+        JwkSet { keys: vec![self.public.clone()] }
+    }
+}

@@ -1,0 +1,178 @@
+//! `POST /oauth2/token`: proof first, then the grant, then a token bound to the proof's key.
+
+use std::sync::Arc;
+
+use auth::jwt::{JwtError, Unverified};
+use auth::proof::{Expected, ProofError};
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use contracts::headers;
+use contracts::id::{Id, RequestId};
+use contracts::upstream::Upstream;
+use contracts::upstream::iam::{AccessTokenClaims, Confirmation, TokenResponse};
+use http::{HeaderMap, HeaderValue, header};
+use serde::Deserialize;
+
+use super::error::OAuthError;
+use super::form::Form;
+use super::sessions::{Refreshed, Session};
+use super::{AUDIENCE, Iam};
+use crate::demo::Operator;
+use crate::ledger::Effect;
+
+/// Seconds an access token lasts.
+const LIFETIME: i64 = 15 * 60;
+
+pub(super) async fn token(
+    State(iam): State<Arc<Iam>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let mut response = match iam.grant(&headers, &body) {
+        Ok(tokens) => Json(tokens).into_response(),
+        Err(error) => {
+            tracing::info!(error = error.name(), reason = %error, "A token request was refused.");
+            error.into_response()
+        }
+    };
+    let out = response.headers_mut();
+    out.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    out.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
+    if let Some(nonces) = &iam.nonces {
+        let nonce = HeaderValue::from_str(&nonces.current()).expect("a nonce is base64url");
+        out.insert(headers::DPOP_NONCE, nonce);
+    }
+    response
+}
+
+impl Iam {
+    fn grant(&self, headers: &HeaderMap, body: &[u8]) -> Result<TokenResponse, OAuthError> {
+        let form = Form::read(headers, body)?;
+        form.check_client(headers)?;
+        let kind = form.required("grant_type", "Say which grant_type.")?;
+        if !matches!(kind, "password" | "refresh_token") {
+            return Err(OAuthError::UnsupportedGrantType);
+        }
+        let thumbprint = self.prove(headers)?;
+        if kind == "password" {
+            self.sign_in(&form, &thumbprint)
+        } else {
+            self.refresh(&form, &thumbprint)
+        }
+    }
+
+    /// The thumbprint of the key that made this request's proof.
+    fn prove(&self, headers: &HeaderMap) -> Result<String, OAuthError> {
+        let mut values = headers.get_all(headers::DPOP).iter();
+        let value = values.next().ok_or(ProofError::Missing)?;
+        if values.next().is_some() {
+            return Err(ProofError::Several.into());
+        }
+        let text = value.to_str().map_err(|_| ProofError::Jwt(JwtError::Shape))?;
+        let expected = Expected {
+            method: "POST",
+            targets: std::slice::from_ref(&self.token_endpoint),
+            access_token: None,
+            bound_to: None,
+            now: self.world.clock.now(),
+        };
+        let proof = self.proofs.verify(text, &expected)?;
+        self.check_nonce(text)?;
+        if !self.replays.first_use(proof.replay) {
+            return Err(ProofError::Replayed.into());
+        }
+        Ok(proof.thumbprint)
+    }
+
+    fn check_nonce(&self, proof: &str) -> Result<(), OAuthError> {
+        #[derive(Deserialize)]
+        struct Claims {
+            nonce: Option<String>,
+        }
+        let Some(nonces) = &self.nonces else { return Ok(()) };
+        let claims = Unverified::split(proof).and_then(|proof| proof.payload::<Claims>());
+        let nonce = claims.ok().and_then(|claims| claims.nonce);
+        if nonce.is_some_and(|nonce| nonces.takes(&nonce)) {
+            Ok(())
+        } else {
+            Err(OAuthError::UseNonce)
+        }
+    }
+
+    fn sign_in(&self, form: &Form, thumbprint: &str) -> Result<TokenResponse, OAuthError> {
+        let name = form.required("username", "Send username.")?;
+        let password = form.required("password", "Send password.")?;
+        let device = form.required("device_id", "Send device_id, the computer's own.")?;
+        let operator =
+            self.accounts.sign_in(name, password, device).ok_or(OAuthError::WRONG_PASSWORD)?;
+        let who = (operator.id, operator.device_id);
+        let (clock, entropy) = (&self.world.clock, &self.world.entropy);
+        let (session, token) = self.sessions.open(who, thumbprint, clock, entropy);
+        self.note(operator, "session.opened", &session);
+        Ok(self.tokens(operator, &session, token))
+    }
+
+    fn refresh(&self, form: &Form, thumbprint: &str) -> Result<TokenResponse, OAuthError> {
+        let token = form.required("refresh_token", "Send refresh_token.")?;
+        let (clock, entropy) = (&self.world.clock, &self.world.entropy);
+        match self.sessions.refresh(token, thumbprint, clock, entropy) {
+            Refreshed::Rotated { session, token } => {
+                let operator = self.operator_of(&session)?;
+                self.note(operator, "session.refreshed", &session);
+                Ok(self.tokens(operator, &session, token))
+            }
+            Refreshed::Reused(session) => {
+                let operator = self.operator_of(&session)?;
+                tracing::warn!(session = %session.id, "A refresh token was used twice; its session is revoked.");
+                self.note(operator, "session.revoked", &session);
+                Err(OAuthError::WRONG_REFRESH_TOKEN)
+            }
+            Refreshed::Refused => Err(OAuthError::WRONG_REFRESH_TOKEN),
+        }
+    }
+
+    fn operator_of(&self, session: &Session) -> Result<&Operator, OAuthError> {
+        self.accounts.operator(session.operator).ok_or(OAuthError::WRONG_REFRESH_TOKEN)
+    }
+
+    fn tokens(&self, operator: &Operator, session: &Session, refresh: String) -> TokenResponse {
+        TokenResponse {
+            access_token: self.key.sign(&self.claims(operator, session)),
+            token_type: "DPoP".to_owned(),
+            expires_in: LIFETIME.unsigned_abs(),
+            refresh_token: Some(refresh),
+        }
+    }
+
+    fn claims(&self, operator: &Operator, session: &Session) -> AccessTokenClaims {
+        let (clock, entropy) = (&self.world.clock, &self.world.entropy);
+        let now = clock.unix_seconds();
+        AccessTokenClaims {
+            iss: self.issuer.clone(),
+            aud: AUDIENCE.to_owned(),
+            sub: operator.id.to_string(),
+            tenant_id: operator.tenant_id.to_string(),
+            device_id: session.device.to_string(),
+            property_ids: operator.property_ids.iter().map(ToString::to_string).collect(),
+            roles: operator.roles.iter().map(|role| role.name().to_owned()).collect(),
+            sid: Some(session.id.to_string()),
+            cnf: Confirmation { jkt: session.thumbprint.clone() },
+            iat: now,
+            exp: now + LIFETIME,
+            jti: RequestId::generate(clock, entropy).to_string(),
+        }
+    }
+
+    fn note(&self, operator: &Operator, action: &'static str, session: &Session) {
+        self.world.ledger.note(Effect {
+            at: self.world.clock.now(),
+            upstream: Upstream::Iam,
+            tenant_id: operator.tenant_id,
+            action,
+            subject: session.id.to_string(),
+            idempotency_key: None,
+        });
+    }
+}

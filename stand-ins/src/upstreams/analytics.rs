@@ -1,0 +1,78 @@
+//! analytics: yesterday's closed business day, computed from the stays of that night.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::routing::get;
+use contracts::money::Money;
+use contracts::upstream::analytics::Kpis;
+use contracts::upstream::reservation::ReservationState;
+use jiff::civil::Date;
+use service_kit::caller::Caller;
+use service_kit::extract::{Json, Query};
+use service_kit::problem::ApiResult;
+
+use super::{OfProperty, Scene, Stage};
+use crate::demo::{House, Property, places::Closed, rates};
+
+pub(super) fn router(scene: Scene) -> Router {
+    Router::new()
+        .route("/api/v1/analytics/kpis", get(kpis))
+        .with_state(Stage { scene, own: Arc::new(()) })
+}
+
+async fn kpis(
+    State(stage): State<Stage<()>>,
+    caller: Caller,
+    Query(of): Query<OfProperty>,
+) -> ApiResult<Json<Kpis>> {
+    let property = stage.scene.property(&caller, of.property_id)?;
+    let now = stage.scene.clock.now();
+    let today = property.today(now);
+    let night = Night::of(&stage.scene.house, property, today.yesterday().unwrap_or(today));
+    Ok(Json(Kpis {
+        property_id: property.id,
+        as_of: now,
+        business_date: night.date,
+        occupancy_percent: night.occupancy_percent(),
+        adr: night.revenue_per(night.sold),
+        rev_par: night.revenue_per(night.available),
+    }))
+}
+
+/// What one night brought.
+struct Night {
+    date: Date,
+    /// Rooms sold.
+    sold: i64,
+    /// Rooms that could be sold.
+    available: i64,
+    revenue: Money,
+}
+
+impl Night {
+    fn of(house: &House, property: &Property, date: Date) -> Self {
+        let rooms = house.rooms_of(property.id);
+        let available = rooms.filter(|room| room.closed != Some(Closed::OutOfOrder)).count() as i64;
+        let stays = house.stays_of(property.id).filter(|stay| {
+            stay.is_live() && stay.spends(date) && stay.state != ReservationState::Held
+        });
+        let rates: Vec<_> = stays
+            .filter_map(|stay| house.room_types.iter().find(|kind| kind.id == stay.room_type_id))
+            .map(|kind| rates::of_night(property, kind, date).amount_micro)
+            .collect();
+        let revenue = Money { amount_micro: rates.iter().sum(), currency: property.currency() };
+        Self { date, sold: rates.len() as i64, available, revenue }
+    }
+
+    /// With one decimal.
+    fn occupancy_percent(&self) -> f64 {
+        (1000.0 * self.sold as f64 / self.available.max(1) as f64).round() / 10.0
+    }
+
+    fn revenue_per(&self, rooms: i64) -> Money {
+        let amount_micro = self.revenue.amount_micro / rooms.max(1);
+        Money { amount_micro, currency: self.revenue.currency }
+    }
+}

@@ -1,0 +1,42 @@
+//! property: what a hotel is called, where it stands, how it is reached.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::routing::get;
+use contracts::id::PropertyId;
+use contracts::upstream::property::Property;
+use service_kit::caller::Caller;
+use service_kit::extract::{Json, Path};
+use service_kit::problem::ApiResult;
+
+use super::{Scene, Stage};
+
+pub(super) fn router(scene: Scene) -> Router {
+    Router::new()
+        .route("/internal/v1/properties/{id}", get(property))
+        .with_state(Stage { scene, own: Arc::new(()) })
+}
+
+async fn property(
+    State(stage): State<Stage<()>>,
+    caller: Caller,
+    Path(id): Path<PropertyId>,
+) -> ApiResult<Json<Property>> {
+    let property = stage.scene.property(&caller, id)?;
+    Ok(Json(Property {
+        property_id: property.id,
+        as_of: stage.scene.clock.now(),
+        name: property.name.to_owned(),
+        address: property.address.to_owned(),
+        city: property.city.to_owned(),
+        country: property.country.to_owned(),
+        time_zone: property.time_zone.to_owned(),
+        currency: property.currency(),
+        locale: property.locale.to_owned(),
+        room_count: stage.scene.house.rooms_of(property.id).count() as u32,
+        phone: property.phone.to_owned(),
+        email: property.email.to_owned(),
+    }))
+}

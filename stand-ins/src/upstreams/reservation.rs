@@ -1,0 +1,129 @@
+//! reservation: who comes, who goes, who is here.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use axum::Router;
+use axum::extract::State;
+use axum::routing::get;
+use contracts::id::{PropertyId, ReservationId};
+use contracts::upstream::reservation::{Stay, Stays};
+use jiff::civil::Date;
+use serde::Deserialize;
+use service_kit::caller::Caller;
+use service_kit::extract::{Json, Query};
+use service_kit::problem::ApiResult;
+
+use super::{Scene, Stage};
+use crate::demo::{House, Property, Reservation};
+
+/// All reservations, as the desks of the house see them.
+#[derive(Debug)]
+struct Book(RwLock<BTreeMap<ReservationId, Reservation>>);
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct OfDay {
+    property_id: PropertyId,
+    /// Today at the property when absent.
+    date: Option<Date>,
+}
+
+/// Which stays of a day are asked for, and in which order they are listed.
+#[derive(Debug, Clone, Copy)]
+enum List {
+    Arrivals,
+    Departures,
+    InHouse,
+}
+
+pub(super) fn router(scene: Scene) -> Router {
+    let book = scene.house.reservations.iter().map(|stay| (stay.id, stay.clone())).collect();
+    let stage = Stage { scene, own: Arc::new(Book(RwLock::new(book))) };
+    Router::new()
+        .route("/api/v1/reservations/arrivals", get(arrivals))
+        .route("/api/v1/reservations/departures", get(departures))
+        .route("/api/v1/reservations/in-house", get(in_house))
+        .with_state(stage)
+}
+
+async fn arrivals(
+    State(stage): State<Stage<Book>>,
+    caller: Caller,
+    Query(of): Query<OfDay>,
+) -> ApiResult<Json<Stays>> {
+    stage.list(&caller, &of, List::Arrivals)
+}
+
+async fn departures(
+    State(stage): State<Stage<Book>>,
+    caller: Caller,
+    Query(of): Query<OfDay>,
+) -> ApiResult<Json<Stays>> {
+    stage.list(&caller, &of, List::Departures)
+}
+
+async fn in_house(
+    State(stage): State<Stage<Book>>,
+    caller: Caller,
+    Query(of): Query<OfDay>,
+) -> ApiResult<Json<Stays>> {
+    stage.list(&caller, &of, List::InHouse)
+}
+
+impl Stage<Book> {
+    fn list(&self, caller: &Caller, of: &OfDay, list: List) -> ApiResult<Json<Stays>> {
+        let property = self.scene.property(caller, of.property_id)?;
+        let now = self.scene.clock.now();
+        let today = property.today(now);
+        let date = of.date.unwrap_or(today);
+        let mut stays = self.own.stays(property, |stay| list.holds(stay, date, today));
+        list.sort(&mut stays);
+        let items = stays.iter().map(|stay| stay_on_the_wire(&self.scene.house, stay)).collect();
+        Ok(Json(Stays { property_id: property.id, date, as_of: now, items }))
+    }
+}
+
+impl Book {
+    fn stays(&self, of: &Property, wanted: impl Fn(&Reservation) -> bool) -> Vec<Reservation> {
+        let book = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let own = book.values().filter(|stay| stay.property_id == of.id && stay.is_live());
+        own.filter(|stay| wanted(stay)).cloned().collect()
+    }
+}
+
+impl List {
+    fn holds(self, stay: &Reservation, date: Date, today: Date) -> bool {
+        match self {
+            Self::Arrivals => stay.check_in == date,
+            Self::Departures => stay.check_out == date,
+            // Today is what the desk knows; another day is what the book says.
+            Self::InHouse if date == today => stay.is_in_house(),
+            Self::InHouse => stay.spends(date),
+        }
+    }
+
+    fn sort(self, stays: &mut [Reservation]) {
+        stays.sort_by_key(|stay| match self {
+            Self::Arrivals => (Some(stay.arrives_at), stay.id),
+            Self::Departures => (Some(stay.leaves_at), stay.id),
+            Self::InHouse => (None, stay.id),
+        });
+    }
+}
+
+fn stay_on_the_wire(house: &House, stay: &Reservation) -> Stay {
+    let room = stay.room_id.and_then(|id| house.room(id));
+    Stay {
+        reservation_id: stay.id,
+        code: stay.code.clone(),
+        guest_name: stay.guest_name.clone(),
+        room_id: stay.room_id,
+        room_number: room.map(|room| room.number.clone()),
+        check_in: stay.check_in,
+        check_out: stay.check_out,
+        adults: stay.adults,
+        state: stay.state,
+        eta: Some(stay.arrives_at),
+    }
+}
