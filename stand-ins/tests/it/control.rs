@@ -1,0 +1,74 @@
+//! The control listener's own rules.
+
+use contracts::upstream::Upstream;
+use serde_json::{Value, json};
+
+use crate::world;
+
+#[tokio::test]
+async fn a_fault_that_makes_no_sense_is_refused_with_the_field() {
+    let world = world::start().await;
+    for (field, fault) in [
+        ("body.kind", json!({"upstream": "pricing", "kind": "refuse", "times": 1})),
+        ("body.ms", json!({"upstream": "pricing", "kind": "latency"})),
+        ("body.ms", json!({"upstream": "pricing", "kind": "hang", "ms": 3})),
+        ("body.status", json!({"upstream": "pricing", "kind": "status", "status": 200})),
+        ("body.times", json!({"upstream": "pricing", "kind": "hang", "times": 0})),
+        (
+            "body.tenantId",
+            json!({"upstream": "iam", "kind": "hang", "tenantId": world.house.tenants[0].id}),
+        ),
+        ("body.upstream", json!({"upstream": "inventory", "kind": "hang"})),
+        ("body", json!({"upstream": "pricing", "kind": "explode"})),
+        ("body", json!({"upstream": "pricing", "kind": "hang", "root": "GET /"})),
+    ] {
+        let answer = world.http.put(world.control("faults")).json(&fault).send().await.unwrap();
+        assert_eq!(answer.status(), 400, "{fault}");
+        let problem: Value = answer.json().await.unwrap();
+        assert_eq!(problem["errors"][0]["field"], field, "{problem}");
+    }
+    assert!(world.listed("faults", Upstream::Pricing).await.is_empty());
+}
+
+#[tokio::test]
+async fn clearing_takes_every_fault_back() {
+    let world = world::start().await;
+    world.fail(json!({"upstream": "pricing", "kind": "refuse"})).await;
+    world.fail(json!({"upstream": "analytics", "kind": "hang"})).await;
+    world.heal().await;
+    let answer = world.http.get(world.control("faults")).send().await.unwrap();
+    let list: Value = answer.json().await.unwrap();
+    assert_eq!(list["items"], json!([]));
+    assert_eq!(list["upstreams"].as_array().unwrap().len(), 13);
+    let live = world.http.get(world.url(Upstream::Pricing, "/health/live")).send().await;
+    assert_eq!(live.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn an_event_is_checked_before_it_is_honestly_not_published() {
+    let world = world::start().await;
+    let tenant = world.house.tenants[0].id;
+    let event = |kind: &str| {
+        json!({
+            "specversion": "1.0", "id": "evt_01K0000000000000000000000A", "source": "/services/reservation-service",
+            "type": kind, "subject": "rsv_1", "time": "2026-11-21T08:00:00.000Z",
+            "datacontenttype": "application/json", "tenantid": tenant, "orderingkey": format!("{tenant}:rsv_1"),
+            "correlationid": "c", "actortype": "system", "actorid": "sys", "retentionclass": "operational", "data": {},
+        })
+    };
+    for (kind, status) in [("melmastoon.reservation.stay.checked_out.v1", 501), ("other", 400)] {
+        let answer = world.http.post(world.control("events")).json(&event(kind)).send().await;
+        assert_eq!(answer.unwrap().status(), status);
+    }
+}
+
+#[tokio::test]
+async fn every_listener_lives() {
+    let world = world::start().await;
+    for &upstream in world.running.upstreams.keys() {
+        let live = world.http.get(world.url(upstream, "/health/live")).send().await.unwrap();
+        assert_eq!(live.status(), 200, "{upstream}");
+    }
+    let ready = format!("http://{}/health/ready", world.running.control);
+    assert_eq!(world.http.get(ready).send().await.unwrap().status(), 200);
+}

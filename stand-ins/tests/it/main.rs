@@ -1,0 +1,13 @@
+//! The stand-ins through real sockets: faults, tokens, and what each upstream serves.
+
+// `cfg(test)` is always true here; it tells the lints that these modules are tests.
+#[cfg(test)]
+mod control;
+#[cfg(test)]
+mod faults;
+#[cfg(test)]
+mod oauth;
+#[cfg(test)]
+mod upstreams;
+#[cfg(test)]
+mod world;

@@ -1,0 +1,127 @@
+//! What each upstream serves, to whom.
+
+use contracts::upstream::Upstream;
+use contracts::upstream::analytics::Kpis;
+use contracts::upstream::notification::Alerts;
+use contracts::upstream::pricing::RateSnapshot;
+use contracts::upstream::property::Property;
+use contracts::upstream::reservation::{ReservationState, Stays};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::world::{self, World};
+
+/// Every route that is played, for a property.
+fn routes(property: &str) -> [(Upstream, String); 7] {
+    [
+        (Upstream::Reservation, format!("/api/v1/reservations/arrivals?propertyId={property}")),
+        (Upstream::Reservation, format!("/api/v1/reservations/departures?propertyId={property}")),
+        (Upstream::Reservation, format!("/api/v1/reservations/in-house?propertyId={property}")),
+        (Upstream::Pricing, format!("/v1/pricing/rate-snapshot?propertyId={property}")),
+        (Upstream::Notification, format!("/api/v1/alerts?propertyId={property}")),
+        (Upstream::Analytics, format!("/api/v1/analytics/kpis?propertyId={property}")),
+        (Upstream::Property, format!("/internal/v1/properties/{property}")),
+    ]
+}
+
+async fn read<T: DeserializeOwned>(world: &World, slug: &str, route: usize) -> T {
+    let property = world.house.properties.iter().find(|property| property.slug == slug).unwrap();
+    let (upstream, path) = routes(property.id.as_str())[route].clone();
+    let answer = world.get(upstream, &path, world.operator("frontdesk", slug)).await;
+    assert_eq!(answer.status(), 200, "{path}");
+    answer.json().await.unwrap()
+}
+
+#[tokio::test]
+async fn the_desk_sees_who_comes_goes_and_stays() {
+    let world = world::start().await;
+    for property in &world.house.properties {
+        let [arrivals, departures, in_house]: [Stays; 3] = [
+            read(&world, property.slug, 0).await,
+            read(&world, property.slug, 1).await,
+            read(&world, property.slug, 2).await,
+        ];
+        let today = property.today(world.now());
+        assert_eq!((arrivals.date, arrivals.property_id), (today, property.id));
+        assert!(!arrivals.items.is_empty() && arrivals.items.iter().all(|it| it.check_in == today));
+        assert!(arrivals.items.is_sorted_by_key(|stay| stay.eta));
+        assert!(!departures.items.is_empty());
+        assert!(departures.items.iter().all(|stay| stay.check_out == today));
+        assert!(in_house.items.iter().all(|stay| stay.room_number.is_some()
+            && matches!(stay.state, ReservationState::CheckedIn | ReservationState::InHouse)));
+    }
+}
+
+#[tokio::test]
+async fn rates_figures_alerts_and_card_are_the_propertys_own() {
+    let world = world::start().await;
+    for property in &world.house.properties {
+        let rates: RateSnapshot = read(&world, property.slug, 3).await;
+        assert_eq!(rates.rates.len(), world.house.room_types_of(property.id).count());
+        assert!(rates.rates.iter().all(|rate| rate.best_available.amount_micro > 0));
+        let kpis: Kpis = read(&world, property.slug, 5).await;
+        assert!((30.0..=100.0).contains(&kpis.occupancy_percent), "{kpis:?}");
+        assert!(kpis.rev_par.amount_micro < kpis.adr.amount_micro);
+        let alerts: Alerts = read(&world, property.slug, 4).await;
+        assert!(
+            !alerts.items.is_empty()
+                && alerts.items.is_sorted_by(|a, b| a.raised_at >= b.raised_at)
+        );
+        let card: Property = read(&world, property.slug, 6).await;
+        assert_eq!((card.name.as_str(), card.room_count > 0), (property.name, true));
+    }
+}
+
+#[tokio::test]
+async fn another_tenants_property_does_not_exist_and_anothers_scope_is_forbidden() {
+    let world = world::start().await;
+    let kabul = &world.house.properties[0];
+    let stranger = world.operator("frontdesk", "shiraz");
+    let colleague = world.operator("frontdesk", "dushanbe");
+    for (upstream, path) in routes(kabul.id.as_str()) {
+        let hidden = world.get(upstream, &path, stranger).await;
+        assert_eq!(hidden.status(), 404, "{path}");
+        let problem: Value = hidden.json().await.unwrap();
+        assert_eq!(problem["code"], "MELMASTOON.GENERAL.RESOURCE_NOT_FOUND");
+        let made_up = path.replace(kabul.id.as_str(), "ppt_01K0000000000000000000000A");
+        let unknown: Value = world.get(upstream, &made_up, stranger).await.json().await.unwrap();
+        assert_eq!(problem["detail"], unknown["detail"], "the two can be told apart");
+        assert_eq!(world.get(upstream, &path, colleague).await.status(), 403, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn only_a_request_token_for_this_upstream_lets_a_caller_in() {
+    let world = world::start().await;
+    let desk = world.operator("frontdesk", "kabul");
+    for (upstream, path) in routes(world.house.properties[0].id.as_str()) {
+        let url = world.url(upstream, &path);
+        assert_eq!(world.http.get(&url).send().await.unwrap().status(), 401);
+        let for_another = world.request_token(Upstream::Billing, desk);
+        let answer = world.http.get(&url).header("authorization", for_another).send().await;
+        assert_eq!(answer.unwrap().status(), 401, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_question_that_is_not_well_formed_is_refused() {
+    let world = world::start().await;
+    let desk = world.operator("frontdesk", "kabul");
+    let property = world.house.properties[0].id;
+    for query in ["", "?propertyId=kabul", &format!("?propertyId={property}&date=tomorrow")] {
+        let path = format!("/api/v1/reservations/arrivals{query}");
+        assert_eq!(world.get(Upstream::Reservation, &path, desk).await.status(), 400, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_played_yet_says_so() {
+    let world = world::start().await;
+    let desk = world.operator("frontdesk", "kabul");
+    for &upstream in world.running.upstreams.keys().filter(|name| **name != Upstream::Iam) {
+        let answer = world.get(upstream, "/api/v1/anything", desk).await;
+        assert_eq!(answer.status(), 501, "{upstream}");
+        let problem: Value = answer.json().await.unwrap();
+        assert_eq!(problem["code"], "MELMASTOON.STAND_INS.NOT_PLAYED");
+    }
+}

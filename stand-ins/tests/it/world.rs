@@ -1,0 +1,245 @@
+//! A running set of stand-ins, a gateway's key, and a desktop's.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use auth::Principal;
+use auth::request_token::RequestTokens;
+use axum::routing::get;
+use axum::{Json, Router};
+use contracts::clock::{Clock, Entropy};
+use contracts::role::RoleSet;
+use contracts::upstream::Upstream;
+use contracts::upstream::iam::TokenResponse;
+use jiff::{SignedDuration, Timestamp};
+use jsonwebtoken::jwk::Jwk;
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use serde_json::{Value, json};
+use service_kit::config::{CallersConfig, TelemetryConfig};
+use service_kit::lifecycle::Lifecycle;
+use stand_ins::app::{self, Running};
+use stand_ins::config::{Config, ConsoleConfig, ControlConfig, IamConfig};
+use stand_ins::demo::{House, Operator};
+
+pub(crate) struct World {
+    pub(crate) running: Running,
+    pub(crate) house: House,
+    pub(crate) http: reqwest::Client,
+    pub(crate) gateway: RequestTokens,
+    ahead: Arc<AtomicI64>,
+    lifecycle: Lifecycle,
+    keys: PathBuf,
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.lifecycle.stop();
+        let _ = std::fs::remove_file(&self.keys);
+    }
+}
+
+const ANY_PORT: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
+
+pub(crate) async fn start() -> World {
+    start_with(|_| {}).await
+}
+
+/// Every stand-in on a free port, in this process, with a clock that tests can move.
+pub(crate) async fn start_with(adjust: impl FnOnce(&mut Config)) -> World {
+    let ahead = Arc::new(AtomicI64::new(0));
+    let offset = Arc::clone(&ahead);
+    let system = Clock::system();
+    let clock = Clock::from_fn(move || {
+        system.now() + SignedDuration::from_secs(offset.load(Ordering::Relaxed))
+    });
+    let (lifecycle, entropy) = (Lifecycle::new(), Entropy::system());
+    let pem = rcgen::KeyPair::generate().unwrap().serialize_pem();
+    let keys = std::env::temp_dir().join(format!("stand-ins-{:032x}.pem", entropy.u128()));
+    std::fs::write(&keys, &pem).unwrap();
+    let gateway =
+        RequestTokens::new("bff-backoffice", pem.as_bytes(), clock.clone(), entropy.clone())
+            .unwrap();
+    let jwks_url = serve_keys(&gateway, &lifecycle).await;
+    let mut config = config(keys.clone(), jwks_url);
+    adjust(&mut config);
+    let parts = app::Parts {
+        clock: clock.clone(),
+        entropy,
+        metrics: Router::new(),
+        lifecycle: lifecycle.clone(),
+    };
+    let running = app::start(&config, parts).await.unwrap();
+    let http = service_kit::http_client::short_requests();
+    World { running, house: House::at(clock.now()), http, gateway, ahead, lifecycle, keys }
+}
+
+fn config(key_file: PathBuf, jwks_url: String) -> Config {
+    use Upstream::{Housekeeping, Inventory, Staff};
+    let played =
+        Upstream::ALL.into_iter().filter(|it| ![Inventory, Housekeeping, Staff].contains(it));
+    Config {
+        telemetry: TelemetryConfig::default(),
+        control: ControlConfig { listen: ANY_PORT },
+        upstreams: played.map(|upstream| (upstream, ANY_PORT)).collect::<BTreeMap<_, _>>(),
+        callers: CallersConfig { jwks_url, issuer: "bff-backoffice".to_owned() },
+        iam: IamConfig { key_file, issuer: None, dpop_nonces: false, allowed_origins: None },
+        console: ConsoleConfig::default(),
+    }
+}
+
+/// The gateway's key set, as its internal listener serves it.
+async fn serve_keys(gateway: &RequestTokens, lifecycle: &Lifecycle) -> String {
+    let keys = gateway.key_set();
+    let listener = service_kit::serve::bind(ANY_PORT).await.unwrap();
+    let at = listener.local_addr().unwrap();
+    let app = Router::new().route("/jwks", get(move || async move { Json(keys) }));
+    service_kit::serve::serve(listener, service_kit::serve::Plain, app, lifecycle);
+    format!("http://{at}/jwks")
+}
+
+impl World {
+    pub(crate) fn url(&self, upstream: Upstream, path: &str) -> String {
+        format!("http://{}{path}", self.running.upstreams[&upstream])
+    }
+
+    pub(crate) fn control(&self, path: &str) -> String {
+        format!("http://{}/control/{path}", self.running.control)
+    }
+
+    pub(crate) fn pass(&self, time: SignedDuration) {
+        self.ahead.fetch_add(time.as_secs(), Ordering::Relaxed);
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        Clock::system().now() + SignedDuration::from_secs(self.ahead.load(Ordering::Relaxed))
+    }
+
+    /// An operator whose name starts so, at a property of this slug.
+    pub(crate) fn operator(&self, role: &str, slug: &str) -> &Operator {
+        let password = format!("demo-{role}-{slug}");
+        self.house.operators.iter().find(|operator| operator.password == password).unwrap()
+    }
+
+    /// What the gateway sends to this upstream for this operator.
+    pub(crate) fn request_token(&self, upstream: Upstream, operator: &Operator) -> String {
+        // Stands for the digest of the operator's token: the signer reuses what it made for it.
+        let mut token_digest = [0; 32];
+        token_digest[..30].copy_from_slice(operator.id.as_str().as_bytes());
+        let principal = Principal {
+            tenant: operator.tenant_id,
+            operator: operator.id,
+            device: operator.device_id,
+            session: None,
+            roles: RoleSet::of(&operator.roles),
+            properties: operator.property_ids.clone(),
+            expires_at: self.now() + SignedDuration::from_mins(1),
+            token_digest,
+        };
+        format!("Bearer {}", self.gateway.token_for(&principal, upstream.name()))
+    }
+
+    pub(crate) async fn get(
+        &self,
+        upstream: Upstream,
+        path: &str,
+        who: &Operator,
+    ) -> reqwest::Response {
+        self.try_get(upstream, path, who).await.unwrap()
+    }
+
+    pub(crate) async fn try_get(
+        &self,
+        upstream: Upstream,
+        path: &str,
+        who: &Operator,
+    ) -> reqwest::Result<reqwest::Response> {
+        let token = self.request_token(upstream, who);
+        self.http.get(self.url(upstream, path)).header("authorization", token).send().await
+    }
+
+    /// Sets a fault and waits until it is in force.
+    pub(crate) async fn fail(&self, fault: Value) {
+        let answer = self.http.put(self.control("faults")).json(&fault).send().await.unwrap();
+        assert_eq!(answer.status(), 200, "{}", answer.text().await.unwrap());
+    }
+
+    pub(crate) async fn heal(&self) {
+        let answer = self.http.delete(self.control("faults")).send().await.unwrap();
+        assert_eq!(answer.status(), 204);
+    }
+
+    /// What `GET /control/<what>?upstream=` lists.
+    pub(crate) async fn listed(&self, what: &str, of: Upstream) -> Vec<Value> {
+        let url = self.control(&format!("{what}?upstream={}", of.name()));
+        let body: Value = self.http.get(url).send().await.unwrap().json().await.unwrap();
+        body["items"].as_array().unwrap().clone()
+    }
+
+    pub(crate) async fn token(&self, form: &[(&str, &str)], proof: &str) -> reqwest::Response {
+        self.http
+            .post(self.url(Upstream::Iam, "/oauth2/token"))
+            .header("dpop", proof)
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(encoded(form))
+            .send()
+            .await
+            .unwrap()
+    }
+
+    pub(crate) async fn sign_in(&self, operator: &Operator, desktop: &Desktop) -> TokenResponse {
+        let answer = self.token(&password_form(operator), &desktop.proof(self)).await;
+        assert_eq!(answer.status(), 200);
+        answer.json().await.unwrap()
+    }
+}
+
+pub(crate) fn encoded(form: &[(&str, &str)]) -> String {
+    url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish()
+}
+
+pub(crate) fn password_form(operator: &Operator) -> [(&str, &str); 5] {
+    [
+        ("grant_type", "password"),
+        ("client_id", "desktop"),
+        ("username", &operator.username),
+        ("password", &operator.password),
+        ("device_id", operator.device_id.as_str()),
+    ]
+}
+
+pub(crate) fn refresh_form(token: &str) -> [(&str, &str); 3] {
+    [("grant_type", "refresh_token"), ("client_id", "desktop"), ("refresh_token", token)]
+}
+
+/// A desktop's key.
+pub(crate) struct Desktop(EncodingKey);
+
+impl Desktop {
+    pub(crate) fn new() -> Self {
+        let pem = rcgen::KeyPair::generate().unwrap().serialize_pem();
+        Self(EncodingKey::from_ec_pem(pem.as_bytes()).unwrap())
+    }
+
+    /// A proof for the token endpoint, made now.
+    pub(crate) fn proof(&self, world: &World) -> String {
+        self.proof_with(world, |_| {})
+    }
+
+    pub(crate) fn proof_with(&self, world: &World, change: impl FnOnce(&mut Value)) -> String {
+        let mut claims = json!({
+            "jti": format!("{:032x}", Entropy::system().u128()),
+            "htm": "POST",
+            "htu": format!("{}/oauth2/token", world.running.issuer),
+            "iat": world.now().as_second(),
+        });
+        change(&mut claims);
+        let mut header = Header::new(Algorithm::ES256);
+        header.typ = Some("dpop+jwt".to_owned());
+        header.jwk = Some(Jwk::from_encoding_key(&self.0, Algorithm::ES256).unwrap());
+        encode(&header, &claims, &self.0).unwrap()
+    }
+}
