@@ -1,1 +1,33 @@
+//! The whole system on this machine: finds Postgres and Redis, builds and starts
+//! every server, watches them, and stops them without leaving a process behind.
+//! Also the desktop client that developers, drills and measurements use.
+//!
+//! Not here: anything a production deployment needs, and any rule of a service.
 
+pub mod backing;
+pub mod builder;
+pub mod cli;
+mod databases;
+pub mod desktop;
+pub mod folder;
+pub mod info;
+pub mod obstacle;
+pub mod ports;
+pub mod programs;
+pub mod progress;
+pub mod ready;
+pub mod run_as;
+pub mod secrets;
+pub mod seed;
+pub mod servers;
+pub mod stack;
+pub mod supervisor;
+pub mod tls;
+
+mod http_client;
+mod postgres;
+mod redis;
+
+pub use info::StackInfo;
+pub use progress::Progress;
+pub use stack::{Stack, StackOptions};

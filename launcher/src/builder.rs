@@ -1,0 +1,117 @@
+//! Builds our servers with cargo and finds their programs.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use anyhow::{Context, bail};
+use serde::Deserialize;
+use tokio::process::Command;
+
+use crate::obstacle::Obstacle;
+
+/// Package and program have the same name.
+pub const SERVERS: [&str; 5] = ["bff", "inventory", "housekeeping", "staff", "stand-ins"];
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Build {
+    /// cargo's dev profile.
+    #[default]
+    Dev,
+    /// cargo's release profile, for measurements.
+    Release,
+    /// They were built just now and stand in this folder.
+    Done { folder: PathBuf },
+}
+
+impl Build {
+    /// Beside the running program, where `cargo build` put them together.
+    pub fn beside_this_program() -> anyhow::Result<Self> {
+        let program = std::env::current_exe().context("finding this program")?;
+        let folder = program.parent().context("a program is in a folder")?.to_owned();
+        Ok(Self::Done { folder })
+    }
+}
+
+/// The root of the workspace this launcher was built from.
+pub fn workspace_root() -> &'static Path {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    package.parent().unwrap_or(package)
+}
+
+/// Path of each server's program, built if need be. cargo shows its own progress.
+pub async fn programs(build: &Build) -> anyhow::Result<BTreeMap<String, PathBuf>> {
+    let found = match build {
+        Build::Done { folder } => in_folder(folder),
+        Build::Dev => cargo_build(&[]).await?,
+        Build::Release => cargo_build(&["--release"]).await?,
+    };
+    for name in SERVERS {
+        if !found.get(name).is_some_and(|path| path.is_file()) {
+            bail!("{name} has not been built: run ./up, which builds it.");
+        }
+    }
+    Ok(found)
+}
+
+fn in_folder(folder: &Path) -> BTreeMap<String, PathBuf> {
+    SERVERS.iter().map(|name| ((*name).to_owned(), folder.join(name))).collect()
+}
+
+/// One line of `--message-format=json`; other kinds have other members.
+#[derive(Deserialize)]
+struct Message {
+    target: Option<Target>,
+    executable: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    name: String,
+}
+
+async fn cargo_build(arguments: &[&str]) -> anyhow::Result<BTreeMap<String, PathBuf>> {
+    let mut command = Command::new("cargo");
+    command.args(["build", "--message-format=json-render-diagnostics"]).args(arguments);
+    for name in SERVERS {
+        command.args(["--package", name, "--bin", name]);
+    }
+    let output = command
+        .current_dir(workspace_root())
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .kill_on_drop(true)
+        .output()
+        .await
+        .context("running cargo")?;
+    if !output.status.success() {
+        return Err(Obstacle::BuildFailed.into());
+    }
+    Ok(executables(&String::from_utf8_lossy(&output.stdout)))
+}
+
+fn executables(messages: &str) -> BTreeMap<String, PathBuf> {
+    messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Message>(line).ok())
+        .filter_map(|message| Some((message.target?.name, message.executable?)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_are_read_from_cargos_messages() {
+        let messages = concat!(
+            r#"{"reason":"compiler-artifact","target":{"name":"bff"},"executable":"/t/bff"}"#,
+            "\n",
+            r#"{"reason":"compiler-artifact","target":{"name":"auth"},"executable":null}"#,
+            "\n",
+            r#"{"reason":"build-finished","success":true}"#,
+        );
+        let found = executables(messages);
+        assert_eq!(found, BTreeMap::from([("bff".to_owned(), PathBuf::from("/t/bff"))]));
+    }
+}

@@ -1,0 +1,69 @@
+//! The commands of `launcher`.
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use contracts::clock::Clock;
+
+use crate::builder::workspace_root;
+use crate::obstacle::Obstacle;
+
+mod curl;
+mod dashboard;
+mod paint;
+mod test;
+mod up;
+
+#[derive(Debug, Parser)]
+#[command(name = "launcher", about = "The whole hotel back office on this machine.")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+
+    /// Where the stack keeps everything it makes.
+    #[arg(long, global = true, value_name = "FOLDER", env = "MELMASTOON_LOCAL")]
+    local: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start everything and keep it running until Ctrl-C (the default).
+    Up(up::UpArguments),
+    /// Run a command (`cargo test` unless another is given) with a private Postgres and Redis.
+    Test(test::TestArguments),
+    /// Send one request as a signed-in desktop.
+    Curl(curl::CurlArguments),
+    /// Show a property's dashboard.
+    Dashboard(dashboard::DashboardArguments),
+}
+
+/// Reads the arguments, runs the command, and puts a failure into one sentence.
+pub async fn run() -> ExitCode {
+    let arguments = Arguments::parse();
+    let local = arguments.local.unwrap_or_else(|| workspace_root().join(".local"));
+    let result = match arguments.command.unwrap_or_else(|| Command::Up(up::UpArguments::default()))
+    {
+        Command::Up(arguments) => up::run(arguments, local).await,
+        Command::Test(arguments) => test::run(arguments, local).await,
+        Command::Curl(arguments) => curl::run(arguments, local, Clock::system()).await,
+        Command::Dashboard(arguments) => dashboard::run(arguments, local, Clock::system()).await,
+    };
+    result.unwrap_or_else(|error| {
+        let sentence = Obstacle::sentence(&error);
+        let red = if std::io::stderr().is_terminal() { ("\x1b[31m", "\x1b[0m") } else { ("", "") };
+        // Nobody is left to tell when standard error is closed.
+        let _ = writeln!(std::io::stderr().lock(), "{}✗{} {sentence}", red.0, red.1);
+        ExitCode::FAILURE
+    })
+}
+
+/// Writes to standard output. A closed pipe ends the command quietly.
+fn print(text: &str) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}

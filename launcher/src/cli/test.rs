@@ -1,0 +1,54 @@
+//! `launcher test`: a private Postgres and two Redis around a run of the tests.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Args;
+use tokio::process::Command;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::backing::TestBacking;
+use crate::builder::workspace_root;
+use crate::progress::Progress;
+
+#[derive(Debug, Args)]
+pub(super) struct TestArguments {
+    /// Run this program instead of `cargo test --workspace`.
+    #[arg(long, value_name = "PROGRAM")]
+    run: Option<OsString>,
+    /// Arguments for `cargo test`, or for the program.
+    #[arg(last = true)]
+    arguments: Vec<OsString>,
+}
+
+pub(super) async fn run(arguments: TestArguments, local: PathBuf) -> anyhow::Result<ExitCode> {
+    let progress = Progress::for_screen();
+    // Ctrl-C reaches the tests by itself; the servers are stopped when they are through.
+    let _interrupts = signal(SignalKind::interrupt())?;
+    let test = TestBacking::start(local.join("test"), &progress).await?;
+    let backing = &test.backing;
+    let mut command = command(&arguments);
+    command
+        .env("MELMASTOON_TEST_POSTGRES_URL", &backing.admin_url)
+        .env("MELMASTOON_TEST_REDIS_SESSION_URL", &backing.session_url)
+        .env("MELMASTOON_TEST_REDIS_CACHE_URL", &backing.cache_url)
+        .kill_on_drop(true);
+    let status = command.status().await.context("running the tests");
+    test.stop().await;
+    let code = status?.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1);
+    Ok(ExitCode::from(code))
+}
+
+fn command(arguments: &TestArguments) -> Command {
+    let mut command = if let Some(program) = &arguments.run {
+        Command::new(program)
+    } else {
+        let mut cargo = Command::new("cargo");
+        cargo.args(["test", "--workspace"]).current_dir(workspace_root());
+        cargo
+    };
+    command.args(&arguments.arguments);
+    command
+}

@@ -1,0 +1,140 @@
+//! `launcher up`: start, say what to do next, watch, stop on Ctrl-C.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::Instant;
+
+use super::paint::Paint;
+use super::print;
+use crate::builder::Build;
+use crate::info::StackInfo;
+use crate::progress::Progress;
+use crate::stack::{Stack, StackOptions, USUAL_PORT};
+
+#[derive(Debug, Args)]
+pub(super) struct UpArguments {
+    /// Port of the gateway on 127.0.0.1.
+    #[arg(long, default_value_t = USUAL_PORT)]
+    port: u16,
+    /// Run the release build, for measurements.
+    #[arg(long, conflicts_with = "no_build")]
+    release: bool,
+    /// The servers stand beside this program already.
+    #[arg(long, hide = true)]
+    no_build: bool,
+}
+
+impl Default for UpArguments {
+    fn default() -> Self {
+        Self { port: USUAL_PORT, release: false, no_build: false }
+    }
+}
+
+impl UpArguments {
+    fn build(&self) -> anyhow::Result<Build> {
+        match (self.release, self.no_build) {
+            (_, true) => Build::beside_this_program(),
+            (true, false) => Ok(Build::Release),
+            (false, false) => Ok(Build::Dev),
+        }
+    }
+}
+
+pub(super) async fn run(arguments: UpArguments, local: PathBuf) -> anyhow::Result<ExitCode> {
+    let begun = Instant::now();
+    let progress = Progress::for_screen();
+    let mut stops = Stops::listen()?;
+    let options = StackOptions {
+        folder: local,
+        gateway_port: Some(arguments.port),
+        build: arguments.build()?,
+        ..StackOptions::default()
+    };
+    let started = tokio::select! {
+        started = Stack::start(options, &progress) => started?,
+        // Dropping the half-started stack takes its children with it.
+        () = stops.next() => return Ok(ExitCode::from(130)),
+    };
+    print(&welcome(started.info(), begun.elapsed().as_secs_f32()))?;
+    watch(started, &mut stops, &progress).await
+}
+
+async fn watch(
+    mut stack: Stack,
+    stops: &mut Stops,
+    progress: &Progress,
+) -> anyhow::Result<ExitCode> {
+    let paint = Paint::for_stderr();
+    loop {
+        tokio::select! {
+            () = stops.next() => break,
+            notice = stack.next_notice() => if let Some(notice) = notice? {
+                progress.say(&format!("  {} {}", paint.yellow("!"), notice.sentence()));
+            },
+        }
+    }
+    progress.say("");
+    let step = progress.step("Stopping; Ctrl-C again to stop at once");
+    tokio::select! {
+        stopped = stack.stop() => {
+            stopped?;
+            step.done("Stopped, no process is left");
+        }
+        () = stops.next() => drop(step),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Ctrl-C, a closed terminal, and `kill`.
+struct Stops {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Stops {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.hangup.recv() => {}
+        }
+    }
+}
+
+fn welcome(info: &StackInfo, seconds: f32) -> String {
+    let paint = Paint::for_stdout();
+    let base = &info.gateway.base_url;
+    let origin = base.split("/api/").next().unwrap_or(base);
+    let row =
+        |name: &str, value: &str| format!("  {}  {value}\n", paint.dim(&format!("{name:<13}")));
+    [
+        format!(
+            "\n  {} {}\n\n",
+            paint.bold("The back office is open."),
+            paint.dim(&format!("{seconds:.1} s"))
+        ),
+        "  Sign in at the desk and look at a dashboard, from another terminal:\n\n".to_owned(),
+        format!("      {}\n\n", paint.green("./desk dashboard")),
+        row("Any request", "./desk curl GET /session"),
+        row("API", base),
+        row("Reference", &format!("{origin}/docs")),
+        row("OpenAPI", &format!("{base}/openapi.json")),
+        row("Metrics", &format!("{}/metrics", info.gateway.internal_url)),
+        row("Authority", &info.ca_file.display().to_string()),
+        row("What runs", ".local/stack.json, logs in .local/logs"),
+        format!("\n  {} stops everything.\n\n", paint.bold("Ctrl-C")),
+    ]
+    .concat()
+}

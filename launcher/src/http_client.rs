@@ -1,0 +1,47 @@
+//! The launcher's HTTP clients: never through a proxy, with rustls and one provider.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use reqwest::Client;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
+
+const CONNECT: Duration = Duration::from_secs(3);
+
+/// For plain HTTP on this machine: it trusts no certificate at all.
+pub(crate) fn plain() -> anyhow::Result<Client> {
+    build(RootCertStore::empty())
+}
+
+/// Trusts the certificates in `ca_file` and no others.
+pub(crate) fn trusting(ca_file: &Path) -> anyhow::Result<Client> {
+    let mut roots = RootCertStore::empty();
+    let found = CertificateDer::pem_file_iter(ca_file)
+        .with_context(|| format!("reading {}", ca_file.display()))?;
+    for certificate in found {
+        roots.add(certificate?)?;
+    }
+    build(roots)
+}
+
+fn build(roots: RootCertStore) -> anyhow::Result<Client> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut tls = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Client::builder()
+        .tls_backend_preconfigured(tls)
+        .no_proxy()
+        .connect_timeout(CONNECT)
+        // The servers listen on IPv4 only.
+        .resolve("localhost", SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
+        .build()
+        .context("making an HTTP client")
+}

@@ -1,0 +1,109 @@
+//! What can stand in the way on a developer's machine, each as one sentence that
+//! says what to do.
+//!
+//! Not here: faults of our own programs, which stay `anyhow` chains.
+
+use std::path::PathBuf;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Obstacle {
+    #[error(
+        "Port {port} is in use (by {holder}): stop that program or run ./up --port {}.",
+        port.saturating_add(1)
+    )]
+    PortInUse { port: u16, holder: String },
+
+    #[error(
+        "Only {free_mib} MiB are free on the disk of {}: free at least {needed_mib} MiB and start again.",
+        folder.display()
+    )]
+    DiskNearlyFull { folder: PathBuf, free_mib: u64, needed_mib: u64 },
+
+    #[error("The disk is full: free some space and start again.")]
+    DiskFull,
+
+    #[error(
+        "{packages} is missing and could not be fetched ({why}): install Postgres 15 or newer with its contrib modules and Redis 6 or newer (on Debian as root: apt-get install -y {packages}) and start again."
+    )]
+    ProgramMissing { packages: String, why: String },
+
+    #[error(
+        "The stack of {} is already up (launcher pid {pid}): use it, or stop it with Ctrl-C in its terminal or `kill {pid}`.",
+        folder.display()
+    )]
+    AlreadyUp { folder: PathBuf, pid: String },
+
+    #[error("The stack is not up: start it with ./up in another terminal and try again.")]
+    NotUp,
+
+    #[error(
+        "The database in {} was made by Postgres {made_by}, and Postgres {found} was found: run `rm -rf {}` and start again (the demo data is written anew).",
+        folder.display(),
+        folder.display()
+    )]
+    OtherPostgres { folder: PathBuf, made_by: String, found: String },
+
+    #[error("There is no demo operator {wanted}: use one of {known}.")]
+    NoSuchOperator { wanted: String, known: String },
+
+    #[error("The build failed: mend what the compiler says above and start again.")]
+    BuildFailed,
+
+    #[error(
+        "{name} {how} before it was ready: read {} , which ends with:\n{tail}",
+        log.display()
+    )]
+    DiedEarly { name: String, how: String, log: PathBuf, tail: String },
+
+    #[error(
+        "{name} was not ready within {seconds} s: read {} , which ends with:\n{tail}",
+        log.display()
+    )]
+    NotReady { name: String, seconds: u64, log: PathBuf, tail: String },
+}
+
+impl Obstacle {
+    /// The sentence for a person: a known obstacle as it stands, anything else with
+    /// its causes.
+    pub fn sentence(error: &anyhow::Error) -> String {
+        if error.chain().any(is_disk_full) {
+            return Self::DiskFull.to_string();
+        }
+        match error.chain().find_map(|cause| cause.downcast_ref::<Self>()) {
+            Some(Self::DiedEarly { tail, .. } | Self::NotReady { tail, .. })
+                if tail.contains("No space left on device") =>
+            {
+                Self::DiskFull.to_string()
+            }
+            Some(known) => known.to_string(),
+            None => format!("{error:#}"),
+        }
+    }
+}
+
+fn is_disk_full(cause: &(dyn std::error::Error + 'static)) -> bool {
+    cause
+        .downcast_ref::<std::io::Error>()
+        .is_some_and(|error| error.kind() == std::io::ErrorKind::StorageFull)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_one_sentence_however_deep() {
+        let deep = anyhow::Error::from(std::io::Error::from(std::io::ErrorKind::StorageFull))
+            .context("writing the ports");
+        assert_eq!(Obstacle::sentence(&deep), Obstacle::DiskFull.to_string());
+    }
+
+    #[test]
+    fn a_busy_port_names_the_way_out() {
+        let busy = Obstacle::PortInUse { port: 8083, holder: "pid 7, nginx".to_owned() };
+        assert_eq!(
+            Obstacle::sentence(&busy.into()),
+            "Port 8083 is in use (by pid 7, nginx): stop that program or run ./up --port 8084."
+        );
+    }
+}

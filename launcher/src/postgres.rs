@@ -1,0 +1,188 @@
+//! The private Postgres: makes its database cluster, starts it, and clears away what a
+//! killed launcher left.
+//!
+//! Not here: databases, roles and tables, which `migrations` makes.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::process::Command;
+use tokio::time::{Instant, sleep};
+
+use crate::folder::{DataFolder, write_private};
+use crate::obstacle::Obstacle;
+use crate::programs::Program;
+use crate::ready::Ready;
+use crate::run_as::{RunAs, give_to, owned_dir, remove_any};
+use crate::supervisor::{DeathSignal, Spec, StopSignal};
+
+pub(crate) const NAME: &str = "postgres";
+const ADMIN: &str = "melmastoon_admin";
+const DRAIN: Duration = Duration::from_secs(15);
+
+/// Whether a commit reaches the disk before it is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    Full,
+    /// For tests: faster, and worthless after a power cut.
+    None,
+}
+
+pub(crate) fn admin_url(port: u16, password: &str) -> String {
+    format!("postgres://{ADMIN}:{password}@127.0.0.1:{port}/postgres")
+}
+
+/// Makes the cluster where there is none, ends a predecessor that still runs on it, and
+/// answers how to start it.
+pub(crate) async fn prepare(
+    folder: &DataFolder,
+    program: &Program,
+    user: Option<&RunAs>,
+    port: u16,
+    password: &str,
+    durability: Durability,
+) -> anyhow::Result<Spec> {
+    let dir = owned_dir(folder, NAME, user)?;
+    let data = dir.join("data");
+    check_version(folder, &data, program)?;
+    if !data.join("PG_VERSION").is_file() {
+        init(&dir, &data, program, user, password).await?;
+    }
+    end_predecessor(&data).await?;
+    Ok(Spec {
+        name: NAME.to_owned(),
+        program: program.path.join("postgres"),
+        args: arguments(&data, port, durability),
+        env: program.env.clone(),
+        dir,
+        log: folder.log(NAME),
+        run_as: user.cloned(),
+        death: DeathSignal::Interrupt,
+        stop: StopSignal::Interrupt,
+        drain: DRAIN,
+        ready: Ready::Postgres { url: admin_url(port, password) },
+    })
+}
+
+fn check_version(folder: &DataFolder, data: &Path, program: &Program) -> anyhow::Result<()> {
+    let Ok(made_by) = fs::read_to_string(data.join("PG_VERSION")) else { return Ok(()) };
+    let made_by = made_by.trim().to_owned();
+    let found = program.version.clone();
+    if found.split('.').next() == Some(&made_by) {
+        return Ok(());
+    }
+    Err(Obstacle::OtherPostgres { folder: folder.root().to_owned(), made_by, found }.into())
+}
+
+/// Into a draft folder first, so that an interrupted `initdb` leaves nothing that looks whole.
+async fn init(
+    dir: &Path,
+    data: &Path,
+    program: &Program,
+    user: Option<&RunAs>,
+    password: &str,
+) -> anyhow::Result<()> {
+    let draft = dir.join("draft");
+    remove_any(&draft)?;
+    remove_any(data)?;
+    let password_file = dir.join("password");
+    write_private(&password_file, password.as_bytes())?;
+    give_to(user, &password_file)?;
+    let mut command = as_user(user, &program.path.join("initdb"));
+    command
+        .args(["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync"])
+        .args(["--no-instructions", &format!("--username={ADMIN}")])
+        .arg("--pwfile")
+        .arg(&password_file)
+        .arg("--pgdata")
+        .arg(&draft)
+        .envs(program.env.iter().map(|(name, value)| (name, value)))
+        .current_dir(dir);
+    let output = command.stdin(Stdio::null()).output().await.context("running initdb")?;
+    remove_any(&password_file)?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        if said.contains("No space left on device") {
+            return Err(Obstacle::DiskFull.into());
+        }
+        bail!("initdb could not make the database: {}", said.trim());
+    }
+    Ok(fs::rename(draft, data)?)
+}
+
+fn as_user(user: Option<&RunAs>, program: &Path) -> Command {
+    let Some(user) = user else { return Command::new(program) };
+    let mut command = Command::new("setpriv");
+    command.args(user.setpriv_args()).arg("--").arg(program);
+    command
+}
+
+fn arguments(data: &Path, port: u16, durability: Durability) -> Vec<OsString> {
+    let safe = if durability == Durability::Full { "on" } else { "off" };
+    let settings = [
+        format!("port={port}"),
+        "listen_addresses=127.0.0.1".to_owned(),
+        // No socket file: /tmp and /run belong to servers that may already run.
+        "unix_socket_directories=".to_owned(),
+        "max_connections=200".to_owned(),
+        "shared_buffers=128MB".to_owned(),
+        "wal_level=replica".to_owned(),
+        "max_wal_size=256MB".to_owned(),
+        format!("fsync={safe}"),
+        format!("synchronous_commit={safe}"),
+        format!("full_page_writes={safe}"),
+        "jit=off".to_owned(),
+        "timezone=UTC".to_owned(),
+        "log_timezone=UTC".to_owned(),
+        "logging_collector=off".to_owned(),
+        "log_line_prefix=%m [%p] %d ".to_owned(),
+    ];
+    let mut arguments: Vec<OsString> = vec!["-D".into(), data.into()];
+    for setting in settings {
+        arguments.extend(["-c".into(), setting.into()]);
+    }
+    arguments
+}
+
+/// Ends what a killed run of tests left in `folder`.
+pub(crate) async fn end_leftover(folder: &DataFolder) -> anyhow::Result<()> {
+    end_predecessor(&folder.join(NAME).join("data")).await
+}
+
+/// A launcher that was killed leaves a server that is still closing, or a pid file
+/// whose pid may by now be someone else's.
+async fn end_predecessor(data: &Path) -> anyhow::Result<()> {
+    let pid_file = data.join("postmaster.pid");
+    let Ok(text) = fs::read_to_string(&pid_file) else { return Ok(()) };
+    let pid = text.lines().next().and_then(|line| line.trim().parse::<i32>().ok());
+    let Some(pid) = pid.and_then(Pid::from_raw) else { return remove_any(&pid_file) };
+    for signal in [Signal::INT, Signal::QUIT, Signal::KILL] {
+        if !serves(pid, data) {
+            break;
+        }
+        // It may end between the look and the signal.
+        let _ = kill_process(pid, signal);
+        let _ = kill_process(pid, Signal::CONT);
+        wait_until_gone(pid, data, Duration::from_secs(5)).await;
+    }
+    remove_any(&pid_file)
+}
+
+async fn wait_until_gone(pid: Pid, data: &Path, within: Duration) {
+    let deadline = Instant::now() + within;
+    while serves(pid, data) && Instant::now() < deadline {
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Whether `pid` is a Postgres on this very folder.
+fn serves(pid: Pid, data: &Path) -> bool {
+    let path = PathBuf::from(format!("/proc/{}/cmdline", pid.as_raw_nonzero()));
+    let command = fs::read(path).unwrap_or_default();
+    command.split(|byte| *byte == 0).any(|word| word == data.as_os_str().as_encoded_bytes())
+}

@@ -1,0 +1,184 @@
+//! Debian packages without installing them: apt resolves and downloads into private
+//! folders, which needs no root, and dpkg-deb unpacks.
+//!
+//! Not here: changing the machine. apt's and dpkg's own state is only read.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use anyhow::{Context, bail};
+use tokio::process::Command;
+
+use crate::folder::{DataFolder, private_dir};
+use crate::run_as::{RunAs, owned_dir, remove_any};
+
+/// What the servers never load: the JIT compiler (off), wrappers and their scripts.
+const NOT_NEEDED: [&str; 12] = [
+    "libllvm",
+    "perl",
+    "libperl",
+    "postgresql-common",
+    "postgresql-client-common",
+    "ssl-cert",
+    "openssl",
+    "libjson-perl",
+    "libjson-xs-perl",
+    "libcommon-sense-perl",
+    "libtypes-serialiser-perl",
+    "lsb-release",
+];
+
+/// Where the packages are unpacked, reachable by the user who runs them.
+pub(super) fn unpacked_root(folder: &DataFolder, user: Option<&RunAs>) -> anyhow::Result<PathBuf> {
+    Ok(owned_dir(folder, "debian", user)?.join("root"))
+}
+
+/// Folders with shared libraries under `root`, and their subfolders.
+pub(super) fn library_path(root: &Path) -> OsString {
+    let mut folders = Vec::new();
+    for top in ["usr/lib", "lib"] {
+        let Ok(entries) = root.join(top).read_dir() else { continue };
+        // Debian's multiarch folders: x86_64-linux-gnu, aarch64-linux-gnu.
+        let multiarch = entries.flatten().map(|entry| entry.path());
+        folders.extend(multiarch.filter(|path| path.to_string_lossy().ends_with("-linux-gnu")));
+    }
+    let joined = std::env::join_paths(&folders).unwrap_or_default();
+    if joined.is_empty() { root.join("usr/lib").into_os_string() } else { joined }
+}
+
+/// Resolves, downloads and unpacks into `root`, which appears only when complete.
+pub(super) async fn fetch(root: &Path, wanted: &[&str]) -> anyhow::Result<()> {
+    let work = root.with_file_name("work");
+    remove_any(&work)?;
+    let apt = Apt::prepare(&work)?;
+    apt.run("apt-get", &["update"]).await?;
+    let names = apt.resolve(wanted).await?;
+    let packages: Vec<&str> = names.iter().map(String::as_str).collect();
+    apt.run("apt-get", &[&["download"], packages.as_slice()].concat()).await?;
+    let fresh = work.join("root");
+    private_dir(&fresh)?;
+    for entry in fs::read_dir(apt.debs())?.flatten() {
+        unpack(&entry.path(), &fresh).await?;
+    }
+    remove_any(root)?;
+    open_to_all(&fresh)?;
+    fs::rename(&fresh, root)?;
+    remove_any(&work)
+}
+
+/// The unpacked root is only read by the user who runs the servers.
+fn open_to_all(root: &Path) -> anyhow::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    Ok(fs::set_permissions(root, fs::Permissions::from_mode(0o755))?)
+}
+
+struct Apt {
+    work: PathBuf,
+    config: PathBuf,
+}
+
+impl Apt {
+    fn prepare(work: &Path) -> anyhow::Result<Self> {
+        for folder in ["state/lists/partial", "cache/archives/partial", "debs"] {
+            private_dir(&work.join(folder))?;
+        }
+        let config = work.join("apt.conf");
+        fs::write(&config, apt_config(work))?;
+        Ok(Self { work: work.to_owned(), config })
+    }
+
+    fn debs(&self) -> PathBuf {
+        self.work.join("debs")
+    }
+
+    /// The packages that are not installed and that the servers load.
+    async fn resolve(&self, wanted: &[&str]) -> anyhow::Result<Vec<String>> {
+        let install = ["install", "--simulate", "--no-install-recommends"];
+        let plan = self.run("apt-get", &[&install, wanted].concat()).await?;
+        let names = planned(&plan);
+        if names.is_empty() {
+            bail!("apt-get found nothing to fetch");
+        }
+        Ok(names)
+    }
+
+    async fn run(&self, program: &str, arguments: &[&str]) -> anyhow::Result<String> {
+        let output = Command::new(program)
+            .arg("-c")
+            .arg(&self.config)
+            .args(arguments)
+            .env("LC_ALL", "C")
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .current_dir(self.debs())
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .output()
+            .await
+            .with_context(|| format!("running {program}"))?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            let line =
+                said.lines().find(|line| line.starts_with("E:")).unwrap_or("no reason given");
+            bail!("{program} {}: {}", arguments[0], line.trim_start_matches("E: "));
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+}
+
+/// Private state and cache; the list of what is installed is the machine's.
+fn apt_config(work: &Path) -> String {
+    let work = work.display();
+    format!(
+        "#clear APT::Update::Post-Invoke;\n\
+         #clear APT::Update::Post-Invoke-Success;\n\
+         #clear DPkg::Post-Invoke;\n\
+         #clear DPkg::Pre-Install-Pkgs;\n\
+         Dir::State \"{work}/state\";\n\
+         Dir::State::lists \"{work}/state/lists\";\n\
+         Dir::State::status \"/var/lib/dpkg/status\";\n\
+         Dir::Cache \"{work}/cache\";\n\
+         Debug::NoLocking \"1\";\n\
+         APT::Sandbox::User \"\";\n\
+         Acquire::Languages \"none\";\n\
+         Acquire::Retries \"3\";\n"
+    )
+}
+
+/// Names of "Inst <name> …" lines, without what is not needed.
+fn planned(plan: &str) -> Vec<String> {
+    plan.lines()
+        .filter_map(|line| line.strip_prefix("Inst "))
+        .filter_map(|rest| rest.split_whitespace().next())
+        .filter(|name| !NOT_NEEDED.iter().any(|prefix| name.starts_with(prefix)))
+        .map(str::to_owned)
+        .collect()
+}
+
+async fn unpack(package: &Path, into: &Path) -> anyhow::Result<()> {
+    let status = Command::new("dpkg-deb")
+        .arg("-x")
+        .args([package, into])
+        .stdin(Stdio::null())
+        .status()
+        .await
+        .context("running dpkg-deb")?;
+    if !status.success() {
+        bail!("dpkg-deb could not unpack {}", package.display());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_plan_leaves_out_what_servers_never_load() {
+        let plan = "Reading package lists...\nInst libpq5 (15.12 Debian [amd64])\n\
+                    Inst libllvm14 (1:14 Debian [amd64])\nInst postgresql-15 (15.12 Debian)\n\
+                    Conf libpq5 (15.12)\n";
+        assert_eq!(planned(plan), ["libpq5", "postgresql-15"]);
+    }
+}

@@ -1,0 +1,79 @@
+//! The two private Redis servers: the session tier, which never evicts and survives a
+//! restart, and the cache tier, which evicts and forgets.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::folder::{DataFolder, write_private};
+use crate::programs::Program;
+use crate::ready::Ready;
+use crate::run_as::{RunAs, give_to, owned_dir};
+use crate::supervisor::{DeathSignal, Spec, StopSignal};
+
+const DRAIN: Duration = Duration::from_secs(5);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tier {
+    Session,
+    Cache,
+}
+
+impl Tier {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Session => "redis-session",
+            Self::Cache => "redis-cache",
+        }
+    }
+
+    fn settings(self) -> &'static str {
+        match self {
+            // Losing a replay record or a session silently is worse than refusing a write.
+            Self::Session => {
+                "maxmemory 256mb\nmaxmemory-policy noeviction\nappendonly yes\nappendfsync everysec\n"
+            }
+            Self::Cache => "maxmemory 128mb\nmaxmemory-policy allkeys-lru\nappendonly no\n",
+        }
+    }
+}
+
+pub(crate) fn url(port: u16, password: &str) -> String {
+    format!("redis://default:{password}@127.0.0.1:{port}")
+}
+
+pub(crate) fn spec(
+    folder: &DataFolder,
+    program: &Program,
+    user: Option<&RunAs>,
+    tier: Tier,
+    port: u16,
+    password: &str,
+) -> anyhow::Result<Spec> {
+    let dir = owned_dir(folder, tier.name(), user)?;
+    let config = dir.join("redis.conf");
+    write_private(&config, configuration(&dir, tier, port, password).as_bytes())?;
+    give_to(user, &config)?;
+    Ok(Spec {
+        name: tier.name().to_owned(),
+        program: program.path.clone(),
+        args: vec![config.into()],
+        env: program.env.clone(),
+        dir,
+        log: folder.log(tier.name()),
+        run_as: user.cloned(),
+        death: DeathSignal::Kill,
+        stop: StopSignal::Terminate,
+        drain: DRAIN,
+        ready: Ready::Redis { port, password: password.to_owned() },
+    })
+}
+
+/// A file, because arguments are visible to everyone on the machine.
+fn configuration(dir: &Path, tier: Tier, port: u16, password: &str) -> String {
+    format!(
+        "bind 127.0.0.1\nport {port}\nprotected-mode yes\nrequirepass {password}\n\
+         daemonize no\nsupervised no\nlogfile \"\"\nsave \"\"\ndir \"{}\"\n{}",
+        dir.display(),
+        tier.settings()
+    )
+}

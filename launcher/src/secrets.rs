@@ -1,0 +1,59 @@
+//! Passwords and signing keys of this machine's stack: made once, kept in the data
+//! folder, readable by its owner only.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use rand::RngCore;
+use rcgen::KeyPair;
+use serde::{Deserialize, Serialize};
+
+use crate::folder::{DataFolder, write_private};
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Secrets {
+    pub postgres_admin: String,
+    pub redis: String,
+    /// One for all four login roles: each still reaches its own database only.
+    pub postgres_roles: String,
+}
+
+impl Secrets {
+    pub fn load_or_make(folder: &DataFolder) -> anyhow::Result<Self> {
+        let path = folder.join("secrets.json");
+        if let Ok(text) = fs::read(&path)
+            && let Ok(secrets) = serde_json::from_slice(&text)
+        {
+            return Ok(secrets);
+        }
+        let secrets = Self {
+            postgres_admin: random_hex(24),
+            redis: random_hex(24),
+            postgres_roles: random_hex(24),
+        };
+        write_private(&path, &serde_json::to_vec_pretty(&secrets)?)?;
+        Ok(secrets)
+    }
+}
+
+/// `bytes` random bytes in hexadecimal.
+pub fn random_hex(bytes: usize) -> String {
+    let mut buffer = vec![0; bytes];
+    rand::rng().fill_bytes(&mut buffer);
+    buffer.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
+}
+
+/// A P-256 key in PKCS#8 PEM at `keys/<name>.pem`, made on first use.
+pub fn signing_key(folder: &DataFolder, name: &str) -> anyhow::Result<PathBuf> {
+    let path = folder.dir("keys")?.join(format!("{name}.pem"));
+    if !is_key(&path) {
+        let key = KeyPair::generate().context("making a signing key")?;
+        write_private(&path, key.serialize_pem().as_bytes())?;
+    }
+    Ok(path)
+}
+
+fn is_key(path: &Path) -> bool {
+    fs::read_to_string(path).is_ok_and(|pem| KeyPair::from_pem(&pem).is_ok())
+}

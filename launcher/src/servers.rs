@@ -1,0 +1,174 @@
+//! How each of our servers is started: its environment, its listener, its ready check.
+//!
+//! Not here: values. Passwords, ports and files come from the stack.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::folder::DataFolder;
+use crate::ports::Ports;
+use crate::ready::Ready;
+use crate::supervisor::{DeathSignal, Spec, StopSignal};
+use crate::tls::Tls;
+
+/// The gateway drains open requests and streams for up to 20 s.
+const DRAIN: Duration = Duration::from_secs(25);
+
+pub const GATEWAY: &str = "bff";
+pub const STAND_INS: &str = "stand-ins";
+pub const SERVICES: [&str; 3] = ["inventory", "housekeeping", "staff"];
+/// What the stand-ins play, one listener each.
+pub const PLAYED: [&str; 13] = [
+    "iam",
+    "tenant",
+    "property",
+    "reservation",
+    "pricing",
+    "maintenance",
+    "billing",
+    "lock",
+    "ai",
+    "notification",
+    "sync",
+    "analytics",
+    "audit",
+];
+const CALLERS_ISSUER: &str = "bff-backoffice";
+
+/// Everything the servers are told.
+#[derive(Debug)]
+pub(crate) struct Wiring {
+    pub(crate) folder: DataFolder,
+    pub(crate) programs: BTreeMap<String, PathBuf>,
+    pub(crate) ports: ServerPorts,
+    pub(crate) tls: Tls,
+    pub(crate) request_token_key: PathBuf,
+    pub(crate) iam_key: PathBuf,
+    /// By service: a URL with the service's own role.
+    pub(crate) postgres_urls: BTreeMap<String, String>,
+    pub(crate) session_url: String,
+    pub(crate) cache_url: String,
+    /// By server, on top of everything else.
+    pub(crate) extra: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct ServerPorts {
+    pub(crate) gateway: u16,
+    pub(crate) gateway_internal: u16,
+    /// The control listener.
+    pub(crate) stand_ins: u16,
+    pub(crate) services: BTreeMap<String, u16>,
+    pub(crate) played: BTreeMap<String, u16>,
+}
+
+impl ServerPorts {
+    /// `gateway`: the port it must have, or any.
+    pub(crate) fn choose(ports: &mut Ports, gateway: Option<u16>) -> anyhow::Result<Self> {
+        let mut several = |names: &[&str]| {
+            let chosen = names.iter().map(|name| Ok(((*name).to_owned(), ports.choose(name)?)));
+            chosen.collect::<anyhow::Result<BTreeMap<String, u16>>>()
+        };
+        let (services, played) = (several(&SERVICES)?, several(&PLAYED)?);
+        Ok(Self {
+            gateway: gateway.map_or_else(|| ports.choose(GATEWAY), Ok)?,
+            gateway_internal: ports.choose("bff-internal")?,
+            stand_ins: ports.choose(STAND_INS)?,
+            services,
+            played,
+        })
+    }
+}
+
+pub(crate) fn local(port: u16) -> String {
+    format!("127.0.0.1:{port}")
+}
+
+pub(crate) fn http(port: u16) -> String {
+    format!("http://{}", local(port))
+}
+
+type Env = Vec<(String, OsString)>;
+
+fn set(env: &mut Env, name: &str, value: impl Into<OsString>) {
+    env.push((format!("MELMASTOON_{name}"), value.into()));
+}
+
+impl Wiring {
+    pub(crate) fn issuer(&self) -> String {
+        http(self.ports.played["iam"])
+    }
+
+    pub(crate) fn public_url(&self) -> String {
+        format!("https://localhost:{}", self.ports.gateway)
+    }
+
+    pub(crate) fn gateway(&self) -> anyhow::Result<Spec> {
+        let ports = &self.ports;
+        let mut env = Env::new();
+        set(&mut env, "PUBLIC__LISTEN", local(ports.gateway));
+        set(&mut env, "PUBLIC__BASE_URLS", format!("[\"{}\"]", self.public_url()));
+        set(&mut env, "PUBLIC__TLS__CERT_FILE", &self.tls.cert_file);
+        set(&mut env, "PUBLIC__TLS__KEY_FILE", &self.tls.key_file);
+        set(&mut env, "INTERNAL__LISTEN", local(ports.gateway_internal));
+        set(&mut env, "IAM__ISSUER", self.issuer());
+        set(&mut env, "IAM__JWKS_URL", format!("{}/jwks", self.issuer()));
+        set(&mut env, "POSTGRES__URL", &self.postgres_urls[GATEWAY]);
+        set(&mut env, "REDIS__SESSION_URL", &self.session_url);
+        set(&mut env, "REDIS__CACHE_URL", &self.cache_url);
+        set(&mut env, "REQUEST_TOKEN__KEY_FILE", &self.request_token_key);
+        for (name, port) in ports.services.iter().chain(&ports.played) {
+            set(&mut env, &format!("UPSTREAMS__{}", name.to_uppercase()), http(*port));
+        }
+        self.spec(GATEWAY, env, ports.gateway_internal)
+    }
+
+    pub(crate) fn service(&self, name: &str) -> anyhow::Result<Spec> {
+        let port = self.ports.services[name];
+        let mut env = Env::new();
+        set(&mut env, "LISTEN", local(port));
+        set(&mut env, "POSTGRES__URL", &self.postgres_urls[name]);
+        set(&mut env, "REDIS__URL", &self.cache_url);
+        self.callers(&mut env);
+        self.spec(name, env, port)
+    }
+
+    pub(crate) fn stand_ins(&self) -> anyhow::Result<Spec> {
+        let port = self.ports.stand_ins;
+        let mut env = Env::new();
+        set(&mut env, "CONTROL__LISTEN", local(port));
+        for (name, port) in &self.ports.played {
+            set(&mut env, &format!("UPSTREAMS__{}", name.to_uppercase()), local(*port));
+        }
+        set(&mut env, "IAM__KEY_FILE", &self.iam_key);
+        self.callers(&mut env);
+        self.spec(STAND_INS, env, port)
+    }
+
+    /// Whose request tokens a service accepts.
+    fn callers(&self, env: &mut Env) {
+        let keys = format!("{}/.well-known/jwks.json", http(self.ports.gateway_internal));
+        set(env, "CALLERS__JWKS_URL", keys);
+        set(env, "CALLERS__ISSUER", CALLERS_ISSUER);
+    }
+
+    fn spec(&self, name: &str, mut env: Env, health: u16) -> anyhow::Result<Spec> {
+        let extra = self.extra.get(name).into_iter().flatten();
+        env.extend(extra.map(|(name, value)| (name.clone(), value.into())));
+        Ok(Spec {
+            name: name.to_owned(),
+            program: self.programs[name].clone(),
+            args: vec![],
+            env,
+            dir: self.folder.root().to_owned(),
+            log: self.folder.log(name),
+            run_as: None,
+            death: DeathSignal::Kill,
+            stop: StopSignal::Terminate,
+            drain: DRAIN,
+            ready: Ready::http(format!("{}/health/ready", http(health)))?,
+        })
+    }
+}
