@@ -66,7 +66,7 @@ impl Backing {
     ) -> anyhow::Result<Self> {
         let user = RunAs::choose()?;
         let user = user.as_ref();
-        let programs = Programs::find(folder, user, progress).await?;
+        let programs = Programs::find(user, progress).await?;
         let step = progress.step("Postgres and Redis");
         let redis = |tier, port| {
             redis::spec(folder, &programs.redis, user, tier, port, &secrets.redis)

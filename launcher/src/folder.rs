@@ -67,14 +67,7 @@ impl DataFolder {
 
     /// Fails with [`Obstacle::AlreadyUp`] when another launcher uses the folder.
     pub fn lock(&self) -> anyhow::Result<FolderLock> {
-        let path = self.join("launcher.lock");
-        let mut file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .mode(0o600)
-            .open(path)?;
+        let mut file = open_lock(&self.join("launcher.lock"))?;
         match file.try_lock() {
             Ok(()) => {
                 file.set_len(0)?;
@@ -84,6 +77,13 @@ impl DataFolder {
             Err(TryLockError::WouldBlock) => Err(self.already_up(&mut file)),
             Err(TryLockError::Error(error)) => Err(error.into()),
         }
+    }
+
+    /// Waits for other launchers that hold the lock `name`.
+    pub async fn wait_for(&self, name: &str) -> anyhow::Result<File> {
+        let file = open_lock(&self.join(name))?;
+        let locked = tokio::task::spawn_blocking(move || file.lock().map(|()| file));
+        Ok(locked.await??)
     }
 
     fn already_up(&self, file: &mut File) -> anyhow::Error {
@@ -105,6 +105,11 @@ impl DataFolder {
         }
         Ok(())
     }
+}
+
+fn open_lock(path: &Path) -> std::io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(false).read(true).write(true).mode(0o600).open(path)
 }
 
 /// Makes a folder only its owner can enter.

@@ -112,6 +112,10 @@ fn listening_inodes(table: &str, port: u16) -> Vec<String> {
 
 fn find_process_with(inodes: &[String]) -> Option<String> {
     for entry in fs::read_dir("/proc").ok()?.flatten() {
+        // Not `self` and `thread-self`, which are this process once more.
+        if entry.file_name().to_string_lossy().parse::<u32>().is_err() {
+            continue;
+        }
         let Ok(fds) = fs::read_dir(entry.path().join("fd")) else { continue };
         let holds = fds
             .flatten()

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use tokio::process::Command;
 
+use crate::builder::workspace_root;
 use crate::folder::DataFolder;
 use crate::obstacle::Obstacle;
 use crate::progress::Progress;
@@ -42,16 +43,16 @@ pub struct Programs {
 }
 
 impl Programs {
-    pub async fn find(
-        folder: &DataFolder,
-        user: Option<&RunAs>,
-        progress: &Progress,
-    ) -> anyhow::Result<Self> {
+    /// Fetched ones are kept in the workspace's `.local`, for all stacks of this clone.
+    pub async fn find(user: Option<&RunAs>, progress: &Progress) -> anyhow::Result<Self> {
         let (postgres, redis) = installed().await;
         if let (Some(postgres), Some(redis)) = (&postgres, &redis) {
             return Ok(Self { postgres: postgres.clone(), redis: redis.clone() });
         }
-        let root = debian::unpacked_root(folder, user)?;
+        let folder = DataFolder::open(&workspace_root().join(".local"))?;
+        let root = debian::unpacked_root(&folder, user)?;
+        // Another launcher of this clone may be fetching them just now.
+        let _fetching = folder.wait_for("fetch.lock").await?;
         if let Some(found) = with_unpacked(&root, postgres.as_ref(), redis.as_ref()).await {
             return Ok(found);
         }

@@ -42,13 +42,15 @@ pub(super) async fn run(arguments: TestArguments, local: PathBuf) -> anyhow::Res
 }
 
 fn command(arguments: &TestArguments) -> Command {
-    let mut command = if let Some(program) = &arguments.run {
-        Command::new(program)
+    // The tests end with the launcher, even when it is killed. This runs on the main
+    // thread, which the death signal is tied to.
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig=TERM", "--"]);
+    if let Some(program) = &arguments.run {
+        command.arg(program);
     } else {
-        let mut cargo = Command::new("cargo");
-        cargo.args(["test", "--workspace"]).current_dir(workspace_root());
-        cargo
-    };
+        command.args(["cargo", "test", "--workspace"]).current_dir(workspace_root());
+    }
     command.args(&arguments.arguments);
     command
 }

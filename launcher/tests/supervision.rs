@@ -1,0 +1,134 @@
+//! Children under supervision: noticed when they die, started again, and never left behind.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use launcher::obstacle::Obstacle;
+use launcher::ready::Ready;
+use launcher::supervisor::{DeathSignal, Notice, Spec, State, StopSignal, Supervisor};
+use tokio::time::timeout;
+
+const SOON: Duration = Duration::from_secs(10);
+
+fn shell(name: &str, script: &str) -> Spec {
+    let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    Spec {
+        name: name.to_owned(),
+        program: "/bin/sh".into(),
+        args: vec!["-c".into(), script.into()],
+        env: vec![],
+        log: dir.join("logs").join(format!("{name}.log")),
+        dir,
+        run_as: None,
+        death: DeathSignal::Kill,
+        stop: StopSignal::Terminate,
+        drain: Duration::from_millis(300),
+        ready: Ready::Running,
+    }
+}
+
+fn runs(pid: u32) -> bool {
+    // A zombie has ended; its parent has not looked yet.
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    !stat.is_empty() && !stat.contains(") Z ")
+}
+
+#[tokio::test]
+async fn a_killed_child_is_noticed_and_started_again() {
+    let (supervisor, mut notices) = Supervisor::start().unwrap();
+    let child = supervisor.launch(shell("killed", "exec sleep 60"));
+    child.wait_ready(SOON).await.unwrap();
+    child.keep_alive(true).await.unwrap();
+    let old = child.pid().unwrap();
+    child.kill().await.unwrap();
+    let notice = timeout(SOON, notices.recv()).await.unwrap().unwrap();
+    let Notice::Restarted { old_pid, pid, .. } = &notice else { panic!("{notice:?}") };
+    assert_eq!((*old_pid, Some(*pid)), (old, child.pid()));
+    let said = format!("killed (pid {old}) was killed by signal 9; started again as pid {pid}.");
+    assert_eq!(notice.sentence(), said);
+    child.stop().await;
+    assert_eq!(child.state(), State::Stopped);
+    assert!(!runs(*pid));
+}
+
+#[tokio::test]
+async fn without_keeping_alive_the_dead_stay_dead_until_restarted() {
+    let (supervisor, mut notices) = Supervisor::start().unwrap();
+    let child = supervisor.launch(shell("dead", "exec sleep 60"));
+    child.wait_ready(SOON).await.unwrap();
+    child.kill().await.unwrap();
+    assert!(matches!(notices.recv().await.unwrap(), Notice::Ended { .. }));
+    assert_eq!(child.state(), State::Down { how: "was killed by signal 9".to_owned() });
+    let pid = child.restart().await.unwrap();
+    assert_eq!(child.pid(), Some(pid));
+    assert!(runs(pid));
+    child.stop().await;
+}
+
+#[tokio::test]
+async fn a_child_that_cannot_stay_up_is_tried_less_and_less_often() {
+    let (supervisor, mut notices) = Supervisor::start().unwrap();
+    let child = supervisor.launch(shell("flapping", "sleep 0.05; exit 3"));
+    child.keep_alive(true).await.unwrap();
+    let mut delays = Vec::new();
+    while delays.len() < 2 {
+        if let Notice::Waiting { delay_ms, how, .. } = notices.recv().await.unwrap() {
+            assert_eq!(how, "ended with status 3");
+            delays.push(delay_ms);
+        }
+    }
+    assert_eq!(delays, [200, 400]);
+    // An order is heard while it waits for its next try.
+    timeout(SOON, child.stop()).await.unwrap();
+}
+
+#[tokio::test]
+async fn one_that_will_not_end_is_killed_after_its_drain_time() {
+    let (supervisor, _notices) = Supervisor::start().unwrap();
+    let child = supervisor.launch(shell("stubborn", "trap '' TERM; while :; do sleep 1; done"));
+    child.wait_ready(SOON).await.unwrap();
+    let pid = child.pid().unwrap();
+    timeout(SOON, child.stop()).await.unwrap();
+    assert!(!runs(pid));
+}
+
+#[tokio::test]
+async fn a_paused_child_can_be_stopped() {
+    let (supervisor, _notices) = Supervisor::start().unwrap();
+    let child = supervisor.launch(shell("paused", "exec sleep 60"));
+    child.wait_ready(SOON).await.unwrap();
+    let pid = child.pid().unwrap();
+    child.pause().await.unwrap();
+    timeout(SOON, child.stop()).await.unwrap();
+    assert!(!runs(pid));
+}
+
+#[tokio::test]
+async fn dropping_the_supervisor_leaves_no_child() {
+    let (supervisor, _notices) = Supervisor::start().unwrap();
+    let child = supervisor.launch(shell("dropped", "exec sleep 60"));
+    child.wait_ready(SOON).await.unwrap();
+    let pid = child.pid().unwrap();
+    drop(supervisor);
+    let gone = async {
+        while runs(pid) {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(SOON, gone).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_early_death_is_told_with_the_end_of_the_log() {
+    let (supervisor, _notices) = Supervisor::start().unwrap();
+    let mut spec = shell("broken", "echo 'no such setting' >&2; exit 2");
+    spec.ready = Ready::http("http://127.0.0.1:9/".to_owned()).unwrap();
+    let child = supervisor.launch(spec);
+    let error = child.wait_ready(SOON).await.unwrap_err();
+    let Some(Obstacle::DiedEarly { how, log, tail, .. }) = error.downcast_ref() else {
+        panic!("{error:#}")
+    };
+    assert_eq!(how, "ended with status 2");
+    assert_eq!(tail, "no such setting");
+    assert!(Path::new(log).is_file());
+}
