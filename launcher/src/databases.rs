@@ -1,12 +1,24 @@
-use crate::{progress::Progress, secrets::Secrets};
+//! The four databases, each with the login role of its service, migrated.
+
 use std::collections::BTreeMap;
-pub(crate) async fn provision(
-    _a: &str,
-    s: &Secrets,
-    _p: &Progress,
+
+use migrations::Schema;
+
+use crate::progress::Progress;
+use crate::secrets::Secrets;
+
+/// URL of each service's own role, by service.
+pub async fn provision(
+    admin_url: &str,
+    secrets: &Secrets,
+    progress: &Progress,
 ) -> anyhow::Result<BTreeMap<String, String>> {
-    Ok(["bff", "inventory", "housekeeping", "staff"]
-        .iter()
-        .map(|n| ((*n).to_owned(), format!("postgres://{n}:{}@x/{n}", s.postgres_roles)))
-        .collect())
+    let step = progress.step("Databases and migrations");
+    let made = Schema::ALL.map(|schema| async move {
+        let url = migrations::provision(admin_url, schema, &secrets.postgres_roles).await?;
+        anyhow::Ok((schema.name().to_owned(), url))
+    });
+    let urls = futures_util::future::try_join_all(made).await?;
+    step.done("Databases of bff, inventory, housekeeping and staff are up to date");
+    Ok(urls.into_iter().collect())
 }

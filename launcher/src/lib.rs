@@ -7,7 +7,7 @@
 pub mod backing;
 pub mod builder;
 pub mod cli;
-mod databases;
+pub mod databases;
 pub mod desktop;
 pub mod folder;
 pub mod info;

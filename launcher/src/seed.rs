@@ -1,8 +1,167 @@
-use crate::{info::Operator, progress::Progress};
-use contracts::clock::Clock;
-pub(crate) async fn write(_a: &str, _c: &Clock, _p: &Progress) -> anyhow::Result<()> {
+//! Writes the demo house into the services' databases: on the first start, and anew on
+//! each new day, because its guests, tasks and shifts belong to a day.
+//!
+//! Not here: what the demo house is. `stand_ins::demo` decides it, and the stand-ins
+//! serve their part from it.
+
+use anyhow::Context;
+use contracts::clock::{Clock, wire_time};
+use contracts::id::Id;
+use jiff::{Timestamp, Unit};
+use migrations::Schema;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use stand_ins::demo::House;
+use tokio_postgres::{Client, Config, NoTls};
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::info;
+use crate::progress::Progress;
+
+mod housekeeping;
+mod inventory;
+mod staff;
+
+/// Rows of one table; the members of the first are its columns.
+struct Batch {
+    table: &'static str,
+    rows: Vec<Value>,
+}
+
+impl Batch {
+    fn new<T>(table: &'static str, items: &[T], row: impl FnMut(&T) -> Value) -> Self {
+        Self { table, rows: items.iter().map(row).collect() }
+    }
+}
+
+/// What one service's database holds, in the order its references allow.
+struct Share {
+    schema: Schema,
+    batches: Vec<Batch>,
+}
+
+/// Writes what is not there yet. A second call on the same day only looks.
+pub async fn write(admin_url: &str, clock: &Clock, progress: &Progress) -> anyhow::Result<()> {
+    let now = clock.now();
+    let stamp = stamp(now)?;
+    let step = progress.step("Demo house");
+    let house = House::at(now);
+    let shares = [
+        Share { schema: Schema::Inventory, batches: inventory::batches(&house) },
+        Share { schema: Schema::Housekeeping, batches: housekeeping::batches(&house) },
+        Share { schema: Schema::Staff, batches: staff::batches(&house) },
+    ];
+    let writing = shares.iter().map(|share| write_share(admin_url, share, &stamp));
+    let written = futures_util::future::try_join_all(writing).await?;
+    let state = if written.contains(&true) { "opened" } else { "is as it was" };
+    step.done(format!(
+        "Demo house {state}: {} tenants, {} properties, {} rooms, {} reservations",
+        house.tenants.len(),
+        house.properties.len(),
+        house.rooms.len(),
+        house.reservations.len()
+    ));
     Ok(())
 }
-pub(crate) fn operators() -> Vec<Operator> {
-    vec![]
+
+/// Names the house of one day; another version of the demo has another name.
+fn stamp(now: Timestamp) -> anyhow::Result<String> {
+    let day = now.round(
+        jiff::TimestampRound::new().smallest(Unit::Hour).increment(24).mode(jiff::RoundMode::Trunc),
+    )?;
+    let content = serde_json::to_vec(&House::at(day))?;
+    let digest = Sha256::digest(content).first_chunk().copied().unwrap_or_default();
+    Ok(format!("demo house of {} {:016x}", wire_time(day), u64::from_be_bytes(digest)))
+}
+
+/// True when rows were written.
+async fn write_share(admin_url: &str, share: &Share, stamp: &str) -> anyhow::Result<bool> {
+    let schema = share.schema.name();
+    let mut admin = Admin::connect(admin_url, schema).await?;
+    let kept = "SELECT obj_description($1::text::regnamespace, 'pg_namespace')";
+    let before: Option<String> = admin.client.query_one(kept, &[&schema]).await?.get(0);
+    if before.as_deref() == Some(stamp) {
+        return Ok(false);
+    }
+    let transaction = admin.client.transaction().await?;
+    // Append-only tables refuse even their owner, who must empty them for a new day.
+    transaction.batch_execute("SET LOCAL session_replication_role = replica").await?;
+    let tables: Vec<&str> = share.batches.iter().map(|batch| batch.table).collect();
+    transaction.batch_execute(&format!("TRUNCATE {} CASCADE", tables.join(", "))).await?;
+    transaction.batch_execute("SET LOCAL session_replication_role = origin").await?;
+    for batch in &share.batches {
+        let (statement, rows) = (insert(batch)?, Value::from(batch.rows.clone()));
+        let inserted = transaction.execute(&statement, &[&rows]).await;
+        inserted.with_context(|| format!("writing the demo's {}", batch.table))?;
+    }
+    transaction.batch_execute(&format!("COMMENT ON SCHEMA {schema} IS '{stamp}'")).await?;
+    transaction.commit().await?;
+    Ok(true)
+}
+
+/// One statement per table. The table's own types read the JSON; members that a row
+/// does not name keep their defaults.
+fn insert(batch: &Batch) -> anyhow::Result<String> {
+    let table = batch.table;
+    let first = batch.rows.first().and_then(Value::as_object);
+    let first = first.with_context(|| format!("the demo has no row for {table}"))?;
+    let columns: Vec<&str> = first.keys().map(String::as_str).collect();
+    let columns = columns.join(", ");
+    Ok(format!(
+        "INSERT INTO {table} ({columns})
+         SELECT {columns} FROM jsonb_populate_recordset(NULL::{table}, $1)
+         ON CONFLICT DO NOTHING"
+    ))
+}
+
+/// An id for what the demo has none for, the same on every run.
+fn derived_id<I: Id>(label: &str) -> I {
+    let number = Sha256::digest(label).first_chunk().copied().map_or(0, u128::from_be_bytes);
+    I::from_parts(Timestamp::UNIX_EPOCH, number)
+}
+
+/// A connection as the tables' owner.
+struct Admin {
+    client: Client,
+    _connection: AbortOnDropHandle<()>,
+}
+
+impl Admin {
+    async fn connect(admin_url: &str, database: &str) -> anyhow::Result<Self> {
+        let mut config: Config = admin_url.parse()?;
+        config.dbname(database);
+        let (client, connection) = config.connect(NoTls).await?;
+        let tracker = tokio_util::task::TaskTracker::new();
+        let driving = tracker.spawn(async move {
+            // Its error reaches whoever waits for an answer.
+            let _ = connection.await;
+        });
+        Ok(Self { client, _connection: AbortOnDropHandle::new(driving) })
+    }
+}
+
+/// Who can sign in at the stand-in iam.
+pub(crate) fn operators(clock: &Clock) -> Vec<info::Operator> {
+    let house = House::at(clock.now());
+    let operators = house.operators.into_iter().map(|operator| info::Operator {
+        username: operator.username,
+        password: operator.password,
+        device_id: operator.device_id.to_string(),
+        roles: operator.roles.iter().map(|role| role.name().to_owned()).collect(),
+        tenant_id: operator.tenant_id.to_string(),
+        property_ids: operator.property_ids.iter().map(ToString::to_string).collect(),
+    });
+    operators.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_day_has_the_same_stamp() {
+        let stamp = |text: &str| stamp(text.parse().unwrap()).unwrap();
+        assert_eq!(stamp("2026-11-21T00:00:00Z"), stamp("2026-11-21T23:59:59Z"));
+        assert_ne!(stamp("2026-11-21T12:00:00Z"), stamp("2026-11-22T12:00:00Z"));
+    }
 }

@@ -103,7 +103,7 @@ impl Stack {
         };
         seed::write(&backing.admin_url, &options.clock, progress).await?;
         let processes = launch_servers(&supervisor, &wiring, progress).await?;
-        let info = describe(&wiring, &backing, &processes)?;
+        let info = describe(&wiring, &backing, &processes, &options.clock)?;
         let stack = Self { info, processes, backing, notices, folder, supervisor, lock };
         for process in stack.all() {
             process.keep_alive(options.keep_alive).await?;
@@ -191,6 +191,7 @@ fn describe(
     wiring: &Wiring,
     backing: &Backing,
     processes: &BTreeMap<String, Process>,
+    clock: &Clock,
 ) -> anyhow::Result<StackInfo> {
     let pid = |process: &Process| process.pid().context("a ready process runs");
     let server =
@@ -220,6 +221,6 @@ fn describe(
             session: info::Server { url: backing.session_url.clone(), pid: pid(&backing.session)? },
             cache: info::Server { url: backing.cache_url.clone(), pid: pid(&backing.cache)? },
         },
-        operators: seed::operators(),
+        operators: seed::operators(clock),
     })
 }

@@ -1,0 +1,71 @@
+//! housekeeping's share: the rooms, the state of each, and the day's work.
+
+use jiff::Timestamp;
+use serde_json::json;
+use stand_ins::demo::housekeeping::TaskKind;
+use stand_ins::demo::{House, Reservation, Task};
+
+use super::Batch;
+
+pub(super) fn batches(house: &House) -> Vec<Batch> {
+    vec![
+        Batch::new("housekeeping.properties", &house.properties, |property| {
+            json!({
+                "tenant_id": property.tenant_id, "id": property.id,
+                "time_zone": property.time_zone, "created_at": house.now,
+            })
+        }),
+        Batch::new("housekeeping.rooms", &house.rooms, |room| {
+            json!({
+                "tenant_id": room.tenant_id, "id": room.id, "property_id": room.property_id,
+                "number": room.number, "floor": room.floor, "created_at": house.now,
+            })
+        }),
+        Batch::new("housekeeping.room_status", &house.room_states, |state| {
+            json!({
+                "tenant_id": state.tenant_id, "room_id": state.room_id,
+                "property_id": state.property_id, "status": state.status, "since": state.since,
+                "version": 0,
+            })
+        }),
+        tasks(house),
+    ]
+}
+
+fn tasks(house: &House) -> Batch {
+    Batch::new("housekeeping.housekeeping_tasks", &house.tasks, |task| {
+        let turnover = Turnover::of(house, task);
+        json!({
+            "id": task.id, "tenant_id": task.tenant_id, "property_id": task.property_id,
+            "room_id": task.room_id, "reservation_id": task.reservation_id,
+            "kind": task.kind.name(), "priority": task.priority.name(), "status": task.status,
+            "assigned_staff_id": task.assigned_to, "scheduled_for": task.scheduled_for,
+            "checked_out_at": turnover.left, "next_arrival_at": turnover.next_arrival,
+            "room_ready_at": turnover.ready,
+            "source": "event", "started_at": task.started_at, "ended_at": task.completed_at,
+            "created_at": task.created_at, "updated_at": house.now, "version": 0,
+        })
+    })
+}
+
+/// The instants that only the turn from one guest to the next has.
+#[derive(Default)]
+struct Turnover {
+    left: Option<Timestamp>,
+    next_arrival: Option<Timestamp>,
+    ready: Option<Timestamp>,
+}
+
+impl Turnover {
+    fn of(house: &House, task: &Task) -> Self {
+        if task.kind != TaskKind::Turnover {
+            return Self::default();
+        }
+        let in_room =
+            || house.reservations.iter().filter(|stay| stay.room_id == Some(task.room_id));
+        let left = in_room().map(|stay| stay.leaves_at).filter(|at| *at <= task.created_at).max();
+        let comes = |stay: &Reservation| stay.is_live() && stay.arrives_at > task.created_at;
+        let next_arrival = in_room().filter(|stay| comes(stay)).map(|stay| stay.arrives_at).min();
+        Self { left: left.or(Some(task.created_at)), next_arrival, ready: task.completed_at }
+    }
+}

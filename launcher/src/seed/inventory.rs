@@ -1,0 +1,83 @@
+//! inventory's share: rooms by type, the nightly ledger, and who has which room.
+
+use contracts::id::CalendarId;
+use serde_json::json;
+use stand_ins::demo::House;
+
+use super::{Batch, derived_id};
+
+pub(super) fn batches(house: &House) -> Vec<Batch> {
+    let mut batches = places(house);
+    batches.extend([nights(house), allocations(house), blocks(house)]);
+    batches
+}
+
+fn places(house: &House) -> Vec<Batch> {
+    vec![
+        Batch::new("inventory.properties", &house.properties, |property| {
+            json!({
+                "tenant_id": property.tenant_id, "id": property.id,
+                "time_zone": property.time_zone, "created_at": house.now,
+            })
+        }),
+        Batch::new("inventory.room_types", &house.room_types, |kind| {
+            json!({
+                "tenant_id": kind.tenant_id, "id": kind.id, "property_id": kind.property_id,
+                "name": kind.name, "created_at": house.now,
+            })
+        }),
+        Batch::new("inventory.rooms", &house.rooms, |room| {
+            json!({
+                "tenant_id": room.tenant_id, "id": room.id, "property_id": room.property_id,
+                "room_type_id": room.room_type_id, "number": room.number, "created_at": house.now,
+            })
+        }),
+    ]
+}
+
+fn nights(house: &House) -> Batch {
+    Batch::new("inventory.room_type_inventory_daily", &house.nights, |night| {
+        let id: CalendarId = derived_id(&format!("{}/{}", night.room_type_id, night.date));
+        json!({
+            "id": id,
+            "tenant_id": night.tenant_id, "property_id": night.property_id,
+            "room_type_id": night.room_type_id, "stay_date": night.date,
+            "total": night.total, "held": night.held, "committed": night.committed,
+            "oos_blocked": night.oos_blocked,
+        })
+    })
+}
+
+fn allocations(house: &House) -> Batch {
+    Batch::new("inventory.room_allocations", &house.allocations, |allocation| {
+        json!({
+            "tenant_id": allocation.tenant_id, "id": allocation.id,
+            "property_id": allocation.property_id, "room_type_id": allocation.room_type_id,
+            "room_id": allocation.room_id, "reservation_id": allocation.reservation_id,
+            "reservation_item_id": allocation.reservation_item_id,
+            "check_in": allocation.check_in, "check_out": allocation.check_out,
+            "status": allocation.state.name(), "hold_expires_at": allocation.expires_at,
+            "created_at": allocation.created_at,
+        })
+    })
+}
+
+fn blocks(house: &House) -> Batch {
+    Batch::new("inventory.inventory_blocks", &house.blocks, |block| {
+        json!({
+            "tenant_id": block.tenant_id, "id": block.id, "property_id": block.property_id,
+            "kind": kind(block.kind), "room_id": block.room_id,
+            "room_type_id": block.room_type_id, "starts_on": block.from, "ends_on": block.to,
+            "reason": block.reason, "created_by": "demo",
+        })
+    })
+}
+
+/// The table's word for the wire's.
+fn kind(wire: &str) -> &str {
+    match wire {
+        "ooo" => "out_of_order",
+        "oos" => "out_of_service",
+        other => other,
+    }
+}
