@@ -68,12 +68,27 @@ pub fn gateway(
     Ok(Gateway {
         authenticator: Arc::new(authenticator(config, session.clone(), clock.clone())?),
         request_tokens: Arc::new(tokens),
-        composer: Composer::new(Arc::new(upstreams), clock.clone(), entropy.clone()),
+        composer: composer(config, upstreams, &clock, &entropy),
         session_tier: SessionTier(session),
         clock,
         entropy,
         lifecycle,
     })
+}
+
+fn composer(
+    config: &GatewayConfig,
+    upstreams: Upstreams,
+    clock: &Clock,
+    entropy: &Entropy,
+) -> Composer {
+    let composer = Composer::new(Arc::new(upstreams), clock.clone(), entropy.clone());
+    #[cfg(feature = "sabotage")]
+    let composer =
+        config.guards_off.iter().fold(composer, |composer, guard| composer.without(guard));
+    #[cfg(not(feature = "sabotage"))]
+    let _ = config;
+    composer
 }
 
 fn authenticator(

@@ -22,6 +22,10 @@ pub struct GatewayConfig {
     pub telemetry: TelemetryConfig,
     /// Base URL of each upstream by its name; an upstream without one is unavailable.
     pub upstreams: BaseUrls,
+    /// Protections to switch off, by name; a setting that a production build does not know.
+    #[cfg(feature = "sabotage")]
+    #[serde(default)]
+    pub guards_off: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]

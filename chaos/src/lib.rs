@@ -1,1 +1,10 @@
+//! Failure drills: each makes one failure of the catalogues happen to real processes and
+//! shows what is noticed, what the user sees, and how it ends.
+//!
+//! Not here: tests of a part by itself; they stand beside the part.
 
+pub mod catalog;
+pub mod drills;
+pub mod house;
+pub mod observations;
+pub mod report;

@@ -17,6 +17,7 @@ use tokio::time::{Instant, timeout_at};
 use upstream_clients::{CallContext, CallError, Upstreams};
 
 use crate::fetch::{Fetched, fetch};
+use crate::guards::Guards;
 use crate::widgets::{WIDGETS, WidgetSpec, by_name};
 
 /// The route's own deadline, after the request was let in.
@@ -82,12 +83,20 @@ pub struct Composer {
     upstreams: Arc<Upstreams>,
     clock: Clock,
     entropy: Entropy,
-    route_deadline: Duration,
+    guards: Guards,
 }
 
 impl Composer {
     pub fn new(upstreams: Arc<Upstreams>, clock: Clock, entropy: Entropy) -> Self {
-        Self { upstreams, clock, entropy, route_deadline: ROUTE_DEADLINE }
+        Self { upstreams, clock, entropy, guards: Guards::default() }
+    }
+
+    /// The same composer with a protection switched off.
+    #[cfg(feature = "sabotage")]
+    #[must_use]
+    pub fn without(mut self, guard: &str) -> Self {
+        self.guards.switch_off(guard);
+        self
     }
 
     /// Decides what this caller will be shown. `names` limits the set, comma separated.
@@ -110,7 +119,7 @@ impl Composer {
             tenant: principal.tenant,
             property,
             admitted,
-            route_deadline: self.route_deadline,
+            route_deadline: self.guards.deadline(ROUTE_DEADLINE),
             allowed,
             forbidden,
         })
@@ -129,7 +138,8 @@ impl Composer {
             .map(|&spec| {
                 let (composer, property) = (self.clone(), plan.property);
                 let (admitted, route) = (plan.admitted, plan.deadline());
-                let context = context.until((admitted + spec.deadline).min(route));
+                let context =
+                    context.until((admitted + composer.guards.deadline(spec.deadline)).min(route));
                 async move { composer.widget(spec, &context, property, admitted, route).await }
                     .boxed()
             })
@@ -140,6 +150,7 @@ impl Composer {
     /// The whole dashboard, once every widget has settled.
     pub async fn compose(&self, plan: &Plan, context: &CallContext) -> Dashboard {
         let settled: Vec<Settled> = self.settle(plan, context).collect().await;
+        let settled = self.guards.isolate(settled);
         let partial = settled.iter().any(Settled::is_lacking);
         let widgets: BTreeMap<_, _> =
             settled.into_iter().map(|settled| (settled.name.to_owned(), settled.widget)).collect();

@@ -4,6 +4,7 @@
 
 pub mod compose;
 mod fetch;
+mod guards;
 pub mod widgets;
 
 pub use compose::{Composer, Plan, UnknownWidget};

@@ -1,0 +1,57 @@
+//! The drills, one file per kind of failure.
+
+use std::time::Duration;
+
+use crate::house::House;
+use crate::observations::Observations;
+
+mod upstream;
+
+use upstream::{Blow, UpstreamDrill};
+
+/// Whether a row has a drill.
+pub fn is_known(id: &str) -> bool {
+    drill(id).is_some()
+}
+
+/// Runs the drill of a row. Errors are of the drill itself; what it finds is in the observations.
+pub async fn run(
+    id: &str,
+    objective: Duration,
+    house: &mut House,
+    seen: &mut Observations,
+) -> anyhow::Result<()> {
+    match drill(id) {
+        Some(drill) => drill.run(objective, house, seen).await,
+        None => anyhow::bail!("{id} has no drill"),
+    }
+}
+
+fn drill(id: &str) -> Option<&'static UpstreamDrill> {
+    match id {
+        "F-5" => Some(&F_5),
+        "F-6" => Some(&F_6),
+        "F-33" => Some(&F_33),
+        _ => None,
+    }
+}
+
+/// Its database is taken away, so that it answers 503 by itself; then it is killed.
+static F_5: UpstreamDrill = UpstreamDrill {
+    blows: &[Blow::TakeDatabase("inventory"), Blow::Kill("inventory")],
+    widgets: |_| &["occupancy", "availability"],
+};
+
+static F_6: UpstreamDrill = UpstreamDrill {
+    blows: &[
+        Blow::StandIn { upstream: "pricing", kind: "status" },
+        Blow::StandIn { upstream: "pricing", kind: "refuse" },
+    ],
+    widgets: |_| &["rateSnapshot"],
+};
+
+/// One that accepts and never answers; one whose process stands still.
+static F_33: UpstreamDrill = UpstreamDrill {
+    blows: &[Blow::StandIn { upstream: "pricing", kind: "hang" }, Blow::Pause("staff")],
+    widgets: |blow| if blow.upstream() == "staff" { &["staffOnDuty"] } else { &["rateSnapshot"] },
+};

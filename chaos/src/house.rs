@@ -1,0 +1,208 @@
+//! The house a drill happens in: a whole stack of its own, an operator at a desktop, and the
+//! ways to look at and to break it.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use contracts::clock::Clock;
+use launcher::builder::{Build, workspace_root};
+use launcher::desktop::{Call, Desktop};
+use launcher::progress::Progress;
+use launcher::stack::{Stack, StackOptions};
+use reqwest::Client;
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep, timeout};
+
+/// How often a condition is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(25);
+
+/// A stack, a general manager who sees every widget, and a client for its internal listeners.
+#[derive(Debug)]
+pub struct House {
+    pub stack: Stack,
+    pub desktop: Desktop,
+    pub property: String,
+    http: Client,
+}
+
+/// One dashboard as the operator saw it.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    pub at: Instant,
+    pub took: Duration,
+    /// `None` when no answer came.
+    pub status: Option<u16>,
+    /// Widgets the operator may see that are not `ok`.
+    pub lacking: BTreeSet<String>,
+    pub body: Value,
+}
+
+impl Seen {
+    pub fn is_whole(&self) -> bool {
+        self.status == Some(200) && self.lacking.is_empty()
+    }
+}
+
+impl House {
+    /// Starts a stack in a folder of its own. `guards_off` names protections that the gateway
+    /// is built without.
+    pub async fn open(
+        folder: &Path,
+        build: Build,
+        guards_off: &[&str],
+        progress: &Progress,
+    ) -> anyhow::Result<Self> {
+        let mut options = StackOptions {
+            folder: folder.to_owned(),
+            gateway_port: None,
+            build,
+            keep_alive: false,
+            ..StackOptions::default()
+        };
+        if !guards_off.is_empty() {
+            let value = serde_json::to_string(guards_off)?;
+            let variable = ("MELMASTOON_GUARDS_OFF".to_owned(), value);
+            options.environment.insert("bff".to_owned(), [variable].into());
+        }
+        let stack = Stack::start(options, progress).await?;
+        let info = stack.info();
+        let manager = info
+            .operators
+            .iter()
+            .find(|operator| operator.roles.iter().any(|role| role == "property.gm"));
+        let manager = manager.context("the demo house has no general manager")?;
+        let desktop =
+            Desktop::open(info, &manager.username, &folder.join("desktop"), Clock::system())?;
+        let property = manager.property_ids.first().context("the manager has no property")?.clone();
+        let http = Client::builder().no_proxy().timeout(Duration::from_secs(5)).build()?;
+        Ok(Self { desktop, property, http, stack })
+    }
+
+    /// Where drills and tests keep their stacks.
+    pub fn folder(name: &str) -> std::path::PathBuf {
+        workspace_root().join(".local").join(name)
+    }
+
+    pub async fn close(self) -> anyhow::Result<()> {
+        self.stack.stop().await
+    }
+
+    /// Asks for one dashboard. An answer that does not come is part of what is seen.
+    pub async fn dashboard(&self) -> Seen {
+        let call = Call::get(format!("/dashboard?propertyId={}", self.property));
+        let at = Instant::now();
+        let answer = timeout(Duration::from_secs(5), async {
+            let response = self.desktop.send(&call).await?;
+            let status = response.status().as_u16();
+            anyhow::Ok((status, response.json::<Value>().await.unwrap_or_default()))
+        });
+        let answer = answer.await.ok().and_then(Result::ok);
+        let took = at.elapsed();
+        let (status, body) =
+            answer.map_or((None, Value::Null), |(status, body)| (Some(status), body));
+        Seen { at, took, status, lacking: lacking(&body), body }
+    }
+
+    /// Asks for dashboards, one every `pause`, for a while.
+    pub async fn watch(&self, length: Duration, pause: Duration) -> Vec<Seen> {
+        let (end, mut seen) = (Instant::now() + length, Vec::new());
+        while Instant::now() < end {
+            seen.push(self.dashboard().await);
+            sleep(pause).await;
+        }
+        seen
+    }
+
+    /// Looks until it is so, and says how long that took.
+    pub async fn until(
+        &self,
+        what: &str,
+        within: Duration,
+        is_so: impl AsyncFn(&Self) -> anyhow::Result<bool>,
+    ) -> anyhow::Result<Duration> {
+        let begun = Instant::now();
+        while begun.elapsed() < within {
+            if is_so(self).await? {
+                return Ok(begun.elapsed());
+            }
+            sleep(LOOK_EVERY).await;
+        }
+        bail!("{what} did not come about within {} s", within.as_secs())
+    }
+
+    /// The sum of a metric of the gateway over all series that carry these labels.
+    pub async fn metric(&self, name: &str, labels: &[(&str, &str)]) -> anyhow::Result<f64> {
+        let url = format!("{}/metrics", self.stack.info().gateway.internal_url);
+        let text = self.http.get(url).send().await?.text().await?;
+        Ok(sum(&text, name, labels))
+    }
+
+    /// Adds a fault to the stand-ins.
+    pub async fn fault(&self, fault: &Value) -> anyhow::Result<()> {
+        let url = format!("{}/control/faults", self.stack.info().stand_ins.url);
+        self.http.put(url).json(fault).send().await?.error_for_status()?;
+        Ok(())
+    }
+
+    pub async fn clear_faults(&self) -> anyhow::Result<()> {
+        let url = format!("{}/control/faults", self.stack.info().stand_ins.url);
+        self.http.delete(url).send().await?.error_for_status()?;
+        Ok(())
+    }
+
+    /// Takes a service's database away, or gives it back. Its connections end at once.
+    pub async fn database(&self, name: &str, available: bool) -> anyhow::Result<()> {
+        let url = &self.stack.info().postgres.admin_url;
+        let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await?;
+        let talking = async move { connection.await.map_err(anyhow::Error::from) };
+        let asking = async move {
+            let statement = format!("ALTER DATABASE {name} WITH ALLOW_CONNECTIONS {available}");
+            client.batch_execute(&statement).await?;
+            if !available {
+                let ending =
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1";
+                client.execute(ending, &[&name]).await?;
+            }
+            anyhow::Ok(())
+        };
+        let (talked, asked) = tokio::join!(talking, asking);
+        asked.and(talked)
+    }
+}
+
+fn lacking(body: &Value) -> BTreeSet<String> {
+    let Some(widgets) = body["widgets"].as_object() else { return BTreeSet::new() };
+    let not_ok = widgets
+        .iter()
+        .filter(|(_, widget)| widget["status"] != "ok" && widget["status"] != "forbidden");
+    not_ok.map(|(name, _)| name.clone()).collect()
+}
+
+fn sum(text: &str, name: &str, labels: &[(&str, &str)]) -> f64 {
+    let wanted: Vec<String> =
+        labels.iter().map(|(label, value)| format!("{label}=\"{value}\"")).collect();
+    let series = text.lines().filter(|line| {
+        let rest = line.strip_prefix(name).unwrap_or_default();
+        rest.starts_with(['{', ' ']) && wanted.iter().all(|label| rest.contains(label.as_str()))
+    });
+    series.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+}
+
+/// A fault of the stand-ins for one upstream.
+pub fn fault(upstream: &str, kind: &str) -> Value {
+    json!({"upstream": upstream, "kind": kind})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_metric_is_summed_over_the_series_that_match() {
+        let text = "# TYPE a counter\na{x=\"1\",y=\"2\"} 3\na{x=\"1\",y=\"3\"} 4\na{x=\"2\"} 5\nab{x=\"1\"} 9\n";
+        assert!((sum(text, "a", &[("x", "1")]) - 7.0).abs() < f64::EPSILON);
+        assert!((sum(text, "a", &[]) - 12.0).abs() < f64::EPSILON);
+    }
+}
