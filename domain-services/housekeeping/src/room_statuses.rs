@@ -56,7 +56,8 @@ pub(crate) const ROOMS: &str = "
            coalesce(state.status, 'dirty') AS status, coalesce(state.since, room.created_at) AS since
     FROM housekeeping.properties AS property
     LEFT JOIN housekeeping.rooms AS room ON room.property_id = property.id AND room.archived_at IS NULL
-    LEFT JOIN housekeeping.room_status AS state ON state.room_id = room.id
+    LEFT JOIN housekeeping.room_status AS state
+        ON state.room_id = room.id AND state.property_id = property.id
     WHERE property.id = $1::text
     ORDER BY room.floor, length(room.number), room.number COLLATE \"C\", room.id";
 

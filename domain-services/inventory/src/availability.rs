@@ -113,7 +113,8 @@ fn check(first: Date, past: Date) -> ApiResult<()> {
 
 /// $1 property, $2 now, $3 first night or null, $4 the day after the last or null. No row when the
 /// tenant has no such property; one without a room type when the property has none; else one per
-/// type and night, with zeros where the calendar does not reach.
+/// type and night, with zeros where the calendar does not reach. The two comparisons that say nothing
+/// new let Postgres leave the other months' partitions alone.
 pub(crate) const NIGHTS: &str = "
     WITH stay AS (
         SELECT id, time_zone, first, coalesce($4::date, first + 14) AS past
@@ -131,7 +132,8 @@ pub(crate) const NIGHTS: &str = "
     LEFT JOIN LATERAL generate_series(stay.first, least(stay.past, stay.first + 60) - 1, '1 day') AS night (date)
         ON type.id IS NOT NULL
     LEFT JOIN inventory.room_type_inventory_daily AS day
-        ON day.property_id = stay.id AND day.room_type_id = type.id AND day.stay_date = night.date::date
+        ON day.property_id = $1::text AND day.room_type_id = type.id AND day.stay_date = night.date::date
+        AND day.stay_date >= (SELECT first FROM stay) AND day.stay_date < (SELECT past FROM stay)
     ORDER BY type.name, type.id, night.date";
 
 /// The answer of [`NIGHTS`].

@@ -1,9 +1,15 @@
-//! The inventory service's process.
+//! The inventory service's process. Everything is in the library; see `app`.
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    Ok(inventory::app::SERVICE.run().await?)
+async fn main() -> std::process::ExitCode {
+    match inventory::app::SERVICE.run().await {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            std::process::ExitCode::FAILURE
+        }
+    }
 }
