@@ -11,6 +11,7 @@ use auth::request_token::RequestTokens;
 use auth::token::TokenRules;
 use composer::Composer;
 use contracts::clock::{Clock, Entropy};
+use contracts::upstream::Upstream;
 use futures_util::FutureExt;
 use redis::aio::ConnectionManager;
 use service_kit::health::Readiness;
@@ -19,7 +20,7 @@ use service_kit::lifecycle::Lifecycle;
 use service_kit::postgres::Database;
 use service_kit::serve::{Plain, bind, serve};
 use service_kit::telemetry::Telemetry;
-use upstream_clients::Upstreams;
+use upstream_clients::{Limits, Upstreams};
 
 use crate::config::{ASKED, GatewayConfig, REQUEST_TOKEN_ISSUER};
 use crate::state::{Gateway, SessionTier};
@@ -59,8 +60,8 @@ pub fn gateway(
     for upstream in ASKED.iter().filter(|upstream| !config.upstreams.contains_key(upstream)) {
         tracing::warn!(%upstream, "No address is configured: its widgets will be unavailable.");
     }
-    let upstreams =
-        Upstreams::new(&config.upstreams).context("the upstream client cannot be made")?;
+    let upstreams = Upstreams::new(&config.upstreams, limits(config))
+        .context("the upstream client cannot be made")?;
     let pem = std::fs::read(&config.request_token.key_file).with_context(|| {
         format!("request_token.key_file {} cannot be read", config.request_token.key_file.display())
     })?;
@@ -74,6 +75,17 @@ pub fn gateway(
         entropy,
         lifecycle,
     })
+}
+
+#[cfg(not(feature = "sabotage"))]
+fn limits(_: &GatewayConfig) -> fn(Upstream) -> Limits {
+    Limits::of
+}
+
+#[cfg(feature = "sabotage")]
+fn limits(config: &GatewayConfig) -> fn(Upstream) -> Limits {
+    let endless = |upstream| Limits { attempt: Duration::from_secs(30), ..Limits::of(upstream) };
+    if config.guards_off.iter().any(|guard| guard == "deadlines") { endless } else { Limits::of }
 }
 
 fn composer(

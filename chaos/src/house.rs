@@ -9,6 +9,7 @@ use anyhow::{Context, bail};
 use contracts::clock::Clock;
 use launcher::builder::{Build, workspace_root};
 use launcher::desktop::{Call, Desktop};
+use launcher::http_client;
 use launcher::progress::Progress;
 use launcher::stack::{Stack, StackOptions};
 use reqwest::Client;
@@ -76,8 +77,8 @@ impl House {
         let desktop =
             Desktop::open(info, &manager.username, &folder.join("desktop"), Clock::system())?;
         let property = manager.property_ids.first().context("the manager has no property")?.clone();
-        let http = Client::builder().no_proxy().timeout(Duration::from_secs(5)).build()?;
-        Ok(Self { desktop, property, http, stack })
+        let http = http_client::plain()?;
+        Ok(Self { stack, desktop, property, http })
     }
 
     /// Where drills and tests keep their stacks.
@@ -187,7 +188,9 @@ fn sum(text: &str, name: &str, labels: &[(&str, &str)]) -> f64 {
         let rest = line.strip_prefix(name).unwrap_or_default();
         rest.starts_with(['{', ' ']) && wanted.iter().all(|label| rest.contains(label.as_str()))
     });
-    series.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    series
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+        .fold(0.0, |sum, value| sum + value)
 }
 
 /// A fault of the stand-ins for one upstream.

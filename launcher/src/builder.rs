@@ -10,6 +10,7 @@ use tokio::process::Command;
 
 use crate::obstacle::Obstacle;
 
+const SABOTAGED: &str = "bff-sabotaged";
 /// Package and program have the same name.
 pub const SERVERS: [&str; 5] = ["bff", "inventory", "housekeeping", "staff", "stand-ins"];
 
@@ -20,6 +21,8 @@ pub enum Build {
     Dev,
     /// cargo's release profile, for measurements.
     Release,
+    /// The dev profile, with a gateway whose protections can be switched off, for drills.
+    Sabotage,
     /// They were built just now and stand in this folder.
     Done { folder: PathBuf },
 }
@@ -44,6 +47,7 @@ pub async fn programs(build: &Build) -> anyhow::Result<BTreeMap<String, PathBuf>
     let found = match build {
         Build::Done { folder } => in_folder(folder),
         Build::Dev => cargo_build(&[]).await?,
+        Build::Sabotage => sabotaged().await?,
         Build::Release => cargo_build(&["--release"]).await?,
     };
     for name in SERVERS {
@@ -51,6 +55,16 @@ pub async fn programs(build: &Build) -> anyhow::Result<BTreeMap<String, PathBuf>
             bail!("{name} has not been built: run ./up, which builds it.");
         }
     }
+    Ok(found)
+}
+
+/// The usual servers, the gateway's program exchanged.
+async fn sabotaged() -> anyhow::Result<BTreeMap<String, PathBuf>> {
+    let mut found = cargo_build(&[]).await?;
+    let arguments = ["build", "--package", "bff", "--features", "sabotage", "--bin", SABOTAGED];
+    let programs = run_cargo(&arguments).await?;
+    let gateway = programs.get(SABOTAGED).context("cargo built no sabotaged gateway")?;
+    found.insert("bff".to_owned(), gateway.clone());
     Ok(found)
 }
 
@@ -70,20 +84,29 @@ struct Target {
     name: String,
 }
 
-async fn cargo_build(arguments: &[&str]) -> anyhow::Result<BTreeMap<String, PathBuf>> {
-    let mut command = Command::new("cargo");
-    command.args(["build", "--message-format=json-render-diagnostics"]).args(arguments);
+async fn cargo_build(more: &[&str]) -> anyhow::Result<BTreeMap<String, PathBuf>> {
+    let mut arguments = vec!["build"];
+    arguments.extend(more);
     for name in SERVERS {
-        command.args(["--package", name, "--bin", name]);
+        arguments.extend(["--package", name, "--bin", name]);
     }
-    let output = command
+    run_cargo(&arguments).await
+}
+
+async fn run_cargo(arguments: &[&str]) -> anyhow::Result<BTreeMap<String, PathBuf>> {
+    let output = Command::new("cargo")
+        .args(arguments)
+        .arg("--message-format=json-render-diagnostics")
         .current_dir(workspace_root())
         .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
+        .stdout(Stdio::piped())
         .kill_on_drop(true)
-        .output()
+        // Not `output`, which would capture what cargo tells the person.
+        .spawn()
+        .context("running cargo")?
+        .wait_with_output()
         .await
-        .context("running cargo")?;
+        .context("waiting for cargo")?;
     if !output.status.success() {
         return Err(Obstacle::BuildFailed.into());
     }

@@ -14,7 +14,7 @@ use rustls::{ClientConfig, RootCertStore};
 const CONNECT: Duration = Duration::from_secs(3);
 
 /// For plain HTTP on this machine: it trusts no certificate at all.
-pub(crate) fn plain() -> anyhow::Result<Client> {
+pub fn plain() -> anyhow::Result<Client> {
     build(RootCertStore::empty())
 }
 

@@ -24,7 +24,7 @@ pub mod stack;
 pub mod supervisor;
 pub mod tls;
 
-mod http_client;
+pub mod http_client;
 mod postgres;
 mod redis;
 

@@ -27,7 +27,10 @@ pub struct Upstreams {
 
 impl Upstreams {
     /// One client for all: connections are pooled per upstream address.
-    pub fn new(base_urls: &BaseUrls) -> Result<Self, reqwest::Error> {
+    pub fn new(
+        base_urls: &BaseUrls,
+        limits: fn(Upstream) -> Limits,
+    ) -> Result<Self, reqwest::Error> {
         let client = reqwest::Client::builder()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
@@ -37,10 +40,7 @@ impl Upstreams {
             .tcp_nodelay(true)
             .build()?;
         let stack = |(upstream, base): (&Upstream, &url::Url)| {
-            (
-                *upstream,
-                CallStack::new(*upstream, base.clone(), client.clone(), Limits::of(*upstream)),
-            )
+            (*upstream, CallStack::new(*upstream, base.clone(), client.clone(), limits(*upstream)))
         };
         Ok(Self { stacks: base_urls.iter().map(stack).collect() })
     }

@@ -27,7 +27,7 @@ use service_kit::health::Readiness;
 use service_kit::lifecycle::Lifecycle;
 use sha2::{Digest, Sha256};
 use tower::ServiceExt;
-use upstream_clients::Upstreams;
+use upstream_clients::{Limits, Upstreams};
 
 pub(crate) const BASE: &str = "https://desk.test";
 const ISSUER: &str = "https://iam.test";
@@ -210,7 +210,7 @@ fn gateway(authenticator: Authenticator, clock: &Clock, entropy: &Entropy) -> Ga
     let pem = Key::new().jwk.to_ec_private_pem();
     let tokens =
         RequestTokens::new("bff-backoffice", &pem, clock.clone(), entropy.clone()).unwrap();
-    let upstreams = Upstreams::new(&BTreeMap::new()).unwrap();
+    let upstreams = Upstreams::new(&BTreeMap::new(), Limits::of).unwrap();
     Gateway {
         authenticator: Arc::new(authenticator),
         request_tokens: Arc::new(tokens),

@@ -178,7 +178,7 @@ async fn automatic(house: &House, blow: Blow, seen: &mut Observations) -> anyhow
         Step::Automatic,
         "the breaker opened and spared the upstream calls",
         refused > 0.0,
-        format!("{refused} calls spared"),
+        format!("{refused:.0} calls spared"),
     );
     Ok(())
 }

@@ -1,0 +1,173 @@
+//! The main job on real processes: sign in, prove, be shown a dashboard; and what happens when
+//! a proof is wrong or a process is killed.
+
+#![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use chaos::house::{House, Seen};
+use futures_util::StreamExt;
+use launcher::builder::Build;
+use launcher::desktop::{Call, DeviceKey};
+use launcher::progress::Progress;
+use reqwest::header::{ACCEPT, HeaderValue};
+use reqwest::{Method, Response};
+use serde_json::Value;
+
+const WIDGETS: [&str; 9] = [
+    "alerts",
+    "arrivals",
+    "availability",
+    "housekeepingSummary",
+    "kpis",
+    "occupancy",
+    "rateSnapshot",
+    "roomStatus",
+    "staffOnDuty",
+];
+
+async fn open(name: &str) -> House {
+    let folder = House::folder("tests").join(name);
+    House::open(&folder, Build::Dev, &[], &Progress::quiet()).await.unwrap()
+}
+
+async fn body(house: &House, call: &Call) -> String {
+    let response = house.desktop.send(call).await.unwrap();
+    assert_eq!(response.status(), 200);
+    response.text().await.unwrap()
+}
+
+fn dashboard(house: &House, accept: &'static str) -> Call {
+    let mut call = Call::get(format!("/dashboard?propertyId={}", house.property));
+    call.headers.insert(ACCEPT, HeaderValue::from_static(accept));
+    call
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dashboard_comes_whole_in_every_form() {
+    let house = open("forms").await;
+    let whole: Value =
+        serde_json::from_str(&body(&house, &dashboard(&house, "application/json")).await).unwrap();
+    assert_eq!(whole["partial"], false, "{whole}");
+    let names: BTreeSet<&str> =
+        whole["widgets"].as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(names, BTreeSet::from(WIDGETS));
+    assert_eq!(whole["widgets"]["occupancy"]["data"]["total"], 48);
+
+    let lines = body(&house, &dashboard(&house, "application/x-ndjson")).await;
+    let records: Vec<Value> =
+        lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(records[0]["record"], "skeleton");
+    assert_eq!(records.len(), WIDGETS.len() + 2);
+    assert_eq!(records.last().unwrap()["record"], "done");
+    let events = body(&house, &dashboard(&house, "text/event-stream")).await;
+    assert_eq!(events.matches("data: ").count(), WIDGETS.len() + 2);
+    house.close().await.unwrap();
+}
+
+/// What the gateway answers to this token and this proof.
+async fn judged(house: &House, token: &str, proof: &str) -> (u16, String) {
+    let response = house.desktop.request(&session(), token, proof).unwrap().send().await.unwrap();
+    verdict(response).await
+}
+
+async fn verdict(response: Response) -> (u16, String) {
+    let status = response.status().as_u16();
+    let body: Value = response.json().await.unwrap();
+    (status, body["code"].as_str().unwrap_or_default().to_owned())
+}
+
+fn session() -> Call {
+    Call::get("/session")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_missing_replayed_or_foreign_proof_is_refused() {
+    let house = open("proofs").await;
+    let token = house.desktop.access_token().await.unwrap();
+    let url = house.desktop.url("/session").unwrap();
+    let invalid = (401, "MELMASTOON.BFF.DPOP_INVALID".to_owned());
+    let fresh = || house.desktop.proof(&Method::GET, &url, &token);
+
+    let good = fresh().sign(house.desktop.key()).unwrap();
+    assert_eq!(judged(&house, &token, &good).await.0, 200);
+    assert_eq!(judged(&house, &token, &good).await, invalid, "replayed");
+    let wrong = fresh().claim("htm", "POST").sign(house.desktop.key()).unwrap();
+    assert_eq!(judged(&house, &token, &wrong).await, invalid, "wrong method");
+    let foreign = fresh().sign(&DeviceKey::generate().unwrap()).unwrap();
+    assert_eq!(judged(&house, &token, &foreign).await, invalid, "another device's key");
+    let missing =
+        house.desktop.http().get(url.clone()).header("authorization", format!("DPoP {token}"));
+    assert_eq!(verdict(missing.send().await.unwrap()).await, invalid, "missing");
+    let nobody = house.desktop.http().get(url.clone()).send().await.unwrap();
+    assert_eq!(verdict(nobody).await, (401, "MELMASTOON.BFF.SESSION_REQUIRED".to_owned()));
+    let blocked = house.metric("bff_backoffice_dpop_replay_blocked_total", &[]).await.unwrap();
+    assert!((blocked - 1.0).abs() < f64::EPSILON, "{blocked} replays counted");
+    house.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killing_housekeeping_costs_its_widgets_and_nothing_else() {
+    let mut house = open("killed").await;
+    let pause = Duration::from_millis(20);
+    assert!(house.dashboard().await.is_whole());
+    house.stack.process("housekeeping").unwrap().kill().await.unwrap();
+    let during = house.watch(Duration::from_secs(2), pause).await;
+    house.stack.restart("housekeeping").await.unwrap();
+    let back = async |house: &House| Ok(house.dashboard().await.is_whole());
+    house.until("a whole dashboard", Duration::from_secs(10), back).await.unwrap();
+
+    assert!(during.iter().all(|seen| seen.status == Some(200)), "a dashboard was not 200");
+    let slowest = during.iter().map(|seen| seen.took).max().unwrap();
+    assert!(slowest < Duration::from_millis(700), "one took {slowest:?}");
+    let lacking = |seen: &Seen| {
+        seen.lacking.iter().map(String::as_str).collect::<BTreeSet<_>>()
+            == BTreeSet::from(["housekeepingSummary", "roomStatus"])
+    };
+    assert!(
+        during.iter().all(lacking),
+        "another widget was lacking, or one of housekeeping's was not"
+    );
+    house.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_says_hello_and_takes_its_leave_when_the_gateway_drains() {
+    let house = open("stream").await;
+    let mut call = Call::get("/sse/stream");
+    call.within = None;
+    let mut stream = house.desktop.send(&call).await.unwrap().bytes_stream();
+    let reading = async {
+        let mut text = String::new();
+        while let Some(Ok(chunk)) = stream.next().await {
+            text.push_str(&String::from_utf8_lossy(&chunk));
+        }
+        text
+    };
+    let stopping = async {
+        let open = async |house: &House| {
+            Ok(house.metric("bff_backoffice_sse_active_connections", &[]).await? > 0.5)
+        };
+        house.until("the stream", Duration::from_secs(5), open).await.unwrap();
+        house.stack.process("bff").unwrap().stop().await;
+    };
+    let (text, ()) = tokio::join!(reading, stopping);
+    assert!(text.contains("event: hello\n"), "{text}");
+    assert!(text.contains("\"heartbeatMs\":15000"), "{text}");
+    assert!(text.contains("event: drain\n"), "{text}");
+    house.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_child_that_is_killed_can_be_started_again_at_once() {
+    let mut house = open("restarts").await;
+    let names: Vec<String> = house.stack.all().map(|process| process.name().to_owned()).collect();
+    for name in names {
+        house.stack.process(&name).unwrap().kill().await.unwrap();
+        house.stack.restart(&name).await.unwrap();
+    }
+    let back = async |house: &House| Ok(house.dashboard().await.is_whole());
+    house.until("a whole dashboard", Duration::from_secs(20), back).await.unwrap();
+    house.close().await.unwrap();
+}
