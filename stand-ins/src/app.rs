@@ -24,7 +24,7 @@ use crate::faults::inject::{Point, inject};
 use crate::iam::{Iam, KeyError};
 use crate::ledger::Ledger;
 use crate::listener::Gate;
-use crate::{control, iam, listener, upstreams};
+use crate::{console, control, iam, listener, upstreams};
 
 /// What a program or a test hands in.
 #[derive(Debug)]
@@ -162,7 +162,9 @@ impl Stage {
 
     fn control(&self) -> Router {
         let router = control::router(Arc::clone(&self.faults), Arc::clone(&self.ledger));
-        self.observed(router.merge(self.metrics.clone()))
+        let gateway = &self.config.console.gateway;
+        let console = console::router(&self.house, gateway, self.iam.issuer());
+        self.observed(router.merge(console).merge(self.metrics.clone()))
     }
 
     fn observed(&self, router: Router) -> Router {

@@ -6,6 +6,7 @@
 
 pub mod app;
 pub mod config;
+mod console;
 mod control;
 pub mod demo;
 mod faults;

@@ -72,3 +72,26 @@ async fn every_listener_lives() {
     let ready = format!("http://{}/health/ready", world.running.control);
     assert_eq!(world.http.get(ready).send().await.unwrap().status(), 200);
 }
+
+#[tokio::test]
+async fn the_console_is_served_whole_and_loads_nothing_from_elsewhere() {
+    let world = world::start().await;
+    let base = format!("http://{}/console/", world.running.control);
+    let page = world.http.get(&base).send().await.unwrap();
+    let policy = page.headers()["content-security-policy"].to_str().unwrap().to_owned();
+    assert!(policy.contains(&world.running.issuer), "{policy}");
+    let html = page.text().await.unwrap();
+    for name in ["style.css", "app.js", "key.js", "session.js", "stream.js", "tiles.js"] {
+        let file = world.http.get(format!("{base}{name}")).send().await.unwrap();
+        assert_eq!(file.status(), 200, "{name}");
+        let text = file.text().await.unwrap();
+        assert!(!text.contains("https://") || name == "app.js", "{name} names another host");
+    }
+    assert!(html.contains("app.js") && html.contains("style.css"));
+    let config: Value =
+        world.http.get(format!("{base}config.json")).send().await.unwrap().json().await.unwrap();
+    assert_eq!(config["issuer"], world.running.issuer);
+    assert_eq!(config["operators"].as_array().unwrap().len(), world.house.operators.len());
+    let missing = world.http.get(format!("{base}../Cargo.toml")).send().await.unwrap();
+    assert_eq!(missing.status(), 404);
+}
