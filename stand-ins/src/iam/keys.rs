@@ -3,6 +3,7 @@
 use contracts::upstream::iam::AccessTokenClaims;
 use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse, ThumbprintHash};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use serde::Serialize;
 
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
@@ -23,6 +24,14 @@ impl std::fmt::Debug for SigningKey {
     }
 }
 
+/// The gateway's claims and the one more that RFC 9068 requires.
+#[derive(Serialize)]
+struct Payload<'a> {
+    client_id: &'a str,
+    #[serde(flatten)]
+    claims: &'a AccessTokenClaims,
+}
+
 impl SigningKey {
     pub(super) fn read(pem: &[u8]) -> Result<Self, KeyError> {
         let key = EncodingKey::from_ec_pem(pem)?;
@@ -32,12 +41,13 @@ impl SigningKey {
         Ok(Self { key, public })
     }
 
-    /// A JWT access token (RFC 9068 section 2.1).
-    pub(super) fn sign(&self, claims: &AccessTokenClaims) -> String {
+    /// A JWT access token (RFC 9068 section 2).
+    pub(super) fn sign(&self, client_id: &str, claims: &AccessTokenClaims) -> String {
         let mut header = Header::new(Algorithm::ES256);
         header.typ = Some("at+jwt".to_owned());
         header.kid.clone_from(&self.public.common.key_id);
-        encode(&header, claims, &self.key).expect("the key was checked when it was read")
+        encode(&header, &Payload { client_id, claims }, &self.key)
+            .expect("the key was checked when it was read")
     }
 
     pub(super) fn public(&self) -> JwkSet {

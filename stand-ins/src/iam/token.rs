@@ -18,7 +18,7 @@ use serde::Deserialize;
 use super::error::OAuthError;
 use super::form::Form;
 use super::sessions::{Refreshed, Session};
-use super::{AUDIENCE, Iam};
+use super::{AUDIENCE, CLIENT, Iam};
 use crate::demo::Operator;
 use crate::ledger::Effect;
 
@@ -139,7 +139,7 @@ impl Iam {
 
     fn tokens(&self, operator: &Operator, session: &Session, refresh: String) -> TokenResponse {
         TokenResponse {
-            access_token: self.key.sign(&self.claims(operator, session)),
+            access_token: self.key.sign(CLIENT, &self.claims(operator, session)),
             token_type: "DPoP".to_owned(),
             expires_in: LIFETIME.unsigned_abs(),
             refresh_token: Some(refresh),
