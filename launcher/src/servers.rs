@@ -105,11 +105,18 @@ impl Wiring {
         format!("https://localhost:{}", self.ports.gateway)
     }
 
+    /// The web console is a page of the stand-ins' control listener; browsers send either name.
+    fn console_origins(&self) -> String {
+        let port = self.ports.stand_ins;
+        format!("[\"http://127.0.0.1:{port}\",\"http://localhost:{port}\"]")
+    }
+
     pub(crate) fn gateway(&self) -> anyhow::Result<Spec> {
         let ports = &self.ports;
         let mut env = Env::new();
         set(&mut env, "PUBLIC__LISTEN", local(ports.gateway));
         set(&mut env, "PUBLIC__BASE_URLS", format!("[\"{}\"]", self.public_url()));
+        set(&mut env, "PUBLIC__ALLOWED_ORIGINS", self.console_origins());
         set(&mut env, "PUBLIC__TLS__CERT_FILE", &self.tls.cert_file);
         set(&mut env, "PUBLIC__TLS__KEY_FILE", &self.tls.key_file);
         set(&mut env, "INTERNAL__LISTEN", local(ports.gateway_internal));
@@ -143,6 +150,7 @@ impl Wiring {
             set(&mut env, &format!("UPSTREAMS__{}", name.to_uppercase()), local(*port));
         }
         set(&mut env, "IAM__KEY_FILE", &self.iam_key);
+        set(&mut env, "CONSOLE__GATEWAY", self.public_url());
         self.callers(&mut env);
         self.spec(STAND_INS, env, port)
     }
