@@ -2,7 +2,7 @@
 
 import { Failure, Session } from "./session.js";
 import { Stream } from "./stream.js";
-import { age, el, painted, waiting } from "./tiles.js";
+import { age, el, inTimeZone, painted, waiting } from "./tiles.js";
 
 const $ = (id) => document.getElementById(id);
 const AUTO_MS = 10_000;
@@ -50,6 +50,7 @@ async function signIn(event) {
     $("sign-in").hidden = true;
     $("signed-in").hidden = false;
     $("who").textContent = `${operator.displayName} (${operator.roles.join(", ")})`;
+    tick();
     openStream();
     await load();
     $("property").focus();
@@ -83,7 +84,7 @@ function openStream() {
   let beats = 0;
   state.stream = new Stream(state.session, {
     state: show,
-    heartbeat: () => show("open", `open, ${(beats += 1)} heartbeats, last ${new Date().toLocaleTimeString("en-GB")}`),
+    heartbeat: () => show("open", `open, heartbeat ${(beats += 1)} at ${new Date().toLocaleTimeString("en-GB")}`),
     event: (event) => log(event.type, JSON.stringify(event.data)),
   });
 }
@@ -113,6 +114,7 @@ function lay(names, propertyId) {
   const tiles = $("tiles");
   if (tiles.dataset.property !== propertyId) tiles.replaceChildren();
   tiles.dataset.property = propertyId;
+  inTimeZone(state.config.properties.find((property) => property.propertyId === propertyId)?.timeZone);
   for (const old of [...tiles.children]) if (!names.includes(old.id.slice(5))) old.remove();
   for (const name of names) if (!$(`tile-${name}`)) tiles.append(waiting(name));
 }

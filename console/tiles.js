@@ -44,7 +44,14 @@ const REASONS = {
 const words = (name) => name.replace(/([A-Z])/g, " $1").replaceAll("_", " ").toLowerCase().trim();
 const title = (name) => TITLES[name] ?? words(name).replace(/^./, (first) => first.toUpperCase());
 
-const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" });
+let clock;
+
+/** Times are shown as the property's own clocks show them. */
+export function inTimeZone(timeZone) {
+  clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", timeZone });
+}
+inTimeZone();
+
 const time = (instant) => (instant ? clock.format(new Date(instant)) : "–");
 const day = (date) =>
   new Date(`${date}T12:00:00Z`).toLocaleDateString("en-GB", { weekday: "short", day: "numeric" });
@@ -83,15 +90,15 @@ const PAINT = {
     pairs([["Sold", data.sold], ["Held", data.held], ["Out of order", data.outOfService], ["Free", data.available]]),
   ],
   availability: (data) => {
-    const nights = data.roomTypes[0]?.nights.slice(0, 5) ?? [];
+    const nights = data.roomTypes[0]?.nights.slice(0, 4) ?? [];
     const heads = ["Free rooms", ...nights.map((night) => right(day(night.date)))];
-    const row = (type) => el("tr", {}, el("th", { scope: "row" }, type.name), type.nights.slice(0, 5).map((night) => number(night.stopSell ? "stop" : night.available)));
+    const row = (type) => el("tr", {}, el("th", { scope: "row" }, type.name), type.nights.slice(0, 4).map((night) => number(night.stopSell ? "stop" : night.available)));
     return table("Rooms that can be sold", heads, data.roomTypes.map(row));
   },
   rateSnapshot: (data) => {
     const change = (percent) => (percent > 0 ? `▲ ${percent}%` : percent < 0 ? `▼ ${-percent}%` : "–");
     const row = (rate) => el("tr", {}, el("th", { scope: "row" }, rate.name), number(money(rate.bestAvailable)), number(change(rate.changePercent)));
-    return table(`Best available, ${day(data.date)}`, ["Room type", right("Rate"), right("Since yesterday")], data.rates.map(row));
+    return table(`Best available ${day(data.date)}, and the change since yesterday`, ["Room type", right("Rate"), right("Change")], data.rates.map(row));
   },
   housekeepingSummary: (data) => {
     const tasks = Object.entries(data.tasks).filter(([, count]) => count > 0);

@@ -47,6 +47,7 @@ struct PropertyChoice {
     property_id: PropertyId,
     name: &'static str,
     city: &'static str,
+    time_zone: &'static str,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -96,6 +97,7 @@ fn properties(house: &House) -> Vec<PropertyChoice> {
         property_id: property.id,
         name: property.name,
         city: property.city,
+        time_zone: property.time_zone,
     };
     house.properties.iter().map(choice).collect()
 }

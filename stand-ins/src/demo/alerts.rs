@@ -60,7 +60,7 @@ fn late_turnover(house: &House, task: &Task) -> Option<Alert> {
     }
     let room = house.rooms.iter().find(|room| room.id == task.room_id)?;
     Some(Alert {
-        id: seed::id(jiff::civil::date(2026, 1, 5), &format!("late/{}", task.id)),
+        id: seed::id(seed::OPENED, &format!("late/{}", task.id)),
         tenant_id: task.tenant_id,
         property_id: task.property_id,
         severity: Severity::Critical,
