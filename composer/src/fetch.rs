@@ -104,7 +104,6 @@ impl Occupancy {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Arrivals<'a> {
-    date: jiff::civil::Date,
     expected: usize,
     arrived: usize,
     without_room: usize,
@@ -126,7 +125,6 @@ impl<'a> Arrivals<'a> {
             stays.items.iter().filter(|stay| test(stay)).count()
         };
         Self {
-            date: stays.date,
             expected: stays.items.len(),
             arrived: count(&|stay| arrived(stay.state)),
             without_room: count(&|stay| stay.room_id.is_none()),
