@@ -9,6 +9,15 @@ mod upstream;
 
 use upstream::{Blow, UpstreamDrill};
 
+/// How much time a drill takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// Everything, the wait for the alert included.
+    Full,
+    /// Seconds: what every change is checked with.
+    Short,
+}
+
 /// Whether a row has a drill.
 pub fn is_known(id: &str) -> bool {
     drill(id).is_some()
@@ -17,12 +26,13 @@ pub fn is_known(id: &str) -> bool {
 /// Runs the drill of a row. Errors are of the drill itself; what it finds is in the observations.
 pub async fn run(
     id: &str,
+    form: Form,
     objective: Duration,
     house: &mut House,
     seen: &mut Observations,
 ) -> anyhow::Result<()> {
     match drill(id) {
-        Some(drill) => drill.run(objective, house, seen).await,
+        Some(drill) => drill.run(form, objective, house, seen).await,
         None => anyhow::bail!("{id} has no drill"),
     }
 }
@@ -39,10 +49,12 @@ fn drill(id: &str) -> Option<&'static UpstreamDrill> {
 /// Its database is taken away, so that it answers 503 by itself; then it is killed.
 static F_5: UpstreamDrill = UpstreamDrill {
     blows: &[Blow::TakeDatabase("inventory"), Blow::Kill("inventory")],
+    alert: "BffInventoryDown",
     widgets: |_| &["occupancy", "availability"],
 };
 
 static F_6: UpstreamDrill = UpstreamDrill {
+    alert: "BffPricingDown",
     blows: &[
         Blow::StandIn { upstream: "pricing", kind: "status" },
         Blow::StandIn { upstream: "pricing", kind: "refuse" },
@@ -52,6 +64,7 @@ static F_6: UpstreamDrill = UpstreamDrill {
 
 /// One that accepts and never answers; one whose process stands still.
 static F_33: UpstreamDrill = UpstreamDrill {
+    alert: "BffDashboardAwaitsDeadline",
     blows: &[Blow::StandIn { upstream: "pricing", kind: "hang" }, Blow::Pause("staff")],
     widgets: |blow| if blow.upstream() == "staff" { &["staffOnDuty"] } else { &["rateSnapshot"] },
 };

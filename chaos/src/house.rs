@@ -133,10 +133,19 @@ impl House {
         bail!("{what} did not come about within {} s", within.as_secs())
     }
 
+    /// A client for the internal listeners.
+    pub fn http(&self) -> Client {
+        self.http.clone()
+    }
+
+    /// Where the gateway exports its metrics.
+    pub fn metrics_url(&self) -> String {
+        format!("{}/metrics", self.stack.info().gateway.internal_url)
+    }
+
     /// The sum of a metric of the gateway over all series that carry these labels.
     pub async fn metric(&self, name: &str, labels: &[(&str, &str)]) -> anyhow::Result<f64> {
-        let url = format!("{}/metrics", self.stack.info().gateway.internal_url);
-        let text = self.http.get(url).send().await?.text().await?;
+        let text = self.http.get(self.metrics_url()).send().await?.text().await?;
         Ok(sum(&text, name, labels))
     }
 

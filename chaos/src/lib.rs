@@ -3,6 +3,7 @@
 //!
 //! Not here: tests of a part by itself; they stand beside the part.
 
+pub mod alerts;
 pub mod catalog;
 pub mod drills;
 pub mod house;

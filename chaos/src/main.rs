@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use chaos::catalog::{self, Entry};
-use chaos::drills;
+use chaos::drills::{self, Form};
 use chaos::house::House;
 use chaos::observations::Observations;
 use chaos::report::{self, Row, Verdict};
@@ -31,6 +31,9 @@ enum Command {
         /// Switches each row's protection off: the row must then be reported as broken.
         #[arg(long)]
         sabotage: bool,
+        /// Seconds per row: without the wait for its alert.
+        #[arg(long)]
+        short: bool,
     },
 }
 
@@ -38,7 +41,10 @@ enum Command {
 async fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::List => list(),
-        Command::Run { ids, sabotage } => run(&ids, sabotage).await,
+        Command::Run { ids, sabotage, short } => {
+            let form = if short || sabotage { Form::Short } else { Form::Full };
+            run(&ids, sabotage, form).await
+        }
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
@@ -58,11 +64,11 @@ fn list() -> anyhow::Result<bool> {
 }
 
 /// True when every verdict is the one this kind of run must give.
-async fn run(ids: &[String], sabotage: bool) -> anyhow::Result<bool> {
+async fn run(ids: &[String], sabotage: bool, form: Form) -> anyhow::Result<bool> {
     let progress = Progress::for_screen();
     let mut rows = Vec::new();
     for (id, entry) in catalog::chosen(ids)? {
-        let row = drill(&id, &entry, sabotage, &progress).await?;
+        let row = drill(&id, &entry, sabotage, form, &progress).await?;
         print_row(&row);
         rows.push(row);
     }
@@ -82,6 +88,7 @@ async fn drill(
     id: &str,
     entry: &Entry,
     sabotage: bool,
+    form: Form,
     progress: &Progress,
 ) -> anyhow::Result<Row> {
     println!("{id} {}", entry.title);
@@ -91,7 +98,8 @@ async fn drill(
     let mut house = House::open(&House::folder("drills/stack"), build, &off, progress).await?;
     let mut seen = Observations::default();
     let outcome =
-        drills::run(id, Duration::from_secs(entry.recover_within_s), &mut house, &mut seen).await;
+        drills::run(id, form, Duration::from_secs(entry.recover_within_s), &mut house, &mut seen)
+            .await;
     house.close().await?;
     outcome?;
     Ok(Row::new(id, entry, seen))

@@ -4,6 +4,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use tokio::sync::watch;
+
+use super::Form;
+use crate::alerts;
 use crate::house::{House, Seen, fault};
 use crate::observations::{Observations, Step};
 
@@ -11,6 +15,8 @@ use crate::observations::{Observations, Step};
 const ANSWER_WITHIN: Duration = Duration::from_millis(700);
 const DETECT_WITHIN: Duration = Duration::from_secs(15);
 const WATCHED: Duration = Duration::from_secs(3);
+/// Long enough for a rate over a minute to show it and for `for: 15s`.
+const ALERTED: Duration = Duration::from_secs(32);
 const PAUSE: Duration = Duration::from_millis(40);
 
 /// What is done to an upstream.
@@ -65,6 +71,8 @@ impl Blow {
 #[derive(Debug)]
 pub(super) struct UpstreamDrill {
     pub(super) blows: &'static [Blow],
+    /// The alert that must fire on the first blow, when there is time to wait for it.
+    pub(super) alert: &'static str,
     /// The widgets that may be lacking, and no others.
     pub(super) widgets: fn(Blow) -> &'static [&'static str],
 }
@@ -72,13 +80,15 @@ pub(super) struct UpstreamDrill {
 impl UpstreamDrill {
     pub(super) async fn run(
         &self,
+        form: Form,
         objective: Duration,
         house: &mut House,
         seen: &mut Observations,
     ) -> anyhow::Result<()> {
-        for blow in self.blows {
+        for (number, blow) in self.blows.iter().enumerate() {
             let expected = (self.widgets)(*blow).iter().map(|name| (*name).to_owned()).collect();
-            one(*blow, &expected, objective, house, seen).await?;
+            let alert = (number == 0 && form == Form::Full).then_some(self.alert);
+            one(*blow, &expected, alert, objective, house, seen).await?;
         }
         Ok(())
     }
@@ -87,6 +97,7 @@ impl UpstreamDrill {
 async fn one(
     blow: Blow,
     expected: &BTreeSet<String>,
+    alert: Option<&str>,
     objective: Duration,
     house: &mut House,
     seen: &mut Observations,
@@ -99,7 +110,10 @@ async fn one(
     blow.strike(house).await?;
     seen.expect(Step::Fault, blow.sentence(), true, "done");
 
-    let during = house.watch(WATCHED, PAUSE).await;
+    let during = match alert {
+        Some(alert) => alarmed(alert, house, seen).await?,
+        None => house.watch(WATCHED, PAUSE).await,
+    };
     user(&during, expected, blow, seen);
     let signal = house
         .until("the failure counter", DETECT_WITHIN, async |house| {
@@ -125,6 +139,21 @@ async fn one(
     );
     seen.recovered_after(took);
     Ok(())
+}
+
+/// Watches long enough for the alert, and asks promtool whether it fires on what was exported.
+async fn alarmed(alert: &str, house: &House, seen: &mut Observations) -> anyhow::Result<Vec<Seen>> {
+    let (done, until) = watch::channel(false);
+    let watching = async {
+        let during = house.watch(ALERTED, PAUSE).await;
+        done.send_replace(true);
+        during
+    };
+    let (during, samples) =
+        tokio::join!(watching, alerts::sample(house.http(), house.metrics_url(), until));
+    let fired = alerts::firing(alert, &samples?, &House::folder("drills")).await;
+    seen.took(Step::Detection, format!("{alert} fires on the exported metrics"), fired);
+    Ok(during)
 }
 
 /// Failed calls to the upstream so far.

@@ -1,0 +1,107 @@
+//! Whether an alert rule would have fired on what the gateway really exported during a drill:
+//! `/metrics` is sampled once a second and promtool runs the committed rules over the samples.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use launcher::builder::workspace_root;
+use tokio::process::Command;
+use tokio::sync::watch;
+use tokio::time::{Instant, interval};
+
+const EVERY: Duration = Duration::from_secs(1);
+
+/// The samples of one drill, a second apart. Series that appear late have gaps before.
+#[derive(Debug, Default)]
+pub struct Samples {
+    series: BTreeMap<String, Vec<Option<f64>>>,
+    count: usize,
+}
+
+impl Samples {
+    fn add(&mut self, text: &str) {
+        for line in text.lines().filter(|line| line.starts_with("bff_backoffice_")) {
+            let Some((name, value)) = line.rsplit_once(' ') else { continue };
+            let values = self.series.entry(name.to_owned()).or_default();
+            values.resize(self.count, None);
+            values.push(value.parse().ok());
+        }
+        self.count += 1;
+    }
+
+    /// Promtool's form of a test: the series, and the question whether the alert fires at the end.
+    fn test(&self, rules: &Path, alert: &str) -> anyhow::Result<String> {
+        let mut text = format!(
+            "rule_files: ['{}']\nevaluation_interval: 1s\ntests:\n  - interval: 1s\n    input_series:\n",
+            rules.display()
+        );
+        for (name, values) in &self.series {
+            let values: Vec<String> = values
+                .iter()
+                .map(|value| value.map_or("_".to_owned(), |value| value.to_string()))
+                .collect();
+            writeln!(text, "      - {{series: '{name}', values: '{}'}}", values.join(" "))?;
+        }
+        let expression = format!("count(ALERTS{{alertname=\"{alert}\",alertstate=\"firing\"}})");
+        let at = self.count.saturating_sub(1);
+        write!(
+            text,
+            "    promql_expr_test:\n      - {{expr: '{expression}', eval_time: {at}s, exp_samples: [{{value: 1}}]}}\n"
+        )?;
+        Ok(text)
+    }
+}
+
+/// Samples `metrics_url` until `done` says so.
+pub async fn sample(
+    http: reqwest::Client,
+    metrics_url: String,
+    mut done: watch::Receiver<bool>,
+) -> anyhow::Result<Samples> {
+    let (mut samples, mut tick) = (Samples::default(), interval(EVERY));
+    loop {
+        tokio::select! {
+            _ = tick.tick() => samples.add(&http.get(&metrics_url).send().await?.text().await?),
+            _ = done.changed() => return Ok(samples),
+        }
+    }
+}
+
+/// Fails with promtool's words when the alert would not have been firing at the last sample.
+pub async fn firing(alert: &str, samples: &Samples, folder: &Path) -> anyhow::Result<Duration> {
+    let begun = Instant::now();
+    let rules = workspace_root().join("ops/alerts/bff.yml");
+    let file: PathBuf = folder.join(format!("{alert}.yml"));
+    std::fs::write(&file, samples.test(&rules, alert)?)?;
+    let output = Command::new("promtool")
+        .args(["test", "rules"])
+        .arg(&file)
+        .stdin(Stdio::null())
+        .output()
+        .await
+        .context("promtool cannot be run: install it (Debian's package prometheus)")?;
+    if !output.status.success() {
+        bail!("{alert} did not fire: {}", String::from_utf8_lossy(&output.stdout).trim());
+    }
+    Ok(begun.elapsed())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_series_that_is_born_late_has_gaps_before() {
+        let mut samples = Samples::default();
+        samples.add("bff_backoffice_a 1\nother 2\n");
+        samples.add("bff_backoffice_a 2\nbff_backoffice_b{x=\"1\"} 5\n");
+        let test = samples.test(Path::new("rules.yml"), "Some").unwrap();
+        assert!(test.contains("{series: 'bff_backoffice_a', values: '1 2'}"), "{test}");
+        assert!(test.contains("{series: 'bff_backoffice_b{x=\"1\"}', values: '_ 5'}"), "{test}");
+        assert!(!test.contains("other"));
+    }
+}
