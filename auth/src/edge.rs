@@ -190,13 +190,14 @@ impl Authenticator {
                 now,
             },
         )?;
-        if !self.replays.first_use(proof.replay, now).await {
-            return Err(ProofError::Replayed.into());
-        }
         token.check_expiry(now)?;
         let device = single(headers, headers::DEVICE_ID).and_then(|id| id.parse::<DeviceId>().ok());
         if device != Some(token.principal.device) {
             return Err(AuthError::Device);
+        }
+        // Last, so that a request refused for another reason burns nothing.
+        if !self.replays.first_use(proof.replay, now).await {
+            return Err(ProofError::Replayed.into());
         }
         Ok(token.principal)
     }

@@ -23,7 +23,7 @@ pub struct AnyProblem(Problem);
             `Authorization: DPoP <token>`, `DPoP: <proof>` and `X-Device-Id` with every request (RFC 9449).",
         license(name = "Apache-2.0"),
     ),
-    components(responses(AnyProblem)),
+    components(schemas(Problem), responses(AnyProblem)),
     modifiers(&Dpop),
 )]
 struct Document;

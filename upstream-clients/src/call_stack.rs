@@ -102,9 +102,9 @@ impl CallStack {
         url.set_path(path);
         let request = self.client.get(url).query(query).build()?;
         let started = Instant::now();
-        let outcome = self.limited(context, &request).await;
+        let outcome = self.limited(context, &request).await.and_then(|body| self.parse(&body));
         self.record(started, outcome.as_ref().err());
-        outcome.and_then(|body| self.parse(&body))
+        outcome
     }
 
     async fn limited(
@@ -199,7 +199,7 @@ impl CallStack {
         let upstream = self.upstream.name();
         let outcome = error.map_or("ok", |error| error.reason().name());
         counter!("bff_backoffice_upstream_request_total", "upstream" => upstream, "outcome" => outcome).increment(1);
-        histogram!("bff_backoffice_upstream_request_duration_seconds", "upstream" => upstream)
+        histogram!("bff_backoffice_upstream_request_duration_seconds", "upstream" => upstream, "outcome" => outcome)
             .record(started.elapsed().as_secs_f64());
         gauge!("bff_backoffice_circuit_breaker_state", "upstream" => upstream)
             .set(self.breaker.level());

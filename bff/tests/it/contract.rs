@@ -37,3 +37,14 @@ fn every_documented_route_names_its_guard_and_its_problems() {
         }
     }
 }
+
+#[test]
+fn every_reference_of_the_document_leads_somewhere() {
+    let json = bff::openapi::json();
+    let document: Value = serde_json::from_str(&json).unwrap();
+    let references =
+        json.split("\"$ref\": \"#").skip(1).map(|rest| rest.split('"').next().unwrap());
+    for reference in references {
+        assert!(document.pointer(reference).is_some(), "{reference} leads nowhere");
+    }
+}

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::Form;
 use crate::alerts;
@@ -107,6 +108,7 @@ async fn one(
         .await;
     seen.took(Step::Steady, "every widget is ok", steady);
     let before = failures(house, blow).await?;
+    let struck = Instant::now();
     blow.strike(house).await?;
     seen.expect(Step::Fault, blow.sentence(), true, "done");
 
@@ -120,10 +122,8 @@ async fn one(
             Ok(failures(house, blow).await? > before)
         })
         .await;
-    let noticed = during
-        .iter()
-        .find(|dashboard| !dashboard.lacking.is_empty())
-        .map(|first| first.at - during[0].at);
+    let lacking = during.iter().find(|dashboard| !dashboard.lacking.is_empty());
+    let noticed = lacking.map(|first| first.at + first.took - struck);
     seen.took(Step::Detection, "bff_backoffice_upstream_request_total counts its failures", signal);
     seen.detected_after(noticed);
     automatic(house, blow, seen).await?;
