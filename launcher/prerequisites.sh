@@ -1,20 +1,17 @@
-# Sourced by the scripts at the root: what must be there before cargo can build.
+# Sourced by ./up and ./check: what must be there before cargo can build.
 
-# Needed to build: a C compiler, and OpenSSL's headers found through pkg-config. cargo
-# reads the certificates of the package registry from ca-certificates.
+# A C compiler, and OpenSSL's headers found through pkg-config. cargo reads the
+# certificates it trusts from ca-certificates.
 packages="gcc libc6-dev pkg-config libssl-dev ca-certificates"
+# A first build fills about 2 GiB.
 needed_mib=4000
 
 say() { printf '%s\n' "$*" >&2; }
 
-can_compile() {
-    echo '#include <stdlib.h>' | cc -E - >/dev/null 2>&1
-}
-
-# cargo installs itself where a new shell may not look yet.
+# rustup puts cargo where a shell that was open before does not look.
 find_cargo() {
     local folder
-    for folder in "${CARGO_HOME:-$HOME/.cargo}/bin" /usr/local/cargo/bin; do
+    for folder in "${CARGO_HOME:-${HOME:-/root}/.cargo}/bin" /usr/local/cargo/bin; do
         if ! command -v cargo >/dev/null && [ -x "$folder/cargo" ]; then
             PATH="$folder:$PATH"
         fi
@@ -22,34 +19,43 @@ find_cargo() {
     command -v cargo >/dev/null
 }
 
+can_compile() {
+    echo '#include <stdlib.h>' | cc -E - >/dev/null 2>&1
+}
+
+has_openssl() {
+    command -v pkg-config >/dev/null && pkg-config --exists openssl
+}
+
+has_certificates() {
+    [ -n "${SSL_CERT_FILE:-}${CARGO_HTTP_CAINFO:-}" ] ||
+        [ -e /etc/ssl/certs/ca-certificates.crt ] || [ -e /etc/pki/tls/certs/ca-bundle.crt ]
+}
+
 prerequisites_present() {
-    can_compile && command -v pkg-config >/dev/null && pkg-config --exists openssl &&
-        { [ -n "${SSL_CERT_FILE:-}${CARGO_HTTP_CAINFO:-}" ] || [ -e /etc/ssl/certs/ca-certificates.crt ] ||
-            [ -e /etc/pki/tls/certs/ca-bundle.crt ]; }
+    can_compile && has_openssl && has_certificates
 }
 
-# How to become root without being asked for a password, if at all.
 as_root() {
-    if [ "$(id -u)" = 0 ]; then
-        "$@"
-    else
-        sudo -n "$@"
-    fi
+    if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi
 }
 
+# Fails where there is no apt-get, or no way to become root without a password.
 install_packages() {
+    local said
     command -v apt-get >/dev/null || return 1
-    [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null || return 1
+    as_root true 2>/dev/null || return 1
     say "Installing what the build needs, once: $packages"
-    as_root apt-get update -qq >/dev/null &&
-        as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $packages >/dev/null
+    said=$(as_root apt-get update -qq 2>&1 &&
+        as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $packages 2>&1) ||
+        { say "$said"; return 1; }
 }
 
 require_space() {
-    local target=${CARGO_TARGET_DIR:-target} free
+    local free
     free=$(df -Pm . | awk 'NR == 2 { print $4 }')
-    if [ ! -d "$target/debug" ] && [ "$free" -lt "$needed_mib" ]; then
-        say "The build needs $needed_mib MiB and $free are free on this disk: make room and start again."
+    if [ ! -d "${CARGO_TARGET_DIR:-target}/debug" ] && [ "$free" -lt "$needed_mib" ]; then
+        say "Only $free MiB are free on this disk: make room for $needed_mib MiB and start again."
         exit 1
     fi
 }
@@ -61,28 +67,27 @@ require_prerequisites() {
     fi
     require_space
     if ! prerequisites_present && ! { install_packages && prerequisites_present; }; then
-        say "The build needs a C compiler, pkg-config and OpenSSL's headers: run \`sudo apt-get install -y $packages\` and start again."
+        say "The build needs a C compiler and OpenSSL's headers: run \`sudo apt-get install -y $packages\` and start again."
         exit 1
     fi
 }
 
-# The folder of debug programs, wherever cargo is configured to put it.
+# The folder cargo builds debug programs in, wherever it is configured to be.
 built_folder() {
-    local target=${CARGO_TARGET_DIR:-}
-    if [ -z "$target" ]; then
-        find_cargo || return 1
-        target=$(cargo metadata --no-deps --offline --format-version 1 |
-            sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
-    fi
+    local target
+    target=$(cargo metadata --no-deps --offline --format-version 1 |
+        sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
     printf '%s/debug' "$target"
 }
 
 # One cargo for all programs, so that each dependency is compiled once.
 build_all() {
-    cargo build --bins --package launcher --package bff --package inventory \
-        --package housekeeping --package staff --package stand-ins || {
-        say "The build failed: mend what the compiler says above and start again."
+    local package flags=()
+    for package in launcher bff inventory housekeeping staff stand-ins; do
+        flags+=(--package "$package" --bin "$package")
+    done
+    if ! cargo build "${flags[@]}"; then
+        say "The build failed: mend what cargo says above and start again."
         exit 1
-    }
-    built=$(built_folder)
+    fi
 }

@@ -1,6 +1,6 @@
 //! The commands of `launcher`.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -9,10 +9,10 @@ use contracts::clock::Clock;
 
 use crate::builder::workspace_root;
 use crate::obstacle::Obstacle;
+use crate::paint::Paint;
 
 mod curl;
 mod dashboard;
-mod paint;
 mod test;
 mod up;
 
@@ -51,10 +51,9 @@ pub async fn run() -> ExitCode {
         Command::Dashboard(arguments) => dashboard::run(arguments, local, Clock::system()).await,
     };
     result.unwrap_or_else(|error| {
-        let sentence = Obstacle::sentence(&error);
-        let red = if std::io::stderr().is_terminal() { ("\x1b[31m", "\x1b[0m") } else { ("", "") };
+        let (sentence, cross) = (Obstacle::sentence(&error), Paint::for_stderr().red("✗"));
         // Nobody is left to tell when standard error is closed.
-        let _ = writeln!(std::io::stderr().lock(), "{}✗{} {sentence}", red.0, red.1);
+        let _ = writeln!(std::io::stderr().lock(), "{cross} {sentence}");
         ExitCode::FAILURE
     })
 }

@@ -17,6 +17,7 @@ use url::Url;
 
 use crate::http_client;
 use crate::info::{Operator, StackInfo};
+use crate::obstacle::Obstacle;
 
 mod key;
 mod proof;
@@ -50,6 +51,15 @@ impl Call {
     pub fn get(path: impl Into<String>) -> Self {
         Self::new(Method::GET, path)
     }
+}
+
+/// A refused connection is an obstacle; anything else keeps its causes.
+fn no_answer(name: &'static str, url: &Url, error: reqwest::Error) -> anyhow::Error {
+    let told = anyhow::Error::from(error);
+    if told.downcast_ref::<reqwest::Error>().is_some_and(reqwest::Error::is_connect) {
+        return told.context(Obstacle::NoAnswer { name, url: url.to_string() });
+    }
+    told.context(format!("asking {url}"))
 }
 
 #[derive(Debug)]
@@ -172,8 +182,7 @@ impl Desktop {
         let token = self.access_token().await?;
         let proof = self.proof(&call.method, &url, &token).sign(&self.key)?;
         let request = self.request(call, &token, &proof)?;
-        let response = request.send().await.with_context(|| format!("asking {url}"))?;
-        Ok(response)
+        request.send().await.map_err(|error| no_answer("The gateway", &url, error))
     }
 
     /// The request with any token and proof, right or wrong.

@@ -5,7 +5,7 @@
 
 use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io::{Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -39,6 +39,10 @@ impl DataFolder {
     pub fn open(path: &Path) -> anyhow::Result<Self> {
         private_dir(path)?;
         let root = path.canonicalize().with_context(|| format!("opening {}", path.display()))?;
+        let user = rustix::process::geteuid();
+        if !user.is_root() && fs::metadata(&root)?.uid() != user.as_raw() {
+            return Err(Obstacle::NotOurFolder { folder: root }.into());
+        }
         Ok(Self(root))
     }
 

@@ -10,6 +10,7 @@ pub mod cli;
 pub mod databases;
 pub mod desktop;
 pub mod folder;
+pub mod http_client;
 pub mod info;
 pub mod obstacle;
 pub mod ports;
@@ -24,7 +25,7 @@ pub mod stack;
 pub mod supervisor;
 pub mod tls;
 
-pub mod http_client;
+mod paint;
 mod postgres;
 mod redis;
 

@@ -19,6 +19,18 @@ pub enum Obstacle {
     )]
     DiskNearlyFull { folder: PathBuf, free_mib: u64, needed_mib: u64 },
 
+    #[error(
+        "{} belongs to another user: remove it as that user (sudo rm -rf {}) and start again.",
+        folder.display(),
+        folder.display()
+    )]
+    NotOurFolder { folder: PathBuf },
+
+    #[error(
+        "{name} does not answer at {url}: read its log in .local/logs, or stop the stack and start it again."
+    )]
+    NoAnswer { name: &'static str, url: String },
+
     #[error("The disk is full: free some space and start again.")]
     DiskFull,
 
@@ -69,7 +81,7 @@ impl Obstacle {
         if error.chain().any(is_disk_full) {
             return Self::DiskFull.to_string();
         }
-        match error.chain().find_map(|cause| cause.downcast_ref::<Self>()) {
+        match error.downcast_ref::<Self>() {
             Some(Self::DiedEarly { tail, .. } | Self::NotReady { tail, .. })
                 if tail.contains("No space left on device") =>
             {

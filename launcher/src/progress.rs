@@ -8,6 +8,8 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::time::Instant;
 
+use crate::paint::Paint;
+
 const REDRAW: Duration = Duration::from_millis(80);
 
 /// Cheap to clone.
@@ -86,11 +88,9 @@ impl Step {
         }
         let seconds = self.begun.elapsed().as_secs_f32();
         let what = what.as_ref();
-        let line = match self.progress.0 {
-            Kind::Lines(_) => format!("  \x1b[32m✓\x1b[0m {what} \x1b[2m{seconds:.1} s\x1b[0m"),
-            Kind::Plain | Kind::Quiet => format!("  ✓ {what} ({seconds:.1} s)"),
-        };
-        self.progress.say(&line);
+        let paint = Paint::for_stderr();
+        let took = paint.dim(&format!("{seconds:.1} s"));
+        self.progress.say(&format!("  {} {what}  {took}", paint.green("✓")));
     }
 }
 

@@ -10,11 +10,11 @@ use reqwest::header::{ACCEPT, HeaderName, HeaderValue};
 use reqwest::{Method, Response};
 use serde_json::Value;
 
-use super::paint::Paint;
 use super::print;
 use crate::desktop::{Call, Desktop};
 use crate::folder::DataFolder;
 use crate::info::StackInfo;
+use crate::paint::Paint;
 
 /// What `curl --fail` answers to a refusal.
 const REFUSED: u8 = 22;

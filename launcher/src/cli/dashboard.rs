@@ -10,11 +10,13 @@ use contracts::dashboard::Dashboard;
 use tokio::time::Instant;
 
 use super::curl::desktop;
-use super::paint::Paint;
 use super::print;
 use crate::desktop::Call;
+use crate::paint::Paint;
+use crate::seed;
 
 mod figures;
+mod highlights;
 mod tiles;
 
 #[derive(Debug, Args)]
@@ -48,19 +50,20 @@ pub(super) async fn run(
     let dashboard: Dashboard = serde_json::from_slice(&body).context("reading the dashboard")?;
     let paint = Paint::for_stdout();
     let who = &desktop.operator().username;
+    let place = seed::property_name(property).unwrap_or_else(|| property.clone());
     print(&format!(
         "{}{}",
-        heading(&dashboard, who, took_ms, paint),
+        heading(&dashboard, &place, who, took_ms, paint),
         tiles::render(&dashboard, paint)
     ))?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn heading(dashboard: &Dashboard, who: &str, took_ms: u128, paint: Paint) -> String {
+fn heading(dashboard: &Dashboard, place: &str, who: &str, took_ms: u128, paint: Paint) -> String {
     let state = if dashboard.partial { paint.yellow("partial") } else { paint.green("complete") };
     format!(
         "\n  {}  {}\n  {who}, {state}, in {took_ms} ms of the {} ms it may take\n\n",
-        paint.bold("Dashboard"),
+        paint.bold(place),
         paint.dim(&dashboard.property_id.to_string()),
         dashboard.deadline_ms
     )

@@ -1,17 +1,20 @@
 //! `launcher up`: start, say what to do next, watch, stop on Ctrl-C.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 
-use super::paint::Paint;
 use super::print;
 use crate::builder::Build;
+use crate::folder::DataFolder;
 use crate::info::StackInfo;
+use crate::paint::Paint;
 use crate::progress::Progress;
+use crate::run_as::remove_any;
 use crate::stack::{Stack, StackOptions, USUAL_PORT};
 
 #[derive(Debug, Args)]
@@ -47,6 +50,7 @@ pub(super) async fn run(arguments: UpArguments, local: PathBuf) -> anyhow::Resul
     let begun = Instant::now();
     let progress = Progress::for_screen();
     let mut stops = Stops::listen()?;
+    link_this_program(&local)?;
     let options = StackOptions {
         folder: local,
         gateway_port: Some(arguments.port),
@@ -60,6 +64,17 @@ pub(super) async fn run(arguments: UpArguments, local: PathBuf) -> anyhow::Resul
     };
     print(&welcome(started.info(), begun.elapsed().as_secs_f32()))?;
     watch(started, &mut stops, &progress).await
+}
+
+/// `./desk` finds the launcher there, wherever cargo put it.
+fn link_this_program(local: &Path) -> anyhow::Result<()> {
+    let link = DataFolder::open(local)?.join("launcher");
+    let program = std::env::current_exe().context("finding this program")?;
+    if std::fs::read_link(&link).ok().as_ref() != Some(&program) {
+        remove_any(&link)?;
+        std::os::unix::fs::symlink(program, &link)?;
+    }
+    Ok(())
 }
 
 async fn watch(

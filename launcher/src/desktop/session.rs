@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::key::DeviceKey;
+use super::no_answer;
 use super::proof::Proof;
 use crate::folder::write_private;
 use crate::info::Operator;
@@ -108,14 +109,13 @@ impl SignIn<'_> {
             proof = proof.claim("nonce", nonce);
         }
         let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
-        self.http
-            .post(url)
+        let request = self
+            .http
+            .post(url.clone())
             .header(DPOP, proof.sign(self.key)?)
             .header("content-type", "application/x-www-form-urlencoded")
             .body(body)
-            .timeout(WITHIN)
-            .send()
-            .await
-            .context("asking iam")
+            .timeout(WITHIN);
+        request.send().await.map_err(|error| no_answer("The stand-in iam", &url, error))
     }
 }

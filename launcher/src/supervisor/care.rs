@@ -103,6 +103,7 @@ impl Care {
                     let _ = reply.send(send(pid, signal));
                 }
                 Some(Order::KeepAlive(yes)) => self.keep_alive = yes,
+                Some(Order::SetEnv(name, value)) => self.spec.env.push((name, value)),
                 Some(Order::Restart(reply)) => {
                     self.terminate(&mut child).await;
                     return End::ToRestart(reply);
@@ -128,6 +129,7 @@ impl Care {
             match self.inbox.recv().await {
                 Some(Order::Restart(reply)) => return End::ToRestart(reply),
                 Some(Order::KeepAlive(yes)) => self.keep_alive = yes,
+                Some(Order::SetEnv(name, value)) => self.spec.env.push((name, value)),
                 Some(Order::Signal(_, reply)) => {
                     let _ = reply.send(Err(anyhow!("{} is not running", self.spec.name)));
                 }

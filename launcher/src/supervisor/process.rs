@@ -1,5 +1,6 @@
 //! The handle to one child.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -39,6 +40,7 @@ pub(super) enum Order {
     Restart(oneshot::Sender<anyhow::Result<u32>>),
     Stop(oneshot::Sender<()>),
     KeepAlive(bool),
+    SetEnv(String, OsString),
 }
 
 /// A child of the supervisor. Cheap to clone; dropping it changes nothing.
@@ -125,6 +127,11 @@ impl Process {
     /// Whether it is started again when it ends by itself. Off at first.
     pub async fn keep_alive(&self, yes: bool) -> anyhow::Result<()> {
         self.order(Order::KeepAlive(yes)).await
+    }
+
+    /// Sets an environment variable for its next start: how a drill puts a proxy in a path.
+    pub async fn set_env(&self, name: &str, value: impl Into<OsString>) -> anyhow::Result<()> {
+        self.order(Order::SetEnv(name.to_owned(), value.into())).await
     }
 
     async fn order(&self, order: Order) -> anyhow::Result<()> {

@@ -45,17 +45,18 @@ fn figure(value: &Value) -> Option<String> {
     }
 }
 
-/// `{"amountMicro":"120500000","currency":"EUR"}` as `120.50 EUR`.
-fn money(value: &Value) -> Option<String> {
+/// `{"amountMicro":"120500000","currency":"EUR"}` as `120.50 EUR`, whole units without cents.
+pub(super) fn money(value: &Value) -> Option<String> {
     let micro: i64 = value["amountMicro"].as_str()?.parse().ok()?;
     let hundredths = micro / 10_000;
     let sign = if hundredths < 0 { "-" } else { "" };
     let (whole, rest) = (hundredths.abs() / 100, hundredths.abs() % 100);
-    Some(format!("{sign}{whole}.{rest:02} {}", value["currency"].as_str()?))
+    let cents = if rest == 0 { String::new() } else { format!(".{rest:02}") };
+    Some(format!("{sign}{whole}{cents} {}", value["currency"].as_str()?))
 }
 
 /// The numbers of an object that are not 0: `3 dirty, 12 ready`.
-fn counts(value: &Value) -> Option<String> {
+pub(super) fn counts(value: &Value) -> Option<String> {
     let parts = value.as_object()?.iter().filter_map(|(name, value)| match value {
         Value::Number(number) if number.as_f64() != Some(0.0) => {
             Some(format!("{} {}", short_number(number), spaced(name).to_lowercase()))

@@ -3,16 +3,19 @@
 use contracts::dashboard::{Dashboard, Widget, WidgetStatus};
 use serde_json::Value;
 
-use super::figures::{figures, spaced};
-use crate::cli::paint::Paint;
+use super::figures::spaced;
+use super::highlights::{ORDER, lines};
+use crate::paint::Paint;
 
 /// Lines of one tile, at most; the whole answer is one `./desk curl` away.
 const LINES: usize = 5;
-const LABEL: usize = 24;
-const TEXT: usize = 60;
+const TITLE: usize = 24;
 
 pub(super) fn render(dashboard: &Dashboard, paint: Paint) -> String {
-    let tiles = dashboard.widgets.iter().map(|(name, widget)| tile(name, widget, paint));
+    let mut widgets: Vec<(&String, &Widget)> = dashboard.widgets.iter().collect();
+    let place = |name: &str| ORDER.iter().position(|one| *one == name).unwrap_or(ORDER.len());
+    widgets.sort_by_key(|(name, _)| place(name));
+    let tiles = widgets.into_iter().map(|(name, widget)| tile(name, widget, paint));
     tiles.collect::<Vec<_>>().join("\n") + "\n"
 }
 
@@ -23,15 +26,12 @@ fn tile(name: &str, widget: &Widget, paint: Paint) -> String {
         WidgetStatus::Unavailable => (paint.red("○"), paint.red("│")),
         WidgetStatus::Forbidden => (paint.dim("⊘"), paint.dim("│")),
     };
-    let title = paint.bold(&format!("{:<LABEL$}", spaced(name)));
+    let title = paint.bold(&format!("{:<TITLE$}", spaced(name)));
     let head = format!("  {mark} {title} {}\n", paint.dim(&notes(widget)));
     let data = widget.data.as_ref().and_then(|raw| serde_json::from_str::<Value>(raw.get()).ok());
-    let lines = data.as_ref().map(figures).unwrap_or_default();
-    let lines = lines.into_iter().take(LINES).map(|(label, value)| {
-        let label = paint.dim(&format!("{label:<LABEL$}"));
-        format!("  {bar} {label} {}\n", shortened(&value))
-    });
-    std::iter::once(head).chain(lines).collect()
+    let shown = data.map(|data| lines(name, &data, paint)).unwrap_or_default();
+    let shown = shown.into_iter().take(LINES).map(|line| format!("  {bar} {line}\n"));
+    std::iter::once(head).chain(shown).collect()
 }
 
 /// Where it comes from and how it went.
@@ -47,13 +47,6 @@ fn notes(widget: &Widget) -> String {
     notes.extend(widget.age_ms.map(|ms| format!("{} s old", ms / 1000)));
     notes.extend(widget.reason.map(|reason| reason.name().to_lowercase().replace('_', " ")));
     notes.join(", ")
-}
-
-fn shortened(text: &str) -> String {
-    if text.chars().count() <= TEXT {
-        return text.to_owned();
-    }
-    text.chars().take(TEXT - 1).chain(['…']).collect()
 }
 
 #[cfg(test)]
