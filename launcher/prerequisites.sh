@@ -91,3 +91,15 @@ build_all() {
         exit 1
     fi
 }
+
+# cargo-deny is built once per user and kept where caches are.
+deny_version=0.20.2
+
+check_dependencies() {
+    local tools="${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/melmastoon/cargo-deny-$deny_version"
+    if [ ! -x "$tools/bin/cargo-deny" ]; then
+        say "Building cargo-deny $deny_version, once."
+        cargo install --quiet --locked --debug --version "$deny_version" --root "$tools" cargo-deny
+    fi
+    PATH="$tools/bin:$PATH" cargo deny --log-level error check --hide-inclusion-graph bans licenses sources
+}
