@@ -1,13 +1,13 @@
 //! The house a drill happens in: a whole stack of its own, an operator at a desktop, and the
 //! ways to look at and to break it.
 
-use std::collections::BTreeSet;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use contracts::clock::Clock;
-use launcher::builder::{Build, workspace_root};
+use launcher::builder::{Build, SERVERS, workspace_root};
 use launcher::desktop::{Call, Desktop};
 use launcher::http_client;
 use launcher::progress::Progress;
@@ -26,6 +26,44 @@ pub struct House {
     pub desktop: Desktop,
     pub property: String,
     http: Client,
+}
+
+/// What kind of house is wanted.
+#[derive(Debug, Clone)]
+pub struct Plan<'a> {
+    pub folder: PathBuf,
+    pub build: Build,
+    /// Protections that the gateway is run without.
+    pub guards_off: &'a [&'a str],
+    /// Where the gateway and the services send their traces.
+    pub collector: Option<String>,
+}
+
+impl<'a> Plan<'a> {
+    pub fn new(folder: PathBuf) -> Self {
+        Self { folder, build: Build::Dev, guards_off: &[], collector: None }
+    }
+
+    /// Without these protections, in a build that allows it.
+    #[must_use]
+    pub fn without(self, guards: &'a [&'a str]) -> Self {
+        Self { guards_off: guards, build: Build::Sabotage, ..self }
+    }
+
+    fn environment(&self) -> anyhow::Result<BTreeMap<String, BTreeMap<String, String>>> {
+        let mut environment: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
+        if !self.guards_off.is_empty() {
+            let value = serde_json::to_string(self.guards_off)?;
+            let gateway = environment.entry("bff".to_owned()).or_default();
+            gateway.insert("MELMASTOON_GUARDS_OFF".to_owned(), value);
+        }
+        for server in SERVERS.iter().filter(|_| self.collector.is_some()) {
+            let value = self.collector.clone().unwrap_or_default();
+            let server = environment.entry((*server).to_owned()).or_default();
+            server.insert("MELMASTOON_TELEMETRY__OTLP_ENDPOINT".to_owned(), value);
+        }
+        Ok(environment)
+    }
 }
 
 /// One dashboard as the operator saw it.
@@ -47,26 +85,17 @@ impl Seen {
 }
 
 impl House {
-    /// Starts a stack in a folder of its own. `guards_off` names protections that the gateway
-    /// is built without.
-    pub async fn open(
-        folder: &Path,
-        build: Build,
-        guards_off: &[&str],
-        progress: &Progress,
-    ) -> anyhow::Result<Self> {
-        let mut options = StackOptions {
-            folder: folder.to_owned(),
+    /// Starts a stack in a folder of its own.
+    pub async fn open(plan: Plan<'_>, progress: &Progress) -> anyhow::Result<Self> {
+        let folder = plan.folder.clone();
+        let options = StackOptions {
+            folder: plan.folder.clone(),
             gateway_port: None,
-            build,
+            build: plan.build.clone(),
             keep_alive: false,
+            environment: plan.environment()?,
             ..StackOptions::default()
         };
-        if !guards_off.is_empty() {
-            let value = serde_json::to_string(guards_off)?;
-            let variable = ("MELMASTOON_GUARDS_OFF".to_owned(), value);
-            options.environment.insert("bff".to_owned(), [variable].into());
-        }
         let stack = Stack::start(options, progress).await?;
         let info = stack.info();
         let manager = info

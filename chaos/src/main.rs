@@ -7,11 +7,10 @@ use std::time::Duration;
 
 use chaos::catalog::{self, Entry};
 use chaos::drills::{self, Form};
-use chaos::house::House;
+use chaos::house::{House, Plan};
 use chaos::observations::Observations;
 use chaos::report::{self, Row, Verdict};
 use clap::{Parser, Subcommand};
-use launcher::builder::Build;
 use launcher::progress::Progress;
 
 /// Failure drills against a stack of their own.
@@ -94,8 +93,9 @@ async fn drill(
     println!("{id} {}", entry.title);
     let off: Vec<&str> =
         if sabotage { entry.sabotage.iter().map(String::as_str).collect() } else { Vec::new() };
-    let build = if sabotage { Build::Sabotage } else { Build::Dev };
-    let mut house = House::open(&House::folder("drills/stack"), build, &off, progress).await?;
+    let plan = Plan::new(House::folder("drills/stack"));
+    let plan = if sabotage { plan.without(&off) } else { plan };
+    let mut house = House::open(plan, progress).await?;
     let mut seen = Observations::default();
     let outcome =
         drills::run(id, form, Duration::from_secs(entry.recover_within_s), &mut house, &mut seen)

@@ -6,14 +6,17 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use chaos::house::{House, Seen};
+use chaos::house::{House, Plan, Seen};
 use futures_util::StreamExt;
-use launcher::builder::Build;
 use launcher::desktop::{Call, DeviceKey};
 use launcher::progress::Progress;
 use reqwest::header::{ACCEPT, HeaderValue};
 use reqwest::{Method, Response};
 use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 const WIDGETS: [&str; 9] = [
     "alerts",
@@ -28,8 +31,7 @@ const WIDGETS: [&str; 9] = [
 ];
 
 async fn open(name: &str) -> House {
-    let folder = House::folder("tests").join(name);
-    House::open(&folder, Build::Dev, &[], &Progress::quiet()).await.unwrap()
+    House::open(Plan::new(House::folder("tests").join(name)), &Progress::quiet()).await.unwrap()
 }
 
 async fn body(house: &House, call: &Call) -> String {
@@ -169,5 +171,45 @@ async fn every_child_that_is_killed_can_be_started_again_at_once() {
     }
     let back = async |house: &House| Ok(house.dashboard().await.is_whole());
     house.until("a whole dashboard", Duration::from_secs(20), back).await.unwrap();
+    house.close().await.unwrap();
+}
+
+/// Takes what is exported and answers 200; says whether this trace was in it, for each service.
+async fn collect(listener: TcpListener, trace_id: [u8; 16], mut wanted: BTreeSet<&'static str>) {
+    while !wanted.is_empty() {
+        let (mut connection, _) = listener.accept().await.unwrap();
+        let mut received = Vec::new();
+        let mut piece = vec![0; 64 * 1024];
+        // The exporter keeps the connection: a pause ends one export.
+        while let Ok(Ok(length @ 1..)) =
+            timeout(Duration::from_millis(200), connection.read(&mut piece)).await
+        {
+            received.extend_from_slice(&piece[..length]);
+        }
+        connection
+            .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+            .await
+            .unwrap();
+        let has = |part: &[u8]| received.windows(part.len()).any(|window| window == part);
+        wanted.retain(|service| !(has(&trace_id) && has(service.as_bytes())));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_trace_leads_through_the_gateway_and_the_services_behind_it() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let collector = Some(format!("http://{}", listener.local_addr().unwrap()));
+    let plan = Plan { collector, ..Plan::new(House::folder("tests").join("traces")) };
+    let trace_id = 0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736_u128;
+    let mut tasks = JoinSet::new();
+    let services = BTreeSet::from(["bff-backoffice", "inventory", "housekeeping", "staff"]);
+    tasks.spawn(collect(listener, trace_id.to_be_bytes(), services));
+    let house = House::open(plan, &Progress::quiet()).await.unwrap();
+    let mut call = dashboard(&house, "application/json");
+    let parent = format!("00-{trace_id:032x}-00f067aa0ba902b7-01");
+    call.headers.insert("traceparent", parent.parse().unwrap());
+    body(&house, &call).await;
+    let collected = timeout(Duration::from_secs(30), tasks.join_next()).await;
+    collected.expect("a service exported no span of the trace").unwrap().unwrap();
     house.close().await.unwrap();
 }

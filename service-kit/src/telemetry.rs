@@ -75,6 +75,7 @@ fn exporter(
     service: &'static str,
     endpoint: &str,
 ) -> Result<SdkTracerProvider, ExporterBuildError> {
+    crate::http_client::install_crypto_provider();
     let url = format!("{}/v1/traces", endpoint.trim_end_matches('/'));
     let exporter =
         opentelemetry_otlp::SpanExporter::builder().with_http().with_endpoint(url).build()?;
@@ -92,9 +93,12 @@ fn subscribe(config: &TelemetryConfig, tracer: Option<Tracer>) -> Result<(), Tel
             .boxed(),
         LogFormat::Text => tracing_subscriber::fmt::layer().boxed(),
     };
+    // The same filter for both: libraries' own spans would be most of what is exported.
+    let filter = || EnvFilter::builder().parse(&config.log);
     let spans = tracer.map(|tracer| tracing_opentelemetry::layer().with_tracer(tracer));
-    let filter = EnvFilter::builder().parse(&config.log)?;
-    let subscriber = tracing_subscriber::registry().with(spans).with(lines.with_filter(filter));
+    let subscriber = tracing_subscriber::registry()
+        .with(spans.with_filter(filter()?))
+        .with(lines.with_filter(filter()?));
     subscriber.try_init().map_err(|_| TelemetryError::Twice)
 }
 
