@@ -72,6 +72,17 @@ require_prerequisites() {
     fi
 }
 
+# rustup's minimal profile leaves these out.
+require_lints() {
+    if cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1; then
+        return
+    fi
+    if ! { command -v rustup >/dev/null && rustup component add rustfmt clippy; }; then
+        say "The checks need rustfmt and clippy: run \`rustup component add rustfmt clippy\` and start again."
+        exit 1
+    fi
+}
+
 # The folder cargo builds debug programs in, wherever it is configured to be.
 built_folder() {
     local target

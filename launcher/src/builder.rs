@@ -87,7 +87,9 @@ struct Target {
 async fn cargo_build(more: &[&str]) -> anyhow::Result<BTreeMap<String, PathBuf>> {
     let mut arguments = vec!["build"];
     arguments.extend(more);
-    for name in SERVERS {
+    // The launcher too, as in `./up`: what is built together decides the features of what
+    // it depends on, and other features mean another build of it.
+    for name in SERVERS.into_iter().chain(["launcher"]) {
         arguments.extend(["--package", name, "--bin", name]);
     }
     run_cargo(&arguments).await
