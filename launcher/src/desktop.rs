@@ -88,7 +88,7 @@ impl Desktop {
         let key = DeviceKey::load_or_make(&folder.join(format!("{}.jwk", operator.device_id)))?;
         Ok(Self {
             http: http_client::trusting(&info.ca_file)?,
-            base: Url::parse(&info.gateway.base_url)?,
+            base: Url::parse(&info.gateway.api_url)?,
             issuer: info.iam.issuer.clone(),
             token_file: folder.join(format!("{username}.token")),
             operator,

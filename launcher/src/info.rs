@@ -29,8 +29,10 @@ pub struct StackInfo {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Gateway {
-    /// `https://localhost:<port>/api/bff/backoffice/v1`
+    /// `https://localhost:<port>`: what desktops call it, and what a proof's `htu` begins with.
     pub base_url: String,
+    /// Where the API stands below it.
+    pub api_url: String,
     /// Metrics and health.
     pub internal_url: String,
     pub pid: u32,

@@ -13,8 +13,8 @@ use crate::ready::Ready;
 use crate::supervisor::{DeathSignal, Spec, StopSignal};
 use crate::tls::Tls;
 
-/// The gateway drains open requests and streams for up to 20 s.
-const DRAIN: Duration = Duration::from_secs(25);
+/// Longer than any server's own drain time (`service_kit::lifecycle::DRAIN`, 10 s).
+const DRAIN: Duration = Duration::from_secs(15);
 
 pub const GATEWAY: &str = "bff";
 pub const STAND_INS: &str = "stand-ins";

@@ -204,7 +204,8 @@ fn describe(
     Ok(StackInfo {
         launcher_pid: std::process::id(),
         gateway: info::Gateway {
-            base_url: format!("{}{API}", wiring.public_url()),
+            base_url: wiring.public_url(),
+            api_url: format!("{}{API}", wiring.public_url()),
             internal_url: http(ports.gateway_internal),
             pid: pid(&processes[GATEWAY])?,
         },

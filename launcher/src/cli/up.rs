@@ -130,8 +130,7 @@ impl Stops {
 
 fn welcome(info: &StackInfo, seconds: f32) -> String {
     let paint = Paint::for_stdout();
-    let base = &info.gateway.base_url;
-    let origin = base.split("/api/").next().unwrap_or(base);
+    let (origin, base) = (&info.gateway.base_url, &info.gateway.api_url);
     let row =
         |name: &str, value: &str| format!("  {}  {value}\n", paint.dim(&format!("{name:<13}")));
     [
