@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::folder::{DataFolder, FolderLock};
-use crate::ports::Ports;
+use crate::ports::{Claims, Ports};
 pub use crate::postgres::Durability;
 use crate::programs::Programs;
 use crate::progress::Progress;
@@ -114,6 +114,7 @@ pub struct TestBacking {
     notices: UnboundedReceiver<Notice>,
     // Fields are dropped in order: the servers end before others may use the folder.
     supervisor: Supervisor,
+    claims: Claims,
     lock: FolderLock,
 }
 
@@ -130,12 +131,12 @@ impl TestBacking {
         let secrets = Secrets::load_or_make(&folder)?;
         let mut ports = Ports::open(&folder);
         let chosen = BackingPorts::choose(&mut ports)?;
-        ports.release()?;
+        let claims = ports.release()?;
         let (supervisor, notices) = Supervisor::start()?;
         let durability = Durability::None;
         let backing =
             Backing::start(&folder, &supervisor, chosen, &secrets, durability, progress).await?;
-        Ok(Self { backing, notices, supervisor, lock })
+        Ok(Self { backing, notices, supervisor, claims, lock })
     }
 
     /// The next thing that happened to one of the servers; tests go on regardless.
@@ -146,6 +147,7 @@ impl TestBacking {
     pub async fn stop(self) {
         self.backing.stop().await;
         drop(self.supervisor);
+        drop(self.claims);
         drop(self.lock);
     }
 }

@@ -4,10 +4,16 @@
 //! They are taken below the range that the kernel gives to outgoing connections. In
 //! that range a client that tries a dead server's port again and again is at some
 //! point given that very port and connects to itself.
+//!
+//! Between the choice and the moment its server listens a port looks free to another
+//! stack that starts. So a stack claims its ports for as long as it runs, by names that
+//! live where ports do: in the network namespace, whatever the user or the folder.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::PathBuf;
 
 use anyhow::Context;
@@ -24,8 +30,13 @@ pub struct Ports {
     file: PathBuf,
     before: BTreeMap<String, u16>,
     /// The listeners hold the ports until all are chosen.
-    held: BTreeMap<String, TcpListener>,
+    held: BTreeMap<String, (TcpListener, UnixDatagram)>,
 }
+
+/// The ports of one stack, kept from others while it lives.
+#[derive(Debug)]
+#[must_use = "dropping it lets another stack take the ports"]
+pub struct Claims(#[expect(dead_code, reason = "held, not read")] Vec<UnixDatagram>);
 
 impl Ports {
     pub fn open(folder: &DataFolder) -> Self {
@@ -39,23 +50,25 @@ impl Ports {
 
     /// A free port for `name`.
     pub fn choose(&mut self, name: &str) -> anyhow::Result<u16> {
-        let earlier = self.before.get(name).and_then(|port| bind(*port).ok());
-        let listener = match earlier {
-            Some(listener) => listener,
-            None => bind_any()?,
+        let earlier = self.before.get(name).and_then(|port| claim(*port).ok());
+        let held = match earlier {
+            Some(held) => held,
+            None => claim_any()?,
         };
-        let port = listener.local_addr()?.port();
-        self.held.insert(name.to_owned(), listener);
+        let port = held.0.local_addr()?.port();
+        self.held.insert(name.to_owned(), held);
         Ok(port)
     }
 
-    /// Remembers the ports and lets go of them for their servers.
-    pub fn release(self) -> anyhow::Result<()> {
-        let mut chosen = self.before;
-        for (name, listener) in self.held {
+    /// Remembers the ports and lets go of them for their servers, not for other stacks.
+    pub fn release(self) -> anyhow::Result<Claims> {
+        let (mut chosen, mut claims) = (self.before, Vec::new());
+        for (name, (listener, claim)) in self.held {
             chosen.insert(name, listener.local_addr()?.port());
+            claims.push(claim);
         }
-        write_private(&self.file, &serde_json::to_vec_pretty(&chosen)?)
+        write_private(&self.file, &serde_json::to_vec_pretty(&chosen)?)?;
+        Ok(Claims(claims))
     }
 }
 
@@ -74,11 +87,21 @@ fn bind(port: u16) -> std::io::Result<TcpListener> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port))
 }
 
-fn bind_any() -> anyhow::Result<TcpListener> {
+fn claim(port: u16) -> std::io::Result<(TcpListener, UnixDatagram)> {
+    let name = SocketAddr::from_abstract_name(format!("melmastoon-port-{port}"))?;
+    let claim = UnixDatagram::bind_addr(&name)?;
+    Ok((bind(port)?, claim))
+}
+
+fn claim_any() -> anyhow::Result<(TcpListener, UnixDatagram)> {
     let highest = first_outgoing_port().clamp(LOWEST + 1_000, USUAL_OUTGOING);
-    (0..200)
-        .find_map(|_| bind(rand::rng().random_range(LOWEST..highest)).ok())
-        .map_or_else(|| Ok(bind(0)?), Ok)
+    (0..1_000).find_map(|_| claim(rand::rng().random_range(LOWEST..highest)).ok()).with_context(
+        || {
+            format!(
+                "no port between {LOWEST} and {highest} is free: stop some programs and start again"
+            )
+        },
+    )
 }
 
 fn first_outgoing_port() -> u16 {
@@ -135,7 +158,7 @@ mod tests {
 
     #[test]
     fn the_holder_of_a_port_is_named() {
-        let listener = bind_any().unwrap();
+        let (listener, _claim) = claim_any().unwrap();
         let port = listener.local_addr().unwrap().port();
         let sentence = require_free(port).unwrap_err().to_string();
         let own = format!("pid {}", std::process::id());
@@ -144,7 +167,17 @@ mod tests {
 
     #[test]
     fn chosen_ports_cannot_be_given_to_a_client() {
-        let port = bind_any().unwrap().local_addr().unwrap().port();
+        let port = claim_any().unwrap().0.local_addr().unwrap().port();
         assert!(port < first_outgoing_port());
+    }
+
+    #[test]
+    fn a_claimed_port_is_not_given_to_another_stack() {
+        let (listener, claimed) = claim_any().unwrap();
+        let port = listener.local_addr().unwrap().port();
+        drop(listener);
+        assert!(claim(port).is_err(), "two stacks got one port");
+        drop(claimed);
+        assert!(claim(port).is_ok());
     }
 }

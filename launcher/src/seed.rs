@@ -96,6 +96,8 @@ async fn write_share(admin_url: &str, share: &Share, stamp: &str) -> anyhow::Res
     }
     transaction.batch_execute(&format!("COMMENT ON SCHEMA {schema} IS '{stamp}'")).await?;
     transaction.commit().await?;
+    // The services keep their plans: they must not be those of empty tables.
+    admin.client.batch_execute("ANALYZE").await?;
     Ok(true)
 }
 

@@ -13,7 +13,7 @@ use crate::builder::{Build, programs, workspace_root};
 use crate::databases;
 use crate::folder::{DataFolder, FolderLock};
 use crate::info::{self, StackInfo};
-use crate::ports::{Ports, require_free};
+use crate::ports::{Claims, Ports, require_free};
 use crate::progress::Progress;
 use crate::secrets::{Secrets, signing_key};
 use crate::seed;
@@ -65,6 +65,7 @@ pub struct Stack {
     folder: DataFolder,
     // Fields are dropped in order: the children end before others may use the folder.
     supervisor: Supervisor,
+    claims: Claims,
     lock: FolderLock,
 }
 
@@ -83,7 +84,7 @@ impl Stack {
         let mut ports = Ports::open(&folder);
         let backing_ports = BackingPorts::choose(&mut ports)?;
         let server_ports = ServerPorts::choose(&mut ports, options.gateway_port)?;
-        ports.release()?;
+        let claims = ports.release()?;
         let (supervisor, notices) = Supervisor::start()?;
         let durability = Durability::Full;
         let backing =
@@ -104,7 +105,7 @@ impl Stack {
         seed::write(&backing.admin_url, &options.clock, progress).await?;
         let processes = launch_servers(&supervisor, &wiring, progress).await?;
         let info = describe(&wiring, &backing, &processes, &options.clock)?;
-        let stack = Self { info, processes, backing, notices, folder, supervisor, lock };
+        let stack = Self { info, processes, backing, notices, folder, supervisor, claims, lock };
         for process in stack.all() {
             process.keep_alive(options.keep_alive).await?;
         }
@@ -159,6 +160,7 @@ impl Stack {
         futures_util::future::join_all(others).await;
         self.backing.stop().await;
         drop(self.supervisor);
+        drop(self.claims);
         drop(self.lock);
         Ok(())
     }

@@ -1,5 +1,7 @@
 //! Logs as JSON lines, metrics for Prometheus, traces over OTLP when a collector is configured.
 
+use std::io::IsTerminal;
+
 use axum::Router;
 use axum::routing::get;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
@@ -91,7 +93,9 @@ fn subscribe(config: &TelemetryConfig, tracer: Option<Tracer>) -> Result<(), Tel
             .with_current_span(true)
             .with_span_list(false)
             .boxed(),
-        LogFormat::Text => tracing_subscriber::fmt::layer().boxed(),
+        LogFormat::Text => {
+            tracing_subscriber::fmt::layer().with_ansi(std::io::stdout().is_terminal()).boxed()
+        }
     };
     // The same filter for both: libraries' own spans would be most of what is exported.
     let filter = || EnvFilter::builder().parse(&config.log);
