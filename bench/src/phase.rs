@@ -1,0 +1,231 @@
+//! One phase: proofs made, load to warm up, the same load measured, with a look at every
+//! process before and after.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use contracts::clock::Clock;
+use futures_util::StreamExt;
+use reqwest::Response;
+use serde::Deserialize;
+use tokio::time::Instant;
+
+use crate::cli::{DashboardArguments, Form};
+use crate::load::{closed, open, schedule};
+use crate::proofs::{self, Pace, Ticket};
+use crate::report::{Phase, ProcessFigures, Used};
+use crate::seats::{Aim, draw};
+use crate::stage::{Stage, Target, Watched};
+use crate::system::{Machine, Processes, Usage, cores};
+use crate::tally::{Reply, Tally, Verdict};
+
+/// A request that takes longer has failed.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Requests a second that are prepared for before it is known how many there will be.
+const GUESS: u32 = 3000;
+
+/// How the load is made.
+#[derive(Debug, Clone, Copy)]
+enum Mode {
+    Open { rate: u32 },
+    Closed { clients: u32 },
+}
+
+impl Mode {
+    fn of(arguments: &DashboardArguments) -> Self {
+        match arguments.closed {
+            Some(clients) => Self::Closed { clients: clients.get() },
+            None => Self::Open { rate: arguments.rate.get() },
+        }
+    }
+}
+
+/// Loads one target for a while.
+pub(crate) async fn run(
+    stage: &Stage,
+    target: Target,
+    length: Duration,
+    arguments: &DashboardArguments,
+) -> anyhow::Result<Phase> {
+    let run = Run { aims: stage.aims(target).await?, target, mode: Mode::of(arguments) };
+    let warmup = Duration::from_secs(arguments.warmup.into());
+    let warm = run.load(warmup, GUESS, !arguments.seed).await?;
+    let expected = (warm.throughput() * 1.5) as u32 + 10;
+    let tickets = run.tickets(length, expected, arguments.seed).await?;
+    let watched = stage.watched()?;
+    let before = Look::now(&watched)?;
+    let tally = run.send(length, tickets).await?;
+    let after = Look::now(&watched)?;
+    Ok(Phase::new(target, &tally, figures(&watched, &before, &after, &tally)))
+}
+
+struct Run {
+    aims: Arc<Vec<Aim>>,
+    target: Target,
+    mode: Mode,
+}
+
+impl Run {
+    async fn load(&self, length: Duration, expected: u32, seed: u64) -> anyhow::Result<Tally> {
+        let tickets = self.tickets(length, expected, seed).await?;
+        self.send(length, tickets).await
+    }
+
+    /// As many as the schedule needs, or as `expected` a second makes likely.
+    async fn tickets(
+        &self,
+        length: Duration,
+        expected: u32,
+        seed: u64,
+    ) -> anyhow::Result<Vec<Ticket>> {
+        let seconds = length.as_secs_f64();
+        let (count, pace) = match self.mode {
+            Mode::Open { rate } => (f64::from(rate) * seconds, Pace::Scheduled { rate }),
+            Mode::Closed { .. } => {
+                let likely = f64::from(expected) * seconds;
+                (likely.min(proofs::MOST as f64), Pace::Within { length })
+            }
+        };
+        let draw = draw(self.aims.len(), count as usize, seed);
+        proofs::make(&self.aims, &draw, pace, &Clock::system()).await
+    }
+
+    async fn send(&self, length: Duration, tickets: Vec<Ticket>) -> anyhow::Result<Tally> {
+        let send = async |number: usize| {
+            let ticket = &tickets[number];
+            self.ask(&self.aims[ticket.seat], &ticket.proof).await
+        };
+        Ok(match self.mode {
+            Mode::Open { rate } => open(schedule(tickets.len(), rate)?, send).await,
+            Mode::Closed { clients } => closed(clients, tickets.len(), length, send).await,
+        })
+    }
+
+    async fn ask(&self, aim: &Aim, proof: &str) -> Reply {
+        match aim.request(proof).timeout(PATIENCE).send().await {
+            Ok(response) => self.read(response).await,
+            Err(error) => failed(&error, None, 0),
+        }
+    }
+
+    async fn read(&self, response: Response) -> Reply {
+        let status = response.status();
+        let (mut body, mut first_byte) = (Vec::new(), None);
+        let mut chunks = response.bytes_stream();
+        while let Some(chunk) = chunks.next().await {
+            match chunk {
+                Ok(chunk) => {
+                    first_byte.get_or_insert_with(Instant::now);
+                    body.extend_from_slice(&chunk);
+                }
+                Err(error) => return failed(&error, first_byte, body.len()),
+            }
+        }
+        let done = Instant::now();
+        let verdict = if status.is_success() {
+            judge(self.target, &body)
+        } else {
+            Verdict::Failed(format!("{} {}", status.as_u16(), problem_code(&body)))
+        };
+        Reply { verdict, first_byte, done, bytes: body.len() as u64 }
+    }
+}
+
+fn failed(error: &reqwest::Error, first_byte: Option<Instant>, bytes: usize) -> Reply {
+    let why = if error.is_timeout() {
+        "no answer within 5 s"
+    } else if error.is_connect() {
+        "no connection"
+    } else {
+        "the connection broke"
+    };
+    let verdict = Verdict::Failed(why.to_owned());
+    Reply { verdict, first_byte, done: Instant::now(), bytes: bytes as u64 }
+}
+
+#[derive(Deserialize)]
+struct Ending {
+    partial: bool,
+}
+
+/// Whether a dashboard is whole: `partial` of the document, or of the last record.
+fn judge(target: Target, body: &[u8]) -> Verdict {
+    let text = match target {
+        Target::Hello | Target::Session => return Verdict::Whole,
+        Target::Dashboard(Form::Json) => body,
+        Target::Dashboard(Form::Ndjson) => {
+            body.trim_ascii_end().rsplit(|byte| *byte == b'\n').next().unwrap_or_default()
+        }
+    };
+    match serde_json::from_slice::<Ending>(text) {
+        Ok(Ending { partial: false }) => Verdict::Whole,
+        Ok(Ending { partial: true }) => Verdict::Partial,
+        Err(_) => Verdict::Failed("200, but not a dashboard".to_owned()),
+    }
+}
+
+fn problem_code(body: &[u8]) -> String {
+    #[derive(Deserialize)]
+    struct Coded {
+        code: String,
+    }
+    serde_json::from_slice::<Coded>(body).map(|it| it.code).unwrap_or_default()
+}
+
+/// Every watched process, this one and the whole machine at one moment.
+struct Look {
+    usages: Vec<Usage>,
+    own: Usage,
+    machine: Machine,
+    at: Instant,
+}
+
+impl Look {
+    fn now(watched: &[Watched]) -> anyhow::Result<Self> {
+        let processes = Processes::look()?;
+        let usages = watched.iter().map(|it| processes.usage(it.pid)).collect::<Result<_, _>>()?;
+        Ok(Self {
+            usages,
+            own: processes.usage_alone(std::process::id())?,
+            machine: Machine::look()?,
+            at: Instant::now(),
+        })
+    }
+}
+
+/// What each process spent, and last what the rest of the machine did meanwhile.
+fn figures(watched: &[Watched], before: &Look, after: &Look, tally: &Tally) -> Used {
+    let (requests, took) = (tally.requests(), after.at - before.at);
+    let of = |name: &str, now: &Usage, then: &Usage| {
+        ProcessFigures::new(name, now, now.since(then), requests, took)
+    };
+    let looks = watched.iter().zip(after.usages.iter().zip(&before.usages));
+    let mut processes: Vec<_> =
+        looks.map(|(watched, (now, then))| of(&watched.name, now, then)).collect();
+    processes.push(of("load generator", &after.own, &before.own));
+    let busy = after.machine.busy_since(&before.machine).div_duration_f64(took);
+    let ours: f64 = processes.iter().map(|process| process.cores).sum();
+    let others = (busy - ours).max(0.0);
+    Used { processes, others, idle: (cores() as f64 - busy).max(0.0) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dashboard_is_judged_by_its_end() {
+        let lines = b"{\"record\":\"skeleton\"}\n{\"record\":\"done\",\"partial\":true}\n";
+        assert_eq!(judge(Target::Dashboard(Form::Ndjson), lines), Verdict::Partial);
+        let json = br#"{"widgets":{"a":{"data":{"partial":true}}},"partial":false}"#;
+        assert_eq!(judge(Target::Dashboard(Form::Json), json), Verdict::Whole);
+        let cut = judge(Target::Dashboard(Form::Ndjson), b"{\"record\":\"skeleton\"}\n");
+        assert!(matches!(cut, Verdict::Failed(_)));
+    }
+
+    #[test]
+    fn a_problem_is_named_by_its_code() {
+        assert_eq!(problem_code(br#"{"code":"MELMASTOON.X","status":401}"#), "MELMASTOON.X");
+        assert_eq!(problem_code(b"<html>"), "");
+    }
+}

@@ -1,0 +1,156 @@
+//! What is measured: a release stack of its own, the desktops at it, the trivial server
+//! beside it, and how late the stand-ins answer.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use contracts::clock::Clock;
+use launcher::builder::{Build, workspace_root};
+use launcher::desktop::Call;
+use launcher::http_client;
+use launcher::progress::Progress;
+use launcher::servers::{GATEWAY, SERVICES};
+use launcher::stack::{Stack, StackOptions};
+use reqwest::{Client, Url};
+use serde_json::{Value, json};
+
+use crate::cli::Form;
+use crate::floor::Floor;
+use crate::seats::{Aim, Seats, require_loopback};
+
+#[derive(Debug)]
+pub(crate) struct Stage {
+    // Dropped in order: nobody asks a stack that is going away.
+    pub(crate) seats: Seats,
+    floor: Floor,
+    stack: Stack,
+    http: Client,
+}
+
+/// What a phase asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// The trivial server.
+    Hello,
+    /// The gateway's edge and nothing behind it.
+    Session,
+    Dashboard(Form),
+}
+
+/// What one dashboard is made of.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Composition {
+    /// Widgets that were fetched.
+    pub(crate) widgets: usize,
+    pub(crate) upstreams: BTreeSet<String>,
+}
+
+/// A process that is looked at during a phase.
+#[derive(Debug, Clone)]
+pub(crate) struct Watched {
+    pub(crate) name: String,
+    pub(crate) pid: u32,
+}
+
+/// Where measurements keep everything.
+pub(crate) fn folder() -> PathBuf {
+    workspace_root().join(".local").join("bench")
+}
+
+impl Stage {
+    pub(crate) async fn open(connections: u32, progress: &Progress) -> anyhow::Result<Self> {
+        let folder = folder().join("stack");
+        let options = StackOptions {
+            folder: folder.clone(),
+            gateway_port: None,
+            build: Build::Release,
+            keep_alive: false,
+            ..StackOptions::default()
+        };
+        let stack = Stack::start(options, progress).await?;
+        let info = stack.info();
+        for url in [&info.gateway.base_url, &info.stand_ins.url] {
+            require_loopback(&Url::parse(url)?)?;
+        }
+        let floor = Floor::start(&folder).await?;
+        let seats = Seats::open(info, connections, &folder.join("desktops"), &Clock::system())?;
+        Ok(Self { seats, floor, stack, http: http_client::plain()? })
+    }
+
+    pub(crate) async fn close(self) -> anyhow::Result<()> {
+        drop(self.seats);
+        self.floor.stop().await?;
+        self.stack.stop().await
+    }
+
+    /// What each seat asks for in a phase. Everyone is signed in anew.
+    pub(crate) async fn aims(&self, target: Target) -> anyhow::Result<Arc<Vec<Aim>>> {
+        self.seats.sign_in().await?;
+        let aims = self.seats.seats.iter().map(async |seat| {
+            let desktop = &seat.desktop;
+            let url = match target {
+                Target::Hello => self.floor.url.clone(),
+                Target::Session => desktop.url("/session")?,
+                Target::Dashboard(_) => {
+                    desktop.url(&format!("/dashboard?propertyId={}", seat.property))?
+                }
+            };
+            let accept = match target {
+                Target::Dashboard(Form::Ndjson) => "application/x-ndjson",
+                _ => "application/json",
+            };
+            Aim::at(seat, url, accept).await
+        });
+        Ok(Arc::new(futures_util::future::try_join_all(aims).await?))
+    }
+
+    /// One dashboard of the first seat, looked at closely. Fails when it is not whole.
+    pub(crate) async fn composition(&self) -> anyhow::Result<Composition> {
+        let seat = self.seats.seats.first().context("there is no connection")?;
+        let call = Call::get(format!("/dashboard?propertyId={}", seat.property));
+        let answer: Value = seat.desktop.send(&call).await?.error_for_status()?.json().await?;
+        let widgets = answer["widgets"].as_object().context("a dashboard has no widgets")?;
+        let lacking: Vec<&String> = widgets
+            .iter()
+            .filter(|(_, widget)| widget["status"] != "ok")
+            .map(|(name, _)| name)
+            .collect();
+        if !lacking.is_empty() {
+            bail!("These widgets are not there, so there is nothing to measure: {lacking:?}.");
+        }
+        let sources = widgets.values().filter_map(|widget| widget["source"].as_str());
+        Ok(Composition { widgets: widgets.len(), upstreams: sources.map(str::to_owned).collect() })
+    }
+
+    /// Makes the stand-ins among `upstreams` answer this late. Answers their names.
+    pub(crate) async fn delay(
+        &self,
+        upstreams: &BTreeSet<String>,
+        ms: u32,
+    ) -> anyhow::Result<Vec<String>> {
+        let url = format!("{}/control/faults", self.stack.info().stand_ins.url);
+        self.http.delete(&url).send().await?.error_for_status()?;
+        let played = upstreams.iter().filter(|name| !SERVICES.contains(&name.as_str()));
+        let played: Vec<String> = played.cloned().collect();
+        for upstream in played.iter().filter(|_| ms > 0) {
+            let fault = json!({"upstream": upstream, "kind": "latency", "ms": ms});
+            self.http.put(&url).json(&fault).send().await?.error_for_status()?;
+        }
+        Ok(played)
+    }
+
+    /// Everything that may work during a phase, the gateway first.
+    pub(crate) fn watched(&self) -> anyhow::Result<Vec<Watched>> {
+        let mut watched = Vec::new();
+        for process in self.stack.all() {
+            let pid = process.pid().with_context(|| format!("{} has ended", process.name()))?;
+            let name = if process.name() == GATEWAY { "gateway" } else { process.name() };
+            watched.push(Watched { name: name.to_owned(), pid });
+        }
+        watched.push(Watched { name: "trivial server".to_owned(), pid: self.floor.pid });
+        watched.sort_by_key(|it| it.name != "gateway");
+        Ok(watched)
+    }
+}

@@ -1,0 +1,231 @@
+//! A report as a person reads it.
+
+use std::fmt::Write;
+
+use crate::cli::Form;
+use crate::paint::Paint;
+use crate::report::{Phase, ProcessFigures, Report, Share};
+use crate::stage::Target;
+use crate::tally::Spread;
+
+/// Cores that other programs may keep busy before the reader is warned.
+const CALM: f64 = 0.2;
+/// Widths of the name column and of the others.
+const NAME: usize = 26;
+const CELL: usize = 10;
+
+impl Target {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Hello => "trivial server",
+            Self::Session => "GET /session, edge only",
+            Self::Dashboard(Form::Json) => "GET /dashboard, JSON",
+            Self::Dashboard(Form::Ndjson) => "GET /dashboard, NDJSON",
+        }
+    }
+}
+
+pub(crate) fn render(report: &Report, paint: Paint) -> String {
+    let mut text =
+        format!("\n  {}\n  {}\n", paint.bold(&title(report)), paint.dim(&machine(report)));
+    text += &latencies(report, paint);
+    text += &errors(report, paint);
+    text += &unrest(report, paint);
+    text += &gateway(report, paint);
+    for phase in report.phases.iter().filter(|it| matches!(it.target, Some(Target::Dashboard(_)))) {
+        text += &processes(phase, paint);
+    }
+    text
+}
+
+fn title(report: &Report) -> String {
+    let arguments = &report.arguments;
+    let load = match arguments.closed {
+        Some(clients) => format!("{clients} clients in a closed loop"),
+        None => format!("{} requests a second, sent on time", arguments.rate),
+    };
+    format!(
+        "{load}, {} connections, {} operators, {} widgets",
+        arguments.connections, report.operators, report.widgets
+    )
+}
+
+fn machine(report: &Report) -> String {
+    let machine = report.machine;
+    let delay = match report.arguments.upstream_ms {
+        0 => "Nothing is delayed.".to_owned(),
+        ms => format!(
+            "Stand-ins answer after {ms} ms ({}); the real services are not delayed.",
+            report.delayed.join(", ")
+        ),
+    };
+    format!(
+        "{delay}\n  {} cores, shared with the load generator. Load {:.1} before, {:.1} after.",
+        machine.cores, machine.load_before, machine.load_after
+    )
+}
+
+fn row(name: &str, cells: &[String]) -> String {
+    let mut line = format!("  {name:<NAME$}");
+    for cell in cells {
+        let _ = write!(line, "{cell:>CELL$}");
+    }
+    line + "\n"
+}
+
+fn head(paint: Paint, name: &str, cells: &[&str]) -> String {
+    let cells: Vec<String> = cells.iter().map(|&cell| cell.to_owned()).collect();
+    format!("\n{}\n", paint.dim(row(name, &cells).trim_end_matches('\n')))
+}
+
+fn ms(value: f64) -> String {
+    format!("{value:.2}")
+}
+
+fn latencies(report: &Report, paint: Paint) -> String {
+    let cells = ["answers", "a second", "failed", "partial", "p50 ms", "p90", "p99", "max", "KB"];
+    let mut text = head(paint, "Latency", &cells);
+    for phase in &report.phases {
+        let Spread { p50, p90, p99, max, .. } = phase.latency_ms;
+        let mut cells = vec![
+            (phase.whole + phase.partial).to_string(),
+            format!("{:.0}", phase.per_second),
+            phase.failed.to_string(),
+            phase.partial.to_string(),
+        ];
+        cells.extend([p50, p90, p99, max].map(ms));
+        cells.push(format!("{:.1}", phase.body_bytes as f64 / 1e3));
+        text += &row(&phase.name, &cells);
+        if phase.target == Some(Target::Dashboard(Form::Ndjson)) {
+            text += &spread_row("  first byte", &phase.first_byte_ms);
+        }
+    }
+    if report.arguments.closed.is_none() {
+        let latest = report.phases.iter().map(|it| it.sent_late_ms.p99).fold(0.0, f64::max);
+        text += &paint.dim(&format!(
+            "  Counted from when a request was due; at p99 it was sent {latest:.2} ms late at most.\n"
+        ));
+    }
+    text
+}
+
+fn spread_row(name: &str, spread: &Spread) -> String {
+    let mut cells = vec![String::new(); 4];
+    cells.extend([spread.p50, spread.p90, spread.p99, spread.max].map(ms));
+    row(name, &cells)
+}
+
+fn errors(report: &Report, paint: Paint) -> String {
+    let mut text = String::new();
+    for phase in &report.phases {
+        for (why, count) in &phase.errors {
+            let line = format!("  {}: {count} × {why}", phase.name);
+            let _ = writeln!(text, "{}", paint.red(&line));
+        }
+    }
+    text
+}
+
+/// Said when the figures are not only ours.
+fn unrest(report: &Report, paint: Paint) -> String {
+    let others = report.phases.iter().map(|it| it.used.others).fold(0.0, f64::max);
+    if others < CALM {
+        return String::new();
+    }
+    let line = format!(
+        "  Other programs kept up to {others:.1} of {} cores busy: latencies are worse than they need be.",
+        report.machine.cores
+    );
+    paint.red(&line) + "\n"
+}
+
+fn gateway(report: &Report, paint: Paint) -> String {
+    let cells = ["CPU µs", "user", "kernel", "p50 ms", "a widget"];
+    let mut text = head(paint, "The gateway, per request", &cells);
+    for phase in report.phases.iter().filter(|phase| phase.target != Some(Target::Hello)) {
+        let Some(used) = phase.of(crate::report::GATEWAY) else { continue };
+        let mut cells: Vec<String> = vec![us(used.cpu_us), us(used.user_us), us(used.system_us)];
+        cells.push(ms(phase.latency_ms.p50));
+        text += &row(&phase.name, &cells);
+    }
+    for Share { form, cpu_us, cpu_us_per_widget, p50_ms } in &report.shares {
+        let none = String::new;
+        let cells = [us(*cpu_us), none(), none(), ms(*p50_ms), us(*cpu_us_per_widget)];
+        let line = row(&format!("composer's share, {}", form.label()), &cells);
+        let _ = writeln!(text, "{}", paint.bold(line.trim_end_matches('\n')));
+    }
+    text
+}
+
+impl Form {
+    fn label(self) -> &'static str {
+        match self {
+            Self::Json => "JSON",
+            Self::Ndjson => "NDJSON",
+        }
+    }
+}
+
+fn us(value: f64) -> String {
+    format!("{value:.0}")
+}
+
+fn processes(phase: &Phase, paint: Paint) -> String {
+    let cells = ["CPU µs", "user", "kernel", "cores", "MiB now", "MiB peak"];
+    let mut text = head(paint, &format!("During {}", phase.name), &cells);
+    for process in &phase.used.processes {
+        text += &process_row(process);
+    }
+    let cells = |cores: f64| {
+        let none = String::new;
+        [none(), none(), none(), format!("{cores:.2}")]
+    };
+    text += &row("everything else", &cells(phase.used.others));
+    text += &row("idle", &cells(phase.used.idle));
+    text
+}
+
+fn process_row(process: &ProcessFigures) -> String {
+    let mib = |kib: u64| format!("{:.1}", kib as f64 / 1024.0);
+    let several = process.processes > 1;
+    let name = match process.processes {
+        0 | 1 => process.name.clone(),
+        count => format!("{} ({count} processes)", process.name),
+    };
+    row(
+        &name,
+        &[
+            us(process.cpu_us),
+            us(process.user_us),
+            us(process.system_us),
+            format!("{:.2}", process.cores),
+            mib(process.resident_kib),
+            if several { "–".to_owned() } else { mib(process.peak_kib) },
+        ],
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::system::{Spent, Usage};
+
+    #[test]
+    fn columns_stand_under_their_heads() {
+        let spent = Spent { user: Duration::from_millis(300), system: Duration::from_millis(100) };
+        let usage = Usage { processes: 1, resident: 2048, peak: 4096, ..Usage::default() };
+        let figures = ProcessFigures::new("gateway", &usage, spent, 1000, Duration::from_secs(1));
+        let head = head(Paint::never(), "x", &["CPU µs", "user", "kernel", "cores", "MiB"]);
+        let (head, row) = (head.trim_matches('\n'), process_row(&figures));
+        let end = |line: &str, cell: &str| {
+            let at = line.find(cell).unwrap() + cell.len();
+            line[..at].chars().count()
+        };
+        for (name, cell) in [("CPU µs", "400"), ("user", "300"), ("cores", "0.40"), ("MiB", "2.0")]
+        {
+            assert_eq!(end(head, name), end(&row, cell), "{name}");
+        }
+    }
+}
