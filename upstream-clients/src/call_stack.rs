@@ -185,14 +185,19 @@ impl CallStack {
         Ok(body)
     }
 
+    /// The path to what is wrong is looked for only when something is: that costs a second reading.
     fn parse<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, CallError> {
+        serde_json::from_slice(body).map_err(|_| self.drift::<T>(body))
+    }
+
+    fn drift<T: DeserializeOwned>(&self, body: &[u8]) -> CallError {
         let mut json = serde_json::Deserializer::from_slice(body);
-        serde_path_to_error::deserialize(&mut json).map_err(|error| {
-            let path = error.path().to_string();
-            counter!("bff_backoffice_upstream_schema_drift_total", "upstream" => self.upstream.name()).increment(1);
-            tracing::error!(upstream = %self.upstream, %path, "An upstream broke its contract.");
-            CallError::SchemaDrift { path }
-        })
+        let found = serde_path_to_error::deserialize::<_, T>(&mut json);
+        let path = found.err().map_or_else(|| ".".to_owned(), |error| error.path().to_string());
+        counter!("bff_backoffice_upstream_schema_drift_total", "upstream" => self.upstream.name())
+            .increment(1);
+        tracing::error!(upstream = %self.upstream, %path, "An upstream broke its contract.");
+        CallError::SchemaDrift { path }
     }
 
     fn record(&self, started: Instant, error: Option<&CallError>) {
