@@ -143,6 +143,7 @@ fn welcome(info: &StackInfo, seconds: f32) -> String {
         format!("      {}\n\n", paint.green("./desk dashboard")),
         row("Any request", "./desk curl GET /session"),
         row("API", base),
+        row("Console", &format!("{}/console/", info.stand_ins.url)),
         row("Reference", &format!("{origin}/docs")),
         row("OpenAPI", &format!("{base}/openapi.json")),
         row("Metrics", &format!("{}/metrics", info.gateway.internal_url)),
