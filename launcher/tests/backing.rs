@@ -100,7 +100,7 @@ async fn a_killed_launcher_leaves_no_process_and_can_start_again_at_once() {
     let mut first = spawn_launcher(&folder);
     wait_until_up(&mut first);
     let below = descendants(first.id());
-    // Postgres, its helpers, two Redis and the command.
+    // Postgres and its workers, two Redis and the command.
     assert!(below.len() > 4, "{below:?}");
     first.kill().unwrap();
     first.wait().unwrap();
