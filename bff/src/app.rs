@@ -22,9 +22,10 @@ use service_kit::serve::{Plain, bind, serve};
 use service_kit::telemetry::Telemetry;
 use upstream_clients::{Limits, Upstreams};
 
-use crate::config::{ASKED, GatewayConfig, REQUEST_TOKEN_ISSUER};
+use crate::config::{ASKED, GatewayConfig, REQUEST_TOKEN_ISSUER, TlsConfig};
+use crate::edge_rules::{self, EdgeRules};
 use crate::state::{Gateway, SessionTier};
-use crate::tls::Tls;
+use crate::tls::{Tls, TlsError};
 use crate::{internal, middleware, session_tier};
 
 /// An unknown key id makes us ask iam at most this often.
@@ -68,6 +69,7 @@ pub fn gateway(
     let tokens = RequestTokens::new(REQUEST_TOKEN_ISSUER, &pem, clock.clone(), entropy.clone())?;
     Ok(Gateway {
         authenticator: Arc::new(authenticator(config, session.clone(), clock.clone())?),
+        edge_rules: edge_rules(config, &lifecycle)?,
         request_tokens: Arc::new(tokens),
         composer: composer(config, upstreams, &clock, &entropy),
         session_tier: SessionTier(session),
@@ -75,6 +77,35 @@ pub fn gateway(
         entropy,
         lifecycle,
     })
+}
+
+/// Those of the file, watched from now on.
+fn edge_rules(config: &GatewayConfig, lifecycle: &Lifecycle) -> anyhow::Result<Arc<EdgeRules>> {
+    let (file, hops) = (config.edge.rules_file.as_deref(), config.edge.trusted_proxy_hops);
+    let rules = EdgeRules::load(file, hops)?;
+    #[cfg(feature = "sabotage")]
+    let rules = if config.is_off("shadow") { rules.without_shadow() } else { rules };
+    let rules = Arc::new(rules);
+    if let Some(file) = config.edge.rules_file.clone() {
+        lifecycle.spawn_until_stop(edge_rules::watch(Arc::clone(&rules), file));
+    }
+    Ok(rules)
+}
+
+#[cfg_attr(
+    not(feature = "sabotage"),
+    expect(unused_variables, reason = "what a drill may switch off stands in the configuration")
+)]
+fn acceptor(
+    config: &GatewayConfig,
+    tls: &TlsConfig,
+    lifecycle: &Lifecycle,
+) -> Result<Tls, TlsError> {
+    #[cfg(feature = "sabotage")]
+    if config.is_off("tls-reload") {
+        return Tls::fixed(tls);
+    }
+    Tls::new(tls, lifecycle)
 }
 
 #[cfg(not(feature = "sabotage"))]
@@ -85,7 +116,7 @@ fn limits(_: &GatewayConfig) -> fn(Upstream) -> Limits {
 #[cfg(feature = "sabotage")]
 fn limits(config: &GatewayConfig) -> fn(Upstream) -> Limits {
     let endless = |upstream| Limits { attempt: Duration::from_secs(30), ..Limits::of(upstream) };
-    if config.guards_off.iter().any(|guard| guard == "deadlines") { endless } else { Limits::of }
+    if config.is_off("deadlines") { endless } else { Limits::of }
 }
 
 fn composer(
@@ -183,7 +214,7 @@ async fn open_public(
     let listener = bind(config.public.listen).await?;
     let app = middleware::public(gateway, readiness, &config.public.allowed_origins);
     match &config.public.tls {
-        Some(tls) => serve(listener, Tls::new(tls, &lifecycle)?, app, &lifecycle),
+        Some(tls) => serve(listener, acceptor(config, tls, &lifecycle)?, app, &lifecycle),
         None => serve(listener, Plain, app, &lifecycle),
     }
     tracing::info!(address = %config.public.listen, "The public listener is open.");

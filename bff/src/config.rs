@@ -14,6 +14,8 @@ use upstream_clients::BaseUrls;
 pub struct GatewayConfig {
     pub public: PublicConfig,
     pub internal: InternalConfig,
+    #[serde(default)]
+    pub edge: EdgeConfig,
     pub iam: IamConfig,
     pub postgres: PostgresConfig,
     pub redis: RedisConfig,
@@ -26,6 +28,14 @@ pub struct GatewayConfig {
     #[cfg(feature = "sabotage")]
     #[serde(default)]
     pub guards_off: Vec<String>,
+}
+
+#[cfg(feature = "sabotage")]
+impl GatewayConfig {
+    /// Whether a protection is to be missing.
+    pub fn is_off(&self, guard: &str) -> bool {
+        self.guards_off.iter().any(|off| off == guard)
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -55,6 +65,18 @@ pub struct TlsConfig {
 pub struct InternalConfig {
     /// Metrics, health, jobs: never the public listener.
     pub listen: SocketAddr,
+}
+
+/// What is refused before anybody is asked who they are.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EdgeConfig {
+    /// TOML, as `ops/edge-rules.toml` shows; read again when it changes. Without one, only a
+    /// device that loops is slowed down.
+    pub rules_file: Option<PathBuf>,
+    /// How many proxies in front of us append to `X-Forwarded-For`. With 0, the default, the
+    /// header is not read. Google's load balancer appends two entries: 2.
+    pub trusted_proxy_hops: usize,
 }
 
 #[derive(Debug, Deserialize)]

@@ -6,6 +6,7 @@
 pub mod app;
 pub mod config;
 pub mod edge;
+pub mod edge_rules;
 pub mod handlers;
 pub mod internal;
 pub mod middleware;

@@ -3,7 +3,7 @@
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use contracts::headers;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, Method};
 use service_kit::health::Readiness;
 use service_kit::request::{Observer, observed};
@@ -13,6 +13,7 @@ use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 
 use crate::edge;
+use crate::edge_rules::layers as edge_rules;
 use crate::router::{BASE_PATH, guarded, open};
 use crate::state::Gateway;
 
@@ -22,15 +23,19 @@ const LARGEST_BODY: usize = 1024 * 1024;
 /// The public listener's application.
 pub fn public(gateway: Gateway, readiness: Readiness, allowed_origins: &[String]) -> Router {
     let (api, _) = guarded().split_for_parts();
-    // 5. Innermost, around the API alone: who is calling. Deny by default: a route added to the
+    // 7. Innermost, around the API alone: who is calling. Deny by default: a route added to the
     //    API is behind it without doing anything.
     let api = api
         .fallback(not_found)
         .layer(from_fn_with_state(gateway.authenticator.clone(), edge::authenticate))
         .with_state(gateway.clone());
     let app = Router::new().nest(BASE_PATH, api.merge(readiness.router())).merge(open());
-    // 4. A body larger than any route takes is refused before it is read.
+    // 6. Who asks too often, or with a desktop that is too old, costs no cryptography.
+    let app = app.layer(from_fn_with_state(gateway.edge_rules.clone(), edge_rules::limit));
+    // 5. A body larger than any route takes is refused before it is read.
     let app = app.layer(RequestBodyLimitLayer::new(LARGEST_BODY));
+    // 4. Who is blocked learns nothing else: the deny rules come first of all refusals.
+    let app = app.layer(from_fn_with_state(gateway.edge_rules.clone(), edge_rules::deny));
     // 3. Browsers ask first, without credentials: answered before authentication.
     let app = app.layer(cors(allowed_origins));
     // 2. Browsers keep to HTTPS once they have used it.
@@ -58,14 +63,20 @@ fn cors(origins: &[String]) -> CorsLayer {
         headers::DEVICE_ID,
         headers::REQUEST_ID,
         headers::IDEMPOTENCY_KEY,
+        headers::APP_VERSION,
         "last-event-id",
     ];
     let request =
         own.map(HeaderName::from_static).into_iter().chain([AUTHORIZATION, ACCEPT, CONTENT_TYPE]);
     let answer = [headers::REQUEST_ID, headers::DPOP_NONCE].map(HeaderName::from_static);
+    let answer = answer.into_iter().chain([
+        RETRY_AFTER,
+        edge_rules::RATE_LIMIT,
+        edge_rules::RATE_LIMIT_POLICY,
+    ]);
     CorsLayer::new()
         .allow_origin(AllowOrigin::list(origins))
         .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
         .allow_headers(request.collect::<Vec<_>>())
-        .expose_headers(answer.into_iter().chain([WWW_AUTHENTICATE]).collect::<Vec<_>>())
+        .expose_headers(answer.chain([WWW_AUTHENTICATE]).collect::<Vec<_>>())
 }

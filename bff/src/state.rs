@@ -10,9 +10,12 @@ use contracts::clock::{Clock, Entropy};
 use redis::aio::ConnectionManager;
 use service_kit::lifecycle::Lifecycle;
 
+use crate::edge_rules::EdgeRules;
+
 #[derive(Clone, FromRef)]
 pub struct Gateway {
     pub authenticator: Arc<Authenticator>,
+    pub edge_rules: Arc<EdgeRules>,
     pub request_tokens: Arc<RequestTokens>,
     pub composer: Composer,
     pub session_tier: SessionTier,

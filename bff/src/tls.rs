@@ -1,11 +1,12 @@
 //! TLS of the public listener. The certificate is read again when its files change, so that a
-//! renewal needs no restart.
+//! renewal needs no restart; when it ends is a metric.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
+use metrics::gauge;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -16,11 +17,15 @@ use service_kit::serve::Accept;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer;
 
 use crate::config::TlsConfig;
 
 /// How often the files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// Seconds since 1970 at which the certificate in use ends.
+const EXPIRY: &str = "bff_backoffice_tls_certificate_expiry_seconds";
 
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
@@ -30,20 +35,40 @@ pub enum TlsError {
     Pem { path: String, source: rustls::pki_types::pem::Error },
     #[error("the certificate and key cannot be used: {0}. They must belong together.")]
     Key(#[from] rustls::Error),
+    #[error("{0} holds no certificate that can be read. Put the server's own first.")]
+    Certificate(String),
+}
+
+/// The certificate in use.
+#[derive(Debug)]
+struct Loaded {
+    key: Arc<CertifiedKey>,
+    /// Seconds since 1970.
+    ends: i64,
 }
 
 #[derive(Debug)]
-struct Reloading(ArcSwap<CertifiedKey>);
+struct Reloading(ArcSwap<Loaded>);
+
+impl Reloading {
+    fn take(&self, loaded: Loaded) {
+        gauge!(EXPIRY).set(loaded.ends as f64);
+        self.0.store(Arc::new(loaded));
+    }
+}
 
 impl ResolvesServerCert for Reloading {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.0.load_full())
+        Some(Arc::clone(&self.0.load().key))
     }
 }
 
 /// Accepts TLS connections that speak HTTP/2 or HTTP/1.1.
 #[derive(Clone)]
-pub struct Tls(TlsAcceptor);
+pub struct Tls {
+    acceptor: TlsAcceptor,
+    current: Arc<Reloading>,
+}
 
 impl std::fmt::Debug for Tls {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -52,13 +77,28 @@ impl std::fmt::Debug for Tls {
 }
 
 impl Tls {
+    /// Reads the files, and again whenever they change.
     pub fn new(config: &TlsConfig, lifecycle: &Lifecycle) -> Result<Self, TlsError> {
-        let key = Arc::new(Reloading(ArcSwap::from_pointee(load(config)?)));
-        lifecycle.spawn_until_stop(watch(config.clone(), Arc::clone(&key)));
-        let mut server =
-            rustls::ServerConfig::builder().with_no_client_auth().with_cert_resolver(key);
+        let tls = Self::fixed(config)?;
+        lifecycle.spawn_until_stop(watch(config.clone(), Arc::clone(&tls.current)));
+        Ok(tls)
+    }
+
+    /// Reads the files once.
+    pub fn fixed(config: &TlsConfig) -> Result<Self, TlsError> {
+        let loaded = load(config)?;
+        gauge!(EXPIRY).set(loaded.ends as f64);
+        let current = Arc::new(Reloading(ArcSwap::from_pointee(loaded)));
+        let mut server = rustls::ServerConfig::builder()
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::clone(&current) as Arc<dyn ResolvesServerCert>);
         server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(Self(TlsAcceptor::from(Arc::new(server))))
+        Ok(Self { acceptor: TlsAcceptor::from(Arc::new(server)), current })
+    }
+
+    /// When the certificate in use ends, seconds since 1970.
+    pub fn ends(&self) -> i64 {
+        self.current.0.load().ends
     }
 }
 
@@ -66,11 +106,11 @@ impl Accept for Tls {
     type Stream = TlsStream<TcpStream>;
 
     async fn accept(&self, connection: TcpStream) -> std::io::Result<Self::Stream> {
-        self.0.accept(connection).await
+        self.acceptor.accept(connection).await
     }
 }
 
-fn load(config: &TlsConfig) -> Result<CertifiedKey, TlsError> {
+fn load(config: &TlsConfig) -> Result<Loaded, TlsError> {
     let pem = |path: &Path| {
         let path = path.display().to_string();
         move |source| TlsError::Pem { path, source }
@@ -79,9 +119,16 @@ fn load(config: &TlsConfig) -> Result<CertifiedKey, TlsError> {
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(pem(&config.cert_file))?;
     let key = PrivateKeyDer::from_pem_file(&config.key_file).map_err(pem(&config.key_file))?;
+    let ends = chain.first().and_then(end_of);
+    let ends = ends.ok_or_else(|| TlsError::Certificate(config.cert_file.display().to_string()))?;
     let key = CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider())?;
     key.keys_match()?;
-    Ok(key)
+    Ok(Loaded { key: Arc::new(key), ends })
+}
+
+fn end_of(certificate: &CertificateDer<'static>) -> Option<i64> {
+    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+    Some(parsed.validity().not_after.timestamp())
 }
 
 async fn watch(config: TlsConfig, current: Arc<Reloading>) {
@@ -94,10 +141,10 @@ async fn watch(config: TlsConfig, current: Arc<Reloading>) {
             continue;
         }
         match load(&config) {
-            Ok(key) => {
-                current.0.store(Arc::new(key));
+            Ok(loaded) => {
+                tracing::info!(ends = loaded.ends, "The certificate was read again.");
+                current.take(loaded);
                 seen = now;
-                tracing::info!("The certificate was read again.");
             }
             // Half written, perhaps: the old one stays and the next look tries again.
             Err(error) => tracing::warn!(%error, "The changed certificate was not taken."),

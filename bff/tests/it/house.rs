@@ -13,6 +13,7 @@ use auth::token::TokenRules;
 use axum::Router;
 use axum::body::Body;
 use axum::routing::get;
+use bff::edge_rules::EdgeRules;
 use bff::state::{Gateway, SessionTier};
 use composer::Composer;
 use contracts::clock::{Clock, Entropy};
@@ -30,6 +31,8 @@ use tower::ServiceExt;
 use upstream_clients::{Limits, Upstreams};
 
 pub(crate) const BASE: &str = "https://desk.test";
+/// Proxies in front of the gateway: tests say where a request comes from.
+const HOPS: usize = 1;
 const ISSUER: &str = "https://iam.test";
 
 /// A key that signs: the device's, or iam's.
@@ -80,10 +83,20 @@ pub(crate) struct Answer {
 
 impl House {
     pub(crate) async fn open() -> Self {
+        Self::with_rules("").await
+    }
+
+    /// With these edge rules (TOML), behind one proxy of ours.
+    pub(crate) async fn with_rules(rules: &str) -> Self {
+        let rules = bff::edge_rules::file::parse(rules).unwrap();
+        Self::with_edge_rules(Arc::new(EdgeRules::new(rules, HOPS))).await
+    }
+
+    pub(crate) async fn with_edge_rules(rules: Arc<EdgeRules>) -> Self {
         let (clock, entropy) = (Clock::system(), Entropy::system());
         let iam = Key::new();
         let authenticator = authenticator(serve_keys(&iam).await, clock.clone());
-        let gateway = gateway(authenticator, &clock, &entropy);
+        let gateway = gateway(authenticator, rules, &clock, &entropy);
         let readiness = Readiness::new(gateway.lifecycle.clone());
         Self {
             app: bff::middleware::public(gateway, readiness, &[]),
@@ -206,13 +219,19 @@ fn authenticator(jwks_url: String, clock: Clock) -> Authenticator {
     }
 }
 
-fn gateway(authenticator: Authenticator, clock: &Clock, entropy: &Entropy) -> Gateway {
+fn gateway(
+    authenticator: Authenticator,
+    rules: Arc<EdgeRules>,
+    clock: &Clock,
+    entropy: &Entropy,
+) -> Gateway {
     let pem = Key::new().jwk.to_ec_private_pem();
     let tokens =
         RequestTokens::new("bff-backoffice", &pem, clock.clone(), entropy.clone()).unwrap();
     let upstreams = Upstreams::new(&BTreeMap::new(), Limits::of).unwrap();
     Gateway {
         authenticator: Arc::new(authenticator),
+        edge_rules: rules,
         request_tokens: Arc::new(tokens),
         composer: Composer::new(Arc::new(upstreams), clock.clone(), entropy.clone()),
         session_tier: SessionTier(session_tier()),

@@ -4,4 +4,6 @@
 
 mod contract;
 mod edge;
+mod edge_rules;
 mod house;
+mod tls;

@@ -82,6 +82,7 @@ codes! {
     SCHEMA_DRIFT "BFF.SCHEMA_DRIFT" 502 "A service behind the gateway broke its contract" no "bff/schema-drift";
     OVERLOADED "BFF.OVERLOADED" 503 "More work than can finish in time" 1;
     APP_VERSION_UNSUPPORTED "BFF.APP_VERSION_UNSUPPORTED" 426 "The desktop must be updated" no;
+    HEADERS_TOO_LARGE "BFF.HEADERS_TOO_LARGE" 431 "The headers are too large" no;
     DRAINING "BFF.DRAINING" 503 "The server is about to stop" 1;
 
     // General.

@@ -1,0 +1,109 @@
+//! What is refused before anybody is asked who they are: denied callers, too many headers, too
+//! many requests, desktops that are too old. The rules stand in a file that may change while
+//! the gateway runs.
+//!
+//! Not here: who is calling ([`crate::edge`]). Nothing a caller claims about itself lets it in
+//! here, it can only be refused for it.
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use contracts::headers;
+use http::HeaderMap;
+use metrics::counter;
+
+pub mod address;
+pub mod file;
+pub mod layers;
+pub mod matching;
+pub mod rates;
+mod watch;
+
+use address::TrustedHops;
+use file::{Mode, Rules, RulesError};
+use rates::Rates;
+
+pub use watch::watch;
+
+/// The rules in force, and what they have counted so far.
+#[derive(Debug)]
+pub struct EdgeRules {
+    current: ArcSwap<InForce>,
+    hops: TrustedHops,
+    /// Drills only: whether `shadow` is taken for `enforce`.
+    shadow_off: bool,
+}
+
+#[derive(Debug)]
+struct InForce {
+    rules: Rules,
+    rates: Rates,
+}
+
+impl InForce {
+    fn of(rules: Rules) -> Self {
+        Self { rates: Rates::new(&rules.limits), rules }
+    }
+}
+
+impl EdgeRules {
+    /// `hops`: how many proxies in front of the gateway are ours.
+    pub fn new(rules: Rules, hops: usize) -> Self {
+        let current = ArcSwap::from_pointee(InForce::of(rules));
+        Self { current, hops: TrustedHops(hops), shadow_off: false }
+    }
+
+    /// Those of the file, or the defaults when none is configured.
+    pub fn load(file: Option<&Path>, hops: usize) -> Result<Self, RulesError> {
+        let rules = file.map_or_else(|| Ok(Rules::default()), file::read)?;
+        Ok(Self::new(rules, hops))
+    }
+
+    #[cfg(feature = "sabotage")]
+    #[must_use]
+    pub fn without_shadow(mut self) -> Self {
+        self.shadow_off = true;
+        self
+    }
+
+    /// Takes new rules. What was counted so far goes on, unless the limits have changed.
+    pub fn replace(&self, rules: Rules) {
+        let old = self.current.load_full();
+        let rates = if old.rules.limits == rules.limits {
+            old.rates.clone()
+        } else {
+            Rates::new(&rules.limits)
+        };
+        self.current.store(Arc::new(InForce { rules, rates }));
+    }
+
+    fn in_force(&self) -> Arc<InForce> {
+        self.current.load_full()
+    }
+
+    /// Counts a rule that applied to a request, and says whether it is to be obeyed.
+    fn applies(&self, rule: &str, mode: Mode) -> bool {
+        let obeyed = mode == Mode::Enforce || (self.shadow_off && mode == Mode::Shadow);
+        let mode = if obeyed { Mode::Enforce } else { mode };
+        counter!("bff_backoffice_edge_rule_total", "rule" => rule.to_owned(), "mode" => mode.name())
+            .increment(1);
+        obeyed
+    }
+}
+
+/// Where a request came from; in its extensions once the first layer has seen it.
+#[derive(Debug, Clone, Copy)]
+pub struct ClientAddress(pub IpAddr);
+
+/// The one value of a header that stands exactly once.
+fn single<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next()?.to_str().ok()?;
+    values.next().is_none().then_some(value)
+}
+
+fn app_version(headers: &HeaderMap) -> Option<&str> {
+    single(headers, headers::APP_VERSION)
+}

@@ -1,0 +1,94 @@
+//! Where a request came from: the peer of its connection, or what our own proxies say.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use http::HeaderMap;
+
+const FORWARDED_FOR: &str = "x-forwarded-for";
+
+/// How many proxies between the client and the gateway are ours. Each appends the address it
+/// was called from to `X-Forwarded-For`, so only that many entries from the right are true.
+#[derive(Debug, Clone, Copy)]
+pub struct TrustedHops(pub usize);
+
+impl TrustedHops {
+    /// With no hops the header is never read. A header that is too short or not of addresses
+    /// did not come through our proxies: then it is the peer.
+    pub fn client(self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+        let told = (self.0 > 0).then(|| forwarded(headers, self.0)).flatten();
+        told.unwrap_or(peer).to_canonical()
+    }
+}
+
+/// The entry `hops` from the right, over all such headers in order.
+fn forwarded(headers: &HeaderMap, hops: usize) -> Option<IpAddr> {
+    let mut values: Vec<&str> = Vec::new();
+    for value in headers.get_all(FORWARDED_FOR) {
+        values.extend(value.to_str().ok()?.split(','));
+    }
+    parse(values.get(values.len().checked_sub(hops)?)?.trim())
+}
+
+/// `192.0.2.1`, `192.0.2.1:443`, `2001:db8::1`, `[2001:db8::1]`, `[2001:db8::1]:443`
+fn parse(text: &str) -> Option<IpAddr> {
+    let bare = || text.strip_prefix('[')?.strip_suffix(']')?.parse::<Ipv6Addr>().ok();
+    let with_port = || text.parse::<SocketAddr>().ok();
+    text.parse()
+        .ok()
+        .or_else(|| bare().map(IpAddr::V6))
+        .or_else(|| with_port().map(|address| address.ip()))
+}
+
+/// What shares a rate: an IPv4 address, or an IPv6 /64, which one household has whole.
+pub fn shared(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(address) => {
+            IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PEER: &str = "10.0.0.9";
+
+    fn client(hops: usize, values: &[&str]) -> String {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(FORWARDED_FOR, value.parse().unwrap());
+        }
+        TrustedHops(hops).client(PEER.parse().unwrap(), &headers).to_string()
+    }
+
+    #[test]
+    fn without_trusted_proxies_the_header_is_not_read() {
+        assert_eq!(client(0, &["203.0.113.7"]), PEER);
+    }
+
+    #[test]
+    fn only_the_entries_our_proxies_wrote_are_believed() {
+        assert_eq!(client(1, &["198.51.100.1, 203.0.113.7"]), "203.0.113.7");
+        assert_eq!(client(1, &["198.51.100.1", "203.0.113.7"]), "203.0.113.7");
+        assert_eq!(client(2, &["198.51.100.1, 203.0.113.7, 10.0.0.1"]), "203.0.113.7");
+        assert_eq!(client(1, &["nonsense, [2001:db8::1]:443"]), "2001:db8::1");
+        assert_eq!(client(1, &["203.0.113.7:1234"]), "203.0.113.7");
+        assert_eq!(client(1, &["::ffff:203.0.113.7"]), "203.0.113.7");
+    }
+
+    #[test]
+    fn what_did_not_come_through_our_proxies_is_the_peer() {
+        assert_eq!(client(1, &[]), PEER);
+        assert_eq!(client(1, &["203.0.113.7, nonsense"]), PEER);
+        assert_eq!(client(3, &["203.0.113.7, 10.0.0.1"]), PEER);
+    }
+
+    #[test]
+    fn a_household_shares_its_rate() {
+        let shared = |text: &str| shared(text.parse().unwrap()).to_string();
+        assert_eq!(shared("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
+        assert_eq!(shared("203.0.113.7"), "203.0.113.7");
+    }
+}

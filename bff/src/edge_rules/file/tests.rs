@@ -1,0 +1,59 @@
+use super::*;
+
+#[test]
+fn nothing_written_is_the_defaults() {
+    let rules = parse("").unwrap();
+    assert_eq!(rules.limits, Limits::default());
+    assert_eq!((rules.limits.address.mode, rules.limits.device.mode), (Mode::Off, Mode::Enforce));
+    assert!(rules.deny.is_empty() && rules.minimum_app_version.is_none());
+}
+
+#[test]
+fn the_example_of_the_operators_is_read() {
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ops/edge-rules.toml");
+    let rules = read(&example).unwrap();
+    assert!(!rules.deny.is_empty());
+    assert!(rules.deny.iter().all(|rule| rule.mode != Mode::Enforce), "an example bites nobody");
+}
+
+#[test]
+fn a_mistake_anywhere_refuses_the_whole() {
+    let good = "[[deny]]\nname = 'good'\nmode = 'shadow'\naddresses = ['203.0.113.0/24']\n";
+    assert_eq!(parse(good).unwrap().deny.len(), 1);
+    let mistakes = [
+        "nonsense",
+        "unknown = 1",
+        "minimum_app_version = '1'",
+        "limits.device = {requests = 0, per_seconds = 1}",
+        "limits.device = {requests = 1, per_seconds = 4000}",
+        "limits.address = {requests = 2000000, per_seconds = 1}",
+        "[[deny]]\nname = 'no-mode'\naddresses = ['203.0.113.1']",
+        "[[deny]]\nname = 'no-condition'\nmode = 'enforce'",
+        "[[deny]]\nname = 'empty'\nmode = 'enforce'\ndevices = []",
+        "[[deny]]\nname = 'typo'\nmode = 'enforce'\naddress = ['203.0.113.1']",
+        "[[deny]]\nname = 'range'\nmode = 'enforce'\naddresses = ['203.0.113.1/33']",
+        "[[deny]]\nname = 'device'\nmode = 'enforce'\ndevices = ['dev_1']",
+        "[[deny]]\nname = 'version'\nmode = 'enforce'\napp_versions = ['>1.0.0']",
+        "[[deny]]\nname = 'path'\nmode = 'enforce'\npath_prefix = 'api'",
+        "[[deny]]\nname = 'everything'\nmode = 'enforce'\npath_prefix = '/'",
+        "[[deny]]\nname = 'A b'\nmode = 'enforce'\naddresses = ['203.0.113.1']",
+        "[[deny]]\nname = 'device'\nmode = 'enforce'\naddresses = ['203.0.113.1']",
+        "[[deny]]\nname = 'good'\nmode = 'enforce'\naddresses = ['203.0.113.1']",
+    ];
+    for mistake in mistakes {
+        // The first lines may be top-level keys, which stand before any table.
+        let text = if mistake.starts_with("[[") {
+            format!("{good}{mistake}")
+        } else {
+            format!("{mistake}\n{good}")
+        };
+        assert!(parse(&text).is_err(), "{mistake}");
+    }
+}
+
+#[test]
+fn a_single_address_is_a_range_of_one() {
+    assert_eq!(range("203.0.113.7").unwrap().to_string(), "203.0.113.7/32");
+    assert_eq!(range("2001:db8::1").unwrap().to_string(), "2001:db8::1/128");
+    assert_eq!(range("203.0.113.7/24").unwrap().to_string(), "203.0.113.0/24");
+}
