@@ -33,6 +33,17 @@ impl Samples {
         self.count += 1;
     }
 
+    /// Promtool's time begins at zero: a metric that tells a time since 1970 is told from `now`.
+    #[must_use]
+    pub fn since_1970_to_zero(mut self, metric: &str, now: i64) -> Self {
+        let told =
+            self.series.iter_mut().filter(|(name, _)| name.split('{').next() == Some(metric));
+        for value in told.flat_map(|(_, values)| values.iter_mut().flatten()) {
+            *value -= now as f64;
+        }
+        self
+    }
+
     /// Promtool's form of a test: the series, and the question whether the alert fires at the end.
     fn test(&self, rules: &Path, alert: &str) -> anyhow::Result<String> {
         let mut text = format!(

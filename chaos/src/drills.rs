@@ -5,6 +5,8 @@ use std::time::Duration;
 use crate::house::House;
 use crate::observations::Observations;
 
+mod certificate;
+mod edge_rule;
 mod upstream;
 
 use upstream::{Blow, UpstreamDrill};
@@ -32,16 +34,27 @@ pub async fn run(
     seen: &mut Observations,
 ) -> anyhow::Result<()> {
     match drill(id) {
-        Some(drill) => drill.run(form, objective, house, seen).await,
+        Some(Drill::Upstream(drill)) => drill.run(form, objective, house, seen).await,
+        Some(Drill::Certificate) => certificate::run(form, objective, house, seen).await,
+        Some(Drill::EdgeRule) => edge_rule::run(form, objective, house, seen).await,
         None => anyhow::bail!("{id} has no drill"),
     }
 }
 
-fn drill(id: &str) -> Option<&'static UpstreamDrill> {
+/// What kind of failure it is; a kind with several rows says what differs.
+enum Drill {
+    Upstream(&'static UpstreamDrill),
+    Certificate,
+    EdgeRule,
+}
+
+fn drill(id: &str) -> Option<Drill> {
     match id {
-        "F-5" => Some(&F_5),
-        "F-6" => Some(&F_6),
-        "F-33" => Some(&F_33),
+        "F-5" => Some(Drill::Upstream(&F_5)),
+        "F-6" => Some(Drill::Upstream(&F_6)),
+        "F-23" => Some(Drill::Certificate),
+        "F-24" => Some(Drill::EdgeRule),
+        "F-33" => Some(Drill::Upstream(&F_33)),
         _ => None,
     }
 }

@@ -9,6 +9,7 @@ use anyhow::{Context, bail};
 use contracts::clock::Clock;
 use launcher::builder::{Build, SERVERS, workspace_root};
 use launcher::desktop::{Call, Desktop};
+use launcher::edge_rules;
 use launcher::http_client;
 use launcher::progress::Progress;
 use launcher::stack::{Stack, StackOptions};
@@ -25,6 +26,8 @@ pub struct House {
     pub stack: Stack,
     pub desktop: Desktop,
     pub property: String,
+    /// Everything its stack keeps.
+    pub folder: PathBuf,
     http: Client,
 }
 
@@ -96,6 +99,9 @@ impl House {
             environment: plan.environment()?,
             ..StackOptions::default()
         };
+        // What another drill left behind is not this one's.
+        std::fs::create_dir_all(&folder)?;
+        std::fs::write(folder.join(edge_rules::FILE), "")?;
         let stack = Stack::start(options, progress).await?;
         let info = stack.info();
         let manager = info
@@ -107,7 +113,7 @@ impl House {
             Desktop::open(info, &manager.username, &folder.join("desktop"), Clock::system())?;
         let property = manager.property_ids.first().context("the manager has no property")?.clone();
         let http = http_client::plain()?;
-        Ok(Self { stack, desktop, property, http })
+        Ok(Self { stack, desktop, property, folder, http })
     }
 
     /// Where drills and tests keep their stacks.
@@ -133,6 +139,32 @@ impl House {
         let (status, body) =
             answer.map_or((None, Value::Null), |(status, body)| (Some(status), body));
         Seen { at, took, status, lacking: lacking(&body), body }
+    }
+
+    /// Gives the operator a desktop without open connections.
+    pub fn reconnect(&mut self) -> anyhow::Result<()> {
+        let username = self.desktop.operator().username.clone();
+        let folder = self.folder.join("desktop");
+        self.desktop = Desktop::open(self.stack.info(), &username, &folder, Clock::system())?;
+        Ok(())
+    }
+
+    /// Until a desktop that connects anew sees everything.
+    pub async fn until_whole_anew(&mut self, within: Duration) -> anyhow::Result<Duration> {
+        let begun = Instant::now();
+        while begun.elapsed() < within {
+            self.reconnect()?;
+            if self.dashboard().await.is_whole() {
+                return Ok(begun.elapsed());
+            }
+            sleep(LOOK_EVERY).await;
+        }
+        bail!("no desk that connects anew saw a whole dashboard within {} s", within.as_secs())
+    }
+
+    /// Changes the file of edge rules under the running gateway.
+    pub fn write_edge_rules(&self, rules: &str) -> anyhow::Result<()> {
+        Ok(std::fs::write(self.folder.join(edge_rules::FILE), rules)?)
     }
 
     /// Asks for dashboards, one every `pause`, for a while.

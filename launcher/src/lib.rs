@@ -9,6 +9,7 @@ pub mod builder;
 pub mod cli;
 pub mod databases;
 pub mod desktop;
+pub mod edge_rules;
 pub mod folder;
 pub mod http_client;
 pub mod info;

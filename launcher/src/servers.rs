@@ -46,6 +46,7 @@ pub(crate) struct Wiring {
     pub(crate) tls: Tls,
     pub(crate) request_token_key: PathBuf,
     pub(crate) iam_key: PathBuf,
+    pub(crate) edge_rules: PathBuf,
     /// By service: a URL with the service's own role.
     pub(crate) postgres_urls: BTreeMap<String, String>,
     pub(crate) session_url: String,
@@ -120,6 +121,7 @@ impl Wiring {
         set(&mut env, "PUBLIC__TLS__CERT_FILE", &self.tls.cert_file);
         set(&mut env, "PUBLIC__TLS__KEY_FILE", &self.tls.key_file);
         set(&mut env, "INTERNAL__LISTEN", local(ports.gateway_internal));
+        set(&mut env, "EDGE__RULES_FILE", &self.edge_rules);
         set(&mut env, "IAM__ISSUER", self.issuer());
         set(&mut env, "IAM__JWKS_URL", format!("{}/jwks", self.issuer()));
         set(&mut env, "POSTGRES__URL", &self.postgres_urls[GATEWAY]);

@@ -11,6 +11,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use crate::backing::{Backing, BackingPorts, Durability};
 use crate::builder::{Build, programs, workspace_root};
 use crate::databases;
+use crate::edge_rules;
 use crate::folder::{DataFolder, FolderLock};
 use crate::info::{self, StackInfo};
 use crate::ports::{Claims, Ports, require_free};
@@ -94,6 +95,7 @@ impl Stack {
             tls: Tls::load_or_make(&folder, &options.clock)?,
             request_token_key: signing_key(&folder, "request-token")?,
             iam_key: signing_key(&folder, "iam")?,
+            edge_rules: edge_rules::load_or_make(&folder)?,
             postgres_urls: databases::provision(&backing.admin_url, &secrets, progress).await?,
             session_url: backing.session_url.clone(),
             cache_url: backing.cache_url.clone(),

@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use anyhow::Context;
 use contracts::clock::Clock;
 use jiff::civil::Date;
 use jiff::{Span, tz::TimeZone};
@@ -41,11 +42,7 @@ impl Tls {
     /// Reuses what is there and makes anew what is missing or near its end.
     pub fn load_or_make(folder: &DataFolder, clock: &Clock) -> anyhow::Result<Self> {
         let dir = folder.dir("tls")?;
-        let tls = Self {
-            ca_file: dir.join("ca.pem"),
-            cert_file: dir.join("server.pem"),
-            key_file: dir.join("server.key.pem"),
-        };
+        let tls = Self::in_dir(&dir);
         let today = clock.now().to_zoned(TimeZone::UTC).date();
         let renew_before = today.checked_add(Span::new().days(RENEW_DAYS))?;
         let validity = read_validity(&dir);
@@ -53,9 +50,28 @@ impl Tls {
         match validity {
             Some(validity) if files_there && validity.server > renew_before => Ok(tls),
             Some(validity) if files_there && validity.ca > renew_before => {
-                tls.make_server(&dir, today, validity.ca).map(|()| tls)
+                tls.make_server(&dir, today, server_end(today)?, validity.ca).map(|()| tls)
             }
             _ => tls.make_all(&dir, today).map(|()| tls),
+        }
+    }
+
+    /// A certificate by the same authority that ends in so many days, at midnight; in the past
+    /// when they are less than one. For drills: a gateway must take it without a restart.
+    pub fn renew(folder: &DataFolder, clock: &Clock, days: i64) -> anyhow::Result<()> {
+        let dir = folder.dir("tls")?;
+        let tls = Self::in_dir(&dir);
+        let today = clock.now().to_zoned(TimeZone::UTC).date();
+        let end = today.checked_add(Span::new().days(days))?;
+        let validity = read_validity(&dir).context("there is no certificate to renew")?;
+        tls.make_server(&dir, today.min(end.yesterday()?), end, validity.ca)
+    }
+
+    fn in_dir(dir: &Path) -> Self {
+        Self {
+            ca_file: dir.join("ca.pem"),
+            cert_file: dir.join("server.pem"),
+            key_file: dir.join("server.key.pem"),
         }
     }
 
@@ -68,15 +84,14 @@ impl Tls {
         let certificate = params.self_signed(&key)?;
         write_private(&dir.join("ca.key.pem"), key.serialize_pem().as_bytes())?;
         write_private(&self.ca_file, certificate.pem().as_bytes())?;
-        self.make_server(dir, today, end)
+        self.make_server(dir, today, server_end(today)?, end)
     }
 
-    fn make_server(&self, dir: &Path, today: Date, ca_end: Date) -> anyhow::Result<()> {
+    fn make_server(&self, dir: &Path, today: Date, end: Date, ca_end: Date) -> anyhow::Result<()> {
         let ca_key = KeyPair::from_pem(&fs::read_to_string(dir.join("ca.key.pem"))?)?;
         let mut ca = params("Melmastoon local authority", today, ca_end)?;
         ca.key_usages = vec![KeyUsagePurpose::KeyCertSign];
         let issuer = Issuer::new(ca, ca_key);
-        let end = today.checked_add(Span::new().days(SERVER_DAYS))?;
         let mut params = params("Melmastoon gateway on this machine", today, end)?;
         params.subject_alt_names =
             CertificateParams::new(NAMES.map(str::to_owned))?.subject_alt_names;
@@ -90,6 +105,10 @@ impl Tls {
         let validity = serde_json::to_vec(&Validity { ca: ca_end, server: end })?;
         write_private(&dir.join("validity.json"), &validity)
     }
+}
+
+fn server_end(today: Date) -> anyhow::Result<Date> {
+    Ok(today.checked_add(Span::new().days(SERVER_DAYS))?)
 }
 
 fn read_validity(dir: &Path) -> Option<Validity> {

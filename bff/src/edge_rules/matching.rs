@@ -57,9 +57,9 @@ impl DenyRule {
 
     pub fn means(&self, facts: &Facts<'_>) -> bool {
         self.mode != Mode::Off
-            && one_of(&self.addresses, |range| range.contains(&facts.address))
-            && one_of(&self.devices, |device| facts.device == Some(*device))
-            && one_of(&self.app_versions, |versions| {
+            && one_of(self.addresses.as_deref(), |range| range.contains(&facts.address))
+            && one_of(self.devices.as_deref(), |device| facts.device == Some(*device))
+            && one_of(self.app_versions.as_deref(), |versions| {
                 facts.app_version.as_ref().is_some_and(|version| versions.contain(version))
             })
             && self.path_prefix.as_deref().is_none_or(|prefix| below(facts.path, prefix))
@@ -67,8 +67,8 @@ impl DenyRule {
 }
 
 /// A condition that is not named holds.
-fn one_of<T>(values: &Option<Vec<T>>, holds: impl Fn(&T) -> bool) -> bool {
-    values.as_ref().is_none_or(|values| values.iter().any(holds))
+fn one_of<T>(values: Option<&[T]>, holds: impl Fn(&T) -> bool) -> bool {
+    values.is_none_or(|values| values.iter().any(holds))
 }
 
 /// `/a/b` and `/a` are below `/a`; `/ab` is not.
