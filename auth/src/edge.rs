@@ -155,6 +155,13 @@ impl ReplayStore {
     }
 }
 
+/// A request whose token and proof hold. Its device is not judged and its proof not burnt yet.
+#[derive(Debug)]
+pub struct Verified {
+    pub principal: Principal,
+    replay: Use,
+}
+
 /// Authenticates requests at the gateway.
 #[derive(Debug)]
 pub struct Authenticator {
@@ -167,6 +174,14 @@ pub struct Authenticator {
     pub clock: Clock,
 }
 
+impl Verified {
+    /// The device header must name the token's device.
+    pub fn check_device(&self, headers: &HeaderMap) -> Result<(), AuthError> {
+        let named = single(headers, headers::DEVICE_ID).and_then(|id| id.parse::<DeviceId>().ok());
+        if named == Some(self.principal.device) { Ok(()) } else { Err(AuthError::Device) }
+    }
+}
+
 impl Authenticator {
     /// All checks in the contract's order. `path` is the request line's, without its query.
     pub async fn authenticate(
@@ -175,6 +190,18 @@ impl Authenticator {
         path: &str,
         headers: &HeaderMap,
     ) -> Result<Principal, AuthError> {
+        let verified = self.verify(method, path, headers).await?;
+        verified.check_device(headers)?;
+        self.burn(verified).await
+    }
+
+    /// The checks up to the token's expiry; what the caller knows of sessions comes next.
+    pub async fn verify(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &HeaderMap,
+    ) -> Result<Verified, AuthError> {
         let text = credentials(headers)?;
         let token = self.token(text).await?;
         let targets: Vec<Htu> =
@@ -191,15 +218,16 @@ impl Authenticator {
             },
         )?;
         token.check_expiry(now)?;
-        let device = single(headers, headers::DEVICE_ID).and_then(|id| id.parse::<DeviceId>().ok());
-        if device != Some(token.principal.device) {
-            return Err(AuthError::Device);
+        Ok(Verified { principal: token.principal, replay: proof.replay })
+    }
+
+    /// Last, so that a request refused for another reason burns nothing.
+    pub async fn burn(&self, verified: Verified) -> Result<Principal, AuthError> {
+        if self.replays.first_use(verified.replay, self.clock.now()).await {
+            Ok(verified.principal)
+        } else {
+            Err(ProofError::Replayed.into())
         }
-        // Last, so that a request refused for another reason burns nothing.
-        if !self.replays.first_use(proof.replay, now).await {
-            return Err(ProofError::Replayed.into());
-        }
-        Ok(token.principal)
     }
 
     async fn token(&self, text: &str) -> Result<AccessToken, AuthError> {

@@ -14,6 +14,8 @@ pub struct Principal {
     pub session: Option<SessionId>,
     pub roles: RoleSet,
     pub properties: Vec<PropertyId>,
+    /// When the token it came from was issued, to the second.
+    pub issued_at: Timestamp,
     /// When the token it came from ends.
     pub expires_at: Timestamp,
     /// SHA-256 of that token: a key for caches, never sent anywhere.

@@ -148,6 +148,7 @@ fn principal(claims: &Claims, token_digest: [u8; 32]) -> Option<Principal> {
         session: claims.sid.as_deref().map(str::parse).transpose().ok()?,
         roles: RoleSet::from_names(claims.roles.iter().map(String::as_str)),
         properties: claims.property_ids.clone(),
+        issued_at: Timestamp::from_second(claims.iat).ok()?,
         expires_at: Timestamp::from_second(claims.exp).ok()?,
         token_digest,
     })

@@ -132,6 +132,7 @@ fn principal(claims: &AccessTokenClaims, token_digest: [u8; 32]) -> Result<Princ
         session: claims.sid.as_deref().map(id).transpose()?,
         roles: RoleSet::from_names(claims.roles.iter().map(String::as_str)),
         properties,
+        issued_at: Timestamp::from_second(claims.iat).map_err(|_| TokenError::Claims)?,
         expires_at: Timestamp::from_second(claims.exp).map_err(|_| TokenError::Claims)?,
         token_digest,
     })

@@ -14,6 +14,8 @@ use contracts::clock::{Clock, Entropy};
 use contracts::upstream::Upstream;
 use futures_util::FutureExt;
 use redis::aio::ConnectionManager;
+use secrecy::ExposeSecret;
+use service_kit::config::PostgresConfig;
 use service_kit::health::Readiness;
 use service_kit::http_client;
 use service_kit::lifecycle::Lifecycle;
@@ -24,6 +26,7 @@ use upstream_clients::{Limits, Upstreams};
 
 use crate::config::{ASKED, GatewayConfig, REQUEST_TOKEN_ISSUER, TlsConfig};
 use crate::edge_rules::{self, EdgeRules};
+use crate::revocation::Feed;
 use crate::state::{Gateway, SessionTier};
 use crate::tls::{Tls, TlsError};
 use crate::{internal, middleware, session_tier};
@@ -42,8 +45,8 @@ pub async fn run() -> anyhow::Result<()> {
     let cache = session_tier::connect(&config.redis.cache_url)
         .context("redis.cache_url is not a Redis URL")?;
     let gateway = gateway(&config, session.clone(), lifecycle.clone())?;
-    let readiness =
-        readiness(&lifecycle, &gateway, session, cache, Database::new(&config.postgres)?);
+    follow_revocations(&config, &gateway)?;
+    let readiness = readiness(&lifecycle, &gateway, session, cache);
     open_internal(&config, &gateway, readiness.clone(), &telemetry).await?;
     open_public(&config, gateway, readiness).await?;
     lifecycle.run_until_signal().await?;
@@ -72,6 +75,8 @@ pub fn gateway(
         edge_rules: edge_rules(config, &lifecycle)?,
         request_tokens: Arc::new(tokens),
         composer: composer(config, upstreams, &clock, &entropy),
+        revocations: revocations(config, session.clone(), &clock)?,
+        database: Database::new(&config.postgres)?,
         session_tier: SessionTier(session),
         clock,
         entropy,
@@ -106,6 +111,23 @@ fn acceptor(
         return Tls::fixed(tls);
     }
     Tls::new(tls, lifecycle)
+}
+
+/// On a connection of their own: however busy the pool is, a revocation is heard of.
+fn revocations(
+    config: &GatewayConfig,
+    session: ConnectionManager,
+    clock: &Clock,
+) -> anyhow::Result<Feed> {
+    let own = PostgresConfig { pool: 1, ..config.postgres.clone() };
+    Ok(Feed::new(Database::new(&own)?, session, clock.clone()))
+}
+
+fn follow_revocations(config: &GatewayConfig, gateway: &Gateway) -> anyhow::Result<()> {
+    let bell = redis::Client::open(config.redis.session_url.expose_secret())
+        .context("redis.session_url is not a Redis URL")?;
+    gateway.revocations.follow(bell, &gateway.lifecycle);
+    Ok(())
 }
 
 #[cfg(not(feature = "sabotage"))]
@@ -162,9 +184,9 @@ fn readiness(
     gateway: &Gateway,
     session: ConnectionManager,
     cache: ConnectionManager,
-    database: Database,
 ) -> Readiness {
     let authenticator = Arc::clone(&gateway.authenticator);
+    let database = gateway.database.clone();
     Readiness::new(lifecycle.clone())
         .requires("session-tier", "No mutations and no streams; reads go on.", move || {
             session_tier::ping(session.clone()).boxed()
@@ -199,7 +221,8 @@ async fn open_internal(
 ) -> anyhow::Result<()> {
     let listener = bind(config.internal.listen).await?;
     let (clock, entropy) = (gateway.clock.clone(), gateway.entropy.clone());
-    let app = internal::app(&gateway.request_tokens, readiness, telemetry, clock, entropy);
+    let orders = internal::orders(gateway.clone());
+    let app = internal::app(&gateway.request_tokens, orders, readiness, telemetry, clock, entropy);
     serve(listener, Plain, app, &gateway.lifecycle);
     tracing::info!(address = %config.internal.listen, "The internal listener is open.");
     Ok(())

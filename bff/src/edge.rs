@@ -16,6 +16,7 @@ use contracts::id::PropertyId;
 use contracts::problem::{Problem, code};
 use contracts::role::RoleSet;
 use contracts::upstream::Upstream;
+use http::HeaderMap;
 use http::header::WWW_AUTHENTICATE;
 use http::request::Parts;
 use metrics::counter;
@@ -26,17 +27,30 @@ use service_kit::request::RequestContext;
 use tokio::time::Instant;
 use upstream_clients::{CallContext, Credentials};
 
+use crate::revocation::{Feed, Revocations, is_too_old};
+
+/// Why a request is not let in, in the order of gateway-api section 3.
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    #[error(transparent)]
+    Auth(#[from] AuthError),
+    #[error("the session was revoked: {0}")]
+    Revoked(Arc<str>),
+    #[error("the token is older than any may be")]
+    TooOld,
+}
+
 /// Middleware around the whole API: authenticates, or answers the problem of the first check
 /// that failed. Handlers find the principal through an extractor.
 pub async fn authenticate(
     State(authenticator): State<Arc<Authenticator>>,
+    State(revocations): State<Feed>,
     OriginalUri(uri): OriginalUri,
     mut request: Request,
     next: Next,
 ) -> Response {
-    let verdict =
-        authenticator.authenticate(request.method().as_str(), uri.path(), request.headers()).await;
-    match verdict {
+    let (method, headers) = (request.method().as_str(), request.headers());
+    match admit(&authenticator, revocations.live(), (method, uri.path()), headers).await {
         Ok(principal) => {
             if let Some(context) = request.extensions().get::<RequestContext>() {
                 context.note_caller(&principal);
@@ -48,20 +62,54 @@ pub async fn authenticate(
     }
 }
 
-/// The answer of gateway-api section 3, with the challenge of RFC 9449 section 7.1.
-fn refusal(error: AuthError) -> Response {
-    tracing::info!(reason = %error, "A request was refused at the edge.");
-    if error == AuthError::Proof(ProofError::Replayed) {
-        counter!("bff_backoffice_dpop_replay_blocked_total").increment(1);
+/// Proof and token, then what became of the session, then the device; the proof is burnt last.
+async fn admit(
+    authenticator: &Authenticator,
+    revocations: &Revocations,
+    (method, path): (&str, &str),
+    headers: &HeaderMap,
+) -> Result<Principal, Refusal> {
+    let verified = authenticator.verify(method, path, headers).await?;
+    if let Some(reason) = revocations.against(&verified.principal) {
+        return Err(Refusal::Revoked(reason));
     }
-    let problem = problem(error);
+    if is_too_old(&verified.principal, authenticator.clock.now()) {
+        return Err(Refusal::TooOld);
+    }
+    verified.check_device(headers)?;
+    Ok(authenticator.burn(verified).await?)
+}
+
+/// The answer of gateway-api section 3, with the challenge of RFC 9449 section 7.1.
+fn refusal(refusal: Refusal) -> Response {
+    tracing::info!(reason = %refusal, "A request was refused at the edge.");
+    let (problem, challenge) = match refusal {
+        Refusal::Auth(error) => {
+            if error == AuthError::Proof(ProofError::Replayed) {
+                counter!("bff_backoffice_dpop_replay_blocked_total").increment(1);
+            }
+            (problem(error), challenge(error))
+        }
+        Refusal::Revoked(_) => (
+            ended("Your session was ended. Sign in again."),
+            challenge(AuthError::Token(TokenError::Expired)),
+        ),
+        Refusal::TooOld => (
+            ended("The access token is too old. Refresh it."),
+            challenge(AuthError::Token(TokenError::Expired)),
+        ),
+    };
     let mut response = ApiError::from(problem).into_response();
-    if let Some(challenge) = challenge(error) {
+    if let Some(challenge) = challenge {
         response
             .headers_mut()
             .insert(WWW_AUTHENTICATE, challenge.parse().expect("a challenge is ASCII"));
     }
     response
+}
+
+fn ended(detail: &'static str) -> Problem {
+    Problem::new(&code::SESSION_EXPIRED, detail)
 }
 
 fn problem(error: AuthError) -> Problem {
@@ -81,9 +129,7 @@ fn problem(error: AuthError) -> Problem {
             &code::DPOP_INVALID,
             format!("The proof was not accepted: {reason}. Make a new proof for this request."),
         ),
-        AuthError::Token(TokenError::Expired) => {
-            Problem::new(&code::SESSION_EXPIRED, "The access token has expired. Refresh it.")
-        }
+        AuthError::Token(TokenError::Expired) => ended("The access token has expired. Refresh it."),
         AuthError::Token(reason) => Problem::new(
             &code::TOKEN_INVALID,
             format!("The access token was not accepted: {reason}. Sign in again."),

@@ -1,6 +1,8 @@
 //! One file per operation: its query, its handler, its form in the OpenAPI document.
 
 pub mod dashboard;
+pub mod events;
 pub mod reference;
+pub mod revoke;
 pub mod session;
 pub mod stream;

@@ -11,6 +11,7 @@ pub mod handlers;
 pub mod internal;
 pub mod middleware;
 pub mod openapi;
+pub mod revocation;
 pub mod router;
 pub mod session_tier;
 pub mod state;

@@ -27,7 +27,7 @@ pub fn public(gateway: Gateway, readiness: Readiness, allowed_origins: &[String]
     //    API is behind it without doing anything.
     let api = api
         .fallback(not_found)
-        .layer(from_fn_with_state(gateway.authenticator.clone(), edge::authenticate))
+        .layer(from_fn_with_state(gateway.clone(), edge::authenticate))
         .with_state(gateway.clone());
     let app = Router::new().nest(BASE_PATH, api.merge(readiness.router())).merge(open());
     // 6. Who asks too often, or with a desktop that is too old, costs no cryptography.

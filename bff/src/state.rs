@@ -9,6 +9,9 @@ use composer::Composer;
 use contracts::clock::{Clock, Entropy};
 use redis::aio::ConnectionManager;
 use service_kit::lifecycle::Lifecycle;
+use service_kit::postgres::Database;
+
+use crate::revocation::Feed;
 
 use crate::edge_rules::EdgeRules;
 
@@ -19,6 +22,8 @@ pub struct Gateway {
     pub request_tokens: Arc<RequestTokens>,
     pub composer: Composer,
     pub session_tier: SessionTier,
+    pub revocations: Feed,
+    pub database: Database,
     pub clock: Clock,
     pub entropy: Entropy,
     pub lifecycle: Lifecycle,

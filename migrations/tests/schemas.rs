@@ -125,7 +125,8 @@ async fn a_partition_cannot_be_asked_directly() {
     assert_eq!(sql(&service, direct).await, Err(SqlState::INSUFFICIENT_PRIVILEGE));
 }
 
-const APPEND_ONLY: [(Schema, &str); 5] = [
+const APPEND_ONLY: [(Schema, &str); 6] = [
+    (Schema::Bff, "revocations"),
     (Schema::Bff, "operator_activity"),
     (Schema::Bff, "lock_action_proxy_audit"),
     (Schema::Housekeeping, "room_status_audit"),
@@ -234,4 +235,26 @@ async fn a_night_is_never_sold_beyond_the_cap() {
     assert_eq!(beyond, Err(SqlState::CHECK_VIOLATION));
     let negative = sql(&admin, "UPDATE inventory.room_type_inventory_daily SET held = -1").await;
     assert_eq!(negative, Err(SqlState::CHECK_VIOLATION));
+}
+
+const REVOKE: &str = "
+    INSERT INTO bff.revocations (tenant_id, kind, target_id, revoked_at, reason, cause, recorded_at)
+    VALUES ('t', 'device', 'd', now(), 'lost', 'c', now()) ON CONFLICT DO NOTHING";
+
+#[tokio::test]
+async fn revocations_are_numbered_in_the_order_they_become_visible() {
+    let database = TestDatabase::create(Schema::Bff).await;
+    let (first, second) = (connect(database.url()).await, connect(database.url()).await);
+    for client in [&first, &second] {
+        sql(client, "BEGIN; SET LOCAL app.tenant_id = 't'").await.unwrap();
+    }
+    sql(&first, REVOKE).await.unwrap();
+    sql(&second, "SET LOCAL lock_timeout = '50ms'").await.unwrap();
+    let other = REVOKE.replace("'d'", "'e'");
+    assert_eq!(sql(&second, &other).await, Err(SqlState::LOCK_NOT_AVAILABLE));
+    sql(&first, REVOKE).await.unwrap();
+    sql(&first, "COMMIT").await.unwrap();
+    let system = "SELECT count(*) FROM bff.revocations_after(0, now() - interval '1 hour')";
+    assert_eq!(count(&first, system).await, 1, "the same cause is one row, seen without a tenant");
+    assert_eq!(count(&first, "SELECT count(*) FROM bff.revocations").await, 0);
 }

@@ -4,10 +4,12 @@
 //! ends, and the goodbye of a draining server.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
+use auth::Principal;
 use axum::body::{Body, Bytes};
-use axum::extract::State;
+use axum::extract::{FromRef, State};
 use axum::response::{IntoResponse, Response};
 use contracts::clock::{Clock, Entropy};
 use contracts::id::{EventId, Id};
@@ -16,7 +18,7 @@ use futures_util::StreamExt;
 use http::HeaderName;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use jiff::Timestamp;
-use metrics::gauge;
+use metrics::{counter, gauge};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use service_kit::extract::Query;
@@ -27,8 +29,9 @@ use tokio::time::{Instant, interval_at, sleep_until};
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::edge::{Caller, SignedIn};
+use crate::revocation::Feed;
 use crate::session_tier;
-use crate::state::SessionTier;
+use crate::state::{Gateway, SessionTier};
 
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// How long before the token's end the desktop is told to refresh.
@@ -58,6 +61,28 @@ pub struct Hello {
     pub retry_ms: u64,
 }
 
+/// The parts of the gateway that a stream lives on.
+#[derive(Debug, Clone)]
+pub struct StreamParts {
+    tier: SessionTier,
+    clock: Clock,
+    entropy: Entropy,
+    lifecycle: Lifecycle,
+    revocations: Feed,
+}
+
+impl FromRef<Gateway> for StreamParts {
+    fn from_ref(gateway: &Gateway) -> Self {
+        Self {
+            tier: gateway.session_tier.clone(),
+            clock: gateway.clock.clone(),
+            entropy: gateway.entropy.clone(),
+            lifecycle: gateway.lifecycle.clone(),
+            revocations: gateway.revocations.clone(),
+        }
+    }
+}
+
 /// The stream of events.
 #[utoipa::path(
     get, path = "/sse/stream", tag = "stream", security(("dpop" = [])), params(StreamQuery),
@@ -69,29 +94,28 @@ pub struct Hello {
 pub async fn open_stream(
     caller: Caller<SignedIn>,
     Query(query): Query<StreamQuery>,
-    State(SessionTier(tier)): State<SessionTier>,
-    State(clock): State<Clock>,
-    State(entropy): State<Entropy>,
-    State(lifecycle): State<Lifecycle>,
+    State(parts): State<StreamParts>,
 ) -> ApiResult<Response> {
     check_channels(query.channels.as_deref())?;
-    session_tier::ping(tier).await.map_err(|_| {
+    session_tier::ping(parts.tier.0).await.map_err(|_| {
         ApiError::new(
             &code::CACHE_UNAVAILABLE,
             "Streams need the session tier, which is away. Poll, or connect again later.",
         )
     })?;
     let (events, received) = mpsc::channel(QUEUE);
-    let left = caller.principal.expires_at.duration_since(clock.now());
+    let left = caller.principal.expires_at.duration_since(parts.clock.now());
     let connection = Connection {
-        id: EventId::generate(&clock, &entropy),
+        id: EventId::generate(&parts.clock, &parts.entropy),
         expires_at: caller.principal.expires_at,
         ends: Instant::now() + Duration::try_from(left).unwrap_or_default(),
-        retry: retry(&entropy),
+        retry: retry(&parts.entropy),
+        principal: caller.principal,
+        revocations: parts.revocations,
         events,
     };
-    let stopping = lifecycle.clone();
-    lifecycle.spawn(async move { connection.run(stopping).await });
+    let stopping = parts.lifecycle.clone();
+    parts.lifecycle.spawn(async move { connection.run(stopping).await });
     let headers = [
         (CONTENT_TYPE, "text/event-stream"),
         (CACHE_CONTROL, "no-store"),
@@ -121,6 +145,8 @@ struct Connection {
     expires_at: Timestamp,
     ends: Instant,
     retry: Duration,
+    principal: Arc<Principal>,
+    revocations: Feed,
     events: mpsc::Sender<Bytes>,
 }
 
@@ -136,7 +162,12 @@ impl Connection {
     }
 
     async fn talk(&self, lifecycle: &Lifecycle) -> Result<(), Gone> {
+        // Subscribed before the first look, so that no revocation falls between the two.
+        let mut revocations = self.revocations.live().changes();
         self.hello()?;
+        if let Some(goodbye) = self.force_logout() {
+            return goodbye;
+        }
         let mut heartbeat = interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
         let warning = sleep_until(self.ends.checked_sub(WARNING).unwrap_or(self.ends));
         tokio::pin!(warning);
@@ -148,6 +179,11 @@ impl Connection {
                     warned = true;
                     self.event(1, "session.expiring", &json!({"sessionExpiresAt": contracts::clock::wire_time(self.expires_at)}))?;
                 }
+                Ok(()) = revocations.changed() => {
+                    if let Some(goodbye) = self.force_logout() {
+                        return goodbye;
+                    }
+                }
                 () = sleep_until(self.ends) => return Ok(()),
                 () = lifecycle.stopping() => {
                     return self.event(2, "drain", &json!({"retryMs": self.retry.as_millis() as u64}));
@@ -155,6 +191,14 @@ impl Connection {
                 () = self.events.closed() => return Ok(()),
             }
         }
+    }
+
+    /// The last event of a stream whose session, device, operator or tenant was revoked. It
+    /// goes by what the stream was opened with: a refresh changes nothing about it.
+    fn force_logout(&self) -> Option<Result<(), Gone>> {
+        let reason = self.revocations.live().against(&self.principal)?;
+        counter!("bff_backoffice_force_logout_total").increment(1);
+        Some(self.event(3, "session.force_logout", &json!({"reason": &*reason})))
     }
 
     fn hello(&self) -> Result<(), Gone> {

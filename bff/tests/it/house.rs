@@ -14,18 +14,25 @@ use axum::Router;
 use axum::body::Body;
 use axum::routing::get;
 use bff::edge_rules::EdgeRules;
+use bff::revocation::Feed;
 use bff::state::{Gateway, SessionTier};
 use composer::Composer;
 use contracts::clock::{Clock, Entropy};
-use contracts::id::{DeviceId, Id, OperatorId, PropertyId, TenantId};
+use contracts::id::{DeviceId, Id, OperatorId, PropertyId, SessionId, TenantId};
 use contracts::upstream::iam::{AccessTokenClaims, Confirmation};
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use josekit::jwk::Jwk;
 use josekit::jws::{ES256, JwsSigner};
+use migrations::Schema;
+use migrations::test_database::TestDatabase;
 use serde_json::{Value, json};
+use service_kit::config::PostgresConfig;
 use service_kit::health::Readiness;
 use service_kit::lifecycle::Lifecycle;
+use service_kit::postgres::Database;
+use service_kit::request::{Observer, observed};
+use service_kit::request_metrics;
 use sha2::{Digest, Sha256};
 use tower::ServiceExt;
 use upstream_clients::{Limits, Upstreams};
@@ -66,13 +73,25 @@ impl Key {
 /// A gateway, its iam's key, and one operator at one device.
 pub(crate) struct House {
     app: Router,
+    /// The internal listener's routes.
+    internal: Router,
+    pub(crate) gateway: Gateway,
+    jwks_url: String,
+    pub(crate) database: Arc<TestDatabase>,
     iam: Key,
     pub(crate) device_key: Key,
     pub(crate) property: PropertyId,
     pub(crate) device: DeviceId,
-    tenant: TenantId,
-    operator: OperatorId,
+    pub(crate) tenant: TenantId,
+    pub(crate) operator: OperatorId,
+    pub(crate) session: SessionId,
     pub(crate) clock: Clock,
+}
+
+impl Drop for House {
+    fn drop(&mut self) {
+        self.gateway.lifecycle.stop();
+    }
 }
 
 pub(crate) struct Answer {
@@ -95,11 +114,23 @@ impl House {
     pub(crate) async fn with_edge_rules(rules: Arc<EdgeRules>) -> Self {
         let (clock, entropy) = (Clock::system(), Entropy::system());
         let iam = Key::new();
-        let authenticator = authenticator(serve_keys(&iam).await, clock.clone());
-        let gateway = gateway(authenticator, rules, &clock, &entropy);
+        let jwks_url = serve_keys(&iam).await;
+        let database = Arc::new(TestDatabase::create(Schema::Bff).await);
+        let gateway = gateway(
+            authenticator(jwks_url.clone(), clock.clone()),
+            rules,
+            &database,
+            &clock,
+            &entropy,
+        );
         let readiness = Readiness::new(gateway.lifecycle.clone());
         Self {
-            app: bff::middleware::public(gateway, readiness, &[]),
+            app: bff::middleware::public(gateway.clone(), readiness, &[]),
+            internal: internal(&gateway),
+            gateway,
+            jwks_url,
+            database,
+            session: SessionId::generate(&clock, &entropy),
             iam,
             device_key: Key::new(),
             property: PropertyId::generate(&clock, &entropy),
@@ -120,7 +151,7 @@ impl House {
             device_id: self.device.to_string(),
             property_ids: vec![self.property.to_string()],
             roles: vec!["front_desk".into()],
-            sid: None,
+            sid: Some(self.session.to_string()),
             cnf: Confirmation { jkt: self.device_key.thumbprint() },
             iat: now,
             exp: now + 900,
@@ -171,14 +202,67 @@ impl House {
     pub(crate) async fn send(&self, request: http::request::Builder) -> Answer {
         let response =
             self.app.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
-        let (parts, body) = response.into_parts();
-        let bytes = body.collect().await.unwrap().to_bytes();
-        let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-        Answer { status: parts.status, headers: parts.headers, body }
+        answer(response).await
     }
 }
 
+async fn answer(response: http::Response<Body>) -> Answer {
+    let (parts, body) = response.into_parts();
+    let bytes = body.collect().await.unwrap().to_bytes();
+    let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+    Answer { status: parts.status, headers: parts.headers, body }
+}
+
 impl House {
+    /// Another instance of the same gateway, with the same iam, stores and caller.
+    pub(crate) fn another(&self) -> Self {
+        let authenticator = authenticator(self.jwks_url.clone(), self.clock.clone());
+        let rules = Arc::clone(&self.gateway.edge_rules);
+        let (clock, entropy) = (&self.clock, Entropy::system());
+        let gateway = gateway(authenticator, rules, &self.database, clock, &entropy);
+        let readiness = Readiness::new(gateway.lifecycle.clone());
+        Self {
+            app: bff::middleware::public(gateway.clone(), readiness, &[]),
+            internal: internal(&gateway),
+            gateway,
+            jwks_url: self.jwks_url.clone(),
+            database: Arc::clone(&self.database),
+            iam: Key { jwk: self.iam.jwk.clone() },
+            device_key: Key { jwk: self.device_key.jwk.clone() },
+            property: self.property,
+            device: self.device,
+            tenant: self.tenant,
+            operator: self.operator,
+            session: self.session,
+            clock: self.clock.clone(),
+        }
+    }
+
+    /// Follows revocations, told through the session tier at `bell`.
+    pub(crate) fn follow(&self, bell: &str) {
+        let bell = redis::Client::open(bell).unwrap();
+        self.gateway.revocations.follow(bell, &self.gateway.lifecycle);
+    }
+
+    /// An order on the internal listener.
+    pub(crate) async fn order(&self, path: &str, request_id: &str, body: &Value) -> Answer {
+        let request = Request::post(path)
+            .header("content-type", "application/json")
+            .header("x-request-id", request_id)
+            .body(Body::from(body.to_string()))
+            .unwrap();
+        answer(self.internal.clone().oneshot(request).await.unwrap()).await
+    }
+
+    /// The body of a stream that was opened.
+    pub(crate) async fn stream(&self) -> Body {
+        let request = self.request("/api/bff/backoffice/v1/sse/stream");
+        let response =
+            self.app.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        assert_eq!(response.status(), 200);
+        response.into_body()
+    }
+
     /// The first bytes of an answer that does not end.
     pub(crate) async fn first_bytes(&self, request: http::request::Builder) -> String {
         let response =
@@ -222,9 +306,12 @@ fn authenticator(jwks_url: String, clock: Clock) -> Authenticator {
 fn gateway(
     authenticator: Authenticator,
     rules: Arc<EdgeRules>,
+    database: &TestDatabase,
     clock: &Clock,
     entropy: &Entropy,
 ) -> Gateway {
+    let postgres = PostgresConfig { url: database.url().to_owned().into(), pool: 2 };
+    let database = Database::new(&postgres).unwrap();
     let pem = Key::new().jwk.to_ec_private_pem();
     let tokens =
         RequestTokens::new("bff-backoffice", &pem, clock.clone(), entropy.clone()).unwrap();
@@ -234,6 +321,8 @@ fn gateway(
         edge_rules: rules,
         request_tokens: Arc::new(tokens),
         composer: Composer::new(Arc::new(upstreams), clock.clone(), entropy.clone()),
+        revocations: Feed::new(database.clone(), session_tier(), clock.clone()),
+        database,
         session_tier: SessionTier(session_tier()),
         clock: clock.clone(),
         entropy: entropy.clone(),
@@ -241,11 +330,23 @@ fn gateway(
     }
 }
 
-fn session_tier() -> redis::aio::ConnectionManager {
+fn internal(gateway: &Gateway) -> Router {
+    let observer = Observer {
+        metrics: request_metrics!("test"),
+        clock: gateway.clock.clone(),
+        entropy: gateway.entropy.clone(),
+    };
+    observed(bff::internal::orders(gateway.clone()), observer)
+}
+
+pub(crate) fn session_url() -> String {
     #[expect(clippy::disallowed_methods, reason = "tests have no configuration of their own")]
     let url = std::env::var("MELMASTOON_TEST_REDIS_SESSION_URL");
-    let url = url.expect("Run the tests with ./check, which brings up Redis and sets MELMASTOON_TEST_REDIS_SESSION_URL.");
-    bff::session_tier::connect(&url.into()).unwrap()
+    url.expect("Run the tests with ./check, which brings up Redis and sets MELMASTOON_TEST_REDIS_SESSION_URL.")
+}
+
+fn session_tier() -> redis::aio::ConnectionManager {
+    bff::session_tier::connect(&session_url().into()).unwrap()
 }
 
 /// iam's key set on a socket of its own.

@@ -6,4 +6,5 @@ mod contract;
 mod edge;
 mod edge_rules;
 mod house;
+mod revocation;
 mod tls;

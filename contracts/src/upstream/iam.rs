@@ -45,3 +45,17 @@ pub struct AccessTokenClaims {
 pub struct Confirmation {
     pub jkt: String,
 }
+
+/// Type of the event that says a session, or all of a device, an operator or a tenant, ended.
+pub const SESSION_REVOKED: &str = "melmastoon.iam.session.revoked.v1";
+
+/// Data of [`SESSION_REVOKED`]. Tokens issued up to the event's time are void.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionRevoked {
+    /// `session`, `device`, `operator` or `tenant`.
+    pub kind: String,
+    /// Id of that kind.
+    pub id: String,
+    /// Shown to the person whose session ends.
+    pub reason: String,
+}

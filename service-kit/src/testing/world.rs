@@ -28,6 +28,7 @@ pub fn operator(tenant: &str, properties: &[&str]) -> Principal {
         session: None,
         roles: RoleSet::ANY,
         properties: properties.iter().map(parse).collect(),
+        issued_at: Timestamp::UNIX_EPOCH,
         expires_at: Timestamp::UNIX_EPOCH + SignedDuration::from_hours(24 * 365 * 200),
         token_digest: Sha256::digest(format!("{tenant} {properties:?}")).into(),
     }

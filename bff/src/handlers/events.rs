@@ -1,0 +1,120 @@
+//! `POST /internal/events`: what the platform tells the gateway, in the Pub/Sub push form.
+//!
+//! Each event is consumed once: its row in `bff.inbox` and what it changes are one transaction.
+//! A duplicate and a kind nobody here waits for are acknowledged; anything else that fails is
+//! delivered again. On the internal listener alone, which is private.
+
+use std::time::Duration;
+
+use axum::extract::State;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use contracts::clock::Clock;
+use contracts::event::CloudEvent;
+use contracts::upstream::iam::{SESSION_REVOKED, SessionRevoked};
+use http::StatusCode;
+use jiff::Timestamp;
+use metrics::counter;
+use serde::Deserialize;
+use service_kit::extract::Json;
+use service_kit::postgres::{Database, StoreError, Transaction, write};
+use service_kit::problem::{ApiError, ApiResult};
+
+use super::revoke::{reason, target, unavailable};
+use crate::revocation::Feed;
+use crate::revocation::store::{self, Order};
+
+/// How far iam's clock may be ahead of ours.
+const SKEW: Duration = Duration::from_secs(60);
+
+/// The push form; members we do not read are left out.
+#[derive(Debug, Deserialize)]
+pub struct Push {
+    message: Message,
+}
+
+#[derive(Debug, Deserialize)]
+struct Message {
+    /// A CloudEvent, base64.
+    data: String,
+}
+
+/// Acknowledges with 204.
+pub async fn take_event(
+    State(feed): State<Feed>,
+    State(database): State<Database>,
+    State(clock): State<Clock>,
+    Json(push): Json<Push>,
+) -> ApiResult<StatusCode> {
+    let event = event(&push)?;
+    let outcome = match event.kind.as_str() {
+        SESSION_REVOKED => {
+            let order = order(&event, clock.now())?;
+            let is_new =
+                consume(&database, &event, &order, clock.now()).await.map_err(unavailable)?;
+            if is_new {
+                feed.announce().await;
+            }
+            if is_new { "consumed" } else { "duplicate" }
+        }
+        _ => "ignored",
+    };
+    counter!("bff_backoffice_event_consumed_total", "outcome" => outcome).increment(1);
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn event(push: &Push) -> Result<CloudEvent, ApiError> {
+    let invalid = |detail| ApiError::field("body.message.data", "INVALID", detail);
+    let bytes = STANDARD
+        .decode(&push.message.data)
+        .map_err(|_| invalid("Send the CloudEvent as base64."))?;
+    serde_json::from_slice(&bytes)
+        .map_err(|_| invalid("The data is not a CloudEvent of the platform's profile."))
+}
+
+/// What iam revoked. iam's own clock says up to when, because it dates the tokens too.
+fn order(event: &CloudEvent, now: Timestamp) -> Result<Order, ApiError> {
+    let data = SessionRevoked::deserialize(&event.data).map_err(|_| {
+        ApiError::field("event.data", "INVALID", "The data is not that of a session.revoked event.")
+    })?;
+    Ok(Order {
+        tenant: event.tenantid,
+        target: target(event.tenantid, &data.kind, &data.id)?,
+        revoked_at: event.time.min(now + SKEW),
+        reason: reason(data.reason)?,
+        cause: event.id.to_string(),
+    })
+}
+
+/// False when the event was consumed before.
+async fn consume(
+    database: &Database,
+    event: &CloudEvent,
+    order: &Order,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let mut connection = database.connection().await?;
+    let transaction = write(&mut connection, event.tenantid).await?;
+    if !receive(&transaction, event, now).await? {
+        return Ok(false);
+    }
+    store::insert(&transaction, order, now).await?;
+    transaction.commit().await?;
+    Ok(true)
+}
+
+const RECEIVE: &str = "
+    INSERT INTO bff.inbox (tenant_id, event_type, event_id, received_at, processed_at, attempts)
+    VALUES ($1, $2, $3, $4, $4, 1) ON CONFLICT DO NOTHING";
+
+/// Notes the event; false when it was noted before. Two deliveries at once: the second waits.
+async fn receive(
+    transaction: &Transaction<'_>,
+    event: &CloudEvent,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let statement = transaction.prepare_cached(RECEIVE).await?;
+    let (tenant, id) = (event.tenantid.as_str(), event.id.as_str());
+    let rows = transaction.execute(&statement, &[&tenant, &event.kind, &id, &now]).await?;
+    Ok(rows == 1)
+}
