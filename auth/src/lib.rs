@@ -8,6 +8,7 @@ pub mod edge;
 pub mod htu;
 pub mod jwks;
 pub mod jwt;
+pub mod oidc;
 pub mod principal;
 pub mod proof;
 pub mod replay;

@@ -26,6 +26,7 @@ use upstream_clients::{Limits, Upstreams};
 
 use crate::config::{ASKED, GatewayConfig, REQUEST_TOKEN_ISSUER, TlsConfig};
 use crate::edge_rules::{self, EdgeRules};
+use crate::internal::identity::Identity;
 use crate::revocation::Feed;
 use crate::state::{Gateway, SessionTier};
 use crate::tls::{Tls, TlsError};
@@ -220,6 +221,17 @@ fn readiness(
         })
 }
 
+/// Who may call the internal listener; said at start when it is nobody.
+fn identity(config: &GatewayConfig, clock: Clock) -> Option<Arc<Identity>> {
+    let Some(oidc) = &config.internal.oidc else {
+        tracing::warn!("internal.oidc is not configured: nobody may call /internal/*.");
+        return None;
+    };
+    let client = http_client::short_requests();
+    let keys = RemoteKeys::new(oidc.jwks_url.clone(), client, KEYS_COOLDOWN);
+    Some(Arc::new(Identity::new(oidc, keys, clock)))
+}
+
 async fn open_internal(
     config: &GatewayConfig,
     gateway: &Gateway,
@@ -227,9 +239,8 @@ async fn open_internal(
     telemetry: &Telemetry,
 ) -> anyhow::Result<()> {
     let listener = bind(config.internal.listen).await?;
-    let (clock, entropy) = (gateway.clock.clone(), gateway.entropy.clone());
-    let orders = internal::orders(gateway.clone());
-    let app = internal::app(&gateway.request_tokens, orders, readiness, telemetry, clock, entropy);
+    let identity = identity(config, gateway.clock.clone());
+    let app = internal::app(gateway.clone(), readiness, telemetry, identity);
     serve(listener, Plain, app, &gateway.lifecycle);
     tracing::info!(address = %config.internal.listen, "The internal listener is open.");
     Ok(())

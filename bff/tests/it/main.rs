@@ -6,5 +6,6 @@ mod contract;
 mod edge;
 mod edge_rules;
 mod house;
+mod identity;
 mod revocation;
 mod tls;

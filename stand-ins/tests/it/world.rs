@@ -136,6 +136,7 @@ impl World {
             session: None,
             roles: RoleSet::of(&operator.roles),
             properties: operator.property_ids.clone(),
+            issued_at: self.now(),
             expires_at: self.now() + SignedDuration::from_mins(1),
             token_digest,
         };
