@@ -6,8 +6,11 @@
 
 pub mod edge;
 pub mod htu;
+pub mod json;
+pub mod judge;
 pub mod jwks;
 pub mod jwt;
+pub mod nonce;
 pub mod oidc;
 pub mod principal;
 pub mod proof;

@@ -4,26 +4,29 @@
 //! asked last; both are in [`crate::edge`].
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use josekit::jwk::Jwk;
 use josekit::jws::{ES256, ES384, EdDSA, JwsVerifier, PS256, RS256};
 use moka::sync::Cache;
-use serde::Deserialize;
-use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::htu::Htu;
+use crate::json::Object;
 use crate::jwt::{self, JwtError, Unverified};
+use crate::nonce::Nonces;
 use crate::replay::{ReplayKey, Use};
-use crate::thumbprint::ProofKey;
+use crate::thumbprint::{KeyError, KeyKind, ProofKey};
 
-/// The algorithms taken, as `WWW-Authenticate` and authorization server metadata list them.
-pub const ALGORITHMS: [&str; 5] = ["ES256", "EdDSA", "ES384", "RS256", "PS256"];
+/// The algorithms taken, as `WWW-Authenticate` and authorization server metadata list them
+/// (RFC 9449 sections 5.1 and 7.1). `Ed25519` is the name RFC 9864 gives what `EdDSA` is here.
+pub const ALGORITHMS: [&str; 6] = ["ES256", "EdDSA", "Ed25519", "ES384", "RS256", "PS256"];
 const LONGEST_JTI: usize = 256;
-const SMALLEST_RSA_BYTES: usize = 256;
+/// Keys of devices whose verifiers are kept.
+const KEPT_KEYS: u64 = 10_000;
 
-/// Which check a proof did not pass.
+/// Which check a proof did not pass, by its number in RFC 9449 section 4.3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ProofError {
     #[error("no DPoP proof was sent")]
@@ -38,6 +41,7 @@ pub enum ProofError {
     Type,
     #[error("check 5: the algorithm is not allowed, or not the key's")]
     Algorithm,
+    /// RFC 7515 section 4.1.11.
     #[error("the header names an extension this server does not know")]
     Critical,
     #[error("the jwk is not a usable public key")]
@@ -50,14 +54,28 @@ pub enum ProofError {
     Method,
     #[error("check 9: htu is not the request's URI")]
     Uri,
+    /// Answered with `use_dpop_nonce` (RFC 9449 sections 8 and 9).
+    #[error("check 10: it carries no nonce, and one is required")]
+    NonceRequired,
+    /// Answered with `use_dpop_nonce` too, or the client would not try again.
+    #[error("check 10: its nonce is not a current one of this server")]
+    NonceUnknown,
     #[error("check 11: iat is outside the accepted window")]
     Time,
     #[error("check 12: ath is not the token's digest")]
     TokenDigest,
     #[error("check 12: the key is not the one the token is bound to")]
     Binding,
+    /// RFC 9449 section 11.1.
     #[error("the proof was used before")]
     Replayed,
+}
+
+impl ProofError {
+    /// Whether the answer is `use_dpop_nonce` with a nonce to use (RFC 9449 section 8).
+    pub fn asks_for_nonce(self) -> bool {
+        matches!(self, Self::NonceRequired | Self::NonceUnknown)
+    }
 }
 
 /// How old or how far ahead a proof may be.
@@ -82,8 +100,8 @@ pub struct Expected<'a> {
     pub method: &'a str,
     /// One per public base URL; the proof names any of them.
     pub targets: &'a [Htu],
-    /// The access token it comes with; none at the token endpoint.
-    pub access_token: Option<&'a str>,
+    /// SHA-256 of the access token it comes with; none at the token endpoint.
+    pub token_digest: Option<&'a [u8; 32]>,
     /// Thumbprint the token is bound to; none at the token endpoint.
     pub bound_to: Option<&'a str>,
     pub now: Timestamp,
@@ -97,105 +115,117 @@ pub struct Proof {
     pub replay: Use,
 }
 
-#[derive(Deserialize)]
-struct Header {
-    typ: Option<String>,
-    alg: String,
-    jwk: ProofKey,
-    crit: Option<serde::de::IgnoredAny>,
-}
-
-#[derive(Deserialize)]
-struct Claims {
-    jti: String,
-    htm: String,
-    htu: String,
+/// The claims of RFC 9449 section 4.2, each of its type.
+struct Claims<'a> {
+    jti: &'a str,
+    htm: &'a str,
+    htu: &'a str,
     iat: i64,
-    ath: Option<String>,
+    ath: Option<&'a str>,
 }
 
 /// Verifies proofs; keys that repeat are parsed once.
 #[derive(Debug)]
 pub struct ProofVerifier {
     window: Window,
+    nonces: Option<Nonces>,
     /// By thumbprint, which is the key itself: nothing of a tenant is in it.
     verifiers: Cache<(String, &'static str), Arc<dyn JwsVerifier>>,
 }
 
 impl ProofVerifier {
     pub fn new(window: Window) -> Self {
-        Self { window, verifiers: Cache::new(10_000) }
+        Self { window, nonces: None, verifiers: Cache::new(KEPT_KEYS) }
     }
 
-    /// The longest time any proof stays acceptable.
-    pub fn span(&self) -> std::time::Duration {
-        std::time::Duration::from_secs((self.window.back + self.window.ahead).unsigned_abs() + 2)
+    /// From now on a proof without a current nonce is refused, and the nonce's time is judged
+    /// instead of `iat` (RFC 9449 section 11.1): computers in hotels drift.
+    pub fn with_nonces(mut self, nonces: Nonces) -> Self {
+        self.nonces = Some(nonces);
+        self
     }
 
-    /// All checks of section 4.3 that need no store.
+    /// The nonce to hand out, when nonces are required.
+    pub fn nonce(&self, now: Timestamp) -> Option<String> {
+        self.nonces.as_ref().map(|nonces| nonces.current(now))
+    }
+
+    /// The longest time any proof stays acceptable, clock skew included.
+    pub fn span(&self) -> Duration {
+        let seconds = match self.nonces {
+            Some(_) => Nonces::longest(self.window.ahead),
+            None => self.window.back + self.window.ahead + 1,
+        };
+        Duration::from_secs(seconds.unsigned_abs() + 1)
+    }
+
+    /// All checks of RFC 9449 section 4.3 that need no store.
     pub fn verify(&self, text: &str, expected: &Expected<'_>) -> Result<Proof, ProofError> {
         // 2: a single well-formed JWT, bounded before anything is decoded.
         let jwt = Unverified::split(text).map_err(ProofError::Jwt)?;
-        let header: Header = jwt.header().map_err(ProofError::Jwt)?;
+        let header = jwt.header().map_err(ProofError::Jwt)?;
+        let payload = jwt.claims().map_err(ProofError::Jwt)?;
         // 3: every required claim, of its type. Read before the signature so that size and shape are known.
-        let claims: Claims = jwt.payload().map_err(|_| ProofError::Claims)?;
-        if claims.jti.is_empty() || claims.jti.len() > LONGEST_JTI {
-            return Err(ProofError::Claims);
-        }
+        let claims = Claims::read(&payload).ok_or(ProofError::Claims)?;
+        // 4, 5 and 7.
         let (thumbprint, algorithm, verifier) = self.key_of(&header)?;
         // 6: the signature verifies with the key in the header.
         check_length(algorithm, &jwt.signature)?;
         verifier.verify(jwt.signing_input, &jwt.signature).map_err(|_| ProofError::Signature)?;
         check_request(&claims, expected)?;
-        let acceptable_until = self.check_time(claims.iat, expected.now)?;
+        let acceptable_until = self.check_time(&payload, claims.iat, expected.now)?;
         check_binding(&claims, &thumbprint, expected)?;
-        let key = ReplayKey::of(&thumbprint, &claims.jti);
+        let key = ReplayKey::of(&thumbprint, claims.jti);
         Ok(Proof { thumbprint, replay: Use { key, acceptable_until } })
     }
 
-    /// 4, 5 and 7: type, algorithm, and a public key that fits it.
+    /// 4, 5 and 7: type, algorithm, and a public key that fits it. `kid`, `jku`, `x5u` and
+    /// `x5c` are never read: the key is the `jwk`.
     fn key_of(
         &self,
-        header: &Header,
+        header: &Object<'_>,
     ) -> Result<(String, &'static str, Arc<dyn JwsVerifier>), ProofError> {
-        if header.typ.as_deref() != Some("dpop+jwt") {
+        if header.text("typ") != Some("dpop+jwt") {
             return Err(ProofError::Type);
         }
+        let named = header.text("alg").ok_or(ProofError::Algorithm)?;
         let algorithm =
-            ALGORITHMS.into_iter().find(|name| *name == header.alg).ok_or(ProofError::Algorithm)?;
-        if header.crit.is_some() {
+            ALGORITHMS.into_iter().find(|name| *name == named).ok_or(ProofError::Algorithm)?;
+        // This server knows no extension, and an empty list or null is not allowed either.
+        if header.has("crit") {
             return Err(ProofError::Critical);
         }
-        if header.jwk.has_private_member() {
-            return Err(ProofError::PrivateKey);
-        }
-        let fits = match algorithm {
-            "ES256" => {
-                (header.jwk.kty.as_str(), header.jwk.crv.as_deref()) == ("EC", Some("P-256"))
-            }
-            "ES384" => {
-                (header.jwk.kty.as_str(), header.jwk.crv.as_deref()) == ("EC", Some("P-384"))
-            }
-            "EdDSA" => {
-                (header.jwk.kty.as_str(), header.jwk.crv.as_deref()) == ("OKP", Some("Ed25519"))
-            }
-            _ => header.jwk.kty == "RSA",
-        };
-        if !fits {
+        let jwk = header.object("jwk").ok_or(ProofError::Key)?;
+        let key = ProofKey::read(jwk).map_err(|error| match error {
+            KeyError::Private => ProofError::PrivateKey,
+            KeyError::Unusable => ProofError::Key,
+        })?;
+        if !fits(key.kind, algorithm) || jwk.get("alg").is_some_and(|own| own.text() != Some(named))
+        {
             return Err(ProofError::Algorithm);
         }
-        let (thumbprint, canonical) = header.jwk.thumbprint().ok_or(ProofError::Key)?;
-        let cache_key = (thumbprint, algorithm);
+        let cache_key = (key.thumbprint(), algorithm);
         if let Some(verifier) = self.verifiers.get(&cache_key) {
             return Ok((cache_key.0, algorithm, verifier));
         }
-        let verifier = verifier(algorithm, &header.jwk, &canonical)?;
+        let verifier = verifier(algorithm, &key)?;
         self.verifiers.insert(cache_key.clone(), Arc::clone(&verifier));
         Ok((cache_key.0, algorithm, verifier))
     }
 
-    /// 11: the instant the proof was made is near now. Answers until when that stays so.
-    fn check_time(&self, iat: i64, now: Timestamp) -> Result<Timestamp, ProofError> {
+    /// 10 and 11: the nonce where one is required, else `iat`, is near now. Answers until when
+    /// that stays so.
+    fn check_time(
+        &self,
+        claims: &Object<'_>,
+        iat: i64,
+        now: Timestamp,
+    ) -> Result<Timestamp, ProofError> {
+        if let Some(nonces) = &self.nonces {
+            let nonce = claims.get("nonce").ok_or(ProofError::NonceRequired)?;
+            let nonce = nonce.text().ok_or(ProofError::Claims)?;
+            return nonces.ends(nonce, now, self.window.ahead).ok_or(ProofError::NonceUnknown);
+        }
         let age = now.as_second().checked_sub(iat).ok_or(ProofError::Time)?;
         if age > self.window.back || age < -self.window.ahead {
             return Err(ProofError::Time);
@@ -204,43 +234,52 @@ impl ProofVerifier {
     }
 }
 
+impl<'a> Claims<'a> {
+    /// Check 3. `ath` is asked for where there is a token, `nonce` where one is required.
+    fn read(claims: &'a Object<'_>) -> Option<Self> {
+        let jti = claims.text("jti").filter(|jti| (1..=LONGEST_JTI).contains(&jti.len()))?;
+        let ath = match claims.get("ath") {
+            None => None,
+            Some(value) => Some(value.text()?),
+        };
+        let (htm, htu) = (claims.text("htm")?, claims.text("htu")?);
+        Some(Self { jti, htm, htu, iat: claims.integer("iat")?, ath })
+    }
+}
+
+/// One algorithm per kind of key (RFC 7518 section 3.1, RFC 8037 section 3.1, RFC 9864), two for RSA.
+fn fits(kind: KeyKind, algorithm: &str) -> bool {
+    match kind {
+        KeyKind::P256 => algorithm == "ES256",
+        KeyKind::P384 => algorithm == "ES384",
+        KeyKind::Ed25519 => matches!(algorithm, "EdDSA" | "Ed25519"),
+        KeyKind::Rsa => matches!(algorithm, "RS256" | "PS256"),
+    }
+}
+
 /// Makes the verifier from the canonical members alone, so that nothing else in the `jwk` is believed.
-fn verifier(
+pub(crate) fn verifier(
     algorithm: &str,
     key: &ProofKey,
-    canonical: &str,
 ) -> Result<Arc<dyn JwsVerifier>, ProofError> {
-    let jwk = Jwk::from_bytes(canonical).map_err(|_| ProofError::Key)?;
-    if key.kty == "RSA" && !has_enough_bits(key) {
+    if !key.is_well_formed() {
         return Err(ProofError::Key);
     }
+    let jwk = Jwk::from_bytes(&key.canonical).map_err(|_| ProofError::Key)?;
     let made: Result<Arc<dyn JwsVerifier>, _> = match algorithm {
         "ES256" => ES256.verifier_from_jwk(&jwk).map(|it| Arc::new(it) as _),
         "ES384" => ES384.verifier_from_jwk(&jwk).map(|it| Arc::new(it) as _),
-        "EdDSA" => EdDSA.verifier_from_jwk(&jwk).map(|it| Arc::new(it) as _),
+        "EdDSA" | "Ed25519" => EdDSA.verifier_from_jwk(&jwk).map(|it| Arc::new(it) as _),
         "RS256" => RS256.verifier_from_jwk(&jwk).map(|it| Arc::new(it) as _),
         _ => PS256.verifier_from_jwk(&jwk).map(|it| Arc::new(it) as _),
     };
     made.map_err(|_| ProofError::Key)
 }
 
-/// RSA keys below 2048 bits are refused; leading zeros do not count.
-fn has_enough_bits(key: &ProofKey) -> bool {
-    let padded = key.n.as_deref().unwrap_or_default();
-    let Ok(bytes) =
-        base64::Engine::decode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, padded)
-    else {
-        return false;
-    };
-    let significant = bytes.len() - bytes.iter().take_while(|byte| **byte == 0).count();
-    significant > SMALLEST_RSA_BYTES
-        || (significant == SMALLEST_RSA_BYTES && bytes[bytes.len() - significant] >= 0x80)
-}
-
 /// Elliptic signatures have one length (RFC 7518 section 3.4): DER and padded forms are refused.
 fn check_length(algorithm: &str, signature: &[u8]) -> Result<(), ProofError> {
     let fits = match algorithm {
-        "ES256" | "EdDSA" => signature.len() == 64,
+        "ES256" | "EdDSA" | "Ed25519" => signature.len() == 64,
         "ES384" => signature.len() == 96,
         _ => true,
     };
@@ -248,24 +287,23 @@ fn check_length(algorithm: &str, signature: &[u8]) -> Result<(), ProofError> {
 }
 
 /// 8 and 9: the proof is for this method and this URI.
-fn check_request(claims: &Claims, expected: &Expected<'_>) -> Result<(), ProofError> {
+fn check_request(claims: &Claims<'_>, expected: &Expected<'_>) -> Result<(), ProofError> {
     if claims.htm != expected.method {
         return Err(ProofError::Method);
     }
-    let named = Htu::parse(&claims.htu).map_err(|_| ProofError::Uri)?;
+    let named = Htu::parse(claims.htu).map_err(|_| ProofError::Uri)?;
     if expected.targets.contains(&named) { Ok(()) } else { Err(ProofError::Uri) }
 }
 
 /// 12: the proof is for this token, and the token for this key.
 fn check_binding(
-    claims: &Claims,
+    claims: &Claims<'_>,
     thumbprint: &str,
     expected: &Expected<'_>,
 ) -> Result<(), ProofError> {
-    if let Some(token) = expected.access_token {
-        let digest = jwt::encode(&Sha256::digest(token.as_bytes()));
-        let ath = claims.ath.as_deref().ok_or(ProofError::Claims)?;
-        if !bool::from(ath.as_bytes().ct_eq(digest.as_bytes())) {
+    if let Some(digest) = expected.token_digest {
+        let ath = claims.ath.ok_or(ProofError::Claims)?;
+        if !jwt::is_digest(ath, digest) {
             return Err(ProofError::TokenDigest);
         }
     }

@@ -1,9 +1,10 @@
 //! Proofs that were used: each is remembered until it could no longer be accepted.
 
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use moka::sync::Cache;
 use sha2::{Digest, Sha256};
 
 /// What is remembered of a proof: SHA-256 of `jkt:jti`, so that nobody can burn another key's
@@ -21,6 +22,15 @@ impl ReplayKey {
                 .finalize()
                 .into(),
         )
+    }
+
+    /// Four places in a filter of this many bits, a power of two. The key is a digest: its
+    /// bytes are as good as any hash of it.
+    pub fn places(&self, bits: u32) -> [u32; 4] {
+        std::array::from_fn(|n| {
+            let word = self.0[n * 4..n * 4 + 4].try_into().expect("four bytes");
+            u32::from_be_bytes(word) & (bits - 1)
+        })
     }
 }
 
@@ -41,29 +51,111 @@ impl Use {
     }
 }
 
-/// The store of one process, used while the shared one is away. Bounded: when full it refuses
-/// new proofs rather than forget old ones.
+/// What a store of one process knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    First,
+    Used,
+    /// The store is full and its filter cannot exclude that the proof was used.
+    Perhaps,
+}
+
+/// Parts that are locked one by one.
+const SHARDS: usize = 16;
+/// Bits of a shard's filter: 64 KiB per shard and generation.
+const FILTER_BITS: u32 = 1 << 19;
+
+/// The store of one process, used while the shared one is away. Of a bounded number of proofs
+/// it knows exactly, of those beyond by a filter of fixed size that forgets nothing.
 #[derive(Debug)]
 pub struct LocalReplays {
-    seen: Cache<ReplayKey, Timestamp>,
-    capacity: u64,
+    shards: [Mutex<Shard>; SHARDS],
+    /// Exact ones per shard and generation.
+    capacity: usize,
+    /// Milliseconds.
+    window: i64,
+}
+
+/// Two generations, each as long as any proof stays acceptable: what was noted is found for at
+/// least that long.
+#[derive(Debug, Default)]
+struct Shard {
+    current: Generation,
+    previous: Generation,
+    /// Milliseconds since 1970.
+    since: i64,
+}
+
+#[derive(Debug, Default)]
+struct Generation {
+    exact: HashSet<ReplayKey>,
+    /// Empty until the exact ones are too many.
+    filter: Vec<u64>,
 }
 
 impl LocalReplays {
     /// `capacity` in proofs; `window` is the longest time any proof stays acceptable.
-    pub fn new(capacity: u64, window: Duration) -> Self {
-        Self { seen: Cache::builder().time_to_live(window).build(), capacity }
+    pub fn new(capacity: usize, window: Duration) -> Self {
+        let capacity = (capacity / SHARDS).max(1);
+        let window = i64::try_from(window.as_millis()).unwrap_or(i64::MAX);
+        Self { shards: std::array::from_fn(|_| Mutex::default()), capacity, window }
     }
 
-    /// True when this is the first use. Of many calls at once with one key, one gets true.
-    pub fn first_use(&self, proof: Use) -> bool {
-        if self.seen.entry_count() >= self.capacity {
-            self.seen.run_pending_tasks();
-            if self.seen.entry_count() >= self.capacity {
-                return false;
-            }
+    /// Notes a use. Of many calls at once with one key, at most one is the first.
+    pub fn note(&self, proof: Use, now: Timestamp) -> Verdict {
+        let shard = &self.shards[usize::from(proof.key.0[31]) % SHARDS];
+        let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+        shard.turn(now.as_millisecond(), self.window);
+        shard.note(proof.key, self.capacity)
+    }
+
+    /// Whether this is surely the first use.
+    pub fn first_use(&self, proof: Use, now: Timestamp) -> bool {
+        self.note(proof, now) == Verdict::First
+    }
+}
+
+impl Shard {
+    fn turn(&mut self, now: i64, window: i64) {
+        let age = now.saturating_sub(self.since);
+        if age < window {
+            return;
         }
-        self.seen.entry(proof.key).or_insert(proof.acceptable_until).is_fresh()
+        let last = std::mem::take(&mut self.current);
+        self.previous = if age < window.saturating_mul(2) { last } else { Generation::default() };
+        self.since = now;
+    }
+
+    fn note(&mut self, key: ReplayKey, capacity: usize) -> Verdict {
+        if self.current.exact.contains(&key) || self.previous.exact.contains(&key) {
+            return Verdict::Used;
+        }
+        let perhaps = self.current.may_hold(key) || self.previous.may_hold(key);
+        if self.current.exact.len() < capacity {
+            self.current.exact.insert(key);
+        } else {
+            self.current.mark(key);
+        }
+        if perhaps { Verdict::Perhaps } else { Verdict::First }
+    }
+}
+
+impl Generation {
+    fn may_hold(&self, key: ReplayKey) -> bool {
+        !self.filter.is_empty()
+            && key
+                .places(FILTER_BITS)
+                .iter()
+                .all(|place| self.filter[*place as usize / 64] & (1 << (place % 64)) != 0)
+    }
+
+    fn mark(&mut self, key: ReplayKey) {
+        if self.filter.is_empty() {
+            self.filter = vec![0; FILTER_BITS as usize / 64];
+        }
+        for place in key.places(FILTER_BITS) {
+            self.filter[place as usize / 64] |= 1 << (place % 64);
+        }
     }
 }
 
@@ -78,12 +170,28 @@ mod tests {
         }
     }
 
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_790_000_000 + second).unwrap()
+    }
+
     #[test]
     fn a_second_use_is_seen_and_other_proofs_are_not_touched() {
-        let store = LocalReplays::new(10, Duration::from_secs(60));
-        assert!(store.first_use(proof("a")));
-        assert!(!store.first_use(proof("a")));
-        assert!(store.first_use(proof("b")));
+        let store = LocalReplays::new(100, Duration::from_secs(60));
+        assert!(store.first_use(proof("a"), at(0)));
+        assert!(!store.first_use(proof("a"), at(0)));
+        assert!(store.first_use(proof("b"), at(0)));
+    }
+
+    #[test]
+    fn a_use_is_found_for_at_least_the_window_and_forgotten_after_two() {
+        for first in 0..60 {
+            let store = LocalReplays::new(100, Duration::from_secs(60));
+            store.first_use(proof("begins the generation"), at(0));
+            assert!(store.first_use(proof("a"), at(first)));
+            assert_eq!(store.note(proof("a"), at(first + 59)), Verdict::Used, "{first}");
+        }
+        let store = LocalReplays::new(100, Duration::from_secs(60));
+        assert!(store.first_use(proof("a"), at(0)) && store.first_use(proof("a"), at(120)));
     }
 
     #[test]
@@ -91,18 +199,19 @@ mod tests {
         let store = LocalReplays::new(1000, Duration::from_secs(60));
         let wins: usize = std::thread::scope(|scope| {
             let uses: Vec<_> =
-                (0..8).map(|_| scope.spawn(|| store.first_use(proof("same")))).collect();
+                (0..8).map(|_| scope.spawn(|| store.first_use(proof("same"), at(0)))).collect();
             uses.into_iter().map(|use_| usize::from(use_.join().unwrap())).sum()
         });
         assert_eq!(wins, 1);
     }
 
     #[test]
-    fn a_full_store_refuses_rather_than_forgets() {
-        let store = LocalReplays::new(3, Duration::from_secs(60));
-        let taken = (0..10).filter(|n| store.first_use(proof(&n.to_string()))).count();
-        store.seen.run_pending_tasks();
-        assert!(taken <= 10 && !store.first_use(proof("0")), "the first proof was forgotten");
+    fn a_full_store_accepts_no_replay_and_few_fresh_proofs_are_refused() {
+        let store = LocalReplays::new(160, Duration::from_secs(60));
+        let names: Vec<String> = (0..20_000).map(|n| n.to_string()).collect();
+        let taken = names.iter().filter(|name| store.first_use(proof(name), at(0))).count();
+        assert!(taken > 19_990, "{taken}");
+        assert!(names.iter().all(|name| !store.first_use(proof(name), at(59))));
     }
 
     #[test]

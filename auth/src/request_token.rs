@@ -15,9 +15,12 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::jwks::KeySet;
+use crate::jwt::Unverified;
 use crate::principal::Principal;
-use crate::token::{TokenError, key_id};
+use crate::token::TokenError;
 
+/// Tells these tokens from access tokens and proofs (RFC 8725 section 3.11).
+const TYPE: &str = "request+jwt";
 /// Seconds a token lasts.
 const LIFETIME: i64 = 60;
 /// Half of it: a token handed out always has at least this long to arrive.
@@ -98,6 +101,7 @@ impl RequestTokens {
             jti: RequestId::generate(&self.clock, &self.entropy).to_string(),
         };
         let mut header = Header::new(Algorithm::ES256);
+        header.typ = Some(TYPE.to_owned());
         header.kid = Some(self.key_id.clone());
         encode(&header, &claims, &self.key).expect("the key was checked when it was read")
     }
@@ -118,6 +122,20 @@ pub struct RequestTokenRules {
     pub issuer: String,
     /// The service's own name.
     pub audience: String,
+}
+
+/// The key id a request token names, to find its key. Nothing of the token is trusted yet.
+pub fn key_id(token: &str) -> Result<String, TokenError> {
+    let jwt = Unverified::split(token).map_err(|_| TokenError::Malformed)?;
+    let header = jwt.header().map_err(|_| TokenError::Malformed)?;
+    jwt.claims().map_err(|_| TokenError::Malformed)?;
+    if header.text("typ") != Some(TYPE) {
+        return Err(TokenError::Type);
+    }
+    if header.has("crit") {
+        return Err(TokenError::Critical);
+    }
+    header.text("kid").map(str::to_owned).ok_or(TokenError::UnknownKey)
 }
 
 /// Verifies a request token, for the service it is meant for.

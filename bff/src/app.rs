@@ -6,6 +6,8 @@ use std::time::Duration;
 use anyhow::Context;
 use auth::edge::{Authenticator, RemoteKeys, ReplayStore};
 use auth::htu::Htu;
+use auth::judge::Judge;
+use auth::nonce::Nonces;
 use auth::proof::{ProofVerifier, Window};
 use auth::request_token::RequestTokens;
 use auth::token::TokenRules;
@@ -24,7 +26,7 @@ use service_kit::serve::{Plain, bind, serve};
 use service_kit::telemetry::Telemetry;
 use upstream_clients::{Limits, Upstreams};
 
-use crate::config::{ASKED, GatewayConfig, REQUEST_TOKEN_ISSUER, TlsConfig};
+use crate::config::{ASKED, DpopConfig, GatewayConfig, REQUEST_TOKEN_ISSUER, TlsConfig};
 use crate::edge_rules::{self, EdgeRules};
 use crate::internal::identity::Identity;
 use crate::revocation::Feed;
@@ -169,22 +171,41 @@ fn authenticator(
     session: ConnectionManager,
     clock: Clock,
 ) -> anyhow::Result<Authenticator> {
-    let proofs = ProofVerifier::new(Window::default());
+    let proofs = proofs(&config.dpop)?;
     let base_urls = config.public.base_urls.iter().map(|url| Htu::parse(url));
+    let base_urls =
+        base_urls.collect::<Result<_, _>>().context("public.base_urls must be http(s) URLs")?;
+    let rules =
+        TokenRules { issuer: config.iam.issuer.clone(), audience: config.iam.audience.clone() };
     let client = http_client::short_requests();
     Ok(Authenticator {
         keys: RemoteKeys::new(config.iam.jwks_url.clone(), client, KEYS_COOLDOWN),
-        rules: TokenRules {
-            issuer: config.iam.issuer.clone(),
-            audience: config.iam.audience.clone(),
-        },
         replays: ReplayStore::new(Some(session), proofs.span()),
-        base_urls: base_urls
-            .collect::<Result<_, _>>()
-            .context("public.base_urls must be http(s) URLs")?,
-        proofs,
+        judge: Judge::new(proofs, rules, base_urls),
         clock,
     })
+}
+
+/// With nonces when they are switched on. Without a key file each start makes its own key: right
+/// for one instance only.
+fn proofs(config: &DpopConfig) -> anyhow::Result<ProofVerifier> {
+    let proofs = ProofVerifier::new(Window::default());
+    if !config.nonces {
+        return Ok(proofs);
+    }
+    let key = match &config.nonce_key_file {
+        Some(path) => std::fs::read(path)
+            .with_context(|| format!("dpop.nonce_key_file {} cannot be read", path.display()))?,
+        None => {
+            tracing::warn!(
+                "No dpop.nonce_key_file is set: other instances will not take this one's nonces."
+            );
+            let entropy = Entropy::system();
+            [entropy.u128().to_be_bytes(), entropy.u128().to_be_bytes()].concat()
+        }
+    };
+    let nonces = Nonces::new(&key).context("dpop.nonce_key_file is too short")?;
+    Ok(proofs.with_nonces(nonces))
 }
 
 fn readiness(

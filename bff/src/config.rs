@@ -21,6 +21,8 @@ pub struct GatewayConfig {
     pub redis: RedisConfig,
     pub request_token: RequestTokenConfig,
     #[serde(default)]
+    pub dpop: DpopConfig,
+    #[serde(default)]
     pub telemetry: TelemetryConfig,
     /// Base URL of each upstream by its name; an upstream without one is unavailable.
     pub upstreams: BaseUrls,
@@ -135,6 +137,15 @@ pub struct RedisConfig {
 pub struct RequestTokenConfig {
     /// PEM, PKCS#8, P-256: signs what we tell the services about the caller.
     pub key_file: PathBuf,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DpopConfig {
+    /// Whether a proof must carry a nonce of ours (RFC 9449 section 9). Off: its `iat` is judged.
+    pub nonces: bool,
+    /// At least 32 random bytes, the same on every instance. Absent: made at start.
+    pub nonce_key_file: Option<PathBuf>,
 }
 
 /// Who signs the request tokens, as services know us.

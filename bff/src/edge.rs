@@ -12,13 +12,14 @@ use auth::token::TokenError;
 use axum::extract::{FromRef, FromRequestParts, OriginalUri, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use contracts::headers;
 use contracts::id::PropertyId;
 use contracts::problem::{Problem, code};
 use contracts::role::RoleSet;
 use contracts::upstream::Upstream;
-use http::HeaderMap;
-use http::header::WWW_AUTHENTICATE;
+use http::header::{CACHE_CONTROL, WWW_AUTHENTICATE};
 use http::request::Parts;
+use http::{HeaderMap, HeaderValue};
 use metrics::counter;
 use serde::Deserialize;
 use service_kit::extract::Query;
@@ -50,16 +51,28 @@ pub async fn authenticate(
     next: Next,
 ) -> Response {
     let (method, headers) = (request.method().as_str(), request.headers());
-    match admit(&authenticator, revocations.live(), (method, uri.path()), headers).await {
-        Ok(principal) => {
-            if let Some(context) = request.extensions().get::<RequestContext>() {
-                context.note_caller(&principal);
+    let mut response =
+        match admit(&authenticator, revocations.live(), (method, uri.path()), headers).await {
+            Ok(principal) => {
+                if let Some(context) = request.extensions().get::<RequestContext>() {
+                    context.note_caller(&principal);
+                }
+                request.extensions_mut().insert(Arc::new(principal));
+                next.run(request).await
             }
-            request.extensions_mut().insert(Arc::new(principal));
-            next.run(request).await
-        }
-        Err(error) => refusal(error),
+            Err(error) => refusal(error),
+        };
+    if let Some(nonce) = authenticator.nonce() {
+        hand_out(&nonce, response.headers_mut());
     }
+    response
+}
+
+/// The nonce for the next proof (RFC 9449 section 8.2), once; no cache may hand it to another.
+fn hand_out(nonce: &str, answer: &mut HeaderMap) {
+    let nonce = HeaderValue::from_str(nonce).expect("a nonce is base64url");
+    answer.insert(headers::DPOP_NONCE, nonce);
+    answer.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
 }
 
 /// Proof and token, then what became of the session, then the device; the proof is burnt last.
@@ -150,6 +163,9 @@ fn challenge(error: AuthError) -> Option<String> {
     let algorithms = ALGORITHMS.join(" ");
     match error {
         AuthError::NoCredentials => Some(format!(r#"DPoP algs="{algorithms}""#)),
+        AuthError::Proof(reason) if reason.asks_for_nonce() => {
+            Some(format!(r#"DPoP error="use_dpop_nonce", algs="{algorithms}""#))
+        }
         AuthError::Proof(_) => {
             Some(format!(r#"DPoP error="invalid_dpop_proof", algs="{algorithms}""#))
         }

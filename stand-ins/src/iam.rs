@@ -8,7 +8,6 @@ mod accounts;
 mod error;
 mod form;
 mod keys;
-mod nonces;
 mod sessions;
 mod token;
 
@@ -16,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use auth::htu::Htu;
+use auth::nonce::Nonces;
 use auth::proof::{ALGORITHMS, ProofVerifier, Window};
 use auth::replay::LocalReplays;
 use axum::extract::State;
@@ -32,7 +32,6 @@ use crate::demo::House;
 use crate::ledger::Ledger;
 use accounts::Accounts;
 use keys::SigningKey;
-use nonces::Nonces;
 use sessions::Sessions;
 
 pub(crate) use keys::KeyError;
@@ -62,7 +61,6 @@ pub(crate) struct Iam {
     key: SigningKey,
     proofs: ProofVerifier,
     replays: LocalReplays,
-    nonces: Option<Nonces>,
     accounts: Accounts,
     sessions: Sessions,
     world: World,
@@ -77,24 +75,16 @@ impl Iam {
     ) -> Result<Self, KeyError> {
         let endpoint = format!("{}/oauth2/token", settings.issuer);
         let token_endpoint = Htu::parse(&endpoint).map_err(|_| KeyError::Issuer)?;
-        // A nonce is fresher than any clock: with one, a computer whose clock drifts is let in.
-        let day = 24 * 60 * 60;
-        let window =
-            if settings.nonces { Window { back: day, ahead: day } } else { Window::default() };
-        let proofs = ProofVerifier::new(window);
-        let remembered = if settings.nonces {
-            nonces::LIFETIME + Duration::from_secs(60)
-        } else {
-            proofs.span()
-        };
+        let mut proofs = ProofVerifier::new(Window::default());
+        if settings.nonces {
+            let key = [world.entropy.u128().to_be_bytes(), world.entropy.u128().to_be_bytes()];
+            proofs = proofs.with_nonces(Nonces::new(key.as_flattened()).expect("32 bytes"));
+        }
         Ok(Self {
             token_endpoint,
             key: SigningKey::read(pem)?,
+            replays: LocalReplays::new(100_000, proofs.span()),
             proofs,
-            replays: LocalReplays::new(100_000, remembered),
-            nonces: settings
-                .nonces
-                .then(|| Nonces::new(world.clock.clone(), world.entropy.clone())),
             accounts: Accounts::of(house),
             sessions: Sessions::default(),
             issuer: settings.issuer,

@@ -32,7 +32,10 @@ async fn without_credentials_the_challenge_names_no_error() {
     let house = House::open().await;
     let answer = house.send(http::Request::get(SESSION)).await;
     answer.is_problem(401, "MELMASTOON.BFF.SESSION_REQUIRED");
-    assert_eq!(answer.headers["www-authenticate"], r#"DPoP algs="ES256 EdDSA ES384 RS256 PS256""#);
+    assert_eq!(
+        answer.headers["www-authenticate"],
+        r#"DPoP algs="ES256 EdDSA Ed25519 ES384 RS256 PS256""#
+    );
 }
 
 #[tokio::test]
@@ -50,6 +53,36 @@ async fn a_proof_is_taken_once() {
             .unwrap()
             .contains(r#"error="invalid_dpop_proof""#)
     );
+}
+
+#[tokio::test]
+async fn with_nonces_on_the_answer_hands_one_out_and_a_proof_that_carries_it_is_taken() {
+    let house = House::with_nonces().await;
+    let token = house.token(|_| {});
+    let send = async |nonce: Option<&str>| {
+        let proof = house.proof(SESSION, &token, |claims| {
+            // A clock that drifts does not matter: the nonce says when.
+            claims["iat"] = json!(7);
+            if let Some(nonce) = nonce {
+                claims["nonce"] = json!(nonce);
+            }
+        });
+        house.send(house.with(SESSION, &format!("DPoP {token}"), &proof)).await
+    };
+    let mut nonce = String::new();
+    for guess in [None, Some("guess")] {
+        let answer = send(guess).await;
+        answer.is_problem(401, "MELMASTOON.BFF.DPOP_INVALID");
+        let challenge = answer.headers["www-authenticate"].to_str().unwrap();
+        assert!(challenge.contains(r#"error="use_dpop_nonce""#), "{challenge}");
+        assert_eq!(answer.headers["cache-control"], "no-store");
+        assert_eq!(answer.headers.get_all("dpop-nonce").iter().count(), 1);
+        nonce = answer.headers["dpop-nonce"].to_str().unwrap().to_owned();
+    }
+    let answer = send(Some(&nonce)).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert!(answer.headers.contains_key("dpop-nonce"));
+    assert_eq!(send(Some(&nonce)).await.status, 200, "a nonce serves many proofs");
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use auth::edge::{Authenticator, RemoteKeys, ReplayStore};
 use auth::htu::Htu;
+use auth::judge::Judge;
 use auth::proof::{ProofVerifier, Window};
 use auth::request_token::RequestTokens;
 use auth::token::TokenRules;
@@ -58,8 +59,7 @@ impl Key {
     }
 
     pub(crate) fn thumbprint(&self) -> String {
-        let key: auth::thumbprint::ProofKey = serde_json::from_value(self.public()).unwrap();
-        key.thumbprint().unwrap().0
+        auth::thumbprint::of(self.public().to_string().as_bytes()).unwrap()
     }
 
     pub(crate) fn sign(&self, header: &Value, claims: &Value) -> String {
@@ -111,13 +111,23 @@ impl House {
         Self::with_edge_rules(Arc::new(EdgeRules::new(rules, HOPS))).await
     }
 
+    /// One that asks proofs for nonces.
+    pub(crate) async fn with_nonces() -> Self {
+        let rules = bff::edge_rules::file::parse("").unwrap();
+        Self::build(Arc::new(EdgeRules::new(rules, HOPS)), true).await
+    }
+
     pub(crate) async fn with_edge_rules(rules: Arc<EdgeRules>) -> Self {
+        Self::build(rules, false).await
+    }
+
+    async fn build(rules: Arc<EdgeRules>, nonces: bool) -> Self {
         let (clock, entropy) = (Clock::system(), Entropy::system());
         let iam = Key::new();
         let jwks_url = serve_keys(&iam).await;
         let database = Arc::new(TestDatabase::create(Schema::Bff).await);
         let gateway = gateway(
-            authenticator(jwks_url.clone(), clock.clone()),
+            authenticator(jwks_url.clone(), clock.clone(), nonces),
             rules,
             &database,
             &clock,
@@ -216,7 +226,7 @@ async fn answer(response: http::Response<Body>) -> Answer {
 impl House {
     /// Another instance of the same gateway, with the same iam, stores and caller.
     pub(crate) fn another(&self) -> Self {
-        let authenticator = authenticator(self.jwks_url.clone(), self.clock.clone());
+        let authenticator = authenticator(self.jwks_url.clone(), self.clock.clone(), false);
         let rules = Arc::clone(&self.gateway.edge_rules);
         let (clock, entropy) = (&self.clock, Entropy::system());
         let gateway = gateway(authenticator, rules, &self.database, clock, &entropy);
@@ -290,15 +300,17 @@ impl Answer {
     }
 }
 
-fn authenticator(jwks_url: String, clock: Clock) -> Authenticator {
-    let proofs = ProofVerifier::new(Window::default());
+fn authenticator(jwks_url: String, clock: Clock, nonces: bool) -> Authenticator {
+    let mut proofs = ProofVerifier::new(Window::default());
+    if nonces {
+        proofs = proofs.with_nonces(auth::nonce::Nonces::new(&[7; 32]).unwrap());
+    }
     let client = service_kit::http_client::short_requests();
+    let rules = TokenRules { issuer: ISSUER.into(), audience: "bff-backoffice".into() };
     Authenticator {
         keys: RemoteKeys::new(jwks_url, client, Duration::from_secs(1)),
-        rules: TokenRules { issuer: ISSUER.into(), audience: "bff-backoffice".into() },
         replays: ReplayStore::new(Some(session_tier()), proofs.span()),
-        base_urls: vec![Htu::parse(BASE).unwrap()],
-        proofs,
+        judge: Judge::new(proofs, rules, vec![Htu::parse(BASE).unwrap()]),
         clock,
     }
 }

@@ -19,7 +19,7 @@ pub(super) enum OAuthError {
     #[error("Only the grant types password and refresh_token are supported.")]
     UnsupportedGrantType,
     #[error("The DPoP proof was refused: {0}.")]
-    InvalidProof(#[from] ProofError),
+    InvalidProof(ProofError),
     #[error("Repeat the request with a proof that carries the nonce of the DPoP-Nonce header.")]
     UseNonce,
 }
@@ -39,6 +39,12 @@ impl OAuthError {
             Self::InvalidProof(_) => "invalid_dpop_proof",
             Self::UseNonce => "use_dpop_nonce",
         }
+    }
+}
+
+impl From<ProofError> for OAuthError {
+    fn from(error: ProofError) -> Self {
+        if error.asks_for_nonce() { Self::UseNonce } else { Self::InvalidProof(error) }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use auth::jwt::{JwtError, Unverified};
+use auth::judge::proof_header;
 use auth::proof::{Expected, ProofError};
 use axum::Json;
 use axum::body::Bytes;
@@ -13,7 +13,6 @@ use contracts::id::{Id, RequestId};
 use contracts::upstream::Upstream;
 use contracts::upstream::iam::{AccessTokenClaims, Confirmation, TokenResponse};
 use http::{HeaderMap, HeaderValue, header};
-use serde::Deserialize;
 
 use super::error::OAuthError;
 use super::form::Form;
@@ -40,8 +39,8 @@ pub(super) async fn token(
     let out = response.headers_mut();
     out.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     out.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
-    if let Some(nonces) = &iam.nonces {
-        let nonce = HeaderValue::from_str(&nonces.current()).expect("a nonce is base64url");
+    if let Some(nonce) = iam.proofs.nonce(iam.world.clock.now()) {
+        let nonce = HeaderValue::from_str(&nonce).expect("a nonce is base64url");
         out.insert(headers::DPOP_NONCE, nonce);
     }
     response
@@ -65,40 +64,20 @@ impl Iam {
 
     /// The thumbprint of the key that made this request's proof.
     fn prove(&self, headers: &HeaderMap) -> Result<String, OAuthError> {
-        let mut values = headers.get_all(headers::DPOP).iter();
-        let value = values.next().ok_or(ProofError::Missing)?;
-        if values.next().is_some() {
-            return Err(ProofError::Several.into());
-        }
-        let text = value.to_str().map_err(|_| ProofError::Jwt(JwtError::Shape))?;
+        let text = proof_header(headers)?;
+        let now = self.world.clock.now();
         let expected = Expected {
             method: "POST",
             targets: std::slice::from_ref(&self.token_endpoint),
-            access_token: None,
+            token_digest: None,
             bound_to: None,
-            now: self.world.clock.now(),
+            now,
         };
         let proof = self.proofs.verify(text, &expected)?;
-        self.check_nonce(text)?;
-        if !self.replays.first_use(proof.replay) {
+        if !self.replays.first_use(proof.replay, now) {
             return Err(ProofError::Replayed.into());
         }
         Ok(proof.thumbprint)
-    }
-
-    fn check_nonce(&self, proof: &str) -> Result<(), OAuthError> {
-        #[derive(Deserialize)]
-        struct Claims {
-            nonce: Option<String>,
-        }
-        let Some(nonces) = &self.nonces else { return Ok(()) };
-        let claims = Unverified::split(proof).and_then(|proof| proof.payload::<Claims>());
-        let nonce = claims.ok().and_then(|claims| claims.nonce);
-        if nonce.is_some_and(|nonce| nonces.takes(&nonce)) {
-            Ok(())
-        } else {
-            Err(OAuthError::UseNonce)
-        }
     }
 
     fn sign_in(&self, form: &Form, thumbprint: &str) -> Result<TokenResponse, OAuthError> {

@@ -1,0 +1,177 @@
+//! What a request's token and proof cost on one core, beside one raw ES256 verification by the
+//! fastest library. `cargo bench -p auth`.
+
+use std::hint::black_box;
+use std::sync::Arc;
+
+use auth::htu::Htu;
+use auth::judge::{Credentials, Judge};
+use auth::jwks::KeySet;
+use auth::jwt;
+use auth::proof::{ProofVerifier, Window};
+use auth::token::TokenRules;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
+use criterion::{Criterion, criterion_group, criterion_main};
+use http::HeaderMap;
+use jiff::Timestamp;
+use josekit::jwk::Jwk;
+use josekit::jwk::alg::ec::EcCurve;
+use josekit::jws::{ES256, JwsSigner, JwsVerifier};
+use openssl::bn::BigNum;
+use openssl::ec::{EcGroup, EcKey};
+use openssl::ecdsa::EcdsaSig;
+use openssl::nid::Nid;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+const NOW: i64 = 1_790_000_040;
+const DEVICE: &str = "dev_01K0000000000000000000000A";
+
+fn key() -> Jwk {
+    Jwk::generate_ec_key(EcCurve::P256).expect("a key can be made")
+}
+
+fn public(key: &Jwk) -> Value {
+    json!({"kty": "EC", "crv": "P-256", "x": key.parameter("x"), "y": key.parameter("y")})
+}
+
+fn sign(key: &Jwk, header: &Value, claims: &Value) -> String {
+    let encode = |value: &Value| jwt::encode(value.to_string().as_bytes());
+    let input = format!("{}.{}", encode(header), encode(claims));
+    let signer = ES256.signer_from_jwk(key).expect("the key is for ES256");
+    let signature = signer.sign(input.as_bytes()).expect("it signs");
+    format!("{input}.{}", jwt::encode(&signature))
+}
+
+struct World {
+    iam: Jwk,
+    keys: Arc<KeySet>,
+}
+
+impl World {
+    fn new() -> Self {
+        let iam = key();
+        let mut shown = public(&iam);
+        shown["kid"] = json!("iam-1");
+        let document = json!({"keys": [shown]}).to_string();
+        Self { iam, keys: Arc::new(KeySet::parse(document.as_bytes()).expect("a key set")) }
+    }
+
+    fn judge() -> Judge {
+        let rules =
+            TokenRules { issuer: "https://iam.test".into(), audience: "bff-backoffice".into() };
+        let base = Htu::parse("https://desk.test").expect("a URI");
+        Judge::new(ProofVerifier::new(Window::default()), rules, vec![base])
+    }
+
+    fn token(&self, device: &Jwk, jti: u32) -> String {
+        let jkt = auth::thumbprint::of(public(device).to_string().as_bytes()).expect("a key");
+        let claims = json!({
+            "iss": "https://iam.test", "aud": "bff-backoffice", "sub": "opr_01K0000000000000000000000A",
+            "tenant_id": "tnt_01K0000000000000000000000A", "device_id": DEVICE,
+            "property_ids": ["ppt_01K0000000000000000000000A"], "roles": ["front_desk"],
+            "cnf": {"jkt": jkt}, "iat": NOW, "exp": NOW + 900, "jti": jti.to_string(),
+        });
+        sign(&self.iam, &json!({"alg": "ES256", "typ": "at+jwt", "kid": "iam-1"}), &claims)
+    }
+
+    fn request(device: &Jwk, token: &str, jti: u32) -> HeaderMap {
+        let header = json!({"typ": "dpop+jwt", "alg": "ES256", "jwk": public(device)});
+        let claims = json!({
+            "jti": format!("proof-number-{jti:08}"), "htm": "GET", "iat": NOW,
+            "htu": "https://desk.test/api/bff/backoffice/v1/dashboard",
+            "ath": jwt::encode(&Sha256::digest(token.as_bytes())),
+        });
+        let proof = sign(device, &header, &claims);
+        let mut headers = HeaderMap::new();
+        headers.insert("authorization", format!("DPoP {token}").parse().expect("ASCII"));
+        headers.insert("dpop", proof.parse().expect("ASCII"));
+        headers.insert("x-device-id", DEVICE.parse().expect("ASCII"));
+        headers
+    }
+}
+
+fn judged(judge: &Judge, keys: &Arc<KeySet>, headers: &HeaderMap) {
+    let path = "/api/bff/backoffice/v1/dashboard";
+    let request = Credentials::read("GET", path, headers).expect("credentials");
+    let now = Timestamp::from_second(NOW).expect("a time");
+    black_box(judge.judge(&request, keys, now).expect("a good request"));
+}
+
+fn baselines(criterion: &mut Criterion) {
+    let (key, message) = (key(), [7_u8; 420]);
+    let signer = ES256.signer_from_jwk(&key).expect("the key is for ES256");
+    let signature = signer.sign(&message).expect("it signs");
+    let part = |name| jwt::decoded(key.parameter(name).and_then(Value::as_str).expect("a member"));
+    let (x, y) = (part("x").expect("base64url"), part("y").expect("base64url"));
+
+    let point = [&[4][..], &x, &y].concat();
+    let aws = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, &point);
+    let parsed = aws_lc_rs::signature::ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, &point);
+    let parsed = parsed.expect("a point");
+    criterion.bench_function("raw ES256, aws-lc-rs", |bench| {
+        bench.iter(|| aws.verify(black_box(&message), &signature).expect("valid"));
+    });
+    criterion.bench_function("raw ES256, aws-lc-rs, key parsed before", |bench| {
+        bench.iter(|| parsed.verify_sig(black_box(&message), &signature).expect("valid"));
+    });
+
+    let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).expect("a curve");
+    let number = |bytes: &[u8]| BigNum::from_slice(bytes).expect("a number");
+    let open = EcKey::from_public_key_affine_coordinates(&group, &number(&x), &number(&y));
+    let open = open.expect("a point");
+    criterion.bench_function("raw ES256, OpenSSL, key parsed before", |bench| {
+        bench.iter(|| {
+            let (r, s) = (number(&signature[..32]), number(&signature[32..]));
+            let parts = EcdsaSig::from_private_components(r, s).expect("two numbers");
+            let digest = Sha256::digest(black_box(&message));
+            assert!(parts.verify(&digest, &open).expect("verifies"));
+        });
+    });
+
+    let verifier = ES256.verifier_from_jwk(&key.to_public_key().expect("public")).expect("a key");
+    criterion.bench_function("raw ES256, josekit, verifier made before", |bench| {
+        bench.iter(|| verifier.verify(black_box(&message), &signature).expect("valid"));
+    });
+}
+
+fn requests(criterion: &mut Criterion) {
+    let (world, device) = (World::new(), key());
+    let token = world.token(&device, 0);
+    let judge = World::judge();
+    let fresh: Vec<_> = (0..512).map(|jti| World::request(&device, &token, jti)).collect();
+    judged(&judge, &world.keys, &fresh[0]);
+    let mut next = fresh.iter().cycle();
+    criterion.bench_function("request: known key, known token", |bench| {
+        bench.iter(|| judged(&judge, &world.keys, next.next().expect("endless")));
+    });
+
+    // Each iteration has a judge that knows nothing yet but what the name says.
+    criterion.bench_function("request: known key, unknown token", |bench| {
+        let mut jti = 0;
+        let fresh = || {
+            jti += 1;
+            World::request(&device, &world.token(&device, jti), jti)
+        };
+        bench.iter_batched(
+            fresh,
+            |headers| judged(&judge, &world.keys, &headers),
+            criterion::BatchSize::SmallInput,
+        );
+    });
+    criterion.bench_function("request: new key, unknown token", |bench| {
+        bench.iter_batched(
+            || World::judge(),
+            |judge| judged(&judge, &world.keys, &fresh[0]),
+            criterion::BatchSize::SmallInput,
+        );
+    });
+}
+
+criterion_group! {
+    name = all;
+    config = Criterion::default().warm_up_time(std::time::Duration::from_millis(500))
+        .measurement_time(std::time::Duration::from_secs(3));
+    targets = baselines, requests
+}
+criterion_main!(all);

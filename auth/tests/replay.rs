@@ -1,0 +1,159 @@
+//! The shared replay store against real Redis servers, each private to its test.
+#![expect(clippy::unwrap_used, reason = "a test may end with a panic")]
+
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use auth::edge::ReplayStore;
+use auth::replay::{ReplayKey, Use};
+use jiff::Timestamp;
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+
+const SPAN: Duration = Duration::from_secs(72);
+
+struct Redis {
+    child: Child,
+    url: String,
+}
+
+impl Redis {
+    async fn start() -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = port.to_string();
+        let child = Command::new("redis-server")
+            .args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--maxmemory-policy"])
+            .args(["noeviction", "--dir", env!("CARGO_TARGET_TMPDIR")])
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("install redis-server; ./check does");
+        let redis = Self { child, url: format!("redis://127.0.0.1:{port}") };
+        let up = async {
+            while redis.ask::<String>(&["PING"]).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), up).await.expect("redis-server answers");
+        redis
+    }
+
+    fn connection(&self) -> ConnectionManager {
+        let limit = Some(Duration::from_secs(5));
+        let config = ConnectionManagerConfig::new()
+            .set_connection_timeout(limit)
+            .set_response_timeout(limit)
+            .set_number_of_retries(0);
+        let client = redis::Client::open(self.url.as_str()).unwrap();
+        ConnectionManager::new_lazy_with_config(client, config).unwrap()
+    }
+
+    /// One more instance of the gateway.
+    fn instance(&self) -> ReplayStore {
+        ReplayStore::new(Some(self.connection()), SPAN)
+    }
+
+    async fn ask<T: redis::FromRedisValue>(&self, words: &[&str]) -> redis::RedisResult<T> {
+        let mut command = redis::cmd(words[0]);
+        command.arg(&words[1..]);
+        command.query_async(&mut self.connection()).await
+    }
+
+    /// No memory for one more key, from now on.
+    async fn fill(&self) {
+        self.ask::<()>(&["CONFIG", "SET", "maxmemory", "1"]).await.unwrap();
+        let refused = self.ask::<()>(&["SET", "a", "b"]).await.unwrap_err();
+        assert_eq!(refused.code(), Some("OOM"), "{refused}");
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+fn now() -> Timestamp {
+    contracts::clock::Clock::system().now()
+}
+
+fn proof(jti: &str) -> Use {
+    let acceptable_until = now() + Duration::from_secs(61);
+    Use { key: ReplayKey::of("thumbprint", jti), acceptable_until }
+}
+
+#[tokio::test]
+async fn what_one_instance_burnt_the_other_refuses_and_it_ends_with_the_proof() {
+    let redis = Redis::start().await;
+    let (one, other) = (redis.instance(), redis.instance());
+    assert!(one.first_use(proof("a"), now()).await);
+    assert!(!other.first_use(proof("a"), now()).await);
+    assert!(!one.first_use(proof("a"), now()).await);
+    assert!(other.first_use(proof("b"), now()).await);
+    let keys: Vec<Vec<u8>> = redis.ask(&["KEYS", "*"]).await.unwrap();
+    assert_eq!(keys.len(), 2);
+    let mut left = redis::cmd("PTTL");
+    let left: i64 = left.arg(&keys[0]).query_async(&mut redis.connection()).await.unwrap();
+    assert!((60_000..=62_500).contains(&left), "{left} ms");
+}
+
+#[tokio::test]
+async fn out_of_memory_a_shared_filter_accepts_no_replay_and_goes_on_being_asked() {
+    let redis = Redis::start().await;
+    let (one, other) = (redis.instance(), redis.instance());
+    assert!(one.first_use(proof("before"), now()).await);
+    redis.fill().await;
+    assert!(!other.first_use(proof("before"), now()).await, "burnt before the pressure");
+    let mut taken = 0;
+    for n in 0..200 {
+        let jti = n.to_string();
+        taken += usize::from(one.first_use(proof(&jti), now()).await);
+        assert!(!other.first_use(proof(&jti), now()).await, "{n}: replayed at another instance");
+        assert!(!one.first_use(proof(&jti), now()).await, "{n}: replayed at the same instance");
+    }
+    assert_eq!(taken, 200, "a filter this empty refuses no fresh proof");
+    redis.ask::<()>(&["CONFIG", "SET", "maxmemory", "0"]).await.unwrap();
+    let third = redis.instance();
+    for n in 0..200 {
+        assert!(!third.first_use(proof(&n.to_string()), now()).await, "{n}: after the pressure");
+    }
+    assert!(third.first_use(proof("after"), now()).await);
+    let filters: Vec<String> = redis.ask(&["KEYS", "dpop-filter:*"]).await.unwrap();
+    assert!((1..=2).contains(&filters.len()), "{filters:?}");
+    let left: i64 = redis.ask(&["TTL", &filters[0]]).await.unwrap();
+    assert!((70..=150).contains(&left), "a filter ends by itself, not in {left} s");
+}
+
+#[tokio::test]
+async fn while_the_tier_is_away_an_instance_remembers_its_own() {
+    let redis = Redis::start().await;
+    let one = redis.instance();
+    assert!(one.first_use(proof("a"), now()).await);
+    drop(redis);
+    assert!(!one.first_use(proof("a"), now()).await, "burnt while the tier was there");
+    assert!(one.first_use(proof("b"), now()).await);
+    assert!(!one.first_use(proof("b"), now()).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
+async fn of_eight_threads_and_two_instances_that_race_one_proof_one_wins() {
+    let redis = Redis::start().await;
+    let instances = [redis.instance(), redis.instance()].map(std::sync::Arc::new);
+    for round in 0..50 {
+        if round == 25 {
+            redis.fill().await;
+        }
+        let tries = tokio_util::task::TaskTracker::new();
+        let tasks: Vec<_> = (0..8)
+            .map(|n| {
+                let store = std::sync::Arc::clone(&instances[n % 2]);
+                tries.spawn(async move { store.first_use(proof(&round.to_string()), now()).await })
+            })
+            .collect();
+        let mut wins = 0;
+        for task in tasks {
+            wins += usize::from(task.await.unwrap());
+        }
+        assert_eq!(wins, 1, "round {round}");
+    }
+}
