@@ -161,7 +161,7 @@ fn requests(criterion: &mut Criterion) {
     });
     criterion.bench_function("request: new key, unknown token", |bench| {
         bench.iter_batched(
-            || World::judge(),
+            World::judge,
             |judge| judged(&judge, &world.keys, &fresh[0]),
             criterion::BatchSize::SmallInput,
         );

@@ -193,16 +193,15 @@ fn proofs(config: &DpopConfig) -> anyhow::Result<ProofVerifier> {
     if !config.nonces {
         return Ok(proofs);
     }
-    let key = match &config.nonce_key_file {
-        Some(path) => std::fs::read(path)
-            .with_context(|| format!("dpop.nonce_key_file {} cannot be read", path.display()))?,
-        None => {
-            tracing::warn!(
-                "No dpop.nonce_key_file is set: other instances will not take this one's nonces."
-            );
-            let entropy = Entropy::system();
-            [entropy.u128().to_be_bytes(), entropy.u128().to_be_bytes()].concat()
-        }
+    let key = if let Some(path) = &config.nonce_key_file {
+        std::fs::read(path)
+            .with_context(|| format!("dpop.nonce_key_file {} cannot be read", path.display()))?
+    } else {
+        tracing::warn!(
+            "No dpop.nonce_key_file is set: other instances will not take this one's nonces."
+        );
+        let entropy = Entropy::system();
+        [entropy.u128().to_be_bytes(), entropy.u128().to_be_bytes()].concat()
     };
     let nonces = Nonces::new(&key).context("dpop.nonce_key_file is too short")?;
     Ok(proofs.with_nonces(nonces))

@@ -109,3 +109,24 @@ fn the_examples_of_rfc_9449_are_taken_at_their_time_and_no_other() {
         assert_eq!(verify(example.iat + 61), Err(ProofError::Time), "{}", example.source);
     }
 }
+
+/// A known token is asked of its keys again when they change, and of its expiry every time.
+#[test]
+fn a_known_token_is_forgotten_with_its_keys_and_ends_at_its_time() {
+    let file: Case =
+        serde_json::from_str(r#"{"name":"good","expect":"ok","nonces":true}"#).unwrap();
+    let (keys, judge) = (Keys::new(), judge(&file));
+    let request = recipe::requests(&file, &keys).pop().unwrap();
+    let (method, path) = (request.method.as_str(), request.path.as_str());
+    let credentials = Credentials::read(method, path, &request.headers).unwrap();
+    let at = |second| Timestamp::from_second(second).unwrap();
+    let verdict = |set, second| judge.judge(&credentials, set, at(second)).map(drop);
+    assert_eq!(verdict(&keys.set, request.at), Ok(()));
+    assert_eq!(judge.missing_key(&credentials, &keys.set), Ok(None));
+    let rotated = Keys::new().set;
+    let unknown = AuthError::Token(auth::token::TokenError::Signature);
+    assert_eq!(verdict(&rotated, request.at), Err(unknown), "verified by keys that are gone");
+    assert_eq!(verdict(&keys.set, request.at), Ok(()));
+    let expired = AuthError::Proof(ProofError::NonceUnknown);
+    assert_eq!(verdict(&keys.set, request.at + 900), Err(expired), "the proof is judged first");
+}
