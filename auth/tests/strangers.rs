@@ -40,7 +40,8 @@ fn json() -> impl Strategy<Value = String> {
         "[A-Za-z0-9_\\-+:/.]{0,50}".prop_map(|text| format!("{text:?}")),
         "dpop\\+jwt|ES256|EdDSA|EC|P-256|OKP|RSA|GET".prop_map(|text| format!("{text:?}")),
     ];
-    let value = leaf.prop_recursive(4, 40, 6, move |inner| {
+
+    leaf.prop_recursive(4, 40, 6, move |inner| {
         let members = prop::collection::vec((name, inner.clone()), 0..8);
         let object = members.prop_map(|members| {
             let members: Vec<_> = members.iter().map(|(n, v)| format!("{n:?}:{v}")).collect();
@@ -48,8 +49,7 @@ fn json() -> impl Strategy<Value = String> {
         });
         let list = prop::collection::vec(inner, 0..4);
         prop_oneof![object, list.prop_map(|values| format!("[{}]", values.join(",")))]
-    });
-    value
+    })
 }
 
 proptest! {

@@ -239,8 +239,8 @@ fn proof(case: &Case, changes: Option<&Part>, token: &str, keys: &Keys) -> Strin
     if let Some(changes) = changes {
         claims.as_object_mut().unwrap().extend(changes.claims.clone());
     }
-    let text = write(part, (Value::Object(header), claims), key, &WithJwk { keys, jwk: &jwk });
-    text
+
+    write(part, (Value::Object(header), claims), key, &WithJwk { keys, jwk: &jwk })
 }
 
 /// Where the text `"@JWK@"` of a header is to be replaced.
@@ -326,7 +326,7 @@ fn deform(mut signature: Vec<u8>, how: Option<&str>) -> Vec<u8> {
         Some("der") => {
             signature =
                 [&[0x30, 0x44, 2, 0x20][..], &signature[..half], &[2, 0x20], &signature[half..]]
-                    .concat()
+                    .concat();
         }
         Some(other) => panic!("no signature is deformed so: {other}"),
     }
