@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 mod contract;
+mod decision_order;
 mod edge;
 mod edge_rules;
 mod house;
