@@ -2,7 +2,8 @@
 //!
 //! Each event is consumed once: its row in `bff.inbox` and what it changes are one transaction.
 //! A duplicate and a kind nobody here waits for are acknowledged; anything else that fails is
-//! delivered again. On the internal listener alone, which is private.
+//! delivered again. On the internal listener alone,
+//! behind its check of service identities.
 
 use std::time::Duration;
 

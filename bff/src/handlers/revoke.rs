@@ -1,7 +1,6 @@
 //! `POST /internal/sessions/revoke`: ends a session, or all of a device, an operator or a tenant.
 //!
-//! On the internal listener alone, which is private: whoever reaches it is trusted until the
-//! listener checks service identities.
+//! On the internal listener alone, behind its check of service identities.
 
 use axum::Extension;
 use axum::extract::State;
