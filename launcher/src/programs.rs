@@ -1,4 +1,4 @@
-//! Finds Postgres (15 or newer, with btree_gist) and Redis (6 or newer): the installed
+//! Finds Postgres (15 or newer, with btree_gist) and Redis (7 or newer): the installed
 //! ones, else Debian's packages unpacked into the data folder without installing them.
 //!
 //! Not here: running servers. Whatever already runs is never asked or touched.
@@ -19,7 +19,7 @@ use crate::run_as::RunAs;
 mod debian;
 
 const OLDEST_POSTGRES: u32 = 15;
-const OLDEST_REDIS: u32 = 6;
+const OLDEST_REDIS: u32 = 7;
 /// Debian's names of the packages.
 const POSTGRES: &str = "postgresql";
 const REDIS: &str = "redis-server";
