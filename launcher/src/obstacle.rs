@@ -35,7 +35,7 @@ pub enum Obstacle {
     DiskFull,
 
     #[error(
-        "{packages} is missing and could not be fetched ({why}): install Postgres 15 or newer with its contrib modules and Redis 6 or newer (on Debian as root: apt-get install -y {packages}) and start again."
+        "{packages} is missing and could not be fetched ({why}): install Postgres 15 or newer with its contrib modules and Redis 7 or newer (on Debian as root: apt-get install -y {packages}) and start again."
     )]
     ProgramMissing { packages: String, why: String },
 
