@@ -20,14 +20,7 @@ fn allowed() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
         ("migrations", BTreeSet::from(["contracts"])),
         (
             "bff",
-            BTreeSet::from([
-                "contracts",
-                "auth",
-                "upstream-clients",
-                "composer",
-                "service-kit",
-                "migrations",
-            ]),
+            BTreeSet::from(["contracts", "auth", "upstream-clients", "composer", "service-kit"]),
         ),
         ("inventory", BTreeSet::from(service)),
         ("housekeeping", BTreeSet::from(service)),
