@@ -4,10 +4,13 @@
 mod remote_keys;
 mod replay_store;
 
+use std::sync::Arc;
+
 use contracts::clock::Clock;
 use http::{HeaderMap, header::AUTHORIZATION};
 
 use crate::judge::{Credentials, Judge, single, with_scheme};
+use crate::jwks::KeySet;
 use crate::principal::Principal;
 use crate::proof::ProofError;
 use crate::request_token::{self, RequestTokenRules};
@@ -81,12 +84,25 @@ pub struct RequestTokenAuthenticator {
 
 impl RequestTokenAuthenticator {
     pub async fn authenticate(&self, headers: &HeaderMap) -> Result<Principal, AuthError> {
-        let value = single(headers, AUTHORIZATION.as_str()).ok_or(AuthError::NoCredentials)?;
-        let token = with_scheme(value, "Bearer").ok_or(AuthError::Scheme)?;
-        let keys = self.keys.holding(&request_token::key_id(token)?).await;
-        if keys.is_empty() {
-            return Err(AuthError::KeysUnavailable);
-        }
+        let token = bearer(headers)?;
+        let keys = self.keys(request_token::key_id(token)?).await?;
         Ok(request_token::verify(token, &keys, &self.rules, self.clock.now())?)
     }
+
+    /// The gateway itself, calling for no operator.
+    pub async fn authenticate_service(&self, headers: &HeaderMap) -> Result<(), AuthError> {
+        let token = bearer(headers)?;
+        let keys = self.keys(request_token::service_key_id(token)?).await?;
+        Ok(request_token::verify_service(token, &keys, &self.rules, self.clock.now())?)
+    }
+
+    async fn keys(&self, holding: String) -> Result<Arc<KeySet>, AuthError> {
+        let keys = self.keys.holding(&holding).await;
+        if keys.is_empty() { Err(AuthError::KeysUnavailable) } else { Ok(keys) }
+    }
+}
+
+fn bearer(headers: &HeaderMap) -> Result<&str, AuthError> {
+    let value = single(headers, AUTHORIZATION.as_str()).ok_or(AuthError::NoCredentials)?;
+    with_scheme(value, "Bearer").ok_or(AuthError::Scheme)
 }

@@ -11,16 +11,19 @@ use jiff::Timestamp;
 use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, Validation, decode, encode};
 use moka::sync::Cache;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::jwks::KeySet;
+use crate::jwks::{KeySet, TrustedKey};
 use crate::jwt::Unverified;
 use crate::principal::Principal;
 use crate::token::TokenError;
 
 /// Tells these tokens from access tokens and proofs (RFC 8725 section 3.11).
 const TYPE: &str = "request+jwt";
+/// The gateway's own calls, for nobody.
+const SERVICE_TYPE: &str = "service+jwt";
 /// Seconds a token lasts.
 const LIFETIME: i64 = 60;
 /// Half of it: a token handed out always has at least this long to arrive.
@@ -37,6 +40,16 @@ struct Claims {
     roles: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     sid: Option<String>,
+    iat: i64,
+    exp: i64,
+    jti: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct ServiceClaims {
+    iss: String,
+    aud: String,
+    sub: String,
     iat: i64,
     exp: i64,
     jti: String,
@@ -100,10 +113,28 @@ impl RequestTokens {
             exp: now + LIFETIME,
             jti: RequestId::generate(&self.clock, &self.entropy).to_string(),
         };
+        self.encode(TYPE, &claims)
+    }
+
+    /// The token that tells `audience` that the gateway itself is calling, for no operator.
+    pub fn service_token(&self, audience: &str) -> Arc<str> {
+        let now = self.clock.unix_seconds();
+        let claims = ServiceClaims {
+            iss: self.issuer.clone(),
+            aud: audience.to_owned(),
+            sub: self.issuer.clone(),
+            iat: now,
+            exp: now + LIFETIME,
+            jti: RequestId::generate(&self.clock, &self.entropy).to_string(),
+        };
+        self.encode(SERVICE_TYPE, &claims).into()
+    }
+
+    fn encode(&self, kind: &str, claims: &impl Serialize) -> String {
         let mut header = Header::new(Algorithm::ES256);
-        header.typ = Some(TYPE.to_owned());
+        header.typ = Some(kind.to_owned());
         header.kid = Some(self.key_id.clone());
-        encode(&header, &claims, &self.key).expect("the key was checked when it was read")
+        encode(&header, claims, &self.key).expect("the key was checked when it was read")
     }
 
     /// The public half, as services fetch it.
@@ -126,10 +157,19 @@ pub struct RequestTokenRules {
 
 /// The key id a request token names, to find its key. Nothing of the token is trusted yet.
 pub fn key_id(token: &str) -> Result<String, TokenError> {
+    key_id_of(TYPE, token)
+}
+
+/// The key id of a service token, to find its key.
+pub fn service_key_id(token: &str) -> Result<String, TokenError> {
+    key_id_of(SERVICE_TYPE, token)
+}
+
+fn key_id_of(kind: &str, token: &str) -> Result<String, TokenError> {
     let jwt = Unverified::split(token).map_err(|_| TokenError::Malformed)?;
     let header = jwt.header().map_err(|_| TokenError::Malformed)?;
     jwt.claims().map_err(|_| TokenError::Malformed)?;
-    if header.text("typ") != Some(TYPE) {
+    if header.text("typ") != Some(kind) {
         return Err(TokenError::Type);
     }
     if header.has("crit") {
@@ -146,16 +186,36 @@ pub fn verify(
     now: Timestamp,
 ) -> Result<Principal, TokenError> {
     let key = keys.get(&key_id(token)?).ok_or(TokenError::UnknownKey)?;
-    let mut validation = Validation::new(Algorithm::ES256);
-    validation.set_issuer(&[&rules.issuer]);
-    validation.set_audience(&[&rules.audience]);
-    validation.validate_exp = false;
-    let claims: Claims =
-        decode(token, &key.key, &validation).map_err(|_| TokenError::Signature)?.claims;
+    let claims: Claims = signed(token, key, rules)?;
     if claims.exp <= now.as_second() {
         return Err(TokenError::Expired);
     }
     principal(&claims, Sha256::digest(token.as_bytes()).into()).ok_or(TokenError::Claims)
+}
+
+/// Verifies that the gateway itself calls the service the token is meant for.
+pub fn verify_service(
+    token: &str,
+    keys: &KeySet,
+    rules: &RequestTokenRules,
+    now: Timestamp,
+) -> Result<(), TokenError> {
+    let key = keys.get(&service_key_id(token)?).ok_or(TokenError::UnknownKey)?;
+    let claims: ServiceClaims = signed(token, key, rules)?;
+    if claims.exp <= now.as_second() { Err(TokenError::Expired) } else { Ok(()) }
+}
+
+fn signed<T: DeserializeOwned>(
+    token: &str,
+    key: &TrustedKey,
+    rules: &RequestTokenRules,
+) -> Result<T, TokenError> {
+    let mut validation = Validation::new(Algorithm::ES256);
+    validation.set_issuer(&[&rules.issuer]);
+    validation.set_audience(&[&rules.audience]);
+    // Time is judged by the injected clock.
+    validation.validate_exp = false;
+    decode(token, &key.key, &validation).map(|data| data.claims).map_err(|_| TokenError::Signature)
 }
 
 fn principal(claims: &Claims, token_digest: [u8; 32]) -> Option<Principal> {

@@ -271,7 +271,7 @@ impl Calls {
 
     pub fn until(&self, deadline: Instant) -> CallContext {
         CallContext {
-            tenant: self.credentials.principal.tenant,
+            tenant: Some(self.credentials.principal.tenant),
             request_id: self.context.id,
             traceparent: self.context.traceparent(),
             credentials: Arc::clone(&self.credentials) as Arc<dyn Credentials>,

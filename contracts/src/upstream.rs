@@ -4,6 +4,7 @@
 //! Unknown members are ignored, so that an upstream may add; a missing or mistyped one is drift.
 
 pub mod analytics;
+pub mod billing;
 pub mod housekeeping;
 pub mod iam;
 pub mod inventory;
@@ -12,6 +13,7 @@ pub mod pricing;
 pub mod property;
 pub mod reservation;
 pub mod staff;
+pub mod tenant;
 
 use std::fmt;
 

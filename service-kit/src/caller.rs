@@ -76,6 +76,24 @@ where
     }
 }
 
+/// The gateway itself, calling for no operator.
+#[derive(Debug, Clone, Copy)]
+pub struct ServiceCaller;
+
+impl<S> FromRequestParts<S> for ServiceCaller
+where
+    S: Send + Sync,
+    Callers: FromRef<S>,
+{
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let callers = Callers::from_ref(state);
+        callers.authenticate_service(&parts.headers).await.map_err(rejection)?;
+        Ok(Self)
+    }
+}
+
 fn rejection(error: AuthError) -> ApiError {
     match error {
         AuthError::KeysUnavailable => {

@@ -11,10 +11,12 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use contracts::problem::Problem;
 use contracts::upstream::Upstream;
 use contracts::{deadline, headers};
 use futures_util::StreamExt;
+use http::header::CONTENT_TYPE;
 use metrics::{counter, gauge, histogram};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -61,6 +63,29 @@ impl Limits {
     }
 }
 
+/// A call with a body: it may change something.
+#[derive(Debug, Clone)]
+pub struct Call<'a> {
+    pub path: &'a str,
+    /// JSON.
+    pub body: Bytes,
+    /// With one, the upstream does the thing once however often it is asked, so a retry is allowed.
+    pub idempotency_key: Option<&'a str>,
+}
+
+/// An answer as it came, and as its contract reads it.
+#[derive(Debug)]
+pub struct Reply<T> {
+    pub status: u16,
+    pub body: Bytes,
+    pub value: T,
+}
+
+struct Raw {
+    status: u16,
+    body: Vec<u8>,
+}
+
 /// The way to one upstream.
 #[derive(Debug)]
 pub struct CallStack {
@@ -101,8 +126,39 @@ impl CallStack {
         let mut url = self.base.clone();
         url.set_path(path);
         let request = self.client.get(url).query(query).build()?;
+        let reply = self.call(context, &request, self.limits.retries).await?;
+        Ok(reply.value)
+    }
+
+    /// `POST path`, its answer read as `T`; an empty one is read as `null`.
+    pub async fn post<T: DeserializeOwned>(
+        &self,
+        context: &CallContext,
+        call: &Call<'_>,
+    ) -> Result<Reply<T>, CallError> {
+        let mut url = self.base.clone();
+        url.set_path(call.path);
+        let request = self.client.post(url).header(CONTENT_TYPE, "application/json");
+        let request = request.body(call.body.clone());
+        let request = match call.idempotency_key {
+            Some(key) => request.header(headers::IDEMPOTENCY_KEY, key),
+            None => request,
+        };
+        let retries = if call.idempotency_key.is_some() { self.limits.retries } else { 0 };
+        self.call(context, &request.build()?, retries).await
+    }
+
+    async fn call<T: DeserializeOwned>(
+        &self,
+        context: &CallContext,
+        request: &reqwest::Request,
+        retries: u32,
+    ) -> Result<Reply<T>, CallError> {
         let started = Instant::now();
-        let outcome = self.limited(context, &request).await.and_then(|body| self.parse(&body));
+        let outcome = self.limited(context, request, retries).await.and_then(|raw| {
+            let value = self.parse(if raw.body.is_empty() { b"null" } else { &raw.body })?;
+            Ok(Reply { status: raw.status, body: raw.body.into(), value })
+        });
         self.record(started, outcome.as_ref().err());
         outcome
     }
@@ -111,12 +167,13 @@ impl CallStack {
         &self,
         context: &CallContext,
         request: &reqwest::Request,
-    ) -> Result<Vec<u8>, CallError> {
+        retries: u32,
+    ) -> Result<Raw, CallError> {
         let _permit = self.permits.try_acquire().map_err(|_| CallError::ConcurrencyLimit)?;
         if !self.breaker.admit() {
             return Err(CallError::BreakerOpen);
         }
-        let outcome = self.with_retries(context, request).await;
+        let outcome = self.with_retries(context, request, retries).await;
         match &outcome {
             Err(error) if error.counts_against() => self.breaker.failed(),
             _ => self.breaker.succeeded(),
@@ -128,9 +185,10 @@ impl CallStack {
         &self,
         context: &CallContext,
         request: &reqwest::Request,
-    ) -> Result<Vec<u8>, CallError> {
+        retries: u32,
+    ) -> Result<Raw, CallError> {
         self.retry_budget.deposit();
-        let mut left = self.limits.retries;
+        let mut left = retries;
         loop {
             let outcome = self.attempt(context, request).await;
             let Err(error) = &outcome else { return outcome };
@@ -149,20 +207,21 @@ impl CallStack {
         &self,
         context: &CallContext,
         request: &reqwest::Request,
-    ) -> Result<Vec<u8>, CallError> {
+    ) -> Result<Raw, CallError> {
         let now = Instant::now();
         let deadline = context.deadline.min(now + self.limits.attempt);
-        let mut request = request.try_clone().expect("a request without a body can be repeated");
+        let mut request =
+            request.try_clone().expect("a request whose body is in memory can be repeated");
         set_headers(&mut request, self.upstream, context, deadline.saturating_duration_since(now));
         timeout_at(deadline, self.transport(request)).await.map_err(|_| CallError::Timeout)?
     }
 
-    async fn transport(&self, request: reqwest::Request) -> Result<Vec<u8>, CallError> {
+    async fn transport(&self, request: reqwest::Request) -> Result<Raw, CallError> {
         let answer = self.client.execute(request).await?;
         let status = answer.status();
         let body = self.read(answer).await?;
         if status.is_success() {
-            return Ok(body);
+            return Ok(Raw { status: status.as_u16(), body });
         }
         let problem = serde_json::from_slice::<Problem>(&body).ok().map(Box::new);
         Err(CallError::Status { status: status.as_u16(), problem })
@@ -223,12 +282,12 @@ fn set_headers(
     let bearer = format!("Bearer {}", context.credentials.bearer(upstream));
     let values = [
         ("authorization", bearer),
-        (headers::TENANT_ID, context.tenant.to_string()),
         (headers::REQUEST_ID, context.request_id.to_string()),
         (headers::TRACEPARENT, context.traceparent.clone()),
         (headers::DEADLINE_MS, deadline::format(left)),
     ];
-    for (name, value) in values {
+    let tenant = context.tenant.map(|tenant| (headers::TENANT_ID, tenant.to_string()));
+    for (name, value) in values.into_iter().chain(tenant) {
         let value = value.parse().expect("tokens, ids and numbers are ASCII");
         request.headers_mut().insert(name, value);
     }

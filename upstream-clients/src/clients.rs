@@ -3,17 +3,25 @@
 
 use std::time::Duration;
 
-use contracts::id::PropertyId;
+use bytes::Bytes;
+use contracts::id::{FolioId, OperatorId, PropertyId, ReservationId, TenantId};
 use contracts::upstream::Upstream;
 use contracts::upstream::analytics::Kpis;
+use contracts::upstream::billing::Refund;
 use contracts::upstream::housekeeping::{RoomStatuses, Summary};
+use contracts::upstream::iam::{
+    AttestRequest, Attested, RefreshRequest, SignOutRequest, TokenResponse,
+};
 use contracts::upstream::inventory::Availability;
 use contracts::upstream::notification::Alerts;
 use contracts::upstream::pricing::RateSnapshot;
-use contracts::upstream::reservation::Stays;
+use contracts::upstream::reservation::{CheckedIn, Stays};
 use contracts::upstream::staff::OnDuty;
+use contracts::upstream::tenant::OperatorProfile;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
-use crate::call_stack::{CallStack, Limits};
+use crate::call_stack::{Call, CallStack, Limits, Reply};
 use crate::error::CallError;
 use crate::{BaseUrls, CallContext, property_query};
 
@@ -106,5 +114,70 @@ impl Upstreams {
         self.stack(Upstream::Analytics)?
             .get(context, "/api/v1/analytics/kpis", &property_query(property))
             .await
+    }
+
+    /// A new pair of tokens. `context` must carry the gateway's own credentials.
+    pub async fn refresh(
+        &self,
+        context: &CallContext,
+        request: &RefreshRequest,
+    ) -> Called<TokenResponse> {
+        self.ask_iam(context, "/api/v1/auth/refresh", request).await
+    }
+
+    /// Ends the caller's session.
+    pub async fn sign_out(&self, context: &CallContext, request: &SignOutRequest) -> Called<()> {
+        self.ask_iam(context, "/api/v1/auth/sign-out", request).await
+    }
+
+    /// Checks the caller's second factor, once.
+    pub async fn attest(&self, context: &CallContext, request: &AttestRequest) -> Called<Attested> {
+        self.ask_iam(context, "/api/v1/auth/mfa/attest", request).await
+    }
+
+    async fn ask_iam<T: DeserializeOwned>(
+        &self,
+        context: &CallContext,
+        path: &str,
+        request: &impl Serialize,
+    ) -> Called<T> {
+        let body = serde_json::to_vec(request).expect("requests are plain JSON").into();
+        let call = Call { path, body, idempotency_key: None };
+        Ok(self.stack(Upstream::Iam)?.post(context, &call).await?.value)
+    }
+
+    /// Who the operator is to the tenant.
+    pub async fn operator(
+        &self,
+        context: &CallContext,
+        tenant: TenantId,
+        operator: OperatorId,
+    ) -> Called<OperatorProfile> {
+        let path = format!("/api/v1/tenants/{tenant}/operators/{operator}");
+        self.stack(Upstream::Tenant)?.get(context, &path, &[("", ""); 0]).await
+    }
+
+    /// Puts the reservation in house. `body` is a `CheckInRequest`.
+    pub async fn check_in(
+        &self,
+        context: &CallContext,
+        reservation: ReservationId,
+        (key, body): (&str, Bytes),
+    ) -> Called<Reply<CheckedIn>> {
+        let path = format!("/api/v1/reservations/{reservation}/check-in");
+        let call = Call { path: &path, body, idempotency_key: Some(key) };
+        self.stack(Upstream::Reservation)?.post(context, &call).await
+    }
+
+    /// Pays back. `body` is a `RefundRequest`.
+    pub async fn refund(
+        &self,
+        context: &CallContext,
+        folio: FolioId,
+        (key, body): (&str, Bytes),
+    ) -> Called<Reply<Refund>> {
+        let path = format!("/api/v1/folios/{folio}/refunds");
+        let call = Call { path: &path, body, idempotency_key: Some(key) };
+        self.stack(Upstream::Billing)?.post(context, &call).await
     }
 }

@@ -16,7 +16,7 @@ use contracts::upstream::Upstream;
 use tokio::time::Instant;
 use url::Url;
 
-pub use call_stack::{CallStack, Limits};
+pub use call_stack::{Call, CallStack, Limits, Reply};
 pub use clients::Upstreams;
 pub use error::CallError;
 
@@ -29,7 +29,8 @@ pub trait Credentials: Send + Sync {
 /// What a call takes from the request it is made for.
 #[derive(Clone)]
 pub struct CallContext {
-    pub tenant: TenantId,
+    /// Absent where the gateway calls for no operator.
+    pub tenant: Option<TenantId>,
     pub request_id: RequestId,
     /// W3C Trace Context.
     pub traceparent: String,

@@ -83,6 +83,10 @@ codes! {
     OVERLOADED "BFF.OVERLOADED" 503 "More work than can finish in time" 1;
     APP_VERSION_UNSUPPORTED "BFF.APP_VERSION_UNSUPPORTED" 426 "The desktop must be updated" no;
     HEADERS_TOO_LARGE "BFF.HEADERS_TOO_LARGE" 431 "The headers are too large" no;
+    IDEMPOTENCY_KEY_REQUIRED "BFF.IDEMPOTENCY_KEY_REQUIRED" 400 "An idempotency key is required" no;
+    IDEMPOTENCY_KEY_INVALID "BFF.IDEMPOTENCY_KEY_INVALID" 400 "The idempotency key is malformed" no;
+    IDEMPOTENCY_KEY_REUSED "BFF.IDEMPOTENCY_KEY_REUSED" 422 "The idempotency key was used for something else" no;
+    IDEMPOTENCY_IN_FLIGHT "BFF.IDEMPOTENCY_IN_FLIGHT" 409 "The first request with this key is still running" 1;
     DRAINING "BFF.DRAINING" 503 "The server is about to stop" 1;
 
     // General.

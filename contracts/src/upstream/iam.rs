@@ -1,6 +1,13 @@
-//! iam: RFC 6749 token answers, DPoP-bound (RFC 9449 section 5).
+//! iam: RFC 6749 token answers, DPoP-bound (RFC 9449 section 5), and what it does for the gateway:
+//!
+//! - `POST /api/v1/auth/refresh`, called by the gateway itself: [`RefreshRequest`] → [`TokenResponse`];
+//! - `POST /api/v1/auth/sign-out`, as the operator: [`SignOutRequest`] → 204;
+//! - `POST /api/v1/auth/mfa/attest`, as the operator: [`AttestRequest`] → [`Attested`].
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+use crate::id::{DeviceId, SessionId};
 
 /// Answer of `POST /oauth2/token`.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -20,6 +27,60 @@ impl std::fmt::Debug for TokenResponse {
             .field("expires_in", &self.expires_in)
             .finish_non_exhaustive()
     }
+}
+
+/// The gateway has verified the proof and says whose key made it: a refresh token is bound to that
+/// key and to the device.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RefreshRequest {
+    pub refresh_token: String,
+    /// RFC 7638 thumbprint of the proof's key.
+    pub jkt: String,
+    pub device_id: DeviceId,
+}
+
+impl std::fmt::Debug for RefreshRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RefreshRequest").field("device_id", &self.device_id).finish_non_exhaustive()
+    }
+}
+
+/// Ends a session of the caller.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SignOutRequest {
+    pub session_id: SessionId,
+}
+
+/// How the second factor is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum MfaMethod {
+    /// RFC 6238, six digits, 30 seconds.
+    Totp,
+}
+
+/// The caller's second factor, to be checked once.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AttestRequest {
+    pub method: MfaMethod,
+    pub code: String,
+}
+
+impl std::fmt::Debug for AttestRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AttestRequest").field("method", &self.method).finish_non_exhaustive()
+    }
+}
+
+/// The factor was right. A wrong or used code is 401 `IAM.MFA_CODE_INVALID`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Attested {
+    #[serde(with = "crate::clock::wire")]
+    pub verified_at: Timestamp,
 }
 
 /// Claims of the access token, as gateway-api section 2 lists them.

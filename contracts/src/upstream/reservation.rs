@@ -1,4 +1,5 @@
-//! reservation: `GET /api/v1/reservations/arrivals?propertyId=&date=` (and `departures`, `in-house`).
+//! reservation: `GET /api/v1/reservations/arrivals?propertyId=&date=` (and `departures`, `in-house`);
+//! `POST /api/v1/reservations/{id}/check-in` → [`CheckedIn`].
 
 use jiff::{Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
@@ -51,4 +52,25 @@ pub struct Stay {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub eta: Option<Timestamp>,
+}
+
+/// Body of a check-in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CheckInRequest {
+    /// The room, where the reservation has none or another is wanted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub room_id: Option<RoomId>,
+}
+
+/// The reservation is in house.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CheckedIn {
+    pub reservation_id: ReservationId,
+    pub state: ReservationState,
+    pub room_id: RoomId,
+    #[serde(with = "crate::clock::wire")]
+    #[schema(value_type = String, format = DateTime)]
+    pub checked_in_at: Timestamp,
 }
