@@ -1,5 +1,7 @@
 //! The caller, as every part behind the edge sees it.
 
+use std::sync::Arc;
+
 use contracts::id::{DeviceId, OperatorId, PropertyId, SessionId, TenantId};
 use contracts::role::RoleSet;
 use jiff::Timestamp;
@@ -18,6 +20,8 @@ pub struct Principal {
     pub issued_at: Timestamp,
     /// When the token it came from ends.
     pub expires_at: Timestamp,
+    /// RFC 7638 thumbprint of the device's key, which that token is bound to. Services are not told.
+    pub thumbprint: Option<Arc<str>>,
     /// SHA-256 of that token: a key for caches, never sent anywhere.
     pub token_digest: [u8; 32],
 }

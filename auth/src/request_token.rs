@@ -228,6 +228,7 @@ fn principal(claims: &Claims, token_digest: [u8; 32]) -> Option<Principal> {
         properties: claims.property_ids.clone(),
         issued_at: Timestamp::from_second(claims.iat).ok()?,
         expires_at: Timestamp::from_second(claims.exp).ok()?,
+        thumbprint: None,
         token_digest,
     })
 }

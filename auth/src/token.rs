@@ -115,7 +115,7 @@ pub(crate) fn verify_digested(
     check_addressing(&claims, rules)?;
     check_start(&claims, now)?;
     let bound_to = bound_to(&claims).ok_or(TokenError::Unbound)?;
-    let principal = principal(&claims, digest).ok_or(TokenError::Claims)?;
+    let principal = principal(&claims, &bound_to, digest).ok_or(TokenError::Claims)?;
     Ok(AccessToken { principal, bound_to })
 }
 
@@ -171,7 +171,7 @@ fn bound_to(claims: &Object<'_>) -> Option<String> {
     is_digest.then(|| thumbprint.to_owned())
 }
 
-fn principal(claims: &Object<'_>, token_digest: [u8; 32]) -> Option<Principal> {
+fn principal(claims: &Object<'_>, bound_to: &str, token_digest: [u8; 32]) -> Option<Principal> {
     let properties = claims.texts("property_ids")?;
     let session = match claims.get("sid") {
         None => None,
@@ -187,6 +187,7 @@ fn principal(claims: &Object<'_>, token_digest: [u8; 32]) -> Option<Principal> {
         properties: properties.into_iter().map(|id| id.parse().ok()).collect::<Option<_>>()?,
         issued_at: Timestamp::from_second(claims.integer("iat")?).ok()?,
         expires_at: Timestamp::from_second(claims.integer("exp")?).ok()?,
+        thumbprint: Some(bound_to.into()),
         token_digest,
     })
 }

@@ -73,6 +73,7 @@ pub fn gateway(
     }
     let upstreams = Upstreams::new(&config.upstreams, limits(config))
         .context("the upstream client cannot be made")?;
+    let upstreams = Arc::new(upstreams);
     let pem = std::fs::read(&config.request_token.key_file).with_context(|| {
         format!("request_token.key_file {} cannot be read", config.request_token.key_file.display())
     })?;
@@ -81,7 +82,8 @@ pub fn gateway(
         authenticator: Arc::new(authenticator(config, session.clone(), clock.clone())?),
         edge_rules: edge_rules(config, &lifecycle)?,
         request_tokens: Arc::new(tokens),
-        composer: composer(config, upstreams, &clock, &entropy),
+        composer: composer(config, Arc::clone(&upstreams), &clock, &entropy),
+        upstreams,
         revocations: revocations(config, session.clone(), &clock)?,
         database: Database::new(&config.postgres)?,
         session_tier: SessionTier(session),
@@ -150,11 +152,11 @@ fn limits(config: &GatewayConfig) -> fn(Upstream) -> Limits {
 
 fn composer(
     config: &GatewayConfig,
-    upstreams: Upstreams,
+    upstreams: Arc<Upstreams>,
     clock: &Clock,
     entropy: &Entropy,
 ) -> Composer {
-    let composer = Composer::new(Arc::new(upstreams), clock.clone(), entropy.clone());
+    let composer = Composer::new(upstreams, clock.clone(), entropy.clone());
     #[cfg(feature = "sabotage")]
     let composer = config
         .guards_off

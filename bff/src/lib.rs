@@ -16,3 +16,4 @@ pub mod router;
 pub mod session_tier;
 pub mod state;
 pub mod tls;
+pub mod upstream_problem;

@@ -10,6 +10,7 @@ use contracts::clock::{Clock, Entropy};
 use redis::aio::ConnectionManager;
 use service_kit::lifecycle::Lifecycle;
 use service_kit::postgres::Database;
+use upstream_clients::Upstreams;
 
 use crate::revocation::Feed;
 
@@ -21,6 +22,7 @@ pub struct Gateway {
     pub edge_rules: Arc<EdgeRules>,
     pub request_tokens: Arc<RequestTokens>,
     pub composer: Composer,
+    pub upstreams: Arc<Upstreams>,
     pub session_tier: SessionTier,
     pub revocations: Feed,
     pub database: Database,

@@ -22,6 +22,7 @@ fn principal(issued: i64) -> Principal {
         properties: Vec::<PropertyId>::new(),
         issued_at: at(issued),
         expires_at: at(issued + 900),
+        thumbprint: None,
         token_digest: [0; 32],
     }
 }

@@ -327,12 +327,13 @@ fn gateway(
     let pem = Key::new().jwk.to_ec_private_pem();
     let tokens =
         RequestTokens::new("bff-backoffice", &pem, clock.clone(), entropy.clone()).unwrap();
-    let upstreams = Upstreams::new(&BTreeMap::new(), Limits::of).unwrap();
+    let upstreams = Arc::new(Upstreams::new(&BTreeMap::new(), Limits::of).unwrap());
     Gateway {
         authenticator: Arc::new(authenticator),
         edge_rules: rules,
         request_tokens: Arc::new(tokens),
-        composer: Composer::new(Arc::new(upstreams), clock.clone(), entropy.clone()),
+        composer: Composer::new(Arc::clone(&upstreams), clock.clone(), entropy.clone()),
+        upstreams,
         revocations: Feed::new(database.clone(), session_tier(), clock.clone()),
         database,
         session_tier: SessionTier(session_tier()),

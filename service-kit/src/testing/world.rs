@@ -30,6 +30,7 @@ pub fn operator(tenant: &str, properties: &[&str]) -> Principal {
         properties: properties.iter().map(parse).collect(),
         issued_at: Timestamp::UNIX_EPOCH,
         expires_at: Timestamp::UNIX_EPOCH + SignedDuration::from_hours(24 * 365 * 200),
+        thumbprint: None,
         token_digest: Sha256::digest(format!("{tenant} {properties:?}")).into(),
     }
 }

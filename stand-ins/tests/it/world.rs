@@ -138,6 +138,7 @@ impl World {
             properties: operator.property_ids.clone(),
             issued_at: self.now(),
             expires_at: self.now() + SignedDuration::from_mins(1),
+            thumbprint: None,
             token_digest,
         };
         format!("Bearer {}", self.gateway.token_for(&principal, upstream.name()))
