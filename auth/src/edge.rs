@@ -12,8 +12,10 @@ use http::{HeaderMap, header::AUTHORIZATION};
 use crate::judge::{Credentials, Judge, single, with_scheme};
 use crate::jwks::KeySet;
 use crate::principal::Principal;
-use crate::proof::ProofError;
+use crate::proof::{Proof, ProofError};
+use crate::replay::Use;
 use crate::request_token::{self, RequestTokenRules};
+use crate::token::{self, AccessToken};
 
 pub use crate::judge::{AuthError, Verified, proof_header};
 pub use remote_keys::RemoteKeys;
@@ -61,11 +63,33 @@ impl Authenticator {
 
     /// Last, so that a request refused for another reason burns nothing.
     pub async fn burn(&self, verified: Verified) -> Result<Principal, AuthError> {
-        if self.replays.first_use(verified.replay, self.clock.now()).await {
-            Ok(verified.principal)
-        } else {
-            Err(ProofError::Replayed.into())
+        self.burn_use(verified.replay).await?;
+        Ok(verified.principal)
+    }
+
+    /// As [`Self::burn`], for a proof that came without a token.
+    pub async fn burn_use(&self, replay: Use) -> Result<(), ProofError> {
+        let is_first = self.replays.first_use(replay, self.clock.now()).await;
+        if is_first { Ok(()) } else { Err(ProofError::Replayed) }
+    }
+
+    /// The checks of a proof that comes without a token (RFC 9449 section 5), but its use.
+    pub fn verify_proof(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &HeaderMap,
+    ) -> Result<Proof, ProofError> {
+        self.judge.judge_proof((method, path), headers, self.clock.now())
+    }
+
+    /// A token that the issuer answered just now, by the rules for those that callers send.
+    pub async fn verify_issued(&self, token: &str) -> Result<AccessToken, AuthError> {
+        let keys = self.keys.holding(&token::key_id(token)?).await;
+        if keys.is_empty() {
+            return Err(AuthError::KeysUnavailable);
         }
+        Ok(self.judge.judge_issued(token, &keys, self.clock.now())?)
     }
 
     /// The nonce the next proof should carry, when nonces are required (RFC 9449 section 8.2).

@@ -16,7 +16,7 @@ use crate::htu::Htu;
 use crate::jwks::KeySet;
 use crate::jwt::JwtError;
 use crate::principal::Principal;
-use crate::proof::{Expected, ProofError, ProofVerifier};
+use crate::proof::{Expected, Proof, ProofError, ProofVerifier};
 use crate::replay::Use;
 use crate::token::{self, AccessToken, TokenError, TokenRules};
 
@@ -123,8 +123,7 @@ impl Judge {
         now: Timestamp,
     ) -> Result<Verified, AuthError> {
         let token = self.token(request, keys, now)?;
-        let targets: Vec<Htu> =
-            self.base_urls.iter().filter_map(|base| base.join(request.path).ok()).collect();
+        let targets = self.targets(request.path);
         let proof = self.proofs.verify(
             proof_header(request.headers)?,
             &Expected {
@@ -137,6 +136,37 @@ impl Judge {
         )?;
         token.check_expiry(now)?;
         Ok(Verified { principal: token.principal.clone(), replay: proof.replay })
+    }
+
+    /// A proof that comes with no access token, as at a token endpoint (RFC 9449 section 5). Its
+    /// use is not burnt yet.
+    pub fn judge_proof(
+        &self,
+        (method, path): (&str, &str),
+        headers: &HeaderMap,
+        now: Timestamp,
+    ) -> Result<Proof, ProofError> {
+        let targets = self.targets(path);
+        let expected =
+            Expected { method, targets: &targets, token_digest: None, bound_to: None, now };
+        self.proofs.verify(proof_header(headers)?, &expected)
+    }
+
+    /// A token that came from the issuer just now, by the rules for those that callers send.
+    pub fn judge_issued(
+        &self,
+        token: &str,
+        keys: &KeySet,
+        now: Timestamp,
+    ) -> Result<AccessToken, TokenError> {
+        let token = token::verify(token, keys, &self.rules, now)?;
+        token.check_expiry(now)?;
+        Ok(token)
+    }
+
+    /// What a proof for this path may name.
+    fn targets(&self, path: &str) -> Vec<Htu> {
+        self.base_urls.iter().filter_map(|base| base.join(path).ok()).collect()
     }
 
     /// The token, verified now or before with the same keys.

@@ -5,6 +5,7 @@ pub const DEVICE_ID: &str = "x-device-id";
 pub const TENANT_ID: &str = "x-tenant-id";
 pub const DPOP: &str = "dpop";
 pub const DPOP_NONCE: &str = "dpop-nonce";
+pub const MFA_ATTESTATION: &str = "x-mfa-attestation";
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 pub const APP_VERSION: &str = "x-app-version";
 pub const APP_PLATFORM: &str = "x-app-platform";

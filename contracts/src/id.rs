@@ -32,6 +32,13 @@ pub trait Id: Copy + Eq + Hash + fmt::Display + FromStr<Err = IdError> {
     fn from_parts(at: Timestamp, random: u128) -> Self;
 
     fn as_str(&self) -> &str;
+
+    /// When it was made, to the millisecond, as whoever made it says.
+    fn made_at(&self) -> Timestamp {
+        let millis = self.as_str().get(4..).and_then(|digits| Ulid::from_string(digits).ok());
+        let millis = millis.and_then(|ulid| i64::try_from(ulid.timestamp_ms()).ok());
+        millis.and_then(|millis| Timestamp::from_millisecond(millis).ok()).unwrap_or_default()
+    }
 }
 
 fn text(prefix: &'static str, ulid: Ulid) -> [u8; LENGTH] {
@@ -191,6 +198,12 @@ mod tests {
         assert_eq!(id.to_string(), TENANT);
         assert_eq!(serde_json::to_string(&id).unwrap(), format!("\"{TENANT}\""));
         assert_eq!(serde_json::from_str::<TenantId>(&format!("\"{TENANT}\"")).unwrap(), id);
+    }
+
+    #[test]
+    fn an_id_tells_when_it_was_made() {
+        let at = Timestamp::from_millisecond(1_767_225_600_123).unwrap();
+        assert_eq!(RoomId::from_parts(at, 7).made_at(), at);
     }
 
     #[test]
