@@ -32,7 +32,7 @@ use crate::internal::identity::Identity;
 use crate::revocation::Feed;
 use crate::state::{Gateway, SessionTier};
 use crate::tls::{Tls, TlsError};
-use crate::{internal, middleware, session_tier};
+use crate::{attestation, internal, middleware, session_tier};
 
 /// An unknown key id makes us ask iam at most this often.
 const KEYS_COOLDOWN: Duration = Duration::from_secs(10);
@@ -53,6 +53,8 @@ pub async fn run() -> anyhow::Result<()> {
         .context("redis.cache_url is not a Redis URL")?;
     let gateway = gateway(&config, session.clone(), lifecycle.clone())?;
     follow_revocations(&config, &gateway)?;
+    let (database, clock) = (gateway.database.clone(), gateway.clock.clone());
+    lifecycle.spawn_until_stop(attestation::watch::watch(database, clock));
     let readiness = readiness(&lifecycle, &gateway, session, cache);
     open_internal(&config, &gateway, readiness.clone(), &telemetry).await?;
     open_public(&config, gateway, readiness).await?;

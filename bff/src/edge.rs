@@ -13,13 +13,13 @@ use axum::extract::{FromRef, FromRequestParts, OriginalUri, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use contracts::headers;
-use contracts::id::PropertyId;
+use contracts::id::{PropertyId, RequestId};
 use contracts::problem::{Problem, code};
 use contracts::role::RoleSet;
 use contracts::upstream::Upstream;
 use http::header::{CACHE_CONTROL, WWW_AUTHENTICATE};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use metrics::counter;
 use serde::Deserialize;
 use service_kit::extract::Query;
@@ -28,6 +28,7 @@ use service_kit::request::RequestContext;
 use tokio::time::Instant;
 use upstream_clients::{CallContext, Credentials};
 
+use crate::attestation;
 use crate::revocation::{Feed, Revocations, is_too_old};
 
 /// Why a request is not let in, in the order of gateway-api section 3.
@@ -62,10 +63,30 @@ pub async fn authenticate(
             }
             Err(error) => refusal(error),
         };
+    finish(&authenticator, &mut response);
+    response
+}
+
+/// What every answer behind a proof says: how to come back after a 401, and the next nonce.
+pub(crate) fn finish(authenticator: &Authenticator, response: &mut Response) {
+    if response.status() == StatusCode::UNAUTHORIZED
+        && !response.headers().contains_key(WWW_AUTHENTICATE)
+    {
+        let asked = asks_again(response);
+        response.headers_mut().insert(WWW_AUTHENTICATE, asked);
+    }
     if let Some(nonce) = authenticator.nonce() {
         hand_out(&nonce, response.headers_mut());
     }
-    response
+}
+
+/// The challenge of a 401 that a handler answered (RFC 9110 section 15.5.2).
+fn asks_again(response: &Response) -> HeaderValue {
+    let algorithms = ALGORITHMS.join(" ");
+    let code = response.extensions().get::<ApiError>().map_or("", |ApiError(it)| &it.code);
+    let challenge = attestation::challenge(code, &algorithms)
+        .unwrap_or_else(|| format!(r#"DPoP algs="{algorithms}""#));
+    challenge.parse().expect("a challenge is ASCII")
 }
 
 /// The nonce for the next proof (RFC 9449 section 8.2), once; no cache may hand it to another.
@@ -91,6 +112,11 @@ async fn admit(
     }
     verified.check_device(headers)?;
     Ok(authenticator.burn(verified).await?)
+}
+
+/// The answer to a request whose proof or headers were not accepted.
+pub(crate) fn refused(error: AuthError) -> Response {
+    refusal(error.into())
 }
 
 /// The answer of gateway-api section 3, with the challenge of RFC 9449 section 7.1.
@@ -121,7 +147,7 @@ fn refusal(refusal: Refusal) -> Response {
     response
 }
 
-fn ended(detail: &'static str) -> Problem {
+pub(crate) fn ended(detail: &'static str) -> Problem {
     Problem::new(&code::SESSION_EXPIRED, detail)
 }
 
@@ -267,6 +293,11 @@ impl Calls {
     /// When the request's first byte arrived: deadlines count from here.
     pub fn received(&self) -> Instant {
         self.context.received
+    }
+
+    /// The request's id.
+    pub fn request_id(&self) -> RequestId {
+        self.context.id
     }
 
     pub fn until(&self, deadline: Instant) -> CallContext {

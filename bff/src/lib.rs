@@ -4,6 +4,7 @@
 //! principal, a handler, and from there the composer and the upstream clients.
 
 pub mod app;
+pub mod attestation;
 pub mod config;
 pub mod edge;
 pub mod edge_rules;
@@ -11,6 +12,7 @@ pub mod handlers;
 pub mod internal;
 pub mod middleware;
 pub mod openapi;
+pub mod proven;
 pub mod revocation;
 pub mod router;
 pub mod session_tier;

@@ -14,7 +14,8 @@ use tower_http::set_header::SetResponseHeaderLayer;
 
 use crate::edge;
 use crate::edge_rules::layers as edge_rules;
-use crate::router::{BASE_PATH, guarded, open};
+use crate::proven::prove;
+use crate::router::{BASE_PATH, guarded, open, proven};
 use crate::state::Gateway;
 
 /// Bytes of a request body; no route needs more.
@@ -29,7 +30,12 @@ pub fn public(gateway: Gateway, readiness: Readiness, allowed_origins: &[String]
         .fallback(not_found)
         .layer(from_fn_with_state(gateway.clone(), edge::authenticate))
         .with_state(gateway.clone());
-    let app = Router::new().nest(BASE_PATH, api.merge(readiness.router())).merge(open());
+    //    Around the renewal of a token alone: whose key is calling.
+    let (renewal, _) = proven().split_for_parts();
+    let renewal =
+        renewal.route_layer(from_fn_with_state(gateway.clone(), prove)).with_state(gateway.clone());
+    let api = api.merge(renewal).merge(readiness.router());
+    let app = Router::new().nest(BASE_PATH, api).merge(open());
     // 6. Who asks too often, or with a desktop that is too old, costs no cryptography.
     let app = app.layer(from_fn_with_state(gateway.edge_rules.clone(), edge_rules::limit));
     // 5. A body larger than any route takes is refused before it is read.
@@ -63,6 +69,7 @@ fn cors(origins: &[String]) -> CorsLayer {
         headers::DEVICE_ID,
         headers::REQUEST_ID,
         headers::IDEMPOTENCY_KEY,
+        headers::MFA_ATTESTATION,
         headers::APP_VERSION,
         "last-event-id",
     ];

@@ -4,7 +4,7 @@ use contracts::problem::Problem;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
 use utoipa::{Modify, OpenApi, ToResponse};
 
-use crate::router::{BASE_PATH, guarded};
+use crate::router::{BASE_PATH, guarded, proven};
 
 /// Every error of every route.
 #[derive(Debug, ToResponse)]
@@ -36,17 +36,21 @@ impl Modify for Dpop {
             "Authorization",
             "An access token of iam under the scheme DPoP, with a proof in the header DPoP (RFC 9449).",
         ));
-        document
-            .components
-            .get_or_insert_default()
-            .add_security_scheme("dpop", SecurityScheme::ApiKey(scheme));
+        let proof = ApiKey::Header(ApiKeyValue::with_description(
+            "DPoP",
+            "A proof alone, without an access token, for the route that gives a new one (RFC 9449 section 5).",
+        ));
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("dpop", SecurityScheme::ApiKey(scheme));
+        components.add_security_scheme("proof", SecurityScheme::ApiKey(proof));
     }
 }
 
 /// The document as it is served and committed: pretty, with a newline at its end.
 pub fn json() -> String {
     let (_, routes) = guarded().split_for_parts();
-    let document = Document::openapi().nest(BASE_PATH, routes);
+    let (_, renewal) = proven().split_for_parts();
+    let document = Document::openapi().nest(BASE_PATH, routes).nest(BASE_PATH, renewal);
     let mut json = document.to_pretty_json().expect("the document is plain JSON");
     json.push('\n');
     json

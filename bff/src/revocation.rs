@@ -102,6 +102,12 @@ impl Revocations {
     /// of a device, an operator or a tenant, tokens issued later are good again. Issue times are
     /// whole seconds: one of the same second counts as earlier.
     pub fn against(&self, principal: &Principal) -> Option<Arc<str>> {
+        self.since(principal, principal.issued_at)
+    }
+
+    /// As [`Self::against`], for what the principal was granted at `granted`. A new token of an old
+    /// session is as old as the session.
+    pub fn since(&self, principal: &Principal, granted: Timestamp) -> Option<Arc<str>> {
         let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
         if live.is_empty() {
             return None;
@@ -109,7 +115,7 @@ impl Revocations {
         targets(principal).find_map(|target| {
             let revocation = live.get(&(principal.tenant, target))?;
             let final_for_all = matches!(target, Target::Session(_));
-            let is_earlier = principal.issued_at.as_second() <= revocation.revoked_at.as_second();
+            let is_earlier = granted.as_second() <= revocation.revoked_at.as_second();
             (final_for_all || is_earlier).then(|| Arc::clone(&revocation.reason))
         })
     }
@@ -151,7 +157,7 @@ impl Revocations {
     }
 }
 
-fn targets(principal: &Principal) -> impl Iterator<Item = Target> {
+pub(crate) fn targets(principal: &Principal) -> impl Iterator<Item = Target> {
     let rest = [
         Target::Device(principal.device),
         Target::Operator(principal.operator),

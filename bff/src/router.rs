@@ -4,6 +4,7 @@ use axum::Router;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::handlers::auth::{refresh, sign_out, step_up};
 use crate::handlers::{dashboard, reference, session, stream};
 use crate::openapi;
 use crate::state::Gateway;
@@ -17,6 +18,13 @@ pub fn guarded() -> OpenApiRouter<Gateway> {
         .routes(routes!(dashboard::get_dashboard))
         .routes(routes!(session::get_session))
         .routes(routes!(stream::open_stream))
+        .routes(routes!(sign_out::sign_out))
+        .routes(routes!(step_up::step_up))
+}
+
+/// Routes for which a proof and the device are enough: whoever calls has no good token any more.
+pub fn proven() -> OpenApiRouter<Gateway> {
+    OpenApiRouter::new().routes(routes!(refresh::refresh))
 }
 
 /// Routes that need none: the API's own description. Health is added where readiness is known.

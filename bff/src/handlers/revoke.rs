@@ -86,7 +86,7 @@ pub(crate) fn reason(given: String) -> Result<String, ApiError> {
     Err(Problem::field("body.reason", "INVALID", "Give a reason of 1 to 200 characters.").into())
 }
 
-/// A revocation that is not durable has not happened.
+/// What is not durable has not happened.
 pub(crate) fn unavailable(error: StoreError) -> ApiError {
     match error {
         StoreError::Statement(_) | StoreError::Row { .. } => ApiError::internal(&error),

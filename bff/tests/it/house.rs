@@ -20,6 +20,7 @@ use bff::state::{Gateway, SessionTier};
 use composer::Composer;
 use contracts::clock::{Clock, Entropy};
 use contracts::id::{DeviceId, Id, OperatorId, PropertyId, SessionId, TenantId};
+use contracts::upstream::Upstream;
 use contracts::upstream::iam::{AccessTokenClaims, Confirmation};
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
@@ -216,7 +217,7 @@ impl House {
     }
 }
 
-async fn answer(response: http::Response<Body>) -> Answer {
+pub(crate) async fn answer(response: http::Response<Body>) -> Answer {
     let (parts, body) = response.into_parts();
     let bytes = body.collect().await.unwrap().to_bytes();
     let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
@@ -246,6 +247,36 @@ impl House {
             session: self.session,
             clock: self.clock.clone(),
         }
+    }
+
+    /// The same gateway with a part replaced.
+    pub(crate) fn with_part(mut self, change: impl FnOnce(&mut Gateway)) -> Self {
+        change(&mut self.gateway);
+        let readiness = Readiness::new(self.gateway.lifecycle.clone());
+        self.app = bff::middleware::public(self.gateway.clone(), readiness, &[]);
+        self
+    }
+
+    /// The same gateway, whose upstream listens there.
+    pub(crate) fn asking(self, upstream: Upstream, base: &str) -> Self {
+        let urls = BTreeMap::from([(upstream, base.parse().unwrap())]);
+        self.with_part(|gateway| {
+            gateway.upstreams = Arc::new(Upstreams::new(&urls, Limits::of).unwrap());
+        })
+    }
+
+    /// A POST with a good token, a fresh proof and a JSON body.
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
+        let token = self.token(|_| {});
+        let proof = self.proof(path, &token, |claims| claims["htm"] = json!("POST"));
+        let request = self.with(path, &format!("DPoP {token}"), &proof).method("POST");
+        self.send_json(request, body).await
+    }
+
+    pub(crate) async fn send_json(&self, request: http::request::Builder, body: &Value) -> Answer {
+        let request = request.header("content-type", "application/json");
+        let request = request.body(Body::from(body.to_string())).unwrap();
+        answer(self.app.clone().oneshot(request).await.unwrap()).await
     }
 
     /// Follows revocations, told through the session tier at `bell`.

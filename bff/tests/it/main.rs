@@ -2,11 +2,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
+mod attestations;
 mod contract;
 mod decision_order;
 mod edge;
 mod edge_rules;
 mod house;
+mod iam;
 mod identity;
+mod refresh;
 mod revocation;
+mod sign_out;
+mod step_up;
 mod tls;

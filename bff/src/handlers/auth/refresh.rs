@@ -1,0 +1,206 @@
+//! `POST /auth/refresh`: a new pair of tokens for a device that proves its key.
+//!
+//! iam decides whether the refresh token is good. What it answers is judged here before it is
+//! handed out: by the rules for tokens that callers send, and by what was revoked since the
+//! session began.
+
+use auth::Principal;
+use auth::edge::{AuthError, Authenticator};
+use auth::token::AccessToken;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use contracts::id::Id;
+use contracts::problem::code;
+use contracts::upstream::Upstream;
+use contracts::upstream::iam::{RefreshRequest, TokenResponse};
+use http::header::CACHE_CONTROL;
+use jiff::Timestamp;
+use metrics::counter;
+use serde::{Deserialize, Serialize};
+use service_kit::extract::Json;
+use service_kit::postgres::{Database, StoreError, read};
+use service_kit::problem::{ApiError, ApiResult, chain};
+use upstream_clients::CallError;
+
+use super::IAM_WITHIN;
+use crate::edge::ended;
+use crate::proven::{OwnCalls, Proven};
+use crate::revocation::store::was_revoked;
+use crate::revocation::{Feed, Target, targets};
+use crate::state::Gateway;
+use crate::upstream_problem;
+
+/// Characters; iam's own are far shorter.
+const LONGEST_TOKEN: usize = 4096;
+const RUNBOOK: &str = "bff-backoffice/iam-refresh-down";
+
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RefreshBody {
+    #[schema(min_length = 1, max_length = 4096)]
+    refresh_token: String,
+}
+
+impl std::fmt::Debug for RefreshBody {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("RefreshBody")
+    }
+}
+
+/// The new pair: keep both, and forget the refresh token that was sent.
+#[derive(Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NewTokens {
+    access_token: String,
+    refresh_token: String,
+    /// `DPoP`
+    token_type: &'static str,
+    /// Seconds until the access token ends.
+    expires_in: u64,
+}
+
+impl std::fmt::Debug for NewTokens {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NewTokens").field("expires_in", &self.expires_in).finish_non_exhaustive()
+    }
+}
+
+/// Renew the tokens.
+///
+/// Send the refresh token with a proof for this URL and the device, without an `Authorization`
+/// header. Refused for a session, device, operator or tenant that was revoked.
+#[utoipa::path(
+    post, path = "/auth/refresh", tag = "auth", security(("proof" = [])), request_body = RefreshBody,
+    responses((status = 200, body = NewTokens), (status = "default", response = crate::openapi::AnyProblem)),
+)]
+pub async fn refresh(
+    proven: Proven,
+    calls: OwnCalls,
+    State(gateway): State<Gateway>,
+    Json(body): Json<RefreshBody>,
+) -> ApiResult<Response> {
+    let request = asked(body, &proven)?;
+    let context = calls.until(calls.received() + IAM_WITHIN);
+    let answer = gateway.upstreams.refresh(&context, &request).await.map_err(not_refreshed)?;
+    let token = judged(&gateway.authenticator, &answer, &proven).await?;
+    calls.context.note_caller(&token.principal);
+    if is_revoked(&gateway.revocations, &gateway.database, &token.principal).await? {
+        count("revoked");
+        return Err(ended("Your session was ended. Sign in again.").into());
+    }
+    count("ok");
+    let left = token.principal.expires_at.duration_since(gateway.clock.now());
+    let expires_in = u64::try_from(left.as_secs()).unwrap_or_default();
+    Ok(handed_out(answer, request.refresh_token, expires_in))
+}
+
+fn count(outcome: &'static str) {
+    counter!("bff_backoffice_refresh_total", "outcome" => outcome).increment(1);
+}
+
+fn asked(body: RefreshBody, proven: &Proven) -> Result<RefreshRequest, ApiError> {
+    let refresh_token = body.refresh_token;
+    if !(1..=LONGEST_TOKEN).contains(&refresh_token.len()) {
+        let detail = "Send the refresh token as iam gave it.";
+        return Err(ApiError::field("body.refreshToken", "INVALID", detail));
+    }
+    let (jkt, device_id) = (proven.thumbprint.to_string(), proven.device);
+    Ok(RefreshRequest { refresh_token, jkt, device_id })
+}
+
+/// iam's own word about the refresh token, or what kept it away (row F-1).
+fn not_refreshed(error: CallError) -> ApiError {
+    let refused = matches!(&error, CallError::Status { status: 400..500, .. });
+    count(if refused { "refused" } else { "failed" });
+    let ApiError(mut problem) = upstream_problem::problem(Upstream::Iam, error);
+    if problem.is(&code::UPSTREAM_UNAVAILABLE) || problem.is(&code::UPSTREAM_TIMEOUT) {
+        problem.runbook = Some(RUNBOOK.into());
+    }
+    ApiError(problem)
+}
+
+/// The new token, if the gateway itself will take it from this device and this key.
+async fn judged(
+    authenticator: &Authenticator,
+    answer: &TokenResponse,
+    proven: &Proven,
+) -> Result<AccessToken, ApiError> {
+    let token = match authenticator.verify_issued(&answer.access_token).await {
+        Ok(token) => token,
+        Err(AuthError::KeysUnavailable) => {
+            return Err(ApiError::new(
+                &code::UPSTREAM_UNAVAILABLE,
+                "The sign-in service's keys cannot be read yet. Try again.",
+            ));
+        }
+        Err(error) => return Err(drifted(&error.to_string())),
+    };
+    let is_the_callers =
+        token.bound_to == *proven.thumbprint && token.principal.device == proven.device;
+    if !is_the_callers {
+        return Err(drifted("it is bound to another device or key"));
+    }
+    if !answer.token_type.eq_ignore_ascii_case("DPoP") {
+        return Err(drifted("token_type is not DPoP"));
+    }
+    Ok(token)
+}
+
+/// iam answered what nobody may be given.
+fn drifted(why: &str) -> ApiError {
+    counter!("bff_backoffice_upstream_schema_drift_total", "upstream" => Upstream::Iam.name())
+        .increment(1);
+    count("drifted");
+    tracing::error!(why, "iam answered a refresh with a token that this device cannot use.");
+    upstream_problem::drifted(Upstream::Iam)
+}
+
+/// Whether anything the token stands for was revoked since its session began; without a session
+/// in the token, ever. With the durable store away, what this instance has heard decides.
+async fn is_revoked(
+    revocations: &Feed,
+    database: &Database,
+    principal: &Principal,
+) -> Result<bool, ApiError> {
+    let began = principal.session.map_or(Timestamp::UNIX_EPOCH, |session| session.made_at());
+    if revocations.live().since(principal, began).is_some() {
+        return Ok(true);
+    }
+    match was_ever_revoked(database, principal, began).await {
+        Ok(revoked) => Ok(revoked),
+        Err(error @ (StoreError::Statement(_) | StoreError::Row { .. })) => {
+            Err(ApiError::internal(&error))
+        }
+        Err(error) => {
+            tracing::warn!(error = %chain(&error), "Only revocations of the last hour were asked before a refresh.");
+            counter!("bff_backoffice_refresh_unchecked_total").increment(1);
+            Ok(false)
+        }
+    }
+}
+
+async fn was_ever_revoked(
+    database: &Database,
+    principal: &Principal,
+    began: Timestamp,
+) -> Result<bool, StoreError> {
+    let mut connection = database.connection().await?;
+    let transaction = read(&mut connection, principal.tenant).await?;
+    for target in targets(principal) {
+        // A session that was revoked never comes back.
+        let since =
+            if matches!(target, Target::Session(_)) { Timestamp::UNIX_EPOCH } else { began };
+        if was_revoked(&transaction, principal.tenant, target, since).await? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn handed_out(answer: TokenResponse, sent: String, expires_in: u64) -> Response {
+    // RFC 6749 section 6: without a new one, the one that was sent stays good.
+    let refresh_token = answer.refresh_token.unwrap_or(sent);
+    let access_token = answer.access_token;
+    let body = NewTokens { access_token, refresh_token, token_type: "DPoP", expires_in };
+    ([(CACHE_CONTROL, "no-store")], Json(body)).into_response()
+}

@@ -1,0 +1,72 @@
+//! `POST /auth/sign-out`: ends the caller's session, here first and then at iam.
+//!
+//! What the gateway wrote down holds without iam: the token is refused from now on, and the
+//! session is never renewed (`refresh`).
+
+use std::sync::Arc;
+
+use auth::Principal;
+use axum::extract::State;
+use contracts::clock::Clock;
+use contracts::upstream::iam::SignOutRequest;
+use http::StatusCode;
+use metrics::counter;
+use service_kit::postgres::Database;
+use service_kit::problem::{ApiResult, chain};
+use upstream_clients::Upstreams;
+
+use super::IAM_WITHIN;
+use crate::edge::{Caller, Calls, SignedIn};
+use crate::handlers::revoke::unavailable;
+use crate::revocation::store::Order;
+use crate::revocation::{Feed, Target};
+
+/// Shown on the session's live streams.
+const REASON: &str = "signed_out";
+
+/// End the session.
+///
+/// Its tokens are refused from now on and its live streams end. A token without a session ends
+/// all sessions of its device.
+#[utoipa::path(
+    post, path = "/auth/sign-out", tag = "auth", security(("dpop" = [])),
+    responses(
+        (status = 204, description = "The session has ended"),
+        (status = "default", response = crate::openapi::AnyProblem),
+    ),
+)]
+pub async fn sign_out(
+    caller: Caller<SignedIn>,
+    calls: Calls,
+    State(feed): State<Feed>,
+    State(database): State<Database>,
+    State(upstreams): State<Arc<Upstreams>>,
+    State(clock): State<Clock>,
+) -> ApiResult<StatusCode> {
+    let order = order(&caller.principal, &clock, calls.request_id().to_string());
+    feed.revoke(&database, &order).await.map_err(unavailable)?;
+    counter!("bff_backoffice_revocation_total", "kind" => order.target.kind()).increment(1);
+    let told = tell_iam(&upstreams, &calls, &caller.principal).await;
+    counter!("bff_backoffice_sign_out_total", "iam" => if told { "told" } else { "untold" })
+        .increment(1);
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn order(principal: &Principal, clock: &Clock, cause: String) -> Order {
+    let target = principal.session.map_or(Target::Device(principal.device), Target::Session);
+    let (revoked_at, reason) = (clock.now(), REASON.to_owned());
+    Order { tenant: principal.tenant, target, revoked_at, reason, cause }
+}
+
+/// Whether iam knows. Where it does not, its refresh token lives on, and is refused here.
+async fn tell_iam(upstreams: &Upstreams, calls: &Calls, principal: &Principal) -> bool {
+    let Some(session_id) = principal.session else { return false };
+    let context = calls.until(calls.received() + IAM_WITHIN);
+    match upstreams.sign_out(&context, &SignOutRequest { session_id }).await {
+        Ok(()) => true,
+        Err(error) => {
+            tracing::warn!(error = %chain(&error), "iam was not told of a sign-out; the gateway refuses the session.");
+            false
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! iam on a socket of its own, with the bodies of its contract: answers what the test says, and
+//! keeps what it was asked.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use contracts::problem::Problem;
+use contracts::upstream::Upstream;
+use contracts::upstream::iam::TokenResponse;
+use http::{HeaderMap, StatusCode, Uri};
+use serde_json::{Value, json};
+use service_kit::lifecycle::Lifecycle;
+
+use crate::house::House;
+
+/// One call, as it came.
+#[derive(Debug, Clone)]
+pub(crate) struct Asked {
+    pub(crate) path: String,
+    pub(crate) bearer: String,
+    pub(crate) request_id: String,
+    pub(crate) body: Value,
+}
+
+#[derive(Clone)]
+pub(crate) struct Iam(Arc<Mutex<Played>>);
+
+struct Played {
+    answer: (u16, Value),
+    after: Duration,
+    asked: Vec<Asked>,
+}
+
+impl Iam {
+    pub(crate) async fn open() -> (Self, String) {
+        let played =
+            Played { answer: (204, Value::Null), after: Duration::ZERO, asked: Vec::new() };
+        let iam = Self(Arc::new(Mutex::new(played)));
+        let app = Router::new().fallback(play).with_state(iam.clone());
+        let listener = service_kit::serve::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        service_kit::serve::serve(listener, service_kit::serve::Plain, app, &Lifecycle::new());
+        (iam, url)
+    }
+
+    pub(crate) fn answers(&self, status: u16, body: Value) {
+        self.0.lock().unwrap().answer = (status, body);
+    }
+
+    pub(crate) fn refuses(&self, status: u16, code: &'static str) {
+        let mut problem =
+            Problem::new(&contracts::problem::code::UNAUTHENTICATED, "iam says no. Try again.");
+        (problem.status, problem.code) = (status, code.into());
+        self.answers(status, serde_json::to_value(problem).unwrap());
+    }
+
+    /// A pair whose access token is this one.
+    pub(crate) fn grants(&self, access_token: String) {
+        let answer = TokenResponse {
+            access_token,
+            token_type: "DPoP".into(),
+            expires_in: 900,
+            refresh_token: Some("the-next".into()),
+        };
+        self.answers(200, serde_json::to_value(answer).unwrap());
+    }
+
+    pub(crate) fn attests(&self) {
+        self.answers(200, json!({"verifiedAt": "2026-01-01T00:00:00.000Z"}));
+    }
+
+    pub(crate) fn takes(&self, time: Duration) {
+        self.0.lock().unwrap().after = time;
+    }
+
+    pub(crate) fn asked(&self) -> Vec<Asked> {
+        self.0.lock().unwrap().asked.clone()
+    }
+}
+
+async fn play(State(iam): State<Iam>, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
+    let text = |name: &str| headers[name].to_str().unwrap().to_owned();
+    let asked = Asked {
+        path: uri.path().to_owned(),
+        bearer: text("authorization"),
+        request_id: text("x-request-id"),
+        body: serde_json::from_slice(&body).unwrap(),
+    };
+    let (answer, after) = {
+        let mut played = iam.0.lock().unwrap();
+        played.asked.push(asked);
+        (played.answer.clone(), played.after)
+    };
+    if !after.is_zero() {
+        tokio::time::sleep(after).await;
+    }
+    let (status, body) = answer;
+    let status = StatusCode::from_u16(status).unwrap();
+    if body.is_null() { status.into_response() } else { (status, axum::Json(body)).into_response() }
+}
+
+/// A gateway and the iam it asks.
+pub(crate) async fn house() -> (House, Iam) {
+    let (iam, url) = Iam::open().await;
+    (House::open().await.asking(Upstream::Iam, &url), iam)
+}
+
+/// A gateway that asks an iam where nothing listens.
+pub(crate) async fn house_without() -> House {
+    House::open().await.asking(Upstream::Iam, "http://127.0.0.1:1")
+}
