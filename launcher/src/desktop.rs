@@ -134,6 +134,7 @@ impl Desktop {
             earlier => {
                 let signing_in = session::SignIn {
                     http: &self.http,
+                    renewal: self.url("/auth/refresh")?,
                     issuer: &self.issuer,
                     operator: &self.operator,
                     key: &self.key,

@@ -1,13 +1,14 @@
-//! Signing in at iam and staying signed in.
+//! Signing in at iam, and staying signed in through the gateway.
 
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use contracts::headers::{DPOP, DPOP_NONCE};
-use reqwest::{Client, Method, Response};
+use contracts::headers::{DEVICE_ID, DPOP, DPOP_NONCE};
+use reqwest::{Client, Method, Response, StatusCode};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use url::Url;
 
 use super::key::DeviceKey;
@@ -52,8 +53,19 @@ struct Answer {
     expires_in: i64,
 }
 
+/// The gateway's form of it.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Renewed {
+    access_token: String,
+    refresh_token: String,
+    expires_in: i64,
+}
+
 pub(super) struct SignIn<'a> {
     pub(super) http: &'a Client,
+    /// The gateway's `/auth/refresh`.
+    pub(super) renewal: Url,
     pub(super) issuer: &'a str,
     pub(super) operator: &'a Operator,
     pub(super) key: &'a DeviceKey,
@@ -63,12 +75,10 @@ pub(super) struct SignIn<'a> {
 impl SignIn<'_> {
     /// By refresh token where there is one that still works, else by password.
     pub(super) async fn obtain(&self, earlier: Option<&Tokens>) -> anyhow::Result<Tokens> {
-        if let Some(earlier) = earlier {
-            let token = earlier.refresh_token.as_str();
-            let form = [("grant_type", "refresh_token"), ("refresh_token", token)];
-            if let Ok(tokens) = self.ask(&form).await {
-                return Ok(tokens);
-            }
+        if let Some(earlier) = earlier
+            && let Ok(tokens) = self.renew(&earlier.refresh_token).await
+        {
+            return Ok(tokens);
         }
         let operator = self.operator;
         self.ask(&[
@@ -79,6 +89,44 @@ impl SignIn<'_> {
             ("client_id", "desktop"),
         ])
         .await
+    }
+
+    /// A new pair from the gateway, which asks iam.
+    async fn renew(&self, refresh_token: &str) -> anyhow::Result<Tokens> {
+        let first = self.ask_gateway(refresh_token, None).await?;
+        let nonce = first.headers().get(DPOP_NONCE).and_then(|nonce| nonce.to_str().ok());
+        let response = match nonce.map(str::to_owned) {
+            Some(nonce) if first.status() == StatusCode::UNAUTHORIZED => {
+                self.ask_gateway(refresh_token, Some(&nonce)).await?
+            }
+            _ => first,
+        };
+        let renewed: Renewed = response.error_for_status()?.json().await?;
+        Ok(Tokens {
+            access_token: renewed.access_token,
+            refresh_token: renewed.refresh_token,
+            expires_at: self.now + renewed.expires_in,
+            issuer: self.issuer.to_owned(),
+        })
+    }
+
+    async fn ask_gateway(
+        &self,
+        refresh_token: &str,
+        nonce: Option<&str>,
+    ) -> anyhow::Result<Response> {
+        let mut proof = Proof::new(&Method::POST, &self.renewal, self.now);
+        if let Some(nonce) = nonce {
+            proof = proof.claim("nonce", nonce);
+        }
+        let request = self
+            .http
+            .post(self.renewal.clone())
+            .header(DPOP, proof.sign(self.key)?)
+            .header(DEVICE_ID, &self.operator.device_id)
+            .json(&json!({"refreshToken": refresh_token}))
+            .timeout(WITHIN);
+        request.send().await.map_err(|error| no_answer("The gateway", &self.renewal, error))
     }
 
     async fn ask(&self, form: &[(&str, &str)]) -> anyhow::Result<Tokens> {
