@@ -1,6 +1,7 @@
 //! The crate's one part with I/O: fetches key sets, asks the shared replay store, and puts a
 //! request through all checks in the order the contract gives them.
 
+mod guards;
 mod remote_keys;
 mod replay_store;
 

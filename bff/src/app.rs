@@ -30,6 +30,7 @@ use crate::config::{ASKED, DpopConfig, GatewayConfig, REQUEST_TOKEN_ISSUER, TlsC
 use crate::edge_rules::{self, EdgeRules};
 use crate::internal::identity::Identity;
 use crate::revocation::Feed;
+use crate::session_tier::watch::{ReplayCheck, Watch};
 use crate::state::{Gateway, SessionTier};
 use crate::tls::{Tls, TlsError};
 use crate::{attestation, internal, middleware, session_tier};
@@ -37,9 +38,12 @@ use crate::{attestation, internal, middleware, session_tier};
 /// An unknown key id makes us ask iam at most this often.
 const KEYS_COOLDOWN: Duration = Duration::from_secs(10);
 
-/// Protections of the gateway's own that a drill may switch off; the composer knows the others.
+/// Protections of the gateway's own that a drill may switch off.
 #[cfg(feature = "sabotage")]
-const OWN_GUARDS: [&str; 2] = ["shadow", "tls-reload"];
+const OWN_GUARDS: [&str; 3] = ["replay-probe", "shadow", "tls-reload"];
+/// Those of the replay store; the composer knows the others.
+#[cfg(feature = "sabotage")]
+const REPLAY_GUARDS: [&str; 3] = ["replay", "replay-fallback", "replay-filter"];
 
 /// Runs the gateway until it is asked to stop.
 pub async fn run() -> anyhow::Result<()> {
@@ -55,7 +59,12 @@ pub async fn run() -> anyhow::Result<()> {
     follow_revocations(&config, &gateway)?;
     let (database, clock) = (gateway.database.clone(), gateway.clock.clone());
     lifecycle.spawn_until_stop(attestation::watch::watch(database, clock));
-    let readiness = readiness(&lifecycle, &gateway, session, cache);
+    let replays = watch_session_tier(&config, &gateway, session.clone());
+    let readiness = readiness(&lifecycle, &gateway, session, cache).requires(
+        "replay-check",
+        "A stolen request could be sent again.",
+        move || std::future::ready(replays.holds()).boxed(),
+    );
     open_internal(&config, &gateway, readiness.clone(), &telemetry).await?;
     open_public(&config, gateway, readiness).await?;
     lifecycle.run_until_signal().await?;
@@ -134,6 +143,26 @@ fn revocations(
     Ok(Feed::new(Database::new(&own)?, session, clock.clone()))
 }
 
+#[cfg_attr(
+    not(feature = "sabotage"),
+    expect(unused_variables, reason = "what a drill may switch off stands in the configuration")
+)]
+fn watch_session_tier(
+    config: &GatewayConfig,
+    gateway: &Gateway,
+    session: ConnectionManager,
+) -> ReplayCheck {
+    let authenticator = Arc::clone(&gateway.authenticator);
+    let watch = Watch::new(authenticator, session, gateway.entropy.clone());
+    let check = watch.check();
+    #[cfg(feature = "sabotage")]
+    if config.is_off("replay-probe") {
+        return check;
+    }
+    gateway.lifecycle.spawn_until_stop(watch.run());
+    check
+}
+
 fn follow_revocations(config: &GatewayConfig, gateway: &Gateway) -> anyhow::Result<()> {
     let bell = redis::Client::open(config.redis.session_url.expose_secret())
         .context("redis.session_url is not a Redis URL")?;
@@ -163,7 +192,7 @@ fn composer(
     let composer = config
         .guards_off
         .iter()
-        .filter(|guard| !OWN_GUARDS.contains(&guard.as_str()))
+        .filter(|guard| !OWN_GUARDS.iter().chain(&REPLAY_GUARDS).any(|own| own == guard))
         .fold(composer, |composer, guard| composer.without(guard));
     #[cfg(not(feature = "sabotage"))]
     let _ = config;
@@ -184,10 +213,24 @@ fn authenticator(
     let client = http_client::short_requests();
     Ok(Authenticator {
         keys: RemoteKeys::new(config.iam.jwks_url.clone(), client, KEYS_COOLDOWN),
-        replays: ReplayStore::new(Some(session), proofs.span()),
+        replays: replays(config, session, proofs.span()),
         judge: Judge::new(proofs, rules, base_urls),
         clock,
     })
+}
+
+#[cfg_attr(
+    not(feature = "sabotage"),
+    expect(unused_variables, reason = "what a drill may switch off stands in the configuration")
+)]
+fn replays(config: &GatewayConfig, session: ConnectionManager, window: Duration) -> ReplayStore {
+    let replays = ReplayStore::new(Some(session), window);
+    #[cfg(feature = "sabotage")]
+    let replays = REPLAY_GUARDS
+        .iter()
+        .filter(|guard| config.is_off(guard))
+        .fold(replays, |replays, guard| replays.without(guard));
+    replays
 }
 
 /// With nonces when they are switched on. Without a key file each start makes its own key: right

@@ -3,8 +3,11 @@
 
 use std::time::Duration;
 
+use redis::InfoDict;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use secrecy::{ExposeSecret, SecretString};
+
+pub mod watch;
 
 /// A command that takes longer counts as failed: the session tier is on the path of every request.
 const ANSWER_WITHIN: Duration = Duration::from_millis(250);
@@ -17,6 +20,25 @@ pub fn connect(url: &SecretString) -> redis::RedisResult<ConnectionManager> {
         .set_number_of_retries(1)
         .set_max_delay(Duration::from_millis(500));
     ConnectionManager::new_lazy_with_config(redis::Client::open(url.expose_secret())?, config)
+}
+
+/// What the tier says of itself.
+#[derive(Debug)]
+pub struct Condition {
+    /// Another one after each start of the server: a restart, or a standby that took its place.
+    pub run_id: String,
+    /// Which share of the memory it may use it does use; `None` without a limit.
+    pub memory_used: Option<f64>,
+}
+
+/// `None` when it does not answer.
+pub async fn condition(mut tier: ConnectionManager) -> Option<Condition> {
+    let mut asking = redis::cmd("INFO");
+    asking.arg("server").arg("memory");
+    let info = asking.query_async::<InfoDict>(&mut tier).await.ok()?;
+    let (used, limit) = (info.get::<u64>("used_memory")?, info.get::<u64>("maxmemory")?);
+    let memory_used = (limit > 0).then(|| used as f64 / limit as f64);
+    Some(Condition { run_id: info.get("run_id")?, memory_used })
 }
 
 /// Whether the tier answers.

@@ -13,6 +13,8 @@ use tokio::process::Command;
 use tokio::sync::watch;
 use tokio::time::{Instant, interval};
 
+use crate::house::House;
+
 const EVERY: Duration = Duration::from_secs(1);
 
 /// The samples of one drill, a second apart. Series that appear late have gaps before.
@@ -80,6 +82,26 @@ pub async fn sample(
             _ = done.changed() => return Ok(samples),
         }
     }
+}
+
+/// What `work` gives, and whether the alert was firing at its end on what the gateway exported.
+pub async fn during<T>(
+    alert: &str,
+    (http, metrics_url): (reqwest::Client, String),
+    work: impl Future<Output = T>,
+) -> (T, anyhow::Result<Duration>) {
+    let (done, until) = watch::channel(false);
+    let working = async {
+        let given = work.await;
+        done.send_replace(true);
+        given
+    };
+    let (given, samples) = tokio::join!(working, sample(http, metrics_url, until));
+    let fired = match samples {
+        Ok(samples) => firing(alert, &samples, &House::folder("drills")).await,
+        Err(error) => Err(error),
+    };
+    (given, fired)
 }
 
 /// Fails with promtool's words when the alert would not have been firing at the last sample.

@@ -84,5 +84,6 @@ mod tests {
     #[test]
     fn rows_are_listed_in_the_catalogue_s_order() {
         assert!(place("F-5") < place("F-33"));
+        assert!(place("F-41") < place("GD-3"), "game days after the failures");
     }
 }

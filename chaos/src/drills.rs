@@ -2,11 +2,18 @@
 
 use std::time::Duration;
 
-use crate::house::House;
+use launcher::builder::Build;
+
+use crate::house::{House, Plan};
 use crate::observations::Observations;
 
 mod certificate;
 mod edge_rule;
+mod failover;
+mod replay_bypass;
+mod replay_flood;
+mod replay_pressure;
+mod session_tier;
 mod upstream;
 
 use upstream::{Blow, UpstreamDrill};
@@ -25,6 +32,18 @@ pub fn is_known(id: &str) -> bool {
     drill(id).is_some()
 }
 
+/// The house a row's drill needs.
+pub fn prepare<'a>(id: &str, plan: Plan<'a>) -> Plan<'a> {
+    match drill(id) {
+        // Its fault is a revision that lets replays in.
+        Some(Drill::ReplayBypass) => Plan { build: Build::Sabotage, second_gateway: true, ..plan },
+        Some(Drill::ReplayFlood | Drill::ReplayPressure | Drill::Failover) => {
+            Plan { second_gateway: true, ..plan }
+        }
+        _ => plan,
+    }
+}
+
 /// Runs the drill of a row. Errors are of the drill itself; what it finds is in the observations.
 pub async fn run(
     id: &str,
@@ -37,6 +56,11 @@ pub async fn run(
         Some(Drill::Upstream(drill)) => drill.run(form, objective, house, seen).await,
         Some(Drill::Certificate) => certificate::run(form, objective, house, seen).await,
         Some(Drill::EdgeRule) => edge_rule::run(form, objective, house, seen).await,
+        Some(Drill::SessionTier) => session_tier::run(form, objective, house, seen).await,
+        Some(Drill::Failover) => failover::run(form, objective, house, seen).await,
+        Some(Drill::ReplayBypass) => replay_bypass::run(form, objective, house, seen).await,
+        Some(Drill::ReplayFlood) => replay_flood::run(form, objective, house, seen).await,
+        Some(Drill::ReplayPressure) => replay_pressure::run(form, objective, house, seen).await,
         None => anyhow::bail!("{id} has no drill"),
     }
 }
@@ -46,15 +70,25 @@ enum Drill {
     Upstream(&'static UpstreamDrill),
     Certificate,
     EdgeRule,
+    SessionTier,
+    Failover,
+    ReplayBypass,
+    ReplayFlood,
+    ReplayPressure,
 }
 
 fn drill(id: &str) -> Option<Drill> {
     match id {
         "F-5" => Some(Drill::Upstream(&F_5)),
         "F-6" => Some(Drill::Upstream(&F_6)),
+        "F-18" => Some(Drill::SessionTier),
+        "F-19" => Some(Drill::Failover),
         "F-23" => Some(Drill::Certificate),
         "F-24" => Some(Drill::EdgeRule),
+        "F-28" => Some(Drill::ReplayBypass),
         "F-33" => Some(Drill::Upstream(&F_33)),
+        "F-41" => Some(Drill::ReplayPressure),
+        "GD-3" => Some(Drill::ReplayFlood),
         _ => None,
     }
 }

@@ -11,8 +11,10 @@ use launcher::builder::{Build, SERVERS, workspace_root};
 use launcher::desktop::{Call, Desktop};
 use launcher::edge_rules;
 use launcher::http_client;
+use launcher::info::Gateway;
 use launcher::progress::Progress;
 use launcher::stack::{Stack, StackOptions};
+use redis::aio::MultiplexedConnection;
 use reqwest::Client;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
@@ -28,6 +30,8 @@ pub struct House {
     pub property: String,
     /// Everything its stack keeps.
     pub folder: PathBuf,
+    /// Protections that the gateway runs without.
+    pub guards_off: Vec<String>,
     http: Client,
 }
 
@@ -36,6 +40,8 @@ pub struct House {
 pub struct Plan<'a> {
     pub folder: PathBuf,
     pub build: Build,
+    /// Two instances of the gateway instead of one.
+    pub second_gateway: bool,
     /// Protections that the gateway is run without.
     pub guards_off: &'a [&'a str],
     /// Where the gateway and the services send their traces.
@@ -44,7 +50,8 @@ pub struct Plan<'a> {
 
 impl<'a> Plan<'a> {
     pub fn new(folder: PathBuf) -> Self {
-        Self { folder, build: Build::Dev, guards_off: &[], collector: None }
+        let (build, second_gateway) = (Build::Dev, false);
+        Self { folder, build, second_gateway, guards_off: &[], collector: None }
     }
 
     /// Without these protections, in a build that allows it.
@@ -94,6 +101,7 @@ impl House {
         let options = StackOptions {
             folder: plan.folder.clone(),
             gateway_port: None,
+            second_gateway: plan.second_gateway,
             build: plan.build.clone(),
             keep_alive: false,
             environment: plan.environment()?,
@@ -113,7 +121,8 @@ impl House {
             Desktop::open(info, &manager.username, &folder.join("desktop"), Clock::system())?;
         let property = manager.property_ids.first().context("the manager has no property")?.clone();
         let http = http_client::plain()?;
-        Ok(Self { stack, desktop, property, folder, http })
+        let guards_off = plan.guards_off.iter().map(|guard| (*guard).to_owned()).collect();
+        Ok(Self { stack, desktop, property, folder, guards_off, http })
     }
 
     /// Where drills and tests keep their stacks.
@@ -201,13 +210,56 @@ impl House {
 
     /// Where the gateway exports its metrics.
     pub fn metrics_url(&self) -> String {
-        format!("{}/metrics", self.stack.info().gateway.internal_url)
+        metrics_of(&self.stack.info().gateway)
     }
 
     /// The sum of a metric of the gateway over all series that carry these labels.
     pub async fn metric(&self, name: &str, labels: &[(&str, &str)]) -> anyhow::Result<f64> {
-        let text = self.http.get(self.metrics_url()).send().await?.text().await?;
+        self.metric_at(&self.stack.info().gateway, name, labels).await
+    }
+
+    /// The same of one instance.
+    pub async fn metric_at(
+        &self,
+        gateway: &Gateway,
+        name: &str,
+        labels: &[(&str, &str)],
+    ) -> anyhow::Result<f64> {
+        let text = self.http.get(metrics_of(gateway)).send().await?.text().await?;
         Ok(sum(&text, name, labels))
+    }
+
+    /// Every instance of the gateway, the first one first.
+    pub fn gateways(&self) -> Vec<Gateway> {
+        let info = self.stack.info();
+        std::iter::once(&info.gateway).chain(&info.second_gateway).cloned().collect()
+    }
+
+    /// The sum over all instances.
+    pub async fn metric_everywhere(
+        &self,
+        name: &str,
+        labels: &[(&str, &str)],
+    ) -> anyhow::Result<f64> {
+        let mut all = 0.0;
+        for gateway in self.gateways() {
+            all += self.metric_at(&gateway, name, labels).await?;
+        }
+        Ok(all)
+    }
+
+    /// What an instance says of its readiness: the status, and each check that is down.
+    pub async fn readiness(&self, gateway: &Gateway) -> anyhow::Result<(u16, Vec<String>)> {
+        let answer = self.http.get(format!("{}/health/ready", gateway.internal_url)).send().await?;
+        let (status, body): (u16, Value) = (answer.status().as_u16(), answer.json().await?);
+        let checks = body["checks"].as_array().cloned().unwrap_or_default();
+        let down = checks.iter().filter(|check| check["state"] == "down");
+        Ok((status, down.filter_map(|check| Some(check["name"].as_str()?.to_owned())).collect()))
+    }
+
+    /// The session tier itself, not as the gateway reaches it.
+    pub async fn session_tier(&self) -> anyhow::Result<MultiplexedConnection> {
+        connect(&self.stack.info().redis.session.url).await
     }
 
     /// Adds a fault to the stand-ins.
@@ -241,6 +293,16 @@ impl House {
         let (talked, asked) = tokio::join!(talking, asking);
         asked.and(talked)
     }
+}
+
+/// Where an instance exports its metrics.
+pub fn metrics_of(gateway: &Gateway) -> String {
+    format!("{}/metrics", gateway.internal_url)
+}
+
+/// A connection to a Redis of the stack.
+pub async fn connect(url: &str) -> anyhow::Result<MultiplexedConnection> {
+    Ok(redis::Client::open(url)?.get_multiplexed_async_connection().await?)
 }
 
 fn lacking(body: &Value) -> BTreeSet<String> {

@@ -8,4 +8,6 @@ pub mod catalog;
 pub mod drills;
 pub mod house;
 pub mod observations;
+pub mod proxy;
 pub mod report;
+pub mod thief;

@@ -93,7 +93,7 @@ async fn drill(
     println!("{id} {}", entry.title);
     let off: Vec<&str> =
         if sabotage { entry.sabotage.iter().map(String::as_str).collect() } else { Vec::new() };
-    let plan = Plan::new(House::folder("drills/stack"));
+    let plan = drills::prepare(id, Plan::new(House::folder("drills/stack")));
     let plan = if sabotage { plan.without(&off) } else { plan };
     let mut house = House::open(plan, progress).await?;
     let mut seen = Observations::default();

@@ -16,6 +16,8 @@ use crate::obstacle::Obstacle;
 pub struct StackInfo {
     pub launcher_pid: u32,
     pub gateway: Gateway,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second_gateway: Option<Gateway>,
     /// PEM: the only authority the desktop trusts.
     pub ca_file: PathBuf,
     pub iam: Iam,
@@ -103,6 +105,7 @@ impl StackInfo {
     pub fn set_pid(&mut self, name: &str, pid: u32) {
         let slot = match name {
             "bff" => Some(&mut self.gateway.pid),
+            "bff-2" => self.second_gateway.as_mut().map(|gateway| &mut gateway.pid),
             "stand-ins" => Some(&mut self.stand_ins.pid),
             "postgres" => Some(&mut self.postgres.pid),
             "redis-session" => Some(&mut self.redis.session.pid),

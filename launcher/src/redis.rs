@@ -15,6 +15,10 @@ const DRAIN: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tier {
     Session,
+    /// Follows the session tier on this port, ready to take its place.
+    SessionStandby {
+        of: u16,
+    },
     Cache,
 }
 
@@ -22,6 +26,7 @@ impl Tier {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Session => "redis-session",
+            Self::SessionStandby { .. } => "redis-session-standby",
             Self::Cache => "redis-cache",
         }
     }
@@ -29,7 +34,7 @@ impl Tier {
     fn settings(self) -> &'static str {
         match self {
             // Losing a replay record or a session silently is worse than refusing a write.
-            Self::Session => {
+            Self::Session | Self::SessionStandby { .. } => {
                 "maxmemory 256mb\nmaxmemory-policy noeviction\nappendonly yes\nappendfsync everysec\n"
             }
             Self::Cache => "maxmemory 128mb\nmaxmemory-policy allkeys-lru\nappendonly no\n",
@@ -70,9 +75,15 @@ pub(crate) fn spec(
 
 /// A file, because arguments are visible to everyone on the machine.
 fn configuration(dir: &Path, tier: Tier, port: u16, password: &str) -> String {
+    let follows = match tier {
+        Tier::SessionStandby { of } => {
+            format!("replicaof 127.0.0.1 {of}\nmasterauth {password}\n")
+        }
+        Tier::Session | Tier::Cache => String::new(),
+    };
     format!(
         "bind 127.0.0.1\nport {port}\nprotected-mode yes\nrequirepass {password}\n\
-         daemonize no\nsupervised no\nlogfile \"\"\nsave \"\"\ndir \"{}\"\n{}",
+         daemonize no\nsupervised no\nlogfile \"\"\nsave \"\"\ndir \"{}\"\n{}{follows}",
         dir.display(),
         tier.settings()
     )

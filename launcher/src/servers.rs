@@ -17,6 +17,8 @@ use crate::tls::Tls;
 const DRAIN: Duration = Duration::from_secs(15);
 
 pub const GATEWAY: &str = "bff";
+/// One more instance of the gateway, where the stack has one.
+pub const SECOND_GATEWAY: &str = "bff-2";
 pub const STAND_INS: &str = "stand-ins";
 pub const SERVICES: [&str; 3] = ["inventory", "housekeeping", "staff"];
 /// What the stand-ins play, one listener each.
@@ -59,15 +61,34 @@ pub(crate) struct Wiring {
 pub(crate) struct ServerPorts {
     pub(crate) gateway: u16,
     pub(crate) gateway_internal: u16,
+    pub(crate) second_gateway: Option<GatewayPorts>,
     /// The control listener.
     pub(crate) stand_ins: u16,
     pub(crate) services: BTreeMap<String, u16>,
     pub(crate) played: BTreeMap<String, u16>,
 }
 
+/// Those of one instance.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct GatewayPorts {
+    pub(crate) public: u16,
+    pub(crate) internal: u16,
+}
+
+impl GatewayPorts {
+    fn choose_second(ports: &mut Ports) -> anyhow::Result<Self> {
+        let (public, internal) = (ports.choose(SECOND_GATEWAY)?, ports.choose("bff-2-internal")?);
+        Ok(Self { public, internal })
+    }
+}
+
 impl ServerPorts {
-    /// `gateway`: the port it must have, or any.
-    pub(crate) fn choose(ports: &mut Ports, gateway: Option<u16>) -> anyhow::Result<Self> {
+    /// `gateway`: the port it must have, or any. `second`: whether there are two instances.
+    pub(crate) fn choose(
+        ports: &mut Ports,
+        gateway: Option<u16>,
+        second: bool,
+    ) -> anyhow::Result<Self> {
         let mut several = |names: &[&str]| {
             let chosen = names.iter().map(|name| Ok(((*name).to_owned(), ports.choose(name)?)));
             chosen.collect::<anyhow::Result<BTreeMap<String, u16>>>()
@@ -76,6 +97,7 @@ impl ServerPorts {
         Ok(Self {
             gateway: gateway.map_or_else(|| ports.choose(GATEWAY), Ok)?,
             gateway_internal: ports.choose("bff-internal")?,
+            second_gateway: second.then(|| GatewayPorts::choose_second(ports)).transpose()?,
             stand_ins: ports.choose(STAND_INS)?,
             services,
             played,
@@ -91,6 +113,10 @@ pub(crate) fn http(port: u16) -> String {
     format!("http://{}", local(port))
 }
 
+pub(crate) fn public_url(port: u16) -> String {
+    format!("https://localhost:{port}")
+}
+
 type Env = Vec<(String, OsString)>;
 
 fn set(env: &mut Env, name: &str, value: impl Into<OsString>) {
@@ -103,7 +129,14 @@ impl Wiring {
     }
 
     pub(crate) fn public_url(&self) -> String {
-        format!("https://localhost:{}", self.ports.gateway)
+        public_url(self.ports.gateway)
+    }
+
+    /// What desktops may call the gateway: every instance answers to the names of all.
+    fn base_urls(&self) -> String {
+        let second = self.ports.second_gateway.map(|ports| public_url(ports.public));
+        let all: Vec<String> = std::iter::once(self.public_url()).chain(second).collect();
+        format!("[\"{}\"]", all.join("\",\""))
     }
 
     /// The web console is a page of the stand-ins' control listener; browsers send either name.
@@ -113,14 +146,26 @@ impl Wiring {
     }
 
     pub(crate) fn gateway(&self) -> anyhow::Result<Spec> {
+        let (public, internal) = (self.ports.gateway, self.ports.gateway_internal);
+        self.gateway_on(GatewayPorts { public, internal })
+    }
+
+    /// On the same stores and keys as the first.
+    pub(crate) fn second_gateway(&self) -> anyhow::Result<Option<Spec>> {
+        let Some(ports) = self.ports.second_gateway else { return Ok(None) };
+        let (name, log) = (SECOND_GATEWAY.to_owned(), self.folder.log(SECOND_GATEWAY));
+        Ok(Some(Spec { name, log, ..self.gateway_on(ports)? }))
+    }
+
+    fn gateway_on(&self, own: GatewayPorts) -> anyhow::Result<Spec> {
         let ports = &self.ports;
         let mut env = Env::new();
-        set(&mut env, "PUBLIC__LISTEN", local(ports.gateway));
-        set(&mut env, "PUBLIC__BASE_URLS", format!("[\"{}\"]", self.public_url()));
+        set(&mut env, "PUBLIC__LISTEN", local(own.public));
+        set(&mut env, "PUBLIC__BASE_URLS", self.base_urls());
         set(&mut env, "PUBLIC__ALLOWED_ORIGINS", self.console_origins());
         set(&mut env, "PUBLIC__TLS__CERT_FILE", &self.tls.cert_file);
         set(&mut env, "PUBLIC__TLS__KEY_FILE", &self.tls.key_file);
-        set(&mut env, "INTERNAL__LISTEN", local(ports.gateway_internal));
+        set(&mut env, "INTERNAL__LISTEN", local(own.internal));
         set(&mut env, "EDGE__RULES_FILE", &self.edge_rules);
         set(&mut env, "IAM__ISSUER", self.issuer());
         set(&mut env, "IAM__JWKS_URL", format!("{}/jwks", self.issuer()));
@@ -131,7 +176,7 @@ impl Wiring {
         for (name, port) in ports.services.iter().chain(&ports.played) {
             set(&mut env, &format!("UPSTREAMS__{}", name.to_uppercase()), http(*port));
         }
-        self.spec(GATEWAY, env, ports.gateway_internal)
+        self.spec(GATEWAY, env, own.internal)
     }
 
     pub(crate) fn service(&self, name: &str) -> anyhow::Result<Spec> {

@@ -18,9 +18,15 @@ use crate::ports::{Claims, Ports, require_free};
 use crate::progress::Progress;
 use crate::secrets::{Secrets, signing_key};
 use crate::seed;
-use crate::servers::{GATEWAY, SERVICES, STAND_INS, ServerPorts, Wiring, http};
+use crate::servers::{
+    GATEWAY, SECOND_GATEWAY, SERVICES, STAND_INS, ServerPorts, Wiring, http, public_url,
+};
 use crate::supervisor::{Notice, Process, Supervisor};
 use crate::tls::Tls;
+
+mod standby;
+
+pub use standby::SESSION_STANDBY;
 
 const READY_WITHIN: Duration = Duration::from_secs(30);
 const API: &str = "/api/bff/backoffice/v1";
@@ -34,6 +40,8 @@ pub struct StackOptions {
     pub folder: PathBuf,
     /// `None`: any free one.
     pub gateway_port: Option<u16>,
+    /// One more instance of the gateway, on the same stores and keys.
+    pub second_gateway: bool,
     pub build: Build,
     /// Whether a child that ends by itself is started again.
     pub keep_alive: bool,
@@ -48,6 +56,7 @@ impl Default for StackOptions {
         Self {
             folder: workspace_root().join(".local"),
             gateway_port: Some(USUAL_PORT),
+            second_gateway: false,
             build: Build::Dev,
             keep_alive: true,
             environment: BTreeMap::new(),
@@ -66,7 +75,7 @@ pub struct Stack {
     folder: DataFolder,
     // Fields are dropped in order: the children end before others may use the folder.
     supervisor: Supervisor,
-    claims: Claims,
+    claims: Vec<Claims>,
     lock: FolderLock,
 }
 
@@ -84,7 +93,8 @@ impl Stack {
         let secrets = Secrets::load_or_make(&folder)?;
         let mut ports = Ports::open(&folder);
         let backing_ports = BackingPorts::choose(&mut ports)?;
-        let server_ports = ServerPorts::choose(&mut ports, options.gateway_port)?;
+        let server_ports =
+            ServerPorts::choose(&mut ports, options.gateway_port, options.second_gateway)?;
         let claims = ports.release()?;
         let (supervisor, notices) = Supervisor::start()?;
         let durability = Durability::Full;
@@ -107,6 +117,7 @@ impl Stack {
         seed::write(&backing.admin_url, &options.clock, progress).await?;
         let processes = launch_servers(&supervisor, &wiring, progress).await?;
         let info = describe(&wiring, &backing, &processes, &options.clock)?;
+        let claims = vec![claims];
         let stack = Self { info, processes, backing, notices, folder, supervisor, claims, lock };
         for process in stack.all() {
             process.keep_alive(options.keep_alive).await?;
@@ -119,8 +130,8 @@ impl Stack {
         &self.info
     }
 
-    /// By name: bff, inventory, housekeeping, staff, stand-ins, postgres, redis-session,
-    /// redis-cache.
+    /// By name: bff, bff-2, inventory, housekeeping, staff, stand-ins, postgres, redis-session,
+    /// redis-session-standby, redis-cache.
     pub fn process(&self, name: &str) -> anyhow::Result<&Process> {
         self.all()
             .find(|process| process.name() == name)
@@ -152,12 +163,12 @@ impl Stack {
         Ok(pid)
     }
 
-    /// In reverse order of the start: gateway, servers, Postgres and Redis. Leaves no process.
+    /// In reverse order of the start: gateways, servers, Postgres and Redis. Leaves no process.
     pub async fn stop(self) -> anyhow::Result<()> {
         remove_stack_file(&self.folder)?;
-        if let Some(gateway) = self.processes.get(GATEWAY) {
-            gateway.stop().await;
-        }
+        let gateways = [GATEWAY, SECOND_GATEWAY].map(|name| self.processes.get(name));
+        let gateways = gateways.into_iter().flatten().map(Process::stop);
+        futures_util::future::join_all(gateways).await;
         let others = self.processes.values().map(Process::stop);
         futures_util::future::join_all(others).await;
         self.backing.stop().await;
@@ -184,6 +195,7 @@ async fn launch_servers(
         specs.push(wiring.service(name)?);
     }
     specs.push(wiring.gateway()?);
+    specs.extend(wiring.second_gateway()?);
     let processes: Vec<Process> = specs.into_iter().map(|spec| supervisor.launch(spec)).collect();
     let ready = processes.iter().map(|process| process.wait_ready(READY_WITHIN));
     futures_util::future::try_join_all(ready).await?;
@@ -205,14 +217,17 @@ fn describe(
     for name in SERVICES {
         services.insert(name.to_owned(), server(name, http(ports.services[name]))?);
     }
+    let gateway = |name: &str, public, internal| {
+        let (base_url, internal_url) = (public_url(public), http(internal));
+        let (api_url, pid) = (format!("{base_url}{API}"), pid(&processes[name])?);
+        anyhow::Ok(info::Gateway { base_url, api_url, internal_url, pid })
+    };
+    let second = ports.second_gateway;
+    let second = second.map(|ports| gateway(SECOND_GATEWAY, ports.public, ports.internal));
     Ok(StackInfo {
         launcher_pid: std::process::id(),
-        gateway: info::Gateway {
-            base_url: wiring.public_url(),
-            api_url: format!("{}{API}", wiring.public_url()),
-            internal_url: http(ports.gateway_internal),
-            pid: pid(&processes[GATEWAY])?,
-        },
+        gateway: gateway(GATEWAY, ports.gateway, ports.gateway_internal)?,
+        second_gateway: second.transpose()?,
         ca_file: wiring.tls.ca_file.clone(),
         iam: info::Iam { issuer: wiring.issuer() },
         services,

@@ -11,6 +11,7 @@ use metrics::counter;
 use redis::Script;
 use redis::aio::ConnectionManager;
 
+use super::guards::Guards;
 use crate::replay::{LocalReplays, Use, Verdict};
 
 /// The path of every request: a tier that takes longer counts as away.
@@ -76,6 +77,7 @@ pub struct ReplayStore {
     local: LocalReplays,
     /// Seconds.
     span: u64,
+    guards: Guards,
 }
 
 impl std::fmt::Debug for ReplayStore {
@@ -93,13 +95,25 @@ impl ReplayStore {
             filter: Script::new(FILTER),
             local: LocalReplays::new(REMEMBERED, window),
             span: window.as_secs() + 2,
+            guards: Guards::default(),
         }
+    }
+
+    /// Switches a protection off: drills show with it that the protection matters.
+    #[cfg(feature = "sabotage")]
+    #[must_use]
+    pub fn without(mut self, guard: &str) -> Self {
+        self.guards.switch_off(guard);
+        self
     }
 
     /// True when the proof was not used before. Every use is noted locally too, so that a proof
     /// burnt here stays burnt when the tier goes away.
     pub async fn first_use(&self, proof: Use, now: Timestamp) -> bool {
         let local = self.local.note(proof, now);
+        if !self.guards.replay() {
+            return true;
+        }
         if local == Verdict::Used {
             return false;
         }
@@ -108,14 +122,15 @@ impl ReplayStore {
             Shared::Used => false,
             Shared::Away => {
                 count("local");
-                local == Verdict::First
+                local == Verdict::First && self.guards.fallback()
             }
         }
     }
 
     async fn note_shared(&self, proof: Use, now: Timestamp) -> Shared {
         match self.ask(&self.exact, proof, now).await {
-            Some(-1) => {}
+            Some(-1) if self.guards.filter() => {}
+            Some(-1) => return Shared::Away,
             answer => return judged(answer, "shared"),
         }
         judged(self.ask(&self.filter, proof, now).await, "filter")

@@ -12,6 +12,7 @@ mod iam;
 mod identity;
 mod refresh;
 mod revocation;
+mod session_tier;
 mod sign_out;
 mod step_up;
 mod tls;

@@ -1,0 +1,40 @@
+//! A standby of the session tier, for drills of its failover. `up` starts none: on one machine
+//! it would protect from nothing.
+
+use anyhow::Context;
+use url::Url;
+
+use super::{READY_WITHIN, Stack};
+use crate::ports::Ports;
+use crate::programs::Programs;
+use crate::progress::Progress;
+use crate::redis::{self, Tier};
+use crate::run_as::RunAs;
+use crate::secrets::Secrets;
+
+pub const SESSION_STANDBY: &str = "redis-session-standby";
+
+impl Stack {
+    /// Starts a Redis that follows the session tier, and answers its URL. It takes nobody's
+    /// place by itself.
+    pub async fn start_session_standby(&mut self) -> anyhow::Result<String> {
+        let user = RunAs::choose()?;
+        let programs = Programs::find(user.as_ref(), &Progress::quiet()).await?;
+        let password = Secrets::load_or_make(&self.folder)?.redis;
+        let tier = Tier::SessionStandby { of: self.session_port()? };
+        let mut ports = Ports::open(&self.folder);
+        let port = ports.choose(SESSION_STANDBY)?;
+        self.claims.push(ports.release()?);
+        let program = &programs.redis;
+        let spec = redis::spec(&self.folder, program, user.as_ref(), tier, port, &password)?;
+        let process = self.supervisor.launch(spec);
+        process.wait_ready(READY_WITHIN).await?;
+        self.processes.insert(SESSION_STANDBY.to_owned(), process);
+        Ok(redis::url(port, &password))
+    }
+
+    fn session_port(&self) -> anyhow::Result<u16> {
+        let url = Url::parse(&self.backing.session_url)?;
+        url.port().context("the session tier's URL names its port")
+    }
+}
