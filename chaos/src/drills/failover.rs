@@ -32,7 +32,7 @@ const BELIEVED_AFTER: Duration = Duration::from_secs(3);
 /// Until an evaluation of the rule every 5 s has seen the counter.
 const ALERTED: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(40);
-const ANSWER_WITHIN: Duration = Duration::from_millis(1_000);
+const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 /// Proofs used before the failover.
 const KEPT: usize = 20;
 

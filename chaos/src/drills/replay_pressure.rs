@@ -105,11 +105,11 @@ async fn detection(
     seen.took(Step::Detection, format!("{RATIO} says that the tier is full"), noticed);
     if form == Form::Full {
         let exported = || (house.http(), house.metrics_url());
-        let watching = house.watch(ALERTED, Duration::from_millis(100));
-        let also = async {
+        let watching = Box::pin(house.watch(ALERTED, Duration::from_millis(100)));
+        let also = Box::pin(async {
             let (_, fired) = alerts::during(FILTER, exported(), watching).await;
             fired
-        };
+        });
         let (fired, full) = alerts::during(FULL, exported(), also).await;
         seen.took(Step::Detection, format!("{FILTER} fires on the exported metrics"), fired);
         seen.took(Step::Detection, format!("{FULL} fires on the exported metrics"), full);
