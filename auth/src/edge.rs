@@ -2,6 +2,7 @@
 //! request through all checks in the order the contract gives them.
 
 mod guards;
+mod pulse;
 mod remote_keys;
 mod replay_store;
 

@@ -125,6 +125,16 @@ async fn out_of_memory_a_shared_filter_accepts_no_replay_and_goes_on_being_asked
 }
 
 #[tokio::test]
+async fn a_tier_that_is_late_is_waited_for_and_a_replay_is_still_refused() {
+    let redis = Redis::start().await;
+    let (one, other) = (redis.instance(), redis.instance());
+    assert!(one.first_use(proof("a"), now()).await);
+    assert!(other.first_use(proof("b"), now()).await);
+    redis.ask::<()>(&["CLIENT", "PAUSE", "400", "ALL"]).await.unwrap();
+    assert!(!other.first_use(proof("a"), now()).await);
+}
+
+#[tokio::test]
 async fn while_the_tier_is_away_an_instance_remembers_its_own() {
     let redis = Redis::start().await;
     let one = redis.instance();

@@ -6,17 +6,20 @@ use std::time::Duration;
 use redis::InfoDict;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use secrecy::{ExposeSecret, SecretString};
+use tokio::time::timeout;
 
 pub mod watch;
 
-/// A command that takes longer counts as failed: the session tier is on the path of every request.
+/// A server that is there takes a connection, and answers a ping, sooner.
 const ANSWER_WITHIN: Duration = Duration::from_millis(250);
+/// A command that takes longer counts as failed. Callers on the path of a request wait less.
+const LATEST: Duration = Duration::from_secs(1);
 
 /// A connection that comes back by itself.
 pub fn connect(url: &SecretString) -> redis::RedisResult<ConnectionManager> {
     let config = ConnectionManagerConfig::new()
         .set_connection_timeout(Some(ANSWER_WITHIN))
-        .set_response_timeout(Some(ANSWER_WITHIN))
+        .set_response_timeout(Some(LATEST))
         .set_number_of_retries(1)
         .set_max_delay(Duration::from_millis(500));
     ConnectionManager::new_lazy_with_config(redis::Client::open(url.expose_secret())?, config)
@@ -43,6 +46,9 @@ pub async fn condition(mut tier: ConnectionManager) -> Option<Condition> {
 
 /// Whether the tier answers.
 pub async fn ping(mut tier: ConnectionManager) -> Result<(), String> {
-    let answer = redis::cmd("PING").query_async::<String>(&mut tier).await;
+    let ping = redis::cmd("PING");
+    let answer = timeout(ANSWER_WITHIN, ping.query_async::<String>(&mut tier)).await;
+    let answer =
+        answer.map_err(|_| format!("no answer within {} ms", ANSWER_WITHIN.as_millis()))?;
     answer.map(drop).map_err(|error| error.category().to_owned())
 }

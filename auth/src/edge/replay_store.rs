@@ -12,10 +12,9 @@ use redis::Script;
 use redis::aio::ConnectionManager;
 
 use super::guards::Guards;
+use super::pulse::Pulse;
 use crate::replay::{LocalReplays, Use, Verdict};
 
-/// The path of every request: a tier that takes longer counts as away.
-const ANSWER_WITHIN: Duration = Duration::from_millis(100);
 /// Proofs each instance remembers exactly; beyond them its own filter takes over.
 const REMEMBERED: usize = 200_000;
 /// Bits of one generation of the shared filter, 1 MiB; there are at most three.
@@ -77,6 +76,7 @@ pub struct ReplayStore {
     local: LocalReplays,
     /// Seconds.
     span: u64,
+    pulse: Pulse,
     guards: Guards,
 }
 
@@ -95,6 +95,7 @@ impl ReplayStore {
             filter: Script::new(FILTER),
             local: LocalReplays::new(REMEMBERED, window),
             span: window.as_secs() + 2,
+            pulse: Pulse::new(),
             guards: Guards::default(),
         }
     }
@@ -145,8 +146,12 @@ impl ReplayStore {
         for place in proof.key.places(FILTER_BITS) {
             call.arg(place);
         }
-        match tokio::time::timeout(ANSWER_WITHIN, call.invoke_async(&mut connection)).await {
-            Ok(Ok(answer)) => Some(answer),
+        let deadline = self.pulse.deadline();
+        match tokio::time::timeout_at(deadline, call.invoke_async(&mut connection)).await {
+            Ok(Ok(answer)) => {
+                self.pulse.beat();
+                Some(answer)
+            }
             Ok(Err(error)) => {
                 tracing::warn!(%error, "The session tier did not note a proof; this instance's own store did.");
                 None
