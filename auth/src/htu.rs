@@ -62,6 +62,10 @@ fn normal_path(path: &str) -> Result<String, HtuError> {
     while let Some(at) = rest.find('%') {
         decoded.push_str(&rest[..at]);
         let digits = rest.get(at + 1..at + 3).ok_or(HtuError)?;
+        // The parser below would take a sign.
+        if !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            return Err(HtuError);
+        }
         let byte = u8::from_str_radix(digits, 16).map_err(|_| HtuError)?;
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             decoded.push(char::from(byte));
@@ -153,6 +157,7 @@ mod tests {
             "https://host/a b",
             "https://host/a%2",
             "https://host/a%zz",
+            "https://host/a%+7",
             "https://hôst/",
             "https:\\\\host\\",
             "https://ho%73t/",

@@ -3,12 +3,12 @@
 //! Not here: check 1 (one header), which needs the request, and the replay store, which is
 //! asked last; both are in [`crate::edge`].
 
+mod signature;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use josekit::jwk::Jwk;
-use josekit::jws::{ES256, ES384, EdDSA, JwsVerifier, PS256, RS256};
 use moka::sync::Cache;
 use subtle::ConstantTimeEq;
 
@@ -18,6 +18,7 @@ use crate::jwt::{self, JwtError, Unverified};
 use crate::nonce::Nonces;
 use crate::replay::{ReplayKey, Use};
 use crate::thumbprint::{KeyError, KeyKind, ProofKey};
+use signature::Verifier;
 
 /// The algorithms taken, as `WWW-Authenticate` and authorization server metadata list them
 /// (RFC 9449 sections 5.1 and 7.1). `Ed25519` is the name RFC 9864 gives what `EdDSA` is here.
@@ -60,7 +61,9 @@ pub enum ProofError {
     /// Answered with `use_dpop_nonce` too, or the client would not try again.
     #[error("check 10: its nonce is not a current one of this server")]
     NonceUnknown,
-    #[error("check 11: iat is outside the accepted window")]
+    /// `exp` and `nbf` are not of RFC 9449, but where they stand they bind (RFC 7519 sections
+    /// 4.1.4 and 4.1.5).
+    #[error("check 11: iat is outside the accepted window, or exp or nbf forbids it now")]
     Time,
     #[error("check 12: ath is not the token's digest")]
     TokenDigest,
@@ -69,6 +72,15 @@ pub enum ProofError {
     /// RFC 9449 section 11.1.
     #[error("the proof was used before")]
     Replayed,
+}
+
+impl From<KeyError> for ProofError {
+    fn from(error: KeyError) -> Self {
+        match error {
+            KeyError::Private => Self::PrivateKey,
+            KeyError::Unusable => Self::Key,
+        }
+    }
 }
 
 impl ProofError {
@@ -122,6 +134,16 @@ struct Claims<'a> {
     htu: &'a str,
     iat: i64,
     ath: Option<&'a str>,
+    exp: Option<i64>,
+    nbf: Option<i64>,
+}
+
+/// The key a proof shows and what judges its signature.
+struct Shown {
+    /// Its thumbprint and the algorithm's name.
+    key: (String, &'static str),
+    verifier: Arc<Verifier>,
+    is_known: bool,
 }
 
 /// Verifies proofs; keys that repeat are parsed once.
@@ -130,7 +152,7 @@ pub struct ProofVerifier {
     window: Window,
     nonces: Option<Nonces>,
     /// By thumbprint, which is the key itself: nothing of a tenant is in it.
-    verifiers: Cache<(String, &'static str), Arc<dyn JwsVerifier>>,
+    verifiers: Cache<(String, &'static str), Arc<Verifier>>,
 }
 
 impl ProofVerifier {
@@ -168,23 +190,32 @@ impl ProofVerifier {
         // 3: every required claim, of its type. Read before the signature so that size and shape are known.
         let claims = Claims::read(&payload).ok_or(ProofError::Claims)?;
         // 4, 5 and 7.
-        let (thumbprint, algorithm, verifier) = self.key_of(&header)?;
+        let shown = self.key_of(&header)?;
         // 6: the signature verifies with the key in the header.
-        check_length(algorithm, &jwt.signature)?;
-        verifier.verify(jwt.signing_input, &jwt.signature).map_err(|_| ProofError::Signature)?;
+        if !shown.verifier.accepts(jwt.signing_input, &jwt.signature) {
+            return Err(ProofError::Signature);
+        }
+        let thumbprint = self.keep(shown);
         check_request(&claims, expected)?;
-        let acceptable_until = self.check_time(&payload, claims.iat, expected.now)?;
+        let acceptable_until = self.check_time(&payload, &claims, expected.now)?;
         check_binding(&claims, &thumbprint, expected)?;
         let key = ReplayKey::of(&thumbprint, claims.jti);
         Ok(Proof { thumbprint, replay: Use { key, acceptable_until } })
     }
 
+    /// Only a key that made a signature takes a place: others would push out the devices'.
+    fn keep(&self, shown: Shown) -> String {
+        if shown.is_known {
+            return shown.key.0;
+        }
+        let thumbprint = shown.key.0.clone();
+        self.verifiers.insert(shown.key, shown.verifier);
+        thumbprint
+    }
+
     /// 4, 5 and 7: type, algorithm, and a public key that fits it. `kid`, `jku`, `x5u` and
     /// `x5c` are never read: the key is the `jwk`.
-    fn key_of(
-        &self,
-        header: &Object<'_>,
-    ) -> Result<(String, &'static str, Arc<dyn JwsVerifier>), ProofError> {
+    fn key_of(&self, header: &Object<'_>) -> Result<Shown, ProofError> {
         if header.text("typ") != Some("dpop+jwt") {
             return Err(ProofError::Type);
         }
@@ -196,46 +227,48 @@ impl ProofVerifier {
             return Err(ProofError::Critical);
         }
         let jwk = header.object("jwk").ok_or(ProofError::Key)?;
-        let key = ProofKey::read(jwk).map_err(|error| match error {
-            KeyError::Private => ProofError::PrivateKey,
-            KeyError::Unusable => ProofError::Key,
-        })?;
+        let key = ProofKey::read(jwk)?;
         if !fits(key.kind, algorithm) || jwk.get("alg").is_some_and(|own| own.text() != Some(named))
         {
             return Err(ProofError::Algorithm);
         }
         let cache_key = (key.thumbprint(), algorithm);
         if let Some(verifier) = self.verifiers.get(&cache_key) {
-            return Ok((cache_key.0, algorithm, verifier));
+            return Ok(Shown { key: cache_key, verifier, is_known: true });
         }
-        let verifier = verifier(algorithm, &key)?;
-        self.verifiers.insert(cache_key.clone(), Arc::clone(&verifier));
-        Ok((cache_key.0, algorithm, verifier))
+        let verifier = Arc::new(Verifier::new(algorithm, &key)?);
+        Ok(Shown { key: cache_key, verifier, is_known: false })
     }
 
     /// 10 and 11: the nonce where one is required, else `iat`, is near now. Answers until when
     /// that stays so.
     fn check_time(
         &self,
-        claims: &Object<'_>,
-        iat: i64,
+        payload: &Object<'_>,
+        claims: &Claims<'_>,
         now: Timestamp,
     ) -> Result<Timestamp, ProofError> {
+        let second = now.as_second();
+        if claims.exp.is_some_and(|exp| exp <= second)
+            || claims.nbf.is_some_and(|nbf| nbf > second.saturating_add(self.window.ahead))
+        {
+            return Err(ProofError::Time);
+        }
         if let Some(nonces) = &self.nonces {
-            let nonce = claims.get("nonce").ok_or(ProofError::NonceRequired)?;
+            let nonce = payload.get("nonce").ok_or(ProofError::NonceRequired)?;
             let nonce = nonce.text().ok_or(ProofError::Claims)?;
             return nonces.ends(nonce, now, self.window.ahead).ok_or(ProofError::NonceUnknown);
         }
-        let age = now.as_second().checked_sub(iat).ok_or(ProofError::Time)?;
+        let age = second.checked_sub(claims.iat).ok_or(ProofError::Time)?;
         if age > self.window.back || age < -self.window.ahead {
             return Err(ProofError::Time);
         }
-        Timestamp::from_second(iat + self.window.back + 1).map_err(|_| ProofError::Time)
+        Timestamp::from_second(claims.iat + self.window.back + 1).map_err(|_| ProofError::Time)
     }
 }
 
 impl<'a> Claims<'a> {
-    /// Check 3. `ath` is asked for where there is a token, `nonce` where one is required.
+    /// Check 3, and `exp` and `nbf`, which only have to be integers where they stand. `ath` is asked for where there is a token, `nonce` where one is required.
     fn read(claims: &'a Object<'_>) -> Option<Self> {
         let jti = claims.text("jti").filter(|jti| (1..=LONGEST_JTI).contains(&jti.len()))?;
         let ath = match claims.get("ath") {
@@ -243,8 +276,14 @@ impl<'a> Claims<'a> {
             Some(value) => Some(value.text()?),
         };
         let (htm, htu) = (claims.text("htm")?, claims.text("htu")?);
-        Some(Self { jti, htm, htu, iat: claims.integer("iat")?, ath })
+        let (exp, nbf) = (date(claims, "exp")?, date(claims, "nbf")?);
+        Some(Self { jti, htm, htu, iat: claims.integer("iat")?, ath, exp, nbf })
     }
+}
+
+/// A time that may be absent; `None` when it is there and not an integer.
+fn date(claims: &Object<'_>, name: &str) -> Option<Option<i64>> {
+    if claims.has(name) { claims.integer(name).map(Some) } else { Some(None) }
 }
 
 /// One algorithm per kind of key (RFC 7518 section 3.1, RFC 8037 section 3.1, RFC 9864), two for RSA.
@@ -255,35 +294,6 @@ fn fits(kind: KeyKind, algorithm: &str) -> bool {
         KeyKind::Ed25519 => matches!(algorithm, "EdDSA" | "Ed25519"),
         KeyKind::Rsa => matches!(algorithm, "RS256" | "PS256"),
     }
-}
-
-/// Makes the verifier from the canonical members alone, so that nothing else in the `jwk` is believed.
-pub(crate) fn verifier(
-    algorithm: &str,
-    key: &ProofKey,
-) -> Result<Arc<dyn JwsVerifier>, ProofError> {
-    if !key.is_well_formed() {
-        return Err(ProofError::Key);
-    }
-    let jwk = Jwk::from_bytes(&key.canonical).map_err(|_| ProofError::Key)?;
-    let made: Result<Arc<dyn JwsVerifier>, _> = match algorithm {
-        "ES256" => ES256.verifier_from_jwk(&jwk).map(|it| Arc::new(it) as _),
-        "ES384" => ES384.verifier_from_jwk(&jwk).map(|it| Arc::new(it) as _),
-        "EdDSA" | "Ed25519" => EdDSA.verifier_from_jwk(&jwk).map(|it| Arc::new(it) as _),
-        "RS256" => RS256.verifier_from_jwk(&jwk).map(|it| Arc::new(it) as _),
-        _ => PS256.verifier_from_jwk(&jwk).map(|it| Arc::new(it) as _),
-    };
-    made.map_err(|_| ProofError::Key)
-}
-
-/// Elliptic signatures have one length (RFC 7518 section 3.4): DER and padded forms are refused.
-fn check_length(algorithm: &str, signature: &[u8]) -> Result<(), ProofError> {
-    let fits = match algorithm {
-        "ES256" | "EdDSA" | "Ed25519" => signature.len() == 64,
-        "ES384" => signature.len() == 96,
-        _ => true,
-    };
-    if fits { Ok(()) } else { Err(ProofError::Signature) }
 }
 
 /// 8 and 9: the proof is for this method and this URI.

@@ -77,11 +77,16 @@ impl ProofKey {
         jwt::encode(&Sha256::digest(self.canonical.as_bytes()))
     }
 
+    /// The bytes of a member, such as `x` or `n`.
+    pub(crate) fn number(&self, name: &str) -> Option<Vec<u8>> {
+        let members = Object::parse(self.canonical.as_bytes()).ok()?;
+        jwt::decoded(members.text(name)?)
+    }
+
     /// Whether the numbers have the size and form their type prescribes. Asked once per key,
     /// before a library sees it. That a point is on its curve the library judges.
     pub fn is_well_formed(&self) -> bool {
-        let Ok(members) = Object::parse(self.canonical.as_bytes()) else { return false };
-        let bytes = |name: &str| members.text(name).and_then(jwt::decoded).unwrap_or_default();
+        let bytes = |name| self.number(name).unwrap_or_default();
         match self.kind {
             // RFC 7518 section 6.2.1.2: the full size of a coordinate.
             KeyKind::P256 => bytes("x").len() == 32 && bytes("y").len() == 32,

@@ -12,11 +12,8 @@ use super::*;
 fn accepts(jwk: &Value, algorithm: &str, message: &[u8], signature: &[u8]) -> bool {
     let text = jwk.to_string();
     let key = ProofKey::read(&Object::parse(text.as_bytes()).unwrap());
-    let Ok(verifier) = key.map_err(|_| ProofError::Key).and_then(|key| verifier(algorithm, &key))
-    else {
-        return false;
-    };
-    check_length(algorithm, signature).is_ok() && verifier.verify(message, signature).is_ok()
+    let verifier = key.and_then(|key| Verifier::new(algorithm, &key));
+    verifier.is_ok_and(|verifier| verifier.accepts(message, signature))
 }
 
 fn ecdsa(name: Ecdsa, curve: &str, algorithm: &str, size: usize) -> (usize, Vec<String>) {

@@ -17,7 +17,16 @@ use auth::proof::{ProofError, ProofVerifier, Window};
 use auth::replay::LocalReplays;
 use auth::token::TokenRules;
 use jiff::Timestamp;
-use recipe::{BASE, Case, File, ISSUER, Keys, Request};
+use recipe::{BASE, Case, ISSUER, Keys, Request};
+use serde::Deserialize;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    check: String,
+    source: String,
+    cases: Vec<Case>,
+}
 
 fn judge(case: &Case) -> Judge {
     let mut proofs = ProofVerifier::new(Window::default());
@@ -76,7 +85,7 @@ fn every_vector_is_judged_as_its_file_says() {
 /// The examples of the RFCs, whose time and URI are their own.
 #[test]
 fn the_examples_of_rfc_9449_are_taken_at_their_time_and_no_other() {
-    #[derive(serde::Deserialize)]
+    #[derive(Deserialize)]
     struct Example {
         source: String,
         proof: String,

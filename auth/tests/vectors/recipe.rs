@@ -24,14 +24,6 @@ const DEVICE: &str = "dev_01K0000000000000000000000A";
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct File {
-    pub(crate) check: String,
-    pub(crate) source: String,
-    pub(crate) cases: Vec<Case>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct Case {
     pub(crate) name: String,
     /// `ok`, or the error as Rust prints it.
@@ -108,14 +100,18 @@ impl Keys {
             ("oct", Jwk::generate_oct_key(32).unwrap()),
         ];
         let mut keys = Self { all, set: Arc::default() };
-        let mut iam = keys.public("iam");
+        keys.set = Arc::new(KeySet::parse(keys.document().to_string().as_bytes()).unwrap());
+        keys
+    }
+
+    /// iam's key set as it would be fetched.
+    pub(crate) fn document(&self) -> Value {
+        let mut iam = self.public("iam");
         iam.insert("kid".into(), json!("iam-1"));
-        let mut other = keys.public("RSA");
+        let mut other = self.public("RSA");
         other.insert("kid".into(), json!("iam-rsa"));
         other.insert("alg".into(), json!("PS256"));
-        let document = json!({"keys": [iam, other]}).to_string();
-        keys.set = Arc::new(KeySet::parse(document.as_bytes()).unwrap());
-        keys
+        json!({"keys": [iam, other]})
     }
 
     fn jwk(&self, name: &str) -> &Jwk {
@@ -202,7 +198,7 @@ fn token(case: &Case, keys: &Keys) -> String {
     let jkt = auth::thumbprint::of(Value::Object(keys.public(bound)).to_string().as_bytes());
     let header = json!({"alg": "ES256", "typ": "at+jwt", "kid": kid});
     let claims = json!({
-        "iss": ISSUER, "aud": "bff-backoffice", "sub": "opr_01K0000000000000000000000A",
+        "iss": ISSUER, "aud": "bff-backoffice", "client_id": "desktop", "sub": "opr_01K0000000000000000000000A",
         "tenant_id": "tnt_01K0000000000000000000000A", "device_id": DEVICE,
         "property_ids": ["ppt_01K0000000000000000000000A"], "roles": ["front_desk"],
         "cnf": {"jkt": jkt.unwrap_or_else(|_| ANY_THUMBPRINT.into())}, "iat": NOW, "exp": NOW + 900, "jti": "t",
@@ -302,7 +298,8 @@ fn write(part: &Part, (header, claims): (Value, Value), key: &str, with: &impl S
         Some(text) => text
             .replace("@LONG@", &"A".repeat(9000))
             .replace("@THIS@", &whole)
-            .replace("@INPUT@", &input),
+            .replace("@INPUT@", &input)
+            .replace("@SIGNATURE@", &jwt::encode(&signature)),
     }
 }
 

@@ -1,0 +1,189 @@
+//! Writes requests with mutated proofs and tokens and this crate's verdict on each, one JSON
+//! object a line, for `judge.mjs` to ask another implementation.
+//!
+//! The pool of mutations is `auth/vectors`: one or two of them are combined, with any kind of
+//! key, and some texts are damaged at a random place. The seed decides all of that; keys and
+//! signatures are made anew. Not here: what the other implementation says of it.
+#![expect(clippy::unwrap_used, reason = "a generator may end with a panic")]
+
+#[path = "../tests/vectors/recipe.rs"]
+mod recipe;
+
+use std::io::{BufWriter, Write};
+use std::path::Path;
+
+use auth::htu::Htu;
+use auth::judge::{Credentials, Judge};
+use auth::proof::{ProofVerifier, Window};
+use auth::token::TokenRules;
+use http::HeaderValue;
+use jiff::Timestamp;
+use recipe::{BASE, Case, ISSUER, Keys, Request};
+use serde_json::{Map, Value, json};
+
+/// What each proof is signed with, before mutation.
+const SIGNERS: [(&str, &str); 6] = [
+    ("P-256", "ES256"),
+    ("P-256", "ES256"),
+    ("Ed25519", "EdDSA"),
+    ("P-384", "ES384"),
+    ("RSA", "RS256"),
+    ("RSA", "PS256"),
+];
+/// Characters a damaged text may get.
+const LETTERS: &[u8] = b"AZaz09-_.=+/ ,~";
+
+/// SplitMix64: small, and the same on every machine.
+struct Dice(u64);
+
+impl Dice {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn below(&mut self, count: usize) -> usize {
+        (self.next() % count as u64) as usize
+    }
+
+    fn one_in(&mut self, count: usize) -> bool {
+        self.below(count) == 0
+    }
+
+    fn pick<'a, T>(&mut self, all: &'a [T]) -> &'a T {
+        &all[self.below(all.len())]
+    }
+}
+
+/// A case of the vectors as a mutation: without what the other implementation has no notion of.
+fn mutations() -> Vec<Map<String, Value>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors");
+    let mut files: Vec<_> =
+        std::fs::read_dir(folder).unwrap().map(|it| it.unwrap().path()).collect();
+    files.sort();
+    let mut all = Vec::new();
+    for path in files {
+        let stem = path.file_stem().unwrap().to_string_lossy().into_owned();
+        let mut file: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        for case in file["cases"].as_array_mut().unwrap() {
+            let case = case.as_object_mut().unwrap();
+            let skipped = ["nonces", "base", "before", "again_after"];
+            if case["expect"] != "Device" && !skipped.iter().any(|it| case.contains_key(*it)) {
+                case["name"] = json!(format!("{stem}: {}", case["name"].as_str().unwrap()));
+                all.push(case.clone());
+            }
+        }
+    }
+    all
+}
+
+/// Members of both; where both say something else, `over` wins.
+fn merge(under: &mut Map<String, Value>, over: &Map<String, Value>) {
+    for (name, value) in over {
+        match (under.get_mut(name), value) {
+            (Some(Value::Object(under)), Value::Object(over)) => merge(under, over),
+            (Some(Value::Array(under)), Value::Array(over)) if name == "remove" => {
+                under.extend(over.clone());
+            }
+            _ => drop(under.insert(name.clone(), value.clone())),
+        }
+    }
+}
+
+/// Up to two mutations of a good request by any signer. Its verdict is known when there is one
+/// mutation of the signer the vectors have.
+fn case(dice: &mut Dice, pool: &[Map<String, Value>]) -> Case {
+    let (key, algorithm) = *dice.pick(&SIGNERS);
+    let mut whole = Map::new();
+    let mut names = vec![algorithm.to_owned()];
+    let mut proof = json!({"key": key, "header": {"alg": algorithm}});
+    if dice.one_in(5) {
+        let offset = dice.below(801) as i64 - 400;
+        names.push(format!("iat {offset:+}"));
+        proof["claims"] = json!({"iat": format!("@now{offset:+}")});
+    }
+    let is_plain = key == "P-256" && names.len() == 1;
+    whole.insert("proof".into(), proof);
+    for _ in 0..*dice.pick(&[0, 1, 1, 1, 1, 1, 2, 2, 2, 2]) {
+        let mutation = dice.pick(pool);
+        names.push(mutation["name"].as_str().unwrap().to_owned());
+        merge(&mut whole, mutation);
+    }
+    if !(is_plain && names.len() == 2) {
+        whole.insert("expect".into(), json!(""));
+    }
+    whole.insert("name".into(), json!(names.join("; ")));
+    let proof = &mut whole["proof"];
+    // A mutation with a key of its own brings the key's algorithm, unless it names one too.
+    if proof["key"] != key && proof["header"]["alg"] == algorithm {
+        proof["header"].as_object_mut().unwrap().remove("alg");
+    }
+    serde_json::from_value(whole.into()).unwrap()
+}
+
+/// Changes, drops or adds one character of a header.
+fn damage(dice: &mut Dice, request: &mut Request) -> Option<String> {
+    let name = *dice.pick(&["dpop", "dpop", "authorization"]);
+    let mut text = request.headers.get(name)?.as_bytes().to_vec();
+    if text.is_empty() {
+        return None;
+    }
+    let (place, letter) = (dice.below(text.len()), *dice.pick(LETTERS));
+    match dice.below(3) {
+        0 => text[place] = letter,
+        1 => drop(text.remove(place)),
+        _ => text.insert(place, letter),
+    }
+    request.headers.insert(name, HeaderValue::from_bytes(&text).ok()?);
+    Some(format!("{name} damaged at {place}"))
+}
+
+fn judge() -> Judge {
+    let rules = TokenRules { issuer: ISSUER.into(), audience: "bff-backoffice".into() };
+    Judge::new(ProofVerifier::new(Window::default()), rules, vec![Htu::parse(BASE).unwrap()])
+}
+
+fn verdict(judge: &Judge, request: &Request, keys: &Keys) -> String {
+    let now = Timestamp::from_second(request.at).unwrap();
+    let judged = Credentials::read(&request.method, &request.path, &request.headers)
+        .and_then(|credentials| judge.judge(&credentials, &keys.set, now));
+    judged.map_or_else(|error| format!("{error:?}"), |_| "ok".to_owned())
+}
+
+fn line(name: &str, request: &Request, verdict: &str) -> Value {
+    let headers: Vec<_> = request
+        .headers
+        .iter()
+        .map(|(name, value)| json!([name.as_str(), String::from_utf8_lossy(value.as_bytes())]))
+        .collect();
+    json!({
+        "from": name, "method": request.method, "now": request.at, "headers": headers,
+        "url": format!("{BASE}{}?propertyId=ppt_01K0000000000000000000000A", request.path),
+        "verdict": verdict,
+    })
+}
+
+fn main() {
+    let mut numbers = std::env::args().skip(1).map(|text| text.parse::<u64>().unwrap());
+    let (count, seed) = (numbers.next().unwrap_or(5_000), numbers.next().unwrap_or(9449));
+    let (mut dice, keys, pool) = (Dice(seed), Keys::new(), mutations());
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    writeln!(out, "{}", json!({"issuer": ISSUER, "jwks": keys.document()})).unwrap();
+    let warm = judge();
+    for _ in 0..count {
+        let case = case(&mut dice, &pool);
+        let mut request = recipe::requests(&case, &keys).pop().unwrap();
+        let damaged = if dice.one_in(8) { damage(&mut dice, &mut request) } else { None };
+        let known = verdict(&warm, &request, &keys);
+        assert_eq!(known, verdict(&judge(), &request, &keys), "what is known changed the verdict");
+        if !case.expect.is_empty() && damaged.is_none() {
+            assert_eq!(known, case.expect, "{}", case.name);
+        }
+        let name = [case.name, damaged.unwrap_or_default()].join("; ");
+        writeln!(out, "{}", line(&name, &request, &known)).unwrap();
+    }
+    out.flush().unwrap();
+}

@@ -1,0 +1,148 @@
+// Where this product and oauth4webapi may differ, and why. `ours` is our verdict; `holds` shows
+// that the very thing the rule speaks of is in the request: an error alone explains nothing.
+
+const LONGEST = 8 * 1024;
+const PRIVATE = ['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k'];
+/** The last second a timestamp of ours can hold. */
+const LAST_SECOND = 253402207200;
+/** An http URI as RFC 3986 writes it: no escapes in the host, no leading zero in the port. */
+const PLAIN_URI =
+  /^https?:\/\/(?:\[[0-9a-f:.]+\]|[a-z0-9.-]+)(?::[1-9]\d*|:)?(?:\/(?:[\w.~!$&'()*+,;=:@/-]|%[0-9a-f]{2})*)?(?:\?[^#\s]*)?(?:#\S*)?$/i;
+
+const isDate = (value) => value === undefined || Number.isSafeInteger(value);
+const isText = (value) => typeof value === 'string';
+const isId = (value, prefix) => isText(value) && value.startsWith(prefix);
+
+/** RFC 3986 sections 6.2.2.1 and 6.2.2.2: capitals in escapes, none of unreserved characters. */
+function withNormalEscapes(uri) {
+  return uri.replace(/%[0-9a-f]{2}/gi, (escape) => {
+    const letter = String.fromCharCode(parseInt(escape.slice(1), 16));
+    return /[\w.~-]/.test(letter) ? letter : escape.toUpperCase();
+  });
+}
+
+function target(uri) {
+  const url = new URL(withNormalEscapes(uri));
+  return url.origin + url.pathname;
+}
+
+/** The claims gateway-api section 2 asks for beside those of RFC 9068, each of its type. */
+function hasOurClaims({ sub, tenant_id, device_id, property_ids, roles, sid, exp, iat, nbf, jti }) {
+  return (
+    isId(sub, 'opr_') && isId(tenant_id, 'tnt_') && isId(device_id, 'dev_') && jti !== '' &&
+    Array.isArray(property_ids) && property_ids.every((it) => isId(it, 'ppt_')) &&
+    Array.isArray(roles) && roles.every(isText) && (sid === undefined || isId(sid, 'bos_')) &&
+    [exp, iat, nbf].every(isDate) && exp < LAST_SECOND
+  );
+}
+
+export const policies = [
+  {
+    name: 'a proof is taken from 60 s after its iat to 10 s before it, theirs 300 s both ways',
+    source: 'RFC 9449 section 11.1 leaves the window to the server; gateway-api section 2',
+    ours: ['Proof(Time)'],
+    holds: ({ now, proof: { claims } }) => now - claims.iat > 60 || claims.iat - now > 10,
+  },
+  {
+    name: 'exp of a proof is judged without tolerance',
+    source: 'RFC 7519 section 4.1.4: some leeway MAY be given',
+    ours: ['Proof(Time)'],
+    holds: ({ now, proof: { claims } }) => claims.exp <= now && claims.exp > now - 10,
+  },
+  {
+    name: 'exp of a token is judged without tolerance',
+    source: 'RFC 7519 section 4.1.4: some leeway MAY be given',
+    ours: ['Token(Expired)'],
+    holds: ({ now, token: { claims } }) => claims.exp <= now && claims.exp > now - 10,
+  },
+  {
+    name: 'a token issued in the future is refused',
+    source: 'RFC 7519 section 4.1.6, RFC 9068 section 4',
+    ours: ['Token(NotYetValid)'],
+    holds: ({ now, token: { claims } }) => claims.iat > now + 10,
+  },
+  {
+    name: 'longer than 8 KiB',
+    source: 'gateway-api section 2: bounded before any cryptography',
+    ours: ['Proof(Jwt(TooLong))', 'Token(Malformed)'],
+    holds: ({ verdict, proof, token }) =>
+      (verdict.startsWith('Proof') ? proof : token).text.length > LONGEST,
+  },
+  {
+    name: 'a member stands twice',
+    source: 'RFC 7515 section 4, RFC 7519 section 4: reject, or take the last; we reject',
+    ours: ['Proof(Jwt(Json))', 'Token(Malformed)'],
+    holds: ({ verdict, proof, token }) => (verdict.startsWith('Proof') ? proof : token).hasTwins,
+  },
+  {
+    name: 'JSON nested deeper than 127',
+    source: 'RFC 8259 section 9: an implementation may limit the depth',
+    ours: ['Proof(Jwt(Json))'],
+    holds: ({ proof }) => /[[{]{128}/.test(Buffer.from(proof.parts[1], 'base64url').toString()),
+  },
+  {
+    name: 'a part that is not base64url without padding in its one form',
+    source: 'RFC 7515 section 2, RFC 4648 section 3.5',
+    ours: ['Proof(Jwt(Shape))'],
+    holds: ({ proof }) => !proof.isStrict,
+  },
+  {
+    name: 'typ is dpop+jwt to the letter, not another spelling of the media type',
+    source: 'RFC 9449 section 4.3, check 4',
+    ours: ['Proof(Type)'],
+    holds: ({ proof: { header } }) => /^(application\/)?dpop\+jwt$/i.test(header.typ ?? '') && header.typ !== 'dpop+jwt',
+  },
+  {
+    name: 'a member of a private or symmetric key, whatever its value and whatever the kind of the key',
+    source: 'RFC 9449 section 4.3, check 7; CVE-2026-54431',
+    ours: ['Proof(PrivateKey)'],
+    holds: ({ jwk }) => PRIVATE.some((member) => Object.hasOwn(jwk, member)),
+  },
+  {
+    name: 'use or key_ops of the jwk do not allow verification',
+    source: 'RFC 7517 sections 4.2 and 4.3; theirs leaves both unread',
+    ours: ['Proof(Key)'],
+    holds: ({ jwk }) =>
+      (Object.hasOwn(jwk, 'use') && jwk.use !== 'sig') ||
+      (Object.hasOwn(jwk, 'key_ops') && !(Array.isArray(jwk.key_ops) && jwk.key_ops.includes('verify'))),
+  },
+  {
+    name: 'jti has 1 to 256 bytes',
+    source: 'RFC 9449 section 11.1: servers MAY bound it',
+    ours: ['Proof(Claims)'],
+    holds: ({ proof: { claims } }) => claims.jti === '' || Buffer.byteLength(claims.jti) > 256,
+  },
+  {
+    name: 'times of a proof are whole seconds',
+    source: 'RFC 9449 section 4.2; RFC 7519 section 2 allows fractions, no client was seen to send one',
+    ours: ['Proof(Claims)'],
+    holds: ({ proof: { claims } }) => ![claims.iat, claims.exp, claims.nbf].every(isDate),
+  },
+  {
+    name: 'htu is not a plain http URI, which the parser of browsers would repair',
+    source: 'RFC 3986; the WHATWG parser takes blanks, backslashes, escapes in the host',
+    ours: ['Proof(Uri)'],
+    holds: ({ proof: { claims } }) => !PLAIN_URI.test(claims.htu),
+  },
+  {
+    name: 'a token says under which kid its key stands',
+    source: 'RFC 8725 section 3.1: the key is never guessed',
+    ours: ['Token(UnknownKey)'],
+    holds: ({ token: { header } }) => header.kid === undefined,
+  },
+  {
+    name: 'a claim of ours is missing or of another form',
+    source: 'gateway-api section 2: tenant, device, properties, roles, typed ids',
+    ours: ['Token(Claims)'],
+    holds: ({ token: { claims } }) => !hasOurClaims(claims),
+  },
+  {
+    name: 'htu is compared with its escapes in normal form, which theirs leaves as they are',
+    source: 'RFC 9449 section 4.3 after check 12: SHOULD; RFC 3986 section 6.2.2',
+    ours: ['ok'],
+    holds: ({ url, proof: { claims } }) =>
+      claims.htu !== withNormalEscapes(claims.htu) || url !== withNormalEscapes(url)
+        ? target(claims.htu) === target(url)
+        : false,
+  },
+];
