@@ -1,5 +1,6 @@
 //! `launcher up`: start, say what to do next, watch, stop on Ctrl-C.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -9,13 +10,26 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 
 use super::print;
-use crate::builder::Build;
+use crate::builder::{Build, SERVERS};
 use crate::folder::DataFolder;
 use crate::info::StackInfo;
 use crate::paint::Paint;
 use crate::progress::Progress;
 use crate::run_as::remove_any;
 use crate::stack::{Stack, StackOptions, USUAL_PORT};
+
+/// A server, a variable's full name, and its value.
+type Setting = (String, String, String);
+
+fn setting(text: &str) -> Result<Setting, String> {
+    let parts =
+        text.split_once(':').and_then(|(server, rest)| Some((server, rest.split_once('=')?)));
+    let (server, (name, value)) = parts.ok_or("write SERVER:NAME=VALUE")?;
+    if !SERVERS.contains(&server) {
+        return Err(format!("there is no server {server}; name one of {}", SERVERS.join(", ")));
+    }
+    Ok((server.to_owned(), name.to_owned(), value.to_owned()))
+}
 
 #[derive(Debug, Args)]
 pub(super) struct UpArguments {
@@ -25,6 +39,9 @@ pub(super) struct UpArguments {
     /// Run the release build, for measurements.
     #[arg(long, conflicts_with = "no_build")]
     release: bool,
+    /// Further environment of one server, `bff:MELMASTOON_DPOP__NONCES=true`, for trials.
+    #[arg(long = "set", value_name = "SERVER:NAME=VALUE", hide = true, value_parser = setting)]
+    settings: Vec<Setting>,
     /// The servers stand beside this program already.
     #[arg(long, hide = true)]
     no_build: bool,
@@ -32,11 +49,20 @@ pub(super) struct UpArguments {
 
 impl Default for UpArguments {
     fn default() -> Self {
-        Self { port: USUAL_PORT, release: false, no_build: false }
+        Self { port: USUAL_PORT, release: false, settings: Vec::new(), no_build: false }
     }
 }
 
 impl UpArguments {
+    /// The settings by server.
+    fn environment(&self) -> BTreeMap<String, BTreeMap<String, String>> {
+        let mut all: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
+        for (server, name, value) in self.settings.iter().cloned() {
+            all.entry(server).or_default().insert(name, value);
+        }
+        all
+    }
+
     fn build(&self) -> anyhow::Result<Build> {
         match (self.release, self.no_build) {
             (_, true) => Build::beside_this_program(),
@@ -55,6 +81,7 @@ pub(super) async fn run(arguments: UpArguments, local: PathBuf) -> anyhow::Resul
         folder: local,
         gateway_port: Some(arguments.port),
         build: arguments.build()?,
+        environment: arguments.environment(),
         ..StackOptions::default()
     };
     let started = tokio::select! {
