@@ -168,10 +168,55 @@ fn requests(criterion: &mut Criterion) {
     });
 }
 
+/// The whole request over the raw verification, in turns of a few each, so that whatever else the
+/// machine does falls on both. The smallest and the middle of all turns are told.
+#[expect(clippy::disallowed_methods, clippy::print_stdout, reason = "it measures, and says what")]
+fn ratio(_: &mut Criterion) {
+    const TURNS: usize = 400;
+    const EACH: u32 = 25;
+    let (world, device) = (World::new(), key());
+    let token = world.token(&device, 0);
+    let judge = World::judge();
+    let fresh: Vec<_> = (0..512).map(|jti| World::request(&device, &token, jti)).collect();
+    let mut next = fresh.iter().cycle();
+    let (parsed, message, signature) = raw(&device);
+    let mut raws = Vec::new();
+    let mut wholes = Vec::new();
+    for _ in 0..TURNS {
+        let begun = std::time::Instant::now();
+        (0..EACH).for_each(|_| parsed.verify_sig(black_box(&message), &signature).expect("valid"));
+        raws.push(begun.elapsed() / EACH);
+        let begun = std::time::Instant::now();
+        (0..EACH).for_each(|_| judged(&judge, &world.keys, next.next().expect("endless")));
+        wholes.push(begun.elapsed() / EACH);
+    }
+    raws.sort_unstable();
+    wholes.sort_unstable();
+    for (name, place) in [("smallest", 0), ("middle", TURNS / 2)] {
+        let (raw, whole) = (raws[place], wholes[place]);
+        println!(
+            "{name}: raw {raw:.1?}, request {whole:.1?}, ratio {:.2}",
+            whole.as_secs_f64() / raw.as_secs_f64()
+        );
+    }
+}
+
+/// A key parsed by the fastest library, and something it signed.
+fn raw(key: &Jwk) -> (aws_lc_rs::signature::ParsedPublicKey, Vec<u8>, Vec<u8>) {
+    let message = vec![7; 420];
+    let signer = ES256.signer_from_jwk(key).expect("the key is for ES256");
+    let signature = signer.sign(&message).expect("it signs");
+    let part = |name| jwt::decoded(key.parameter(name).and_then(Value::as_str).expect("a member"));
+    let (x, y) = (part("x").expect("base64url"), part("y").expect("base64url"));
+    let point = [&[4][..], &x, &y].concat();
+    let parsed = aws_lc_rs::signature::ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point);
+    (parsed.expect("a point"), message, signature)
+}
+
 criterion_group! {
     name = all;
     config = Criterion::default().warm_up_time(std::time::Duration::from_millis(500))
         .measurement_time(std::time::Duration::from_secs(3));
-    targets = baselines, requests
+    targets = ratio, baselines, requests
 }
 criterion_main!(all);

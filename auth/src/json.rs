@@ -64,6 +64,11 @@ impl<'a> Object<'a> {
         }
     }
 
+    /// Whether the member is there and `true`, not a text that says so.
+    pub fn is_true(&self, name: &str) -> bool {
+        matches!(self.get(name), Some(Value::Bool(true)))
+    }
+
     pub fn object(&self, name: &str) -> Option<&Object<'a>> {
         match self.get(name)? {
             Value::Object(object) => Some(object),

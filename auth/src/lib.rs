@@ -19,4 +19,7 @@ pub mod request_token;
 pub mod thumbprint;
 pub mod token;
 
+#[cfg(test)]
+mod signature_sets;
+
 pub use principal::Principal;

@@ -4,12 +4,11 @@
 //! Not here: what an account may do, and the tokens of operators ([`crate::token`]).
 
 use jiff::Timestamp;
-use jsonwebtoken::errors::ErrorKind;
-use jsonwebtoken::{Validation, decode, decode_header};
-use serde::Deserialize;
 
-use crate::jwks::{KeySet, TrustedKey};
-use crate::jwt;
+use crate::json::Object;
+use crate::jwks::KeySet;
+use crate::jwt::{JwtError, Unverified};
+use crate::token::{self, TokenError};
 
 /// Seconds clocks may differ: a token is taken so long before its `iat`, and not after its `exp`.
 const SKEW: i64 = 10;
@@ -22,6 +21,9 @@ pub enum OidcError {
     Malformed,
     #[error("its type is not that of an identity token")]
     Type,
+    /// RFC 7515 section 4.1.11.
+    #[error("its header names an extension this server does not know")]
+    Critical,
     #[error("it is signed with a key this server does not know")]
     UnknownKey,
     #[error("its algorithm is not allowed for its key")]
@@ -56,28 +58,25 @@ pub struct ServiceAccount {
     pub subject: String,
 }
 
-#[derive(Debug, Deserialize)]
-struct Claims {
-    /// Again beside the library's check: it takes a list that contains the audience.
-    aud: String,
-    sub: String,
-    iat: i64,
-    exp: i64,
-    email: Option<String>,
-    email_verified: Option<bool>,
-}
-
 /// The key id a token names, to find its key. Nothing of the token is trusted yet.
 pub fn key_id(token: &str) -> Result<String, OidcError> {
-    if token.len() > jwt::LONGEST {
-        return Err(OidcError::Malformed);
-    }
-    let header = decode_header(token).map_err(|_| OidcError::Malformed)?;
-    // An access token (`at+jwt`) of the same issuer must not pass for an identity.
-    if header.typ.as_deref().is_some_and(|typ| !typ.eq_ignore_ascii_case("jwt")) {
+    let jwt = Unverified::split(token)?;
+    check_header(&jwt.header()?)
+}
+
+/// An access token (`at+jwt`) of the same issuer must not pass for an identity.
+fn check_header(header: &Object<'_>) -> Result<String, OidcError> {
+    let is_identity = match header.get("typ") {
+        None => true,
+        Some(typ) => typ.text().is_some_and(|typ| typ.eq_ignore_ascii_case("jwt")),
+    };
+    if !is_identity {
         return Err(OidcError::Type);
     }
-    header.kid.ok_or(OidcError::UnknownKey)
+    if header.has("crit") {
+        return Err(OidcError::Critical);
+    }
+    header.text("kid").map(str::to_owned).ok_or(OidcError::UnknownKey)
 }
 
 /// Verifies a token with the key its `kid` names.
@@ -87,38 +86,43 @@ pub fn verify(
     rules: &OidcRules,
     now: Timestamp,
 ) -> Result<ServiceAccount, OidcError> {
-    let key = keys.get(&key_id(token)?).ok_or(OidcError::UnknownKey)?;
-    let claims = verified_claims(token, key, rules)?;
-    let now = now.as_second();
-    let in_time = claims.iat <= now + SKEW
-        && now < claims.exp
-        && claims.exp.saturating_sub(claims.iat) <= LONGEST_LIFE;
-    if !in_time {
-        return Err(OidcError::Time);
+    let jwt = Unverified::split(token)?;
+    let (header, claims) = (jwt.header()?, jwt.claims()?);
+    let key = keys.get(&check_header(&header)?).ok_or(OidcError::UnknownKey)?;
+    token::check_signature(&jwt, header.text("alg"), key).map_err(|error| match error {
+        TokenError::Algorithm => OidcError::Algorithm,
+        _ => OidcError::Signature,
+    })?;
+    let text = |name| claims.text(name).ok_or(OidcError::Claims);
+    let subject = text("sub")?.to_owned();
+    if text("iss")? != rules.issuer {
+        return Err(OidcError::Issuer);
     }
-    if claims.aud != rules.audience {
+    if text("aud")? != rules.audience {
         return Err(OidcError::Audience);
     }
-    let email = claims.email.filter(|_| claims.email_verified == Some(true));
-    Ok(ServiceAccount { email: email.ok_or(OidcError::Email)?, subject: claims.sub })
+    check_time(&claims, now.as_second())?;
+    let email = claims.text("email").filter(|_| claims.is_true("email_verified"));
+    Ok(ServiceAccount { email: email.ok_or(OidcError::Email)?.to_owned(), subject })
 }
 
-fn verified_claims(token: &str, key: &TrustedKey, rules: &OidcRules) -> Result<Claims, OidcError> {
-    let mut validation = Validation::new(key.algorithms[0]);
-    validation.algorithms.clone_from(&key.algorithms);
-    validation.set_issuer(&[&rules.issuer]);
-    validation.set_audience(&[&rules.audience]);
-    validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
-    // Time is judged by the injected clock.
-    validation.validate_exp = false;
-    decode(token, &key.key, &validation).map(|data| data.claims).map_err(|error| {
-        match error.kind() {
-            ErrorKind::InvalidSignature => OidcError::Signature,
-            ErrorKind::InvalidAlgorithm | ErrorKind::InvalidAlgorithmName => OidcError::Algorithm,
-            ErrorKind::InvalidIssuer => OidcError::Issuer,
-            ErrorKind::InvalidAudience => OidcError::Audience,
-            ErrorKind::Json(_) | ErrorKind::MissingRequiredClaim(_) => OidcError::Claims,
-            _ => OidcError::Malformed,
-        }
-    })
+/// `now` in seconds.
+fn check_time(claims: &Object<'_>, now: i64) -> Result<(), OidcError> {
+    let (issued, ends) =
+        claims.integer("iat").zip(claims.integer("exp")).ok_or(OidcError::Claims)?;
+    let valid_from = match claims.get("nbf") {
+        None => issued,
+        Some(_) => claims.integer("nbf").ok_or(OidcError::Claims)?,
+    };
+    let in_time = issued <= now + SKEW
+        && valid_from <= now + SKEW
+        && now < ends
+        && ends.saturating_sub(issued) <= LONGEST_LIFE;
+    if in_time { Ok(()) } else { Err(OidcError::Time) }
+}
+
+impl From<JwtError> for OidcError {
+    fn from(_: JwtError) -> Self {
+        Self::Malformed
+    }
 }

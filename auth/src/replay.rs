@@ -182,6 +182,13 @@ mod tests {
         assert!(store.first_use(proof("b"), at(0)));
     }
 
+    /// XukuLLC/attesto#18: whoever knows another's `jti` cannot burn it.
+    #[test]
+    fn one_jti_of_two_keys_is_two_proofs() {
+        assert_ne!(ReplayKey::of("one", "jti"), ReplayKey::of("two", "jti"));
+        assert_eq!(ReplayKey::of("one", "jti"), ReplayKey::of("one", "jti"));
+    }
+
     #[test]
     fn a_use_is_found_for_at_least_the_window_and_forgotten_after_two() {
         for first in 0..60 {

@@ -112,16 +112,25 @@ pub(crate) fn verify_digested(
     let kid = header.text("kid").ok_or(TokenError::UnknownKey)?;
     let key = keys.get(kid).ok_or(TokenError::UnknownKey)?;
     check_signature(&jwt, header.text("alg"), key)?;
-    check_addressing(&claims, rules)?;
+    check_addressing(&claims, &rules.issuer, &rules.audience)?;
     check_start(&claims, now)?;
     let bound_to = bound_to(&claims).ok_or(TokenError::Unbound)?;
     let principal = principal(&claims, &bound_to, digest).ok_or(TokenError::Claims)?;
     Ok(AccessToken { principal, bound_to })
 }
 
-/// The algorithm is the key's, never the token's choice alone (RFC 8725 section 3.1).
-fn check_signature(
+pub(crate) fn check_signature(
     jwt: &Unverified<'_>,
+    named: Option<&str>,
+    key: &TrustedKey,
+) -> Result<(), TokenError> {
+    check_raw_signature(jwt.signing_input, jwt.signature_text, named, key)
+}
+
+/// The algorithm is the key's, never the token's choice alone (RFC 8725 section 3.1).
+pub(crate) fn check_raw_signature(
+    input: &[u8],
+    signature: &str,
     named: Option<&str>,
     key: &TrustedKey,
 ) -> Result<(), TokenError> {
@@ -135,14 +144,17 @@ fn check_signature(
     if !key.algorithms.contains(&algorithm) {
         return Err(TokenError::Algorithm);
     }
-    let verdict =
-        jsonwebtoken::crypto::verify(jwt.signature_text, jwt.signing_input, &key.key, algorithm);
+    let verdict = jsonwebtoken::crypto::verify(signature, input, &key.key, algorithm);
     if verdict.unwrap_or(false) { Ok(()) } else { Err(TokenError::Signature) }
 }
 
 /// `iss` is ours, and `aud`, one text or a list (RFC 7519 section 4.1.3), names us.
-fn check_addressing(claims: &Object<'_>, rules: &TokenRules) -> Result<(), TokenError> {
-    if claims.text("iss").ok_or(TokenError::Claims)? != rules.issuer {
+pub(crate) fn check_addressing(
+    claims: &Object<'_>,
+    issuer: &str,
+    expected: &str,
+) -> Result<(), TokenError> {
+    if claims.text("iss").ok_or(TokenError::Claims)? != issuer {
         return Err(TokenError::Issuer);
     }
     let audience = match claims.get("aud") {
@@ -150,11 +162,11 @@ fn check_addressing(claims: &Object<'_>, rules: &TokenRules) -> Result<(), Token
         Some(Value::List(_)) => claims.texts("aud").ok_or(TokenError::Claims)?,
         _ => return Err(TokenError::Claims),
     };
-    if audience.contains(&rules.audience.as_str()) { Ok(()) } else { Err(TokenError::Audience) }
+    if audience.contains(&expected) { Ok(()) } else { Err(TokenError::Audience) }
 }
 
 /// `iat` and, where present, `nbf` are not ahead of a clock that may differ a little.
-fn check_start(claims: &Object<'_>, now: Timestamp) -> Result<(), TokenError> {
+pub(crate) fn check_start(claims: &Object<'_>, now: Timestamp) -> Result<(), TokenError> {
     let latest = now.as_second() + SKEW;
     let issued = claims.integer("iat").ok_or(TokenError::Claims)?;
     let valid_from = match claims.get("nbf") {

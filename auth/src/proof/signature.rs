@@ -14,7 +14,7 @@ use crate::thumbprint::{KeyError, KeyKind, ProofKey};
 
 /// A device's key, ready to judge signatures of one algorithm.
 #[derive(Debug)]
-pub(super) struct Verifier {
+pub(crate) struct Verifier {
     kind: KeyKind,
     library: Library,
 }
@@ -28,7 +28,7 @@ enum Library {
 impl Verifier {
     /// Makes it from the canonical members alone, so that nothing else in the `jwk` is believed.
     /// Both libraries refuse a point that is not on its curve.
-    pub(super) fn new(algorithm: &str, key: &ProofKey) -> Result<Self, KeyError> {
+    pub(crate) fn new(algorithm: &str, key: &ProofKey) -> Result<Self, KeyError> {
         if !key.is_well_formed() {
             return Err(KeyError::Unusable);
         }
@@ -42,7 +42,7 @@ impl Verifier {
     }
 
     /// Whether the key made this signature of this message.
-    pub(super) fn accepts(&self, message: &[u8], signature: &[u8]) -> bool {
+    pub(crate) fn accepts(&self, message: &[u8], signature: &[u8]) -> bool {
         self.has_its_length(signature)
             && match &self.library {
                 Library::AwsLc(key) => key.verify_sig(message, signature).is_ok(),

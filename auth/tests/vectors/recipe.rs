@@ -225,9 +225,10 @@ fn proof(case: &Case, changes: Option<&Part>, token: &str, keys: &Keys) -> Strin
     header.insert("typ".into(), json!("dpop+jwt"));
     header.insert("alg".into(), json!(algorithm));
     header.insert("jwk".into(), json!("@JWK@"));
+    let ath = jwt::encode(&sha256(token));
     let mut claims = json!({
         "jti": "one", "htm": "GET", "htu": format!("{BASE}/api/today"), "iat": NOW,
-        "ath": jwt::encode(&sha256(token)),
+        "ath": ath,
     });
     if case.nonces {
         claims["nonce"] = json!("@nonce");
@@ -236,13 +237,14 @@ fn proof(case: &Case, changes: Option<&Part>, token: &str, keys: &Keys) -> Strin
         claims.as_object_mut().unwrap().extend(changes.claims.clone());
     }
 
-    write(part, (Value::Object(header), claims), key, &WithJwk { keys, jwk: &jwk })
+    write(part, (Value::Object(header), claims), key, &WithJwk { keys, jwk: &jwk, ath: &ath })
 }
 
-/// Where the text `"@JWK@"` of a header is to be replaced.
+/// Where the text `"@JWK@"` of a header and `@ATH@` of claims are to be replaced.
 struct WithJwk<'a> {
     keys: &'a Keys,
     jwk: &'a str,
+    ath: &'a str,
 }
 
 trait Signing {
@@ -264,7 +266,7 @@ impl Signing for WithJwk<'_> {
     }
 
     fn place(&self, text: String) -> String {
-        text.replace("\"@JWK@\"", self.jwk)
+        text.replace("\"@JWK@\"", self.jwk).replace("@ATH@", self.ath)
     }
 }
 
@@ -287,7 +289,7 @@ fn write(part: &Part, (header, claims): (Value, Value), key: &str, with: &impl S
     let input = format!(
         "{}.{}",
         jwt::encode(with.place(header).as_bytes()),
-        jwt::encode(claims.as_bytes())
+        jwt::encode(with.place(claims).as_bytes())
     );
     let signer = part.signed_by.as_deref().unwrap_or(key);
     let signature = keys.sign(signer, &algorithm, input.as_bytes());
