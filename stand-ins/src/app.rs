@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use axum::Router;
@@ -21,9 +21,12 @@ use crate::config::{Config, ConfigProblem};
 use crate::demo::House;
 use crate::faults::Faults;
 use crate::faults::inject::{Point, inject};
-use crate::iam::{Iam, KeyError};
+use crate::iam::{Iam, KeyError, Oidc};
 use crate::ledger::Ledger;
 use crate::listener::Gate;
+use crate::platform::Platform;
+use crate::relay::Relay;
+use crate::shelf::Shelf;
 use crate::{console, control, iam, listener, upstreams};
 
 /// What a program or a test hands in.
@@ -51,7 +54,9 @@ pub enum StartError {
     Config(#[from] ConfigProblem),
     #[error(transparent)]
     Bind(#[from] BindError),
-    #[error("{path} cannot be read: {source}. Set MELMASTOON_IAM__KEY_FILE to a PEM file.")]
+    #[error(
+        "{path} cannot be read: {source}. Set MELMASTOON_IAM__KEY_FILE and, where there are service accounts, MELMASTOON_OIDC__KEY_FILE to PEM files."
+    )]
     KeyFile { path: PathBuf, source: std::io::Error },
     #[error(transparent)]
     Key(#[from] KeyError),
@@ -83,6 +88,20 @@ fn address(listener: &TcpListener) -> Result<SocketAddr, StartError> {
     listener.local_addr().map_err(StartError::Address)
 }
 
+fn read_key(path: &Path) -> Result<Vec<u8>, StartError> {
+    std::fs::read(path).map_err(|source| StartError::KeyFile { path: path.to_owned(), source })
+}
+
+fn issuer_of_accounts(
+    config: &Config,
+    iam: &str,
+    clock: &Clock,
+) -> Result<Option<Arc<Oidc>>, StartError> {
+    let Some(config) = &config.oidc else { return Ok(None) };
+    let pem = read_key(&config.key_file)?;
+    Ok(Some(Arc::new(Oidc::new(config, &pem, iam, clock.clone())?)))
+}
+
 /// What all listeners share.
 struct Stage {
     config: Config,
@@ -95,6 +114,10 @@ struct Stage {
     ledger: Arc<Ledger>,
     house: Arc<House>,
     iam: Arc<Iam>,
+    oidc: Option<Arc<Oidc>>,
+    relay: Arc<Relay>,
+    shelf: Arc<Shelf>,
+    shared: upstreams::Shared,
     control: SocketAddr,
 }
 
@@ -109,19 +132,20 @@ impl Stage {
         let gates: BTreeMap<_, _> = addresses.keys().map(|&name| (name, Gate::new())).collect();
         let house = Arc::new(House::at(clock.now()));
         let ledger = Arc::new(Ledger::default());
-        let key_file = &config.iam.key_file;
-        let pem = std::fs::read(key_file)
-            .map_err(|source| StartError::KeyFile { path: key_file.clone(), source })?;
         let own = || format!("http://{}", addresses[&Upstream::Iam]);
-        let settings = iam::Settings {
-            issuer: config.iam.issuer.clone().unwrap_or_else(own),
-            nonces: config.iam.dpop_nonces,
-        };
+        let issuer = config.iam.issuer.clone().unwrap_or_else(own);
+        let oidc = issuer_of_accounts(config, &issuer, &clock)?;
+        let relay =
+            Relay::new(config.events.clone(), oidc.clone(), clock.clone(), lifecycle.clone());
+        let relay = Arc::new(relay);
         let world = iam::World {
             clock: clock.clone(),
             entropy: entropy.clone(),
             ledger: Arc::clone(&ledger),
+            relay: Arc::clone(&relay),
         };
+        let settings = iam::Settings { issuer, nonces: config.iam.dpop_nonces };
+        let pem = read_key(&config.iam.key_file)?;
         let iam = Arc::new(Iam::new(settings, &pem, &house, world)?);
         Ok(Self {
             config: config.clone(),
@@ -132,8 +156,12 @@ impl Stage {
             faults: Arc::new(Faults::new(gates.clone())),
             gates,
             ledger,
+            shared: upstreams::Shared::of(&house),
             house,
             iam,
+            oidc,
+            relay,
+            shelf: Arc::default(),
             control,
         })
     }
@@ -150,18 +178,33 @@ impl Stage {
     }
 
     fn routes(&self, upstream: Upstream) -> Router {
-        if upstream == Upstream::Iam {
-            return iam::router(Arc::clone(&self.iam));
-        }
         let callers =
             service_kit::caller::callers(&self.config.callers, upstream.name(), self.clock.clone());
-        let scene =
-            upstreams::Scene { house: Arc::clone(&self.house), clock: self.clock.clone(), callers };
-        upstreams::router(upstream, scene)
+        if upstream == Upstream::Iam {
+            return iam::router(Arc::clone(&self.iam), callers, self.oidc.clone());
+        }
+        let scene = upstreams::Scene {
+            house: Arc::clone(&self.house),
+            clock: self.clock.clone(),
+            entropy: self.entropy.clone(),
+            callers,
+            ledger: Arc::clone(&self.ledger),
+            shelf: Arc::clone(&self.shelf),
+        };
+        upstreams::router(upstream, scene, &self.shared)
     }
 
     fn control(&self) -> Router {
-        let router = control::router(Arc::clone(&self.faults), Arc::clone(&self.ledger));
+        let router = control::router(control::Control {
+            faults: Arc::clone(&self.faults),
+            ledger: Arc::clone(&self.ledger),
+            platform: Platform {
+                iam: Arc::clone(&self.iam),
+                tenancies: Arc::clone(&self.shared.tenancies),
+                relay: Arc::clone(&self.relay),
+            },
+            folios: Arc::clone(&self.shared.folios),
+        });
         let gateway = &self.config.console.gateway;
         let console = console::router(&self.house, gateway, self.iam.issuer());
         self.observed(router.merge(console).merge(self.metrics.clone()))

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use contracts::upstream::Upstream;
+use secrecy::SecretString;
 use serde::Deserialize;
 use service_kit::config::{CallersConfig, TelemetryConfig};
 
@@ -17,6 +18,10 @@ pub struct Config {
     pub upstreams: BTreeMap<Upstream, SocketAddr>,
     pub callers: CallersConfig,
     pub iam: IamConfig,
+    /// The issuer of service accounts. Absent: there is none.
+    pub oidc: Option<OidcConfig>,
+    #[serde(default)]
+    pub events: EventsConfig,
     #[serde(default)]
     pub console: ConsoleConfig,
 }
@@ -43,6 +48,58 @@ pub struct IamConfig {
     pub allowed_origins: Option<Vec<String>>,
 }
 
+/// The account that pushes events.
+pub(crate) const EVENTS_ACCOUNT: &str = "events";
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OidcConfig {
+    /// PKCS#8 PEM, P-256: signs identity tokens. Not the key of access tokens.
+    pub key_file: PathBuf,
+    /// Of the accounts' emails.
+    #[serde(default = "OidcConfig::default_domain")]
+    pub domain: String,
+    /// Each account's secret by its name; `operator_a` is `operator-a@<domain>`.
+    pub accounts: BTreeMap<String, SecretString>,
+}
+
+impl OidcConfig {
+    fn default_domain() -> String {
+        "demo.melmastoon.example".to_owned()
+    }
+
+    /// The email of an account.
+    pub fn email(&self, name: &str) -> String {
+        format!("{}@{}", name.replace('_', "-"), self.domain)
+    }
+}
+
+/// Who is told of the platform's events.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EventsConfig {
+    /// By the service's name.
+    pub subscribers: BTreeMap<String, SubscriberConfig>,
+    /// Milliseconds before the second delivery; each further wait is twice the one before.
+    pub first_retry_ms: u64,
+}
+
+impl Default for EventsConfig {
+    /// Ten deliveries take 51 s, in which a server can be started again.
+    fn default() -> Self {
+        Self { subscribers: BTreeMap::new(), first_retry_ms: 100 }
+    }
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SubscriberConfig {
+    /// `http://…/internal/events`
+    pub url: String,
+    /// Of the identity token it is called with.
+    pub audience: String,
+}
+
 /// What the web console is told.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -67,6 +124,10 @@ pub enum ConfigProblem {
     Real(Upstream),
     #[error("iam has no address. Set MELMASTOON_UPSTREAMS__IAM=127.0.0.1:<port>.")]
     NoIam,
+    #[error(
+        "Events cannot be pushed without an identity. Set MELMASTOON_OIDC__ACCOUNTS__EVENTS to a secret."
+    )]
+    NoEventsAccount,
 }
 
 impl Config {
@@ -80,6 +141,14 @@ impl Config {
         if let Some(real) = real.into_iter().find(|name| self.upstreams.contains_key(name)) {
             return Err(ConfigProblem::Real(real));
         }
-        if self.upstreams.contains_key(&Upstream::Iam) { Ok(()) } else { Err(ConfigProblem::NoIam) }
+        if !self.upstreams.contains_key(&Upstream::Iam) {
+            return Err(ConfigProblem::NoIam);
+        }
+        let pushes = self.oidc.as_ref().is_some_and(|it| it.accounts.contains_key(EVENTS_ACCOUNT));
+        if pushes || self.events.subscribers.is_empty() {
+            Ok(())
+        } else {
+            Err(ConfigProblem::NoEventsAccount)
+        }
     }
 }

@@ -56,6 +56,7 @@ struct OperatorChoice {
     username: String,
     /// No secret: demo operators exist on this machine alone.
     password: String,
+    totp_secret: String,
     display_name: String,
     device_id: DeviceId,
     tenant_id: TenantId,
@@ -108,6 +109,7 @@ fn operators(house: &House) -> Vec<OperatorChoice> {
     let choice = |operator: &Operator| OperatorChoice {
         username: operator.username.clone(),
         password: operator.password.clone(),
+        totp_secret: operator.totp_secret.clone(),
         display_name: operator.display_name.clone(),
         device_id: operator.device_id,
         tenant_id: operator.tenant_id,

@@ -1,21 +1,25 @@
-//! The control listener: faults, effects and counts over HTTP. For whoever runs the stand-ins;
-//! nothing of the platform calls it.
+//! The control listener: faults, effects, counts and events over HTTP, and what of the demo house a
+//! person has to look up. For whoever runs the stand-ins; nothing of the platform calls it.
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
-use axum::routing::{get, put};
+use axum::routing::{get, post, put};
 use contracts::event::CloudEvent;
+use contracts::id::{EventId, PropertyId};
 use contracts::problem::{Code, Problem};
 use contracts::upstream::Upstream;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use service_kit::extract::{Json, Query};
-use service_kit::problem::{ApiError, ApiResult};
+use service_kit::problem::ApiResult;
 
 use crate::faults::{Fault, Faults};
 use crate::ledger::{Effect, Ledger, RequestCount};
+use crate::platform::Platform;
+use crate::relay::DeadLetter;
+use crate::upstreams::{FolioSummary, Folios};
 
 pub(crate) static NOT_PLAYED: Code = Code {
     name: "MELMASTOON.STAND_INS.NOT_PLAYED",
@@ -26,10 +30,13 @@ pub(crate) static NOT_PLAYED: Code = Code {
     runbook: None,
 };
 
+/// What is steered and looked at.
 #[derive(Debug, Clone)]
-struct Control {
-    faults: Arc<Faults>,
-    ledger: Arc<Ledger>,
+pub(crate) struct Control {
+    pub(crate) faults: Arc<Faults>,
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) platform: Platform,
+    pub(crate) folios: Arc<Folios>,
 }
 
 #[derive(Debug, Serialize)]
@@ -49,13 +56,26 @@ struct Of {
     upstream: Option<Upstream>,
 }
 
-pub(crate) fn router(faults: Arc<Faults>, ledger: Arc<Ledger>) -> Router {
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct OfProperty {
+    property_id: Option<PropertyId>,
+}
+
+#[derive(Debug, Serialize)]
+struct Accepted {
+    id: EventId,
+}
+
+pub(crate) fn router(control: Control) -> Router {
     Router::new()
         .route("/control/faults", put(add).delete(clear).get(list))
         .route("/control/effects", get(effects))
         .route("/control/requests", get(requests))
-        .route("/control/events", axum::routing::post(publish))
-        .with_state(Control { faults, ledger })
+        .route("/control/events", post(publish))
+        .route("/control/dead-letters", get(dead_letters))
+        .route("/demo/folios", get(folios))
+        .with_state(control)
 }
 
 async fn add(
@@ -86,8 +106,11 @@ async fn requests(
     Json(Items { items: control.ledger.requests(of.upstream) })
 }
 
-/// Checks the event. There is no stream to publish it to yet, and it says so.
-async fn publish(Json(event): Json<CloudEvent>) -> ApiError {
+/// Makes the event true and tells its consumers. Answers before they have it.
+async fn publish(
+    State(control): State<Control>,
+    Json(event): Json<CloudEvent>,
+) -> ApiResult<(StatusCode, Json<Accepted>)> {
     let well_formed = event.specversion == "1.0"
         && event.datacontenttype == "application/json"
         && event.kind.starts_with("melmastoon.")
@@ -95,7 +118,21 @@ async fn publish(Json(event): Json<CloudEvent>) -> ApiError {
     if !well_formed {
         let detail = "The event breaks the platform's CloudEvents profile: specversion 1.0, \
             application/json, a melmastoon type, orderingkey <tenantid>:<subject>.";
-        return Problem::field("body", "INVALID", detail).into();
+        return Err(Problem::field("body", "INVALID", detail).into());
     }
-    ApiError::new(&NOT_PLAYED, "The event is well formed, but there is no event stream yet.")
+    let id = event.id;
+    control.platform.publish(event)?;
+    Ok((StatusCode::ACCEPTED, Json(Accepted { id })))
+}
+
+/// Events that were delivered ten times in vain.
+async fn dead_letters(State(control): State<Control>) -> Json<Items<DeadLetter>> {
+    Json(Items { items: control.platform.relay.dead_letters() })
+}
+
+async fn folios(
+    State(control): State<Control>,
+    Query(of): Query<OfProperty>,
+) -> Json<Items<FolioSummary>> {
+    Json(Items { items: control.folios.list(of.property_id) })
 }

@@ -8,6 +8,7 @@
 //! Not here: any I/O, and any change after the moment.
 
 pub mod alerts;
+pub mod folios;
 pub mod housekeeping;
 pub mod inventory;
 mod names;
@@ -23,6 +24,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 pub use alerts::Alert;
+pub use folios::Folio;
 pub use housekeeping::{RoomState, Task};
 pub use inventory::{Allocation, Block, Night};
 pub use operators::Operator;
@@ -46,6 +48,8 @@ pub struct House {
     pub rooms: Vec<Room>,
     pub operators: Vec<Operator>,
     pub reservations: Vec<Reservation>,
+    /// One for each guest in the house.
+    pub folios: Vec<Folio>,
     pub allocations: Vec<Allocation>,
     pub blocks: Vec<Block>,
     /// One per room type and night, from [`PAST_DAYS`] back to [`FUTURE_DAYS`] ahead.
@@ -74,6 +78,7 @@ impl House {
             rooms: places.rooms,
             properties: Vec::new(),
             reservations: Vec::new(),
+            folios: Vec::new(),
             allocations: Vec::new(),
             blocks: Vec::new(),
             nights: Vec::new(),
@@ -116,6 +121,8 @@ impl House {
         let lines = self.lines_of_stays(&property);
         self.work(&property, &lines);
         let stays: Vec<_> = lines.into_iter().flatten().collect();
+        let now = self.now;
+        self.folios.extend(stays.iter().filter_map(|stay| folios::of_stay(&property, stay, now)));
         self.allocations.extend(stays.iter().map(inventory::allocation));
         self.blocks.extend(inventory::blocks(&property, &self.rooms, self.now));
         let nights = self.room_types_of(property.id).flat_map(|room_type| {

@@ -1,13 +1,20 @@
 //! The stand-in iam: a small OAuth 2.0 authorization server for the demo operators.
 //!
 //! RFC 6749 (password and refresh_token grants), RFC 8414 (metadata), RFC 9449 section 5 (every
-//! token is bound to the key of the proof it was asked for with), RFC 9068 (token form).
-//! Not here: registration, lockout, a second factor; a demo operator's password is no secret.
+//! token is bound to the key of the proof it was asked for with), RFC 9068 (token form). What it
+//! does for the gateway is in `gateway`: refresh, sign-out and the second factor (RFC 6238). A
+//! session that ends before its time is told as an event. Beside it stands the issuer of service
+//! accounts, `oidc`.
+//! Not here: registration and lockout; a demo operator's password and second factor are no secrets.
 
 mod accounts;
 mod error;
+mod factors;
 mod form;
+mod gateway;
 mod keys;
+mod oidc;
+mod revocation;
 mod sessions;
 mod token;
 
@@ -18,7 +25,7 @@ use auth::htu::Htu;
 use auth::nonce::Nonces;
 use auth::proof::{ALGORITHMS, ProofVerifier, Window};
 use auth::replay::LocalReplays;
-use axum::extract::State;
+use axum::extract::{FromRef, State};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use contracts::clock::{Clock, Entropy};
@@ -26,15 +33,20 @@ use contracts::headers;
 use http::{HeaderName, HeaderValue, Method, header};
 use jsonwebtoken::jwk::JwkSet;
 use serde_json::{Value, json};
+use service_kit::caller::Callers;
 use tower_http::cors::CorsLayer;
 
 use crate::demo::House;
 use crate::ledger::Ledger;
+use crate::relay::Relay;
 use accounts::Accounts;
+use factors::Factors;
 use keys::SigningKey;
 use sessions::Sessions;
 
 pub(crate) use keys::KeyError;
+pub(crate) use oidc::Oidc;
+pub(crate) use sessions::Target;
 
 /// The one client: the desktop, public, without a secret.
 const CLIENT: &str = "desktop";
@@ -52,6 +64,7 @@ pub(crate) struct World {
     pub(crate) clock: Clock,
     pub(crate) entropy: Entropy,
     pub(crate) ledger: Arc<Ledger>,
+    pub(crate) relay: Arc<Relay>,
 }
 
 #[derive(Debug)]
@@ -63,6 +76,7 @@ pub(crate) struct Iam {
     replays: LocalReplays,
     accounts: Accounts,
     sessions: Sessions,
+    factors: Factors,
     world: World,
 }
 
@@ -87,6 +101,7 @@ impl Iam {
             proofs,
             accounts: Accounts::of(house),
             sessions: Sessions::default(),
+            factors: Factors::default(),
             issuer: settings.issuer,
             world,
         })
@@ -97,12 +112,24 @@ impl Iam {
     }
 }
 
-pub(crate) fn router(iam: Arc<Iam>) -> Router {
+/// The iam and whose request tokens it takes.
+#[derive(Debug, Clone, FromRef)]
+struct Office {
+    iam: Arc<Iam>,
+    callers: Callers,
+}
+
+pub(crate) fn router(iam: Arc<Iam>, callers: Callers, oidc: Option<Arc<Oidc>>) -> Router {
+    let accounts = oidc.map(oidc::router).unwrap_or_default();
     Router::new()
         .route("/.well-known/oauth-authorization-server", get(metadata))
         .route("/jwks", get(jwks))
         .route("/oauth2/token", post(token::token))
-        .with_state(iam)
+        .route("/api/v1/auth/refresh", post(gateway::refresh))
+        .route("/api/v1/auth/sign-out", post(gateway::sign_out))
+        .route("/api/v1/auth/mfa/attest", post(gateway::attest))
+        .with_state(Office { iam, callers })
+        .merge(accounts)
 }
 
 /// For the web console, which calls from the control listener's origin.

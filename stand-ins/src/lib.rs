@@ -13,4 +13,8 @@ mod faults;
 mod iam;
 mod ledger;
 mod listener;
+mod platform;
+mod relay;
+mod shelf;
+pub mod totp;
 mod upstreams;

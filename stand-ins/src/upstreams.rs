@@ -2,16 +2,18 @@
 //! house that is its own, and says of every other route that it does not play it yet.
 
 mod analytics;
+mod billing;
 mod notification;
 mod pricing;
 mod property;
 mod reservation;
+mod tenant;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::FromRef;
-use contracts::clock::Clock;
+use contracts::clock::{Clock, Entropy};
 use contracts::id::PropertyId;
 use contracts::upstream::Upstream;
 use serde::Deserialize;
@@ -20,13 +22,34 @@ use service_kit::problem::{ApiError, ApiResult};
 
 use crate::control::NOT_PLAYED;
 use crate::demo::{House, Property};
+use crate::ledger::{Effect, Ledger};
+use crate::shelf::{Shelf, Ticket};
 
-/// What every upstream stands on. Nothing in it changes; an upstream keeps what changes itself.
+pub(crate) use billing::{FolioSummary, Folios};
+pub(crate) use tenant::Tenancies;
+
+/// What every upstream stands on. An upstream keeps what changes itself.
 #[derive(Debug, Clone)]
 pub(crate) struct Scene {
     pub(crate) house: Arc<House>,
     pub(crate) clock: Clock,
+    pub(crate) entropy: Entropy,
     pub(crate) callers: Callers,
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) shelf: Arc<Shelf>,
+}
+
+/// State that others than the upstream itself look at or change.
+#[derive(Debug, Clone)]
+pub(crate) struct Shared {
+    pub(crate) tenancies: Arc<Tenancies>,
+    pub(crate) folios: Arc<Folios>,
+}
+
+impl Shared {
+    pub(crate) fn of(house: &House) -> Self {
+        Self { tenancies: Arc::default(), folios: Arc::new(Folios::of(house)) }
+    }
 }
 
 impl Scene {
@@ -37,6 +60,24 @@ impl Scene {
         let own = own.ok_or_else(ApiError::not_found)?;
         caller.require(id)?;
         Ok(own)
+    }
+
+    /// Writes down what a caller's mutation did.
+    fn note(
+        &self,
+        caller: &Caller,
+        (upstream, action): (Upstream, &'static str),
+        subject: &str,
+        ticket: &Ticket,
+    ) {
+        self.ledger.note(Effect {
+            at: self.clock.now(),
+            upstream,
+            tenant_id: caller.0.tenant,
+            action,
+            subject: subject.to_owned(),
+            idempotency_key: Some(ticket.key.clone()),
+        });
     }
 }
 
@@ -65,8 +106,10 @@ struct OfProperty {
     property_id: PropertyId,
 }
 
-pub(crate) fn router(upstream: Upstream, scene: Scene) -> Router {
+pub(crate) fn router(upstream: Upstream, scene: Scene, shared: &Shared) -> Router {
     let played = match upstream {
+        Upstream::Tenant => tenant::router(scene, Arc::clone(&shared.tenancies)),
+        Upstream::Billing => billing::router(scene, Arc::clone(&shared.folios)),
         Upstream::Reservation => reservation::router(scene),
         Upstream::Pricing => pricing::router(scene),
         Upstream::Notification => notification::router(scene),

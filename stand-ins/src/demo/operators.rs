@@ -7,8 +7,10 @@ use serde::Serialize;
 use super::names;
 use super::places::{Property, Tenant};
 use super::seed::{self, OPENED};
+use crate::totp;
 
-/// A person with an account. The password is no secret: the demo house prints it.
+/// A person with an account. Neither the password nor the second factor is a secret: the demo
+/// house prints them.
 #[derive(Debug, Clone, Serialize)]
 pub struct Operator {
     pub id: OperatorId,
@@ -16,6 +18,8 @@ pub struct Operator {
     /// `amina.frontdesk@lapis.example`
     pub username: String,
     pub password: String,
+    /// RFC 6238 secret in base32, as authenticator apps take it.
+    pub totp_secret: String,
     pub display_name: String,
     /// The computer the operator works on; tokens are given to this one only.
     pub device_id: DeviceId,
@@ -58,11 +62,18 @@ fn operator(tenant: &Tenant, at: &Property, role: Role, properties: Vec<Property
         tenant_id: tenant.id,
         username: format!("{user}@{}", tenant.domain),
         password: format!("demo-{}-{}", short(role), at.slug),
+        totp_secret: totp_secret(&label),
         display_name: format!("{given} {family}"),
         device_id: seed::id(OPENED, &label),
         property_ids: properties,
         roles: vec![role],
     }
+}
+
+/// 160 bits, the length RFC 4226 section 4 asks for.
+fn totp_secret(label: &str) -> String {
+    let bytes = ["a", "b"].map(|half| seed::roll(&format!("totp-{half}/{label}")).to_be_bytes());
+    totp::base32(&bytes.as_flattened()[..20])
 }
 
 fn short(role: Role) -> &'static str {

@@ -202,3 +202,19 @@ fn nobody_is_planned_twice_at_once() {
         assert!(plan.windows(2).all(|pair| pair[0].1 <= pair[1].0));
     }
 }
+
+#[test]
+fn every_guest_in_the_house_has_one_folio_and_has_paid_something() {
+    for now in moments() {
+        let house = House::at(now);
+        let guests: Vec<_> = house.reservations.iter().filter(|stay| stay.is_in_house()).collect();
+        assert_eq!(house.folios.len(), guests.len());
+        let ids: BTreeSet<_> = house.folios.iter().map(|folio| folio.id).collect();
+        assert_eq!(ids.len(), guests.len());
+        for (folio, guest) in house.folios.iter().zip(guests) {
+            assert_eq!((folio.reservation_id, folio.tenant_id), (guest.id, guest.tenant_id));
+            assert!(folio.paid.amount_micro > 0 && folio.charged.amount_micro > 0);
+            assert!(folio.charged.amount_micro <= guest.total.amount_micro);
+        }
+    }
+}

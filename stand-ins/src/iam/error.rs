@@ -1,4 +1,4 @@
-//! Errors of the token endpoint: RFC 6749 section 5.2, RFC 9449 sections 5 and 8.
+//! Errors of the token endpoints: RFC 6749 section 5.2, RFC 9449 sections 5 and 8.
 
 use auth::proof::ProofError;
 use axum::Json;
@@ -10,14 +10,12 @@ use serde_json::json;
 pub(super) enum OAuthError {
     #[error("{0}")]
     InvalidRequest(&'static str),
-    #[error(
-        "Only the public client `desktop` is known here. Send client_id=desktop and no secret."
-    )]
-    InvalidClient,
+    #[error("{0}")]
+    InvalidClient(&'static str),
     #[error("{0}")]
     InvalidGrant(&'static str),
-    #[error("Only the grant types password and refresh_token are supported.")]
-    UnsupportedGrantType,
+    #[error("Only these grant types are supported here: {0}.")]
+    UnsupportedGrantType(&'static str),
     #[error("The DPoP proof was refused: {0}.")]
     InvalidProof(ProofError),
     #[error("Repeat the request with a proof that carries the nonce of the DPoP-Nonce header.")]
@@ -25,6 +23,9 @@ pub(super) enum OAuthError {
 }
 
 impl OAuthError {
+    pub(super) const WRONG_CLIENT: Self = Self::InvalidClient(
+        "Only the public client `desktop` is known here. Send client_id=desktop and no secret.",
+    );
     pub(super) const WRONG_PASSWORD: Self =
         Self::InvalidGrant("The user name, the password or the device is not right.");
     pub(super) const WRONG_REFRESH_TOKEN: Self =
@@ -33,9 +34,9 @@ impl OAuthError {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::InvalidRequest(_) => "invalid_request",
-            Self::InvalidClient => "invalid_client",
+            Self::InvalidClient(_) => "invalid_client",
             Self::InvalidGrant(_) => "invalid_grant",
-            Self::UnsupportedGrantType => "unsupported_grant_type",
+            Self::UnsupportedGrantType(_) => "unsupported_grant_type",
             Self::InvalidProof(_) => "invalid_dpop_proof",
             Self::UseNonce => "use_dpop_nonce",
         }
@@ -51,7 +52,7 @@ impl From<ProofError> for OAuthError {
 impl IntoResponse for OAuthError {
     fn into_response(self) -> Response {
         let body = json!({"error": self.name(), "error_description": self.to_string()});
-        if self != Self::InvalidClient {
+        if !matches!(self, Self::InvalidClient(_)) {
             return (StatusCode::BAD_REQUEST, Json(body)).into_response();
         }
         let challenge = HeaderValue::from_static("Basic realm=\"iam\"");

@@ -43,7 +43,7 @@ impl Form {
             || self.get("client_assertion").is_some()
             || headers.contains_key(header::AUTHORIZATION);
         if has_secret || self.get("client_id") != Some(CLIENT) {
-            return Err(OAuthError::InvalidClient);
+            return Err(OAuthError::WRONG_CLIENT);
         }
         Ok(())
     }

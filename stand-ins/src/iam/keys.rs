@@ -1,4 +1,4 @@
-//! The key that signs access tokens, and its public half.
+//! A key that signs tokens, and its public half.
 
 use contracts::upstream::iam::AccessTokenClaims;
 use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse, ThumbprintHash};
@@ -7,7 +7,7 @@ use serde::Serialize;
 
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    #[error("the iam key is not a P-256 private key in PKCS#8 PEM form: {0}. Make a new one.")]
+    #[error("a key of the iam is not a P-256 private key in PKCS#8 PEM form: {0}. Make a new one.")]
     Pem(#[from] jsonwebtoken::errors::Error),
     #[error("MELMASTOON_IAM__ISSUER is not an http or https address. Leave it out to use its own.")]
     Issuer,
@@ -43,11 +43,15 @@ impl SigningKey {
 
     /// A JWT access token (RFC 9068 section 2).
     pub(super) fn sign(&self, client_id: &str, claims: &AccessTokenClaims) -> String {
+        self.sign_as("at+jwt", &Payload { client_id, claims })
+    }
+
+    /// A JWT of this `typ`.
+    pub(super) fn sign_as(&self, typ: &str, claims: &impl Serialize) -> String {
         let mut header = Header::new(Algorithm::ES256);
-        header.typ = Some("at+jwt".to_owned());
+        header.typ = Some(typ.to_owned());
         header.kid.clone_from(&self.public.common.key_id);
-        encode(&header, &Payload { client_id, claims }, &self.key)
-            .expect("the key was checked when it was read")
+        encode(&header, claims, &self.key).expect("the key was checked when it was read")
     }
 
     pub(super) fn public(&self) -> JwkSet {

@@ -5,10 +5,11 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 
 use contracts::clock::{Clock, Entropy};
-use contracts::id::{DeviceId, Id, OperatorId, SessionId};
+use contracts::id::{DeviceId, Id, OperatorId, SessionId, TenantId};
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
 
+use crate::demo::Operator;
 use crate::ledger::lock;
 
 /// How long a refresh token may lie unused.
@@ -22,6 +23,7 @@ type TokenDigest = [u8; 32];
 #[derive(Debug, Clone)]
 pub(super) struct Session {
     pub(super) id: SessionId,
+    pub(super) tenant: TenantId,
     pub(super) operator: OperatorId,
     pub(super) device: DeviceId,
     /// RFC 7638 thumbprint of the key it is bound to.
@@ -29,6 +31,55 @@ pub(super) struct Session {
     good: TokenDigest,
     ends_at: Timestamp,
     revoked: bool,
+}
+
+/// A refresh token and who sends it.
+#[derive(Clone, Copy)]
+pub(super) struct Presented<'a> {
+    pub(super) token: &'a str,
+    /// Of the key whose proof came with it.
+    pub(super) thumbprint: &'a str,
+    /// Where the sender says which device it is.
+    pub(super) device: Option<DeviceId>,
+}
+
+/// Whose sessions end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Target {
+    Session(SessionId),
+    Device(DeviceId),
+    Operator(OperatorId),
+    Tenant(TenantId),
+}
+
+impl Target {
+    /// `kind` and `id` as the event names them.
+    pub(crate) fn parse(kind: &str, id: &str) -> Option<Self> {
+        match kind {
+            "session" => id.parse().ok().map(Self::Session),
+            "device" => id.parse().ok().map(Self::Device),
+            "operator" => id.parse().ok().map(Self::Operator),
+            "tenant" => id.parse().ok().map(Self::Tenant),
+            _ => None,
+        }
+    }
+
+    fn is_of(self, session: &Session) -> bool {
+        match self {
+            Self::Session(id) => id == session.id,
+            Self::Device(id) => id == session.device,
+            Self::Operator(id) => id == session.operator,
+            Self::Tenant(id) => id == session.tenant,
+        }
+    }
+}
+
+/// What became of a sign-out.
+#[derive(Debug)]
+pub(super) enum SignedOut {
+    Now(Session),
+    Before,
+    NotTheirs,
 }
 
 /// What became of a refresh token.
@@ -57,7 +108,7 @@ impl Sessions {
     /// A new session and its first refresh token.
     pub(super) fn open(
         &self,
-        (operator, device): (OperatorId, DeviceId),
+        operator: &Operator,
         thumbprint: &str,
         clock: &Clock,
         entropy: &Entropy,
@@ -65,8 +116,9 @@ impl Sessions {
         let (token, good) = fresh(entropy);
         let session = Session {
             id: SessionId::generate(clock, entropy),
-            operator,
-            device,
+            tenant: operator.tenant_id,
+            operator: operator.id,
+            device: operator.device_id,
             thumbprint: thumbprint.to_owned(),
             good,
             ends_at: clock.now() + IDLE,
@@ -79,22 +131,21 @@ impl Sessions {
         (session, token)
     }
 
-    /// Exchanges a refresh token, presented with the key of `thumbprint`.
+    /// Exchanges a refresh token.
     pub(super) fn refresh(
         &self,
-        token: &str,
-        thumbprint: &str,
+        presented: &Presented<'_>,
         clock: &Clock,
         entropy: &Entropy,
     ) -> Refreshed {
-        let presented = digest(token);
+        let given = digest(presented.token);
         let mut book = lock(&self.0);
-        let Some(session) = book.session_of(&presented) else { return Refreshed::Refused };
+        let Some(session) = book.session_of(&given) else { return Refreshed::Refused };
         // A thief without the key learns nothing and ends nothing.
-        if session.revoked || session.ends_at <= clock.now() || session.thumbprint != thumbprint {
+        if session.revoked || session.ends_at <= clock.now() || !session.is_held_by(presented) {
             return Refreshed::Refused;
         }
-        if session.good != presented {
+        if session.good != given {
             session.revoked = true;
             return Refreshed::Reused(session.clone());
         }
@@ -104,6 +155,46 @@ impl Sessions {
         let session = session.clone();
         book.tokens.insert(good, session.id);
         Refreshed::Rotated { session, token }
+    }
+
+    /// Ends a session of this operator on this device.
+    pub(super) fn sign_out(
+        &self,
+        id: SessionId,
+        operator: OperatorId,
+        device: DeviceId,
+    ) -> SignedOut {
+        let mut book = lock(&self.0);
+        let found = book.sessions.get_mut(&id);
+        let own = found.filter(|session| session.operator == operator && session.device == device);
+        match own {
+            None => SignedOut::NotTheirs,
+            Some(session) if session.revoked => SignedOut::Before,
+            Some(session) => {
+                session.revoked = true;
+                SignedOut::Now(session.clone())
+            }
+        }
+    }
+
+    /// Ends every session of the target inside `tenant`; those that had not ended before.
+    pub(super) fn revoke(&self, tenant: TenantId, target: Target) -> Vec<Session> {
+        let mut book = lock(&self.0);
+        let hit = book.sessions.values_mut().filter(|session| {
+            session.tenant == tenant && target.is_of(session) && !session.revoked
+        });
+        let end = |session: &mut Session| {
+            session.revoked = true;
+            session.clone()
+        };
+        hit.map(end).collect()
+    }
+}
+
+impl Session {
+    fn is_held_by(&self, presented: &Presented<'_>) -> bool {
+        self.thumbprint == presented.thumbprint
+            && presented.device.is_none_or(|device| device == self.device)
     }
 }
 

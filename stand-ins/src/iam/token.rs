@@ -16,7 +16,7 @@ use http::{HeaderMap, HeaderValue, header};
 
 use super::error::OAuthError;
 use super::form::Form;
-use super::sessions::{Refreshed, Session};
+use super::sessions::{Presented, Refreshed, Session};
 use super::{AUDIENCE, CLIENT, Iam};
 use crate::demo::Operator;
 use crate::ledger::Effect;
@@ -52,13 +52,16 @@ impl Iam {
         form.check_client(headers)?;
         let kind = form.required("grant_type", "Say which grant_type.")?;
         if !matches!(kind, "password" | "refresh_token") {
-            return Err(OAuthError::UnsupportedGrantType);
+            return Err(OAuthError::UnsupportedGrantType("password, refresh_token"));
         }
         let thumbprint = self.prove(headers)?;
         if kind == "password" {
             self.sign_in(&form, &thumbprint)
         } else {
-            self.refresh(&form, &thumbprint)
+            let token = form.required("refresh_token", "Send refresh_token.")?;
+            let thumbprint = thumbprint.as_str();
+            let presented = Presented { token, thumbprint, device: None };
+            self.refresh(&presented).ok_or(OAuthError::WRONG_REFRESH_TOKEN)
         }
     }
 
@@ -86,34 +89,28 @@ impl Iam {
         let device = form.required("device_id", "Send device_id, the computer's own.")?;
         let operator =
             self.accounts.sign_in(name, password, device).ok_or(OAuthError::WRONG_PASSWORD)?;
-        let who = (operator.id, operator.device_id);
         let (clock, entropy) = (&self.world.clock, &self.world.entropy);
-        let (session, token) = self.sessions.open(who, thumbprint, clock, entropy);
-        self.note(operator, "session.opened", &session);
+        let (session, token) = self.sessions.open(operator, thumbprint, clock, entropy);
+        self.note("session.opened", &session);
         Ok(self.tokens(operator, &session, token))
     }
 
-    fn refresh(&self, form: &Form, thumbprint: &str) -> Result<TokenResponse, OAuthError> {
-        let token = form.required("refresh_token", "Send refresh_token.")?;
+    /// A new pair, unless the token is not good any more or not theirs.
+    pub(super) fn refresh(&self, presented: &Presented<'_>) -> Option<TokenResponse> {
         let (clock, entropy) = (&self.world.clock, &self.world.entropy);
-        match self.sessions.refresh(token, thumbprint, clock, entropy) {
+        match self.sessions.refresh(presented, clock, entropy) {
             Refreshed::Rotated { session, token } => {
-                let operator = self.operator_of(&session)?;
-                self.note(operator, "session.refreshed", &session);
-                Ok(self.tokens(operator, &session, token))
+                let operator = self.accounts.operator(session.operator)?;
+                self.note("session.refreshed", &session);
+                Some(self.tokens(operator, &session, token))
             }
             Refreshed::Reused(session) => {
-                let operator = self.operator_of(&session)?;
                 tracing::warn!(session = %session.id, "A refresh token was used twice; its session is revoked.");
-                self.note(operator, "session.revoked", &session);
-                Err(OAuthError::WRONG_REFRESH_TOKEN)
+                self.end(&session, "A refresh token was used twice. Sign in again.");
+                None
             }
-            Refreshed::Refused => Err(OAuthError::WRONG_REFRESH_TOKEN),
+            Refreshed::Refused => None,
         }
-    }
-
-    fn operator_of(&self, session: &Session) -> Result<&Operator, OAuthError> {
-        self.accounts.operator(session.operator).ok_or(OAuthError::WRONG_REFRESH_TOKEN)
     }
 
     fn tokens(&self, operator: &Operator, session: &Session, refresh: String) -> TokenResponse {
@@ -144,11 +141,11 @@ impl Iam {
         }
     }
 
-    fn note(&self, operator: &Operator, action: &'static str, session: &Session) {
+    pub(super) fn note(&self, action: &'static str, session: &Session) {
         self.world.ledger.note(Effect {
             at: self.world.clock.now(),
             upstream: Upstream::Iam,
-            tenant_id: operator.tenant_id,
+            tenant_id: session.tenant,
             action,
             subject: session.id.to_string(),
             idempotency_key: None,

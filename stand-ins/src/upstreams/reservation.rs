@@ -1,21 +1,45 @@
-//! reservation: who comes, who goes, who is here.
+//! reservation: who comes, who goes, who is here; and the check-in that makes the first the last.
+//! Whether a room is free and clean is inventory's and housekeeping's to say.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use axum::Router;
 use axum::extract::State;
-use axum::routing::get;
-use contracts::id::{PropertyId, ReservationId};
-use contracts::upstream::reservation::{Stay, Stays};
+use axum::response::Response;
+use axum::routing::{get, post};
+use contracts::id::{PropertyId, ReservationId, RoomId};
+use contracts::problem::Code;
+use contracts::upstream::Upstream;
+use contracts::upstream::reservation::{CheckInRequest, CheckedIn, ReservationState, Stay, Stays};
+use http::StatusCode;
 use jiff::civil::Date;
 use serde::Deserialize;
 use service_kit::caller::Caller;
-use service_kit::extract::{Json, Query};
-use service_kit::problem::ApiResult;
+use service_kit::extract::{Json, Path, Query};
+use service_kit::problem::{ApiError, ApiResult};
 
 use super::{Scene, Stage};
 use crate::demo::{House, Property, Reservation};
+use crate::shelf::{Mutation, Ticket};
+
+static NOT_ARRIVING: Code = Code {
+    name: "MELMASTOON.RESERVATION.NOT_ARRIVING",
+    status: 409,
+    title: "The guest does not arrive today",
+    retriable: false,
+    retry_after: None,
+    runbook: None,
+};
+
+static ROOM_REQUIRED: Code = Code {
+    name: "MELMASTOON.RESERVATION.ROOM_REQUIRED",
+    status: 422,
+    title: "A room of the property is required",
+    retriable: false,
+    retry_after: None,
+    runbook: None,
+};
 
 /// All reservations, as the desks of the house see them.
 #[derive(Debug)]
@@ -44,6 +68,7 @@ pub(super) fn router(scene: Scene) -> Router {
         .route("/api/v1/reservations/arrivals", get(arrivals))
         .route("/api/v1/reservations/departures", get(departures))
         .route("/api/v1/reservations/in-house", get(in_house))
+        .route("/api/v1/reservations/{id}/check-in", post(check_in))
         .with_state(stage)
 }
 
@@ -71,7 +96,56 @@ async fn in_house(
     stage.list(&caller, &of, List::InHouse)
 }
 
+async fn check_in(
+    State(stage): State<Stage<Book>>,
+    caller: Caller,
+    Path(id): Path<ReservationId>,
+    Mutation { ticket, body }: Mutation<CheckInRequest>,
+) -> ApiResult<Response> {
+    let scope = (Upstream::Reservation, caller.0.tenant);
+    stage.scene.shelf.once(scope, &ticket, stage.scene.clock.now(), || {
+        Ok((StatusCode::OK, stage.check_in(&caller, id, &ticket, body)?))
+    })
+}
+
 impl Stage<Book> {
+    fn check_in(
+        &self,
+        caller: &Caller,
+        id: ReservationId,
+        ticket: &Ticket,
+        request: CheckInRequest,
+    ) -> ApiResult<CheckedIn> {
+        let mut book = self.own.0.write().unwrap_or_else(PoisonError::into_inner);
+        let stay = book.get_mut(&id).ok_or_else(ApiError::not_found)?;
+        let property = self.scene.property(caller, stay.property_id)?;
+        let now = self.scene.clock.now();
+        let today = property.today(now);
+        if stay.state != ReservationState::Confirmed || !stay.spends(today) {
+            return Err(ApiError::new(
+                &NOT_ARRIVING,
+                "Only a confirmed reservation of today can be checked in. Look at the arrivals again.",
+            ));
+        }
+        let room_id = self.room(property, request.room_id.or(stay.room_id))?;
+        (stay.state, stay.room_id) = (ReservationState::InHouse, Some(room_id));
+        let action = (Upstream::Reservation, "reservation.checked_in");
+        self.scene.note(caller, action, id.as_str(), ticket);
+        Ok(CheckedIn { reservation_id: id, state: stay.state, room_id, checked_in_at: now })
+    }
+
+    fn room(&self, property: &Property, wanted: Option<RoomId>) -> ApiResult<RoomId> {
+        let room = wanted.and_then(|id| self.scene.house.room(id));
+        let own = room.filter(|room| room.property_id == property.id && room.closed.is_none());
+        let required = || {
+            ApiError::new(
+                &ROOM_REQUIRED,
+                "The reservation needs a room of this property that is not closed. Send roomId.",
+            )
+        };
+        own.map(|room| room.id).ok_or_else(required)
+    }
+
     fn list(&self, caller: &Caller, of: &OfDay, list: List) -> ApiResult<Json<Stays>> {
         let property = self.scene.property(caller, of.property_id)?;
         let now = self.scene.clock.now();

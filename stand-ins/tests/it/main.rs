@@ -4,9 +4,17 @@
 #[cfg(test)]
 mod control;
 #[cfg(test)]
+mod events;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod gateway;
+#[cfg(test)]
+mod mutations;
+#[cfg(test)]
 mod oauth;
+#[cfg(test)]
+mod oidc;
 #[cfg(test)]
 mod upstreams;
 #[cfg(test)]

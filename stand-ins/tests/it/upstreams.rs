@@ -6,8 +6,10 @@ use contracts::upstream::notification::Alerts;
 use contracts::upstream::pricing::RateSnapshot;
 use contracts::upstream::property::Property;
 use contracts::upstream::reservation::{ReservationState, Stays};
+use contracts::upstream::tenant::{OperatorProfile, TenantStatus};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use stand_ins::demo::Operator;
 
 use crate::world::{self, World};
 
@@ -87,6 +89,36 @@ async fn another_tenants_property_does_not_exist_and_anothers_scope_is_forbidden
         let unknown: Value = world.get(upstream, &made_up, stranger).await.json().await.unwrap();
         assert_eq!(problem["detail"], unknown["detail"], "the two can be told apart");
         assert_eq!(world.get(upstream, &path, colleague).await.status(), 403, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn an_operators_profile_is_what_the_tenant_says_and_hidden_from_other_tenants() {
+    let world = world::start().await;
+    let path = |operator: &Operator| {
+        format!("/api/v1/tenants/{}/operators/{}", operator.tenant_id, operator.id)
+    };
+    for operator in &world.house.operators {
+        let answer = world.get(Upstream::Tenant, &path(operator), operator).await;
+        let profile: OperatorProfile = answer.json().await.unwrap();
+        let home = world.house.property(operator.property_ids[0]).unwrap();
+        assert_eq!((profile.tenant_id, profile.operator_id), (operator.tenant_id, operator.id));
+        assert_eq!(profile.property_ids, operator.property_ids);
+        assert_eq!(
+            (profile.locale.as_str(), profile.display_name),
+            (home.locale, operator.display_name.clone())
+        );
+        assert_eq!(
+            profile.roles,
+            operator.roles.iter().map(|role| role.name()).collect::<Vec<_>>()
+        );
+        assert_eq!(profile.tenant_status, TenantStatus::Active);
+    }
+    let (desk, stranger) = (world.operator("frontdesk", "kabul"), world.operator("gm", "shiraz"));
+    let made_up = path(desk).replace(desk.id.as_str(), "opr_01K0000000000000000000000A");
+    let mixed = path(desk).replace(desk.tenant_id.as_str(), stranger.tenant_id.as_str());
+    for (who, path) in [(stranger, path(desk)), (desk, made_up), (stranger, mixed)] {
+        assert_eq!(world.get(Upstream::Tenant, &path, who).await.status(), 404, "{path}");
     }
 }
 

@@ -15,13 +15,15 @@ use contracts::role::RoleSet;
 use contracts::upstream::Upstream;
 use contracts::upstream::iam::TokenResponse;
 use jiff::{SignedDuration, Timestamp};
-use jsonwebtoken::jwk::Jwk;
+use jsonwebtoken::jwk::{Jwk, ThumbprintHash};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
 use service_kit::config::{CallersConfig, TelemetryConfig};
 use service_kit::lifecycle::Lifecycle;
 use stand_ins::app::{self, Running};
-use stand_ins::config::{Config, ConsoleConfig, ControlConfig, IamConfig};
+use stand_ins::config::{
+    Config, ConsoleConfig, ControlConfig, EventsConfig, IamConfig, OidcConfig,
+};
 use stand_ins::demo::{House, Operator};
 
 pub(crate) struct World {
@@ -38,6 +40,7 @@ impl Drop for World {
     fn drop(&mut self) {
         self.lifecycle.stop();
         let _ = std::fs::remove_file(&self.keys);
+        let _ = std::fs::remove_file(self.keys.with_extension("oidc.pem"));
     }
 }
 
@@ -48,9 +51,20 @@ pub(crate) async fn start() -> World {
     start_with(|_| {}).await
 }
 
-/// Every stand-in on a free port, in this process, with a clock that tests can move.
 pub(crate) async fn start_with(adjust: impl FnOnce(&mut Config)) -> World {
-    let ahead = Arc::new(AtomicI64::new(0));
+    start_ahead(0, adjust).await
+}
+
+/// In the morning of a day at the hotels: those who arrive have not come yet.
+pub(crate) async fn start_in_the_morning() -> World {
+    let morning: Timestamp = "2026-11-21T06:00:00Z".parse().unwrap();
+    start_ahead(morning.as_second() - Clock::system().unix_seconds(), |_| {}).await
+}
+
+/// Every stand-in on a free port, in this process, with a clock that tests can move; it begins so
+/// many seconds ahead.
+async fn start_ahead(seconds: i64, adjust: impl FnOnce(&mut Config)) -> World {
+    let ahead = Arc::new(AtomicI64::new(seconds));
     let offset = Arc::clone(&ahead);
     let system = Clock::system();
     let clock = Clock::from_fn(move || {
@@ -60,6 +74,8 @@ pub(crate) async fn start_with(adjust: impl FnOnce(&mut Config)) -> World {
     let pem = rcgen::KeyPair::generate().unwrap().serialize_pem();
     let keys = std::env::temp_dir().join(format!("stand-ins-{:032x}.pem", entropy.u128()));
     std::fs::write(&keys, &pem).unwrap();
+    let other = rcgen::KeyPair::generate().unwrap().serialize_pem();
+    std::fs::write(keys.with_extension("oidc.pem"), other).unwrap();
     let gateway =
         RequestTokens::new("bff-backoffice", pem.as_bytes(), clock.clone(), entropy.clone())
             .unwrap();
@@ -77,7 +93,7 @@ pub(crate) async fn start_with(adjust: impl FnOnce(&mut Config)) -> World {
     World { running, house: House::at(clock.now()), http, gateway, ahead, lifecycle, keys }
 }
 
-fn config(key_file: PathBuf, jwks_url: String) -> Config {
+pub(crate) fn config(key_file: PathBuf, jwks_url: String) -> Config {
     use Upstream::{Housekeeping, Inventory, Staff};
     let played =
         Upstream::ALL.into_iter().filter(|it| ![Inventory, Housekeeping, Staff].contains(it));
@@ -86,8 +102,16 @@ fn config(key_file: PathBuf, jwks_url: String) -> Config {
         control: ControlConfig { listen: ANY_PORT },
         upstreams: played.map(|upstream| (upstream, ANY_PORT)).collect::<BTreeMap<_, _>>(),
         callers: CallersConfig { jwks_url, issuer: "bff-backoffice".to_owned() },
-        iam: IamConfig { key_file, issuer: None, dpop_nonces: false, allowed_origins: None },
+        oidc: Some(OidcConfig {
+            key_file: key_file.with_extension("oidc.pem"),
+            domain: "demo.melmastoon.example".to_owned(),
+            accounts: [("events", "push-secret"), ("operator_a", "a-secret")]
+                .map(|(name, secret)| (name.to_owned(), secret.into()))
+                .into(),
+        }),
+        events: EventsConfig::default(),
         console: ConsoleConfig::default(),
+        iam: IamConfig { key_file, issuer: None, dpop_nonces: false, allowed_origins: None },
     }
 }
 
@@ -163,6 +187,23 @@ impl World {
         self.http.get(self.url(upstream, path)).header("authorization", token).send().await
     }
 
+    pub(crate) fn post(&self, upstream: Upstream, path: &str) -> reqwest::RequestBuilder {
+        self.http.post(self.url(upstream, path))
+    }
+
+    /// What an operator asks to be done, under an idempotency key.
+    pub(crate) async fn mutate(
+        &self,
+        (upstream, path): (Upstream, &str),
+        who: &Operator,
+        key: &str,
+        body: &Value,
+    ) -> reqwest::Response {
+        let token = self.request_token(upstream, who);
+        let post = self.post(upstream, path).header("authorization", token);
+        post.header("idempotency-key", key).json(body).send().await.unwrap()
+    }
+
     /// Sets a fault and waits until it is in force.
     pub(crate) async fn fail(&self, fault: Value) {
         let answer = self.http.put(self.control("faults")).json(&fault).send().await.unwrap();
@@ -224,6 +265,11 @@ impl Desktop {
     pub(crate) fn new() -> Self {
         let pem = rcgen::KeyPair::generate().unwrap().serialize_pem();
         Self(EncodingKey::from_ec_pem(pem.as_bytes()).unwrap())
+    }
+
+    pub(crate) fn thumbprint(&self) -> String {
+        let jwk = Jwk::from_encoding_key(&self.0, Algorithm::ES256).unwrap();
+        jwk.thumbprint(ThumbprintHash::SHA256).unwrap()
     }
 
     /// A proof for the token endpoint, made now.

@@ -1,0 +1,101 @@
+//! What iam does for the gateway, which calls with a request token: a new pair of tokens, the end
+//! of a session, the check of a second factor.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use contracts::problem::Code;
+use contracts::upstream::Upstream;
+use contracts::upstream::iam::{
+    AttestRequest, Attested, RefreshRequest, SignOutRequest, TokenResponse,
+};
+use http::{HeaderName, StatusCode, header};
+use service_kit::caller::{Caller, ServiceCaller};
+use service_kit::extract::Json;
+use service_kit::problem::{ApiError, ApiResult};
+
+use super::Iam;
+use super::sessions::{Presented, SignedOut};
+use crate::ledger::Effect;
+
+static REFRESH_TOKEN_INVALID: Code = Code {
+    name: "MELMASTOON.IAM.REFRESH_TOKEN_INVALID",
+    status: 401,
+    title: "The refresh token is not valid",
+    retriable: false,
+    retry_after: None,
+    runbook: None,
+};
+
+static MFA_CODE_INVALID: Code = Code {
+    name: "MELMASTOON.IAM.MFA_CODE_INVALID",
+    status: 401,
+    title: "The code is not valid or was used",
+    retriable: false,
+    retry_after: None,
+    runbook: None,
+};
+
+type NotStored = [(HeaderName, &'static str); 1];
+const NOT_STORED: NotStored = [(header::CACHE_CONTROL, "no-store")];
+
+/// The gateway has verified the proof; the token must be of that key and device.
+pub(super) async fn refresh(
+    State(iam): State<Arc<Iam>>,
+    _: ServiceCaller,
+    Json(request): Json<RefreshRequest>,
+) -> ApiResult<(NotStored, Json<TokenResponse>)> {
+    let presented = Presented {
+        token: &request.refresh_token,
+        thumbprint: &request.jkt,
+        device: Some(request.device_id),
+    };
+    let refused = || {
+        ApiError::new(
+            &REFRESH_TOKEN_INVALID,
+            "The refresh token is not valid for this device. Sign in again.",
+        )
+    };
+    let tokens = iam.refresh(&presented).ok_or_else(refused)?;
+    Ok((NOT_STORED, Json(tokens)))
+}
+
+/// Ends a session of the caller. One that ended before is ended.
+pub(super) async fn sign_out(
+    State(iam): State<Arc<Iam>>,
+    caller: Caller,
+    Json(request): Json<SignOutRequest>,
+) -> ApiResult<StatusCode> {
+    let who = &caller.0;
+    match iam.sessions.sign_out(request.session_id, who.operator, who.device) {
+        SignedOut::NotTheirs => return Err(ApiError::not_found()),
+        SignedOut::Before => {}
+        SignedOut::Now(session) => iam.end(&session, "You signed out."),
+    }
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Checks the caller's second factor, once.
+pub(super) async fn attest(
+    State(iam): State<Arc<Iam>>,
+    caller: Caller,
+    Json(request): Json<AttestRequest>,
+) -> ApiResult<Json<Attested>> {
+    let operator = iam.accounts.operator(caller.0.operator).ok_or_else(ApiError::not_found)?;
+    let now = iam.world.clock.now();
+    if !iam.factors.accept(operator, &request.code, now) {
+        return Err(ApiError::new(
+            &MFA_CODE_INVALID,
+            "The code is wrong, too old, or was used. Wait for the next one and send that.",
+        ));
+    }
+    iam.world.ledger.note(Effect {
+        at: now,
+        upstream: Upstream::Iam,
+        tenant_id: operator.tenant_id,
+        action: "factor.verified",
+        subject: operator.id.to_string(),
+        idempotency_key: None,
+    });
+    Ok(Json(Attested { verified_at: now }))
+}

@@ -1,0 +1,55 @@
+//! Sessions that end before their time, and the event that says so.
+
+use contracts::event::{CloudEvent, RetentionClass};
+use contracts::id::{EventId, Id, RequestId, TenantId};
+use contracts::upstream::iam::{SESSION_REVOKED, SessionRevoked};
+
+use super::Iam;
+use super::sessions::{Session, Target};
+
+impl Iam {
+    /// Ends what somebody else has already told of.
+    pub(crate) fn revoke(&self, tenant: TenantId, target: Target) {
+        for session in self.sessions.revoke(tenant, target) {
+            self.note("session.revoked", &session);
+        }
+    }
+
+    /// Notes and tells that a session has ended.
+    pub(super) fn end(&self, session: &Session, reason: &str) {
+        self.note("session.revoked", session);
+        let event = self.event(session, reason);
+        if self.world.relay.publish(event).is_err() {
+            tracing::error!(session = %session.id, "Too many events wait; nobody is told of an end.");
+        }
+    }
+
+    fn event(&self, session: &Session, reason: &str) -> CloudEvent {
+        let (clock, entropy) = (&self.world.clock, &self.world.entropy);
+        let data = SessionRevoked {
+            kind: "session".to_owned(),
+            id: session.id.to_string(),
+            reason: reason.to_owned(),
+        };
+        CloudEvent {
+            specversion: "1.0".to_owned(),
+            id: EventId::generate(clock, entropy),
+            source: "/services/iam-service".to_owned(),
+            kind: SESSION_REVOKED.to_owned(),
+            subject: session.id.to_string(),
+            time: clock.now(),
+            datacontenttype: "application/json".to_owned(),
+            dataschema: None,
+            tenantid: session.tenant,
+            propertyid: None,
+            orderingkey: format!("{}:{}", session.tenant, session.id),
+            correlationid: RequestId::generate(clock, entropy).to_string(),
+            causationid: None,
+            traceparent: None,
+            actortype: "operator".to_owned(),
+            actorid: session.operator.to_string(),
+            retentionclass: RetentionClass::Audit,
+            data: serde_json::to_value(data).expect("an event's data is plain JSON"),
+        }
+    }
+}

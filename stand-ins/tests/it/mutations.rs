@@ -1,0 +1,233 @@
+//! What is done once, however often it is asked: check-ins and refunds.
+
+use contracts::upstream::Upstream::{Billing, Reservation};
+use contracts::upstream::billing::Refund;
+use contracts::upstream::reservation::{CheckedIn, ReservationState, Stays};
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+use stand_ins::demo;
+
+use crate::world::{self, World};
+
+const KEY: &str = "a-key-of-a-desk-0001";
+const OTHER: &str = "a-key-of-a-desk-0002";
+
+async fn code(answer: reqwest::Response) -> (u16, String) {
+    let status = answer.status().as_u16();
+    let problem: Value = answer.json().await.unwrap();
+    (status, problem["code"].as_str().unwrap_or_default().to_owned())
+}
+
+/// Confirmed reservations of today at Kabul, with or without a room.
+fn arriving(world: &World, with_room: bool) -> demo::Reservation {
+    let kabul = &world.house.properties[0];
+    let today = kabul.today(world.now());
+    let mut stays = world.house.stays_of(kabul.id);
+    let found = stays.find(|stay| {
+        stay.state == ReservationState::Confirmed
+            && stay.check_in == today
+            && stay.room_id.is_some() == with_room
+    });
+    found.unwrap().clone()
+}
+
+fn path(stay: &demo::Reservation) -> String {
+    format!("/api/v1/reservations/{}/check-in", stay.id)
+}
+
+async fn effects(world: &World, of: contracts::upstream::Upstream) -> Vec<Value> {
+    let mut effects = world.listed("effects", of).await;
+    for effect in &mut effects {
+        effect.as_object_mut().unwrap().remove("at");
+    }
+    effects
+}
+
+#[tokio::test]
+async fn a_check_in_puts_the_guest_in_house_once() {
+    let world = world::start_in_the_morning().await;
+    let desk = world.operator("frontdesk", "kabul");
+    let stay = arriving(&world, true);
+    let path = path(&stay);
+    let route = (Reservation, path.as_str());
+    let first = world.mutate(route, desk, KEY, &json!({})).await;
+    assert_eq!(first.status(), 200);
+    let first: CheckedIn = first.json().await.unwrap();
+    assert_eq!((first.state, Some(first.room_id)), (ReservationState::InHouse, stay.room_id));
+    world.pass(SignedDuration::from_mins(5));
+    let again = world.mutate(route, desk, KEY, &json!({})).await;
+    assert_eq!(again.headers()["idempotency-replayed"], "true");
+    assert_eq!(again.json::<CheckedIn>().await.unwrap(), first);
+    assert_eq!(
+        effects(&world, Reservation).await,
+        [json!({
+            "upstream": "reservation", "tenantId": stay.tenant_id, "action": "reservation.checked_in",
+            "subject": stay.id, "idempotencyKey": KEY,
+        })]
+    );
+    let list = format!("/api/v1/reservations/arrivals?propertyId={}", stay.property_id);
+    let arrivals: Stays = world.get(Reservation, &list, desk).await.json().await.unwrap();
+    let shown = arrivals.items.iter().find(|item| item.reservation_id == stay.id).unwrap();
+    assert_eq!(shown.state, ReservationState::InHouse);
+    let twice = world.mutate(route, desk, OTHER, &json!({})).await;
+    assert_eq!(code(twice).await, (409, "MELMASTOON.RESERVATION.NOT_ARRIVING".to_owned()));
+}
+
+#[tokio::test]
+async fn a_check_in_without_a_room_asks_for_one() {
+    let world = world::start_in_the_morning().await;
+    let desk = world.operator("frontdesk", "kabul");
+    let stay = arriving(&world, false);
+    let path = path(&stay);
+    let required = (422, "MELMASTOON.RESERVATION.ROOM_REQUIRED".to_owned());
+    let elsewhere = world.house.rooms.iter().find(|room| room.property_id != stay.property_id);
+    let closed = world.house.rooms_of(stay.property_id).find(|room| room.closed.is_some());
+    for body in
+        [json!({}), json!({"roomId": elsewhere.unwrap().id}), json!({"roomId": closed.unwrap().id})]
+    {
+        let answer = world.mutate((Reservation, &path), desk, KEY, &body).await;
+        assert_eq!(code(answer).await, required, "{body}");
+    }
+    let room = world.house.rooms_of(stay.property_id).find(|room| room.closed.is_none()).unwrap();
+    let body = json!({"roomId": room.id});
+    // The refusals did nothing and so did not use up the key.
+    let answer = world.mutate((Reservation, &path), desk, KEY, &body).await;
+    assert_eq!(answer.json::<CheckedIn>().await.unwrap().room_id, room.id);
+}
+
+#[tokio::test]
+async fn another_tenants_reservation_does_not_exist_and_one_out_of_scope_is_forbidden() {
+    let world = world::start_in_the_morning().await;
+    let stay = arriving(&world, true);
+    for (slug, status) in [("shiraz", 404), ("dushanbe", 403)] {
+        let who = world.operator("frontdesk", slug);
+        let answer = world.mutate((Reservation, &path(&stay)), who, KEY, &json!({})).await;
+        assert_eq!(answer.status(), status, "{slug}");
+    }
+    assert!(effects(&world, Reservation).await.is_empty());
+}
+
+#[tokio::test]
+async fn what_changes_something_needs_a_good_key_and_a_good_body() {
+    let world = world::start_in_the_morning().await;
+    let desk = world.operator("frontdesk", "kabul");
+    let path = path(&arriving(&world, true));
+    let token = world.request_token(Reservation, desk);
+    let post = world.post(Reservation, &path).header("authorization", token).json(&json!({}));
+    let (status, _) = code(post.send().await.unwrap()).await;
+    assert_eq!(status, 400, "without a key");
+    for key in ["short", "with a space in it", &"k".repeat(129)] {
+        let answer = world.mutate((Reservation, &path), desk, key, &json!({})).await;
+        assert_eq!(answer.status(), 400, "{key}");
+    }
+    for body in [json!({"roomId": "207"}), json!({"room": "207"}), json!([])] {
+        let answer = world.mutate((Reservation, &path), desk, KEY, &body).await;
+        assert_eq!(answer.status(), 400, "{body}");
+    }
+}
+
+/// A folio at Kabul as the control listener shows it, and the route of its refunds.
+async fn folio(world: &World) -> (Value, String) {
+    let kabul = world.house.properties[0].id;
+    let url = format!("http://{}/demo/folios?propertyId={kabul}", world.running.control);
+    let body: Value = world.http.get(url).send().await.unwrap().json().await.unwrap();
+    let folio = body["items"][0].clone();
+    let path = format!("/api/v1/folios/{}/refunds", folio["folioId"].as_str().unwrap());
+    (folio, path)
+}
+
+fn micro(money: &Value) -> i64 {
+    money["amountMicro"].as_str().unwrap().parse().unwrap()
+}
+
+fn refund_of(amount: i64, currency: &str) -> Value {
+    json!({"amount": {"amountMicro": amount.to_string(), "currency": currency}, "reason": "No hot water."})
+}
+
+#[tokio::test]
+async fn a_refund_is_paid_once_and_another_body_under_its_key_is_refused() {
+    let world = world::start().await;
+    let desk = world.operator("gm", "kabul");
+    let (before, path) = folio(&world).await;
+    let body = refund_of(50_000_000, "AFN");
+    let first = world.mutate((Billing, &path), desk, KEY, &body).await;
+    assert_eq!(first.status(), 201);
+    let first: Refund = first.json().await.unwrap();
+    assert!(first.refund_id.starts_with("rfd_") && first.refund_id.len() == 30, "{first:?}");
+    let again = world.mutate((Billing, &path), desk, KEY, &body).await;
+    assert_eq!((again.status().as_u16(), again.json::<Refund>().await.unwrap()), (201, first));
+    let other = world.mutate((Billing, &path), desk, KEY, &refund_of(60_000_000, "AFN")).await;
+    let reused = "MELMASTOON.GENERAL.IDEMPOTENCY_KEY_REUSED".to_owned();
+    assert_eq!(code(other).await, (422, reused));
+    assert_eq!(effects(&world, Billing).await.len(), 1);
+    let (after, _) = folio(&world).await;
+    assert_eq!(micro(&after["refunded"]), 50_000_000);
+    assert_eq!(micro(&after["balance"]), micro(&before["balance"]) + 50_000_000);
+}
+
+#[tokio::test]
+async fn of_the_same_refund_many_times_at_once_one_happens() {
+    let world = world::start().await;
+    let desk = world.operator("gm", "kabul");
+    let (_, path) = folio(&world).await;
+    let body = refund_of(1_000_000, "AFN");
+    let all = (0..8).map(|_| world.mutate((Billing, &path), desk, KEY, &body));
+    let all = futures_util::future::join_all(all).await;
+    assert!(all.iter().all(|answer| answer.status() == 201));
+    assert_eq!(effects(&world, Billing).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_refund_whose_answer_was_lost_is_not_paid_again() {
+    let world = world::start().await;
+    let desk = world.operator("gm", "kabul");
+    let (_, path) = folio(&world).await;
+    let body = refund_of(1_000_000, "AFN");
+    world.fail(json!({"upstream": "billing", "kind": "lost_answer", "times": 1})).await;
+    let token = world.request_token(Billing, desk);
+    let lost = world.post(Billing, &path).header("authorization", token);
+    let lost = lost.header("idempotency-key", KEY).json(&body).send().await;
+    assert!(lost.is_err(), "the answer arrived");
+    let repeated = world.mutate((Billing, &path), desk, KEY, &body).await;
+    assert_eq!((repeated.status().as_u16(), effects(&world, Billing).await.len()), (201, 1));
+}
+
+#[tokio::test]
+async fn no_more_is_paid_back_than_was_paid() {
+    let world = world::start().await;
+    let desk = world.operator("gm", "kabul");
+    let (folio, path) = folio(&world).await;
+    let paid = micro(&folio["paid"]);
+    for (body, code_of) in [
+        (refund_of(paid + 1, "AFN"), "REFUND_EXCEEDS_PAID"),
+        (refund_of(i64::MAX, "AFN"), "REFUND_EXCEEDS_PAID"),
+        (refund_of(0, "AFN"), "REFUND_INVALID"),
+        (refund_of(-1, "AFN"), "REFUND_INVALID"),
+        (refund_of(1, "TJS"), "REFUND_INVALID"),
+    ] {
+        let answer = world.mutate((Billing, &path), desk, KEY, &body).await;
+        assert_eq!(code(answer).await, (422, format!("MELMASTOON.BILLING.{code_of}")), "{body}");
+    }
+    assert_eq!(
+        world.mutate((Billing, &path), desk, KEY, &refund_of(paid, "AFN")).await.status(),
+        201
+    );
+    let more = world.mutate((Billing, &path), desk, OTHER, &refund_of(1, "AFN")).await;
+    assert_eq!(more.status(), 422);
+    let stranger = world.operator("gm", "shiraz");
+    let hidden = world.mutate((Billing, &path), stranger, OTHER, &refund_of(1, "AFN")).await;
+    assert_eq!(hidden.status(), 404);
+}
+
+#[tokio::test]
+async fn the_desk_can_list_the_folios_of_its_property() {
+    let world = world::start().await;
+    let desk = world.operator("frontdesk", "kabul");
+    let kabul = world.house.properties[0].id;
+    let path = format!("/api/v1/folios?propertyId={kabul}");
+    let list: Value = world.get(Billing, &path, desk).await.json().await.unwrap();
+    let in_house = world.house.stays_of(kabul).filter(|stay| stay.is_in_house()).count();
+    assert_eq!(list["items"].as_array().unwrap().len(), in_house);
+    let stranger = world.operator("frontdesk", "shiraz");
+    assert_eq!(world.get(Billing, &path, stranger).await.status(), 404);
+}

@@ -1,0 +1,98 @@
+//! The issuer of service accounts' tokens.
+
+use auth::jwks::KeySet;
+use auth::oidc::{OidcRules, verify};
+use contracts::upstream::Upstream::Iam;
+use jiff::SignedDuration;
+use serde_json::Value;
+
+use crate::world::{self, World, encoded};
+
+const OPERATOR: &str = "operator-a@demo.melmastoon.example";
+const AUDIENCE: &str = "http://gateway.internal";
+
+fn form() -> Vec<(&'static str, &'static str)> {
+    vec![
+        ("grant_type", "client_credentials"),
+        ("client_id", OPERATOR),
+        ("client_secret", "a-secret"),
+        ("audience", AUDIENCE),
+    ]
+}
+
+/// The status and the JSON of an answer that must not be kept.
+async fn ask(world: &World, form: &[(&str, &str)]) -> (u16, Value) {
+    let post = world.post(Iam, "/oidc/token").body(encoded(form));
+    let post = post.header("content-type", "application/x-www-form-urlencoded");
+    let answer = post.send().await.unwrap();
+    assert_eq!(answer.headers()["cache-control"], "no-store");
+    (answer.status().as_u16(), answer.json().await.unwrap())
+}
+
+async fn document(world: &World, path: &str) -> Value {
+    world.http.get(world.url(Iam, path)).send().await.unwrap().json().await.unwrap()
+}
+
+#[tokio::test]
+async fn an_account_gets_a_token_that_the_gateway_takes() {
+    let world = world::start().await;
+    let metadata = document(&world, "/oidc/.well-known/openid-configuration").await;
+    let issuer = format!("{}/oidc", world.running.issuer);
+    assert_eq!(metadata["issuer"], issuer);
+    assert_eq!(metadata["jwks_uri"], format!("{issuer}/jwks"));
+    assert_eq!(metadata["token_endpoint"], format!("{issuer}/token"));
+
+    let (status, answer) = ask(&world, &form()).await;
+    assert_eq!(
+        (status, &answer["token_type"], &answer["expires_in"]),
+        (200, &"Bearer".into(), &3600.into())
+    );
+    let keys = document(&world, "/oidc/jwks").await.to_string();
+    let keys = KeySet::parse(keys.as_bytes()).unwrap();
+    let rules = OidcRules { issuer, audience: AUDIENCE.to_owned() };
+    let token = answer["id_token"].as_str().unwrap();
+    let account = verify(token, &keys, &rules, world.now()).unwrap();
+    assert_eq!(account.email, OPERATOR);
+    let later = world.now() + SignedDuration::from_secs(3601);
+    assert!(verify(token, &keys, &rules, later).is_err(), "it never ends");
+}
+
+#[tokio::test]
+async fn its_keys_are_not_those_of_access_tokens() {
+    let world = world::start().await;
+    let (own, iams) = (document(&world, "/oidc/jwks").await, document(&world, "/jwks").await);
+    assert_ne!(own["keys"][0]["kid"], iams["keys"][0]["kid"]);
+}
+
+#[tokio::test]
+async fn wrong_accounts_and_secrets_look_the_same_and_a_token_needs_an_audience() {
+    let world = world::start().await;
+    let with = |field: &str, value: &'static str| -> Vec<_> {
+        let swap = |(name, own)| if name == field { (name, value) } else { (name, own) };
+        form().into_iter().map(swap).collect()
+    };
+    let (status, wrong) = ask(&world, &with("client_secret", "push-secret")).await;
+    assert_eq!((status, &wrong["error"]), (401, &"invalid_client".into()));
+    for form in [
+        with("client_secret", ""),
+        with("client_id", "nobody@demo.melmastoon.example"),
+        with("client_id", ""),
+    ] {
+        assert_eq!(ask(&world, &form).await, (401, wrong.clone()), "{form:?}");
+    }
+    for (form, error) in [
+        (with("audience", ""), "invalid_request"),
+        (with("grant_type", "password"), "unsupported_grant_type"),
+        (with("grant_type", ""), "invalid_request"),
+    ] {
+        let (status, answer) = ask(&world, &form).await;
+        assert_eq!((status, &answer["error"]), (400, &error.into()), "{form:?}");
+    }
+}
+
+#[tokio::test]
+async fn without_accounts_there_is_no_issuer() {
+    let world = world::start_with(|config| config.oidc = None).await;
+    let answer = world.http.get(world.url(Iam, "/oidc/jwks")).send().await.unwrap();
+    assert_eq!(answer.status(), 404);
+}
