@@ -11,8 +11,10 @@ use crate::builder::workspace_root;
 use crate::obstacle::Obstacle;
 use crate::paint::Paint;
 
+mod code;
 mod curl;
 mod dashboard;
+mod internal;
 mod test;
 mod up;
 
@@ -35,6 +37,10 @@ enum Command {
     Test(test::TestArguments),
     /// Send one request as a signed-in desktop.
     Curl(curl::CurlArguments),
+    /// Send one request to the gateway's internal listener as a service account.
+    Internal(internal::InternalArguments),
+    /// Show what an operator's authenticator shows now, for a second factor.
+    Code(code::CodeArguments),
     /// Show a property's dashboard.
     Dashboard(dashboard::DashboardArguments),
 }
@@ -48,6 +54,8 @@ pub async fn run() -> ExitCode {
         Command::Up(arguments) => up::run(arguments, local).await,
         Command::Test(arguments) => test::run(arguments, local).await,
         Command::Curl(arguments) => curl::run(arguments, local, Clock::system()).await,
+        Command::Internal(arguments) => internal::run(arguments, local, Clock::system()).await,
+        Command::Code(arguments) => code::run(arguments, local, Clock::system()),
         Command::Dashboard(arguments) => dashboard::run(arguments, local, Clock::system()).await,
     };
     result.unwrap_or_else(|error| {

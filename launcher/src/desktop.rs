@@ -54,7 +54,7 @@ impl Call {
 }
 
 /// A refused connection is an obstacle; anything else keeps its causes.
-fn no_answer(name: &'static str, url: &Url, error: reqwest::Error) -> anyhow::Error {
+pub(crate) fn no_answer(name: &'static str, url: &Url, error: reqwest::Error) -> anyhow::Error {
     let told = anyhow::Error::from(error);
     if told.downcast_ref::<reqwest::Error>().is_some_and(reqwest::Error::is_connect) {
         return told.context(Obstacle::NoAnswer { name, url: url.to_string() });

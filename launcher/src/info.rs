@@ -21,6 +21,7 @@ pub struct StackInfo {
     /// PEM: the only authority the desktop trusts.
     pub ca_file: PathBuf,
     pub iam: Iam,
+    pub internal: Internal,
     pub services: BTreeMap<String, Server>,
     pub stand_ins: Server,
     pub postgres: Postgres,
@@ -35,7 +36,7 @@ pub struct Gateway {
     pub base_url: String,
     /// Where the API stands below it.
     pub api_url: String,
-    /// Metrics and health.
+    /// Metrics, health and `/internal/*`.
     pub internal_url: String,
     pub pid: u32,
 }
@@ -43,6 +44,23 @@ pub struct Gateway {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Iam {
     pub issuer: String,
+}
+
+/// Who may call `/internal/*`, and how they get their tokens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Internal {
+    /// OpenID Connect issuer; `/token` below it gives tokens.
+    pub issuer: String,
+    /// What a token for the gateway is asked for.
+    pub audience: String,
+    /// By name: scheduler, events, operator-a, operator-b.
+    pub accounts: BTreeMap<String, ServiceAccount>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceAccount {
+    pub email: String,
+    pub secret: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,6 +89,8 @@ pub struct Redis {
 pub struct Operator {
     pub username: String,
     pub password: String,
+    /// RFC 6238, base32.
+    pub totp_secret: String,
     pub device_id: String,
     pub roles: Vec<String>,
     pub tenant_id: String,

@@ -1,6 +1,6 @@
 //! The whole system on this machine: finds Postgres and Redis, builds and starts
 //! every server, watches them, and stops them without leaving a process behind.
-//! Also the desktop client that developers, drills and measurements use.
+//! Also the desktop and the service accounts that developers, drills and measurements call as.
 //!
 //! Not here: anything a production deployment needs, and any rule of a service.
 
@@ -13,6 +13,7 @@ pub mod edge_rules;
 pub mod folder;
 pub mod http_client;
 pub mod info;
+pub mod internal;
 pub mod obstacle;
 pub mod ports;
 pub mod programs;
@@ -22,6 +23,7 @@ pub mod run_as;
 pub mod secrets;
 pub mod seed;
 pub mod servers;
+pub mod service_accounts;
 pub mod stack;
 pub mod supervisor;
 pub mod tls;

@@ -155,6 +155,7 @@ pub(crate) fn operators(clock: &Clock) -> Vec<info::Operator> {
     let operators = house.operators.into_iter().map(|operator| info::Operator {
         username: operator.username,
         password: operator.password,
+        totp_secret: operator.totp_secret,
         device_id: operator.device_id.to_string(),
         roles: operator.roles.iter().map(|role| role.name().to_owned()).collect(),
         tenant_id: operator.tenant_id.to_string(),

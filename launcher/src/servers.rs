@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::folder::DataFolder;
 use crate::ports::Ports;
 use crate::ready::Ready;
+use crate::service_accounts::{self, EVENTS, OPERATORS, SCHEDULER, ServiceAccounts};
 use crate::supervisor::{DeathSignal, Spec, StopSignal};
 use crate::tls::Tls;
 
@@ -48,6 +49,8 @@ pub(crate) struct Wiring {
     pub(crate) tls: Tls,
     pub(crate) request_token_key: PathBuf,
     pub(crate) iam_key: PathBuf,
+    pub(crate) oidc_key: PathBuf,
+    pub(crate) accounts: ServiceAccounts,
     pub(crate) edge_rules: PathBuf,
     /// By service: a URL with the service's own role.
     pub(crate) postgres_urls: BTreeMap<String, String>,
@@ -128,6 +131,16 @@ impl Wiring {
         http(self.ports.played["iam"])
     }
 
+    /// Issuer of service accounts' tokens.
+    pub(crate) fn accounts_issuer(&self) -> String {
+        format!("{}/oidc", self.issuer())
+    }
+
+    /// Of tokens for the gateway's internal listener: its URL.
+    pub(crate) fn audience(&self) -> String {
+        http(self.ports.gateway_internal)
+    }
+
     pub(crate) fn public_url(&self) -> String {
         public_url(self.ports.gateway)
     }
@@ -173,6 +186,7 @@ impl Wiring {
         set(&mut env, "REDIS__SESSION_URL", &self.session_url);
         set(&mut env, "REDIS__CACHE_URL", &self.cache_url);
         set(&mut env, "REQUEST_TOKEN__KEY_FILE", &self.request_token_key);
+        self.internal_callers(&mut env);
         for (name, port) in ports.services.iter().chain(&ports.played) {
             set(&mut env, &format!("UPSTREAMS__{}", name.to_uppercase()), http(*port));
         }
@@ -197,9 +211,42 @@ impl Wiring {
             set(&mut env, &format!("UPSTREAMS__{}", name.to_uppercase()), local(*port));
         }
         set(&mut env, "IAM__KEY_FILE", &self.iam_key);
+        self.issuing(&mut env);
+        set(
+            &mut env,
+            "EVENTS__SUBSCRIBERS__BFF__URL",
+            format!("{}/internal/events", self.audience()),
+        );
+        set(&mut env, "EVENTS__SUBSCRIBERS__BFF__AUDIENCE", self.audience());
         set(&mut env, "CONSOLE__GATEWAY", self.public_url());
         self.callers(&mut env);
         self.spec(STAND_INS, env, port)
+    }
+
+    /// Which service accounts the gateway lets in, and to what.
+    fn internal_callers(&self, env: &mut Env) {
+        let issuer = self.accounts_issuer();
+        set(env, "INTERNAL__OIDC__JWKS_URL", format!("{issuer}/jwks"));
+        set(env, "INTERNAL__OIDC__ISSUER", issuer);
+        set(env, "INTERNAL__OIDC__AUDIENCE", self.audience());
+        for (group, names) in [
+            ("SCHEDULER", &[SCHEDULER][..]),
+            ("EVENTS", &[EVENTS][..]),
+            ("OPERATORS", &OPERATORS[..]),
+        ] {
+            let emails: Vec<_> = names.iter().map(|name| service_accounts::email(name)).collect();
+            set(env, &format!("INTERNAL__OIDC__ACCOUNTS__{group}"), format!("{emails:?}"));
+        }
+    }
+
+    /// The accounts the stand-in issuer knows.
+    fn issuing(&self, env: &mut Env) {
+        set(env, "OIDC__KEY_FILE", &self.oidc_key);
+        set(env, "OIDC__DOMAIN", service_accounts::DOMAIN);
+        for (name, secret) in self.accounts.all() {
+            let name = name.replace('-', "_").to_uppercase();
+            set(env, &format!("OIDC__ACCOUNTS__{name}"), secret);
+        }
     }
 
     /// Whose request tokens a service accepts.

@@ -21,6 +21,7 @@ use crate::seed;
 use crate::servers::{
     GATEWAY, SECOND_GATEWAY, SERVICES, STAND_INS, ServerPorts, Wiring, http, public_url,
 };
+use crate::service_accounts::{self, ServiceAccounts};
 use crate::supervisor::{Notice, Process, Supervisor};
 use crate::tls::Tls;
 
@@ -105,6 +106,8 @@ impl Stack {
             tls: Tls::load_or_make(&folder, &options.clock)?,
             request_token_key: signing_key(&folder, "request-token")?,
             iam_key: signing_key(&folder, "iam")?,
+            oidc_key: signing_key(&folder, "oidc")?,
+            accounts: ServiceAccounts::load_or_make(&folder)?,
             edge_rules: edge_rules::load_or_make(&folder)?,
             postgres_urls: databases::provision(&backing.admin_url, &secrets, progress).await?,
             session_url: backing.session_url.clone(),
@@ -230,6 +233,7 @@ fn describe(
         second_gateway: second.transpose()?,
         ca_file: wiring.tls.ca_file.clone(),
         iam: info::Iam { issuer: wiring.issuer() },
+        internal: internal(wiring),
         services,
         stand_ins: server(STAND_INS, http(ports.stand_ins))?,
         postgres: info::Postgres {
@@ -243,4 +247,16 @@ fn describe(
         },
         operators: seed::operators(clock),
     })
+}
+
+fn internal(wiring: &Wiring) -> info::Internal {
+    let account = |(name, secret): (&str, &str)| {
+        let (email, secret) = (service_accounts::email(name), secret.to_owned());
+        (name.to_owned(), info::ServiceAccount { email, secret })
+    };
+    info::Internal {
+        issuer: wiring.accounts_issuer(),
+        audience: wiring.audience(),
+        accounts: wiring.accounts.all().map(account).collect(),
+    }
 }

@@ -5,10 +5,11 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use contracts::clock::Clock;
+use contracts::clock::{Clock, wire_time};
 use contracts::dashboard::{Dashboard, WidgetStatus};
 use launcher::builder::Build;
 use launcher::desktop::{Call, Desktop, DeviceKey};
+use launcher::internal::Caller;
 use launcher::supervisor::Notice;
 use launcher::{Progress, Stack, StackInfo, StackOptions};
 use reqwest::Method;
@@ -70,6 +71,8 @@ async fn a_day_at_the_desk() {
 
     wrong_proofs_are_refused(&desktop).await;
     a_dead_service_costs_its_own_widgets_only(&mut stack, &desktop).await;
+    an_event_of_iam_ends_a_session(stack.info(), &desktop).await;
+    a_person_of_the_platform_ends_all_of_a_device(stack.info(), &desktop).await;
     assert_eq!(&StackInfo::read(&file).unwrap(), stack.info());
 
     let pids: Vec<u32> = stack.all().filter_map(launcher::supervisor::Process::pid).collect();
@@ -120,4 +123,68 @@ async fn a_dead_service_costs_its_own_widgets_only(stack: &mut Stack, desktop: &
     assert_eq!(stack.info().services["housekeeping"].pid, new);
     let back = async { while dashboard(desktop).await.partial {} };
     timeout(SOON, back).await.unwrap();
+}
+
+/// Waits until the gateway says that this token's session has ended.
+async fn ended(desktop: &Desktop, token: &str) {
+    let url = desktop.url("/session").unwrap();
+    let call = Call::get("/session");
+    let told = async {
+        loop {
+            let proof = desktop.proof(&Method::GET, &url, token).sign(desktop.key()).unwrap();
+            let answer = desktop.request(&call, token, &proof).unwrap().send().await.unwrap();
+            if answer.status() != 200 {
+                break answer.json::<serde_json::Value>().await.unwrap();
+            }
+        }
+    };
+    let problem = timeout(SOON, told).await.unwrap();
+    assert_eq!(problem["code"], "MELMASTOON.BFF.SESSION_EXPIRED");
+}
+
+/// What the token says, unverified.
+fn claims(token: &str) -> serde_json::Value {
+    let payload = token.split('.').nth(1).unwrap();
+    let engine = base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    serde_json::from_slice(&base64::Engine::decode(&engine, payload).unwrap()).unwrap()
+}
+
+async fn an_event_of_iam_ends_a_session(info: &StackInfo, desktop: &Desktop) {
+    let token = desktop.access_token().await.unwrap();
+    let session = claims(&token)["sid"].as_str().unwrap().to_owned();
+    let tenant = &desktop.operator().tenant_id;
+    let event = serde_json::json!({
+        "specversion": "1.0", "id": "evt_01K0000000000000000000000A",
+        "source": "/services/iam-service", "type": "melmastoon.iam.session.revoked.v1",
+        "subject": session, "time": wire_time(Clock::system().now()),
+        "datacontenttype": "application/json", "tenantid": tenant,
+        "orderingkey": format!("{tenant}:{session}"), "correlationid": "a-test",
+        "actortype": "system", "actorid": "sys", "retentionclass": "audit",
+        "data": {"kind": "session", "id": session, "reason": "The token was stolen."},
+    });
+    let http = launcher::http_client::plain().unwrap();
+    let url = format!("{}/control/events", info.stand_ins.url);
+    assert_eq!(http.post(url).json(&event).send().await.unwrap().status(), 202);
+    ended(desktop, &token).await;
+    let again = desktop.send(&Call::get("/session")).await.unwrap();
+    assert_eq!(again.status(), 200, "a new session was not let in");
+}
+
+async fn a_person_of_the_platform_ends_all_of_a_device(info: &StackInfo, desktop: &Desktop) {
+    let token = desktop.access_token().await.unwrap();
+    let operator = desktop.operator();
+    let order = serde_json::json!({
+        "tenantId": operator.tenant_id, "kind": "device", "id": operator.device_id,
+        "reason": "The computer was sold.",
+    });
+    let caller = Caller::new(info, Clock::system()).unwrap();
+    let revoke = async |account: &str| {
+        let path = "/internal/sessions/revoke";
+        caller.call(account, Method::POST, path, Some(&order)).await.unwrap().status()
+    };
+    assert_eq!(revoke("scheduler").await, 403);
+    assert_eq!(revoke("operator-a").await, 200);
+    ended(desktop, &token).await;
+    let unknown = caller.call("nobody", Method::GET, "/metrics", None).await.unwrap_err();
+    assert!(unknown.to_string().contains("operator-b"), "{unknown}");
 }

@@ -13,11 +13,11 @@ use serde_json::Value;
 use super::print;
 use crate::desktop::{Call, Desktop};
 use crate::folder::DataFolder;
-use crate::info::StackInfo;
+use crate::info::{Operator, StackInfo};
 use crate::paint::Paint;
 
 /// What `curl --fail` answers to a refusal.
-const REFUSED: u8 = 22;
+pub(super) const REFUSED: u8 = 22;
 
 #[derive(Debug, Args)]
 pub(super) struct CurlArguments {
@@ -45,10 +45,20 @@ pub(super) struct CurlArguments {
 /// The desktop of one operator of the running stack.
 pub(super) fn desktop(local: &Path, user: Option<&str>, clock: Clock) -> anyhow::Result<Desktop> {
     let info = StackInfo::read(&local.join("stack.json"))?;
-    let first = info.operators.first().context("the stack has no demo operators")?;
-    let user = user.unwrap_or(&first.username);
+    let user = operator(&info, user)?.username.as_str();
     let folder = DataFolder::open(local)?.dir("desktop")?;
     Desktop::open(&info, user, &folder, clock)
+}
+
+/// The demo operator of this name, or the first.
+pub(super) fn operator<'a>(
+    info: &'a StackInfo,
+    user: Option<&str>,
+) -> anyhow::Result<&'a Operator> {
+    match user {
+        Some(user) => info.operator(user),
+        None => info.operators.first().context("the stack has no demo operators"),
+    }
 }
 
 pub(super) async fn run(
@@ -84,7 +94,7 @@ impl CurlArguments {
 }
 
 /// The status goes to standard error, so that the body can be piped into `jq`.
-async fn show(mut response: Response, include: bool) -> anyhow::Result<()> {
+pub(super) async fn show(mut response: Response, include: bool) -> anyhow::Result<()> {
     let paint = Paint::for_stdout();
     eprint(&head(&response, include));
     let kind = response.headers().get("content-type").and_then(|kind| kind.to_str().ok());

@@ -169,6 +169,7 @@ fn welcome(info: &StackInfo, seconds: f32) -> String {
         "  Sign in at the desk and look at a dashboard, from another terminal:\n\n".to_owned(),
         format!("      {}\n\n", paint.green("./desk dashboard")),
         row("Any request", "./desk curl GET /session"),
+        row("Second factor", "./desk code"),
         row("API", base),
         row("Console", &format!("{}/console/", info.stand_ins.url)),
         row("Reference", &format!("{origin}/docs")),
