@@ -5,7 +5,7 @@
 //! 3. breaker: an upstream that keeps failing is left alone for a moment;
 //! 4. retry: idempotent calls only, within the retry budget, never past the deadline;
 //! 5. attempt timeout: the upstream's cap or what remains, whichever is less;
-//! 6. transport: one pooled HTTP client, the answer bounded and checked against its contract.
+//! 6. transport: kept connections, the answer bounded and checked against its contract.
 //!
 //! Dropping the call cancels it at every step.
 
@@ -14,10 +14,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use contracts::problem::Problem;
 use contracts::upstream::Upstream;
-use contracts::{deadline, headers};
-use futures_util::StreamExt;
-use http::header::CONTENT_TYPE;
-use metrics::{counter, gauge, histogram};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
@@ -28,6 +24,9 @@ use url::Url;
 use crate::CallContext;
 use crate::breaker::Breaker;
 use crate::error::CallError;
+use crate::meters::Meters;
+use crate::outgoing::Ask;
+use crate::transport::{Answer, Connector, Transport};
 
 /// A retry is not started when less than this remains.
 const SHORTEST_RETRY: Duration = Duration::from_millis(20);
@@ -81,34 +80,29 @@ pub struct Reply<T> {
     pub value: T,
 }
 
-struct Raw {
-    status: u16,
-    body: Vec<u8>,
-}
-
 /// The way to one upstream.
 #[derive(Debug)]
 pub struct CallStack {
     upstream: Upstream,
-    base: Url,
-    client: reqwest::Client,
     limits: Limits,
     permits: Semaphore,
     breaker: Breaker,
     retry_budget: TpsBudget,
+    transport: Transport,
+    meters: Meters,
 }
 
 impl CallStack {
-    pub fn new(upstream: Upstream, base: Url, client: reqwest::Client, limits: Limits) -> Self {
+    pub fn new(upstream: Upstream, base: Url, connector: Connector, limits: Limits) -> Self {
         Self {
             upstream,
-            base,
-            client,
             limits,
             permits: Semaphore::new(limits.concurrency),
             breaker: Breaker::new(),
             // One retry for ten calls over ten seconds, and one a second for a quiet upstream.
             retry_budget: TpsBudget::new(Duration::from_secs(10), 1, 0.1),
+            transport: Transport::new(base, connector),
+            meters: Meters::new(upstream.name()),
         }
     }
 
@@ -123,11 +117,8 @@ impl CallStack {
         T: DeserializeOwned,
         Q: Serialize + ?Sized,
     {
-        let mut url = self.base.clone();
-        url.set_path(path);
-        let request = self.client.get(url).query(query).build()?;
-        let reply = self.call(context, &request, self.limits.retries).await?;
-        Ok(reply.value)
+        let ask = Ask::get(&self.transport, path, query);
+        Ok(self.call(context, &ask, self.limits.retries).await?.value)
     }
 
     /// `POST path`, its answer read as `T`; an empty one is read as `null`.
@@ -136,29 +127,23 @@ impl CallStack {
         context: &CallContext,
         call: &Call<'_>,
     ) -> Result<Reply<T>, CallError> {
-        let mut url = self.base.clone();
-        url.set_path(call.path);
-        let request = self.client.post(url).header(CONTENT_TYPE, "application/json");
-        let request = request.body(call.body.clone());
-        let request = match call.idempotency_key {
-            Some(key) => request.header(headers::IDEMPOTENCY_KEY, key),
-            None => request,
-        };
         let retries = if call.idempotency_key.is_some() { self.limits.retries } else { 0 };
-        self.call(context, &request.build()?, retries).await
+        let ask = Ask::post(&self.transport, call, retries > 0);
+        self.call(context, &ask, retries).await
     }
 
     async fn call<T: DeserializeOwned>(
         &self,
         context: &CallContext,
-        request: &reqwest::Request,
+        ask: &Ask<'_>,
         retries: u32,
     ) -> Result<Reply<T>, CallError> {
         let started = Instant::now();
-        let outcome = self.limited(context, request, retries).await.and_then(|raw| {
-            let value = self.parse(if raw.body.is_empty() { b"null" } else { &raw.body })?;
-            Ok(Reply { status: raw.status, body: raw.body.into(), value })
-        });
+        let outcome =
+            self.limited(context, ask, retries).await.and_then(|Answer { status, body }| {
+                let value = self.parse(if body.is_empty() { b"null" } else { &body })?;
+                Ok(Reply { status: status.as_u16(), body, value })
+            });
         self.record(started, outcome.as_ref().err());
         outcome
     }
@@ -166,14 +151,14 @@ impl CallStack {
     async fn limited(
         &self,
         context: &CallContext,
-        request: &reqwest::Request,
+        ask: &Ask<'_>,
         retries: u32,
-    ) -> Result<Raw, CallError> {
+    ) -> Result<Answer, CallError> {
         let _permit = self.permits.try_acquire().map_err(|_| CallError::ConcurrencyLimit)?;
         if !self.breaker.admit() {
             return Err(CallError::BreakerOpen);
         }
-        let outcome = self.with_retries(context, request, retries).await;
+        let outcome = self.with_retries(context, ask, retries).await;
         match &outcome {
             Err(error) if error.counts_against() => self.breaker.failed(),
             _ => self.breaker.succeeded(),
@@ -184,13 +169,13 @@ impl CallStack {
     async fn with_retries(
         &self,
         context: &CallContext,
-        request: &reqwest::Request,
+        ask: &Ask<'_>,
         retries: u32,
-    ) -> Result<Raw, CallError> {
+    ) -> Result<Answer, CallError> {
         self.retry_budget.deposit();
         let mut left = retries;
         loop {
-            let outcome = self.attempt(context, request).await;
+            let outcome = self.attempt(context, ask).await;
             let Err(error) = &outcome else { return outcome };
             let in_time =
                 context.deadline.saturating_duration_since(Instant::now()) > SHORTEST_RETRY;
@@ -198,50 +183,34 @@ impl CallStack {
                 return outcome;
             }
             left -= 1;
-            counter!("bff_backoffice_upstream_retry_total", "upstream" => self.upstream.name())
-                .increment(1);
+            self.meters.retried();
         }
     }
 
-    async fn attempt(
-        &self,
-        context: &CallContext,
-        request: &reqwest::Request,
-    ) -> Result<Raw, CallError> {
+    async fn attempt(&self, context: &CallContext, ask: &Ask<'_>) -> Result<Answer, CallError> {
         let now = Instant::now();
         let deadline = context.deadline.min(now + self.limits.attempt);
-        let mut request =
-            request.try_clone().expect("a request whose body is in memory can be repeated");
-        set_headers(&mut request, self.upstream, context, deadline.saturating_duration_since(now));
-        timeout_at(deadline, self.transport(request)).await.map_err(|_| CallError::Timeout)?
+        let left = deadline.saturating_duration_since(now);
+        timeout_at(deadline, self.transport(context, ask, left))
+            .await
+            .map_err(|_| CallError::Timeout)?
     }
 
-    async fn transport(&self, request: reqwest::Request) -> Result<Raw, CallError> {
-        let answer = self.client.execute(request).await?;
-        let status = answer.status();
-        let body = self.read(answer).await?;
-        if status.is_success() {
-            return Ok(Raw { status: status.as_u16(), body });
-        }
-        let problem = serde_json::from_slice::<Problem>(&body).ok().map(Box::new);
-        Err(CallError::Status { status: status.as_u16(), problem })
-    }
-
-    async fn read(&self, answer: reqwest::Response) -> Result<Vec<u8>, CallError> {
+    async fn transport(
+        &self,
+        context: &CallContext,
+        ask: &Ask<'_>,
+        left: Duration,
+    ) -> Result<Answer, CallError> {
         let limit = self.limits.body;
-        let promised = answer.content_length().unwrap_or_default();
-        if promised > limit as u64 {
-            return Err(CallError::TooLarge { limit });
+        let request = || ask.request(self.upstream, context, left);
+        let answer = self.transport.exchange(request, ask.is_repeatable(), limit).await;
+        let answer = answer.map_err(|failure| CallError::of(failure, limit))?;
+        if answer.status.is_success() {
+            return Ok(answer);
         }
-        let mut body = Vec::with_capacity(promised as usize);
-        let mut chunks = answer.bytes_stream();
-        while let Some(chunk) = chunks.next().await {
-            body.extend_from_slice(&chunk?);
-            if body.len() > limit {
-                return Err(CallError::TooLarge { limit });
-            }
-        }
-        Ok(body)
+        let problem = serde_json::from_slice::<Problem>(&answer.body).ok().map(Box::new);
+        Err(CallError::Status { status: answer.status.as_u16(), problem })
     }
 
     /// The path to what is wrong is looked for only when something is: that costs a second reading.
@@ -253,42 +222,15 @@ impl CallStack {
         let mut json = serde_json::Deserializer::from_slice(body);
         let found = serde_path_to_error::deserialize::<_, T>(&mut json);
         let path = found.err().map_or_else(|| ".".to_owned(), |error| error.path().to_string());
-        counter!("bff_backoffice_upstream_schema_drift_total", "upstream" => self.upstream.name())
-            .increment(1);
+        self.meters.drifted();
         tracing::error!(upstream = %self.upstream, %path, "An upstream broke its contract.");
         CallError::SchemaDrift { path }
     }
 
     fn record(&self, started: Instant, error: Option<&CallError>) {
-        let upstream = self.upstream.name();
-        let outcome = error.map_or("ok", |error| error.reason().name());
-        counter!("bff_backoffice_upstream_request_total", "upstream" => upstream, "outcome" => outcome).increment(1);
-        histogram!("bff_backoffice_upstream_request_duration_seconds", "upstream" => upstream, "outcome" => outcome)
-            .record(started.elapsed().as_secs_f64());
-        gauge!("bff_backoffice_circuit_breaker_state", "upstream" => upstream)
-            .set(self.breaker.level());
+        self.meters.ended(error.map(CallError::reason), started.elapsed(), self.breaker.level());
         if let Some(error) = error {
-            tracing::debug!(upstream, %error, "An upstream call failed.");
+            tracing::debug!(upstream = self.upstream.name(), %error, "An upstream call failed.");
         }
-    }
-}
-
-fn set_headers(
-    request: &mut reqwest::Request,
-    upstream: Upstream,
-    context: &CallContext,
-    left: Duration,
-) {
-    let bearer = format!("Bearer {}", context.credentials.bearer(upstream));
-    let values = [
-        ("authorization", bearer),
-        (headers::REQUEST_ID, context.request_id.to_string()),
-        (headers::TRACEPARENT, context.traceparent.clone()),
-        (headers::DEADLINE_MS, deadline::format(left)),
-    ];
-    let tenant = context.tenant.map(|tenant| (headers::TENANT_ID, tenant.to_string()));
-    for (name, value) in values.into_iter().chain(tenant) {
-        let value = value.parse().expect("tokens, ids and numbers are ASCII");
-        request.headers_mut().insert(name, value);
     }
 }

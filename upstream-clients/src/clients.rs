@@ -1,8 +1,6 @@
 //! The typed clients. One function per route of an upstream; its file in
 //! `contracts::upstream` says what the route answers.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use contracts::id::{FolioId, OperatorId, PropertyId, ReservationId, TenantId};
 use contracts::upstream::Upstream;
@@ -23,6 +21,7 @@ use serde::de::DeserializeOwned;
 
 use crate::call_stack::{Call, CallStack, Limits, Reply};
 use crate::error::CallError;
+use crate::transport::{Connector, TransportError};
 use crate::{BaseUrls, CallContext, property_query};
 
 type Called<T> = Result<T, CallError>;
@@ -34,21 +33,15 @@ pub struct Upstreams {
 }
 
 impl Upstreams {
-    /// One client for all: connections are pooled per upstream address.
+    /// Connections are kept per upstream.
     pub fn new(
         base_urls: &BaseUrls,
         limits: fn(Upstream) -> Limits,
-    ) -> Result<Self, reqwest::Error> {
-        let client = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(Duration::from_millis(300))
-            .pool_idle_timeout(Duration::from_secs(30))
-            .pool_max_idle_per_host(64)
-            .tcp_nodelay(true)
-            .build()?;
+    ) -> Result<Self, TransportError> {
+        let connector = Connector::new()?;
         let stack = |(upstream, base): (&Upstream, &url::Url)| {
-            (*upstream, CallStack::new(*upstream, base.clone(), client.clone(), limits(*upstream)))
+            let limits = limits(*upstream);
+            (*upstream, CallStack::new(*upstream, base.clone(), connector.clone(), limits))
         };
         Ok(Self { stacks: base_urls.iter().map(stack).collect() })
     }

@@ -3,12 +3,14 @@
 use contracts::dashboard::Reason;
 use contracts::problem::Problem;
 
+use crate::transport::{Failure, TransportError};
+
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
     #[error("the deadline passed")]
     Timeout,
     #[error("the upstream cannot be reached")]
-    Unavailable(#[source] reqwest::Error),
+    Unavailable(#[source] TransportError),
     #[error("the upstream answered {status}")]
     Status { status: u16, problem: Option<Box<Problem>> },
     #[error("the breaker is open after repeated failures")]
@@ -53,8 +55,23 @@ impl CallError {
     }
 }
 
-impl From<reqwest::Error> for CallError {
-    fn from(error: reqwest::Error) -> Self {
-        if error.is_timeout() { Self::Timeout } else { Self::Unavailable(error.without_url()) }
+impl From<TransportError> for CallError {
+    fn from(error: TransportError) -> Self {
+        match error {
+            TransportError::ConnectTimeout => Self::Timeout,
+            error => Self::Unavailable(error),
+        }
+    }
+}
+
+impl CallError {
+    /// `limit` is the one an answer was held to.
+    pub(crate) fn of(failure: Failure, limit: usize) -> Self {
+        match failure {
+            Failure::Unsent(error) | Failure::Unanswered(error) | Failure::Cut(error) => {
+                error.into()
+            }
+            Failure::TooLarge => Self::TooLarge { limit },
+        }
     }
 }

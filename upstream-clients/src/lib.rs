@@ -7,6 +7,9 @@ mod breaker;
 pub mod call_stack;
 pub mod clients;
 pub mod error;
+mod meters;
+mod outgoing;
+mod transport;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,6 +22,7 @@ use url::Url;
 pub use call_stack::{Call, CallStack, Limits, Reply};
 pub use clients::Upstreams;
 pub use error::CallError;
+pub use transport::{Connector, TransportError};
 
 /// Tells an upstream who is calling.
 pub trait Credentials: Send + Sync {

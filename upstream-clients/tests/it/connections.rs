@@ -1,0 +1,169 @@
+//! When a connection is used again, when it is not, and what is sent twice.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+use upstream_clients::{Call, CallError, Limits};
+use url::Url;
+
+use crate::house::{Act, LIMITS, Server, context, nobody_trusted, ok, stack, stack_at};
+
+fn post(key: Option<&str>) -> Call<'_> {
+    Call { path: "/do", body: "{}".into(), idempotency_key: key }
+}
+
+#[tokio::test]
+async fn one_connection_serves_calls_that_follow_each_other() {
+    let server = Server::start(|_, request| Act::Answer(ok(&request.to_string()))).await;
+    let stack = stack(&server, LIMITS);
+    for expected in 0..5 {
+        let answer: usize = stack.get(&context(), "/n", &[("", ""); 0]).await.unwrap();
+        assert_eq!(answer, expected);
+    }
+    assert_eq!(server.seen.connections(), 1);
+}
+
+#[tokio::test]
+async fn calls_at_once_have_a_connection_each_and_both_are_kept() {
+    let server = Server::start(|connection, _| match connection {
+        0 => Act::Drip(ok("1"), 1),
+        _ => Act::Answer(ok("1")),
+    })
+    .await;
+    let stack = stack(&server, LIMITS);
+    let context = context();
+    for _ in 0..3 {
+        let both = futures_util::future::join(
+            stack.get::<u8, _>(&context, "/n", &[("", ""); 0]),
+            stack.get::<u8, _>(&context, "/n", &[("", ""); 0]),
+        )
+        .await;
+        assert!(both.0.is_ok() && both.1.is_ok());
+    }
+    assert_eq!(server.seen.connections(), 2);
+}
+
+#[tokio::test]
+async fn a_connection_the_upstream_closed_while_idle_is_not_used() {
+    let server = Server::start(|_, _| Act::AnswerThenClose(ok("1"))).await;
+    let stack = stack(&server, LIMITS);
+    for turn in 1..=3 {
+        // Without a key nothing may be sent twice: what arrives is counted.
+        stack.post::<u8>(&context(), &post(None)).await.unwrap();
+        server.seen.closed_are(turn).await;
+    }
+    assert_eq!(server.seen.requests().len(), 3);
+}
+
+/// The second request of the first connection meets a close; other connections answer.
+fn closes_on_second(connection: usize, request: usize) -> Act {
+    if (connection, request) == (0, 1) { Act::Close } else { Act::Answer(ok("1")) }
+}
+
+#[tokio::test]
+async fn a_read_that_meets_a_closing_connection_goes_out_once_more() {
+    let server = Server::start(closes_on_second).await;
+    let stack = stack(&server, LIMITS);
+    for _ in 0..2 {
+        stack.get::<u8, _>(&context(), "/n", &[("", ""); 0]).await.unwrap();
+    }
+    assert_eq!((server.seen.requests().len(), server.seen.connections()), (3, 2));
+}
+
+#[tokio::test]
+async fn a_change_without_a_key_is_never_sent_twice() {
+    let server = Server::start(closes_on_second).await;
+    let stack = stack(&server, Limits { retries: 1, ..LIMITS });
+    stack.post::<u8>(&context(), &post(None)).await.unwrap();
+    let error = stack.post::<u8>(&context(), &post(None)).await.unwrap_err();
+    assert!(matches!(error, CallError::Unavailable(_)), "{error:?}");
+    assert_eq!(server.seen.requests().len(), 2);
+}
+
+#[tokio::test]
+async fn a_change_with_a_key_is_sent_again_with_the_same_key() {
+    let server = Server::start(closes_on_second).await;
+    let stack = stack(&server, Limits { retries: 1, ..LIMITS });
+    for _ in 0..2 {
+        stack.post::<u8>(&context(), &post(Some("key-of-sixteen-c"))).await.unwrap();
+    }
+    let requests = server.seen.requests();
+    assert_eq!(requests.len(), 3);
+    assert!(requests.iter().all(|it| it.contains("idempotency-key: key-of-sixteen-c\r\n")));
+}
+
+#[tokio::test]
+async fn a_change_that_may_not_be_retried_is_not_sent_twice_even_with_a_key() {
+    let server = Server::start(closes_on_second).await;
+    let stack = stack(&server, LIMITS);
+    stack.post::<u8>(&context(), &post(Some("key-of-sixteen-c"))).await.unwrap();
+    let error = stack.post::<u8>(&context(), &post(Some("key-of-sixteen-c"))).await.unwrap_err();
+    assert!(matches!(error, CallError::Unavailable(_)), "{error:?}");
+    assert_eq!(server.seen.requests().len(), 2);
+}
+
+#[tokio::test]
+async fn a_connection_that_says_close_is_not_kept() {
+    let closing = |_, _| {
+        Act::Answer(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 1\r\n\r\n1".to_vec())
+    };
+    let server = Server::start(closing).await;
+    let stack = stack(&server, LIMITS);
+    for _ in 0..2 {
+        stack.get::<u8, _>(&context(), "/n", &[("", ""); 0]).await.unwrap();
+    }
+    server.seen.closed_are(2).await;
+    assert_eq!(server.seen.connections(), 2);
+}
+
+#[tokio::test]
+async fn a_cancelled_call_closes_its_connection_and_the_next_has_another() {
+    let server = Server::start(|connection, _| match connection {
+        0 => Act::Silence,
+        _ => Act::Answer(ok("1")),
+    })
+    .await;
+    let stack = stack(&server, LIMITS);
+    let context = context();
+    let call = stack.get::<u8, _>(&context, "/n", &[("", ""); 0]);
+    tokio::select! {
+        answer = call => panic!("nobody answers: {answer:?}"),
+        () = server.seen.requests_are(1) => {}
+    }
+    server.seen.closed_are(1).await;
+    stack.get::<u8, _>(&context, "/n", &[("", ""); 0]).await.unwrap();
+    assert_eq!(server.seen.connections(), 2);
+}
+
+#[tokio::test]
+async fn an_upstream_that_refuses_is_unavailable_at_once() {
+    let server = Server::start(|_, _| Act::Close).await;
+    let url = server.url.clone();
+    drop(server);
+    let stack = stack_at(url, LIMITS, nobody_trusted());
+    let context = context();
+    let call = stack.get::<u8, _>(&context, "/n", &[("", ""); 0]);
+    let error = timeout(Duration::from_secs(2), call).await.unwrap().unwrap_err();
+    assert!(matches!(error, CallError::Unavailable(_)), "{error:?}");
+}
+
+#[tokio::test]
+async fn an_address_that_never_answers_ends_with_the_connect_timeout() {
+    // A listener whose queue is full takes no more connections: 1 is the shortest there is.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut queued = Vec::new();
+    while let Ok(Ok(connection)) =
+        timeout(Duration::from_millis(100), tokio::net::TcpStream::connect(address)).await
+    {
+        queued.push(connection);
+    }
+    let url = Url::parse(&format!("http://{address}/")).unwrap();
+    let stack = stack_at(url, LIMITS, nobody_trusted());
+    let started = tokio::time::Instant::now();
+    let error = stack.get::<u8, _>(&context(), "/n", &[("", ""); 0]).await.unwrap_err();
+    assert!(matches!(error, CallError::Timeout), "{error:?}");
+    assert!(started.elapsed() < Duration::from_secs(2));
+}

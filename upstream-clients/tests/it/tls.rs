@@ -1,0 +1,50 @@
+//! Upstreams over TLS: only those whose certificate is trusted and bears their name.
+
+use std::sync::Arc;
+
+use rustls::pki_types::PrivateKeyDer;
+use rustls::{RootCertStore, ServerConfig};
+use tokio_rustls::TlsAcceptor;
+use upstream_clients::CallError;
+
+use crate::house::{Act, LIMITS, Server, context, nobody_trusted, ok, stack_at, trusting};
+
+/// A server with a certificate of its own for `name`, and the trust in it.
+async fn server(name: &str) -> (Server, RootCertStore) {
+    let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap();
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let certificate = made.cert.der().clone();
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate.clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    (Server::start_tls(|_, _| Act::Answer(ok("1")), acceptor).await, roots)
+}
+
+#[tokio::test]
+async fn a_trusted_upstream_is_called_over_one_kept_connection() {
+    let (server, roots) = server("localhost").await;
+    let stack = stack_at(server.url.clone(), LIMITS, trusting(roots));
+    for _ in 0..3 {
+        stack.get::<u8, _>(&context(), "/n", &[("", ""); 0]).await.unwrap();
+    }
+    assert_eq!((server.seen.connections(), server.seen.requests().len()), (1, 3));
+}
+
+#[tokio::test]
+async fn nothing_is_sent_to_an_upstream_that_is_not_trusted_or_has_another_name() {
+    let (stranger, _) = server("localhost").await;
+    let (misnamed, roots) = server("elsewhere.test").await;
+    for (server, trust) in [(stranger, nobody_trusted()), (misnamed, trusting(roots))] {
+        let stack = stack_at(server.url.clone(), LIMITS, trust);
+        let error = stack.get::<u8, _>(&context(), "/n", &[("", ""); 0]).await.unwrap_err();
+        assert!(matches!(error, CallError::Unavailable(_)), "{error:?}");
+        assert!(server.seen.requests().is_empty());
+    }
+}
