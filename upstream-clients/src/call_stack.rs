@@ -213,9 +213,11 @@ impl CallStack {
         Err(CallError::Status { status: answer.status.as_u16(), problem })
     }
 
-    /// The path to what is wrong is looked for only when something is: that costs a second reading.
+    /// UTF-8 is checked once for the whole, not for each string. The path to what is wrong is
+    /// looked for only when something is: that costs a second reading.
     fn parse<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, CallError> {
-        serde_json::from_slice(body).map_err(|_| self.drift::<T>(body))
+        let value = std::str::from_utf8(body).ok().and_then(|text| serde_json::from_str(text).ok());
+        value.ok_or_else(|| self.drift::<T>(body))
     }
 
     fn drift<T: DeserializeOwned>(&self, body: &[u8]) -> CallError {
