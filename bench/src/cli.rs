@@ -67,6 +67,9 @@ pub(crate) struct DashboardArguments {
     /// Decides which connection sends when.
     #[arg(long, default_value = "1")]
     pub(crate) seed: u64,
+    /// Measure the servers that were built before and stand in this folder, to compare two builds.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) programs: Option<PathBuf>,
     /// The figures are written to .local/bench/<NAME>.json.
     #[arg(long, default_value = "dashboard", value_parser = file_name)]
     pub(crate) name: String,

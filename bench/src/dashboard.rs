@@ -16,7 +16,8 @@ use crate::{phase, system, table};
 /// Fails when any request failed, so that a script notices.
 pub(crate) async fn run(arguments: &DashboardArguments) -> anyhow::Result<ExitCode> {
     let progress = Progress::for_screen();
-    let stage = Stage::open(arguments.connections, &progress).await?;
+    let stage =
+        Stage::open(arguments.connections, arguments.programs.as_deref(), &progress).await?;
     let outcome = measure(&stage, arguments, &progress).await;
     stage.close().await?;
     let report = outcome?;
@@ -68,7 +69,8 @@ fn plan(arguments: &DashboardArguments) -> Vec<(Target, Duration)> {
     let whole = Duration::from_secs(arguments.seconds.into());
     let half = (whole / 2).max(Duration::from_secs(1));
     let dashboards = arguments.form.iter().map(|form| (Target::Dashboard(*form), whole));
-    [(Target::Hello, half), (Target::Session, half)].into_iter().chain(dashboards).collect()
+    let first = [Target::Hello, Target::Session, Target::Read].map(|target| (target, half));
+    first.into_iter().chain(dashboards).collect()
 }
 
 async fn measured(

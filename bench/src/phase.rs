@@ -152,7 +152,7 @@ struct Ending {
 fn judge(target: Target, body: &[u8]) -> Verdict {
     let text = match target {
         Target::Hello | Target::Session => return Verdict::Whole,
-        Target::Dashboard(Form::Json) => body,
+        Target::Read | Target::Dashboard(Form::Json) => body,
         Target::Dashboard(Form::Ndjson) => {
             body.trim_ascii_end().rsplit(|byte| *byte == b'\n').next().unwrap_or_default()
         }

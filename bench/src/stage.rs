@@ -2,7 +2,7 @@
 //! beside it, and how late the stand-ins answer.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
@@ -14,7 +14,7 @@ use launcher::progress::Progress;
 use launcher::servers::{GATEWAY, SERVICES};
 use launcher::stack::{Stack, StackOptions};
 use reqwest::{Client, Url};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::cli::Form;
 use crate::floor::Floor;
@@ -36,6 +36,8 @@ pub(crate) enum Target {
     Hello,
     /// The gateway's edge and nothing behind it.
     Session,
+    /// One guarded read that is passed to one upstream.
+    Read,
     Dashboard(Form),
 }
 
@@ -60,12 +62,17 @@ pub(crate) fn folder() -> PathBuf {
 }
 
 impl Stage {
-    pub(crate) async fn open(connections: u32, progress: &Progress) -> anyhow::Result<Self> {
+    /// `programs`: where the servers stand when they are not to be built.
+    pub(crate) async fn open(
+        connections: u32,
+        programs: Option<&Path>,
+        progress: &Progress,
+    ) -> anyhow::Result<Self> {
         let folder = folder().join("stack");
         let options = StackOptions {
             folder: folder.clone(),
             gateway_port: None,
-            build: Build::Release,
+            build: programs.map_or(Build::Release, |it| Build::Done { folder: it.to_owned() }),
             keep_alive: false,
             ..StackOptions::default()
         };
@@ -93,6 +100,10 @@ impl Stage {
             let url = match target {
                 Target::Hello => self.floor.url.clone(),
                 Target::Session => desktop.url("/session")?,
+                Target::Read => desktop.url(&format!(
+                    "/dashboard?propertyId={}&widgets=availability",
+                    seat.property
+                ))?,
                 Target::Dashboard(_) => {
                     desktop.url(&format!("/dashboard?propertyId={}", seat.property))?
                 }
@@ -106,22 +117,31 @@ impl Stage {
         Ok(Arc::new(futures_util::future::try_join_all(aims).await?))
     }
 
-    /// One dashboard of the first seat, looked at closely. Fails when it is not whole.
+    /// One dashboard of the first seat, looked at closely. Fails when it is not whole, thrice: the
+    /// first of a gateway that has just started may lack what was late.
     pub(crate) async fn composition(&self) -> anyhow::Result<Composition> {
+        let mut lacking: Vec<String> = Vec::new();
+        for _ in 0..3 {
+            let widgets = self.widgets().await?;
+            let late = widgets.iter().filter(|(_, widget)| widget["status"] != "ok");
+            lacking = late.map(|(name, _)| name.clone()).collect();
+            if lacking.is_empty() {
+                let sources = widgets.values().filter_map(|widget| widget["source"].as_str());
+                let upstreams = sources.map(str::to_owned).collect();
+                return Ok(Composition { widgets: widgets.len(), upstreams });
+            }
+        }
+        bail!("These widgets are not there, so there is nothing to measure: {lacking:?}.")
+    }
+
+    async fn widgets(&self) -> anyhow::Result<Map<String, Value>> {
         let seat = self.seats.seats.first().context("there is no connection")?;
         let call = Call::get(format!("/dashboard?propertyId={}", seat.property));
-        let answer: Value = seat.desktop.send(&call).await?.error_for_status()?.json().await?;
-        let widgets = answer["widgets"].as_object().context("a dashboard has no widgets")?;
-        let lacking: Vec<&String> = widgets
-            .iter()
-            .filter(|(_, widget)| widget["status"] != "ok")
-            .map(|(name, _)| name)
-            .collect();
-        if !lacking.is_empty() {
-            bail!("These widgets are not there, so there is nothing to measure: {lacking:?}.");
+        let mut answer: Value = seat.desktop.send(&call).await?.error_for_status()?.json().await?;
+        match answer["widgets"].take() {
+            Value::Object(widgets) => Ok(widgets),
+            _ => bail!("A dashboard has no widgets."),
         }
-        let sources = widgets.values().filter_map(|widget| widget["source"].as_str());
-        Ok(Composition { widgets: widgets.len(), upstreams: sources.map(str::to_owned).collect() })
     }
 
     /// Makes the stand-ins among `upstreams` answer this late. Answers their names.

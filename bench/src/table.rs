@@ -19,6 +19,7 @@ impl Target {
         match self {
             Self::Hello => "trivial server",
             Self::Session => "GET /session, edge only",
+            Self::Read => "one read, one upstream",
             Self::Dashboard(Form::Json) => "GET /dashboard, JSON",
             Self::Dashboard(Form::Ndjson) => "GET /dashboard, NDJSON",
         }
