@@ -104,12 +104,13 @@ async fn observe(State(observer): State<Observer>, mut request: Request, next: N
         .map_or("unmatched", MatchedPath::as_str)
         .to_owned();
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let id = observer.request_id(request.headers());
     let span = tracing::info_span!(
-        "request", %method, %route, request_id = tracing::field::Empty, tenant = tracing::field::Empty,
-        otel.kind = "server", otel.name = %format_args!("{method} {route}"),
+        "request", method = method.as_str(), route, request_id = id.as_str(),
+        tenant = tracing::field::Empty, otel.kind = "server",
+        otel.name = %format_args!("{method} {route}"),
     );
-    let context = observer.context(request.headers(), &span);
-    span.record("request_id", context.id.as_str());
+    let context = observer.context(id, request.headers(), &span);
     request.extensions_mut().insert(context.clone());
     let inflight = gauge!(observer.metrics.inflight, "route" => route.clone());
     inflight.increment(1);
@@ -131,7 +132,12 @@ impl Drop for Decrement {
 }
 
 impl Observer {
-    fn context(&self, headers: &HeaderMap, span: &Span) -> RequestContext {
+    /// The caller's, or a new one.
+    fn request_id(&self, headers: &HeaderMap) -> RequestId {
+        request_id(headers).unwrap_or_else(|| RequestId::generate(&self.clock, &self.entropy))
+    }
+
+    fn context(&self, id: RequestId, headers: &HeaderMap, span: &Span) -> RequestContext {
         let parent = opentelemetry::global::get_text_map_propagator(|propagator| {
             propagator.extract(&HeaderCarrier(headers))
         });
@@ -144,13 +150,7 @@ impl Observer {
             || format!("{:032x}", self.entropy.u128().max(1)),
             |span| span.trace_id().to_string(),
         );
-        RequestContext {
-            id: request_id(headers)
-                .unwrap_or_else(|| RequestId::generate(&self.clock, &self.entropy)),
-            trace_id,
-            received: Instant::now(),
-            caller: Arc::default(),
-        }
+        RequestContext { id, trace_id, received: Instant::now(), caller: Arc::default() }
     }
 
     fn record(&self, context: &RequestContext, route: &str, method: &str, response: &Response) {

@@ -16,6 +16,10 @@ use tracing_subscriber::{EnvFilter, Layer};
 
 use crate::config::{LogFormat, TelemetryConfig};
 
+mod json_lines;
+
+use json_lines::{JsonFields, JsonLines};
+
 /// Upper bounds of latency buckets, seconds: fine where the service levels are.
 const LATENCY_BUCKETS: [f64; 16] =
     [0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.2, 2.5, 5.0];
@@ -87,12 +91,9 @@ fn exporter(
 
 fn subscribe(config: &TelemetryConfig, tracer: Option<Tracer>) -> Result<(), TelemetryError> {
     let lines = match config.log_format {
-        LogFormat::Json => tracing_subscriber::fmt::layer()
-            .json()
-            .flatten_event(true)
-            .with_current_span(true)
-            .with_span_list(false)
-            .boxed(),
+        LogFormat::Json => {
+            tracing_subscriber::fmt::layer().fmt_fields(JsonFields).event_format(JsonLines).boxed()
+        }
         LogFormat::Text => {
             tracing_subscriber::fmt::layer().with_ansi(std::io::stdout().is_terminal()).boxed()
         }
