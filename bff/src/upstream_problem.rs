@@ -33,6 +33,16 @@ pub fn problem(upstream: Upstream, error: CallError) -> ApiError {
     }
 }
 
+/// The same for reads: an upstream that is too slow is away, because nothing became of it.
+pub fn of_read(upstream: Upstream, error: CallError) -> ApiError {
+    match problem(upstream, error) {
+        ApiError(slow) if slow.is(&code::UPSTREAM_TIMEOUT) => {
+            Problem::new(&code::UPSTREAM_UNAVAILABLE, slow.detail).into()
+        }
+        other => other,
+    }
+}
+
 /// The answer when an upstream broke its contract. Whoever finds it counts and logs it.
 pub fn drifted(upstream: Upstream) -> ApiError {
     ApiError::new(
@@ -84,6 +94,14 @@ mod tests {
         ] {
             assert_eq!(told(error), (status, code.to_owned()));
         }
+    }
+
+    #[test]
+    fn a_read_says_that_a_slow_upstream_is_away() {
+        let ApiError(slow) = of_read(Upstream::Billing, CallError::Timeout);
+        assert!(slow.is(&code::UPSTREAM_UNAVAILABLE) && slow.status == 502);
+        let ApiError(other) = of_read(Upstream::Billing, CallError::ConcurrencyLimit);
+        assert!(other.is(&code::OVERLOADED));
     }
 
     #[test]

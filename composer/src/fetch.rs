@@ -4,11 +4,16 @@ use contracts::id::PropertyId;
 use contracts::upstream::inventory::{Availability, NightAvailability};
 use contracts::upstream::reservation::{ReservationState, Stays};
 use jiff::Timestamp;
+use jiff::civil::Date;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use upstream_clients::{CallContext, CallError, Upstreams};
 
 use crate::widgets::Kind;
+
+/// The upstream knows which days these are where the property stands.
+const NEXT_FORTNIGHT: (Option<Date>, Option<Date>) = (None, None);
+const TODAY: Option<Date> = None;
 
 /// A widget's content and when the upstream said it was true.
 pub(crate) struct Fetched {
@@ -24,14 +29,15 @@ pub(crate) async fn fetch(
 ) -> Result<Fetched, CallError> {
     match kind {
         Kind::Occupancy => {
-            let answer = upstreams.availability(context, property).await?;
+            let answer = upstreams.availability(context, property, NEXT_FORTNIGHT).await?;
             let occupancy = Occupancy::tonight(&answer)
                 .ok_or_else(|| CallError::SchemaDrift { path: "roomTypes[].nights".to_owned() })?;
             Ok(fetched(answer.as_of, &occupancy))
         }
-        Kind::Availability => {
-            upstreams.availability(context, property).await.map(|it| fetched(it.as_of, &it))
-        }
+        Kind::Availability => upstreams
+            .availability(context, property, NEXT_FORTNIGHT)
+            .await
+            .map(|it| fetched(it.as_of, &it)),
         Kind::RateSnapshot => {
             upstreams.rate_snapshot(context, property).await.map(|it| fetched(it.as_of, &it))
         }
@@ -42,7 +48,7 @@ pub(crate) async fn fetch(
             upstreams.room_statuses(context, property).await.map(|it| fetched(it.as_of, &it))
         }
         Kind::Arrivals => upstreams
-            .arrivals(context, property)
+            .arrivals(context, property, TODAY)
             .await
             .map(|it| fetched(it.as_of, &Arrivals::of(&it))),
         Kind::Alerts => upstreams.alerts(context, property).await.map(|it| fetched(it.as_of, &it)),
@@ -62,7 +68,7 @@ fn fetched(as_of: Timestamp, data: &impl Serialize) -> Fetched {
 #[derive(Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Occupancy {
-    date: jiff::civil::Date,
+    date: Date,
     total: u32,
     sold: u32,
     held: u32,

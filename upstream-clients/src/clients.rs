@@ -16,6 +16,7 @@ use contracts::upstream::pricing::RateSnapshot;
 use contracts::upstream::reservation::{CheckedIn, Stays};
 use contracts::upstream::staff::OnDuty;
 use contracts::upstream::tenant::OperatorProfile;
+use jiff::civil::Date;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -50,14 +51,17 @@ impl Upstreams {
         self.stacks.get(&upstream).ok_or(CallError::NotConfigured)
     }
 
-    /// Rooms by type and night for the next fortnight.
+    /// Rooms by type and night, from the first night up to the day after the last. Left out:
+    /// from today in the property's time zone, for a fortnight.
     pub async fn availability(
         &self,
         context: &CallContext,
         property: PropertyId,
+        (from, to): (Option<Date>, Option<Date>),
     ) -> Called<Availability> {
         let path = format!("/api/v1/inventory/properties/{property}/availability");
-        self.stack(Upstream::Inventory)?.get(context, &path, &[("", ""); 0]).await
+        let query = [("from", from), ("to", to)];
+        self.stack(Upstream::Inventory)?.get(context, &path, &query).await
     }
 
     pub async fn housekeeping_summary(
@@ -83,9 +87,17 @@ impl Upstreams {
         self.stack(Upstream::Staff)?.get(context, path, &property_query(property)).await
     }
 
-    pub async fn arrivals(&self, context: &CallContext, property: PropertyId) -> Called<Stays> {
-        let path = "/api/v1/reservations/arrivals";
-        self.stack(Upstream::Reservation)?.get(context, path, &property_query(property)).await
+    /// Who arrives on that day; left out, today in the property's time zone.
+    pub async fn arrivals(
+        &self,
+        context: &CallContext,
+        property: PropertyId,
+        date: Option<Date>,
+    ) -> Called<Stays> {
+        let query = (("propertyId", property), ("date", date));
+        self.stack(Upstream::Reservation)?
+            .get(context, "/api/v1/reservations/arrivals", &query)
+            .await
     }
 
     pub async fn rate_snapshot(
