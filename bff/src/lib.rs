@@ -3,12 +3,14 @@
 //! A request travels one way: listener, [`middleware`] (the whole stack), the edge's
 //! principal, a handler, and from there the composer and the upstream clients.
 
+pub mod activity;
 pub mod app;
 pub mod attestation;
 pub mod config;
 pub mod edge;
 pub mod edge_rules;
 pub mod handlers;
+pub mod idempotency;
 pub mod internal;
 pub mod middleware;
 pub mod openapi;

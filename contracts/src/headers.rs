@@ -7,6 +7,10 @@ pub const DPOP: &str = "dpop";
 pub const DPOP_NONCE: &str = "dpop-nonce";
 pub const MFA_ATTESTATION: &str = "x-mfa-attestation";
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
+/// The same under the name that older desktops send.
+pub const X_IDEMPOTENCY_KEY: &str = "x-idempotency-key";
+/// `true` on an answer that was given before.
+pub const IDEMPOTENCY_REPLAYED: &str = "idempotency-replayed";
 pub const APP_VERSION: &str = "x-app-version";
 pub const APP_PLATFORM: &str = "x-app-platform";
 pub const NETWORK_MODE: &str = "x-network-mode";

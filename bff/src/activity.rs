@@ -1,0 +1,57 @@
+//! Who did what at the gateway: rows of `bff.operator_activity`, only ever inserted, in the
+//! transaction of what they tell of.
+
+use auth::Principal;
+use contracts::clock::{Clock, Entropy};
+use contracts::id::{ActivityId, Id, SessionId};
+use serde_json::Value;
+use service_kit::postgres::{StoreError, Transaction};
+use service_kit::request::RequestContext;
+
+/// One line of the ledger.
+#[derive(Debug)]
+pub struct Activity<'a> {
+    pub principal: &'a Principal,
+    pub session: Option<SessionId>,
+    pub request: &'a RequestContext,
+    /// `<aggregate>.<verb>`: `reservation.check_in`.
+    pub action: &'static str,
+    pub resource: &'a str,
+    /// `requested` before an upstream is asked, then `success`, `refused`, `unknown` or `not_sent`.
+    pub outcome: &'static str,
+    pub detail: Value,
+}
+
+const INSERT: &str = "
+    INSERT INTO bff.operator_activity
+        (tenant_id, id, occurred_at, operator_id, device_id, session_id, action, resource_id,
+         outcome, request_id, trace_id, detail)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+
+/// Writes the line down; its id.
+pub async fn record(
+    transaction: &Transaction<'_>,
+    activity: &Activity<'_>,
+    (clock, entropy): (&Clock, &Entropy),
+) -> Result<ActivityId, StoreError> {
+    let id = ActivityId::generate(clock, entropy);
+    let Activity { principal, session, request, action, resource, outcome, detail } = activity;
+    let session = session.as_ref().map(SessionId::as_str);
+    let statement = transaction.prepare_cached(INSERT).await?;
+    let values: [&(dyn tokio_postgres::types::ToSql + Sync); 12] = [
+        &principal.tenant.as_str(),
+        &id.as_str(),
+        &clock.now(),
+        &principal.operator.as_str(),
+        &principal.device.as_str(),
+        &session,
+        action,
+        resource,
+        outcome,
+        &request.id.as_str(),
+        &request.trace_id,
+        detail,
+    ];
+    transaction.execute(&statement, &values).await?;
+    Ok(id)
+}

@@ -1,0 +1,70 @@
+//! An answer that is kept with its key, and how it is given again.
+
+use axum::body::{Body, Bytes};
+use axum::response::{IntoResponse, Response};
+use contracts::headers::IDEMPOTENCY_REPLAYED;
+use contracts::problem::{self, Problem};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use service_kit::problem::ApiError;
+
+/// Status, headers and body, as they are written down.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredAnswer {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+impl StoredAnswer {
+    /// What an upstream answered.
+    pub fn json(status: u16, body: Bytes) -> Self {
+        Self { status, headers: content_type("application/json"), body }
+    }
+
+    /// An upstream's refusal. Kept without what belonged to the first request: a repeat gets its
+    /// own request and trace ids.
+    pub fn problem(problem: &Problem) -> Self {
+        let kept = Problem {
+            instance: String::new(),
+            trace_id: None,
+            request_id: None,
+            ..problem.clone()
+        };
+        let body = serde_json::to_vec(&kept).expect("a problem is plain JSON");
+        let headers = content_type(problem::CONTENT_TYPE);
+        Self { status: problem.status, headers, body: body.into() }
+    }
+
+    /// As a repeat gets it.
+    pub fn replayed(self) -> Response {
+        let mut response = self.into_response();
+        let name = HeaderName::from_static(IDEMPOTENCY_REPLAYED);
+        response.headers_mut().insert(name, HeaderValue::from_static("true"));
+        response
+    }
+
+    /// The problem that it is, if it is one.
+    pub fn as_problem(&self) -> Option<Problem> {
+        let is_problem =
+            self.headers.get(CONTENT_TYPE).is_some_and(|it| it == problem::CONTENT_TYPE);
+        is_problem.then(|| serde_json::from_slice(&self.body).ok()).flatten()
+    }
+}
+
+impl IntoResponse for StoredAnswer {
+    fn into_response(self) -> Response {
+        if let Some(problem) = self.as_problem() {
+            return ApiError::from(problem).into_response();
+        }
+        let mut response = Response::new(Body::from(self.body));
+        *response.status_mut() = StatusCode::from_u16(self.status).unwrap_or(StatusCode::OK);
+        *response.headers_mut() = self.headers;
+        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response
+    }
+}
+
+fn content_type(value: &'static str) -> HeaderMap {
+    HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(value))])
+}
