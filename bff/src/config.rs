@@ -152,11 +152,12 @@ pub struct DpopConfig {
 pub const REQUEST_TOKEN_ISSUER: &str = "bff-backoffice";
 
 /// The upstreams this version asks; a missing address is said at start.
-pub const ASKED: [Upstream; 7] = [
+pub const ASKED: [Upstream; 8] = [
     Upstream::Inventory,
     Upstream::Housekeeping,
     Upstream::Staff,
     Upstream::Reservation,
+    Upstream::Billing,
     Upstream::Pricing,
     Upstream::Notification,
     Upstream::Analytics,

@@ -70,12 +70,14 @@ fn cors(origins: &[String]) -> CorsLayer {
         headers::REQUEST_ID,
         headers::IDEMPOTENCY_KEY,
         headers::MFA_ATTESTATION,
+        headers::X_IDEMPOTENCY_KEY,
         headers::APP_VERSION,
         "last-event-id",
     ];
     let request =
         own.map(HeaderName::from_static).into_iter().chain([AUTHORIZATION, ACCEPT, CONTENT_TYPE]);
-    let answer = [headers::REQUEST_ID, headers::DPOP_NONCE].map(HeaderName::from_static);
+    let answer = [headers::REQUEST_ID, headers::DPOP_NONCE, headers::IDEMPOTENCY_REPLAYED]
+        .map(HeaderName::from_static);
     let answer = answer.into_iter().chain([
         RETRY_AFTER,
         edge_rules::RATE_LIMIT,

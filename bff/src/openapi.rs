@@ -1,9 +1,11 @@
 //! The OpenAPI document, generated from the handlers; committed as `contracts/openapi/bff.json`.
 
 use contracts::problem::Problem;
+use utoipa::openapi::extensions::Extensions;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
 use utoipa::{Modify, OpenApi, ToResponse};
 
+use crate::endpoints::Endpoint;
 use crate::router::{BASE_PATH, guarded, proven};
 
 /// Every error of every route.
@@ -50,8 +52,31 @@ impl Modify for Dpop {
 pub fn json() -> String {
     let (_, routes) = guarded().split_for_parts();
     let (_, renewal) = proven().split_for_parts();
-    let document = Document::openapi().nest(BASE_PATH, routes).nest(BASE_PATH, renewal);
+    let parts = [routes, renewal].map(with_requirements);
+    let document =
+        parts.into_iter().fold(Document::openapi(), |all, part| all.nest(BASE_PATH, part));
     let mut json = document.to_pretty_json().expect("the document is plain JSON");
     json.push('\n');
     json
+}
+
+/// Each operation says what its row in the table of endpoints requires.
+fn with_requirements(mut routes: utoipa::openapi::OpenApi) -> utoipa::openapi::OpenApi {
+    for (path, item) in &mut routes.paths.paths {
+        let operations = [
+            ("get", &mut item.get),
+            ("post", &mut item.post),
+            ("put", &mut item.put),
+            ("delete", &mut item.delete),
+        ];
+        for (method, operation) in operations {
+            let row = Endpoint::find(method, path);
+            if let (Some(operation), Some(row)) = (operation, row) {
+                let mut requires = Extensions::default();
+                requires.insert("x-requires".to_owned(), row.requirement());
+                operation.extensions.get_or_insert_default().merge(requires);
+            }
+        }
+    }
+    routes
 }

@@ -5,7 +5,9 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::handlers::auth::{refresh, sign_out, step_up};
-use crate::handlers::{dashboard, reference, session, stream};
+use crate::handlers::{
+    arrivals, dashboard, folios, inventory, reference, reservations, session, stream,
+};
 use crate::openapi;
 use crate::state::Gateway;
 
@@ -16,6 +18,10 @@ pub const BASE_PATH: &str = "/api/bff/backoffice/v1";
 pub fn guarded() -> OpenApiRouter<Gateway> {
     OpenApiRouter::new()
         .routes(routes!(dashboard::get_dashboard))
+        .routes(routes!(arrivals::list_arrivals))
+        .routes(routes!(inventory::get_availability))
+        .routes(routes!(reservations::check_in))
+        .routes(routes!(folios::refund))
         .routes(routes!(session::get_session))
         .routes(routes!(stream::open_stream))
         .routes(routes!(sign_out::sign_out))

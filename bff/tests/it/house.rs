@@ -73,7 +73,7 @@ impl Key {
 
 /// A gateway, its iam's key, and one operator at one device.
 pub(crate) struct House {
-    app: Router,
+    pub(crate) app: Router,
     /// The internal listener's routes.
     internal: Router,
     pub(crate) gateway: Gateway,

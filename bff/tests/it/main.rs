@@ -5,12 +5,17 @@
 mod attestations;
 mod contract;
 mod decision_order;
+mod desk;
 mod edge;
 mod edge_rules;
 mod house;
 mod iam;
 mod identity;
+mod mutations;
+mod platform;
+mod reads;
 mod refresh;
+mod refunds;
 mod revocation;
 mod session_tier;
 mod sign_out;

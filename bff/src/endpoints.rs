@@ -1,0 +1,85 @@
+//! Every endpoint of the public listener and what it requires, in one table. The OpenAPI document is written from it, and a test sends each role through the router to
+//! see that what stands here is what happens.
+
+use contracts::role::{Role, RoleSet};
+use serde_json::{Value, json};
+
+/// A route and who may use it how.
+#[derive(Debug, Clone, Copy)]
+pub struct Endpoint {
+    pub method: &'static str,
+    /// Below the base path.
+    pub path: &'static str,
+    /// Whether a proof alone is enough, without a token: then nothing is known of the caller's roles.
+    pub proof_only: bool,
+    /// Who may.
+    pub roles: RoleSet,
+    /// Whether the query names a property, which must be in the caller's scope.
+    pub in_property: bool,
+    /// Whether it needs an idempotency key, because it changes something.
+    pub takes_key: bool,
+    /// Scope of the second factor it asks for.
+    pub second_factor: Option<&'static str>,
+}
+
+const RECEPTION: RoleSet =
+    RoleSet::of(&[Role::FrontDesk, Role::FrontDeskManager, Role::PropertyGm, Role::TenantAdmin]);
+const CASHIER: RoleSet =
+    RoleSet::of(&[Role::FrontDeskManager, Role::PropertyGm, Role::TenantAdmin]);
+
+/// By path.
+pub const ENDPOINTS: &[Endpoint] = &[
+    read("/arrivals").in_property(),
+    signed_in("post", "/auth/mfa/step-up"),
+    Endpoint { proof_only: true, ..signed_in("post", "/auth/refresh") },
+    signed_in("post", "/auth/sign-out"),
+    read("/dashboard").in_property(),
+    mutation("/folios/{id}/refunds", CASHIER).with_second_factor("folio.refund"),
+    read("/inventory/availability").in_property(),
+    mutation("/reservations/{id}/check-in", RECEPTION),
+    read("/session"),
+    read("/sse/stream"),
+];
+
+/// For everybody who is signed in.
+const fn signed_in(method: &'static str, path: &'static str) -> Endpoint {
+    Endpoint {
+        method,
+        path,
+        proof_only: false,
+        roles: RoleSet::ANY,
+        in_property: false,
+        takes_key: false,
+        second_factor: None,
+    }
+}
+
+const fn read(path: &'static str) -> Endpoint {
+    signed_in("get", path)
+}
+
+const fn mutation(path: &'static str, roles: RoleSet) -> Endpoint {
+    Endpoint { roles, takes_key: true, ..signed_in("post", path) }
+}
+
+impl Endpoint {
+    const fn in_property(self) -> Self {
+        Self { in_property: true, ..self }
+    }
+
+    const fn with_second_factor(self, scope: &'static str) -> Self {
+        Self { second_factor: Some(scope), ..self }
+    }
+
+    /// The row of a route.
+    pub fn find(method: &str, path: &str) -> Option<&'static Self> {
+        ENDPOINTS.iter().find(|row| row.method == method && row.path == path)
+    }
+
+    /// As it stands in the OpenAPI document, under `x-requires`.
+    pub fn requirement(&self) -> Value {
+        let roles: Vec<&str> = self.roles.iter().map(Role::name).collect();
+        json!({"proofOnly": self.proof_only, "roles": roles, "propertyInScope": self.in_property,
+               "idempotencyKey": self.takes_key, "secondFactor": self.second_factor})
+    }
+}

@@ -1,0 +1,54 @@
+//! `POST /folios/{id}/refunds`: pays money back to a guest.
+
+use axum::extract::State;
+use axum::response::Response;
+use contracts::id::{AttestationId, FolioId};
+use contracts::role::{Role, RoleSet};
+use contracts::upstream::Upstream;
+use contracts::upstream::billing::{Refund, RefundRequest};
+use service_kit::extract::Path;
+use service_kit::problem::ApiResult;
+
+use crate::attestation::{FolioRefund, Presented};
+use crate::edge::{Caller, Permission};
+use crate::mutation::{Deed, Mutations, Request};
+
+/// May pay money back.
+#[derive(Debug, Clone, Copy)]
+pub struct Refunds;
+
+impl Permission for Refunds {
+    const ROLES: RoleSet =
+        RoleSet::of(&[Role::FrontDeskManager, Role::PropertyGm, Role::TenantAdmin]);
+}
+
+/// Pays back part of a folio.
+///
+/// What may be paid back is billing's to say: its refusals pass through.
+#[utoipa::path(
+    post, path = "/folios/{id}/refunds", tag = "folios", security(("dpop" = [])),
+    params(("id" = FolioId, Path, description = "The folio."), crate::mutation::request::Headers,
+        ("X-MFA-Attestation" = AttestationId, Header, description = "From step-up, for `folio.refund`.")),
+    request_body = RefundRequest,
+    responses((status = 201, body = Refund), (status = "default", response = crate::openapi::AnyProblem)),
+)]
+pub async fn refund(
+    _: Caller<Refunds>,
+    attestation: Presented<FolioRefund>,
+    Path(folio): Path<FolioId>,
+    State(mutations): State<Mutations>,
+    request: Request,
+) -> ApiResult<Response> {
+    let RefundRequest { .. } = request.read()?;
+    let deed = Deed {
+        upstream: Upstream::Billing,
+        action: "folio.refund",
+        resource: folio.to_string(),
+        second_factor: Some(attestation.into()),
+    };
+    mutations
+        .carry_out(request, deed, move |to| async move {
+            to.upstreams.refund(&to.context, folio, (&to.key, to.body)).await
+        })
+        .await
+}

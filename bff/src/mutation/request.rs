@@ -1,0 +1,130 @@
+//! A mutation as it came: its key, its body as bytes, and what it is told apart by.
+
+use std::sync::Arc;
+
+use auth::Principal;
+use auth::request_token::RequestTokens;
+use axum::body::Bytes;
+use axum::extract::{
+    DefaultBodyLimit, FromRef, FromRequest, FromRequestParts, MatchedPath, OriginalUri,
+};
+use contracts::problem::{Problem, code};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, Uri};
+use serde::de::DeserializeOwned;
+use service_kit::problem::{ApiError, ApiResult};
+use service_kit::request::RequestContext;
+use sha2::{Digest, Sha256};
+
+use crate::edge::{Caller, Calls, SignedIn};
+use crate::idempotency::fingerprint::Line;
+use crate::idempotency::{Fingerprint, Key, Slot};
+
+/// Bytes of a mutation's body.
+const LARGEST: usize = 64 * 1024;
+
+/// The headers of a mutation, for the OpenAPI document.
+#[derive(Debug, utoipa::IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "its fields are documentation; Key reads the headers")]
+pub struct Headers {
+    /// New for each change, the same for its repeats; quoted or bare. `X-Idempotency-Key` is taken too.
+    #[param(rename = "Idempotency-Key", pattern = "^[A-Za-z0-9_-]{16,128}$")]
+    idempotency_key: String,
+}
+
+/// Taken last in a handler's signature: by then the caller is known to be allowed.
+#[derive(Debug)]
+pub struct Request {
+    pub(super) principal: Arc<Principal>,
+    pub(super) calls: Calls,
+    pub(super) context: RequestContext,
+    pub(super) slot: Slot,
+    pub(super) fingerprint: Fingerprint,
+    pub(super) body: Bytes,
+}
+
+impl Request {
+    /// The body as its contract reads it; nothing is claimed for one that breaks it.
+    pub fn read<T: DeserializeOwned>(&self) -> ApiResult<T> {
+        serde_json::from_slice(&self.body).map_err(|error| {
+            Problem::field(
+                "body",
+                "INVALID",
+                format!("The body is not what this route takes: {error}."),
+            )
+            .into()
+        })
+    }
+
+    /// SHA-256 of the body: what a second factor may be bound to.
+    pub fn body_digest(&self) -> [u8; 32] {
+        Sha256::digest(&self.body).into()
+    }
+}
+
+impl<S> FromRequest<S> for Request
+where
+    S: Send + Sync,
+    Arc<RequestTokens>: FromRef<S>,
+{
+    type Rejection = ApiError;
+
+    async fn from_request(request: axum::extract::Request, state: &S) -> Result<Self, ApiError> {
+        let (mut parts, body) = request.into_parts();
+        let caller = Caller::<SignedIn>::from_request_parts(&mut parts, state).await?;
+        let calls = Calls::from_request_parts(&mut parts, state).await?;
+        let context = parts.extensions.get::<RequestContext>().cloned();
+        let context =
+            context.ok_or_else(|| ApiError::new(&code::INTERNAL, "The request has no context."))?;
+        let key = Key::of(&parts.headers)?;
+        let content_type = json_type(&parts.headers)?.to_owned();
+        let route = parts.extensions.get::<MatchedPath>().cloned();
+        let route =
+            route.ok_or_else(|| ApiError::new(&code::INTERNAL, "The route has no name."))?;
+        let method = parts.method.clone();
+        let uri = original(&parts.extensions, &parts.uri);
+        let mut request = axum::extract::Request::from_parts(parts, body);
+        DefaultBodyLimit::max(LARGEST).apply(&mut request);
+        let body =
+            Bytes::from_request(request, state).await.map_err(|error| unread(error.status()))?;
+        let line = Line {
+            method: method.as_str(),
+            path: uri.path(),
+            query: uri.query(),
+            content_type: &content_type,
+        };
+        Ok(Self {
+            slot: Slot::of(&caller.principal, method.as_str(), route.as_str(), key),
+            fingerprint: Fingerprint::of(line, &body),
+            principal: caller.principal,
+            calls,
+            context,
+            body,
+        })
+    }
+}
+
+/// With the base path, as the client sent it.
+fn original(extensions: &http::Extensions, uri: &Uri) -> Uri {
+    extensions.get::<OriginalUri>().map_or_else(|| uri.clone(), |original| original.0.clone())
+}
+
+fn json_type(headers: &HeaderMap) -> ApiResult<&str> {
+    let sent = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = sent.split(';').next().unwrap_or_default().trim_ascii();
+    if essence.eq_ignore_ascii_case("application/json") {
+        return Ok(sent);
+    }
+    Err(ApiError::new(&code::UNSUPPORTED_MEDIA_TYPE, "Send the body as application/json."))
+}
+
+fn unread(status: http::StatusCode) -> ApiError {
+    if status == http::StatusCode::PAYLOAD_TOO_LARGE {
+        return ApiError::new(
+            &code::PAYLOAD_TOO_LARGE,
+            "The body is larger than a change may be. Send at most 64 KiB.",
+        );
+    }
+    ApiError::new(&code::MALFORMED_REQUEST, "The body did not arrive whole. Send it again.")
+}

@@ -1,0 +1,196 @@
+//! A refund asks for a second factor, which permits one refund, once.
+
+use bff::attestation::{LASTS, Purpose, Scope, issue};
+use contracts::clock::{Clock, Entropy};
+use contracts::id::{AttestationId, FolioId, Id, RequestId};
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+use service_kit::postgres::write;
+use sha2::{Digest, Sha256};
+
+use crate::attestations::principal;
+use crate::desk::{BASE, Desk, fresh_key};
+use crate::house::Answer;
+use crate::platform::Command;
+
+const USED: &str = "MELMASTOON.BFF.MFA_INVALID_OR_USED";
+
+fn fresh<T: Id>() -> T {
+    T::generate(&Clock::system(), &Entropy::system())
+}
+
+fn amount(micro: &str) -> Value {
+    json!({"amount": {"amountMicro": micro, "currency": "AFN"}, "reason": "minibar"})
+}
+
+/// One refund, sent as often as a test likes.
+#[derive(Debug, Clone)]
+struct Refund {
+    folio: FolioId,
+    key: String,
+    body: Value,
+    attestation: Option<AttestationId>,
+}
+
+impl Refund {
+    fn with(attestation: Option<AttestationId>) -> Self {
+        Self { folio: fresh(), key: fresh_key(), body: amount("1000000"), attestation }
+    }
+
+    async fn send(&self, desk: &Desk) -> Answer {
+        self.send_as(desk, "front_desk.manager").await
+    }
+
+    async fn send_as(&self, desk: &Desk, role: &str) -> Answer {
+        let path = format!("{BASE}/folios/{}/refunds", self.folio);
+        let request = desk.house.change(&path, |claims| claims.roles = vec![role.to_owned()]);
+        let request = request.header("idempotency-key", &self.key);
+        let request = match &self.attestation {
+            Some(id) => request.header("x-mfa-attestation", id.as_str()),
+            None => request,
+        };
+        desk.house.send_json(request, &self.body).await
+    }
+}
+
+/// A factor shown for refunds, or for one of them.
+async fn attested(desk: &Desk, resource: Option<FolioId>, body: Option<&Value>) -> AttestationId {
+    let purpose = Purpose {
+        scope: Scope::FolioRefund,
+        resource: resource.map(|folio| folio.to_string()),
+        body_digest: body.map(|body| Sha256::digest(body.to_string()).into()),
+    };
+    let mut connection = desk.house.gateway.database.connection().await.unwrap();
+    let transaction = write(&mut connection, desk.house.tenant).await.unwrap();
+    let by = (&desk.house.gateway.clock, &Entropy::system());
+    let caller = principal(&desk.house);
+    let issued = issue(&transaction, &caller, &purpose, fresh::<RequestId>(), by).await.unwrap();
+    transaction.commit().await.unwrap();
+    issued.id
+}
+
+async fn uses(desk: &Desk) -> usize {
+    desk.house.rows("SELECT used_by FROM bff.mfa_attestation_uses").await.len()
+}
+
+#[tokio::test]
+async fn a_refund_with_a_fresh_factor_is_paid_once_and_its_repeat_replays() {
+    let desk = Desk::open().await;
+    let refund = Refund::with(Some(attested(&desk, None, None).await));
+    let first = refund.send(&desk).await;
+    assert_eq!((first.status.as_u16(), &first.body["refundId"]), (201, &json!("refund-1")));
+    let repeat = refund.send(&desk).await;
+    assert_eq!((repeat.status, &repeat.body), (first.status, &first.body));
+    assert_eq!(repeat.headers["idempotency-replayed"], "true");
+    assert_eq!((desk.platform.effects(), uses(&desk).await), (1, 1));
+    let ledger = desk.ledger("concat_ws(' ', action, outcome, detail->>'attestation')").await;
+    let id = refund.attestation.unwrap();
+    assert_eq!(
+        ledger,
+        [format!("folio.refund requested {id}"), format!("folio.refund success {id}")]
+    );
+}
+
+#[tokio::test]
+async fn a_repeat_replays_even_when_its_factor_has_expired_meanwhile() {
+    let desk = Desk::open().await;
+    let refund = Refund::with(Some(attested(&desk, None, None).await));
+    assert_eq!(refund.send(&desk).await.status, 201);
+    desk.pass(LASTS.as_secs() + 60);
+    let repeat = refund.send(&desk).await;
+    assert_eq!(repeat.status, 201, "{}", repeat.body);
+    assert_eq!(repeat.headers["idempotency-replayed"], "true");
+}
+
+#[tokio::test]
+async fn without_a_factor_the_challenge_says_what_is_missing_and_nothing_is_claimed() {
+    let desk = Desk::open().await;
+    let answer = Refund::with(None).send(&desk).await;
+    answer.is_problem(401, "MELMASTOON.BFF.MFA_REQUIRED");
+    let challenge = answer.headers["www-authenticate"].to_str().unwrap();
+    assert!(challenge.contains(r#"error="insufficient_user_authentication""#), "{challenge}");
+    assert!(desk.house.rows("SELECT state FROM bff.idempotency").await.is_empty());
+    assert!(desk.platform.seen().is_empty());
+}
+
+#[tokio::test]
+async fn a_factor_that_is_unknown_expired_or_for_something_else_pays_nothing() {
+    let desk = Desk::open().await;
+    let unknown = Refund::with(Some(fresh()));
+    let elsewhere = Refund::with(Some(attested(&desk, Some(fresh()), None).await));
+    let other = attested(&desk, None, Some(&amount("2000000"))).await;
+    for refund in [unknown, elsewhere, Refund::with(Some(other))] {
+        refund.send(&desk).await.is_problem(401, USED);
+    }
+    let expired = Refund::with(Some(attested(&desk, None, None).await));
+    desk.pass(LASTS.as_secs() + 1);
+    let answer = expired.send(&desk).await;
+    answer.is_problem(401, USED);
+    assert!(answer.headers["www-authenticate"].to_str().unwrap().contains("max_age"));
+    assert_eq!((desk.platform.seen().len(), uses(&desk).await), (0, 0));
+    assert!(desk.house.rows("SELECT state FROM bff.idempotency").await.is_empty());
+}
+
+#[tokio::test]
+async fn a_factor_that_was_used_permits_no_other_refund() {
+    let desk = Desk::open().await;
+    let first = Refund::with(Some(attested(&desk, None, None).await));
+    assert_eq!(first.send(&desk).await.status, 201);
+    Refund::with(first.attestation).send(&desk).await.is_problem(401, USED);
+    assert_eq!((desk.platform.effects(), uses(&desk).await), (1, 1));
+}
+
+#[tokio::test]
+async fn of_a_hundred_refunds_at_once_with_one_factor_one_is_paid() {
+    let desk = Desk::open().await;
+    desk.warm_up().await;
+    let id = attested(&desk, None, None).await;
+    let refunds: Vec<_> = std::iter::repeat_with(|| Refund::with(Some(id))).take(100).collect();
+    let answers = join_all(refunds.iter().map(|refund| refund.send(&desk))).await;
+    let paid = answers.iter().filter(|answer| answer.status == 201).count();
+    assert_eq!((paid, desk.platform.effects(), uses(&desk).await), (1, 1, 1));
+    for answer in answers.iter().filter(|answer| answer.status != 201) {
+        // Who waited too long for a connection was told to come back; nobody else was paid.
+        let code = answer.body["code"].as_str().unwrap();
+        assert!([USED, "MELMASTOON.BFF.STORE_UNAVAILABLE"].contains(&code), "{}", answer.body);
+    }
+}
+
+#[tokio::test]
+async fn a_refused_claim_leaves_the_factor_as_good_as_before() {
+    let desk = Desk::open().await;
+    let first = Refund::with(Some(attested(&desk, None, None).await));
+    assert_eq!(first.send(&desk).await.status, 201);
+    let second = attested(&desk, None, None).await;
+    let reused = Refund { body: amount("2"), attestation: Some(second), ..first.clone() };
+    reused.send(&desk).await.is_problem(422, "MELMASTOON.BFF.IDEMPOTENCY_KEY_REUSED");
+    assert_eq!(Refund::with(Some(second)).send(&desk).await.status, 201);
+}
+
+#[tokio::test]
+async fn after_a_timeout_the_same_key_and_factor_find_out_what_became_of_it() {
+    let desk = Desk::open().await;
+    desk.platform.command(Command::Vanish);
+    let refund = Refund::with(Some(attested(&desk, None, None).await));
+    refund.send(&desk).await.is_problem(504, "MELMASTOON.BFF.UPSTREAM_TIMEOUT");
+    let answer = refund.send(&desk).await;
+    assert_eq!((answer.status.as_u16(), &answer.body["refundId"]), (201, &json!("refund-1")));
+    assert_eq!((desk.platform.seen().len(), desk.platform.effects()), (2, 1));
+}
+
+#[tokio::test]
+async fn the_role_is_said_before_the_factor_the_factor_before_the_store_and_the_store_before_billing()
+ {
+    let desk = Desk::open().await;
+    let without = Refund::with(None);
+    without.send_as(&desk, "front_desk").await.is_problem(403, "MELMASTOON.BFF.ROLE_FORBIDDEN");
+    let with = Refund::with(Some(attested(&desk, None, None).await));
+    desk.house.database.go_away().await;
+    without.send(&desk).await.is_problem(401, "MELMASTOON.BFF.MFA_REQUIRED");
+    desk.platform.command(Command::Fail(500));
+    with.send(&desk).await.is_problem(503, "MELMASTOON.BFF.STORE_UNAVAILABLE");
+    assert!(desk.platform.seen().is_empty());
+    desk.house.database.come_back().await;
+    with.send(&desk).await.is_problem(502, "MELMASTOON.BFF.UPSTREAM_UNAVAILABLE");
+    assert_eq!(with.send(&desk).await.status, 201);
+}
