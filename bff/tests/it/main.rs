@@ -8,6 +8,7 @@ mod decision_order;
 mod desk;
 mod edge;
 mod edge_rules;
+mod endpoints;
 mod house;
 mod iam;
 mod identity;
