@@ -5,6 +5,8 @@ mod guards;
 mod pulse;
 mod remote_keys;
 mod replay_store;
+mod script;
+mod session;
 
 use std::sync::Arc;
 
@@ -21,7 +23,8 @@ use crate::token::{self, AccessToken};
 
 pub use crate::judge::{AuthError, Verified, proof_header};
 pub use remote_keys::RemoteKeys;
-pub use replay_store::ReplayStore;
+pub use replay_store::{Admission, ReplayStore};
+pub use session::{HeldSession, SESSION_LASTS, SessionClaim, SessionKeys};
 
 /// Authenticates requests at the gateway.
 #[derive(Debug)]
@@ -92,6 +95,16 @@ impl Authenticator {
             return Err(AuthError::KeysUnavailable);
         }
         Ok(self.judge.judge_issued(token, &keys, self.clock.now())?)
+    }
+
+    /// Finds the caller's session or opens it, then burns the proof: one round trip.
+    pub async fn admit(&self, verified: &Verified, claim: &SessionClaim<'_>) -> Admission {
+        self.replays.admit(verified.replay, claim, self.clock.now()).await
+    }
+
+    /// Whether the session is the caller's, for a request that is refused anyway: burns nothing.
+    pub async fn look(&self, verified: &Verified, claim: &SessionClaim<'_>) -> Admission {
+        self.replays.look(verified.replay, claim, self.clock.now()).await
     }
 
     /// The nonce the next proof should carry, when nonces are required (RFC 9449 section 8.2).

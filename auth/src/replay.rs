@@ -109,6 +109,15 @@ impl LocalReplays {
         shard.note(proof.key, self.capacity)
     }
 
+    /// Takes a note back that [`note`](Self::note) called the first. One that is in the filter
+    /// stays: it may refuse the proof, and a fresh one is taken.
+    pub fn forget(&self, proof: Use) {
+        let shard = &self.shards[usize::from(proof.key.0[31]) % SHARDS];
+        let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+        shard.current.exact.remove(&proof.key);
+        shard.previous.exact.remove(&proof.key);
+    }
+
     /// Whether this is surely the first use.
     pub fn first_use(&self, proof: Use, now: Timestamp) -> bool {
         self.note(proof, now) == Verdict::First
@@ -180,6 +189,8 @@ mod tests {
         assert!(store.first_use(proof("a"), at(0)));
         assert!(!store.first_use(proof("a"), at(0)));
         assert!(store.first_use(proof("b"), at(0)));
+        store.forget(proof("a"));
+        assert!(store.first_use(proof("a"), at(0)) && !store.first_use(proof("b"), at(0)));
     }
 
     /// XukuLLC/attesto#18: whoever knows another's `jti` cannot burn it.

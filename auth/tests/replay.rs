@@ -5,8 +5,9 @@ use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use auth::edge::ReplayStore;
+use auth::edge::{Admission, HeldSession, ReplayStore, SessionClaim};
 use auth::replay::{ReplayKey, Use};
+use contracts::id::{DeviceId, Id, OperatorId, SessionId, TenantId};
 use jiff::Timestamp;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 
@@ -49,7 +50,7 @@ impl Redis {
 
     /// One more instance of the gateway.
     fn instance(&self) -> ReplayStore {
-        ReplayStore::new(Some(self.connection()), SPAN)
+        ReplayStore::new(Some(self.connection()), SPAN).with_patience(Duration::from_secs(5))
     }
 
     async fn ask<T: redis::FromRedisValue>(&self, words: &[&str]) -> redis::RedisResult<T> {
@@ -166,4 +167,69 @@ async fn of_eight_threads_and_two_instances_that_race_one_proof_one_wins() {
         }
         assert_eq!(wins, 1, "round {round}");
     }
+}
+
+fn id<T: Id>(number: u128) -> T {
+    T::from_parts(Timestamp::UNIX_EPOCH, number)
+}
+
+/// Of the one desk there is, for a token that names this session.
+fn claim(named: Option<SessionId>, operator: u128) -> SessionClaim<'static> {
+    SessionClaim {
+        tenant: id::<TenantId>(1),
+        operator: id::<OperatorId>(operator),
+        device: id::<DeviceId>(1),
+        thumbprint: "thumbprint",
+        named,
+        issued_at: now(),
+        fresh: id(99),
+        details: &[("appVersion", "2.4.0")],
+    }
+}
+
+fn session(admission: Admission) -> HeldSession {
+    match admission {
+        Admission::Admitted(Some(session)) => session,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_session_is_opened_once_and_another_s_burns_no_proof() {
+    let redis = Redis::start().await;
+    let (one, other) = (redis.instance(), redis.instance());
+    let own = claim(Some(id(7)), 1);
+    let opened = session(one.admit(proof("a"), &own, now()).await);
+    assert_eq!((opened.id, opened.is_new), (id(7), true));
+    let found = session(other.admit(proof("b"), &own, now()).await);
+    assert_eq!(found, HeldSession { is_new: false, ..opened });
+    let foreign = claim(Some(id(7)), 2);
+    for store in [&one, &one, &other] {
+        assert_eq!(store.admit(proof("c"), &foreign, now()).await, Admission::Mismatch);
+    }
+    assert_eq!(one.look(proof("c"), &foreign, now()).await, Admission::Mismatch);
+    assert_eq!(session(one.look(proof("c"), &own, now()).await).id, id(7));
+    assert_eq!(session(one.admit(proof("c"), &own, now()).await).id, id(7));
+    assert_eq!(other.admit(proof("c"), &own, now()).await, Admission::Replayed);
+}
+
+#[tokio::test]
+async fn out_of_memory_a_session_that_cannot_be_written_refuses_nobody_and_weakens_nothing() {
+    let redis = Redis::start().await;
+    let (one, other) = (redis.instance(), redis.instance());
+    let (kept, new) = (claim(Some(id(7)), 1), claim(Some(id(8)), 2));
+    assert!(session(one.admit(proof("before"), &kept, now()).await).is_new);
+    redis.fill().await;
+    for jti in ["a", "b"] {
+        assert_eq!(session(one.admit(proof(jti), &new, now()).await).id, id(8));
+        assert_eq!(other.admit(proof(jti), &new, now()).await, Admission::Replayed, "{jti}");
+    }
+    assert!(!session(one.admit(proof("c"), &kept, now()).await).is_new, "it is there still");
+    assert_eq!(one.admit(proof("d"), &claim(Some(id(7)), 2), now()).await, Admission::Mismatch);
+    redis.ask::<()>(&["CONFIG", "SET", "maxmemory", "0"]).await.unwrap();
+    assert!(
+        session(other.admit(proof("e"), &new, now()).await).is_new,
+        "opened after the pressure"
+    );
+    assert_eq!(other.admit(proof("a"), &new, now()).await, Admission::Replayed);
 }

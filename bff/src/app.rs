@@ -31,6 +31,8 @@ use crate::edge_rules::{self, EdgeRules};
 use crate::internal::identity::Identity;
 use crate::revocation::Feed;
 use crate::session_tier::watch::{ReplayCheck, Watch};
+use crate::sessions::{Profiles, Sessions};
+use crate::standing::Standings;
 use crate::state::{Gateway, SessionTier};
 use crate::tls::{Tls, TlsError};
 use crate::{attestation, internal, middleware, session_tier};
@@ -56,7 +58,7 @@ pub async fn run() -> anyhow::Result<()> {
     let cache = session_tier::connect(&config.redis.cache_url)
         .context("redis.cache_url is not a Redis URL")?;
     let gateway = gateway(&config, session.clone(), lifecycle.clone())?;
-    follow_revocations(&config, &gateway)?;
+    follow_news(&config, &gateway)?;
     let (database, clock) = (gateway.database.clone(), gateway.clock.clone());
     lifecycle.spawn_until_stop(attestation::watch::watch(database, clock));
     let replays = watch_session_tier(&config, &gateway, session.clone());
@@ -80,7 +82,7 @@ pub fn gateway(
 ) -> anyhow::Result<Gateway> {
     let (clock, entropy) = (Clock::system(), Entropy::system());
     for upstream in ASKED.iter().filter(|upstream| !config.upstreams.contains_key(upstream)) {
-        tracing::warn!(%upstream, "No address is configured: its widgets will be unavailable.");
+        tracing::warn!(%upstream, "No address is configured: what comes from it will be missing.");
     }
     let upstreams = Upstreams::new(&config.upstreams, limits(config))
         .context("the upstream client cannot be made")?;
@@ -89,15 +91,27 @@ pub fn gateway(
         format!("request_token.key_file {} cannot be read", config.request_token.key_file.display())
     })?;
     let tokens = RequestTokens::new(REQUEST_TOKEN_ISSUER, &pem, clock.clone(), entropy.clone())?;
+    let tokens = Arc::new(tokens);
+    let standings = Standings::new(own_connection(config)?, session.clone());
+    let profiles = Profiles::new(
+        Arc::clone(&upstreams),
+        Arc::clone(&tokens),
+        standings.clone(),
+        clock.clone(),
+        lifecycle.clone(),
+    );
     Ok(Gateway {
         authenticator: Arc::new(authenticator(config, session.clone(), clock.clone())?),
         edge_rules: edge_rules(config, &lifecycle)?,
-        request_tokens: Arc::new(tokens),
+        request_tokens: tokens,
         composer: composer(config, Arc::clone(&upstreams), &clock, &entropy),
         upstreams,
-        revocations: revocations(config, session.clone(), &clock)?,
+        revocations: Feed::new(own_connection(config)?, session.clone(), clock.clone()),
         database: Database::new(&config.postgres)?,
         session_tier: SessionTier(session),
+        sessions: Sessions::new(clock.clone(), entropy.clone()),
+        profiles,
+        standings,
         clock,
         entropy,
         lifecycle,
@@ -133,14 +147,9 @@ fn acceptor(
     Tls::new(tls, lifecycle)
 }
 
-/// On a connection of their own: however busy the pool is, a revocation is heard of.
-fn revocations(
-    config: &GatewayConfig,
-    session: ConnectionManager,
-    clock: &Clock,
-) -> anyhow::Result<Feed> {
-    let own = PostgresConfig { pool: 1, ..config.postgres.clone() };
-    Ok(Feed::new(Database::new(&own)?, session, clock.clone()))
+/// Not of the pool: however busy that is, news is heard of.
+fn own_connection(config: &GatewayConfig) -> anyhow::Result<Database> {
+    Ok(Database::new(&PostgresConfig { pool: 1, ..config.postgres.clone() })?)
 }
 
 #[cfg_attr(
@@ -163,10 +172,11 @@ fn watch_session_tier(
     check
 }
 
-fn follow_revocations(config: &GatewayConfig, gateway: &Gateway) -> anyhow::Result<()> {
+fn follow_news(config: &GatewayConfig, gateway: &Gateway) -> anyhow::Result<()> {
     let bell = redis::Client::open(config.redis.session_url.expose_secret())
         .context("redis.session_url is not a Redis URL")?;
-    gateway.revocations.follow(bell, &gateway.lifecycle);
+    gateway.revocations.follow(bell.clone(), &gateway.lifecycle);
+    gateway.standings.follow(bell, &gateway.lifecycle);
     Ok(())
 }
 

@@ -152,7 +152,8 @@ pub struct DpopConfig {
 pub const REQUEST_TOKEN_ISSUER: &str = "bff-backoffice";
 
 /// The upstreams this version asks; a missing address is said at start.
-pub const ASKED: [Upstream; 8] = [
+pub const ASKED: [Upstream; 10] = [
+    Upstream::Iam,
     Upstream::Inventory,
     Upstream::Housekeeping,
     Upstream::Staff,
@@ -161,4 +162,5 @@ pub const ASKED: [Upstream; 8] = [
     Upstream::Pricing,
     Upstream::Notification,
     Upstream::Analytics,
+    Upstream::Tenant,
 ];

@@ -5,15 +5,17 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use auth::Principal;
-use auth::edge::{AuthError, Authenticator};
+use auth::edge::{Admission, AuthError, Authenticator, HeldSession};
 use auth::proof::{ALGORITHMS, ProofError};
 use auth::request_token::RequestTokens;
 use auth::token::TokenError;
-use axum::extract::{FromRef, FromRequestParts, OriginalUri, Request, State};
+use axum::extract::{
+    FromRef, FromRequestParts, OptionalFromRequestParts, OriginalUri, Request, State,
+};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use contracts::headers;
-use contracts::id::{PropertyId, RequestId};
+use contracts::id::{PropertyId, RequestId, TenantId};
 use contracts::problem::{Problem, code};
 use contracts::role::RoleSet;
 use contracts::upstream::Upstream;
@@ -29,7 +31,10 @@ use tokio::time::Instant;
 use upstream_clients::{CallContext, Credentials};
 
 use crate::attestation;
-use crate::revocation::{Feed, Revocations, is_too_old};
+use crate::revocation::{Feed, is_too_old};
+use crate::sessions::{Known, Profiles, Session, Sessions, details};
+use crate::standing::Standings;
+use crate::state::Gateway;
 
 /// Why a request is not let in, in the order of gateway-api section 3.
 #[derive(Debug, thiserror::Error)]
@@ -40,30 +45,60 @@ enum Refusal {
     Revoked(Arc<str>),
     #[error("the token is older than any may be")]
     TooOld,
+    #[error("the session is another operator's, device's or key's")]
+    OtherSession,
+    #[error("the tenant is suspended")]
+    Suspended(TenantId),
+}
+
+/// A request that was let in.
+struct Admitted {
+    principal: Principal,
+    /// None while the session tier is away.
+    session: Option<Session>,
+    known: Known,
+}
+
+/// The parts of the gateway that decide about a request.
+#[derive(Debug, Clone)]
+pub struct Edge {
+    authenticator: Arc<Authenticator>,
+    revocations: Feed,
+    standings: Standings,
+    profiles: Profiles,
+    sessions: Sessions,
+}
+
+impl FromRef<Gateway> for Edge {
+    fn from_ref(gateway: &Gateway) -> Self {
+        Self {
+            authenticator: Arc::clone(&gateway.authenticator),
+            revocations: gateway.revocations.clone(),
+            standings: gateway.standings.clone(),
+            profiles: gateway.profiles.clone(),
+            sessions: gateway.sessions.clone(),
+        }
+    }
 }
 
 /// Middleware around the whole API: authenticates, or answers the problem of the first check
 /// that failed. Handlers find the principal through an extractor.
 pub async fn authenticate(
-    State(authenticator): State<Arc<Authenticator>>,
-    State(revocations): State<Feed>,
+    State(edge): State<Edge>,
     OriginalUri(uri): OriginalUri,
     mut request: Request,
     next: Next,
 ) -> Response {
-    let (method, headers) = (request.method().as_str(), request.headers());
-    let mut response =
-        match admit(&authenticator, revocations.live(), (method, uri.path()), headers).await {
-            Ok(principal) => {
-                if let Some(context) = request.extensions().get::<RequestContext>() {
-                    context.note_caller(&principal);
-                }
-                request.extensions_mut().insert(Arc::new(principal));
-                next.run(request).await
-            }
-            Err(error) => refusal(error),
-        };
-    finish(&authenticator, &mut response);
+    let context = request.extensions().get();
+    let line = (request.method().as_str(), uri.path());
+    let mut response = match edge.admit(line, request.headers(), context).await {
+        Ok(admitted) => {
+            admitted.note(&mut request);
+            next.run(request).await
+        }
+        Err(error) => refusal(error),
+    };
+    finish(&edge.authenticator, &mut response);
     response
 }
 
@@ -96,22 +131,63 @@ fn hand_out(nonce: &str, answer: &mut HeaderMap) {
     answer.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
 }
 
-/// Proof and token, then what became of the session, then the device; the proof is burnt last.
-async fn admit(
-    authenticator: &Authenticator,
-    revocations: &Revocations,
-    (method, path): (&str, &str),
-    headers: &HeaderMap,
-) -> Result<Principal, Refusal> {
-    let verified = authenticator.verify(method, path, headers).await?;
-    if let Some(reason) = revocations.against(&verified.principal) {
-        return Err(Refusal::Revoked(reason));
+impl Edge {
+    /// Proof and token, then what became of the session, then the device, then the tenant; the
+    /// proof is burnt last.
+    async fn admit(
+        &self,
+        (method, path): (&str, &str),
+        headers: &HeaderMap,
+        context: Option<&RequestContext>,
+    ) -> Result<Admitted, Refusal> {
+        let verified = self.authenticator.verify(method, path, headers).await?;
+        let live = self.revocations.live();
+        if let Some(reason) = live.against(&verified.principal) {
+            return Err(Refusal::Revoked(reason));
+        }
+        if is_too_old(&verified.principal, self.authenticator.clock.now()) {
+            return Err(Refusal::TooOld);
+        }
+        verified.check_device(headers)?;
+        let details = details(headers);
+        let claim = self.sessions.claim(&verified.principal, &details);
+        let known = self.profiles.known(&verified.principal, context).await;
+        if self.standings.is_suspended(claim.tenant) {
+            judged(self.authenticator.look(&verified, &claim).await)?;
+            return Err(Refusal::Suspended(claim.tenant));
+        }
+        let held = judged(self.authenticator.admit(&verified, &claim).await)?;
+        let session = held.map(|held| self.sessions.session(&claim, held));
+        let over = session.as_ref().and_then(|it| live.ended(it.tenant, it.id, claim.issued_at));
+        match over {
+            Some(reason) => Err(Refusal::Revoked(reason)),
+            None => Ok(Admitted { principal: known.narrow(verified.principal), session, known }),
+        }
     }
-    if is_too_old(&verified.principal, authenticator.clock.now()) {
-        return Err(Refusal::TooOld);
+}
+
+fn judged(admission: Admission) -> Result<Option<HeldSession>, Refusal> {
+    match admission {
+        Admission::Admitted(held) => Ok(held),
+        Admission::Replayed => Err(AuthError::Proof(ProofError::Replayed).into()),
+        Admission::Mismatch => Err(Refusal::OtherSession),
+        Admission::Ended => Err(Refusal::Revoked("the session was ended".into())),
     }
-    verified.check_device(headers)?;
-    Ok(authenticator.burn(verified).await?)
+}
+
+impl Admitted {
+    /// For the handlers' extractors, the log and the metrics.
+    fn note(self, request: &mut Request) {
+        let extensions = request.extensions_mut();
+        if let Some(context) = extensions.get::<RequestContext>() {
+            context.note_caller(&self.principal);
+        }
+        extensions.insert(Arc::new(self.principal));
+        extensions.insert(self.known);
+        if let Some(session) = self.session {
+            extensions.insert(Arc::new(session));
+        }
+    }
 }
 
 /// The answer to a request whose proof or headers were not accepted.
@@ -136,6 +212,21 @@ fn refusal(refusal: Refusal) -> Response {
         Refusal::TooOld => (
             ended("The access token is too old. Refresh it."),
             challenge(AuthError::Token(TokenError::Expired)),
+        ),
+        Refusal::OtherSession => (
+            Problem::new(
+                &code::DEVICE_MISMATCH,
+                "The token names a session of another device or operator. Sign in again.",
+            ),
+            None,
+        ),
+        Refusal::Suspended(tenant) => (
+            Problem::new(
+                &code::TENANT_SUSPENDED,
+                "Your company's account is suspended. Ask its administrator, then try again.",
+            )
+            .with_tenant(tenant),
+            None,
         ),
     };
     let mut response = ApiError::from(problem).into_response();
@@ -272,6 +363,42 @@ impl<S: Send + Sync, P: Permission> FromRequestParts<S> for InProperty<P> {
     }
 }
 
+/// The session of this request, for routes that change something or stream: without the session
+/// tier they are 503. Stands after the permission in a handler's signature, as the order has it.
+#[derive(Debug, Clone)]
+pub struct LiveSession(pub Arc<Session>);
+
+impl<S: Send + Sync> FromRequestParts<S> for LiveSession {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        parts.extensions.get::<Arc<Session>>().cloned().map(Self).ok_or_else(|| {
+            ApiError::new(
+                &code::CACHE_UNAVAILABLE,
+                "The session tier is away; only reads are answered. Try again in a few seconds.",
+            )
+        })
+    }
+}
+
+impl<S: Send + Sync> OptionalFromRequestParts<S> for LiveSession {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, ApiError> {
+        Ok(parts.extensions.get::<Arc<Session>>().cloned().map(Self))
+    }
+}
+
+/// What is known of the caller besides the token; always there behind [`authenticate`].
+impl<S: Send + Sync> FromRequestParts<S> for Known {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let known = parts.extensions.get::<Self>().cloned();
+        known.ok_or_else(|| ApiError::new(&code::INTERNAL, "The request has no caller."))
+    }
+}
+
 /// The principal that [`authenticate`] left. Without the middleware nobody is let in.
 fn principal(parts: &Parts) -> Result<Arc<Principal>, ApiError> {
     parts.extensions.get::<Arc<Principal>>().cloned().ok_or_else(|| {
@@ -290,6 +417,15 @@ pub struct Calls {
 }
 
 impl Calls {
+    /// For a caller that no extractor hands over.
+    pub fn new(
+        context: RequestContext,
+        tokens: Arc<RequestTokens>,
+        principal: Arc<Principal>,
+    ) -> Self {
+        Self { context, credentials: Arc::new(CallerCredentials { tokens, principal }) }
+    }
+
     /// When the request's first byte arrived: deadlines count from here.
     pub fn received(&self) -> Instant {
         self.context.received
@@ -336,7 +472,6 @@ where
         let context = parts.extensions.get::<RequestContext>().cloned();
         let context =
             context.ok_or_else(|| ApiError::new(&code::INTERNAL, "The request has no context."))?;
-        let credentials = CallerCredentials { tokens: FromRef::from_ref(state), principal };
-        Ok(Self { context, credentials: Arc::new(credentials) })
+        Ok(Self::new(context, FromRef::from_ref(state), principal))
     }
 }

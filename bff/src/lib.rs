@@ -6,6 +6,7 @@
 pub mod activity;
 pub mod app;
 pub mod attestation;
+pub mod bell;
 pub mod config;
 pub mod edge;
 pub mod edge_rules;
@@ -20,6 +21,8 @@ pub mod proven;
 pub mod revocation;
 pub mod router;
 pub mod session_tier;
+pub mod sessions;
+pub mod standing;
 pub mod state;
 pub mod tls;
 pub mod upstream_problem;

@@ -22,7 +22,7 @@ pub use feed::Feed;
 /// what makes forgetting a revocation sound.
 pub const LONGEST_TOKEN: Duration = Duration::from_secs(60 * 60);
 /// How long a revocation stays in memory: the longest token, and clocks that disagree.
-const KEPT_FOR: Duration = Duration::from_secs(65 * 60);
+pub(crate) const KEPT_FOR: Duration = Duration::from_secs(65 * 60);
 
 /// What a revocation is about, within its tenant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -118,6 +118,19 @@ impl Revocations {
             let is_earlier = granted.as_second() <= revocation.revoked_at.as_second();
             (final_for_all || is_earlier).then(|| Arc::clone(&revocation.reason))
         })
+    }
+
+    /// Why a session is over for a token that does not name it and was issued before.
+    pub fn ended(
+        &self,
+        tenant: TenantId,
+        session: SessionId,
+        issued_at: Timestamp,
+    ) -> Option<Arc<str>> {
+        let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
+        let revocation = live.get(&(tenant, Target::Session(session)))?;
+        let is_earlier = issued_at.as_second() <= revocation.revoked_at.as_second();
+        is_earlier.then(|| Arc::clone(&revocation.reason))
     }
 
     /// Resolves after each change; streams look again then.

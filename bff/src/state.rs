@@ -15,6 +15,8 @@ use upstream_clients::Upstreams;
 use crate::revocation::Feed;
 
 use crate::edge_rules::EdgeRules;
+use crate::sessions::{Profiles, Sessions};
+use crate::standing::Standings;
 
 #[derive(Clone, FromRef)]
 pub struct Gateway {
@@ -24,6 +26,9 @@ pub struct Gateway {
     pub composer: Composer,
     pub upstreams: Arc<Upstreams>,
     pub session_tier: SessionTier,
+    pub sessions: Sessions,
+    pub profiles: Profiles,
+    pub standings: Standings,
     pub revocations: Feed,
     pub database: Database,
     pub clock: Clock,

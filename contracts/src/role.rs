@@ -100,6 +100,12 @@ impl RoleSet {
         self.0 & other.0 != 0
     }
 
+    /// The roles in both.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
     pub fn iter(self) -> impl Iterator<Item = Role> {
         Role::ALL.into_iter().filter(move |role| self.contains(*role))
     }

@@ -125,8 +125,9 @@ async fn a_partition_cannot_be_asked_directly() {
     assert_eq!(sql(&service, direct).await, Err(SqlState::INSUFFICIENT_PRIVILEGE));
 }
 
-const APPEND_ONLY: [(Schema, &str); 6] = [
+const APPEND_ONLY: [(Schema, &str); 7] = [
     (Schema::Bff, "revocations"),
+    (Schema::Bff, "tenant_standings"),
     (Schema::Bff, "operator_activity"),
     (Schema::Bff, "lock_action_proxy_audit"),
     (Schema::Housekeeping, "room_status_audit"),
@@ -241,20 +242,32 @@ const REVOKE: &str = "
     INSERT INTO bff.revocations (tenant_id, kind, target_id, revoked_at, reason, cause, recorded_at)
     VALUES ('t', 'device', 'd', now(), 'lost', 'c', now()) ON CONFLICT DO NOTHING";
 
+const STATE: &str = "
+    INSERT INTO bff.tenant_standings (tenant_id, suspended, stated_at, reason, cause, recorded_at)
+    VALUES ('t', true, now(), 'unpaid', 'd', now()) ON CONFLICT DO NOTHING";
+
+/// What is written, and how the system reads it.
+const LEDGERS: [(&str, &str, &str); 2] = [
+    ("bff.revocations", REVOKE, "bff.revocations_after(0, now() - interval '1 hour')"),
+    ("bff.tenant_standings", STATE, "bff.tenant_standings_after(0)"),
+];
+
 #[tokio::test]
-async fn revocations_are_numbered_in_the_order_they_become_visible() {
-    let database = TestDatabase::create(Schema::Bff).await;
-    let (first, second) = (connect(database.url()).await, connect(database.url()).await);
-    for client in [&first, &second] {
-        sql(client, "BEGIN; SET LOCAL app.tenant_id = 't'").await.unwrap();
+async fn what_instances_follow_is_numbered_in_the_order_it_becomes_visible() {
+    for (table, insert, system) in LEDGERS {
+        let database = TestDatabase::create(Schema::Bff).await;
+        let (first, second) = (connect(database.url()).await, connect(database.url()).await);
+        for client in [&first, &second] {
+            sql(client, "BEGIN; SET LOCAL app.tenant_id = 't'").await.unwrap();
+        }
+        sql(&first, insert).await.unwrap();
+        sql(&second, "SET LOCAL lock_timeout = '50ms'").await.unwrap();
+        let other = insert.replace("'d'", "'e'");
+        assert_eq!(sql(&second, &other).await, Err(SqlState::LOCK_NOT_AVAILABLE), "{table}");
+        sql(&first, insert).await.unwrap();
+        sql(&first, "COMMIT").await.unwrap();
+        let seen = count(&first, &format!("SELECT count(*) FROM {system}")).await;
+        assert_eq!(seen, 1, "{table}: the same cause is one row, seen without a tenant");
+        assert_eq!(count(&first, &format!("SELECT count(*) FROM {table}")).await, 0, "{table}");
     }
-    sql(&first, REVOKE).await.unwrap();
-    sql(&second, "SET LOCAL lock_timeout = '50ms'").await.unwrap();
-    let other = REVOKE.replace("'d'", "'e'");
-    assert_eq!(sql(&second, &other).await, Err(SqlState::LOCK_NOT_AVAILABLE));
-    sql(&first, REVOKE).await.unwrap();
-    sql(&first, "COMMIT").await.unwrap();
-    let system = "SELECT count(*) FROM bff.revocations_after(0, now() - interval '1 hour')";
-    assert_eq!(count(&first, system).await, 1, "the same cause is one row, seen without a tenant");
-    assert_eq!(count(&first, "SELECT count(*) FROM bff.revocations").await, 0);
 }

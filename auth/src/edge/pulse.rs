@@ -18,11 +18,17 @@ pub(super) struct Pulse {
     begun: Instant,
     /// Milliseconds after `begun`.
     heard: AtomicU64,
+    patience: Duration,
 }
 
 impl Pulse {
     pub(super) fn new() -> Self {
-        Self { begun: Instant::now(), heard: AtomicU64::new(0) }
+        Self { begun: Instant::now(), heard: AtomicU64::new(0), patience: ANSWER_WITHIN }
+    }
+
+    /// The same, which waits this long for a tier that is silent.
+    pub(super) fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// It answered just now.
@@ -33,7 +39,7 @@ impl Pulse {
     /// Until when a question that is asked now waits.
     pub(super) fn deadline(&self) -> Instant {
         let heard = Duration::from_millis(self.heard.load(Ordering::Relaxed));
-        (self.begun + heard + LATE).max(Instant::now() + ANSWER_WITHIN)
+        (self.begun + heard + LATE).max(Instant::now() + self.patience)
     }
 }
 

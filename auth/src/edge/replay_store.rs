@@ -1,4 +1,5 @@
-//! Proofs that were used, shared by all instances in the session tier with one round trip.
+//! Proofs that were used, shared by all instances in the session tier, and the sessions beside
+//! them: both are asked with one round trip.
 //!
 //! The tier away: each instance remembers its own. The tier out of memory (F-41): a filter of
 //! fixed size in the tier itself, shared too, which may refuse a fresh proof and never accepts
@@ -6,13 +7,17 @@
 
 use std::time::Duration;
 
+use contracts::id::SessionId;
 use jiff::Timestamp;
 use metrics::counter;
-use redis::Script;
 use redis::aio::ConnectionManager;
+use redis::{Cmd, FromRedisValue};
+use tokio::time::{Instant, timeout_at};
 
 use super::guards::Guards;
 use super::pulse::Pulse;
+use super::script::KnownScript;
+use super::session::{HeldSession, SESSION_LASTS, SLIDES_EVERY, SessionClaim, SessionKeys};
 use crate::replay::{LocalReplays, Use, Verdict};
 
 /// Proofs each instance remembers exactly; beyond them its own filter takes over.
@@ -20,59 +25,35 @@ const REMEMBERED: usize = 200_000;
 /// Bits of one generation of the shared filter, 1 MiB; there are at most three.
 const FILTER_BITS: u32 = 1 << 23;
 
-/// Notes a proof exactly, unless a filter of the last two generations may hold it. Answers 1
-/// for a first use, 0 for another, -1 when there is no memory to note it. A generation is
-/// counted by the tier's clock, which all instances share.
-const EXACT: &str = r"
-local span = tonumber(ARGV[2])
-local generation = math.floor(redis.call('TIME')[1] / span)
-for back = 0, 1 do
-  local filter, held = KEYS[2] .. (generation - back), true
-  for place = 3, 6 do
-    if redis.call('GETBIT', filter, ARGV[place]) == 0 then held = false break end
-  end
-  if held then return 0 end
-end
-local noted = redis.pcall('SET', KEYS[1], '1', 'NX', 'PX', ARGV[1])
-if not noted then return 0 end
-if noted.err then
-  if string.find(noted.err, 'OOM', 1, true) then return -1 end
-  return noted
-end
-return 1
-";
-
-/// Notes a proof in the filter, which may exceed the memory limit by its own fixed size.
-const FILTER: &str = r"#!lua flags=allow-oom
-local span = tonumber(ARGV[2])
-local generation = math.floor(redis.call('TIME')[1] / span)
-if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
-local before, held = KEYS[2] .. (generation - 1), true
-for place = 3, 6 do
-  if redis.call('GETBIT', before, ARGV[place]) == 0 then held = false break end
-end
-if held then return 0 end
-local filter, fresh = KEYS[2] .. generation, 0
-for place = 3, 6 do
-  if redis.call('SETBIT', filter, ARGV[place], 1) == 0 then fresh = 1 end
-end
-redis.call('EXPIRE', filter, span * 2 + 1)
-return fresh
-";
-
-/// What the tier said.
+/// What became of a request's proof and session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Shared {
-    First,
-    Used,
-    Away,
+pub enum Admission {
+    /// The proof was not used before. No session: the tier is away, or none was asked for.
+    Admitted(Option<HeldSession>),
+    /// The proof was used before.
+    Replayed,
+    /// The session is of another operator, device or key. Nothing was burnt.
+    Mismatch,
+    /// The session was ended. Nothing was burnt.
+    Ended,
 }
 
-/// Remembers proofs until they can no longer be accepted (RFC 9449 section 11.1).
+/// Whether the proof is burnt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Burn {
+    Yes,
+    No,
+}
+
+/// What `admit.lua` answers: verdict, session, milliseconds it was opened at, whether now.
+type Answer = (i64, String, i64, i64);
+
+/// Remembers proofs until they can no longer be accepted (RFC 9449 section 11.1), and finds the
+/// session of a request on the way.
 pub struct ReplayStore {
     shared: Option<ConnectionManager>,
-    exact: Script,
-    filter: Script,
+    admit: KnownScript,
+    filter: KnownScript,
     local: LocalReplays,
     /// Seconds.
     span: u64,
@@ -91,13 +72,20 @@ impl ReplayStore {
     pub fn new(shared: Option<ConnectionManager>, window: Duration) -> Self {
         Self {
             shared,
-            exact: Script::new(EXACT),
-            filter: Script::new(FILTER),
+            admit: KnownScript::new(include_str!("admit.lua")),
+            filter: KnownScript::new(include_str!("filter.lua")),
             local: LocalReplays::new(REMEMBERED, window),
             span: window.as_secs() + 2,
             pulse: Pulse::new(),
             guards: Guards::default(),
         }
+    }
+
+    /// The same store, which waits this long for the tier: for machines that do much else.
+    #[must_use]
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        self.pulse = self.pulse.with_patience(patience);
+        self
     }
 
     /// Switches a protection off: drills show with it that the protection matters.
@@ -108,48 +96,107 @@ impl ReplayStore {
         self
     }
 
-    /// True when the proof was not used before. Every use is noted locally too, so that a proof
-    /// burnt here stays burnt when the tier goes away.
+    /// True when the proof of a request without a session was not used before.
     pub async fn first_use(&self, proof: Use, now: Timestamp) -> bool {
+        matches!(self.burn(proof, None, now).await, Admission::Admitted(_))
+    }
+
+    /// Finds the session or opens it, and burns the proof if the session is the caller's.
+    pub async fn admit(&self, proof: Use, claim: &SessionClaim<'_>, now: Timestamp) -> Admission {
+        self.burn(proof, Some(claim), now).await
+    }
+
+    /// What [`admit`](Self::admit) would say of the session; burns and writes nothing.
+    pub async fn look(&self, proof: Use, claim: &SessionClaim<'_>, now: Timestamp) -> Admission {
+        let call = Call { store: self, proof, claim: Some(claim), burn: Burn::No, now };
+        call.shared().await.unwrap_or(Admission::Admitted(None))
+    }
+
+    /// Every use is noted locally too, so that a proof burnt here stays burnt when the tier goes
+    /// away; a session that is refused takes the note back.
+    async fn burn(
+        &self,
+        proof: Use,
+        claim: Option<&SessionClaim<'_>>,
+        now: Timestamp,
+    ) -> Admission {
         let local = self.local.note(proof, now);
         if !self.guards.replay() {
-            return true;
+            return self.unburnt(proof, claim, now).await;
         }
         if local == Verdict::Used {
-            return false;
+            return Admission::Replayed;
         }
-        match self.note_shared(proof, now).await {
-            Shared::First => true,
-            Shared::Used => false,
-            Shared::Away => {
-                count("local");
-                local == Verdict::First && self.guards.fallback()
-            }
+        let shared = Call { store: self, proof, claim, burn: Burn::Yes, now }.shared().await;
+        if let Some(Admission::Mismatch | Admission::Ended) = shared {
+            self.local.forget(proof);
         }
+        shared.unwrap_or_else(|| {
+            count("local");
+            let first = local == Verdict::First && self.guards.fallback();
+            if first { Admission::Admitted(None) } else { Admission::Replayed }
+        })
     }
 
-    async fn note_shared(&self, proof: Use, now: Timestamp) -> Shared {
-        match self.ask(&self.exact, proof, now).await {
-            Some(-1) if self.guards.filter() => {}
-            Some(-1) => return Shared::Away,
-            answer => return judged(answer, "shared"),
+    /// What a store without its protection says: any proof is let in.
+    async fn unburnt(
+        &self,
+        proof: Use,
+        claim: Option<&SessionClaim<'_>>,
+        now: Timestamp,
+    ) -> Admission {
+        match claim {
+            Some(claim) => self.look(proof, claim, now).await,
+            None => Admission::Admitted(None),
         }
-        judged(self.ask(&self.filter, proof, now).await, "filter")
     }
+}
 
+/// One request's question to the tier.
+struct Call<'a> {
+    store: &'a ReplayStore,
+    proof: Use,
+    claim: Option<&'a SessionClaim<'a>>,
+    burn: Burn,
+    now: Timestamp,
+}
+
+impl Call<'_> {
     /// `None` when the tier does not answer.
-    async fn ask(&self, script: &Script, proof: Use, now: Timestamp) -> Option<i64> {
-        let mut connection = self.shared.clone()?;
-        let mut call = script.key([b"dpop:".as_slice(), &proof.key.0].concat());
-        call.key("dpop-filter:");
-        call.arg(proof.remember_for(now).as_millis() as u64).arg(self.span);
-        for place in proof.key.places(FILTER_BITS) {
-            call.arg(place);
+    async fn shared(&self) -> Option<Admission> {
+        let deadline = self.store.pulse.deadline();
+        let answer: Answer = self.ask(&self.store.admit, deadline).await?;
+        if answer.0 == -1 && !self.store.guards.filter() {
+            return None;
         }
-        let deadline = self.pulse.deadline();
-        match tokio::time::timeout_at(deadline, call.invoke_async(&mut connection)).await {
+        let session = self.session(&answer);
+        let judged_by = match answer.0 {
+            2 => return Some(Admission::Mismatch),
+            3 => return Some(Admission::Ended),
+            4 => return Some(Admission::Admitted(session)),
+            -1 => "filter",
+            _ => "shared",
+        };
+        let first = match answer.0 {
+            -1 => self.ask::<i64>(&self.store.filter, deadline).await? == 1,
+            verdict => verdict == 1,
+        };
+        count(judged_by);
+        Some(if first { Admission::Admitted(session) } else { Admission::Replayed })
+    }
+
+    fn session(&self, (_, id, opened_at, is_new): &Answer) -> Option<HeldSession> {
+        self.claim?;
+        let opened_at = Timestamp::from_millisecond(*opened_at).ok()?;
+        Some(HeldSession { id: id.parse().ok()?, opened_at, is_new: *is_new == 1 })
+    }
+
+    async fn ask<T: FromRedisValue>(&self, script: &KnownScript, deadline: Instant) -> Option<T> {
+        let mut connection = self.store.shared.clone()?;
+        let run = script.run(&mut connection, |command| self.fill(command));
+        match timeout_at(deadline, run).await {
             Ok(Ok(answer)) => {
-                self.pulse.beat();
+                self.store.pulse.beat();
                 Some(answer)
             }
             Ok(Err(error)) => {
@@ -159,19 +206,36 @@ impl ReplayStore {
             Err(_) => None,
         }
     }
-}
 
-fn judged(answer: Option<i64>, store: &'static str) -> Shared {
-    match answer {
-        Some(1) => {
-            count(store);
-            Shared::First
+    /// Keys and arguments as the head of `admit.lua` numbers them.
+    fn fill(&self, command: &mut Cmd) {
+        let key = &self.proof.key;
+        command.arg(if self.claim.is_some() { 4 } else { 2 });
+        command.arg([b"dpop:".as_slice(), &key.0].concat()).arg("dpop-filter:");
+        if let Some(claim) = self.claim {
+            let keys = SessionKeys::of(claim.tenant);
+            command.arg(keys.by_device(claim.device)).arg(keys.sessions());
         }
-        Some(_) => {
-            count(store);
-            Shared::Used
+        let remember = self.proof.remember_for(self.now).as_millis() as u64;
+        command.arg(remember).arg(self.store.span);
+        for place in key.places(FILTER_BITS) {
+            command.arg(place);
         }
-        None => Shared::Away,
+        if let Some(claim) = self.claim {
+            self.fill_session(claim, command);
+        }
+    }
+
+    fn fill_session(&self, claim: &SessionClaim<'_>, command: &mut Cmd) {
+        let named = claim.named.as_ref().map_or("", SessionId::as_str);
+        command.arg(i32::from(self.burn == Burn::Yes)).arg(named);
+        command.arg(claim.fresh.as_str()).arg(claim.operator.as_str());
+        command.arg(claim.device.as_str()).arg(claim.thumbprint).arg(claim.issued_at.as_second());
+        command.arg(self.now.as_millisecond()).arg(SESSION_LASTS.as_millis() as u64);
+        command.arg(SLIDES_EVERY.as_millis() as u64);
+        for (name, value) in claim.details {
+            command.arg(*name).arg(*value);
+        }
     }
 }
 

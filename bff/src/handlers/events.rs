@@ -13,6 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use contracts::clock::Clock;
 use contracts::event::CloudEvent;
 use contracts::upstream::iam::{SESSION_REVOKED, SessionRevoked};
+use contracts::upstream::tenant::{TENANT_REACTIVATED, TENANT_SUSPENDED, TenantStatusChanged};
 use http::StatusCode;
 use jiff::Timestamp;
 use metrics::counter;
@@ -24,6 +25,7 @@ use service_kit::problem::{ApiError, ApiResult};
 use super::revoke::{reason, target, unavailable};
 use crate::revocation::Feed;
 use crate::revocation::store::{self, Order};
+use crate::standing::{self, Standings, Statement};
 
 /// How far iam's clock may be ahead of ours.
 const SKEW: Duration = Duration::from_secs(60);
@@ -40,28 +42,69 @@ struct Message {
     data: String,
 }
 
+/// What an event changes here.
+enum Change {
+    Revocation(Order),
+    /// With its reason.
+    Standing(Statement, String),
+}
+
 /// Acknowledges with 204.
 pub async fn take_event(
     State(feed): State<Feed>,
+    State(standings): State<Standings>,
     State(database): State<Database>,
     State(clock): State<Clock>,
     Json(push): Json<Push>,
 ) -> ApiResult<StatusCode> {
     let event = event(&push)?;
-    let outcome = match event.kind.as_str() {
-        SESSION_REVOKED => {
-            let order = order(&event, clock.now())?;
-            let is_new =
-                consume(&database, &event, &order, clock.now()).await.map_err(unavailable)?;
+    let outcome = match change(&event, clock.now())? {
+        None => "ignored",
+        Some(change) => {
+            let consumed = consume(&database, &event, &change, clock.now()).await;
+            let is_new = consumed.map_err(unavailable)?;
             if is_new {
-                feed.announce().await;
+                change.carry_out(&feed, &standings).await;
             }
             if is_new { "consumed" } else { "duplicate" }
         }
-        _ => "ignored",
     };
     counter!("bff_backoffice_event_consumed_total", "outcome" => outcome).increment(1);
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// None for kinds that nobody here waits for.
+fn change(event: &CloudEvent, now: Timestamp) -> Result<Option<Change>, ApiError> {
+    Ok(match event.kind.as_str() {
+        SESSION_REVOKED => Some(Change::Revocation(order(event, now)?)),
+        TENANT_SUSPENDED => Some(standing(event, true, now)?),
+        TENANT_REACTIVATED => Some(standing(event, false, now)?),
+        _ => None,
+    })
+}
+
+impl Change {
+    async fn write(
+        &self,
+        transaction: &Transaction<'_>,
+        event: &CloudEvent,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        match self {
+            Self::Revocation(order) => store::insert(transaction, order, now).await.map(drop),
+            Self::Standing(statement, reason) => {
+                standing::store::insert(transaction, statement, (event.id, reason), now).await
+            }
+        }
+    }
+
+    /// After the commit.
+    async fn carry_out(&self, feed: &Feed, standings: &Standings) {
+        match self {
+            Self::Revocation(order) => feed.carry_out(order).await,
+            Self::Standing(..) => standings.announce().await,
+        }
+    }
 }
 
 fn event(push: &Push) -> Result<CloudEvent, ApiError> {
@@ -87,11 +130,26 @@ fn order(event: &CloudEvent, now: Timestamp) -> Result<Order, ApiError> {
     })
 }
 
+/// What tenant-service said of the tenant. Its own clock says when, because statements overtake
+/// one another.
+fn standing(event: &CloudEvent, suspended: bool, now: Timestamp) -> Result<Change, ApiError> {
+    let data = TenantStatusChanged::deserialize(&event.data).map_err(|_| {
+        ApiError::field("event.data", "INVALID", "The data is not that of a tenant's status event.")
+    })?;
+    if event.subject != event.tenantid.as_str() {
+        let detail = "The subject of a tenant's event is the tenant itself.";
+        return Err(ApiError::field("event.subject", "INVALID", detail));
+    }
+    let stated_at = standing::not_ahead(event.time, now);
+    let statement = Statement { tenant: event.tenantid, suspended, stated_at };
+    Ok(Change::Standing(statement, reason(data.reason)?))
+}
+
 /// False when the event was consumed before.
 async fn consume(
     database: &Database,
     event: &CloudEvent,
-    order: &Order,
+    change: &Change,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
     let mut connection = database.connection().await?;
@@ -99,7 +157,7 @@ async fn consume(
     if !receive(&transaction, event, now).await? {
         return Ok(false);
     }
-    store::insert(&transaction, order, now).await?;
+    change.write(&transaction, event, now).await?;
     transaction.commit().await?;
     Ok(true)
 }

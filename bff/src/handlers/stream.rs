@@ -13,7 +13,7 @@ use axum::extract::{FromRef, State};
 use axum::response::{IntoResponse, Response};
 use contracts::clock::{Clock, Entropy};
 use contracts::id::{EventId, Id};
-use contracts::problem::{Problem, code};
+use contracts::problem::Problem;
 use futures_util::StreamExt;
 use http::HeaderName;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
@@ -28,10 +28,11 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, interval_at, sleep_until};
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::edge::{Caller, SignedIn};
+use crate::edge::{Caller, LiveSession, SignedIn};
 use crate::revocation::Feed;
-use crate::session_tier;
-use crate::state::{Gateway, SessionTier};
+use crate::sessions::Session;
+use crate::standing::Standings;
+use crate::state::Gateway;
 
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// How long before the token's end the desktop is told to refresh.
@@ -64,21 +65,21 @@ pub struct Hello {
 /// The parts of the gateway that a stream lives on.
 #[derive(Debug, Clone)]
 pub struct StreamParts {
-    tier: SessionTier,
     clock: Clock,
     entropy: Entropy,
     lifecycle: Lifecycle,
     revocations: Feed,
+    standings: Standings,
 }
 
 impl FromRef<Gateway> for StreamParts {
     fn from_ref(gateway: &Gateway) -> Self {
         Self {
-            tier: gateway.session_tier.clone(),
             clock: gateway.clock.clone(),
             entropy: gateway.entropy.clone(),
             lifecycle: gateway.lifecycle.clone(),
             revocations: gateway.revocations.clone(),
+            standings: gateway.standings.clone(),
         }
     }
 }
@@ -93,16 +94,11 @@ impl FromRef<Gateway> for StreamParts {
 )]
 pub async fn open_stream(
     caller: Caller<SignedIn>,
+    LiveSession(session): LiveSession,
     Query(query): Query<StreamQuery>,
     State(parts): State<StreamParts>,
 ) -> ApiResult<Response> {
     check_channels(query.channels.as_deref())?;
-    session_tier::ping(parts.tier.0).await.map_err(|_| {
-        ApiError::new(
-            &code::CACHE_UNAVAILABLE,
-            "Streams need the session tier, which is away. Poll, or connect again later.",
-        )
-    })?;
     let (events, received) = mpsc::channel(QUEUE);
     let left = caller.principal.expires_at.duration_since(parts.clock.now());
     let connection = Connection {
@@ -111,7 +107,9 @@ pub async fn open_stream(
         ends: Instant::now() + Duration::try_from(left).unwrap_or_default(),
         retry: retry(&parts.entropy),
         principal: caller.principal,
+        session,
         revocations: parts.revocations,
+        standings: parts.standings,
         events,
     };
     let stopping = parts.lifecycle.clone();
@@ -146,7 +144,9 @@ struct Connection {
     ends: Instant,
     retry: Duration,
     principal: Arc<Principal>,
+    session: Arc<Session>,
     revocations: Feed,
+    standings: Standings,
     events: mpsc::Sender<Bytes>,
 }
 
@@ -162,8 +162,9 @@ impl Connection {
     }
 
     async fn talk(&self, lifecycle: &Lifecycle) -> Result<(), Gone> {
-        // Subscribed before the first look, so that no revocation falls between the two.
+        // Subscribed before the first look, so that nothing falls between the two.
         let mut revocations = self.revocations.live().changes();
+        let mut standings = self.standings.changes();
         self.hello()?;
         if let Some(goodbye) = self.force_logout() {
             return goodbye;
@@ -184,6 +185,11 @@ impl Connection {
                         return goodbye;
                     }
                 }
+                Ok(()) = standings.changed() => {
+                    if let Some(goodbye) = self.force_logout() {
+                        return goodbye;
+                    }
+                }
                 () = sleep_until(self.ends) => return Ok(()),
                 () = lifecycle.stopping() => {
                     return self.event(2, "drain", &json!({"retryMs": self.retry.as_millis() as u64}));
@@ -193,10 +199,16 @@ impl Connection {
         }
     }
 
-    /// The last event of a stream whose session, device, operator or tenant was revoked. It
-    /// goes by what the stream was opened with: a refresh changes nothing about it.
+    /// The last event of a stream whose session, device, operator or tenant was revoked, or whose
+    /// tenant was suspended. It goes by what the stream was opened with: a refresh changes nothing
+    /// about it.
     fn force_logout(&self) -> Option<Result<(), Gone>> {
-        let reason = self.revocations.live().against(&self.principal)?;
+        let (live, session) = (self.revocations.live(), &self.session);
+        let revoked = live
+            .against(&self.principal)
+            .or_else(|| live.ended(session.tenant, session.id, self.principal.issued_at));
+        let suspended = self.standings.is_suspended(session.tenant);
+        let reason = revoked.or_else(|| suspended.then(|| "tenant_suspended".into()))?;
         counter!("bff_backoffice_force_logout_total").increment(1);
         Some(self.event(3, "session.force_logout", &json!({"reason": &*reason})))
     }

@@ -1,25 +1,21 @@
-//! How an instance hears of revocations: the session tier says that there is one, Postgres says
-//! which. Asked every two seconds as well, so that nothing depends on the session tier.
+//! How an instance hears of revocations: a bell says that there is one, Postgres says which.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use contracts::clock::Clock;
-use futures_util::StreamExt;
 use metrics::{counter, gauge};
 use redis::aio::ConnectionManager;
 use service_kit::lifecycle::Lifecycle;
 use service_kit::postgres::{Database, StoreError, write};
 use service_kit::problem::chain;
 use tokio::sync::Mutex;
-use tokio::time::{MissedTickBehavior, interval};
 
 use super::Revocations;
 use super::store::{self, Order};
+use crate::bell::Bell;
+use crate::sessions::ending;
 
-/// With the statement's own limits this keeps to the contract's 5 s.
-const ASK_EVERY: Duration = Duration::from_secs(2);
-/// The bell: an empty message, rung after a commit.
+/// Its name in the session tier.
 const BELL: &str = "bff:revocations";
 
 /// The live revocations and the way to more.
@@ -30,7 +26,8 @@ struct Inner {
     live: Revocations,
     /// A pool of its own: requests never crowd it out.
     database: Database,
-    bell: ConnectionManager,
+    bell: Bell,
+    tier: ConnectionManager,
     clock: Clock,
     /// Sequence of the last row that was read.
     last: Mutex<i64>,
@@ -44,9 +41,9 @@ impl std::fmt::Debug for Feed {
 
 impl Feed {
     /// `database` should be a pool of its own, of one connection.
-    pub fn new(database: Database, bell: ConnectionManager, clock: Clock) -> Self {
-        let live = Revocations::default();
-        Self(Arc::new(Inner { live, database, bell, clock, last: Mutex::new(0) }))
+    pub fn new(database: Database, tier: ConnectionManager, clock: Clock) -> Self {
+        let (live, bell) = (Revocations::default(), Bell::new(BELL, tier.clone()));
+        Self(Arc::new(Inner { live, database, bell, tier, clock, last: Mutex::new(0) }))
     }
 
     pub fn live(&self) -> &Revocations {
@@ -54,41 +51,12 @@ impl Feed {
     }
 
     /// Follows until the program stops.
-    pub fn follow(&self, bell: redis::Client, lifecycle: &Lifecycle) {
-        let (asking, listening) = (self.clone(), self.clone());
-        lifecycle.spawn_until_stop(async move { asking.keep_asking().await });
-        lifecycle.spawn_until_stop(async move { listening.keep_listening(&bell).await });
-    }
-
-    async fn keep_asking(&self) {
-        let mut tick = interval(ASK_EVERY);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tick.tick().await;
-            self.catch_up_or_say_so().await;
-        }
-    }
-
-    async fn keep_listening(&self, bell: &redis::Client) {
-        let mut tick = interval(ASK_EVERY / 2);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tick.tick().await;
-            if let Err(error) = self.listen(bell).await {
-                tracing::debug!(%error, "The session tier does not tell of revocations; Postgres is asked.");
-            }
-        }
-    }
-
-    /// Returns when the connection ends.
-    async fn listen(&self, bell: &redis::Client) -> redis::RedisResult<()> {
-        let mut connection = bell.get_async_pubsub().await?;
-        connection.subscribe(BELL).await?;
-        let mut rings = connection.into_on_message();
-        while rings.next().await.is_some() {
-            self.catch_up_or_say_so().await;
-        }
-        Ok(())
+    pub fn follow(&self, listener: redis::Client, lifecycle: &Lifecycle) {
+        let feed = self.clone();
+        self.0.bell.follow(listener, lifecycle, move || {
+            let feed = feed.clone();
+            async move { feed.catch_up_or_say_so().await }
+        });
     }
 
     async fn catch_up_or_say_so(&self) {
@@ -118,18 +86,14 @@ impl Feed {
         let transaction = write(&mut connection, order.tenant).await?;
         let is_new = store::insert(&transaction, order, self.0.clock.now()).await?;
         transaction.commit().await?;
-        self.announce().await;
+        self.carry_out(order).await;
         Ok(is_new)
     }
 
-    /// After the commit. A bell that does not ring only costs time.
-    pub async fn announce(&self) {
+    /// After the commit: every instance is told, and the sessions are taken out of the tier.
+    pub async fn carry_out(&self, order: &Order) {
         self.catch_up_or_say_so().await;
-        let mut bell = self.0.bell.clone();
-        if let Err(error) =
-            redis::cmd("PUBLISH").arg(BELL).arg("").query_async::<i64>(&mut bell).await
-        {
-            tracing::warn!(%error, "Other instances hear of a revocation only when they ask.");
-        }
+        self.0.bell.ring().await;
+        ending::end(self.0.tier.clone(), order.tenant, order.target, order.revoked_at).await;
     }
 }

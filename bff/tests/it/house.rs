@@ -1,7 +1,6 @@
 //! A gateway in this process: the real router and edge, a key set served over a socket, and the
 //! Redis that the test run was given.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,8 +13,11 @@ use auth::token::TokenRules;
 use axum::Router;
 use axum::body::Body;
 use axum::routing::get;
+use base64::Engine;
 use bff::edge_rules::EdgeRules;
 use bff::revocation::Feed;
+use bff::sessions::{Profiles, Sessions};
+use bff::standing::Standings;
 use bff::state::{Gateway, SessionTier};
 use composer::Composer;
 use contracts::clock::{Clock, Entropy};
@@ -28,6 +30,7 @@ use josekit::jwk::Jwk;
 use josekit::jws::{ES256, JwsSigner};
 use migrations::Schema;
 use migrations::test_database::TestDatabase;
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use serde_json::{Value, json};
 use service_kit::config::PostgresConfig;
 use service_kit::health::Readiness;
@@ -37,11 +40,13 @@ use service_kit::request::{Observer, observed};
 use service_kit::request_metrics;
 use sha2::{Digest, Sha256};
 use tower::ServiceExt;
-use upstream_clients::{Limits, Upstreams};
+use upstream_clients::{BaseUrls, Limits, Upstreams};
 
 pub(crate) const BASE: &str = "https://desk.test";
 /// Proxies in front of the gateway: tests say where a request comes from.
 const HOPS: usize = 1;
+/// For the session tier: a machine that tests may do much else.
+const PATIENCE: Duration = Duration::from_secs(5);
 const ISSUER: &str = "https://iam.test";
 
 /// A key that signs: the device's, or iam's.
@@ -71,8 +76,30 @@ impl Key {
     }
 }
 
+/// What a house is built with, where it is not the usual.
+#[derive(Clone)]
+pub(crate) struct Plan {
+    pub(crate) rules: Arc<EdgeRules>,
+    pub(crate) nonces: bool,
+    /// None by default.
+    pub(crate) upstreams: BaseUrls,
+    pub(crate) clock: Clock,
+    /// Where the session tier listens.
+    pub(crate) tier: String,
+}
+
+impl Plan {
+    pub(crate) fn usual() -> Self {
+        let rules = bff::edge_rules::file::parse("").unwrap();
+        let rules = Arc::new(EdgeRules::new(rules, HOPS));
+        let (upstreams, clock) = (BaseUrls::new(), Clock::system());
+        Self { rules, nonces: false, upstreams, clock, tier: session_url() }
+    }
+}
+
 /// A gateway, its iam's key, and one operator at one device.
 pub(crate) struct House {
+    plan: Plan,
     pub(crate) app: Router,
     /// The internal listener's routes.
     internal: Router,
@@ -103,7 +130,7 @@ pub(crate) struct Answer {
 
 impl House {
     pub(crate) async fn open() -> Self {
-        Self::with_rules("").await
+        Self::build(Plan::usual()).await
     }
 
     /// With these edge rules (TOML), behind one proxy of ours.
@@ -114,26 +141,20 @@ impl House {
 
     /// One that asks proofs for nonces.
     pub(crate) async fn with_nonces() -> Self {
-        let rules = bff::edge_rules::file::parse("").unwrap();
-        Self::build(Arc::new(EdgeRules::new(rules, HOPS)), true).await
+        Self::build(Plan { nonces: true, ..Plan::usual() }).await
     }
 
     pub(crate) async fn with_edge_rules(rules: Arc<EdgeRules>) -> Self {
-        Self::build(rules, false).await
+        Self::build(Plan { rules, ..Plan::usual() }).await
     }
 
-    async fn build(rules: Arc<EdgeRules>, nonces: bool) -> Self {
-        let (clock, entropy) = (Clock::system(), Entropy::system());
+    pub(crate) async fn build(plan: Plan) -> Self {
+        let (clock, entropy) = (plan.clock.clone(), Entropy::system());
         let iam = Key::new();
         let jwks_url = serve_keys(&iam).await;
         let database = Arc::new(TestDatabase::create(Schema::Bff).await);
-        let gateway = gateway(
-            authenticator(jwks_url.clone(), clock.clone(), nonces),
-            rules,
-            &database,
-            &clock,
-            &entropy,
-        );
+        let tier = session_tier(&plan.tier);
+        let gateway = gateway(&plan, tier, jwks_url.clone(), &database);
         let readiness = Readiness::new(gateway.lifecycle.clone());
         Self {
             app: bff::middleware::public(gateway.clone(), readiness, &[]),
@@ -149,6 +170,7 @@ impl House {
             tenant: TenantId::generate(&clock, &entropy),
             operator: OperatorId::generate(&clock, &entropy),
             clock,
+            plan,
         }
     }
 
@@ -211,9 +233,11 @@ impl House {
     }
 
     pub(crate) async fn send(&self, request: http::request::Builder) -> Answer {
-        let response =
-            self.app.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
-        answer(response).await
+        self.send_with(request, Body::empty()).await
+    }
+
+    pub(crate) async fn send_with(&self, request: http::request::Builder, body: Body) -> Answer {
+        answer(self.app.clone().oneshot(request.body(body).unwrap()).await.unwrap()).await
     }
 }
 
@@ -227,10 +251,8 @@ pub(crate) async fn answer(response: http::Response<Body>) -> Answer {
 impl House {
     /// Another instance of the same gateway, with the same iam, stores and caller.
     pub(crate) fn another(&self) -> Self {
-        let authenticator = authenticator(self.jwks_url.clone(), self.clock.clone(), false);
-        let rules = Arc::clone(&self.gateway.edge_rules);
-        let (clock, entropy) = (&self.clock, Entropy::system());
-        let gateway = gateway(authenticator, rules, &self.database, clock, &entropy);
+        let tier = self.gateway.session_tier.0.clone();
+        let gateway = gateway(&self.plan, tier, self.jwks_url.clone(), &self.database);
         let readiness = Readiness::new(gateway.lifecycle.clone());
         Self {
             app: bff::middleware::public(gateway.clone(), readiness, &[]),
@@ -246,6 +268,7 @@ impl House {
             operator: self.operator,
             session: self.session,
             clock: self.clock.clone(),
+            plan: self.plan.clone(),
         }
     }
 
@@ -259,7 +282,7 @@ impl House {
 
     /// The same gateway, whose upstream listens there.
     pub(crate) fn asking(self, upstream: Upstream, base: &str) -> Self {
-        let urls = BTreeMap::from([(upstream, base.parse().unwrap())]);
+        let urls = BaseUrls::from([(upstream, base.parse().unwrap())]);
         self.with_part(|gateway| {
             gateway.upstreams = Arc::new(Upstreams::new(&urls, Limits::of).unwrap());
         })
@@ -275,14 +298,14 @@ impl House {
 
     pub(crate) async fn send_json(&self, request: http::request::Builder, body: &Value) -> Answer {
         let request = request.header("content-type", "application/json");
-        let request = request.body(Body::from(body.to_string())).unwrap();
-        answer(self.app.clone().oneshot(request).await.unwrap()).await
+        self.send_with(request, Body::from(body.to_string())).await
     }
 
-    /// Follows revocations, told through the session tier at `bell`.
+    /// Follows revocations and standings, told through the session tier at `bell`.
     pub(crate) fn follow(&self, bell: &str) {
         let bell = redis::Client::open(bell).unwrap();
-        self.gateway.revocations.follow(bell, &self.gateway.lifecycle);
+        self.gateway.revocations.follow(bell.clone(), &self.gateway.lifecycle);
+        self.gateway.standings.follow(bell, &self.gateway.lifecycle);
     }
 
     /// An order on the internal listener.
@@ -331,46 +354,58 @@ impl Answer {
     }
 }
 
-fn authenticator(jwks_url: String, clock: Clock, nonces: bool) -> Authenticator {
+fn authenticator(plan: &Plan, tier: ConnectionManager, jwks_url: String) -> Authenticator {
     let mut proofs = ProofVerifier::new(Window::default());
-    if nonces {
+    if plan.nonces {
         proofs = proofs.with_nonces(auth::nonce::Nonces::new(&[7; 32]).unwrap());
     }
     let client = service_kit::http_client::short_requests();
     let rules = TokenRules { issuer: ISSUER.into(), audience: "bff-backoffice".into() };
     Authenticator {
         keys: RemoteKeys::new(jwks_url, client, Duration::from_secs(1)),
-        replays: ReplayStore::new(Some(session_tier()), proofs.span()),
+        replays: ReplayStore::new(Some(tier), proofs.span()).with_patience(PATIENCE),
         judge: Judge::new(proofs, rules, vec![Htu::parse(BASE).unwrap()]),
-        clock,
+        clock: plan.clock.clone(),
     }
 }
 
 fn gateway(
-    authenticator: Authenticator,
-    rules: Arc<EdgeRules>,
+    plan: &Plan,
+    tier: ConnectionManager,
+    jwks_url: String,
     database: &TestDatabase,
-    clock: &Clock,
-    entropy: &Entropy,
 ) -> Gateway {
-    let postgres = PostgresConfig { url: database.url().to_owned().into(), pool: 2 };
+    service_kit::http_client::install_crypto_provider();
+    let postgres = PostgresConfig { url: database.url().to_owned().into(), pool: 4 };
     let database = Database::new(&postgres).unwrap();
     let pem = Key::new().jwk.to_ec_private_pem();
+    let (clock, entropy, lifecycle) = (plan.clock.clone(), Entropy::system(), Lifecycle::new());
     let tokens =
         RequestTokens::new("bff-backoffice", &pem, clock.clone(), entropy.clone()).unwrap();
-    let upstreams = Arc::new(Upstreams::new(&BTreeMap::new(), Limits::of).unwrap());
+    let tokens = Arc::new(tokens);
+    let upstreams = Arc::new(Upstreams::new(&plan.upstreams, Limits::of).unwrap());
+    let standings = Standings::new(database.clone(), tier.clone());
     Gateway {
-        authenticator: Arc::new(authenticator),
-        edge_rules: rules,
-        request_tokens: Arc::new(tokens),
+        authenticator: Arc::new(authenticator(plan, tier.clone(), jwks_url)),
+        edge_rules: Arc::clone(&plan.rules),
+        request_tokens: Arc::clone(&tokens),
         composer: Composer::new(Arc::clone(&upstreams), clock.clone(), entropy.clone()),
-        upstreams,
-        revocations: Feed::new(database.clone(), session_tier(), clock.clone()),
+        upstreams: Arc::clone(&upstreams),
+        revocations: Feed::new(database.clone(), tier.clone(), clock.clone()),
         database,
-        session_tier: SessionTier(session_tier()),
-        clock: clock.clone(),
-        entropy: entropy.clone(),
-        lifecycle: Lifecycle::new(),
+        session_tier: SessionTier(tier),
+        sessions: Sessions::new(clock.clone(), entropy.clone()),
+        profiles: Profiles::new(
+            upstreams,
+            tokens,
+            standings.clone(),
+            clock.clone(),
+            lifecycle.clone(),
+        ),
+        standings,
+        clock,
+        entropy,
+        lifecycle,
     }
 }
 
@@ -386,14 +421,29 @@ fn internal(gateway: &Gateway) -> Router {
     observed(Router::new().nest("/internal", orders), observer)
 }
 
+pub(crate) fn fresh<T: Id>() -> T {
+    T::generate(&Clock::system(), &Entropy::system())
+}
+
+/// An event as Pub/Sub pushes it.
+pub(crate) fn push_form(event: &Value) -> Value {
+    let data = base64::engine::general_purpose::STANDARD.encode(event.to_string());
+    json!({"message": {"data": data, "messageId": "1", "attributes": {}}, "subscription": "s"})
+}
+
 pub(crate) fn session_url() -> String {
     #[expect(clippy::disallowed_methods, reason = "tests have no configuration of their own")]
     let url = std::env::var("MELMASTOON_TEST_REDIS_SESSION_URL");
     url.expect("Run the tests with ./check, which brings up Redis and sets MELMASTOON_TEST_REDIS_SESSION_URL.")
 }
 
-fn session_tier() -> redis::aio::ConnectionManager {
-    bff::session_tier::connect(&session_url().into()).unwrap()
+fn session_tier(url: &str) -> ConnectionManager {
+    let config = ConnectionManagerConfig::new()
+        .set_connection_timeout(Some(PATIENCE))
+        .set_response_timeout(Some(PATIENCE))
+        .set_number_of_retries(0);
+    let client = redis::Client::open(url).unwrap();
+    ConnectionManager::new_lazy_with_config(client, config).unwrap()
 }
 
 /// iam's key set on a socket of its own.

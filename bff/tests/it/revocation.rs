@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use base64::Engine;
-use contracts::clock::{Clock, Entropy};
-use contracts::id::{EventId, Id, OperatorId, RequestId, TenantId};
+use contracts::clock::Clock;
+use contracts::id::{EventId, OperatorId, RequestId, TenantId};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
-use crate::house::{House, session_url};
+use crate::house::{House, fresh, push_form, session_url};
 
 const SESSION: &str = "/api/bff/backoffice/v1/session";
 const REVOKE: &str = "/internal/sessions/revoke";
@@ -17,10 +16,6 @@ const EVENTS: &str = "/internal/events";
 const ENDED: &str = "MELMASTOON.BFF.SESSION_EXPIRED";
 /// Nothing listens there.
 const NO_TIER: &str = "redis://127.0.0.1:1/";
-
-fn fresh<T: Id>() -> T {
-    T::generate(&Clock::system(), &Entropy::system())
-}
 
 async fn revoke(house: &House, kind: &str, id: &str) {
     let body =
@@ -155,8 +150,7 @@ fn push(tenant: TenantId, id: EventId, operator: OperatorId) -> Value {
         "actorid": "iam-service", "retentionclass": "audit",
         "data": {"kind": "operator", "id": operator, "reason": "password_changed"},
     });
-    let data = base64::engine::general_purpose::STANDARD.encode(event.to_string());
-    json!({"message": {"data": data, "messageId": "1", "attributes": {}}, "subscription": "s"})
+    push_form(&event)
 }
 
 #[tokio::test]
