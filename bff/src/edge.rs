@@ -6,23 +6,19 @@ use std::sync::Arc;
 
 use auth::Principal;
 use auth::edge::{Admission, AuthError, Authenticator, HeldSession};
-use auth::proof::{ALGORITHMS, ProofError};
+use auth::proof::ProofError;
 use auth::request_token::RequestTokens;
-use auth::token::TokenError;
 use axum::extract::{
     FromRef, FromRequestParts, OptionalFromRequestParts, OriginalUri, Request, State,
 };
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
-use contracts::headers;
-use contracts::id::{PropertyId, RequestId, TenantId};
+use axum::response::Response;
+use contracts::id::{PropertyId, RequestId};
 use contracts::problem::{Problem, code};
 use contracts::role::RoleSet;
 use contracts::upstream::Upstream;
-use http::header::{CACHE_CONTROL, WWW_AUTHENTICATE};
+use http::HeaderMap;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, StatusCode};
-use metrics::counter;
 use serde::Deserialize;
 use service_kit::extract::Query;
 use service_kit::problem::ApiError;
@@ -30,26 +26,15 @@ use service_kit::request::RequestContext;
 use tokio::time::Instant;
 use upstream_clients::{CallContext, Credentials};
 
-use crate::attestation;
 use crate::revocation::{Feed, is_too_old};
 use crate::sessions::{Known, Profiles, Session, Sessions, details};
 use crate::standing::Standings;
 use crate::state::Gateway;
 
-/// Why a request is not let in, in the order of gateway-api section 3.
-#[derive(Debug, thiserror::Error)]
-enum Refusal {
-    #[error(transparent)]
-    Auth(#[from] AuthError),
-    #[error("the session was revoked: {0}")]
-    Revoked(Arc<str>),
-    #[error("the token is older than any may be")]
-    TooOld,
-    #[error("the session is another operator's, device's or key's")]
-    OtherSession,
-    #[error("the tenant is suspended")]
-    Suspended(TenantId),
-}
+mod refusal;
+
+use refusal::{Refusal, refusal};
+pub(crate) use refusal::{ended, finish, refused};
 
 /// A request that was let in.
 struct Admitted {
@@ -100,35 +85,6 @@ pub async fn authenticate(
     };
     finish(&edge.authenticator, &mut response);
     response
-}
-
-/// What every answer behind a proof says: how to come back after a 401, and the next nonce.
-pub(crate) fn finish(authenticator: &Authenticator, response: &mut Response) {
-    if response.status() == StatusCode::UNAUTHORIZED
-        && !response.headers().contains_key(WWW_AUTHENTICATE)
-    {
-        let asked = asks_again(response);
-        response.headers_mut().insert(WWW_AUTHENTICATE, asked);
-    }
-    if let Some(nonce) = authenticator.nonce() {
-        hand_out(&nonce, response.headers_mut());
-    }
-}
-
-/// The challenge of a 401 that a handler answered (RFC 9110 section 15.5.2).
-fn asks_again(response: &Response) -> HeaderValue {
-    let algorithms = ALGORITHMS.join(" ");
-    let code = response.extensions().get::<ApiError>().map_or("", |ApiError(it)| &it.code);
-    let challenge = attestation::challenge(code, &algorithms)
-        .unwrap_or_else(|| format!(r#"DPoP algs="{algorithms}""#));
-    challenge.parse().expect("a challenge is ASCII")
-}
-
-/// The nonce for the next proof (RFC 9449 section 8.2), once; no cache may hand it to another.
-fn hand_out(nonce: &str, answer: &mut HeaderMap) {
-    let nonce = HeaderValue::from_str(nonce).expect("a nonce is base64url");
-    answer.insert(headers::DPOP_NONCE, nonce);
-    answer.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
 }
 
 impl Edge {
@@ -187,109 +143,6 @@ impl Admitted {
         if let Some(session) = self.session {
             extensions.insert(Arc::new(session));
         }
-    }
-}
-
-/// The answer to a request whose proof or headers were not accepted.
-pub(crate) fn refused(error: AuthError) -> Response {
-    refusal(error.into())
-}
-
-/// The answer of gateway-api section 3, with the challenge of RFC 9449 section 7.1.
-fn refusal(refusal: Refusal) -> Response {
-    tracing::info!(reason = %refusal, "A request was refused at the edge.");
-    let (problem, challenge) = match refusal {
-        Refusal::Auth(error) => {
-            if error == AuthError::Proof(ProofError::Replayed) {
-                counter!("bff_backoffice_dpop_replay_blocked_total").increment(1);
-            }
-            (problem(error), challenge(error))
-        }
-        Refusal::Revoked(_) => (
-            ended("Your session was ended. Sign in again."),
-            challenge(AuthError::Token(TokenError::Expired)),
-        ),
-        Refusal::TooOld => (
-            ended("The access token is too old. Refresh it."),
-            challenge(AuthError::Token(TokenError::Expired)),
-        ),
-        Refusal::OtherSession => (
-            Problem::new(
-                &code::DEVICE_MISMATCH,
-                "The token names a session of another device or operator. Sign in again.",
-            ),
-            None,
-        ),
-        Refusal::Suspended(tenant) => (
-            Problem::new(
-                &code::TENANT_SUSPENDED,
-                "Your company's account is suspended. Ask its administrator, then try again.",
-            )
-            .with_tenant(tenant),
-            None,
-        ),
-    };
-    let mut response = ApiError::from(problem).into_response();
-    if let Some(challenge) = challenge {
-        response
-            .headers_mut()
-            .insert(WWW_AUTHENTICATE, challenge.parse().expect("a challenge is ASCII"));
-    }
-    response
-}
-
-pub(crate) fn ended(detail: &'static str) -> Problem {
-    Problem::new(&code::SESSION_EXPIRED, detail)
-}
-
-fn problem(error: AuthError) -> Problem {
-    match error {
-        AuthError::NoCredentials => Problem::new(
-            &code::SESSION_REQUIRED,
-            "Sign in, then send the access token as `Authorization: DPoP …` with a DPoP proof.",
-        ),
-        AuthError::SeveralCredentials => {
-            Problem::new(&code::MALFORMED_REQUEST, "Send one Authorization header, not several.")
-        }
-        AuthError::Scheme => Problem::new(
-            &code::TOKEN_INVALID,
-            "Send the token under the scheme DPoP: it is bound to your device's key.",
-        ),
-        AuthError::Proof(reason) => Problem::new(
-            &code::DPOP_INVALID,
-            format!("The proof was not accepted: {reason}. Make a new proof for this request."),
-        ),
-        AuthError::Token(TokenError::Expired) => ended("The access token has expired. Refresh it."),
-        AuthError::Token(reason) => Problem::new(
-            &code::TOKEN_INVALID,
-            format!("The access token was not accepted: {reason}. Sign in again."),
-        ),
-        AuthError::Device => Problem::new(
-            &code::DEVICE_MISMATCH,
-            "Send X-Device-Id with the device the token was issued to.",
-        ),
-        AuthError::KeysUnavailable => Problem::new(
-            &code::UPSTREAM_UNAVAILABLE,
-            "The sign-in service's keys cannot be read yet. Try again.",
-        ),
-    }
-}
-
-/// No error code when no credentials were sent (RFC 6750 section 3.1).
-fn challenge(error: AuthError) -> Option<String> {
-    let algorithms = ALGORITHMS.join(" ");
-    match error {
-        AuthError::NoCredentials => Some(format!(r#"DPoP algs="{algorithms}""#)),
-        AuthError::Proof(reason) if reason.asks_for_nonce() => {
-            Some(format!(r#"DPoP error="use_dpop_nonce", algs="{algorithms}""#))
-        }
-        AuthError::Proof(_) => {
-            Some(format!(r#"DPoP error="invalid_dpop_proof", algs="{algorithms}""#))
-        }
-        AuthError::Token(_) | AuthError::Scheme => {
-            Some(format!(r#"DPoP error="invalid_token", algs="{algorithms}""#))
-        }
-        _ => None,
     }
 }
 
