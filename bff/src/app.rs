@@ -20,6 +20,7 @@ use secrecy::ExposeSecret;
 use service_kit::config::PostgresConfig;
 use service_kit::health::Readiness;
 use service_kit::http_client;
+use service_kit::identity::{Guard, Identity};
 use service_kit::lifecycle::Lifecycle;
 use service_kit::postgres::Database;
 use service_kit::serve::{Plain, bind, serve};
@@ -28,7 +29,6 @@ use upstream_clients::{Limits, Upstreams};
 
 use crate::config::{ASKED, DpopConfig, GatewayConfig, REQUEST_TOKEN_ISSUER, TlsConfig};
 use crate::edge_rules::{self, EdgeRules};
-use crate::internal::identity::Identity;
 use crate::revocation::Feed;
 use crate::session_tier::watch::{ReplayCheck, Watch};
 use crate::sessions::{Profiles, Sessions};
@@ -298,17 +298,6 @@ fn readiness(
         })
 }
 
-/// Who may call the internal listener; said at start when it is nobody.
-fn identity(config: &GatewayConfig, clock: Clock) -> Option<Arc<Identity>> {
-    let Some(oidc) = &config.internal.oidc else {
-        tracing::warn!("internal.oidc is not configured: nobody may call /internal/*.");
-        return None;
-    };
-    let client = http_client::short_requests();
-    let keys = RemoteKeys::new(oidc.jwks_url.clone(), client, KEYS_COOLDOWN);
-    Some(Arc::new(Identity::new(oidc, keys, clock)))
-}
-
 async fn open_internal(
     config: &GatewayConfig,
     gateway: &Gateway,
@@ -316,8 +305,9 @@ async fn open_internal(
     telemetry: &Telemetry,
 ) -> anyhow::Result<()> {
     let listener = bind(config.internal.listen).await?;
-    let identity = identity(config, gateway.clock.clone());
-    let app = internal::app(gateway.clone(), readiness, telemetry, identity);
+    let identity = Identity::configured(config.internal.oidc.as_ref(), gateway.clock.clone());
+    let guard = Guard::new(identity, "bff_backoffice_internal_auth_failure_total");
+    let app = internal::app(gateway.clone(), readiness, telemetry, &guard);
     serve(listener, Plain, app, &gateway.lifecycle);
     tracing::info!(address = %config.internal.listen, "The internal listener is open.");
     Ok(())

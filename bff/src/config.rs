@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use contracts::upstream::Upstream;
 use serde::Deserialize;
-use service_kit::config::{PostgresConfig, TelemetryConfig};
+use service_kit::config::{OidcConfig, PostgresConfig, TelemetryConfig};
 use upstream_clients::BaseUrls;
 
 #[derive(Debug, Deserialize)]
@@ -69,31 +69,6 @@ pub struct InternalConfig {
     pub listen: SocketAddr,
     /// Who may call `/internal/*`. Absent: nobody.
     pub oidc: Option<OidcConfig>,
-}
-
-/// The issuer of service accounts' tokens. Google's is `https://accounts.google.com` with keys at
-/// `https://www.googleapis.com/oauth2/v3/certs`.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct OidcConfig {
-    pub issuer: String,
-    pub jwks_url: String,
-    /// What the callers are told to ask tokens for: the internal listener's URL.
-    pub audience: String,
-    #[serde(default)]
-    pub accounts: AccountsConfig,
-}
-
-/// The email of each account that may call, by group of routes.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct AccountsConfig {
-    /// `/internal/jobs/*`
-    pub scheduler: Vec<String>,
-    /// `/internal/events`
-    pub events: Vec<String>,
-    /// `/internal/sessions/*`, `/internal/admin/*`
-    pub operators: Vec<String>,
 }
 
 /// What is refused before anybody is asked who they are.

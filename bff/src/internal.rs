@@ -1,11 +1,10 @@
 //! The internal listener: metrics, health, and the keys services verify our request tokens with.
 //! Never reachable from outside.
 
-use std::sync::Arc;
-
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use service_kit::health::Readiness;
+use service_kit::identity::{Guard, Role};
 use service_kit::request::{Observer, observed};
 use service_kit::request_metrics;
 use service_kit::telemetry::Telemetry;
@@ -13,16 +12,7 @@ use service_kit::telemetry::Telemetry;
 use crate::handlers::{events, revoke};
 use crate::state::Gateway;
 
-pub mod identity;
-
-use identity::{Identity, Role, guarded};
-
-pub fn app(
-    gateway: Gateway,
-    readiness: Readiness,
-    telemetry: &Telemetry,
-    identity: Option<Arc<Identity>>,
-) -> Router {
+pub fn app(gateway: Gateway, readiness: Readiness, telemetry: &Telemetry, guard: &Guard) -> Router {
     let keys = gateway.request_tokens.key_set();
     let observer = Observer {
         metrics: request_metrics!("bff_backoffice_internal"),
@@ -30,7 +20,7 @@ pub fn app(
         entropy: gateway.entropy.clone(),
     };
     let app = Router::new()
-        .nest("/internal", internal(gateway, identity))
+        .nest("/internal", routes(gateway, guard))
         .route("/.well-known/jwks.json", get(move || async move { Json(keys.clone()) }))
         .merge(readiness.router())
         .merge(telemetry.router());
@@ -39,11 +29,12 @@ pub fn app(
 
 /// What changes something, each group behind the accounts it is for. Unknown paths are behind the
 /// strictest, so that nobody learns which exist.
-fn internal(gateway: Gateway, identity: Option<Arc<Identity>>) -> Router {
+pub fn routes(gateway: Gateway, guard: &Guard) -> Router {
     let unknown = Router::new().fallback(async || http::StatusCode::NOT_FOUND);
-    guarded(revoking(gateway.clone()), Role::Operators, identity.clone())
-        .merge(guarded(listening(gateway), Role::Events, identity.clone()))
-        .merge(guarded(unknown, Role::Operators, identity))
+    guard
+        .around(revoking(gateway.clone()), Role::Operators)
+        .merge(guard.around(listening(gateway), Role::Events))
+        .merge(guard.around(unknown, Role::Operators))
 }
 
 /// For iam and the operators of the platform.

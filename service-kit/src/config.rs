@@ -59,6 +59,31 @@ pub struct CallersConfig {
     pub issuer: String,
 }
 
+/// The issuer of service accounts' tokens. Google's is `https://accounts.google.com` with keys at
+/// `https://www.googleapis.com/oauth2/v3/certs`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OidcConfig {
+    pub issuer: String,
+    pub jwks_url: String,
+    /// What the callers are told to ask tokens for: the URL of the listener.
+    pub audience: String,
+    #[serde(default)]
+    pub accounts: AccountsConfig,
+}
+
+/// The email of each account that may call, by group of routes.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AccountsConfig {
+    /// `/internal/jobs/*`
+    pub scheduler: Vec<String>,
+    /// `/internal/events`
+    pub events: Vec<String>,
+    /// `/internal/admin/*`, the gateway's `/internal/sessions/*`
+    pub operators: Vec<String>,
+}
+
 /// A Postgres database, reached as the service's own role.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]

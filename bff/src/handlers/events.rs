@@ -8,8 +8,6 @@
 use std::time::Duration;
 
 use axum::extract::State;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use contracts::clock::Clock;
 use contracts::event::CloudEvent;
 use contracts::upstream::iam::{SESSION_REVOKED, SessionRevoked};
@@ -21,6 +19,7 @@ use serde::Deserialize;
 use service_kit::extract::Json;
 use service_kit::postgres::{Database, StoreError, Transaction, write};
 use service_kit::problem::{ApiError, ApiResult};
+use service_kit::push::Push;
 
 use super::revoke::{reason, target, unavailable};
 use crate::revocation::Feed;
@@ -29,18 +28,6 @@ use crate::standing::{self, Standings, Statement};
 
 /// How far iam's clock may be ahead of ours.
 const SKEW: Duration = Duration::from_secs(60);
-
-/// The push form; members we do not read are left out.
-#[derive(Debug, Deserialize)]
-pub struct Push {
-    message: Message,
-}
-
-#[derive(Debug, Deserialize)]
-struct Message {
-    /// A CloudEvent, base64.
-    data: String,
-}
 
 /// What an event changes here.
 enum Change {
@@ -57,7 +44,7 @@ pub async fn take_event(
     State(clock): State<Clock>,
     Json(push): Json<Push>,
 ) -> ApiResult<StatusCode> {
-    let event = event(&push)?;
+    let event = push.event()?;
     let outcome = match change(&event, clock.now())? {
         None => "ignored",
         Some(change) => {
@@ -105,15 +92,6 @@ impl Change {
             Self::Standing(..) => standings.announce().await,
         }
     }
-}
-
-fn event(push: &Push) -> Result<CloudEvent, ApiError> {
-    let invalid = |detail| ApiError::field("body.message.data", "INVALID", detail);
-    let bytes = STANDARD
-        .decode(&push.message.data)
-        .map_err(|_| invalid("Send the CloudEvent as base64."))?;
-    serde_json::from_slice(&bytes)
-        .map_err(|_| invalid("The data is not a CloudEvent of the platform's profile."))
 }
 
 /// What iam revoked. iam's own clock says up to when, because it dates the tokens too.

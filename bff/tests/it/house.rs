@@ -69,7 +69,12 @@ impl Key {
     }
 
     pub(crate) fn sign(&self, header: &Value, claims: &Value) -> String {
-        let encode = |value: &Value| auth::jwt::encode(value.to_string().as_bytes());
+        self.sign_texts(&header.to_string(), &claims.to_string())
+    }
+
+    /// Signs texts that need not be JSON.
+    pub(crate) fn sign_texts(&self, header: &str, claims: &str) -> String {
+        let encode = |text: &str| auth::jwt::encode(text.as_bytes());
         let input = format!("{}.{}", encode(header), encode(claims));
         let signature = ES256.signer_from_jwk(&self.jwk).unwrap().sign(input.as_bytes()).unwrap();
         format!("{input}.{}", auth::jwt::encode(&signature))
@@ -146,6 +151,11 @@ impl House {
 
     pub(crate) async fn with_edge_rules(rules: Arc<EdgeRules>) -> Self {
         Self::build(Plan { rules, ..Plan::usual() }).await
+    }
+
+    /// At the instants this clock shows.
+    pub(crate) async fn at(clock: Clock) -> Self {
+        Self::build(Plan { clock, ..Plan::usual() }).await
     }
 
     pub(crate) async fn build(plan: Plan) -> Self {
@@ -409,16 +419,21 @@ fn gateway(
     }
 }
 
+/// What the listener puts around a router.
+pub(crate) fn seen_from_outside(app: Router) -> Router {
+    let (clock, entropy) = (Clock::system(), Entropy::system());
+    observed(app, Observer { metrics: request_metrics!("test"), clock, entropy })
+}
+
+pub(crate) async fn send_to(app: &Router, request: Request<Body>) -> Answer {
+    answer(app.clone().oneshot(request).await.unwrap()).await
+}
+
 fn internal(gateway: &Gateway) -> Router {
-    let observer = Observer {
-        metrics: request_metrics!("test"),
-        clock: gateway.clock.clone(),
-        entropy: gateway.entropy.clone(),
-    };
     // Without the guard, which the tests of `identity` are about.
     let orders =
         bff::internal::revoking(gateway.clone()).merge(bff::internal::listening(gateway.clone()));
-    observed(Router::new().nest("/internal", orders), observer)
+    seen_from_outside(Router::new().nest("/internal", orders))
 }
 
 pub(crate) fn fresh<T: Id>() -> T {

@@ -1,64 +1,35 @@
 //! Who may call `/internal/*`, with tokens of a real issuer whose keys are fetched over a socket.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use auth::edge::RemoteKeys;
 use axum::Router;
 use axum::body::Body;
 use axum::routing::post;
-use bff::config::{AccountsConfig, OidcConfig};
-use bff::internal::identity::{Identity, Role, guarded};
 use contracts::clock::{Clock, Entropy};
 use http::Request;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
+use service_kit::identity::{Guard, Identity, Role};
 use service_kit::request::{Observer, observed};
 use service_kit::request_metrics;
 use tower::ServiceExt;
 
-use crate::house::{Answer, Key, serve_keys};
-
-const ISSUER: &str = "https://accounts.test";
-const AUDIENCE: &str = "https://gateway.internal.test";
-const SCHEDULER: &str = "scheduler@platform.test";
+use crate::house::Answer;
+use crate::issuer::{AUDIENCE, ISSUER, Issuer};
 
 struct Listener {
     app: Router,
-    issuer: Key,
+    issuer: Issuer,
 }
 
 impl Listener {
     async fn open() -> Self {
-        let issuer = Key::new();
-        let config = OidcConfig {
-            issuer: ISSUER.into(),
-            jwks_url: serve_keys(&issuer).await,
-            audience: AUDIENCE.into(),
-            accounts: AccountsConfig { scheduler: vec![SCHEDULER.into()], ..Default::default() },
-        };
-        let client = service_kit::http_client::short_requests();
-        let keys = RemoteKeys::new(config.jwks_url.clone(), client, Duration::from_secs(1));
-        let identity = Identity::new(&config, keys, Clock::system());
-        Self { app: app(Some(Arc::new(identity))), issuer }
+        let issuer = Issuer::open().await;
+        Self { app: app(Some(issuer.identity(Clock::system()))), issuer }
     }
 
-    /// A token that is good but for the changes; `null` takes a claim away.
     fn token(&self, header: &Value, changes: &Value) -> String {
-        let now = Clock::system().unix_seconds();
-        let mut claims = json!({
-            "iss": ISSUER, "aud": AUDIENCE, "sub": "1104", "email": SCHEDULER,
-            "email_verified": true, "iat": now, "exp": now + 3600,
-        });
-        for (name, value) in changes.as_object().unwrap() {
-            claims[name] = value.clone();
-        }
-        claims.as_object_mut().unwrap().retain(|_, value| !value.is_null());
-        let mut all = json!({"alg": "ES256", "typ": "JWT", "kid": "iam-1"});
-        for (name, value) in header.as_object().unwrap() {
-            all[name] = value.clone();
-        }
-        self.issuer.sign(&all, &claims)
+        self.issuer.token(header, changes)
     }
 
     async fn call(&self, path: &str, token: &str) -> Answer {
@@ -69,8 +40,10 @@ impl Listener {
 /// A route of the scheduler's and one of the operators'.
 fn app(identity: Option<Arc<Identity>>) -> Router {
     let route = |path| Router::new().route(path, post(async || "{}"));
-    let app = guarded(route("/internal/jobs/sweep"), Role::Scheduler, identity.clone())
-        .merge(guarded(route("/internal/admin/rules"), Role::Operators, identity));
+    let guard = Guard::new(identity, "test_internal_auth_failure_total");
+    let app = guard
+        .around(route("/internal/jobs/sweep"), Role::Scheduler)
+        .merge(guard.around(route("/internal/admin/rules"), Role::Operators));
     let metrics = request_metrics!("bff_backoffice_internal");
     observed(app, Observer { metrics, clock: Clock::system(), entropy: Entropy::system() })
 }
@@ -130,7 +103,15 @@ async fn a_token_that_does_not_hold_is_refused() {
         ("an access token", json!({"typ": "at+jwt"}), none.clone()),
         ("an unknown key", json!({"kid": "other"}), none.clone()),
         ("an algorithm of another key", json!({"alg": "RS256"}), none.clone()),
-        ("no algorithm", json!({"alg": "none"}), none),
+        ("no algorithm", json!({"alg": "none"}), none.clone()),
+        ("an algorithm in lower case", json!({"alg": "es256"}), none.clone()),
+        ("an extension", json!({"crit": ["exp"]}), none.clone()),
+        ("no extension, but the list", json!({"crit": []}), none.clone()),
+        ("not valid yet", none.clone(), json!({"nbf": now + 60})),
+        ("a start that is no number", none.clone(), json!({"nbf": "0"})),
+        ("no subject", none.clone(), json!({"sub": null})),
+        ("an empty subject", none.clone(), json!({"sub": ""})),
+        ("an end that is a fraction", none, json!({"exp": 1.5e9})),
     ];
     for (name, header, changes) in cases {
         let answer = listener.call(JOB, &listener.token(&header, &changes)).await;
@@ -150,4 +131,37 @@ async fn one_token_under_bearer_must_be_sent() {
         answer.is_problem(401, "MELMASTOON.GENERAL.UNAUTHENTICATED");
         assert_eq!(answer.headers["www-authenticate"], "Bearer");
     }
+}
+
+#[tokio::test]
+async fn a_token_that_says_something_twice_is_refused() {
+    let listener = Listener::open().await;
+    let now = Clock::system().unix_seconds();
+    let header = r#"{"alg":"ES256","typ":"JWT","kid":"iam-1"}"#;
+    let claims = format!(
+        r#"{{"iss":"{ISSUER}","aud":"{AUDIENCE}","sub":"1","email":"scheduler@platform.test","email_verified":true,"iat":{now},"exp":{}}}"#,
+        now + 60
+    );
+    let good = listener.issuer.token_of_texts(header, &claims);
+    assert_eq!(listener.call(JOB, &good).await.status, 200);
+    let twice = [
+        (header.replace(r#""kid""#, r#""kid":"x","kid""#), claims.clone()),
+        (header.to_owned(), claims.replace(r#""email":"#, r#""email":"x@y.test","email":"#)),
+        (header.to_owned(), claims.replace(r#""aud":"#, r#""aud":"x","\u0061ud":"#)),
+        (header.to_owned(), format!("{claims} {{}}")),
+    ];
+    for (header, claims) in twice {
+        let answer = listener.call(JOB, &listener.issuer.token_of_texts(&header, &claims)).await;
+        answer.is_problem(401, "MELMASTOON.GENERAL.UNAUTHENTICATED");
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_a_token_brings_along_is_not_believed() {
+    let (listener, thief) = (Listener::open().await, Issuer::open().await);
+    let header = json!({"jku": "http://127.0.0.1:1/", "x5u": "http://127.0.0.1:1/"});
+    let own = listener.token(&header, &json!({}));
+    assert_eq!(listener.call(JOB, &own).await.status, 200, "what is not followed does no harm");
+    let stolen = thief.token(&header, &json!({}));
+    listener.call(JOB, &stolen).await.is_problem(401, "MELMASTOON.GENERAL.UNAUTHENTICATED");
 }

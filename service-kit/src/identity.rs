@@ -2,6 +2,7 @@
 //! Nobody, until issuer, keys, audience and accounts are configured.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use auth::edge::RemoteKeys;
 use auth::oidc::{self, OidcError, OidcRules, ServiceAccount};
@@ -13,9 +14,14 @@ use contracts::clock::Clock;
 use contracts::problem::{Problem, code};
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
-use service_kit::problem::ApiError;
+use metrics::counter;
 
 use crate::config::{AccountsConfig, OidcConfig};
+use crate::http_client;
+use crate::problem::ApiError;
+
+/// An unknown key id makes us ask the issuer at most this often.
+const KEYS_COOLDOWN: Duration = Duration::from_secs(10);
 
 /// Whom a group of routes is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +30,7 @@ pub enum Role {
     Scheduler,
     /// The Pub/Sub push: `/internal/events`.
     Events,
-    /// Operators of the platform and iam: `/internal/sessions/*`, `/internal/admin/*`.
+    /// Operators of the platform, and iam: `/internal/admin/*`, the gateway's `/internal/sessions/*`.
     Operators,
 }
 
@@ -60,12 +66,23 @@ enum Refusal {
     )]
     Account,
     #[error(
-        "Nobody may call this: no issuer is configured. Set internal.oidc and start the gateway again."
+        "Nobody may call this: no issuer is configured. Set internal.oidc and start the server again."
     )]
     NotConfigured,
 }
 
 impl Identity {
+    /// As the settings say; said at start when nobody is let in.
+    pub fn configured(oidc: Option<&OidcConfig>, clock: Clock) -> Option<Arc<Self>> {
+        let Some(oidc) = oidc else {
+            tracing::warn!("internal.oidc is not configured: nobody may call /internal/*.");
+            return None;
+        };
+        let client = http_client::short_requests();
+        let keys = RemoteKeys::new(oidc.jwks_url.clone(), client, KEYS_COOLDOWN);
+        Some(Arc::new(Self::new(oidc, keys, clock)))
+    }
+
     /// `keys` are the issuer's.
     pub fn new(config: &OidcConfig, keys: RemoteKeys, clock: Clock) -> Self {
         let (issuer, audience) = (config.issuer.clone(), config.audience.clone());
@@ -94,29 +111,77 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     one.then(|| token.trim_start_matches(' '))
 }
 
-/// What stands behind `guarded` may take the caller as `Extension<ServiceAccount>`.
-pub fn guarded(router: Router, role: Role, identity: Option<Arc<Identity>>) -> Router {
-    router.layer(from_fn_with_state((identity, role), check))
+/// What stands in front of one server's internal routes.
+#[derive(Debug, Clone)]
+pub struct Guard {
+    identity: Option<Arc<Identity>>,
+    /// Name of the counter of those it turned away.
+    failures: &'static str,
+    /// Drills only: whether everybody is let in.
+    #[cfg(feature = "sabotage")]
+    wide_open: bool,
 }
 
-type Guard = (Option<Arc<Identity>>, Role);
+impl Guard {
+    /// Without an identity it lets nobody in. `failures` is a counter's name.
+    pub fn new(identity: Option<Arc<Identity>>, failures: &'static str) -> Self {
+        Self {
+            identity,
+            failures,
+            #[cfg(feature = "sabotage")]
+            wide_open: false,
+        }
+    }
+
+    /// Drills only.
+    #[cfg(feature = "sabotage")]
+    #[must_use]
+    pub fn wide_open(self) -> Self {
+        Self { wide_open: true, ..self }
+    }
+
+    /// What stands behind it may take the caller as `Extension<ServiceAccount>`.
+    pub fn around(&self, router: Router, role: Role) -> Router {
+        router.layer(from_fn_with_state((self.clone(), role), check))
+    }
+
+    async fn judge(&self, headers: &HeaderMap, role: Role) -> Result<ServiceAccount, Refusal> {
+        #[cfg(feature = "sabotage")]
+        if self.wide_open {
+            return Ok(ServiceAccount { email: "anybody".to_owned(), subject: "0".to_owned() });
+        }
+        let identity = self.identity.as_ref().ok_or(Refusal::NotConfigured)?;
+        identity.judge(headers, role).await
+    }
+}
 
 async fn check(
-    State((identity, role)): State<Guard>,
+    State((guard, role)): State<(Guard, Role)>,
     mut request: Request,
     next: Next,
 ) -> Response {
-    let judged = match &identity {
-        Some(identity) => identity.judge(request.headers(), role).await,
-        None => Err(Refusal::NotConfigured),
-    };
-    match judged {
+    match guard.judge(request.headers(), role).await {
         Ok(account) => {
             tracing::info!(account = account.email, ?role, "A service account calls.");
             request.extensions_mut().insert(account);
             next.run(request).await
         }
-        Err(refusal) => refusal.into_response(),
+        Err(refusal) => {
+            counter!(guard.failures, "reason" => refusal.label()).increment(1);
+            refusal.into_response()
+        }
+    }
+}
+
+impl Refusal {
+    fn label(&self) -> &'static str {
+        match self {
+            Self::NoToken => "no_token",
+            Self::Token(_) => "token",
+            Self::NoKeys => "no_keys",
+            Self::Account => "account",
+            Self::NotConfigured => "not_configured",
+        }
     }
 }
 

@@ -1,0 +1,120 @@
+//! The internal listener's routes behind their guard, as they are served.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use contracts::clock::Clock;
+use http::Request;
+use serde_json::{Value, json};
+use service_kit::identity::{Guard, Identity};
+
+use crate::house::{Answer, House, seen_from_outside, send_to};
+use crate::issuer::{EVENTS, FIRST, Issuer, SCHEDULER};
+
+/// A house whose internal listener asks who is calling.
+pub(crate) struct Guarded {
+    pub(crate) house: House,
+    pub(crate) issuer: Issuer,
+    app: Router,
+}
+
+impl Guarded {
+    pub(crate) async fn open() -> Self {
+        Self::around(House::open().await, Issuer::open().await)
+    }
+
+    pub(crate) fn around(house: House, issuer: Issuer) -> Self {
+        let identity = Some(issuer.identity(house.clock.clone()));
+        let app = app(&house, identity);
+        Self { house, issuer, app }
+    }
+
+    /// As this service account, or as nobody.
+    pub(crate) async fn post(&self, path: &str, account: Option<&str>, body: &Value) -> Answer {
+        let token = account.map(|email| self.issuer.token_of(email, &self.house.clock));
+        send_to(&self.app, request("POST", path, token.as_deref(), body)).await
+    }
+
+    pub(crate) async fn get(&self, path: &str, account: &str) -> Answer {
+        let token = self.issuer.token_of(account, &self.house.clock);
+        send_to(&self.app, request("GET", path, Some(&token), &Value::Null)).await
+    }
+}
+
+fn app(house: &House, identity: Option<Arc<Identity>>) -> Router {
+    let guard = Guard::new(identity, "test_internal_auth_failure_total");
+    let routes = bff::internal::routes(house.gateway.clone(), &guard);
+    seen_from_outside(Router::new().nest("/internal", routes))
+}
+
+fn request(method: &str, path: &str, token: Option<&str>, body: &Value) -> Request<Body> {
+    let mut request =
+        Request::builder().method(method).uri(path).header("content-type", "application/json");
+    if let Some(token) = token {
+        request = request.header("authorization", format!("Bearer {token}"));
+    }
+    request.body(Body::from(body.to_string())).unwrap()
+}
+
+/// Those there are, one of each group that is not, and one that is no group's.
+const PATHS: [&str; 6] = [
+    "/internal/sessions/revoke",
+    "/internal/events",
+    "/internal/admin/nothing",
+    "/internal/jobs/nothing",
+    "/internal/nothing",
+    "/internal",
+];
+
+#[tokio::test]
+async fn everything_internal_is_closed_until_somebody_is_let_in() {
+    let house = House::open().await;
+    let closed = app(&house, None);
+    for path in PATHS {
+        let answer = send_to(&closed, request("POST", path, None, &json!({}))).await;
+        answer.is_problem(403, "MELMASTOON.GENERAL.FORBIDDEN");
+    }
+    let guarded = Guarded::around(house, Issuer::open().await);
+    for path in PATHS {
+        let answer = guarded.post(path, None, &json!({})).await;
+        answer.is_problem(401, "MELMASTOON.GENERAL.UNAUTHENTICATED");
+        let answer = guarded.post(path, Some("stranger@platform.test"), &json!({})).await;
+        answer.is_problem(403, "MELMASTOON.GENERAL.FORBIDDEN");
+    }
+}
+
+#[tokio::test]
+async fn each_account_is_let_in_at_its_own_routes() {
+    let guarded = Guarded::open().await;
+    let revoke = "/internal/sessions/revoke";
+    for stranger in [EVENTS, SCHEDULER] {
+        let answer = guarded.post(revoke, Some(stranger), &json!({})).await;
+        answer.is_problem(403, "MELMASTOON.GENERAL.FORBIDDEN");
+    }
+    // Let in, then told that the body is not one.
+    guarded
+        .post(revoke, Some(FIRST), &json!({}))
+        .await
+        .is_problem(400, "MELMASTOON.GENERAL.VALIDATION_FAILED");
+    guarded
+        .post("/internal/events", Some(EVENTS), &json!({}))
+        .await
+        .is_problem(400, "MELMASTOON.GENERAL.VALIDATION_FAILED");
+    // Only who may call the strictest learns what does not exist.
+    guarded
+        .post("/internal/nothing", Some(FIRST), &json!({}))
+        .await
+        .is_problem(404, "MELMASTOON.GENERAL.RESOURCE_NOT_FOUND");
+}
+
+#[tokio::test]
+async fn an_account_s_token_ends() {
+    let guarded = Guarded::open().await;
+    let past = Clock::fixed("2020-01-01T00:00:00Z".parse().unwrap());
+    let old = guarded.issuer.token_of(FIRST, &past);
+    let answer =
+        send_to(&guarded.app, request("POST", "/internal/sessions/revoke", Some(&old), &json!({})))
+            .await;
+    answer.is_problem(401, "MELMASTOON.GENERAL.UNAUTHENTICATED");
+}
