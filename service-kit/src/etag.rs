@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 /// the same: the body without the instant it was read at. The tag is weak for that reason.
 pub fn answer<T: Serialize>(request: &HeaderMap, basis: &impl Serialize, body: &T) -> Response {
     let tag = tag(basis);
-    let held = request.get_all(IF_NONE_MATCH).iter().any(|value| names(value, &tag));
+    let held = holds(request, &tag);
     let headers = [
         (ETAG, HeaderValue::from_str(&tag).expect("a tag is ASCII")),
         (CACHE_CONTROL, HeaderValue::from_static("private, no-cache")),
@@ -19,6 +19,11 @@ pub fn answer<T: Serialize>(request: &HeaderMap, basis: &impl Serialize, body: &
         return (StatusCode::NOT_MODIFIED, headers).into_response();
     }
     (headers, axum::Json(body)).into_response()
+}
+
+/// Whether the caller says that it holds the answer with this tag.
+pub fn holds(request: &HeaderMap, tag: &str) -> bool {
+    request.get_all(IF_NONE_MATCH).iter().any(|value| names(value, tag))
 }
 
 fn tag(basis: &impl Serialize) -> String {

@@ -2,6 +2,7 @@
 //! that serves API, OpenAPI document, health and metrics.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::FromRef;
@@ -16,9 +17,12 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::caller::{Callers, callers};
-use crate::config::{self, CallersConfig, ConfigError, PostgresConfig, TelemetryConfig};
+use crate::config::{
+    self, CallersConfig, ConfigError, OidcConfig, PostgresConfig, TelemetryConfig,
+};
 use crate::deadline;
 use crate::health::Readiness;
+use crate::identity::{Guard, Identity, Role};
 use crate::lifecycle::Lifecycle;
 use crate::postgres::{Database, DatabaseConfigError};
 use crate::request::{Observer, RequestMetrics, observed};
@@ -37,6 +41,20 @@ pub struct ServiceConfig {
     #[serde(default)]
     pub redis: Option<RedisConfig>,
     pub callers: CallersConfig,
+    #[serde(default)]
+    pub internal: InternalConfig,
+    /// Protections to switch off, by name; a setting that a production build does not know.
+    #[cfg(feature = "sabotage")]
+    #[serde(default)]
+    pub guards_off: Vec<String>,
+}
+
+/// Who may call `/internal/*`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct InternalConfig {
+    /// Absent: nobody.
+    pub oidc: Option<OidcConfig>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -51,6 +69,21 @@ pub struct Shared {
     pub callers: Callers,
     pub database: Database,
     pub clock: Clock,
+    pub entropy: Entropy,
+    #[cfg(feature = "sabotage")]
+    pub guards_off: GuardsOff,
+}
+
+/// Protections that a drill has switched off, by name.
+#[cfg(feature = "sabotage")]
+#[derive(Debug, Clone, Default)]
+pub struct GuardsOff(Arc<[String]>);
+
+#[cfg(feature = "sabotage")]
+impl GuardsOff {
+    pub fn is_off(&self, guard: &str) -> bool {
+        self.0.iter().any(|off| off == guard)
+    }
 }
 
 /// Why a service did not start, in one sentence that says what to do.
@@ -76,6 +109,21 @@ pub struct Service {
     pub metrics: RequestMetrics,
     /// Its routes and their documentation.
     pub api: fn() -> OpenApiRouter<Shared>,
+    pub internal: Internal,
+}
+
+/// A service's routes under `/internal`: for service accounts, never for callers of the API.
+#[derive(Debug, Clone, Copy)]
+pub struct Internal {
+    /// Each group behind the accounts it is for, without the prefix.
+    pub routes: fn(Shared, &Guard) -> Router,
+    /// Name of the counter of those who were turned away.
+    pub failures: &'static str,
+}
+
+/// Every path is closed all the same.
+pub fn no_internal_routes(_: Shared, _: &Guard) -> Router {
+    Router::new()
 }
 
 impl Service {
@@ -85,7 +133,8 @@ impl Service {
         let telemetry = Telemetry::start(self.name, &config.telemetry)?;
         let lifecycle = Lifecycle::new();
         let shared = self.shared(&config, Clock::system())?;
-        let app = telemetry.router().merge(self.app(shared, &lifecycle));
+        let identity = Identity::configured(config.internal.oidc.as_ref(), shared.clock.clone());
+        let app = telemetry.router().merge(self.app(shared, identity, &lifecycle));
         let listener = bind(config.listen).await?;
         tracing::info!(listen = %config.listen, service = self.name, "Serving.");
         serve(listener, Plain, app, &lifecycle);
@@ -99,26 +148,45 @@ impl Service {
             callers: callers(&config.callers, self.name, clock.clone()),
             database: Database::new(&config.postgres)?,
             clock,
+            entropy: Entropy::system(),
+            #[cfg(feature = "sabotage")]
+            guards_off: GuardsOff(config.guards_off.clone().into()),
         })
     }
 
     /// Everything but `/metrics`, which belongs to the process.
-    pub fn app(&self, shared: Shared, lifecycle: &Lifecycle) -> Router {
+    pub fn app(
+        &self,
+        shared: Shared,
+        identity: Option<Arc<Identity>>,
+        lifecycle: &Lifecycle,
+    ) -> Router {
         let observer = Observer {
             metrics: self.metrics,
             clock: shared.clock.clone(),
-            entropy: Entropy::system(),
+            entropy: shared.entropy.clone(),
         };
+        let internal = self.internal(shared.clone(), identity);
         let readiness = readiness(shared.database.clone(), lifecycle.clone());
         let document = self.document();
         let api = (self.api)()
             .split_for_parts()
             .0
             .with_state(shared)
+            .nest("/internal", internal)
             .route("/openapi.json", get(async || ([(CONTENT_TYPE, "application/json")], document)))
             .layer(from_fn(deadline::enforce));
         // Merged last: the later router's answer for unknown paths is the one that stays.
         readiness.router().merge(observed(api, observer))
+    }
+
+    /// Unknown paths are behind the strictest guard, so that nobody learns which exist.
+    fn internal(&self, shared: Shared, identity: Option<Arc<Identity>>) -> Router {
+        let guard = Guard::new(identity, self.internal.failures);
+        #[cfg(feature = "sabotage")]
+        let guard = if shared.guards_off.is_off("identity") { guard.wide_open() } else { guard };
+        let unknown = Router::new().fallback(async || http::StatusCode::NOT_FOUND);
+        (self.internal.routes)(shared, &guard).merge(guard.around(unknown, Role::Operators))
     }
 
     /// The OpenAPI document as it is served and committed.
@@ -187,6 +255,53 @@ pub enum ReadProblems {
         status = 504,
         content_type = "application/problem+json",
         description = "The deadline in `X-Deadline-Ms` passed."
+    )]
+    DeadlineExceeded(Problem),
+}
+
+/// What any write may answer instead of its body, for the OpenAPI document.
+#[derive(Debug, utoipa::IntoResponses)]
+pub enum WriteProblems {
+    #[response(
+        status = 400,
+        content_type = "application/problem+json",
+        description = "The body is not valid; `errors` names the field."
+    )]
+    Invalid(Problem),
+    #[response(
+        status = 401,
+        content_type = "application/problem+json",
+        description = "No valid request token."
+    )]
+    Unauthenticated(Problem),
+    #[response(
+        status = 403,
+        content_type = "application/problem+json",
+        description = "The caller's role or property scope does not allow it."
+    )]
+    Forbidden(Problem),
+    #[response(
+        status = 404,
+        content_type = "application/problem+json",
+        description = "The tenant has no such resource."
+    )]
+    NotFound(Problem),
+    #[response(
+        status = 409,
+        content_type = "application/problem+json",
+        description = "Somebody else changed it first."
+    )]
+    Conflict(Problem),
+    #[response(
+        status = 503,
+        content_type = "application/problem+json",
+        description = "The database is away and nothing was changed; `Retry-After` says when to try again."
+    )]
+    Unavailable(Problem),
+    #[response(
+        status = 504,
+        content_type = "application/problem+json",
+        description = "The deadline in `X-Deadline-Ms` passed; whether it was changed must be read."
     )]
     DeadlineExceeded(Problem),
 }

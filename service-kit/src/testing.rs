@@ -12,7 +12,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use contracts::clock::{Clock, Entropy};
 use contracts::headers::TENANT_ID;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use jiff::Timestamp;
@@ -21,12 +21,15 @@ use tower::ServiceExt;
 
 use crate::caller::callers;
 use crate::config::{CallersConfig, PostgresConfig};
+use crate::identity::Identity;
 use crate::lifecycle::Lifecycle;
 use crate::postgres::Database;
 use crate::serve::{Plain, bind, serve};
 use crate::service::{Service, Shared};
+use crate::testing::issuer::Issuer;
 
 pub mod contract;
+pub mod issuer;
 pub mod world;
 
 const ISSUER: &str = "bff-backoffice";
@@ -37,6 +40,7 @@ pub struct Harness {
     pub app: Router,
     service: Service,
     tokens: RequestTokens,
+    issuer: Issuer,
     lifecycle: Lifecycle,
 }
 
@@ -52,15 +56,27 @@ impl Harness {
         let shared = Shared {
             callers: callers(&config, service.name, clock.clone()),
             database: Database::new(&postgres).expect("the test database has a URL"),
-            clock,
+            clock: clock.clone(),
+            entropy: Entropy::system(),
+            #[cfg(feature = "sabotage")]
+            guards_off: crate::service::GuardsOff::default(),
         };
-        let app = service.app(shared, &lifecycle);
-        Self { app, service, tokens, lifecycle }
+        let issuer = Issuer::open(clock.clone(), &lifecycle).await;
+        let identity = Identity::configured(Some(&issuer.config), clock);
+        let app = service.app(shared, identity, &lifecycle);
+        Self { app, service, tokens, issuer, lifecycle }
     }
 
     /// A request without a token.
     pub fn get(&self, path: &str) -> TestRequest<'_> {
         let request = Request::get(path).body(Body::empty()).expect("the path is a URI");
+        TestRequest { harness: self, request }
+    }
+
+    /// A request with a JSON body, without a token.
+    pub fn post(&self, path: &str, body: &Value) -> TestRequest<'_> {
+        let request = Request::post(path).header(CONTENT_TYPE, "application/json");
+        let request = request.body(Body::from(body.to_string())).expect("the path is a URI");
         TestRequest { harness: self, request }
     }
 
@@ -86,7 +102,12 @@ fn key() -> Vec<u8> {
 }
 
 async fn serve_keys(tokens: &RequestTokens, lifecycle: &Lifecycle) -> String {
-    let keys = serde_json::to_string(&tokens.key_set()).expect("a key set is plain JSON");
+    serve_document(serde_json::to_string(&tokens.key_set()).expect("it is plain JSON"), lifecycle)
+        .await
+}
+
+/// On a socket of its own; its URL.
+async fn serve_document(keys: String, lifecycle: &Lifecycle) -> String {
     let app = Router::new().route("/jwks", get(async || keys));
     let address = "127.0.0.1:0".parse().expect("an address");
     let listener = bind(address).await.expect("some port is free");
@@ -137,6 +158,12 @@ impl TestRequest<'_> {
         let token = self.harness.token(principal, self.harness.service.name);
         self.header(TENANT_ID, principal.tenant.as_str())
             .header(AUTHORIZATION.as_str(), &format!("Bearer {token}"))
+    }
+
+    /// As this service account, of those that [`issuer`] names.
+    pub fn by_account(self, email: &str) -> Self {
+        let token = self.harness.issuer.token(email);
+        self.header(AUTHORIZATION.as_str(), &format!("Bearer {token}"))
     }
 
     pub fn header(mut self, name: &'static str, value: &str) -> Self {

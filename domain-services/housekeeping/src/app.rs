@@ -1,6 +1,6 @@
 //! What this service is: its name, its metrics, its routes.
 
-use service_kit::service::Service;
+use service_kit::service::{Internal, Service};
 
 use crate::router;
 
@@ -8,4 +8,8 @@ pub const SERVICE: Service = Service {
     name: "housekeeping",
     metrics: service_kit::request_metrics!("housekeeping"),
     api: router::router,
+    internal: Internal {
+        routes: router::internal,
+        failures: "housekeeping_internal_auth_failure_total",
+    },
 };

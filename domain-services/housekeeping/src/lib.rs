@@ -6,6 +6,7 @@
 //! line in [`router`], one in [`statements`].
 
 pub mod app;
+pub mod events;
 pub mod room_statuses;
 pub mod router;
 pub mod summary;
@@ -15,5 +16,8 @@ mod tests;
 
 /// Every statement this service runs, for the test that prepares them on the migrated schema.
 pub fn statements() -> Vec<&'static str> {
-    vec![room_statuses::ROOMS, summary::SUMMARY]
+    vec![
+        room_statuses::ROOMS,
+        summary::SUMMARY,
+    ]
 }

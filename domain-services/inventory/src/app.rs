@@ -1,6 +1,6 @@
 //! What this service is: its name, its metrics, its routes.
 
-use service_kit::service::Service;
+use service_kit::service::{Internal, Service, no_internal_routes};
 
 use crate::router;
 
@@ -8,4 +8,8 @@ pub const SERVICE: Service = Service {
     name: "inventory",
     metrics: service_kit::request_metrics!("inventory"),
     api: router::router,
+    internal: Internal {
+        routes: no_internal_routes,
+        failures: "inventory_internal_auth_failure_total",
+    },
 };

@@ -1,8 +1,15 @@
 //! What this service is: its name, its metrics, its routes.
 
-use service_kit::service::Service;
+use service_kit::service::{Internal, Service, no_internal_routes};
 
 use crate::router;
 
-pub const SERVICE: Service =
-    Service { name: "staff", metrics: service_kit::request_metrics!("staff"), api: router::router };
+pub const SERVICE: Service = Service {
+    name: "staff",
+    metrics: service_kit::request_metrics!("staff"),
+    api: router::router,
+    internal: Internal {
+        routes: no_internal_routes,
+        failures: "staff_internal_auth_failure_total",
+    },
+};

@@ -1,0 +1,73 @@
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use service_kit::testing::issuer::{EVENTS, OPERATOR, SCHEDULER};
+use service_kit::testing::world::{PROPERTY, TENANT, operator};
+
+use crate::tests::Fixture;
+
+const PATH: &str = "/internal/events";
+
+fn push(event: &Value) -> Value {
+    json!({"message": {"data": STANDARD.encode(event.to_string()), "messageId": "1"},
+           "subscription": "projects/p/subscriptions/housekeeping"})
+}
+
+fn event() -> Value {
+    json!({
+        "specversion": "1.0", "id": "evt_01K0000000000000000000000A",
+        "source": "/services/reservation-service",
+        "type": "melmastoon.reservation.reservation.checked_out.v1",
+        "subject": "rsv_01K0000000000000000000000A", "time": "2026-11-21T20:00:00.000Z",
+        "datacontenttype": "application/json", "tenantid": TENANT,
+        "orderingkey": "a:b", "correlationid": "c", "actortype": "user", "actorid": "d",
+        "retentionclass": "operational", "data": {},
+    })
+}
+
+#[tokio::test]
+async fn an_event_that_nothing_waits_for_is_acknowledged_each_time() {
+    let Fixture { harness, database: _database } = Fixture::new().await;
+    for _ in 0..2 {
+        let answer = harness.post(PATH, &push(&event())).by_account(EVENTS).send().await;
+        assert_eq!((answer.status.as_u16(), answer.body), (204, Value::Null));
+    }
+}
+
+#[tokio::test]
+async fn only_the_event_bus_may_push() {
+    let Fixture { harness, database: _database } = Fixture::new().await;
+    let body = push(&event());
+    let bare = harness.post(PATH, &body).send().await;
+    bare.refused(401, "GENERAL.UNAUTHENTICATED");
+    assert_eq!(bare.header("www-authenticate"), "Bearer");
+    // The gateway's own token is of no use here.
+    let gateway = harness.post(PATH, &body).by(&operator(TENANT, &[PROPERTY])).send().await;
+    gateway.refused(401, "GENERAL.UNAUTHENTICATED");
+    for account in [SCHEDULER, OPERATOR, "stranger@platform.test"] {
+        let answer = harness.post(PATH, &body).by_account(account).send().await;
+        answer.refused(403, "GENERAL.FORBIDDEN");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_event_is_refused() {
+    let Fixture { harness, database: _database } = Fixture::new().await;
+    let missing = json!({"message": {}});
+    for body in [push(&json!({"id": 1})), json!({"message": {"data": "%"}}), missing] {
+        let answer = harness.post(PATH, &body).by_account(EVENTS).send().await;
+        answer.refused(400, "GENERAL.VALIDATION_FAILED");
+    }
+}
+
+#[tokio::test]
+async fn paths_that_lead_nowhere_are_closed_too() {
+    let Fixture { harness, database: _database } = Fixture::new().await;
+    for path in ["/internal/nothing", "/internal/jobs/nothing", "/internal"] {
+        harness.post(path, &json!({})).send().await.refused(401, "GENERAL.UNAUTHENTICATED");
+        let answer = harness.post(path, &json!({})).by_account(EVENTS).send().await;
+        answer.refused(403, "GENERAL.FORBIDDEN");
+        let answer = harness.post(path, &json!({})).by_account(OPERATOR).send().await;
+        answer.refused(404, "GENERAL.RESOURCE_NOT_FOUND");
+    }
+}
