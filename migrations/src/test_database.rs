@@ -82,6 +82,14 @@ impl TestDatabase {
         self.as_admin(&self.admin_url, sql).await;
     }
 
+    /// What the admin reads: the first column, a text, of every row.
+    pub async fn rows(&self, sql: &str) -> Vec<String> {
+        let admin = Admin::connect(&self.admin_url).await.expect("the test server answers");
+        let rows = admin.client.query(sql, &[]).await.expect("the statement is right");
+        admin.close().await;
+        rows.iter().map(|row| row.get(0)).collect()
+    }
+
     /// Makes the database go away: ends its sessions and lets no new one in.
     pub async fn go_away(&self) {
         let name = quoted(&self.name);

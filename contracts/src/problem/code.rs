@@ -87,7 +87,13 @@ codes! {
     IDEMPOTENCY_KEY_INVALID "BFF.IDEMPOTENCY_KEY_INVALID" 400 "The idempotency key is malformed" no;
     IDEMPOTENCY_KEY_REUSED "BFF.IDEMPOTENCY_KEY_REUSED" 422 "The idempotency key was used for something else" no;
     IDEMPOTENCY_IN_FLIGHT "BFF.IDEMPOTENCY_IN_FLIGHT" 409 "The first request with this key is still running" 1;
+    ADMIN_SECOND_PERSON_REQUIRED "BFF.ADMIN_SECOND_PERSON_REQUIRED" 403 "Somebody else must approve this" no;
+    ADMIN_REQUEST_CLOSED "BFF.ADMIN_REQUEST_CLOSED" 409 "The request can no longer be approved" no;
     DRAINING "BFF.DRAINING" 503 "The server is about to stop" 1;
+
+    // Housekeeping.
+    ROOM_STATE_CONFLICT "HOUSEKEEPING.ROOM_STATE_CONFLICT" 422 "The room cannot take that status now" no;
+    SUPERVISOR_REQUIRED "HOUSEKEEPING.SUPERVISOR_REQUIRED" 403 "Only a supervisor may do this" no;
 
     // General.
     VALIDATION_FAILED "GENERAL.VALIDATION_FAILED" 400 "The request is not valid" no;

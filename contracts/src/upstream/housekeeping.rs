@@ -1,5 +1,6 @@
-//! housekeeping: `GET /api/v1/housekeeping/summary?propertyId=` and
-//! `GET /api/v1/housekeeping/rooms/status?propertyId=`.
+//! housekeeping: `GET /api/v1/housekeeping/summary?propertyId=`,
+//! `GET /api/v1/housekeeping/rooms/status?propertyId=` and
+//! `GET|POST /api/v1/housekeeping/rooms/{id}/status`.
 
 use std::collections::BTreeMap;
 
@@ -46,6 +47,44 @@ impl RoomStatus {
         Self::OutOfOrder,
         Self::OutOfService,
     ];
+}
+
+impl RoomStatus {
+    /// The name on the wire and in the database.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Dirty => "dirty",
+            Self::Cleaning => "cleaning",
+            Self::Clean => "clean",
+            Self::Inspected => "inspected",
+            Self::Ready => "ready",
+            Self::OutOfOrder => "out_of_order",
+            Self::OutOfService => "out_of_service",
+        }
+    }
+}
+
+/// One room and how often its status changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OneRoomStatus {
+    pub room_id: RoomId,
+    pub property_id: PropertyId,
+    pub status: RoomStatus,
+    #[serde(with = "crate::clock::wire")]
+    #[schema(value_type = String, format = DateTime)]
+    pub since: Timestamp,
+    /// 0 for a room that nobody touched yet; the `ETag` is `"v=<version>"`.
+    pub version: u32,
+}
+
+/// A flip by hand.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FlipRoomStatus {
+    pub status: RoomStatus,
+    /// For the audit: 1 to 200 characters.
+    pub reason: String,
 }
 
 /// Today's work in numbers.

@@ -7,9 +7,12 @@
 
 pub mod app;
 pub mod events;
+pub mod flip_room_status;
+pub mod room_status;
 pub mod room_statuses;
 pub mod router;
 pub mod summary;
+pub mod supervisor;
 
 #[cfg(test)]
 mod tests;
@@ -19,5 +22,9 @@ pub fn statements() -> Vec<&'static str> {
     vec![
         room_statuses::ROOMS,
         summary::SUMMARY,
+        room_status::ROOM,
+        flip_room_status::FLIP,
+        flip_room_status::AUDIT,
+        flip_room_status::TELL,
     ]
 }

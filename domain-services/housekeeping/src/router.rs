@@ -8,7 +8,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::{events, room_statuses, summary};
+use crate::{events, flip_room_status, room_status, room_statuses, summary};
 
 #[derive(OpenApi)]
 #[openapi(info(
@@ -21,6 +21,7 @@ pub fn router() -> OpenApiRouter<Shared> {
     OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(summary::handler))
         .routes(routes!(room_statuses::handler))
+        .routes(routes!(room_status::handler, flip_room_status::handler))
 }
 
 /// For the event bus alone.

@@ -1,0 +1,171 @@
+use auth::Principal;
+use contracts::role::{Role, RoleSet};
+use serde_json::{Value, json};
+use service_kit::testing::world::{OTHER_TENANT, PROPERTY, TENANT, UNKNOWN_PROPERTY, operator};
+use service_kit::testing::{Answer, Harness};
+
+use super::*;
+use crate::tests::Fixture;
+
+const PATH: &str = "/api/v1/housekeeping/rooms/rom_01K0000000000000000000000A/status";
+const UNKNOWN: &str = "/api/v1/housekeeping/rooms/rom_01K0000000000000000000000Z/status";
+
+fn having(roles: &[Role]) -> Principal {
+    let token_digest = [roles.len() as u8 + 1; 32];
+    Principal { roles: RoleSet::of(roles), token_digest, ..operator(TENANT, &[PROPERTY]) }
+}
+
+fn supervisor() -> Principal {
+    having(&[Role::HousekeepingManager])
+}
+
+fn wish(status: &str) -> Value {
+    json!({"status": status, "reason": "seen by the supervisor"})
+}
+
+async fn flip(harness: &Harness, status: &str) -> Answer {
+    harness.post(PATH, &wish(status)).by(&supervisor()).send().await
+}
+
+/// What the tables say, as their owner sees them.
+async fn stored(fixture: &Fixture, sql: &str) -> Vec<Value> {
+    fixture.database.rows(sql).await.iter().map(|row| serde_json::from_str(row).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn a_flip_is_stored_with_its_audit_row_and_its_event() {
+    let fixture = Fixture::with_room().await;
+    let answer = flip(&fixture.harness, "cleaning").await;
+    assert_eq!(answer.header("etag"), "\"v=1\"");
+    let body = answer.ok();
+    assert_eq!(
+        body,
+        json!({"roomId": "rom_01K0000000000000000000000A", "propertyId": PROPERTY,
+               "status": "cleaning", "since": "2026-11-21T20:00:00.000Z", "version": 1})
+    );
+    assert_eq!(flip(&fixture.harness, "clean").await.ok()["version"], 2);
+    let read = fixture.harness.get(PATH).by(&operator(TENANT, &[PROPERTY])).send().await;
+    assert_eq!((read.header("etag"), &read.body["status"]), ("\"v=2\"", &json!("clean")));
+
+    let audit = "SELECT row_to_json(a)::text FROM (
+        SELECT from_status, to_status, reason, actor_type, actor_id
+        FROM housekeeping.room_status_audit ORDER BY sequence) a";
+    let actor = supervisor().operator.to_string();
+    let row = |from: Value, to| {
+        json!({"from_status": from, "to_status": to, "reason": "seen by the supervisor",
+               "actor_type": "user", "actor_id": actor})
+    };
+    assert_eq!(
+        stored(&fixture, audit).await,
+        [row(Value::Null, "cleaning"), row(json!("cleaning"), "clean")]
+    );
+    let events = stored(&fixture, "SELECT event::text FROM housekeeping.outbox ORDER BY sequence");
+    let events = events.await;
+    assert_eq!(events.len(), 2);
+    assert_eq!(events[1]["type"], CHANGED);
+    assert_eq!(events[1]["data"]["from"], "cleaning");
+    assert_eq!(events[1]["tenantid"], TENANT);
+}
+
+#[tokio::test]
+async fn an_illegal_flip_names_both_states_and_changes_nothing() {
+    let fixture = Fixture::with_room().await;
+    let answer = flip(&fixture.harness, "ready").await;
+    answer.refused(422, "HOUSEKEEPING.ROOM_STATE_CONFLICT");
+    let detail = answer.body["detail"].as_str().unwrap();
+    assert!(detail.contains("dirty") && detail.contains("ready"), "{detail}");
+    for table in ["room_status", "room_status_audit", "outbox"] {
+        let rows = format!("SELECT '1' FROM housekeeping.{table}");
+        assert!(stored(&fixture, &rows).await.is_empty(), "{table}");
+    }
+}
+
+#[tokio::test]
+async fn only_a_supervisor_may_flip() {
+    let Fixture { harness, database: _database } = Fixture::with_room().await;
+    for role in [Role::Housekeeping, Role::FrontDesk, Role::FrontDeskManager, Role::Maintenance] {
+        let answer = harness.post(PATH, &wish("cleaning")).by(&having(&[role])).send().await;
+        answer.refused(403, "HOUSEKEEPING.SUPERVISOR_REQUIRED");
+    }
+    let answer = harness.post(PATH, &wish("cleaning")).send().await;
+    answer.refused(401, "GENERAL.UNAUTHENTICATED");
+    for role in [Role::TenantAdmin, Role::PropertyGm] {
+        let both = having(&[role, Role::Housekeeping]);
+        let answer = harness.post(PATH, &wish("out_of_order")).by(&both).send().await;
+        assert!(answer.status != 403, "{}", answer.body);
+    }
+}
+
+#[tokio::test]
+async fn rooms_of_others_do_not_exist_and_those_out_of_scope_are_closed() {
+    let Fixture { harness, database: _database } = Fixture::with_room().await;
+    let other = Principal { roles: RoleSet::ANY, ..operator(OTHER_TENANT, &[PROPERTY]) };
+    for (path, caller) in [(PATH, &other), (UNKNOWN, &supervisor())] {
+        let answer = harness.post(path, &wish("cleaning")).by(caller).send().await;
+        answer.refused(404, "GENERAL.RESOURCE_NOT_FOUND");
+    }
+    let elsewhere = operator(TENANT, &[UNKNOWN_PROPERTY]);
+    let answer = harness.post(PATH, &wish("cleaning")).by(&elsewhere).send().await;
+    answer.refused(403, "BFF.PROPERTY_OUT_OF_SCOPE");
+}
+
+#[tokio::test]
+async fn a_flip_of_what_has_changed_is_refused() {
+    let Fixture { harness, database: _database } = Fixture::with_room().await;
+    let send = |tag: &'static str, status: &'static str| {
+        let request = harness.post(PATH, &wish(status)).by(&supervisor());
+        request.header("if-match", tag).send()
+    };
+    assert_eq!(send("\"v=0\"", "cleaning").await.ok()["version"], 1);
+    send("\"v=0\"", "clean").await.refused(409, "GENERAL.OCC_CONFLICT");
+    assert_eq!(send("\"v=7\", \"v=1\"", "clean").await.ok()["version"], 2);
+    assert_eq!(send("*", "inspected").await.ok()["version"], 3);
+}
+
+#[tokio::test]
+async fn of_two_flips_at_once_one_wins() {
+    let fixture = Fixture::with_room().await;
+    let flips = (0..8).map(|_| flip(&fixture.harness, "cleaning"));
+    let answers = futures_util::future::join_all(flips).await;
+    let won = answers.iter().filter(|answer| answer.status == 200).count();
+    assert_eq!(won, 1);
+    let rows = stored(&fixture, "SELECT '1' FROM housekeeping.room_status_audit").await;
+    assert_eq!(rows.len(), 1);
+}
+
+#[tokio::test]
+async fn a_flip_says_why_and_what() {
+    let Fixture { harness, database: _database } = Fixture::with_room().await;
+    let long = "x".repeat(201);
+    for (body, field) in [
+        (json!({"status": "cleaning", "reason": " "}), "body.reason"),
+        (json!({"status": "cleaning", "reason": long}), "body.reason"),
+        (json!({"status": "spotless", "reason": "a"}), "body"),
+        (json!({"status": "cleaning"}), "body"),
+    ] {
+        let answer = harness.post(PATH, &body).by(&supervisor()).send().await;
+        answer.refused_field(field);
+    }
+}
+
+#[test]
+fn cleaning_goes_forward_one_step_at_a_time() {
+    let legal = |from, to| may_flip(from, to);
+    let steps = [
+        RoomStatus::Dirty,
+        RoomStatus::Cleaning,
+        RoomStatus::Clean,
+        RoomStatus::Inspected,
+        RoomStatus::Ready,
+    ];
+    for (from, before) in steps.iter().enumerate() {
+        for (to, after) in steps.iter().enumerate() {
+            let expected = to == from + 1 || (to == 0 && from > 0);
+            assert_eq!(legal(*before, *after), expected, "{before:?} {after:?}");
+        }
+        for closed in [RoomStatus::OutOfOrder, RoomStatus::OutOfService] {
+            assert!(legal(*before, closed));
+            assert_eq!(legal(closed, *before), *before == RoomStatus::Dirty);
+        }
+    }
+}
