@@ -28,6 +28,7 @@ use service_kit::telemetry::Telemetry;
 use upstream_clients::{Limits, Upstreams};
 
 use crate::config::{ASKED, DpopConfig, GatewayConfig, REQUEST_TOKEN_ISSUER, TlsConfig};
+use crate::edge_orders::Orders;
 use crate::edge_rules::{self, EdgeRules};
 use crate::revocation::Feed;
 use crate::session_tier::watch::{ReplayCheck, Watch};
@@ -91,8 +92,9 @@ pub fn gateway(
         format!("request_token.key_file {} cannot be read", config.request_token.key_file.display())
     })?;
     let tokens = RequestTokens::new(REQUEST_TOKEN_ISSUER, &pem, clock.clone(), entropy.clone())?;
+    let (edge_rules, following) = (edge_rules(config, &lifecycle)?, following(config)?);
     let tokens = Arc::new(tokens);
-    let standings = Standings::new(own_connection(config)?, session.clone());
+    let standings = Standings::new(following.clone(), session.clone());
     let profiles = Profiles::new(
         Arc::clone(&upstreams),
         Arc::clone(&tokens),
@@ -102,11 +104,17 @@ pub fn gateway(
     );
     Ok(Gateway {
         authenticator: Arc::new(authenticator(config, session.clone(), clock.clone())?),
-        edge_rules: edge_rules(config, &lifecycle)?,
+        edge_orders: Orders::new(
+            Arc::clone(&edge_rules),
+            following.clone(),
+            session.clone(),
+            clock.clone(),
+        ),
+        edge_rules,
         request_tokens: tokens,
         composer: composer(config, Arc::clone(&upstreams), &clock, &entropy),
         upstreams,
-        revocations: Feed::new(own_connection(config)?, session.clone(), clock.clone()),
+        revocations: Feed::new(following, session.clone(), clock.clone()),
         database: Database::new(&config.postgres)?,
         session_tier: SessionTier(session),
         sessions: Sessions::new(clock.clone(), entropy.clone()),
@@ -147,9 +155,10 @@ fn acceptor(
     Tls::new(tls, lifecycle)
 }
 
-/// Not of the pool: however busy that is, news is heard of.
-fn own_connection(config: &GatewayConfig) -> anyhow::Result<Database> {
-    Ok(Database::new(&PostgresConfig { pool: 1, ..config.postgres.clone() })?)
+/// Connections of their own for what an instance follows: however busy the pool is, a revocation
+/// is heard of.
+fn following(config: &GatewayConfig) -> anyhow::Result<Database> {
+    Ok(Database::new(&PostgresConfig { pool: 3, ..config.postgres.clone() })?)
 }
 
 #[cfg_attr(
@@ -173,10 +182,11 @@ fn watch_session_tier(
 }
 
 fn follow_news(config: &GatewayConfig, gateway: &Gateway) -> anyhow::Result<()> {
-    let bell = redis::Client::open(config.redis.session_url.expose_secret())
+    let listener = redis::Client::open(config.redis.session_url.expose_secret())
         .context("redis.session_url is not a Redis URL")?;
-    gateway.revocations.follow(bell.clone(), &gateway.lifecycle);
-    gateway.standings.follow(bell, &gateway.lifecycle);
+    gateway.revocations.follow(listener.clone(), &gateway.lifecycle);
+    gateway.standings.follow(listener.clone(), &gateway.lifecycle);
+    gateway.edge_orders.follow(listener, &gateway.lifecycle);
     Ok(())
 }
 

@@ -7,12 +7,13 @@
 
 use std::net::IpAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use contracts::headers;
 use http::HeaderMap;
 use metrics::counter;
+use serde::Serialize;
 
 pub mod address;
 pub mod file;
@@ -31,6 +32,7 @@ pub use watch::watch;
 #[derive(Debug)]
 pub struct EdgeRules {
     current: ArcSwap<InForce>,
+    sources: Mutex<Sources>,
     hops: TrustedHops,
     /// Drills only: whether `shadow` is taken for `enforce`.
     shadow_off: bool,
@@ -42,6 +44,29 @@ struct InForce {
     rates: Rates,
 }
 
+/// Where rules may come from. What was ordered goes before the file.
+#[derive(Debug, Default)]
+struct Sources {
+    file: Rules,
+    has_file: bool,
+    ordered: Option<Rules>,
+}
+
+/// Where the rules in force come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Source {
+    Defaults,
+    File,
+    Order,
+}
+
+impl Sources {
+    fn chosen(&self) -> &Rules {
+        self.ordered.as_ref().unwrap_or(&self.file)
+    }
+}
+
 impl InForce {
     fn of(rules: Rules) -> Self {
         Self { rates: Rates::new(&rules.limits), rules }
@@ -51,14 +76,17 @@ impl InForce {
 impl EdgeRules {
     /// `hops`: how many proxies in front of the gateway are ours.
     pub fn new(rules: Rules, hops: usize) -> Self {
-        let current = ArcSwap::from_pointee(InForce::of(rules));
-        Self { current, hops: TrustedHops(hops), shadow_off: false }
+        let current = ArcSwap::from_pointee(InForce::of(rules.clone()));
+        let sources = Mutex::new(Sources { file: rules, ..Sources::default() });
+        Self { current, sources, hops: TrustedHops(hops), shadow_off: false }
     }
 
     /// Those of the file, or the defaults when none is configured.
     pub fn load(file: Option<&Path>, hops: usize) -> Result<Self, RulesError> {
         let rules = file.map_or_else(|| Ok(Rules::default()), file::read)?;
-        Ok(Self::new(rules, hops))
+        let mut edge = Self::new(rules, hops);
+        edge.sources.get_mut().unwrap_or_else(PoisonError::into_inner).has_file = file.is_some();
+        Ok(edge)
     }
 
     #[cfg(feature = "sabotage")]
@@ -68,8 +96,35 @@ impl EdgeRules {
         self
     }
 
-    /// Takes new rules. What was counted so far goes on, unless the limits have changed.
-    pub fn replace(&self, rules: Rules) {
+    /// Takes what the file says now.
+    pub fn take_file(&self, rules: Rules) {
+        self.change(|sources| (sources.file, sources.has_file) = (rules, true));
+    }
+
+    /// Takes what was ordered, or that nothing is any more.
+    pub fn take_order(&self, rules: Option<Rules>) {
+        self.change(|sources| sources.ordered = rules);
+    }
+
+    /// The text in force, and where it comes from.
+    pub fn told(&self) -> (Source, Arc<str>) {
+        let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        let source = match (&sources.ordered, sources.has_file) {
+            (Some(_), _) => Source::Order,
+            (None, true) => Source::File,
+            (None, false) => Source::Defaults,
+        };
+        (source, Arc::clone(&sources.chosen().text))
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Sources)) {
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut sources);
+        self.replace(sources.chosen().clone());
+    }
+
+    /// What was counted so far goes on, unless the limits have changed.
+    fn replace(&self, rules: Rules) {
         let old = self.current.load_full();
         let rates = if old.rules.limits == rules.limits {
             old.rates.clone()

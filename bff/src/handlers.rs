@@ -3,6 +3,7 @@
 pub mod arrivals;
 pub mod auth;
 pub mod dashboard;
+pub mod edge_orders;
 pub mod events;
 pub mod folios;
 pub mod inventory;

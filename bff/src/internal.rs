@@ -9,7 +9,7 @@ use service_kit::request::{Observer, observed};
 use service_kit::request_metrics;
 use service_kit::telemetry::Telemetry;
 
-use crate::handlers::{events, revoke};
+use crate::handlers::{edge_orders, events, revoke};
 use crate::state::Gateway;
 
 pub fn app(gateway: Gateway, readiness: Readiness, telemetry: &Telemetry, guard: &Guard) -> Router {
@@ -32,7 +32,7 @@ pub fn app(gateway: Gateway, readiness: Readiness, telemetry: &Telemetry, guard:
 pub fn routes(gateway: Gateway, guard: &Guard) -> Router {
     let unknown = Router::new().fallback(async || http::StatusCode::NOT_FOUND);
     guard
-        .around(revoking(gateway.clone()), Role::Operators)
+        .around(revoking(gateway.clone()).merge(ordering(gateway.clone())), Role::Operators)
         .merge(guard.around(listening(gateway), Role::Events))
         .merge(guard.around(unknown, Role::Operators))
 }
@@ -40,6 +40,14 @@ pub fn routes(gateway: Gateway, guard: &Guard) -> Router {
 /// For iam and the operators of the platform.
 pub fn revoking(gateway: Gateway) -> Router {
     Router::new().route("/sessions/revoke", post(revoke::revoke)).with_state(gateway)
+}
+
+/// For the operators of the platform: break-glass.
+fn ordering(gateway: Gateway) -> Router {
+    Router::new()
+        .route("/admin/edge-rules", get(edge_orders::in_force).post(edge_orders::request))
+        .route("/admin/edge-rules/{id}/approve", post(edge_orders::approve))
+        .with_state(gateway)
 }
 
 /// For the event bus.

@@ -4,11 +4,13 @@
 //! principal, a handler, and from there the composer and the upstream clients.
 
 pub mod activity;
+pub mod admin_audit;
 pub mod app;
 pub mod attestation;
 pub mod bell;
 pub mod config;
 pub mod edge;
+pub mod edge_orders;
 pub mod edge_rules;
 pub mod endpoints;
 pub mod handlers;

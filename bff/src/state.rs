@@ -14,6 +14,7 @@ use upstream_clients::Upstreams;
 
 use crate::revocation::Feed;
 
+use crate::edge_orders::Orders;
 use crate::edge_rules::EdgeRules;
 use crate::sessions::{Profiles, Sessions};
 use crate::standing::Standings;
@@ -22,6 +23,7 @@ use crate::standing::Standings;
 pub struct Gateway {
     pub authenticator: Arc<Authenticator>,
     pub edge_rules: Arc<EdgeRules>,
+    pub edge_orders: Orders,
     pub request_tokens: Arc<RequestTokens>,
     pub composer: Composer,
     pub upstreams: Arc<Upstreams>,

@@ -125,9 +125,12 @@ async fn a_partition_cannot_be_asked_directly() {
     assert_eq!(sql(&service, direct).await, Err(SqlState::INSUFFICIENT_PRIVILEGE));
 }
 
-const APPEND_ONLY: [(Schema, &str); 7] = [
+const APPEND_ONLY: [(Schema, &str); 10] = [
     (Schema::Bff, "revocations"),
     (Schema::Bff, "tenant_standings"),
+    (Schema::Bff, "admin_audit"),
+    (Schema::Bff, "edge_rule_requests"),
+    (Schema::Bff, "edge_rules"),
     (Schema::Bff, "operator_activity"),
     (Schema::Bff, "lock_action_proxy_audit"),
     (Schema::Housekeeping, "room_status_audit"),
@@ -270,4 +273,40 @@ async fn what_instances_follow_is_numbered_in_the_order_it_becomes_visible() {
         assert_eq!(seen, 1, "{table}: the same cause is one row, seen without a tenant");
         assert_eq!(count(&first, &format!("SELECT count(*) FROM {table}")).await, 0, "{table}");
     }
+}
+
+const PLATFORM: &str = "tnt_00000000000000000000000000";
+
+fn edge_rules(approved_by: &str, approved_at: &str, expires_at: &str) -> String {
+    format!(
+        "INSERT INTO bff.edge_rules
+             (tenant_id, request_id, requested_by, requested_subject, expires_at,
+              approved_by, approved_subject, approved_at)
+         VALUES ('{PLATFORM}', 'r', 'ann', 'ann', '{expires_at}', '{approved_by}', '{approved_by}', '{approved_at}')"
+    )
+}
+
+#[tokio::test]
+async fn edge_rules_take_two_people_and_no_more_than_their_time() {
+    let database = TestDatabase::create(Schema::Bff).await;
+    let admin = connect(database.admin_url()).await;
+    let asked = |tenant: &str| {
+        format!(
+            "INSERT INTO bff.edge_rule_requests
+                 (tenant_id, id, rules, reason, requested_by, requested_subject, requested_at, expires_at)
+             VALUES ('{tenant}', 'r', '', 'why', 'ann', 'ann', '2026-11-21 10:00Z', '2026-11-21 10:10Z')"
+        )
+    };
+    assert_eq!(sql(&admin, &asked(TENANT)).await, Err(SqlState::CHECK_VIOLATION), "no hotel's");
+    sql(&admin, &asked(PLATFORM)).await.unwrap();
+    let (in_time, end) = ("2026-11-21 10:05Z", "2026-11-21 10:10Z");
+    let alone = sql(&admin, &edge_rules("ann", in_time, end)).await;
+    assert_eq!(alone, Err(SqlState::CHECK_VIOLATION));
+    let late = sql(&admin, &edge_rules("bob", end, end)).await;
+    assert_eq!(late, Err(SqlState::CHECK_VIOLATION));
+    let longer = sql(&admin, &edge_rules("bob", end, "2026-11-21 10:20Z")).await;
+    assert_eq!(longer, Err(SqlState::FOREIGN_KEY_VIOLATION));
+    sql(&admin, &edge_rules("bob", in_time, end)).await.unwrap();
+    let twice = sql(&admin, &edge_rules("eve", in_time, end)).await;
+    assert_eq!(twice, Err(SqlState::UNIQUE_VIOLATION));
 }

@@ -75,6 +75,8 @@ impl Default for Limits {
 /// Everything the file says.
 #[derive(Debug, Clone, Default)]
 pub struct Rules {
+    /// As it was written.
+    pub text: Arc<str>,
     pub limits: Limits,
     pub minimum_app_version: Option<Version>,
     pub deny: Vec<DenyRule>,
@@ -139,6 +141,7 @@ pub fn parse(text: &str) -> Result<Rules, RulesError> {
         if names.insert(entry.name.clone()) { entry.rule() } else { Err(entry.wrong("name")) }
     });
     Ok(Rules {
+        text: text.into(),
         limits: document.limits,
         minimum_app_version: minimum.map_err(|_| RulesError::MinimumVersion)?,
         deny: deny.collect::<Result<_, _>>()?,

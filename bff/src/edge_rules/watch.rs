@@ -42,8 +42,8 @@ fn take(edge: &EdgeRules, path: &std::path::Path, text: Option<&[u8]>) {
     gauge!(REFUSED).set(f64::from(u8::from(rules.is_err())));
     match rules {
         Ok(rules) => {
-            tracing::info!(deny = rules.deny.len(), "The edge rules are in force.");
-            edge.replace(rules);
+            tracing::info!(deny = rules.deny.len(), "The file's edge rules were taken.");
+            edge.take_file(rules);
         }
         Err(error) => {
             tracing::warn!(%error, "Changed edge rules were not taken; the old ones stay in force.");

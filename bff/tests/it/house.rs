@@ -14,6 +14,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::routing::get;
 use base64::Engine;
+use bff::edge_orders::Orders;
 use bff::edge_rules::EdgeRules;
 use bff::revocation::Feed;
 use bff::sessions::{Profiles, Sessions};
@@ -397,6 +398,12 @@ fn gateway(
     let standings = Standings::new(database.clone(), tier.clone());
     Gateway {
         authenticator: Arc::new(authenticator(plan, tier.clone(), jwks_url)),
+        edge_orders: Orders::new(
+            Arc::clone(&plan.rules),
+            database.clone(),
+            tier.clone(),
+            clock.clone(),
+        ),
         edge_rules: Arc::clone(&plan.rules),
         request_tokens: Arc::clone(&tokens),
         composer: Composer::new(Arc::clone(&upstreams), clock.clone(), entropy.clone()),

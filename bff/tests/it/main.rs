@@ -7,6 +7,7 @@ mod contract;
 mod decision_order;
 mod desk;
 mod edge;
+mod edge_orders;
 mod edge_rules;
 mod endpoints;
 mod house;
