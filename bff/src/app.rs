@@ -43,7 +43,7 @@ const KEYS_COOLDOWN: Duration = Duration::from_secs(10);
 
 /// Protections of the gateway's own that a drill may switch off.
 #[cfg(feature = "sabotage")]
-const OWN_GUARDS: [&str; 3] = ["replay-probe", "shadow", "tls-reload"];
+const OWN_GUARDS: [&str; 4] = ["replay-probe", "shadow", "tenant-keys", "tls-reload"];
 /// Those of the replay store; the composer knows the others.
 #[cfg(feature = "sabotage")]
 const REPLAY_GUARDS: [&str; 3] = ["replay", "replay-fallback", "replay-filter"];
@@ -114,7 +114,7 @@ pub fn gateway(
         request_tokens: tokens,
         composer: composer(config, Arc::clone(&upstreams), &clock, &entropy),
         upstreams,
-        revocations: Feed::new(following, session.clone(), clock.clone()),
+        revocations: revocations(config, following, session.clone(), &clock),
         database: Database::new(&config.postgres)?,
         session_tier: SessionTier(session),
         sessions: Sessions::new(clock.clone(), entropy.clone()),
@@ -179,6 +179,22 @@ fn watch_session_tier(
     }
     gateway.lifecycle.spawn_until_stop(watch.run());
     check
+}
+
+#[cfg_attr(
+    not(feature = "sabotage"),
+    expect(unused_variables, reason = "what a drill may switch off stands in the configuration")
+)]
+fn revocations(
+    config: &GatewayConfig,
+    following: Database,
+    session: ConnectionManager,
+    clock: &Clock,
+) -> Feed {
+    let feed = Feed::new(following, session, clock.clone());
+    #[cfg(feature = "sabotage")]
+    let feed = if config.is_off("tenant-keys") { feed.without_tenant_keys() } else { feed };
+    feed
 }
 
 fn follow_news(config: &GatewayConfig, gateway: &Gateway) -> anyhow::Result<()> {

@@ -9,7 +9,7 @@ use service_kit::request::{Observer, observed};
 use service_kit::request_metrics;
 use service_kit::telemetry::Telemetry;
 
-use crate::handlers::{edge_orders, events, revoke};
+use crate::handlers::{edge_orders, events, probe_isolation, revoke};
 use crate::state::Gateway;
 
 pub fn app(gateway: Gateway, readiness: Readiness, telemetry: &Telemetry, guard: &Guard) -> Router {
@@ -33,7 +33,8 @@ pub fn routes(gateway: Gateway, guard: &Guard) -> Router {
     let unknown = Router::new().fallback(async || http::StatusCode::NOT_FOUND);
     guard
         .around(revoking(gateway.clone()).merge(ordering(gateway.clone())), Role::Operators)
-        .merge(guard.around(listening(gateway), Role::Events))
+        .merge(guard.around(listening(gateway.clone()), Role::Events))
+        .merge(guard.around(jobs(gateway), Role::Scheduler))
         .merge(guard.around(unknown, Role::Operators))
 }
 
@@ -47,6 +48,13 @@ fn ordering(gateway: Gateway) -> Router {
     Router::new()
         .route("/admin/edge-rules", get(edge_orders::in_force).post(edge_orders::request))
         .route("/admin/edge-rules/{id}/approve", post(edge_orders::approve))
+        .with_state(gateway)
+}
+
+/// For the scheduler.
+fn jobs(gateway: Gateway) -> Router {
+    Router::new()
+        .route("/jobs/probe-tenant-isolation", post(probe_isolation::probe))
         .with_state(gateway)
 }
 

@@ -16,6 +16,7 @@ pub mod endpoints;
 pub mod handlers;
 pub mod idempotency;
 pub mod internal;
+pub mod isolation_probe;
 pub mod middleware;
 pub mod mutation;
 pub mod openapi;

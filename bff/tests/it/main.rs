@@ -15,6 +15,7 @@ mod iam;
 mod identity;
 mod internal;
 mod isolation;
+mod isolation_probe;
 mod issuer;
 mod mutations;
 mod platform;

@@ -1,0 +1,152 @@
+//! Whether what is one tenant's stays its own, asked of every store and cache that is keyed by a
+//! tenant (seed F-30): something is written as one synthetic tenant and looked for as another.
+//! Nothing of it stays.
+//!
+//! Not here: when it runs; a scheduler asks for it each night.
+
+use contracts::clock::Clock;
+use contracts::id::{Id, TenantId};
+use jiff::Timestamp;
+use metrics::{counter, gauge};
+use serde::Serialize;
+use service_kit::postgres::{Database, StoreError, read};
+
+use crate::admin_audit::platform;
+use crate::revocation::Feed;
+
+pub mod samples;
+mod tables;
+
+/// What came of one probe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    Clean,
+    /// A tenant saw what is another's.
+    Leak,
+    /// Something could not be asked, so nothing is proven.
+    Failed,
+}
+
+impl Outcome {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Clean => "clean",
+            Self::Leak => "leak",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// What one store said.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Finding {
+    pub store: String,
+    pub outcome: Outcome,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'static str>,
+}
+
+impl Finding {
+    fn clean(store: &str) -> Self {
+        Self { store: store.to_owned(), outcome: Outcome::Clean, reason: None }
+    }
+
+    fn leak(store: &str, reason: &'static str) -> Self {
+        Self { store: store.to_owned(), outcome: Outcome::Leak, reason: Some(reason) }
+    }
+
+    fn failed(store: &str, reason: &'static str) -> Self {
+        Self { store: store.to_owned(), outcome: Outcome::Failed, reason: Some(reason) }
+    }
+}
+
+/// Two tenants that are nobody.
+#[derive(Debug, Clone, Copy)]
+struct Nobody {
+    one: TenantId,
+    other: TenantId,
+}
+
+impl Nobody {
+    fn new() -> Self {
+        let tenant = |number| TenantId::from_parts(Timestamp::UNIX_EPOCH, number);
+        Self { one: tenant(1), other: tenant(2) }
+    }
+}
+
+const LOCK: &str =
+    "SELECT pg_try_advisory_xact_lock(hashtextextended('bff.probe-tenant-isolation', 0))";
+
+/// Asks everything; `None` when another instance is at it.
+pub async fn run(
+    database: &Database,
+    revocations: &Feed,
+    clock: &Clock,
+) -> Result<Option<Vec<Finding>>, StoreError> {
+    let asked = ask_all(database, revocations, clock).await;
+    match &asked {
+        Ok(Some(findings)) => note(findings, clock),
+        Ok(None) => tracing::info!("Another instance is probing the isolation of tenants."),
+        Err(_) => count(Outcome::Failed),
+    }
+    asked
+}
+
+async fn ask_all(
+    database: &Database,
+    revocations: &Feed,
+    clock: &Clock,
+) -> Result<Option<Vec<Finding>>, StoreError> {
+    let mut connection = database.connection().await?;
+    // The lock is the transaction's: it ends with it, whatever becomes of this task.
+    let transaction = read(&mut connection, platform()).await?;
+    let is_mine: bool = transaction.query_one(LOCK, &[]).await?.get(0);
+    if !is_mine {
+        return Ok(None);
+    }
+    let nobody = Nobody::new();
+    let mut findings = tables::probe(database, nobody).await?;
+    findings.push(in_memory(revocations, nobody, clock.now()));
+    transaction.rollback().await?;
+    Ok(Some(findings))
+}
+
+/// The revocations that an instance keeps in memory, through the keys they are really kept under.
+fn in_memory(revocations: &Feed, nobody: Nobody, now: Timestamp) -> Finding {
+    const STORE: &str = "memory: revocations";
+    match revocations.live().probe(nobody.one, nobody.other, now) {
+        (false, _) => Finding::failed(STORE, "what was written was not found by its own tenant"),
+        (true, true) => Finding::leak(STORE, "another tenant found it under the same id"),
+        (true, false) => Finding::clean(STORE),
+    }
+}
+
+/// A leak is worse than a failure.
+pub fn worst(findings: &[Finding]) -> Outcome {
+    let is_any = |outcome| findings.iter().any(|finding| finding.outcome == outcome);
+    match (is_any(Outcome::Leak), is_any(Outcome::Failed)) {
+        (true, _) => Outcome::Leak,
+        (_, true) => Outcome::Failed,
+        _ => Outcome::Clean,
+    }
+}
+
+fn note(findings: &[Finding], clock: &Clock) {
+    for finding in findings.iter().filter(|finding| finding.outcome != Outcome::Clean) {
+        let (store, reason) = (&finding.store, finding.reason);
+        tracing::error!(store, reason, outcome = ?finding.outcome, "Tenants may not be apart.");
+    }
+    let outcome = worst(findings);
+    count(outcome);
+    if outcome == Outcome::Clean {
+        gauge!("bff_backoffice_tenant_isolation_probe_last_success_timestamp_seconds")
+            .set(clock.unix_seconds() as f64);
+    }
+}
+
+fn count(outcome: Outcome) {
+    counter!("bff_backoffice_tenant_isolation_probe_total", "outcome" => outcome.name())
+        .increment(1);
+}

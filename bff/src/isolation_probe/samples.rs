@@ -1,0 +1,91 @@
+//! A row for each table, to try its isolation with. A table without one makes the probe fail, and
+//! a test with it: whoever adds a table adds a row here.
+
+/// How a table is tried.
+#[derive(Debug)]
+pub struct Sample {
+    pub table: &'static str,
+    /// Whether its rows can only be the platform's own.
+    pub is_platform_s: bool,
+    /// Writes a row of the transaction's tenant.
+    pub row: &'static str,
+}
+
+const fn sample(table: &'static str, row: &'static str) -> Sample {
+    Sample { table, is_platform_s: false, row }
+}
+
+const fn of_the_platform(table: &'static str, row: &'static str) -> Sample {
+    Sample { table, is_platform_s: true, row }
+}
+
+pub static SAMPLES: [Sample; 10] = [
+    sample(
+        "outbox",
+        "INSERT INTO bff.outbox
+             (tenant_id, event_id, event_type, ordering_key, event, occurred_at, next_attempt_at)
+         VALUES (bff.current_tenant_id(), 'probe', 'probe', 'probe', '{}', now(), now())",
+    ),
+    sample(
+        "inbox",
+        "INSERT INTO bff.inbox (tenant_id, event_type, event_id, received_at)
+         VALUES (bff.current_tenant_id(), 'probe', 'probe', now())",
+    ),
+    sample(
+        "idempotency",
+        "INSERT INTO bff.idempotency
+             (tenant_id, operator_id, device_id, method, route, idempotency_key, fingerprint, state,
+              lease_expires_at, claimed_at, expires_at)
+         VALUES (bff.current_tenant_id(), 'probe', 'probe', 'POST', '/probe', 'probe-probe-probe',
+                 decode(repeat('00', 32), 'hex'), 'claimed', now(), now(), now())",
+    ),
+    sample(
+        "operator_activity",
+        "INSERT INTO bff.operator_activity
+             (tenant_id, id, occurred_at, operator_id, device_id, action, outcome, request_id)
+         VALUES (bff.current_tenant_id(), 'probe', now(), 'probe', 'probe', 'probe', 'probe', 'probe')",
+    ),
+    sample(
+        "lock_action_proxy_audit",
+        "INSERT INTO bff.lock_action_proxy_audit
+             (tenant_id, sequence, id, action_id, action, phase, property_id, lock_id, operator_id,
+              device_id, roles, request_id, idempotency_key, body_digest, occurred_at, prev_hash, hash)
+         SELECT bff.current_tenant_id(), 1, 'probe', 'probe', 'issue_key', 'requested', 'probe', 'probe',
+                'probe', 'probe', '{}', 'probe', 'probe', nothing, now(), nothing, nothing
+         FROM decode(repeat('00', 32), 'hex') AS nothing",
+    ),
+    sample(
+        "device_sync_status",
+        "INSERT INTO bff.device_sync_status (tenant_id, id, device_id, operator_id, last_heartbeat_at)
+         VALUES (bff.current_tenant_id(), 'probe', 'probe', 'probe', now())",
+    ),
+    sample(
+        "revocations",
+        "INSERT INTO bff.revocations
+             (tenant_id, kind, target_id, revoked_at, reason, cause, recorded_at)
+         VALUES (bff.current_tenant_id(), 'device', 'probe', now(), 'probe', 'probe', now())",
+    ),
+    of_the_platform(
+        "admin_audit",
+        "INSERT INTO bff.admin_audit
+             (tenant_id, action, step, request_id, account, subject, reason, digest, occurred_at)
+         VALUES (bff.current_tenant_id(), 'probe', 'requested', 'probe', 'probe', 'probe', 'probe',
+                 decode(repeat('00', 32), 'hex'), now())",
+    ),
+    of_the_platform("edge_rule_requests", EDGE_RULE_REQUEST),
+    of_the_platform(
+        "edge_rules",
+        "INSERT INTO bff.edge_rule_requests
+             (tenant_id, id, rules, reason, requested_by, requested_subject, requested_at, expires_at)
+         VALUES (bff.current_tenant_id(), 'probe', '', 'probe', 'a', 'a', now(), now() + interval '1 hour');
+         INSERT INTO bff.edge_rules
+             (tenant_id, request_id, requested_by, requested_subject, expires_at,
+              approved_by, approved_subject, approved_at)
+         VALUES (bff.current_tenant_id(), 'probe', 'a', 'a', now() + interval '1 hour', 'b', 'b', now())",
+    ),
+];
+
+const EDGE_RULE_REQUEST: &str = "
+    INSERT INTO bff.edge_rule_requests
+        (tenant_id, id, rules, reason, requested_by, requested_subject, requested_at, expires_at)
+    VALUES (bff.current_tenant_id(), 'probe', '', 'probe', 'a', 'a', now(), now() + interval '1 hour')";

@@ -1,0 +1,117 @@
+//! The nightly probe: green on a sound gateway, red as soon as one store shows another's rows.
+
+use std::collections::BTreeSet;
+
+use bff::isolation_probe::samples::SAMPLES;
+use migrations::Schema;
+use migrations::test_database::TestDatabase;
+use serde_json::{Value, json};
+
+use crate::house::Answer;
+use crate::internal::Guarded;
+use crate::issuer::{EVENTS, FIRST, SCHEDULER};
+
+const PATH: &str = "/internal/jobs/probe-tenant-isolation";
+
+async fn probe(guarded: &Guarded) -> Answer {
+    guarded.post(PATH, Some(SCHEDULER), &json!({})).await
+}
+
+/// Stores that are not as they should be.
+fn bad(answer: &Answer) -> Vec<(String, String)> {
+    let stores = answer.body["stores"].as_array().unwrap();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    stores
+        .iter()
+        .filter(|store| store["outcome"] != "clean")
+        .map(|store| (text(&store["store"]), text(&store["outcome"])))
+        .collect()
+}
+
+#[tokio::test]
+async fn tenants_are_found_apart_in_every_store_and_nothing_stays_of_the_probe() {
+    let guarded = Guarded::open().await;
+    let answer = probe(&guarded).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert_eq!(bad(&answer), []);
+    assert_eq!((&answer.body["ran"], &answer.body["outcome"]), (&json!(true), &json!("clean")));
+    assert_eq!(answer.body["stores"].as_array().unwrap().len(), SAMPLES.len() + 1);
+    for sample in &SAMPLES {
+        let rows = format!("SELECT tenant_id FROM bff.{}", sample.table);
+        assert!(guarded.house.database.rows(&rows).await.is_empty(), "{}", sample.table);
+    }
+}
+
+#[tokio::test]
+async fn a_table_whose_isolation_is_off_is_a_leak_until_it_is_on_again() {
+    let guarded = Guarded::open().await;
+    for (off, on) in [
+        (
+            "ALTER TABLE bff.outbox DISABLE ROW LEVEL SECURITY",
+            "ALTER TABLE bff.outbox ENABLE ROW LEVEL SECURITY",
+        ),
+        (
+            "CREATE POLICY everybody ON bff.outbox USING (true)",
+            "DROP POLICY everybody ON bff.outbox",
+        ),
+    ] {
+        guarded.house.database.run(off).await;
+        let answer = probe(&guarded).await;
+        assert_eq!(answer.body["outcome"], "leak", "{}", answer.body);
+        assert_eq!(bad(&answer), [("postgres: bff.outbox".to_owned(), "leak".to_owned())]);
+        guarded.house.database.run(on).await;
+        assert_eq!(probe(&guarded).await.body["outcome"], "clean");
+    }
+}
+
+#[tokio::test]
+async fn a_table_nobody_can_try_fails_the_probe() {
+    let guarded = Guarded::open().await;
+    guarded.house.database.run("CREATE TABLE bff.new (tenant_id text NOT NULL)").await;
+    let answer = probe(&guarded).await;
+    assert_eq!(answer.body["outcome"], "failed", "{}", answer.body);
+    assert_eq!(bad(&answer), [("postgres: bff.new".to_owned(), "failed".to_owned())]);
+}
+
+#[tokio::test]
+async fn while_one_instance_is_at_it_another_leaves_it_be() {
+    let guarded = Guarded::open().await;
+    // The first is held up at a table.
+    let stall = guarded.house.database.stall("bff.outbox").await;
+    let (first, second) = tokio::join!(probe(&guarded), async {
+        let held = "SELECT 'held' FROM pg_locks WHERE locktype = 'advisory' AND granted
+                    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+        while guarded.house.database.rows(held).await.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        let second = probe(&guarded).await;
+        stall.end().await;
+        second
+    });
+    assert_eq!((second.status.as_u16(), second.body), (200, json!({"ran": false})));
+    assert_eq!(first.status, 200, "{}", first.body);
+    assert_eq!(probe(&guarded).await.body["outcome"], "clean", "and afterwards it runs again");
+}
+
+#[tokio::test]
+async fn a_lost_database_is_said_and_only_the_scheduler_may_ask() {
+    let guarded = Guarded::open().await;
+    for account in [EVENTS, FIRST] {
+        let answer = guarded.post(PATH, Some(account), &json!({})).await;
+        answer.is_problem(403, "MELMASTOON.GENERAL.FORBIDDEN");
+    }
+    guarded.house.database.go_away().await;
+    probe(&guarded).await.is_problem(503, "MELMASTOON.BFF.STORE_UNAVAILABLE");
+    guarded.house.database.come_back().await;
+    assert_eq!(probe(&guarded).await.body["outcome"], "clean");
+}
+
+#[tokio::test]
+async fn every_table_has_a_row_to_try_it_with() {
+    let database = TestDatabase::create(Schema::Bff).await;
+    let sql = "SELECT relname::text FROM pg_class WHERE relnamespace = 'bff'::regnamespace
+               AND relkind IN ('r', 'p') AND NOT relispartition AND relname <> 'schema_migrations'";
+    let tables: BTreeSet<String> = database.rows(sql).await.into_iter().collect();
+    let tried: BTreeSet<String> = SAMPLES.iter().map(|sample| sample.table.to_owned()).collect();
+    assert_eq!(tried, tables, "add a row to bff/src/isolation_probe/samples.rs");
+}
