@@ -4,7 +4,7 @@
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-alerts=ops/alerts/bff.yml
+alerts=(ops/alerts/bff.yml ops/alerts/housekeeping.yml)
 dashboards=(ops/grafana/*.json)
 faults=0
 
@@ -19,7 +19,7 @@ rust() { # rust <grep arguments>: in the sources, quietly
 
 # Every expression of the rules and dashboards, without comments and annotations.
 expressions() {
-    sed -e 's/^ *#.*//' -e 's/ #.*//' -e '/^ *\(summary\|description\|runbook\):/d' "$alerts"
+    sed -e 's/^ *#.*//' -e 's/ #.*//' -e '/^ *\(summary\|description\|runbook\):/d' "${alerts[@]}"
     grep -ho '"expr": *"\([^"\\]\|\\.\)*"' "${dashboards[@]}" | sed 's/\\"/"/g'
 }
 
@@ -30,7 +30,7 @@ metrics() {
     names=$(expressions)
     {
         grep -oE '[a-zA-Z_:][a-zA-Z0-9_:]*[{[]' <<<"$names" | sed 's/.$//'
-        grep -oE '(^|[^a-zA-Z0-9_:])bff_[a-zA-Z0-9_]+' <<<"$names" | sed 's/^[^b]//'
+        grep -oE '(^|[^a-zA-Z0-9_:])(bff|housekeeping)_[a-zA-Z0-9_]+' <<<"$names" | sed 's/^[^a-z]//'
     } | grep -vE '^(up|ALERTS)$' | sort -u
 }
 
@@ -38,7 +38,7 @@ metrics() {
 # service-kit's request_metrics!.
 metric_exists() {
     local base=$1 ending
-    grep -q "record: $base\$" "$alerts" && return 0
+    grep -q "record: $base\$" "${alerts[@]}" && return 0
     for ending in _bucket _sum _count; do
         [[ $base == *_seconds$ending ]] && base=${base%"$ending"}
     done
@@ -81,8 +81,8 @@ asked_upstreams() {
 
 wanted_runbooks() {
     local path except upstream
-    except=$(grep -oE 'upstream!~"[^"]*"' "$alerts" | sed 's/^[^"]*"//; s/"//')
-    for path in $(sed -n 's/^ *runbook: *//p' "$alerts" | tr -d ' ' | sort -u); do
+    except=$(grep -ohE 'upstream!~"[^"]*"' "${alerts[@]}" | sed 's/^[^"]*"//; s/"//')
+    for path in $(sed -n 's/^ *runbook: *//p' "${alerts[@]}" | tr -d ' ' | sort -u); do
         if [[ $path == *'{{$labels.upstream}}'* ]]; then
             for upstream in $(asked_upstreams); do
                 [[ "|$except|" == *"|$upstream|"* ]] || echo "${path//'{{$labels.upstream}}'/$upstream}"
@@ -101,10 +101,10 @@ check_runbooks() {
         [ -f "$path" ] || fault "$path is named by an alert or an error code and does not exist."
     done
     # An empty list means that this script no longer understands what it reads.
-    [ "$count" -ge 10 ] || fault "only $count runbooks were found in $alerts and code.rs: mend ops/check.sh."
+    [ "$count" -ge 10 ] || fault "only $count runbooks were found in ${alerts[*]} and code.rs: mend ops/check.sh."
     local rules books
-    rules=$(grep -c '^ *- alert:' "$alerts")
-    books=$(grep -c '^ *runbook:' "$alerts")
+    rules=$(cat "${alerts[@]}" | grep -c '^ *- alert:')
+    books=$(cat "${alerts[@]}" | grep -c '^ *runbook:')
     [ "$rules" -eq "$books" ] || fault "$rules alerts have $books runbooks."
 }
 
@@ -165,7 +165,7 @@ run_promtool() {
     local output queries
     queries=$(mktemp)
     dashboard_rules >"$queries"
-    output=$(promtool check rules "$alerts" 2>&1) || fault "$output"
+    output=$(promtool check rules "${alerts[@]}" 2>&1) || fault "$output"
     output=$(promtool test rules ops/alerts/*_test.yml 2>&1) || fault "$output"
     output=$(promtool check config ops/prometheus.yml 2>&1) || fault "$output"
     output=$(promtool check rules "$queries" 2>&1) || fault "a query of ops/grafana is not PromQL: $output"

@@ -26,7 +26,7 @@ pub struct Samples {
 
 impl Samples {
     fn add(&mut self, text: &str) {
-        for line in text.lines().filter(|line| line.starts_with("bff_backoffice_")) {
+        for line in text.lines().filter(|line| is_ours(line)) {
             let Some((name, value)) = line.rsplit_once(' ') else { continue };
             let values = self.series.entry(name.to_owned()).or_default();
             values.resize(self.count, None);
@@ -69,6 +69,22 @@ impl Samples {
     }
 }
 
+fn is_ours(line: &str) -> bool {
+    ["bff_backoffice_", "housekeeping_"].iter().any(|prefix| line.starts_with(prefix))
+}
+
+/// The committed file of rules that has this alert.
+fn rules_of(alert: &str) -> anyhow::Result<PathBuf> {
+    let line = format!("alert: {alert}\n");
+    for entry in std::fs::read_dir(workspace_root().join("ops/alerts"))? {
+        let path = entry?.path();
+        if std::fs::read_to_string(&path)?.contains(&line) {
+            return Ok(path);
+        }
+    }
+    bail!("no file of ops/alerts has the alert {alert}")
+}
+
 /// Samples `metrics_url` until `done` says so.
 pub async fn sample(
     http: reqwest::Client,
@@ -107,7 +123,7 @@ pub async fn during<T>(
 /// Fails with promtool's words when the alert would not have been firing at the last sample.
 pub async fn firing(alert: &str, samples: &Samples, folder: &Path) -> anyhow::Result<Duration> {
     let begun = Instant::now();
-    let rules = workspace_root().join("ops/alerts/bff.yml");
+    let rules = rules_of(alert)?;
     let file: PathBuf = folder.join(format!("{alert}.yml"));
     std::fs::write(&file, samples.test(&rules, alert)?)?;
     let output = Command::new("promtool")

@@ -28,7 +28,7 @@ pub struct Entry {
     pub runbook: String,
     #[serde(default)]
     pub stands_for: Option<String>,
-    /// What `--sabotage` switches off in the gateway.
+    /// What `--sabotage` switches off: a guard of the gateway, or `<server>:<guard>`.
     pub sabotage: Vec<String>,
 }
 
@@ -45,10 +45,11 @@ pub fn load() -> anyhow::Result<Vec<(String, Entry)>> {
     Ok(rows)
 }
 
-/// `F-5` before `F-10`.
-fn place(id: &str) -> (String, u32) {
+/// `F-5` before `F-10`, `HK-3.3` before `HK-8.2`.
+fn place(id: &str) -> (String, Vec<u32>) {
     let (group, number) = id.rsplit_once('-').unwrap_or((id, "0"));
-    (group.to_owned(), number.parse().unwrap_or_default())
+    let parts = number.split('.').map(|part| part.parse().unwrap_or_default());
+    (group.to_owned(), parts.collect())
 }
 
 /// The entries asked for, or all.
@@ -85,5 +86,7 @@ mod tests {
     fn rows_are_listed_in_the_catalogue_s_order() {
         assert!(place("F-5") < place("F-33"));
         assert!(place("F-41") < place("GD-3"), "game days after the failures");
+        assert!(place("HK-3.3") < place("HK-8.2"));
+        assert!(place("INV-2.9") < place("INV-2.10"));
     }
 }

@@ -14,6 +14,7 @@ mod replay_bypass;
 mod replay_flood;
 mod replay_pressure;
 mod session_tier;
+mod supervisor_route;
 mod upstream;
 
 use upstream::{Blow, UpstreamDrill};
@@ -55,6 +56,7 @@ pub async fn run(
     match drill(id) {
         Some(Drill::Upstream(drill)) => drill.run(form, objective, house, seen).await,
         Some(Drill::Certificate) => certificate::run(form, objective, house, seen).await,
+        Some(Drill::SupervisorRoute) => supervisor_route::run(form, objective, house, seen).await,
         Some(Drill::EdgeRule) => edge_rule::run(form, objective, house, seen).await,
         Some(Drill::SessionTier) => session_tier::run(form, objective, house, seen).await,
         Some(Drill::Failover) => failover::run(form, objective, house, seen).await,
@@ -75,6 +77,7 @@ enum Drill {
     ReplayBypass,
     ReplayFlood,
     ReplayPressure,
+    SupervisorRoute,
 }
 
 fn drill(id: &str) -> Option<Drill> {
@@ -86,6 +89,7 @@ fn drill(id: &str) -> Option<Drill> {
         "F-23" => Some(Drill::Certificate),
         "F-24" => Some(Drill::EdgeRule),
         "F-28" => Some(Drill::ReplayBypass),
+        "HK-8.2" => Some(Drill::SupervisorRoute),
         "F-33" => Some(Drill::Upstream(&F_33)),
         "F-41" => Some(Drill::ReplayPressure),
         "GD-3" => Some(Drill::ReplayFlood),

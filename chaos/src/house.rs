@@ -42,10 +42,20 @@ pub struct Plan<'a> {
     pub build: Build,
     /// Two instances of the gateway instead of one.
     pub second_gateway: bool,
-    /// Protections that the gateway is run without.
+    /// Protections that the servers are run without.
     pub guards_off: &'a [&'a str],
     /// Where the gateway and the services send their traces.
     pub collector: Option<String>,
+}
+
+/// `housekeeping:roles` is the guard `roles` of housekeeping; without a server it is the gateway's.
+fn by_server<'a>(guards: &[&'a str]) -> BTreeMap<&'a str, Vec<&'a str>> {
+    let mut servers: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for guard in guards {
+        let (server, guard) = guard.split_once(':').unwrap_or(("bff", guard));
+        servers.entry(server).or_default().push(guard);
+    }
+    servers
 }
 
 impl<'a> Plan<'a> {
@@ -63,9 +73,11 @@ impl<'a> Plan<'a> {
     fn environment(&self) -> anyhow::Result<BTreeMap<String, BTreeMap<String, String>>> {
         let mut environment: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
         if !self.guards_off.is_empty() {
-            let value = serde_json::to_string(self.guards_off)?;
-            let gateway = environment.entry("bff".to_owned()).or_default();
-            gateway.insert("MELMASTOON_GUARDS_OFF".to_owned(), value);
+            for (server, guards) in by_server(self.guards_off) {
+                let value = serde_json::to_string(&guards)?;
+                let server = environment.entry(server.to_owned()).or_default();
+                server.insert("MELMASTOON_GUARDS_OFF".to_owned(), value);
+            }
         }
         for server in SERVERS.iter().filter(|_| self.collector.is_some()) {
             let value = self.collector.clone().unwrap_or_default();
@@ -213,6 +225,12 @@ impl House {
         metrics_of(&self.stack.info().gateway)
     }
 
+    /// Where a service listens.
+    pub fn service_url(&self, name: &str) -> anyhow::Result<String> {
+        let service = self.stack.info().services.get(name);
+        Ok(service.with_context(|| format!("there is no service {name}"))?.url.clone())
+    }
+
     /// The sum of a metric of the gateway over all series that carry these labels.
     pub async fn metric(&self, name: &str, labels: &[(&str, &str)]) -> anyhow::Result<f64> {
         self.metric_at(&self.stack.info().gateway, name, labels).await
@@ -260,6 +278,27 @@ impl House {
     /// The session tier itself, not as the gateway reaches it.
     pub async fn session_tier(&self) -> anyhow::Result<MultiplexedConnection> {
         connect(&self.stack.info().redis.session.url).await
+    }
+
+    /// The same of any server.
+    pub async fn metric_from(
+        &self,
+        metrics_url: &str,
+        name: &str,
+        labels: &[(&str, &str)],
+    ) -> anyhow::Result<f64> {
+        let text = self.http.get(metrics_url).send().await?.text().await?;
+        Ok(sum(&text, name, labels))
+    }
+
+    /// Runs statements in a service's database, as its admin.
+    pub async fn run_sql(&self, database: &str, sql: &str) -> anyhow::Result<()> {
+        let mut config: tokio_postgres::Config = self.stack.info().postgres.admin_url.parse()?;
+        let (client, connection) = config.dbname(database).connect(tokio_postgres::NoTls).await?;
+        let talking = async move { connection.await.map_err(anyhow::Error::from) };
+        let asking = async move { Ok(client.batch_execute(sql).await?) };
+        let (talked, asked) = tokio::join!(talking, asking);
+        asked.and(talked)
     }
 
     /// Adds a fault to the stand-ins.
@@ -333,6 +372,15 @@ pub fn fault(upstream: &str, kind: &str) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_guard_is_the_gateway_s_unless_it_names_its_server() {
+        let servers = by_server(&["shadow", "housekeeping:roles", "housekeeping:identity"]);
+        assert_eq!(
+            servers,
+            [("bff", vec!["shadow"]), ("housekeeping", vec!["roles", "identity"])].into()
+        );
+    }
 
     #[test]
     fn a_metric_is_summed_over_the_series_that_match() {

@@ -10,7 +10,8 @@ use tokio::process::Command;
 
 use crate::obstacle::Obstacle;
 
-const SABOTAGED: &str = "bff-sabotaged";
+/// Servers that have a program whose protections can be switched off: `<name>-sabotaged`.
+pub const SABOTAGED: [&str; 2] = ["bff", "housekeeping"];
 /// Package and program have the same name.
 pub const SERVERS: [&str; 5] = ["bff", "inventory", "housekeeping", "staff", "stand-ins"];
 
@@ -21,7 +22,7 @@ pub enum Build {
     Dev,
     /// cargo's release profile, for measurements.
     Release,
-    /// The dev profile, with a gateway whose protections can be switched off, for drills.
+    /// The dev profile, with servers whose protections can be switched off, for drills.
     Sabotage,
     /// They were built just now and stand in this folder.
     Done { folder: PathBuf },
@@ -58,13 +59,17 @@ pub async fn programs(build: &Build) -> anyhow::Result<BTreeMap<String, PathBuf>
     Ok(found)
 }
 
-/// The usual servers, the gateway's program exchanged.
+/// The usual servers, the programs of some exchanged. Built one by one: what is built together
+/// shares its features.
 async fn sabotaged() -> anyhow::Result<BTreeMap<String, PathBuf>> {
     let mut found = cargo_build(&[]).await?;
-    let arguments = ["build", "--package", "bff", "--features", "sabotage", "--bin", SABOTAGED];
-    let programs = run_cargo(&arguments).await?;
-    let gateway = programs.get(SABOTAGED).context("cargo built no sabotaged gateway")?;
-    found.insert("bff".to_owned(), gateway.clone());
+    for server in SABOTAGED {
+        let name = format!("{server}-sabotaged");
+        let arguments = ["build", "--package", server, "--features", "sabotage", "--bin", &name];
+        let programs = run_cargo(&arguments).await?;
+        let program = programs.get(&name).with_context(|| format!("cargo built no {name}"))?;
+        found.insert(server.to_owned(), program.clone());
+    }
     Ok(found)
 }
 
