@@ -143,7 +143,7 @@ async fn ledgers_are_append_only_by_trigger_and_by_right() {
     for (schema, table) in APPEND_ONLY {
         let database = TestDatabase::create(schema).await;
         let (admin, service) = (connect(database.admin_url()).await, connect(database.url()).await);
-        let truncate = format!("TRUNCATE {schema}.{table}");
+        let truncate = format!("TRUNCATE {schema}.{table} CASCADE");
         let refused = sql(&admin, &truncate).await.unwrap_err();
         assert_eq!(refused.code(), "0L000", "{schema}.{table}");
         let change = format!("UPDATE {schema}.{table} SET tenant_id = 'x'");

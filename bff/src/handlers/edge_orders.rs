@@ -107,7 +107,8 @@ impl From<OrderError> for ApiError {
         match error {
             OrderError::Store(error) => unavailable(error),
             OrderError::Rules(_) => {
-                Problem::field("body.rules", "INVALID", capitalised(&sentence)).into()
+                let detail = format!("The rules were not taken: {sentence}");
+                Problem::field("body.rules", "INVALID", detail).into()
             }
             OrderError::Unknown => Self::not_found(),
             OrderError::SamePerson => Self::new(&code::ADMIN_SECOND_PERSON_REQUIRED, sentence),
@@ -116,9 +117,4 @@ impl From<OrderError> for ApiError {
             }
         }
     }
-}
-
-fn capitalised(sentence: &str) -> String {
-    let mut letters = sentence.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
