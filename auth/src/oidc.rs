@@ -94,7 +94,8 @@ pub fn verify(
         _ => OidcError::Signature,
     })?;
     let text = |name| claims.text(name).ok_or(OidcError::Claims);
-    let subject = text("sub")?.to_owned();
+    // Two accounts are told apart by it.
+    let subject = text("sub").ok().filter(|sub| !sub.is_empty()).ok_or(OidcError::Claims)?;
     if text("iss")? != rules.issuer {
         return Err(OidcError::Issuer);
     }
@@ -103,7 +104,10 @@ pub fn verify(
     }
     check_time(&claims, now.as_second())?;
     let email = claims.text("email").filter(|_| claims.is_true("email_verified"));
-    Ok(ServiceAccount { email: email.ok_or(OidcError::Email)?.to_owned(), subject })
+    Ok(ServiceAccount {
+        email: email.ok_or(OidcError::Email)?.to_owned(),
+        subject: subject.to_owned(),
+    })
 }
 
 /// `now` in seconds.

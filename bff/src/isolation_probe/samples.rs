@@ -19,7 +19,7 @@ const fn of_the_platform(table: &'static str, row: &'static str) -> Sample {
     Sample { table, is_platform_s: true, row }
 }
 
-pub static SAMPLES: [Sample; 10] = [
+pub static SAMPLES: [Sample; 12] = [
     sample(
         "outbox",
         "INSERT INTO bff.outbox
@@ -64,6 +64,24 @@ pub static SAMPLES: [Sample; 10] = [
         "INSERT INTO bff.revocations
              (tenant_id, kind, target_id, revoked_at, reason, cause, recorded_at)
          VALUES (bff.current_tenant_id(), 'device', 'probe', now(), 'probe', 'probe', now())",
+    ),
+    sample(
+        "mfa_attestations",
+        "INSERT INTO bff.mfa_attestations
+             (tenant_id, attestation_id, operator_id, device_id, thumbprint, scope, issued_at,
+              expires_at, request_id)
+         VALUES (bff.current_tenant_id(), 'probe', 'probe', 'probe', repeat('a', 43), 'folio.refund',
+                 now(), now() + interval '1 minute', 'probe')",
+    ),
+    sample(
+        "mfa_attestation_uses",
+        "INSERT INTO bff.mfa_attestations
+             (tenant_id, attestation_id, operator_id, device_id, thumbprint, scope, issued_at,
+              expires_at, request_id)
+         VALUES (bff.current_tenant_id(), 'probe', 'probe', 'probe', repeat('a', 43), 'folio.refund',
+                 now(), now() + interval '1 minute', 'probe');
+         INSERT INTO bff.mfa_attestation_uses (tenant_id, attestation_id, used_by, used_at)
+         VALUES (bff.current_tenant_id(), 'probe', 'probe', now())",
     ),
     of_the_platform(
         "admin_audit",
