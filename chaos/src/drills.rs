@@ -10,12 +10,14 @@ use crate::observations::Observations;
 mod certificate;
 mod edge_rule;
 mod failover;
+mod isolation;
 mod replay_bypass;
 mod replay_flood;
 mod replay_pressure;
 mod session_tier;
 mod supervisor_route;
 mod upstream;
+mod wrong_audience;
 
 use upstream::{Blow, UpstreamDrill};
 
@@ -57,6 +59,8 @@ pub async fn run(
         Some(Drill::Upstream(drill)) => drill.run(form, objective, house, seen).await,
         Some(Drill::Certificate) => certificate::run(form, objective, house, seen).await,
         Some(Drill::SupervisorRoute) => supervisor_route::run(form, objective, house, seen).await,
+        Some(Drill::Isolation) => isolation::run(form, objective, house, seen).await,
+        Some(Drill::WrongAudience) => wrong_audience::run(form, objective, house, seen).await,
         Some(Drill::EdgeRule) => edge_rule::run(form, objective, house, seen).await,
         Some(Drill::SessionTier) => session_tier::run(form, objective, house, seen).await,
         Some(Drill::Failover) => failover::run(form, objective, house, seen).await,
@@ -72,6 +76,8 @@ enum Drill {
     Upstream(&'static UpstreamDrill),
     Certificate,
     EdgeRule,
+    Isolation,
+    WrongAudience,
     SessionTier,
     Failover,
     ReplayBypass,
@@ -89,6 +95,8 @@ fn drill(id: &str) -> Option<Drill> {
         "F-23" => Some(Drill::Certificate),
         "F-24" => Some(Drill::EdgeRule),
         "F-28" => Some(Drill::ReplayBypass),
+        "F-30" => Some(Drill::Isolation),
+        "HK-3.3" => Some(Drill::WrongAudience),
         "HK-8.2" => Some(Drill::SupervisorRoute),
         "F-33" => Some(Drill::Upstream(&F_33)),
         "F-41" => Some(Drill::ReplayPressure),

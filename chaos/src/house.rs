@@ -72,12 +72,10 @@ impl<'a> Plan<'a> {
 
     fn environment(&self) -> anyhow::Result<BTreeMap<String, BTreeMap<String, String>>> {
         let mut environment: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
-        if !self.guards_off.is_empty() {
-            for (server, guards) in by_server(self.guards_off) {
-                let value = serde_json::to_string(&guards)?;
-                let server = environment.entry(server.to_owned()).or_default();
-                server.insert("MELMASTOON_GUARDS_OFF".to_owned(), value);
-            }
+        for (server, guards) in by_server(self.guards_off) {
+            let value = serde_json::to_string(&guards)?;
+            let server = environment.entry(server.to_owned()).or_default();
+            server.insert("MELMASTOON_GUARDS_OFF".to_owned(), value);
         }
         for server in SERVERS.iter().filter(|_| self.collector.is_some()) {
             let value = self.collector.clone().unwrap_or_default();

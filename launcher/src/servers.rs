@@ -186,7 +186,7 @@ impl Wiring {
         set(&mut env, "REDIS__SESSION_URL", &self.session_url);
         set(&mut env, "REDIS__CACHE_URL", &self.cache_url);
         set(&mut env, "REQUEST_TOKEN__KEY_FILE", &self.request_token_key);
-        self.internal_callers(&mut env);
+        self.internal_callers(&mut env, self.audience());
         for (name, port) in ports.services.iter().chain(&ports.played) {
             set(&mut env, &format!("UPSTREAMS__{}", name.to_uppercase()), http(*port));
         }
@@ -199,6 +199,7 @@ impl Wiring {
         set(&mut env, "LISTEN", local(port));
         set(&mut env, "POSTGRES__URL", &self.postgres_urls[name]);
         set(&mut env, "REDIS__URL", &self.cache_url);
+        self.internal_callers(&mut env, http(port));
         self.callers(&mut env);
         self.spec(name, env, port)
     }
@@ -223,12 +224,12 @@ impl Wiring {
         self.spec(STAND_INS, env, port)
     }
 
-    /// Which service accounts the gateway lets in, and to what.
-    fn internal_callers(&self, env: &mut Env) {
+    /// Which service accounts a server lets in, and to what. `audience`: the server's own URL.
+    fn internal_callers(&self, env: &mut Env, audience: String) {
         let issuer = self.accounts_issuer();
         set(env, "INTERNAL__OIDC__JWKS_URL", format!("{issuer}/jwks"));
         set(env, "INTERNAL__OIDC__ISSUER", issuer);
-        set(env, "INTERNAL__OIDC__AUDIENCE", self.audience());
+        set(env, "INTERNAL__OIDC__AUDIENCE", audience);
         for (group, names) in [
             ("SCHEDULER", &[SCHEDULER][..]),
             ("EVENTS", &[EVENTS][..]),
