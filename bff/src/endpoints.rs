@@ -1,5 +1,6 @@
-//! Every endpoint of the public listener and what it requires, in one table. The OpenAPI document is written from it, and a test sends each role through the router to
-//! see that what stands here is what happens.
+//! Every endpoint of the public listener and what it requires, in one table. The OpenAPI document is
+//! written from it, and a test sends each role through the router to see that what stands here is
+//! what happens.
 
 use contracts::role::{Role, RoleSet};
 use serde_json::{Value, json};

@@ -17,7 +17,7 @@ use axum::body::Bytes;
 use axum::extract::FromRef;
 use axum::response::{IntoResponse, Response};
 use contracts::clock::{Clock, Entropy};
-use contracts::id::AttestationId;
+use contracts::id::{AttestationId, SessionId};
 use contracts::problem::{Problem, code};
 use contracts::upstream::Upstream;
 use jiff::Timestamp;
@@ -58,6 +58,8 @@ pub struct Deed {
     pub action: &'static str,
     /// Id of what is changed.
     pub resource: String,
+    /// Without the session tier there is none, and nothing is changed.
+    pub session: SessionId,
     pub second_factor: Option<SecondFactor>,
 }
 
@@ -245,7 +247,7 @@ impl Mutations {
     ) -> Result<(), StoreError> {
         let activity = Activity {
             principal: &request.principal,
-            session: request.principal.session,
+            session: Some(deed.session),
             request: &request.context,
             action: deed.action,
             resource: &deed.resource,

@@ -10,7 +10,7 @@ use service_kit::extract::Path;
 use service_kit::problem::ApiResult;
 
 use crate::attestation::{FolioRefund, Presented};
-use crate::edge::{Caller, Permission};
+use crate::edge::{Caller, LiveSession, Permission};
 use crate::mutation::{Deed, Mutations, Request};
 
 /// May pay money back.
@@ -34,6 +34,7 @@ impl Permission for Refunds {
 )]
 pub async fn refund(
     _: Caller<Refunds>,
+    LiveSession(session): LiveSession,
     attestation: Presented<FolioRefund>,
     Path(folio): Path<FolioId>,
     State(mutations): State<Mutations>,
@@ -44,6 +45,7 @@ pub async fn refund(
         upstream: Upstream::Billing,
         action: "folio.refund",
         resource: folio.to_string(),
+        session: session.id,
         second_factor: Some(attestation.into()),
     };
     mutations

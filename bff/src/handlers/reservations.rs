@@ -9,7 +9,7 @@ use contracts::upstream::reservation::{CheckInRequest, CheckedIn};
 use service_kit::extract::Path;
 use service_kit::problem::ApiResult;
 
-use crate::edge::{Caller, Permission};
+use crate::edge::{Caller, LiveSession, Permission};
 use crate::mutation::{Deed, Mutations, Request};
 
 /// May receive guests.
@@ -36,6 +36,7 @@ impl Permission for Reception {
 )]
 pub async fn check_in(
     _: Caller<Reception>,
+    LiveSession(session): LiveSession,
     Path(reservation): Path<ReservationId>,
     State(mutations): State<Mutations>,
     request: Request,
@@ -45,6 +46,7 @@ pub async fn check_in(
         upstream: Upstream::Reservation,
         action: "reservation.check_in",
         resource: reservation.to_string(),
+        session: session.id,
         second_factor: None,
     };
     mutations

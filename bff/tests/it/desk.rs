@@ -15,7 +15,7 @@ use service_kit::postgres::Database;
 use tower::ServiceExt;
 use upstream_clients::{Limits, Upstreams};
 
-use crate::house::{Answer, House, answer};
+use crate::house::{Answer, House, Plan, answer};
 use crate::platform::Platform;
 
 /// Of the API, below its host.
@@ -37,13 +37,22 @@ pub(crate) struct Desk {
 
 impl Desk {
     pub(crate) async fn open() -> Self {
+        Self::with(Plan::usual()).await
+    }
+
+    /// Nothing listens where the gateway looks for its session tier.
+    pub(crate) async fn without_session_tier() -> Self {
+        Self::with(Plan { tier: "redis://127.0.0.1:1/".to_owned(), ..Plan::usual() }).await
+    }
+
+    async fn with(plan: Plan) -> Self {
         let (platform, upstreams) = Platform::open().await;
         let ahead = Arc::new(AtomicI64::new(0));
         let (system, seconds) = (Clock::system(), Arc::clone(&ahead));
         let clock = Clock::from_fn(move || {
             system.now() + SignedDuration::from_secs(seconds.load(Ordering::SeqCst))
         });
-        let house = House::open().await.with_part(|gateway| gateway.clock = clock);
+        let house = House::build(plan).await.with_part(|gateway| gateway.clock = clock);
         let url = house.database.url().to_owned();
         let patient = |upstream| Limits { attempt: Duration::from_secs(2), ..Limits::of(upstream) };
         let house = house.with_part(|gateway| {

@@ -159,12 +159,14 @@ fn refused(problem: &Problem) -> Response {
 
 /// What a service says of its own: with its ids, which must not reach the caller.
 pub(crate) fn refusal(status: u16, name: &'static str) -> Box<Problem> {
-    let mut problem = Problem::new(&code::OCC_CONFLICT, "The guest does not arrive today.");
-    problem.status = status;
-    problem.code = name.into();
-    problem.trace_id = Some("upstream".to_owned());
-    problem.instance = "/api/v1/reservations".to_owned();
-    Box::new(problem)
+    let problem = Problem::new(&code::OCC_CONFLICT, "The guest does not arrive today.");
+    Box::new(Problem {
+        status,
+        code: name.into(),
+        trace_id: Some("upstream".to_owned()),
+        instance: "/api/v1/reservations".to_owned(),
+        ..problem
+    })
 }
 
 async fn read(State(platform): State<Arc<Platform>>, OriginalUri(uri): OriginalUri) -> Response {

@@ -194,3 +194,16 @@ async fn the_role_is_said_before_the_factor_the_factor_before_the_store_and_the_
     with.send(&desk).await.is_problem(502, "MELMASTOON.BFF.UPSTREAM_UNAVAILABLE");
     assert_eq!(with.send(&desk).await.status, 201);
 }
+
+#[tokio::test]
+async fn the_role_is_said_before_a_session_tier_that_is_away_and_that_before_the_factor() {
+    let desk = Desk::without_session_tier().await;
+    let without = Refund::with(None);
+    without.send_as(&desk, "front_desk").await.is_problem(403, "MELMASTOON.BFF.ROLE_FORBIDDEN");
+    let answer = without.send(&desk).await;
+    answer.is_problem(503, "MELMASTOON.BFF.CACHE_UNAVAILABLE");
+    assert!(answer.headers.contains_key("retry-after"));
+    let with = Refund::with(Some(attested(&desk, None, None).await));
+    with.send(&desk).await.is_problem(503, "MELMASTOON.BFF.CACHE_UNAVAILABLE");
+    assert_eq!((desk.platform.seen().len(), uses(&desk).await), (0, 0));
+}
