@@ -54,7 +54,7 @@ async fn a_check_in_puts_the_guest_in_house_once() {
     assert_eq!(first.status(), 200);
     let first: CheckedIn = first.json().await.unwrap();
     assert_eq!((first.state, Some(first.room_id)), (ReservationState::InHouse, stay.room_id));
-    world.pass(SignedDuration::from_mins(5));
+    world.pass(SignedDuration::from_secs(30));
     let again = world.mutate(route, desk, KEY, &json!({})).await;
     assert_eq!(again.headers()["idempotency-replayed"], "true");
     assert_eq!(again.json::<CheckedIn>().await.unwrap(), first);
@@ -120,7 +120,7 @@ async fn what_changes_something_needs_a_good_key_and_a_good_body() {
         let answer = world.mutate((Reservation, &path), desk, key, &json!({})).await;
         assert_eq!(answer.status(), 400, "{key}");
     }
-    for body in [json!({"roomId": "207"}), json!({"room": "207"}), json!([])] {
+    for body in [json!({"roomId": "207"}), json!({"room": "207"}), json!("207")] {
         let answer = world.mutate((Reservation, &path), desk, KEY, &body).await;
         assert_eq!(answer.status(), 400, "{body}");
     }
