@@ -102,6 +102,9 @@ pub fn gateway(
         clock.clone(),
         lifecycle.clone(),
     );
+    #[cfg(feature = "sabotage")]
+    let profiles =
+        if config.is_off("tenant-keys") { profiles.without_tenant_keys() } else { profiles };
     Ok(Gateway {
         authenticator: Arc::new(authenticator(config, session.clone(), clock.clone())?),
         edge_orders: Orders::new(

@@ -9,13 +9,14 @@ use contracts::id::{Id, TenantId};
 use jiff::Timestamp;
 use metrics::{counter, gauge};
 use serde::Serialize;
-use service_kit::postgres::{Database, StoreError, read};
+use service_kit::postgres::{StoreError, read};
 
 use crate::admin_audit::platform;
-use crate::revocation::Feed;
+use crate::state::Gateway;
 
 pub mod samples;
 mod tables;
+mod tier;
 
 /// What came of one probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -80,26 +81,18 @@ const LOCK: &str =
     "SELECT pg_try_advisory_xact_lock(hashtextextended('bff.probe-tenant-isolation', 0))";
 
 /// Asks everything; `None` when another instance is at it.
-pub async fn run(
-    database: &Database,
-    revocations: &Feed,
-    clock: &Clock,
-) -> Result<Option<Vec<Finding>>, StoreError> {
-    let asked = ask_all(database, revocations, clock).await;
+pub async fn run(gateway: &Gateway) -> Result<Option<Vec<Finding>>, StoreError> {
+    let asked = ask_all(gateway).await;
     match &asked {
-        Ok(Some(findings)) => note(findings, clock),
+        Ok(Some(findings)) => note(findings, &gateway.clock),
         Ok(None) => tracing::info!("Another instance is probing the isolation of tenants."),
         Err(_) => count(Outcome::Failed),
     }
     asked
 }
 
-async fn ask_all(
-    database: &Database,
-    revocations: &Feed,
-    clock: &Clock,
-) -> Result<Option<Vec<Finding>>, StoreError> {
-    let mut connection = database.connection().await?;
+async fn ask_all(gateway: &Gateway) -> Result<Option<Vec<Finding>>, StoreError> {
+    let mut connection = gateway.database.connection().await?;
     // The lock is the transaction's: it ends with it, whatever becomes of this task.
     let transaction = read(&mut connection, platform()).await?;
     let is_mine: bool = transaction.query_one(LOCK, &[]).await?.get(0);
@@ -107,19 +100,30 @@ async fn ask_all(
         return Ok(None);
     }
     let nobody = Nobody::new();
-    let mut findings = tables::probe(database, nobody).await?;
-    findings.push(in_memory(revocations, nobody, clock.now()));
+    let mut findings = tables::probe(&gateway.database, nobody).await?;
+    findings.extend(tier::probe(&gateway.session_tier, nobody).await);
+    findings.extend(in_memory(gateway, nobody));
     transaction.rollback().await?;
     Ok(Some(findings))
 }
 
-/// The revocations that an instance keeps in memory, through the keys they are really kept under.
-fn in_memory(revocations: &Feed, nobody: Nobody, now: Timestamp) -> Finding {
-    const STORE: &str = "memory: revocations";
-    match revocations.live().probe(nobody.one, nobody.other, now) {
-        (false, _) => Finding::failed(STORE, "what was written was not found by its own tenant"),
-        (true, true) => Finding::leak(STORE, "another tenant found it under the same id"),
-        (true, false) => Finding::clean(STORE),
+/// What an instance keeps in memory, through the keys it is really kept under.
+fn in_memory(gateway: &Gateway, nobody: Nobody) -> [Finding; 2] {
+    let (one, other, now) = (nobody.one, nobody.other, gateway.clock.now());
+    [
+        found("memory: revocations", gateway.revocations.live().probe(one, other, now)),
+        found("memory: operator profiles", gateway.profiles.probe(one, other)),
+    ]
+}
+
+/// Whether what was written is found by its own tenant, and whether by another.
+fn found(store: &str, (by_own, by_other): (bool, bool)) -> Finding {
+    match (by_own, by_other) {
+        (_, true) => Finding::leak(store, "another tenant found it under the same id"),
+        (true, false) => Finding::clean(store),
+        (false, false) => {
+            Finding::failed(store, "what was written was not found by its own tenant")
+        }
     }
 }
 

@@ -3,15 +3,13 @@
 //! On the internal listener alone, for the scheduler. Safe to ask for twice and at once.
 
 use axum::extract::State;
-use contracts::clock::Clock;
 use serde::Serialize;
 use service_kit::extract::Json;
-use service_kit::postgres::Database;
 use service_kit::problem::ApiResult;
 
 use super::revoke::unavailable;
 use crate::isolation_probe::{Finding, Outcome, run, worst};
-use crate::revocation::Feed;
+use crate::state::Gateway;
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -25,12 +23,8 @@ pub struct Probed {
 }
 
 /// A leak is an answer too: the alert hears of it through the metric.
-pub async fn probe(
-    State(database): State<Database>,
-    State(revocations): State<Feed>,
-    State(clock): State<Clock>,
-) -> ApiResult<Json<Probed>> {
-    let findings = run(&database, &revocations, &clock).await.map_err(unavailable)?;
+pub async fn probe(State(gateway): State<Gateway>) -> ApiResult<Json<Probed>> {
+    let findings = run(&gateway).await.map_err(unavailable)?;
     let outcome = findings.as_deref().map(worst);
     Ok(Json(Probed { ran: findings.is_some(), outcome, stores: findings.unwrap_or_default() }))
 }

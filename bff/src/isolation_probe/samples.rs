@@ -19,7 +19,7 @@ const fn of_the_platform(table: &'static str, row: &'static str) -> Sample {
     Sample { table, is_platform_s: true, row }
 }
 
-pub static SAMPLES: [Sample; 12] = [
+pub static SAMPLES: [Sample; 13] = [
     sample(
         "outbox",
         "INSERT INTO bff.outbox
@@ -64,6 +64,11 @@ pub static SAMPLES: [Sample; 12] = [
         "INSERT INTO bff.revocations
              (tenant_id, kind, target_id, revoked_at, reason, cause, recorded_at)
          VALUES (bff.current_tenant_id(), 'device', 'probe', now(), 'probe', 'probe', now())",
+    ),
+    sample(
+        "tenant_standings",
+        "INSERT INTO bff.tenant_standings (tenant_id, suspended, stated_at, reason, cause, recorded_at)
+         VALUES (bff.current_tenant_id(), false, now(), 'probe', 'probe', now())",
     ),
     sample(
         "mfa_attestations",

@@ -11,7 +11,7 @@ use arc_swap::ArcSwapOption;
 use auth::Principal;
 use auth::request_token::RequestTokens;
 use contracts::clock::Clock;
-use contracts::id::{OperatorId, PropertyId, TenantId};
+use contracts::id::{Id, OperatorId, PropertyId, TenantId};
 use contracts::problem::code;
 use contracts::role::RoleSet;
 use contracts::upstream::tenant::{OperatorProfile, TenantStatus};
@@ -93,6 +93,9 @@ struct Inner {
     clock: Clock,
     lifecycle: Lifecycle,
     seats: Cache<(TenantId, OperatorId), Arc<Seat>>,
+    /// Drills only: whether the keys are without their tenant.
+    #[cfg(feature = "sabotage")]
+    tenantless: bool,
 }
 
 impl std::fmt::Debug for Profiles {
@@ -177,13 +180,57 @@ impl Profiles {
         lifecycle: Lifecycle,
     ) -> Self {
         let seats = Cache::builder().max_capacity(OPERATORS).time_to_idle(KEPT_FOR).build();
-        Self(Arc::new(Inner { upstreams, tokens, standings, clock, lifecycle, seats }))
+        Self(Arc::new(Inner {
+            upstreams,
+            tokens,
+            standings,
+            clock,
+            lifecycle,
+            seats,
+            #[cfg(feature = "sabotage")]
+            tenantless: false,
+        }))
+    }
+
+    /// Drills only: the profile of one tenant's operator is that of all.
+    ///
+    /// # Panics
+    /// When somebody shares it already.
+    #[cfg(feature = "sabotage")]
+    #[must_use]
+    pub fn without_tenant_keys(self) -> Self {
+        let inner = Arc::into_inner(self.0).expect("nobody shares it yet");
+        Self(Arc::new(Inner { tenantless: true, ..inner }))
+    }
+
+    #[cfg_attr(
+        not(feature = "sabotage"),
+        expect(clippy::unused_self, reason = "the sabotaged twin looks at itself")
+    )]
+    fn key(&self, tenant: TenantId, operator: OperatorId) -> (TenantId, OperatorId) {
+        #[cfg(feature = "sabotage")]
+        if self.0.tenantless {
+            return (crate::admin_audit::platform(), operator);
+        }
+        (tenant, operator)
+    }
+
+    /// Whether a profile kept for `one` is found by `one`, and whether it is by `other`. Both are
+    /// nobody; nothing of it stays.
+    pub(crate) fn probe(&self, one: TenantId, other: TenantId) -> (bool, bool) {
+        let operator = OperatorId::from_parts(Timestamp::UNIX_EPOCH, 1);
+        let own = self.key(one, operator);
+        self.0.seats.insert(own, Arc::new(Seat::new()));
+        let finds = |tenant| self.0.seats.contains_key(&self.key(tenant, operator));
+        let found = (finds(one), finds(other));
+        self.0.seats.invalidate(&own);
+        found
     }
 
     /// What is known of the caller now. One that is missing is waited for, shortly; one that is
     /// old is asked for behind the request's back.
     pub async fn known(&self, principal: &Principal, context: Option<&RequestContext>) -> Known {
-        let key = (principal.tenant, principal.operator);
+        let key = self.key(principal.tenant, principal.operator);
         let seat = self.0.seats.get_with(key, || Arc::new(Seat::new()));
         let mut known = seat.known(self.0.clock.now());
         count_cache(known.profile.is_some());

@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 
 use bff::isolation_probe::samples::SAMPLES;
+use bff::state::SessionTier;
 use migrations::Schema;
 use migrations::test_database::TestDatabase;
 use serde_json::{Value, json};
 
-use crate::house::Answer;
+use crate::house::{Answer, House};
 use crate::internal::Guarded;
-use crate::issuer::{EVENTS, FIRST, SCHEDULER};
+use crate::issuer::{EVENTS, FIRST, Issuer, SCHEDULER};
 
 const PATH: &str = "/internal/jobs/probe-tenant-isolation";
 
@@ -35,7 +36,7 @@ async fn tenants_are_found_apart_in_every_store_and_nothing_stays_of_the_probe()
     assert_eq!(answer.status, 200, "{}", answer.body);
     assert_eq!(bad(&answer), []);
     assert_eq!((&answer.body["ran"], &answer.body["outcome"]), (&json!(true), &json!("clean")));
-    assert_eq!(answer.body["stores"].as_array().unwrap().len(), SAMPLES.len() + 1);
+    assert_eq!(answer.body["stores"].as_array().unwrap().len(), SAMPLES.len() + 4);
     for sample in &SAMPLES {
         let rows = format!("SELECT tenant_id FROM bff.{}", sample.table);
         assert!(guarded.house.database.rows(&rows).await.is_empty(), "{}", sample.table);
@@ -114,4 +115,15 @@ async fn every_table_has_a_row_to_try_it_with() {
     let tables: BTreeSet<String> = database.rows(sql).await.into_iter().collect();
     let tried: BTreeSet<String> = SAMPLES.iter().map(|sample| sample.table.to_owned()).collect();
     assert_eq!(tried, tables, "add a row to bff/src/isolation_probe/samples.rs");
+}
+
+#[tokio::test]
+async fn a_lost_session_tier_fails_the_probe() {
+    let mut house = House::open().await;
+    let away = "redis://127.0.0.1:1/".to_owned().into();
+    house.gateway.session_tier = SessionTier(bff::session_tier::connect(&away).unwrap());
+    let guarded = Guarded::around(house, Issuer::open().await);
+    let answer = probe(&guarded).await;
+    assert_eq!(answer.body["outcome"], "failed", "{}", answer.body);
+    assert_eq!(bad(&answer).len(), 2, "the two kinds of keys there: {}", answer.body);
 }
