@@ -109,7 +109,6 @@ async fn of_a_hundred_uses_at_once_exactly_one_succeeds() {
     for task in 0..CONNECTIONS {
         let mut connection = database.connection().await.unwrap();
         let (principal, start, now) = (principal(&house), Arc::clone(&start), house.clock.now());
-        #[expect(clippy::disallowed_methods, reason = "the tasks end with the test")]
         tasks.spawn(async move {
             start.wait().await;
             let mut outcomes = Vec::new();

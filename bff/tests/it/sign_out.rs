@@ -84,7 +84,10 @@ async fn a_token_without_a_session_ends_those_of_its_device() {
     let row = ("device".to_owned(), house.device.to_string(), "signed_out".to_owned());
     assert_eq!(revocations(&house).await, [row]);
     assert!(iam.asked().is_empty());
-    house.send(house.request(SESSION)).await.is_problem(401, ENDED);
+    // The same token: one that is issued a second later is a new sign-in's.
+    let proof = house.proof(SESSION, &token, |_| {});
+    let answer = house.send(house.with(SESSION, &format!("DPoP {token}"), &proof)).await;
+    answer.is_problem(401, ENDED);
 }
 
 #[tokio::test]
