@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use metrics::counter;
 use redis::aio::ConnectionManager;
 use redis::{Cmd, FromRedisValue};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout_at;
 
 use super::guards::Guards;
 use super::pulse::Pulse;
@@ -164,8 +164,7 @@ struct Call<'a> {
 impl Call<'_> {
     /// `None` when the tier does not answer.
     async fn shared(&self) -> Option<Admission> {
-        let deadline = self.store.pulse.deadline();
-        let answer: Answer = self.ask(&self.store.admit, deadline).await?;
+        let answer: Answer = self.ask(&self.store.admit).await?;
         if answer.0 == -1 && !self.store.guards.filter() {
             return None;
         }
@@ -178,7 +177,7 @@ impl Call<'_> {
             _ => "shared",
         };
         let first = match answer.0 {
-            -1 => self.ask::<i64>(&self.store.filter, deadline).await? == 1,
+            -1 => self.ask::<i64>(&self.store.filter).await? == 1,
             verdict => verdict == 1,
         };
         count(judged_by);
@@ -191,19 +190,24 @@ impl Call<'_> {
         Some(HeldSession { id: id.parse().ok()?, opened_at, is_new: *is_new == 1 })
     }
 
-    async fn ask<T: FromRedisValue>(&self, script: &KnownScript, deadline: Instant) -> Option<T> {
+    async fn ask<T: FromRedisValue>(&self, script: &KnownScript) -> Option<T> {
         let mut connection = self.store.shared.clone()?;
+        let question = self.store.pulse.ask();
         let run = script.run(&mut connection, |command| self.fill(command));
-        match timeout_at(deadline, run).await {
+        match timeout_at(question.waits_until, run).await {
             Ok(Ok(answer)) => {
-                self.store.pulse.beat();
+                question.answered();
                 Some(answer)
             }
             Ok(Err(error)) => {
+                question.unanswered();
                 tracing::warn!(%error, "The session tier did not note a proof; this instance's own store did.");
                 None
             }
-            Err(_) => None,
+            Err(_) => {
+                question.unanswered();
+                None
+            }
         }
     }
 
