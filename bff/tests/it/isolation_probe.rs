@@ -1,12 +1,14 @@
 //! The nightly probe: green on a sound gateway, red as soon as one store shows another's rows.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use bff::isolation_probe::samples::SAMPLES;
 use bff::state::SessionTier;
 use migrations::Schema;
 use migrations::test_database::TestDatabase;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use crate::house::{Answer, House};
 use crate::internal::Guarded;
@@ -82,9 +84,12 @@ async fn while_one_instance_is_at_it_another_leaves_it_be() {
     let (first, second) = tokio::join!(probe(&guarded), async {
         let held = "SELECT 'held' FROM pg_locks WHERE locktype = 'advisory' AND granted
                     AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
-        while guarded.house.database.rows(held).await.is_empty() {
-            tokio::task::yield_now().await;
-        }
+        let is_held = async {
+            while guarded.house.database.rows(held).await.is_empty() {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(Duration::from_secs(10), is_held).await.expect("the first probe is at work");
         let second = probe(&guarded).await;
         stall.end().await;
         second
