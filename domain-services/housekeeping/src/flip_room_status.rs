@@ -113,12 +113,11 @@ fn check_flip(from: RoomStatus, to: RoomStatus) -> Result<(), ApiError> {
 /// dirty until it was cleaned.
 fn may_flip(from: RoomStatus, to: RoomStatus) -> bool {
     use RoomStatus::{Clean, Cleaning, Dirty, Inspected, OutOfOrder, OutOfService, Ready};
-    match (from, to) {
-        (one, other) if one == other => false,
-        (_, Dirty | OutOfOrder | OutOfService) => true,
-        (Dirty, Cleaning) | (Cleaning, Clean) | (Clean, Inspected) | (Inspected, Ready) => true,
-        _ => false,
-    }
+    let is_next_step = matches!(
+        (from, to),
+        (Dirty, Cleaning) | (Cleaning, Clean) | (Clean, Inspected) | (Inspected, Ready)
+    );
+    is_next_step || (from != to && matches!(to, Dirty | OutOfOrder | OutOfService))
 }
 
 /// One flip that was found legal.
