@@ -68,12 +68,12 @@ async fn during(form: Form, house: &House, seen: &mut Observations) -> anyhow::R
     let before = house.metric_at(&bad, BLOCKED, &[]).await?;
     let thief = Thief::with(house, LINES)?;
     let let_in = thief.flood(&thief.steal_many(PROOFS).await?, COPIES, false).await;
-    seen.expect(
-        Step::User,
-        "no operator notices; a thief is let in",
-        let_in.replayed() > 0 && house.dashboard().await.is_whole(),
-        format!("{} replays let in", let_in.replayed()),
-    );
+    let replayed = let_in.replayed();
+    let what = format!("{replayed} replays let in");
+    seen.expect(Step::User, "a thief is let in", replayed > 0, what);
+    let whole = async |house: &House| Ok(house.dashboard().await.is_whole());
+    let whole = house.until("a whole dashboard", DETECT_WITHIN, whole).await;
+    seen.took(Step::User, "and no operator notices: every widget is ok", whole);
     let counted = house.metric_at(&bad, BLOCKED, &[]).await? - before;
     seen.expect(
         Step::Detection,
