@@ -1,11 +1,14 @@
-//! The session tier is down: reads go on, streams are refused with a problem that says when to
-//! come back, readiness names the tier, and everything comes back by itself.
+//! The session tier is down: reads go on, changes and streams are refused with a problem that says
+//! when to come back, readiness names the tier, and everything comes back by itself.
 
 use std::time::Duration;
 
+use contracts::headers::IDEMPOTENCY_KEY;
 use launcher::desktop::Call;
+use launcher::secrets::random_hex;
+use reqwest::Method;
 use reqwest::header::RETRY_AFTER;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Form;
@@ -35,9 +38,9 @@ enum Blow {
     Kill,
 }
 
-/// How a stream was answered.
+/// How a change or a stream was answered.
 #[derive(Debug)]
-struct Stream {
+struct Told {
     status: u16,
     code: String,
     retry_after: Option<String>,
@@ -63,8 +66,8 @@ async fn one(
     house: &mut House,
     seen: &mut Observations,
 ) -> anyhow::Result<()> {
-    let steady = house.until("a whole dashboard and a stream", objective, is_well).await;
-    seen.took(Step::Steady, "every widget is ok and streams open", steady);
+    let steady = house.until("a whole dashboard, a stream and a change", objective, is_well).await;
+    seen.took(Step::Steady, "every widget is ok, streams open and changes arrive", steady);
     let kept = Thief::with(house, 1)?.steal().await?;
     let first = Thief::with(house, 1)?.send(0, &kept).await;
     seen.expect(Step::Steady, "a proof is let in", first == Answer::Accepted, format!("{first:?}"));
@@ -78,9 +81,9 @@ async fn one(
     user(alert, away, house, seen).await?;
     refused(&kept, Step::Automatic, "a replay is refused without the tier", house, seen).await?;
     undo(blow, house).await?;
-    let back = house.until("a whole dashboard and a stream", objective, is_well).await;
+    let back = house.until("a whole dashboard, a stream and a change", objective, is_well).await;
     let within = objective.as_secs();
-    let what = format!("streams open again within {within} s, by themselves");
+    let what = format!("streams open and changes arrive again within {within} s, by themselves");
     let took = seen.took(Step::Recovery, what, back);
     seen.recovered_after(took);
     let ready = house.until("readiness", objective, is_ready).await;
@@ -112,7 +115,7 @@ async fn user(
 ) -> anyhow::Result<()> {
     let length = if alert { ALERTED } else { WATCHED };
     let watching = watch(length, house);
-    let (dashboards, streams) = if alert {
+    let (dashboards, told) = if alert {
         let exported = (house.http(), house.metrics_url());
         let (given, fired) = alerts::during(ALERT, exported, watching).await;
         seen.took(Step::Detection, format!("{ALERT} fires on the exported metrics"), fired);
@@ -144,39 +147,53 @@ async fn user(
             slowest.as_millis()
         ),
     );
-    let told = |stream: &&Stream| {
-        stream.status == 503 && stream.code == CODE && stream.retry_after.is_some()
-    };
-    let good = streams.iter().filter(told).count();
-    seen.expect(
-        Step::User,
-        format!("every stream is 503 {CODE} with Retry-After"),
-        good == streams.len() && good > 0,
-        format!("{good} of {}: {:?}", streams.len(), streams.first()),
-    );
+    for (what, told) in ["stream", "change"].into_iter().zip(&told) {
+        let is_right =
+            |told: &&Told| told.status == 503 && told.code == CODE && told.retry_after.is_some();
+        let good = told.iter().filter(is_right).count();
+        seen.expect(
+            Step::User,
+            format!("every {what} is 503 {CODE} with Retry-After"),
+            good == told.len() && good > 0,
+            format!("{good} of {}: {:?}", told.len(), told.first()),
+        );
+    }
     Ok(())
 }
 
-async fn watch(length: Duration, house: &House) -> (Vec<Seen>, Vec<Stream>) {
-    let (end, mut dashboards, mut streams) = (Instant::now() + length, vec![], vec![]);
+/// The dashboards, and what streams and changes were told.
+async fn watch(length: Duration, house: &House) -> (Vec<Seen>, [Vec<Told>; 2]) {
+    let (end, mut dashboards, mut told) = (Instant::now() + length, vec![], [vec![], vec![]]);
     while Instant::now() < end {
         dashboards.push(house.dashboard().await);
-        streams.extend(stream(house).await.ok());
+        told[0].extend(stream(house).await.ok());
+        told[1].extend(change(house).await.ok());
         sleep(PAUSE).await;
     }
-    (dashboards, streams)
+    (dashboards, told)
 }
 
 /// Opens a stream, and lets go of it.
-async fn stream(house: &House) -> anyhow::Result<Stream> {
-    let call = Call { within: None, ..Call::get("/sse/stream") };
-    let answer = timeout(Duration::from_secs(5), house.desktop.send(&call)).await??;
+async fn stream(house: &House) -> anyhow::Result<Told> {
+    ask(house, &Call { within: None, ..Call::get("/sse/stream") }).await
+}
+
+/// Checks in a reservation that nobody made: when all is well, reservation-service says so.
+async fn change(house: &House) -> anyhow::Result<Told> {
+    let path = "/reservations/rsv_01K0000000000000000000000A/check-in";
+    let mut call = Call { json: Some(json!({})), ..Call::new(Method::POST, path) };
+    call.headers.insert(IDEMPOTENCY_KEY, random_hex(16).parse()?);
+    ask(house, &call).await
+}
+
+async fn ask(house: &House, call: &Call) -> anyhow::Result<Told> {
+    let answer = timeout(Duration::from_secs(5), house.desktop.send(call)).await??;
     let status = answer.status().as_u16();
     let retry_after = answer.headers().get(RETRY_AFTER);
     let retry_after = retry_after.and_then(|after| after.to_str().ok()).map(str::to_owned);
     let body: Value = if status == 200 { Value::Null } else { answer.json().await? };
     let code = body["code"].as_str().unwrap_or_default().to_owned();
-    Ok(Stream { status, code, retry_after })
+    Ok(Told { status, code, retry_after })
 }
 
 async fn refused(
@@ -191,8 +208,11 @@ async fn refused(
     Ok(())
 }
 
+/// Whole dashboards, streams that open, changes that reach the service they are for.
 async fn is_well(house: &House) -> anyhow::Result<bool> {
-    Ok(house.dashboard().await.is_whole() && stream(house).await.is_ok_and(|it| it.status == 200))
+    Ok(house.dashboard().await.is_whole()
+        && stream(house).await.is_ok_and(|told| told.status == 200)
+        && change(house).await.is_ok_and(|told| told.status == 404))
 }
 
 async fn is_noticed(house: &House) -> anyhow::Result<bool> {
