@@ -110,9 +110,14 @@ impl TestDatabase {
 
     /// Holds every statement on the table up until the value that is returned is ended.
     pub async fn stall(&self, table: &str) -> Stall {
+        self.hold(&format!("LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")).await
+    }
+
+    /// Begins a transaction with this statement and leaves it open: what it locks stays locked.
+    pub async fn hold(&self, sql: &str) -> Stall {
         let admin = Admin::connect(&self.admin_url).await.expect("the test server answers");
-        let sql = format!("BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE");
-        admin.run(&sql, "hold a table").await.expect("the table exists");
+        let begun = admin.run(&format!("BEGIN; {sql}"), "hold a lock").await;
+        begun.expect("the statement is right");
         Stall(admin)
     }
 
@@ -123,12 +128,13 @@ impl TestDatabase {
     }
 }
 
-/// A table that nobody can read.
+/// A lock that nobody else gets.
 pub struct Stall(Admin);
 
 impl Stall {
     /// Lets everyone go on.
     pub async fn end(self) {
+        self.0.run("COMMIT", "let a lock go").await.expect("the transaction is open");
         self.0.close().await;
     }
 }

@@ -60,6 +60,8 @@ impl Desk {
             let postgres = PostgresConfig { url: url.into(), pool: POOL };
             gateway.database = Database::new(&postgres).unwrap();
         });
+        // The first connection may take longer than a request may wait on a busy machine.
+        while house.gateway.database.connection().await.is_err() {}
         Self { house, platform, ahead }
     }
 
