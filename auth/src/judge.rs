@@ -12,6 +12,10 @@ use jiff::Timestamp;
 use moka::sync::Cache;
 use sha2::{Digest, Sha256};
 
+mod guards;
+
+use guards::Guards;
+
 use crate::htu::Htu;
 use crate::jwks::KeySet;
 use crate::jwt::JwtError;
@@ -94,11 +98,20 @@ pub struct Judge {
     base_urls: Vec<Htu>,
     /// By SHA-256. Expiry is asked of each every time.
     known: Cache<[u8; 32], Known>,
+    guards: Guards,
 }
 
 impl Judge {
     pub fn new(proofs: ProofVerifier, rules: TokenRules, base_urls: Vec<Htu>) -> Self {
-        Self { proofs, rules, base_urls, known: Cache::new(KEPT_TOKENS) }
+        Self { proofs, rules, base_urls, known: Cache::new(KEPT_TOKENS), guards: Guards::default() }
+    }
+
+    /// The same judge with a protection switched off.
+    #[cfg(feature = "sabotage")]
+    #[must_use]
+    pub fn without(mut self, guard: &str) -> Self {
+        self.guards.switch_off(guard);
+        self
     }
 
     /// The key id an access token names; `None` when the token is known under these keys.
@@ -124,18 +137,19 @@ impl Judge {
     ) -> Result<Verified, AuthError> {
         let token = self.token(request, keys, now)?;
         let targets = self.targets(request.path);
-        let proof = self.proofs.verify(
-            proof_header(request.headers)?,
-            &Expected {
-                method: request.method,
-                targets: &targets,
-                token_digest: Some(&request.digest),
-                bound_to: Some(&token.bound_to),
-                now,
-            },
-        )?;
-        token.check_expiry(now)?;
-        Ok(Verified { principal: token.principal.clone(), replay: proof.replay })
+        let expected = Expected {
+            method: request.method,
+            targets: &targets,
+            token_digest: Some(&request.digest),
+            bound_to: Some(&token.bound_to),
+            now,
+        };
+        let proof = proof_header(request.headers)
+            .and_then(|proof| self.proofs.verify(proof, &expected))
+            .map(|proof| proof.replay);
+        let replay = self.guards.proof(proof, now)?;
+        self.guards.expiry(token.check_expiry(now))?;
+        Ok(Verified { principal: token.principal.clone(), replay })
     }
 
     /// A proof that comes with no access token, as at a token endpoint (RFC 9449 section 5). Its

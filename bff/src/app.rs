@@ -47,10 +47,15 @@ const OWN_GUARDS: [&str; 4] = ["replay-probe", "shadow", "tenant-keys", "tls-rel
 /// Those of the replay store; the composer knows the others.
 #[cfg(feature = "sabotage")]
 const REPLAY_GUARDS: [&str; 3] = ["replay", "replay-fallback", "replay-filter"];
+/// Those of the judge of proofs and tokens.
+#[cfg(feature = "sabotage")]
+const JUDGE_GUARDS: [&str; 2] = ["expiry", "proof"];
 
 /// Runs the gateway until it is asked to stop.
 pub async fn run() -> anyhow::Result<()> {
     let config: GatewayConfig = service_kit::config::load()?;
+    #[cfg(feature = "sabotage")]
+    crate::guards::switch_off(&config.guards_off);
     http_client::install_crypto_provider();
     let telemetry = Telemetry::start("bff-backoffice", &config.telemetry)?;
     let lifecycle = Lifecycle::new();
@@ -232,6 +237,8 @@ fn composer(
         .guards_off
         .iter()
         .filter(|guard| !OWN_GUARDS.iter().chain(&REPLAY_GUARDS).any(|own| own == guard))
+        .filter(|guard| !JUDGE_GUARDS.iter().any(|own| own == guard))
+        .filter(|guard| !crate::guards::is_known(guard))
         .fold(composer, |composer, guard| composer.without(guard));
     #[cfg(not(feature = "sabotage"))]
     let _ = config;
@@ -253,9 +260,22 @@ fn authenticator(
     Ok(Authenticator {
         keys: RemoteKeys::new(config.iam.jwks_url.clone(), client, KEYS_COOLDOWN),
         replays: replays(config, session, proofs.span()),
-        judge: Judge::new(proofs, rules, base_urls),
+        judge: judge(config, Judge::new(proofs, rules, base_urls)),
         clock,
     })
+}
+
+#[cfg_attr(
+    not(feature = "sabotage"),
+    expect(unused_variables, reason = "what a drill may switch off stands in the configuration")
+)]
+fn judge(config: &GatewayConfig, judge: Judge) -> Judge {
+    #[cfg(feature = "sabotage")]
+    let judge = JUDGE_GUARDS
+        .iter()
+        .filter(|guard| config.is_off(guard))
+        .fold(judge, |judge, guard| judge.without(guard));
+    judge
 }
 
 #[cfg_attr(

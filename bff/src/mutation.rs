@@ -33,6 +33,7 @@ use upstream_clients::{CallContext, CallError, Reply, Upstreams};
 
 use crate::activity::{self, Activity};
 use crate::attestation::{self, MfaScope, Presented, Scope, Use};
+use crate::guards::{Guard, holds};
 use crate::handlers::revoke::unavailable;
 use crate::idempotency::StoredAnswer;
 use crate::idempotency::store::{self, Claimed};
@@ -148,7 +149,9 @@ impl Mutations {
         T: Send,
     {
         let deadline = Instant::now() + FORWARDED_WITHIN;
-        let claimed = self.claim(request, deed).await?;
+        let unclaimed = !holds(Guard::Store);
+        let claimed =
+            if unclaimed { Claimed::Ours { fence: 1 } } else { self.claim(request, deed).await? };
         note(&claimed);
         let fence = match claimed {
             Claimed::Ours { fence } => fence,
@@ -197,10 +200,18 @@ impl Mutations {
         call(Forward {
             upstreams: Arc::clone(&self.upstreams),
             context: request.calls.until(deadline),
-            key: request.slot.key.as_str().to_owned(),
+            key: self.key(request),
             body: request.body.clone(),
         })
         .await
+    }
+
+    /// The caller's own, so that a repeat is one for the upstream, too.
+    fn key(&self, request: &Request) -> String {
+        if holds(Guard::SameKey) {
+            return request.slot.key.as_str().to_owned();
+        }
+        format!("{:032x}", self.entropy.u128())
     }
 
     /// What the upstream did is done, whether or not we can write it down: then the caller still
@@ -266,7 +277,7 @@ async fn consume(
     deed: &Deed,
     now: Timestamp,
 ) -> ApiResult<()> {
-    let Some(factor) = deed.second_factor else { return Ok(()) };
+    let Some(factor) = deed.second_factor.filter(|_| holds(Guard::Mfa)) else { return Ok(()) };
     let wanted = Use {
         scope: factor.scope,
         resource: &deed.resource,

@@ -7,9 +7,14 @@ use contracts::upstream::Upstream;
 use service_kit::problem::{ApiError, chain};
 use upstream_clients::CallError;
 
+use crate::guards::{Guard, holds};
+
 /// The upstream's own problem where it is about the request, else what kept the answer away.
 pub fn problem(upstream: Upstream, error: CallError) -> ApiError {
     tracing::info!(%upstream, error = %chain(&error), "An upstream did not do what was asked.");
+    if !holds(Guard::UpstreamProblems) {
+        return ApiError::internal(&error);
+    }
     match error {
         CallError::Status { status, problem: Some(own) } if is_about_the_request(status, &own) => {
             passed_on(status, *own).into()

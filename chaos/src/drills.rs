@@ -8,9 +8,11 @@ use crate::house::{House, Plan};
 use crate::observations::Observations;
 
 mod certificate;
+mod decision;
 mod edge_rule;
 mod failover;
 mod isolation;
+mod mfa_replay;
 mod replay_bypass;
 mod replay_flood;
 mod replay_pressure;
@@ -35,6 +37,11 @@ pub fn is_known(id: &str) -> bool {
     drill(id).is_some()
 }
 
+/// Whether a row's drill leaves its house as it was, so that the next such row can have it.
+pub fn shares_a_house(id: &str) -> bool {
+    matches!(drill(id), Some(Drill::Decision(_)))
+}
+
 /// The house a row's drill needs.
 pub fn prepare<'a>(id: &str, plan: Plan<'a>) -> Plan<'a> {
     match drill(id) {
@@ -57,6 +64,8 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     match drill(id) {
         Some(Drill::Upstream(drill)) => drill.run(form, objective, house, seen).await,
+        Some(Drill::Decision(leaf)) => decision::run(leaf, form, objective, house, seen).await,
+        Some(Drill::MfaReplay) => mfa_replay::run(form, objective, house, seen).await,
         Some(Drill::Certificate) => certificate::run(form, objective, house, seen).await,
         Some(Drill::SupervisorRoute) => supervisor_route::run(form, objective, house, seen).await,
         Some(Drill::Isolation) => isolation::run(form, objective, house, seen).await,
@@ -74,6 +83,8 @@ pub async fn run(
 /// What kind of failure it is; a kind with several rows says what differs.
 enum Drill {
     Upstream(&'static UpstreamDrill),
+    Decision(&'static decision::Leaf),
+    MfaReplay,
     Certificate,
     EdgeRule,
     Isolation,
@@ -95,13 +106,14 @@ fn drill(id: &str) -> Option<Drill> {
         "F-23" => Some(Drill::Certificate),
         "F-24" => Some(Drill::EdgeRule),
         "F-28" => Some(Drill::ReplayBypass),
+        "F-29" => Some(Drill::MfaReplay),
         "F-30" => Some(Drill::Isolation),
         "HK-3.3" => Some(Drill::WrongAudience),
         "HK-8.2" => Some(Drill::SupervisorRoute),
         "F-33" => Some(Drill::Upstream(&F_33)),
         "F-41" => Some(Drill::ReplayPressure),
         "GD-3" => Some(Drill::ReplayFlood),
-        _ => None,
+        _ => decision::leaf(id).map(Drill::Decision),
     }
 }
 

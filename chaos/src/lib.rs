@@ -5,6 +5,7 @@
 
 pub mod alerts;
 pub mod catalog;
+pub mod desk;
 pub mod drills;
 pub mod house;
 pub mod observations;

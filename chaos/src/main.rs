@@ -66,10 +66,14 @@ fn list() -> anyhow::Result<bool> {
 async fn run(ids: &[String], sabotage: bool, form: Form) -> anyhow::Result<bool> {
     let progress = Progress::for_screen();
     let mut rows = Vec::new();
+    let mut shared = None;
     for (id, entry) in catalog::chosen(ids)? {
-        let row = drill(&id, &entry, sabotage, form, &progress).await?;
+        let row = drill((&id, &entry), sabotage, form, &mut shared, &progress).await?;
         print_row(&row);
         rows.push(row);
+    }
+    if let Some(house) = shared {
+        house.close().await?;
     }
     let wanted = if sabotage { Verdict::Broken } else { Verdict::Green };
     let file = report::write(&rows, sabotage, &House::folder("drills"))?;
@@ -82,25 +86,43 @@ async fn run(ids: &[String], sabotage: bool, form: Form) -> anyhow::Result<bool>
     Ok(right == rows.len())
 }
 
-/// Every drill has a stack of its own, so that none depends on another.
+/// Every drill has a stack of its own, so that none depends on another; but those that leave it as
+/// it was share one, each with a gateway without its own protection in a sabotaged run.
 async fn drill(
-    id: &str,
-    entry: &Entry,
+    (id, entry): (&str, &Entry),
     sabotage: bool,
     form: Form,
+    shared: &mut Option<House>,
     progress: &Progress,
 ) -> anyhow::Result<Row> {
     println!("{id} {}", entry.title);
     let off: Vec<&str> =
         if sabotage { entry.sabotage.iter().map(String::as_str).collect() } else { Vec::new() };
-    let plan = drills::prepare(id, Plan::new(House::folder("drills/stack")));
-    let plan = if sabotage { plan.without(&off) } else { plan };
-    let mut house = House::open(plan, progress).await?;
+    let shares = drills::shares_a_house(id);
+    let mut house = match shared.take() {
+        Some(mut house) if shares => {
+            if sabotage {
+                house.without(&off).await?;
+            }
+            house
+        }
+        other => {
+            if let Some(other) = other {
+                other.close().await?;
+            }
+            let plan = drills::prepare(id, Plan::new(House::folder("drills/stack")));
+            let plan = if sabotage { plan.without(&off) } else { plan };
+            House::open(plan, progress).await?
+        }
+    };
     let mut seen = Observations::default();
-    let outcome =
-        drills::run(id, form, Duration::from_secs(entry.recover_within_s), &mut house, &mut seen)
-            .await;
-    house.close().await?;
+    let objective = Duration::from_secs(entry.recover_within_s);
+    let outcome = drills::run(id, form, objective, &mut house, &mut seen).await;
+    if shares && outcome.is_ok() {
+        *shared = Some(house);
+    } else {
+        house.close().await?;
+    }
     outcome?;
     Ok(Row::new(id, entry, seen))
 }

@@ -8,6 +8,7 @@ use service_kit::postgres::{StoreError, Transaction};
 use service_kit::row;
 
 use super::{ConsumeError, Issued, LASTS, Purpose, Refused, Use, count};
+use crate::guards::{Guard, holds};
 
 const ISSUE: &str = "
     INSERT INTO bff.mfa_attestations (tenant_id, attestation_id, operator_id, device_id, thumbprint,
@@ -87,7 +88,10 @@ async fn try_consume(
     }
     let is_new = now < found.expires_at
         && note_use(transaction, principal, presented, wanted.by, now).await?;
-    if is_new || is_used_by(transaction, principal, presented, wanted.by).await? {
+    if is_new
+        || !holds(Guard::SingleUse)
+        || is_used_by(transaction, principal, presented, wanted.by).await?
+    {
         return Ok(());
     }
     Err(if now < found.expires_at { Refused::Replayed } else { Refused::Expired }.into())

@@ -22,6 +22,7 @@ use super::file::Mode;
 use super::matching::Facts;
 use super::rates::Standing;
 use super::{ClientAddress, EdgeRules, InForce, app_version, single};
+use crate::guards::{Guard, holds};
 use crate::router::BASE_PATH;
 
 /// Header fields of a request. A desktop sends about fifteen.
@@ -98,7 +99,7 @@ impl EdgeRules {
         let meaning = in_force.rules.deny.iter().filter(|rule| rule.means(&facts));
         let obeyed = meaning.filter(|rule| self.applies(&rule.name, rule.mode));
         let obeyed: Vec<&str> = obeyed.map(|rule| &*rule.name).collect();
-        (!obeyed.is_empty()).then(|| {
+        (!obeyed.is_empty() && holds(Guard::Deny)).then(|| {
             // Not which rule: whoever is meant would learn how to pass it. The log has it.
             tracing::info!(rules = ?obeyed, %address, "An edge rule blocked a request.");
             Problem::new(

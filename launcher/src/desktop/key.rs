@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use josekit::jwk::Jwk;
-use josekit::jwk::alg::ec::EcCurve;
+use josekit::jwk::alg::ec::{EcCurve, EcKeyPair};
 use josekit::jws::alg::ecdsa::EcdsaJwsSigner;
 use josekit::jws::{ES256, JwsSigner};
 use serde_json::{Value, json};
@@ -30,6 +30,12 @@ impl DeviceKey {
     fn of(jwk: Jwk) -> anyhow::Result<Self> {
         let signer = ES256.signer_from_jwk(&jwk).context("the device key cannot sign")?;
         Ok(Self { jwk, signer })
+    }
+
+    /// A P-256 key in PKCS#8 PEM, as the stack's servers sign with.
+    pub fn from_pem(pem: &[u8]) -> anyhow::Result<Self> {
+        let pair = EcKeyPair::from_pem(pem, Some(EcCurve::P256)).context("reading a key")?;
+        Self::of(pair.to_jwk_key_pair())
     }
 
     pub fn load_or_make(file: &Path) -> anyhow::Result<Self> {
