@@ -45,7 +45,8 @@ impl Answer {
 
 impl std::fmt::Display for Answer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} {}", self.status, self.code())
+        let partial = if self.body["partial"] == true { "partial" } else { self.code() };
+        write!(f, "{} {partial}", self.status)
     }
 }
 

@@ -351,7 +351,8 @@ pub async fn connect(url: &str) -> anyhow::Result<MultiplexedConnection> {
     Ok(redis::Client::open(url)?.get_multiplexed_async_connection().await?)
 }
 
-fn lacking(body: &Value) -> BTreeSet<String> {
+/// The widgets of a dashboard that the operator may see and that are not `ok`.
+pub fn lacking(body: &Value) -> BTreeSet<String> {
     let Some(widgets) = body["widgets"].as_object() else { return BTreeSet::new() };
     let not_ok = widgets
         .iter()

@@ -99,7 +99,7 @@ static LEAVES: [Leaf; 18] = [
     Leaf {
         id: "DT-10",
         arrange: Arrange::Upstream(&[("pricing", "status", None)]),
-        asks: &[(Ask::Dashboard, Want::Partial)],
+        asks: &[(Ask::Dashboard, Want::Without("rateSnapshot"))],
         signal: Signal::Series("bff_backoffice_dashboard_partial_total", &[]),
         alert: None,
         afterwards: AS_EVER,
