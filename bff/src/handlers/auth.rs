@@ -7,6 +7,6 @@ pub mod refresh;
 pub mod sign_out;
 pub mod step_up;
 
-/// Longest wait for iam, from the request's first byte: what a call to it may take, and a little
-/// for the way there.
+/// Longest wait for iam, where something waits for it from the request's first byte on: what a
+/// call to it may take, and a little for the way there.
 const IAM_WITHIN: Duration = Duration::from_millis(700);

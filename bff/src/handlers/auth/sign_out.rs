@@ -13,6 +13,7 @@ use http::StatusCode;
 use metrics::counter;
 use service_kit::postgres::Database;
 use service_kit::problem::{ApiResult, chain};
+use tokio::time::Instant;
 use upstream_clients::Upstreams;
 
 use super::IAM_WITHIN;
@@ -61,7 +62,8 @@ fn order(principal: &Principal, clock: &Clock, cause: String) -> Order {
 /// Whether iam knows. Where it does not, its refresh token lives on, and is refused here.
 async fn tell_iam(upstreams: &Upstreams, calls: &Calls, principal: &Principal) -> bool {
     let Some(session_id) = principal.session else { return false };
-    let context = calls.until(calls.received() + IAM_WITHIN);
+    // From now on: however long the store took, the session is over, and iam should hear of it.
+    let context = calls.until(Instant::now() + IAM_WITHIN);
     match upstreams.sign_out(&context, &SignOutRequest { session_id }).await {
         Ok(()) => true,
         Err(error) => {
