@@ -43,7 +43,8 @@ const KEYS_COOLDOWN: Duration = Duration::from_secs(10);
 
 /// Protections of the gateway's own that a drill may switch off.
 #[cfg(feature = "sabotage")]
-const OWN_GUARDS: [&str; 4] = ["replay-probe", "shadow", "tenant-keys", "tls-reload"];
+const OWN_GUARDS: [&str; 6] =
+    ["kept-keys", "profile-wait", "replay-probe", "shadow", "tenant-keys", "tls-reload"];
 /// Those of the replay store; the composer knows the others.
 #[cfg(feature = "sabotage")]
 const REPLAY_GUARDS: [&str; 3] = ["replay", "replay-fallback", "replay-filter"];
@@ -110,6 +111,8 @@ pub fn gateway(
     #[cfg(feature = "sabotage")]
     let profiles =
         if config.is_off("tenant-keys") { profiles.without_tenant_keys() } else { profiles };
+    #[cfg(feature = "sabotage")]
+    let profiles = if config.is_off("profile-wait") { profiles.without_haste() } else { profiles };
     Ok(Gateway {
         authenticator: Arc::new(authenticator(config, session.clone(), clock.clone())?),
         edge_orders: Orders::new(
@@ -256,9 +259,8 @@ fn authenticator(
         base_urls.collect::<Result<_, _>>().context("public.base_urls must be http(s) URLs")?;
     let rules =
         TokenRules { issuer: config.iam.issuer.clone(), audience: config.iam.audience.clone() };
-    let client = http_client::short_requests();
     Ok(Authenticator {
-        keys: RemoteKeys::new(config.iam.jwks_url.clone(), client, KEYS_COOLDOWN),
+        keys: keys(config),
         replays: replays(config, session, proofs.span()),
         judge: judge(config, Judge::new(proofs, rules, base_urls)),
         clock,
@@ -290,6 +292,14 @@ fn replays(config: &GatewayConfig, session: ConnectionManager, window: Duration)
         .filter(|guard| config.is_off(guard))
         .fold(replays, |replays, guard| replays.without(guard));
     replays
+}
+
+fn keys(config: &GatewayConfig) -> RemoteKeys {
+    let client = http_client::short_requests();
+    let keys = RemoteKeys::new(config.iam.jwks_url.clone(), client, KEYS_COOLDOWN);
+    #[cfg(feature = "sabotage")]
+    let keys = if config.is_off("kept-keys") { keys.without_memory() } else { keys };
+    keys
 }
 
 /// With nonces when they are switched on. Without a key file each start makes its own key: right

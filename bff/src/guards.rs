@@ -30,6 +30,8 @@ pub(crate) enum Guard {
     Mfa,
     /// An attestation is used once.
     SingleUse,
+    /// With iam away nothing is attested.
+    SecondFactor,
     /// Nothing is changed that is not written down first.
     Store,
 }
@@ -82,6 +84,7 @@ mod sabotage {
             "same-key" => Guard::SameKey,
             "mfa" => Guard::Mfa,
             "single-use" => Guard::SingleUse,
+            "second-factor" => Guard::SecondFactor,
             "store" => Guard::Store,
             _ => return None,
         })

@@ -103,21 +103,29 @@ pub async fn sample(
 /// What `work` gives, and whether the alert was firing at its end on what the gateway exported.
 pub async fn during<T>(
     alert: &str,
-    (http, metrics_url): (reqwest::Client, String),
+    exported: (reqwest::Client, String),
     work: impl Future<Output = T>,
 ) -> (T, anyhow::Result<Duration>) {
+    let (given, samples) = sampled(exported, work).await;
+    let fired = match samples {
+        Ok(samples) => firing(alert, &samples, &House::folder("drills")).await,
+        Err(error) => Err(error),
+    };
+    (given, fired)
+}
+
+/// What `work` gives, and what the gateway exported meanwhile.
+pub async fn sampled<T>(
+    (http, metrics_url): (reqwest::Client, String),
+    work: impl Future<Output = T>,
+) -> (T, anyhow::Result<Samples>) {
     let (done, until) = watch::channel(false);
     let working = async {
         let given = work.await;
         done.send_replace(true);
         given
     };
-    let (given, samples) = tokio::join!(working, sample(http, metrics_url, until));
-    let fired = match samples {
-        Ok(samples) => firing(alert, &samples, &House::folder("drills")).await,
-        Err(error) => Err(error),
-    };
-    (given, fired)
+    tokio::join!(working, sample(http, metrics_url, until))
 }
 
 /// Fails with promtool's words when the alert would not have been firing at the last sample.

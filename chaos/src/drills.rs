@@ -13,9 +13,12 @@ mod edge_rule;
 mod failover;
 mod isolation;
 mod mfa_replay;
+mod profiles;
+mod renewal;
 mod replay_bypass;
 mod replay_flood;
 mod replay_pressure;
+mod second_factor;
 mod session_tier;
 mod supervisor_route;
 mod upstream;
@@ -66,6 +69,9 @@ pub async fn run(
         Some(Drill::Upstream(drill)) => drill.run(form, objective, house, seen).await,
         Some(Drill::Decision(leaf)) => decision::run(leaf, form, objective, house, seen).await,
         Some(Drill::MfaReplay) => mfa_replay::run(form, objective, house, seen).await,
+        Some(Drill::Renewal) => renewal::run(form, objective, house, seen).await,
+        Some(Drill::SecondFactor) => second_factor::run(form, objective, house, seen).await,
+        Some(Drill::Profiles) => profiles::run(form, objective, house, seen).await,
         Some(Drill::Certificate) => certificate::run(form, objective, house, seen).await,
         Some(Drill::SupervisorRoute) => supervisor_route::run(form, objective, house, seen).await,
         Some(Drill::Isolation) => isolation::run(form, objective, house, seen).await,
@@ -85,6 +91,9 @@ enum Drill {
     Upstream(&'static UpstreamDrill),
     Decision(&'static decision::Leaf),
     MfaReplay,
+    Renewal,
+    SecondFactor,
+    Profiles,
     Certificate,
     EdgeRule,
     Isolation,
@@ -99,6 +108,9 @@ enum Drill {
 
 fn drill(id: &str) -> Option<Drill> {
     match id {
+        "F-1" => Some(Drill::Renewal),
+        "F-2" => Some(Drill::SecondFactor),
+        "F-3" => Some(Drill::Profiles),
         "F-5" => Some(Drill::Upstream(&F_5)),
         "F-6" => Some(Drill::Upstream(&F_6)),
         "F-18" => Some(Drill::SessionTier),

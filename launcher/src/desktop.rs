@@ -13,6 +13,7 @@ use contracts::clock::Clock;
 use contracts::headers::{DEVICE_ID, DPOP, DPOP_NONCE};
 use reqwest::header::{AUTHORIZATION, HeaderMap};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
+use stand_ins::totp;
 use url::Url;
 
 use crate::http_client;
@@ -132,15 +133,7 @@ impl Desktop {
         let fresh = match tokens.take() {
             Some(current) if current.is_good(now) => current,
             earlier => {
-                let signing_in = session::SignIn {
-                    http: &self.http,
-                    renewal: self.url("/auth/refresh")?,
-                    issuer: &self.issuer,
-                    operator: &self.operator,
-                    key: &self.key,
-                    now,
-                };
-                let new = signing_in.obtain(earlier.as_ref()).await?;
+                let new = self.signing_in(now)?.obtain(earlier.as_ref()).await?;
                 new.save(&self.token_file)?;
                 new
             }
@@ -148,6 +141,43 @@ impl Desktop {
         let token = fresh.access_token.clone();
         *tokens = Some(fresh);
         Ok(token)
+    }
+
+    fn signing_in(&self, now: i64) -> anyhow::Result<session::SignIn<'_>> {
+        Ok(session::SignIn {
+            http: &self.http,
+            renewal: self.url("/auth/refresh")?,
+            issuer: &self.issuer,
+            operator: &self.operator,
+            key: &self.key,
+            now,
+        })
+    }
+
+    /// Asks the gateway for a new pair before the old one ends, and keeps what it is given. Its
+    /// status and body, whatever they are; it never falls back to the password.
+    pub async fn renew(&self) -> anyhow::Result<(u16, serde_json::Value)> {
+        self.access_token().await?;
+        let mut tokens = self.tokens.lock().await;
+        let current = tokens.as_ref().context("there is no refresh token")?;
+        let signing_in = self.signing_in(self.clock.unix_seconds())?;
+        let response = signing_in.answer(&current.refresh_token).await?;
+        let status = response.status().as_u16();
+        let body: serde_json::Value = response.json().await?;
+        if status == 200 {
+            let new = signing_in.renewed(body.clone())?;
+            new.save(&self.token_file)?;
+            *tokens = Some(new);
+        }
+        Ok((status, body))
+    }
+
+    /// What the operator's authenticator showed in the period before, shows now, and shows next:
+    /// iam takes each of them once.
+    pub fn codes(&self) -> anyhow::Result<[String; 3]> {
+        let now = totp::step(self.clock.now());
+        let code = |step| totp::code(&self.operator.totp_secret, step);
+        Ok([code(now - 1)?, code(now)?, code(now + 1)?])
     }
 
     /// Forgets the tokens, here and on disk, so that the next request signs in.

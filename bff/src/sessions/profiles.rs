@@ -96,6 +96,9 @@ struct Inner {
     /// Drills only: whether the keys are without their tenant.
     #[cfg(feature = "sabotage")]
     tenantless: bool,
+    /// Drills only: what a request gives a profile that is missing, and tenant-service an answer.
+    #[cfg(feature = "sabotage")]
+    patience: Option<Duration>,
 }
 
 impl std::fmt::Debug for Profiles {
@@ -189,7 +192,32 @@ impl Profiles {
             seats,
             #[cfg(feature = "sabotage")]
             tenantless: false,
+            #[cfg(feature = "sabotage")]
+            patience: None,
         }))
+    }
+
+    /// Drills only: a request waits for its operator's profile for as long as it takes.
+    ///
+    /// # Panics
+    /// When somebody shares it already.
+    #[cfg(feature = "sabotage")]
+    #[must_use]
+    pub fn without_haste(self) -> Self {
+        let inner = Arc::into_inner(self.0).expect("nobody shares it yet");
+        Self(Arc::new(Inner { patience: Some(Duration::from_secs(30)), ..inner }))
+    }
+
+    #[cfg_attr(
+        not(feature = "sabotage"),
+        expect(clippy::unused_self, reason = "the sabotaged twin looks at itself")
+    )]
+    fn at_most(&self, limit: Duration) -> Duration {
+        #[cfg(feature = "sabotage")]
+        if let Some(patience) = self.0.patience {
+            return patience;
+        }
+        limit
     }
 
     /// Drills only: the profile of one tenant's operator is that of all.
@@ -240,7 +268,7 @@ impl Profiles {
             let mut settled = seat.settled.subscribe();
             let since = self.ask(&seat, principal, context);
             if let (None, Some(since)) = (&known.profile, since) {
-                let _ = timeout_at(since + WAIT, settled.changed()).await;
+                let _ = timeout_at(since + self.at_most(WAIT), settled.changed()).await;
                 known = seat.known(self.0.clock.now());
             }
         }
@@ -269,7 +297,7 @@ impl Profiles {
     }
 
     async fn read(&self, principal: &Principal, calls: &Calls) -> Option<Read> {
-        let context = calls.until(Instant::now() + DEADLINE);
+        let context = calls.until(Instant::now() + self.at_most(DEADLINE));
         let (tenant, operator) = (principal.tenant, principal.operator);
         let answer = self.0.upstreams.operator(&context, tenant, operator).await;
         let profile = match answer {

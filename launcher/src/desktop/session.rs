@@ -93,15 +93,26 @@ impl SignIn<'_> {
 
     /// A new pair from the gateway, which asks iam.
     async fn renew(&self, refresh_token: &str) -> anyhow::Result<Tokens> {
+        let response = self.answer(refresh_token).await?;
+        self.renewed(response.error_for_status()?.json().await?)
+    }
+
+    /// What the gateway answers to a refresh token; with the nonce it asks for, if it asks.
+    pub(super) async fn answer(&self, refresh_token: &str) -> anyhow::Result<Response> {
         let first = self.ask_gateway(refresh_token, None).await?;
         let nonce = first.headers().get(DPOP_NONCE).and_then(|nonce| nonce.to_str().ok());
-        let response = match nonce.map(str::to_owned) {
+        match nonce.map(str::to_owned) {
             Some(nonce) if first.status() == StatusCode::UNAUTHORIZED => {
-                self.ask_gateway(refresh_token, Some(&nonce)).await?
+                self.ask_gateway(refresh_token, Some(&nonce)).await
             }
-            _ => first,
-        };
-        let renewed: Renewed = response.error_for_status()?.json().await?;
+            _ => Ok(first),
+        }
+    }
+
+    /// The pair in an answer of the gateway.
+    pub(super) fn renewed(&self, answer: serde_json::Value) -> anyhow::Result<Tokens> {
+        let renewed: Renewed =
+            serde_json::from_value(answer).context("reading the gateway's answer")?;
         Ok(Tokens {
             access_token: renewed.access_token,
             refresh_token: renewed.refresh_token,

@@ -16,10 +16,12 @@ use serde::{Deserialize, Serialize};
 use service_kit::extract::Json;
 use service_kit::postgres::write;
 use service_kit::problem::{ApiError, ApiResult};
+use upstream_clients::CallError;
 
 use super::IAM_WITHIN;
 use crate::attestation::{self, Issued, Purpose, Scope};
 use crate::edge::{Caller, Calls, SignedIn};
+use crate::guards::{self, Guard};
 use crate::handlers::revoke::unavailable;
 use crate::state::Gateway;
 use crate::upstream_problem;
@@ -81,7 +83,11 @@ pub async fn step_up(
     let transaction = write(&mut connection, caller.principal.tenant).await.map_err(unavailable)?;
     let asked = AttestRequest { method: request.method, code: request.code };
     let context = calls.until(calls.received() + IAM_WITHIN);
-    gateway.upstreams.attest(&context, &asked).await.map_err(not_attested)?;
+    if let Err(error) = gateway.upstreams.attest(&context, &asked).await
+        && (is_refusal(&error) || guards::holds(Guard::SecondFactor))
+    {
+        return Err(not_attested(error));
+    }
     let (clock, entropy) = (&gateway.clock, &gateway.entropy);
     let issued = attestation::issue(
         &transaction,
@@ -134,8 +140,13 @@ fn digest(text: &str) -> Result<[u8; 32], ApiError> {
     })
 }
 
+/// iam judged the code, or the request for it.
+fn is_refusal(error: &CallError) -> bool {
+    matches!(error, CallError::Status { status: 400..500, .. })
+}
+
 /// iam's own word about the code, or what kept it away.
-fn not_attested(error: upstream_clients::CallError) -> ApiError {
+fn not_attested(error: CallError) -> ApiError {
     let ApiError(mut problem) = upstream_problem::problem(Upstream::Iam, error);
     if problem.is(&code::UPSTREAM_UNAVAILABLE) || problem.is(&code::UPSTREAM_TIMEOUT) {
         problem.runbook = Some(RUNBOOK.into());
