@@ -68,7 +68,8 @@ async fn run(ids: &[String], sabotage: bool, form: Form) -> anyhow::Result<bool>
     let mut rows = Vec::new();
     let mut shared = None;
     for (id, entry) in catalog::chosen(ids)? {
-        let row = drill((&id, &entry), sabotage, form, &mut shared, &progress).await?;
+        let row = drill((&id, &entry), sabotage, form, &mut shared, &progress);
+        let row = Box::pin(row).await?;
         print_row(&row);
         rows.push(row);
     }
