@@ -28,10 +28,10 @@ pub(crate) enum Guard {
     SameKey,
     /// A second factor where a route asks for one.
     Mfa,
-    /// An attestation is used once.
-    SingleUse,
     /// With iam away nothing is attested.
     SecondFactor,
+    /// An attestation is used once.
+    SingleUse,
     /// Nothing is changed that is not written down first.
     Store,
 }
@@ -83,8 +83,8 @@ mod sabotage {
             "upstream-problems" => Guard::UpstreamProblems,
             "same-key" => Guard::SameKey,
             "mfa" => Guard::Mfa,
-            "single-use" => Guard::SingleUse,
             "second-factor" => Guard::SecondFactor,
+            "single-use" => Guard::SingleUse,
             "store" => Guard::Store,
             _ => return None,
         })

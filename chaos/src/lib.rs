@@ -10,6 +10,6 @@ pub mod drills;
 pub mod house;
 pub mod observations;
 pub mod proxy;
-pub mod reception;
 pub mod report;
 pub mod thief;
+pub mod timed;

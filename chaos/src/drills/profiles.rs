@@ -15,7 +15,7 @@ use super::Form;
 use crate::alerts;
 use crate::house::{House, Seen};
 use crate::observations::{Observations, Step};
-use crate::reception::{self, Answer};
+use crate::timed::{self, Answer};
 
 const ALERTS: [&str; 2] = ["BffTenantDegraded", "BffOperatorProfilesMissing"];
 const CALLS: &str = "bff_backoffice_upstream_request_total";
@@ -77,7 +77,7 @@ async fn one(
     let (before, asked, struck) = (missing(house).await?, asked(house).await?, Instant::now());
     house.fault(fault).await?;
     seen.expect(Step::Fault, format!("tenant: {kind}"), true, "done");
-    let first = reception::send(newcomer, &Call::get("/session")).await?;
+    let first = timed::send(newcomer, &Call::get("/session")).await?;
     seen.detected_after(Some(struck.elapsed()));
     first_of(kind, newcomer, &first, seen);
     let during = watched(alert, newcomer, house, seen).await?;
@@ -154,8 +154,8 @@ async fn watch(length: Duration, newcomer: &Desktop, house: &House) -> anyhow::R
     let dashboard = Call::get(format!("/dashboard?propertyId={}", house.property));
     while Instant::now() < end {
         during.dashboards.push(house.dashboard().await);
-        during.known.push(reception::send(&house.desktop, &session).await?);
-        during.newcomers.push(reception::send(newcomer, &dashboard).await?);
+        during.known.push(timed::send(&house.desktop, &session).await?);
+        during.newcomers.push(timed::send(newcomer, &dashboard).await?);
         sleep(PAUSE).await;
     }
     Ok(during)
@@ -216,7 +216,7 @@ async fn automatic(
 }
 
 async fn is_known(desktop: &Desktop) -> anyhow::Result<bool> {
-    let body = reception::send(desktop, &Call::get("/session")).await?.body;
+    let body = timed::send(desktop, &Call::get("/session")).await?.body;
     Ok(body["profile"] == "fresh" && body["displayName"].is_string())
 }
 

@@ -12,7 +12,7 @@ use super::Form;
 use crate::alerts;
 use crate::house::{House, Seen, fault};
 use crate::observations::{Observations, Step};
-use crate::reception::Answer;
+use crate::timed::Answer;
 
 const ALERT: &str = "BffIamRefreshDown";
 const ROUTE: &str = "POST /api/v1/auth/refresh";

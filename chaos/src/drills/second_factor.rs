@@ -3,14 +3,16 @@
 
 use std::time::Duration;
 
+use anyhow::Context;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use super::Form;
 use crate::alerts;
+use crate::desk::{self, Refundable};
 use crate::house::{House, Seen};
 use crate::observations::{Observations, Step};
-use crate::reception::{self, Answer, Folio};
+use crate::timed::{self, Answer};
 
 const ALERT: &str = "BffMfaDown";
 const ROUTE: &str = "POST /api/v1/auth/mfa/attest";
@@ -19,7 +21,6 @@ const AWAY: (u16, &str) = (502, "MELMASTOON.BFF.UPSTREAM_UNAVAILABLE");
 const SLOW: (u16, &str) = (504, "MELMASTOON.BFF.UPSTREAM_TIMEOUT");
 const REQUIRED: (u16, &str) = (401, "MELMASTOON.BFF.MFA_REQUIRED");
 const WRONG: (u16, &str) = (401, "MELMASTOON.IAM.MFA_CODE_INVALID");
-const PAID_BACK: (&str, &str) = ("billing", "folio.refunded");
 const FAILURES: &str = "bff_backoffice_request_total";
 const PATH: &str = "/api/bff/backoffice/v1/auth/mfa/step-up";
 const DETECT_WITHIN: Duration = Duration::from_secs(10);
@@ -36,9 +37,9 @@ pub(super) async fn run(
     house: &mut House,
     seen: &mut Observations,
 ) -> anyhow::Result<()> {
-    let folio = reception::paid_folio(house).await?;
-    let mut guests = reception::arriving(house).await?.into_iter();
-    let before = reception::attested(house).await;
+    let folio = Refundable::find(house).await?;
+    let mut guests = timed::arriving(house).await?.into_iter();
+    let before = timed::attested(house).await;
     let what = "a second factor is attested";
     seen.expect(Step::Steady, what, before.is_ok(), format!("{before:?}"));
     for kind in ["status", "hang"] {
@@ -47,10 +48,10 @@ pub(super) async fn run(
         one((kind, alert), (&folio, guest), objective, house, seen).await?;
     }
     kept(&folio, before.ok(), house, seen).await?;
-    let answer = reception::refund(house, &folio, Some(&reception::attested(house).await?)).await?;
+    let answer = refund(&folio, Some(&timed::attested(house).await?), house).await?;
     let what = "a second factor permits a refund again";
     seen.expect(Step::Recovery, what, answer.status == 201, answer.told());
-    let done = reception::effects(house, PAID_BACK, Some(&folio.id)).await?;
+    let done = folio.paid_back(house).await?;
     let what = "billing paid back what was permitted and nothing else: 2 times";
     seen.expect(Step::Recovery, what, done == 2, done);
     Ok(())
@@ -58,7 +59,7 @@ pub(super) async fn run(
 
 async fn one(
     (kind, alert): (&str, bool),
-    (folio, guest): (&Folio, Option<String>),
+    (folio, guest): (&Refundable, Option<(String, String)>),
     objective: Duration,
     house: &House,
     seen: &mut Observations,
@@ -75,8 +76,9 @@ async fn one(
     let during = watched(alert, folio, house, seen).await?;
     seen.detected_after(during.first_told.map(|at| at - struck));
     user(kind, &during, seen);
-    let guest = guest.as_deref().unwrap_or_default();
-    let answer = reception::check_in(house, guest).await?;
+    let (guest, room) = guest.context("not two guests arrive today")?;
+    let check_in = desk::check_in(&guest, &room, &desk::new_key())?;
+    let answer = timed::send(&house.desktop, &check_in).await?;
     let what = format!("{kind}: a guest is checked in all the same");
     seen.expect(Step::User, what, answer.status == 200, answer.told());
     let counted = house
@@ -103,7 +105,7 @@ struct During {
 
 async fn watched(
     alert: bool,
-    folio: &Folio,
+    folio: &Refundable,
     house: &House,
     seen: &mut Observations,
 ) -> anyhow::Result<During> {
@@ -116,16 +118,16 @@ async fn watched(
     given
 }
 
-async fn watch(length: Duration, folio: &Folio, house: &House) -> anyhow::Result<During> {
+async fn watch(length: Duration, folio: &Refundable, house: &House) -> anyhow::Result<During> {
     let (end, mut during) = (Instant::now() + length, During::default());
     while Instant::now() < end {
         let [_, code, _] = house.desktop.codes()?;
-        let answer = reception::step_up(house, &code).await?;
+        let answer = timed::step_up(house, &code).await?;
         if answer.status >= 500 {
             during.first_told.get_or_insert_with(Instant::now);
         }
         during.step_ups.push(answer);
-        during.refunds.push(reception::refund(house, folio, None).await?);
+        during.refunds.push(refund(folio, None, house).await?);
         during.dashboards.push(house.dashboard().await);
         sleep(PAUSE).await;
     }
@@ -165,25 +167,34 @@ fn all(
 
 /// It was issued before and lived through both faults.
 async fn kept(
-    folio: &Folio,
-    attestation: Option<reqwest::header::HeaderValue>,
+    folio: &Refundable,
+    attestation: Option<String>,
     house: &House,
     seen: &mut Observations,
 ) -> anyhow::Result<()> {
     let hang = json!({"upstream": "iam", "route": ROUTE, "kind": "hang"});
     house.fault(&hang).await?;
-    let answer = reception::refund(house, folio, attestation.as_ref()).await?;
+    let answer = refund(folio, attestation.as_deref(), house).await?;
     let what = "what was attested before the fault permits its refund during it";
     seen.expect(Step::Automatic, what, answer.status == 201, answer.told());
-    let answer = reception::refund(house, folio, attestation.as_ref()).await?;
+    let answer = refund(folio, attestation.as_deref(), house).await?;
     let what = "and no second one";
     seen.expect(Step::Automatic, what, answer.status == 401, answer.told());
     house.clear_faults().await
 }
 
+/// Each with a key of its own.
+async fn refund(
+    folio: &Refundable,
+    attestation: Option<&str>,
+    house: &House,
+) -> anyhow::Result<Answer> {
+    timed::send(&house.desktop, &folio.refund(&desk::new_key(), attestation)?).await
+}
+
 /// A wrong code is iam's to refuse: it says so, and no code is used up.
 async fn is_well(house: &House) -> anyhow::Result<bool> {
-    let judged = reception::step_up(house, NO_CODE).await?.is(WRONG.0, WRONG.1);
+    let judged = timed::step_up(house, NO_CODE).await?.is(WRONG.0, WRONG.1);
     Ok(judged && house.dashboard().await.is_whole())
 }
 

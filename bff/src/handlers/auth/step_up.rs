@@ -21,7 +21,7 @@ use upstream_clients::CallError;
 use super::IAM_WITHIN;
 use crate::attestation::{self, Issued, Purpose, Scope};
 use crate::edge::{Caller, Calls, SignedIn};
-use crate::guards::{self, Guard};
+use crate::guards::{Guard, holds};
 use crate::handlers::revoke::unavailable;
 use crate::state::Gateway;
 use crate::upstream_problem;
@@ -84,7 +84,7 @@ pub async fn step_up(
     let asked = AttestRequest { method: request.method, code: request.code };
     let context = calls.until(calls.received() + IAM_WITHIN);
     if let Err(error) = gateway.upstreams.attest(&context, &asked).await
-        && (is_refusal(&error) || guards::holds(Guard::SecondFactor))
+        && (is_refusal(&error) || holds(Guard::SecondFactor))
     {
         return Err(not_attested(error));
     }
