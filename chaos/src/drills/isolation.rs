@@ -23,8 +23,7 @@ const DATABASE: &str = "bff";
 const OFF: &str = "ALTER TABLE bff.outbox DISABLE ROW LEVEL SECURITY";
 /// What the runbook says.
 const ON: &str = "SELECT bff.isolate_by_tenant('bff.outbox')";
-const WATCHED: Duration = Duration::from_secs(2);
-const PAUSE: Duration = Duration::from_millis(50);
+const WITHIN: Duration = Duration::from_secs(10);
 /// So that promtool sees the counter as it was before, at one sample a second.
 const BEFORE: Duration = Duration::from_secs(3);
 
@@ -34,6 +33,8 @@ pub(super) async fn run(
     house: &mut House,
     seen: &mut Observations,
 ) -> anyhow::Result<()> {
+    let whole = until_whole(house).await;
+    seen.took(Step::Steady, "every widget is ok", whole);
     let scheduler = Caller::new(house.stack.info(), Clock::system())?;
     let steady = probe(&scheduler).await?;
     let held = outcome(&steady) == "clean";
@@ -76,15 +77,14 @@ async fn leak(house: &House, scheduler: &Caller, seen: &mut Observations) -> any
     let once = counted >= 1.0;
     seen.expect(Step::Detection, format!("{METRIC} counts a leak"), once, counted);
     seen.detected_after(Some(begun.elapsed()));
-    let dashboards = house.watch(WATCHED, PAUSE).await;
-    let whole = dashboards.iter().filter(|dashboard| dashboard.is_whole()).count();
-    seen.expect(
-        Step::User,
-        "desks see nothing of it: every dashboard is whole",
-        whole == dashboards.len(),
-        format!("{whole} of {}", dashboards.len()),
-    );
+    let whole = until_whole(house).await;
+    seen.took(Step::User, "desks see nothing of it: every widget is ok", whole);
     Ok(())
+}
+
+async fn until_whole(house: &House) -> anyhow::Result<Duration> {
+    let is_so = async |house: &House| Ok(house.dashboard().await.is_whole());
+    house.until("a whole dashboard", WITHIN, is_so).await
 }
 
 async fn probe(scheduler: &Caller) -> anyhow::Result<Value> {

@@ -24,8 +24,7 @@ const ALERT: &str = "HousekeepingInternalAuthFailures";
 const CODE: &str = "MELMASTOON.GENERAL.UNAUTHENTICATED";
 /// As often as a subscription delivers at most.
 const DELIVERIES: usize = 10;
-const WATCHED: Duration = Duration::from_secs(2);
-const PAUSE: Duration = Duration::from_millis(50);
+const WITHIN: Duration = Duration::from_secs(10);
 /// So that promtool sees the counter as it was before, at one sample a second.
 const BEFORE: Duration = Duration::from_secs(3);
 
@@ -46,6 +45,8 @@ pub(super) async fn run(
     house: &mut House,
     seen: &mut Observations,
 ) -> anyhow::Result<()> {
+    let whole = until_whole(house).await;
+    seen.took(Step::Steady, "every widget is ok", whole);
     let subscription = Subscription::of(house).await?;
     let status = subscription.deliver(Some(&subscription.right)).await?.status().as_u16();
     seen.expect(Step::Steady, "an event is acknowledged with 204", status == 204, status);
@@ -101,15 +102,14 @@ async fn fail(subscription: &Subscription<'_>, seen: &mut Observations) -> anyho
     let consumed = subscription.counted(CONSUMED).await?;
     let once = (consumed - 1.0).abs() < f64::EPSILON;
     seen.expect(Step::Automatic, "nothing of them is taken in", once, consumed);
-    let dashboards = subscription.house.watch(WATCHED, PAUSE).await;
-    let whole = dashboards.iter().filter(|dashboard| dashboard.is_whole()).count();
-    seen.expect(
-        Step::User,
-        "desks see nothing of it: every dashboard is whole",
-        whole == dashboards.len(),
-        format!("{whole} of {}", dashboards.len()),
-    );
+    let whole = until_whole(subscription.house).await;
+    seen.took(Step::User, "desks see nothing of it: every widget is ok", whole);
     Ok(())
+}
+
+async fn until_whole(house: &House) -> anyhow::Result<Duration> {
+    let is_so = async |house: &House| Ok(house.dashboard().await.is_whole());
+    house.until("a whole dashboard", WITHIN, is_so).await
 }
 
 async fn is_refused(answer: Response) -> bool {
