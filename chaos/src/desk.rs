@@ -51,7 +51,7 @@ impl std::fmt::Display for Answer {
 }
 
 pub async fn send(desktop: &Desktop, call: &Call) -> anyhow::Result<Answer> {
-    Ok(Answer::of(desktop.send(call).await?).await)
+    Ok(Answer::of(Box::pin(desktop.send(call)).await?).await)
 }
 
 /// A new idempotency key.

@@ -158,7 +158,7 @@ impl House {
         let call = Call::get(format!("/dashboard?propertyId={}", self.property));
         let at = Instant::now();
         let answer = timeout(Duration::from_secs(5), async {
-            let response = self.desktop.send(&call).await?;
+            let response = Box::pin(self.desktop.send(&call)).await?;
             let status = response.status().as_u16();
             anyhow::Ok((status, response.json::<Value>().await.unwrap_or_default()))
         });

@@ -26,7 +26,7 @@ const WATCHED: Duration = Duration::from_secs(4);
 const ALERTED: Duration = Duration::from_secs(40);
 const PAUSE: Duration = Duration::from_millis(100);
 /// The 200 ms a profile is waited for, a connection anew and a busy machine.
-const FIRST_WITHIN: Duration = Duration::from_millis(1_000);
+const FIRST_WITHIN: Duration = Duration::from_secs(1);
 /// Nothing is waited for; the rest is the machine.
 const NEXT_WITHIN: Duration = Duration::from_millis(700);
 /// After a failure tenant-service is left alone for this long, for each operator.

@@ -26,7 +26,7 @@ const WATCHED: Duration = Duration::from_secs(4);
 const ALERTED: Duration = Duration::from_secs(40);
 const PAUSE: Duration = Duration::from_millis(200);
 /// What the gateway gives iam, and a connection on a busy machine.
-const ANSWER_WITHIN: Duration = Duration::from_millis(1_000);
+const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(
     form: Form,
