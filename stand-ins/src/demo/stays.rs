@@ -155,9 +155,15 @@ impl Moments {
         let zone = property.zone();
         let quarters = |what: &str, most| 15 * between(&format!("{what}/{label}"), 0, most);
         let from = |day: Date, hour| seed::instant(day.at(hour, 0, 0, 0), &zone);
+        // Most come with the late flight, so that at any time of the day somebody is still to arrive.
+        let arrives_at = if chance(&format!("late/{label}"), 60) {
+            plus_minutes(from(check_in, 23), 45)
+        } else {
+            plus_minutes(from(check_in, 14), 30 + quarters("arrives", 30))
+        };
         Self {
             booked_on: plus_days(check_in, -between(&format!("lead/{label}"), 2, 40)),
-            arrives_at: plus_minutes(from(check_in, 14), 30 + quarters("arrives", 30)),
+            arrives_at,
             leaves_at: plus_minutes(from(check_out, 7), quarters("leaves", 20)),
         }
     }
