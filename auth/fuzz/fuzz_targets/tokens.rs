@@ -1,0 +1,52 @@
+//! Any text as each of the four kinds of token: an answer, and never accepted. The keys known
+//! are real, their private halves are thrown away.
+#![no_main]
+
+use std::sync::LazyLock;
+
+use auth::jwks::KeySet;
+use auth::oidc::{self, OidcRules};
+use auth::request_token::{self, RequestTokenRules};
+use auth::token::{self, TokenRules};
+use jiff::Timestamp;
+use libfuzzer_sys::fuzz_target;
+
+/// The examples of RFC 9449 and RFC 8037.
+const KEYS: &[u8] = br#"{"keys":[
+{"kty":"EC","crv":"P-256","kid":"iam-1","x":"l8tFrhx-34tV3hRICRDY9zCkDlpBhF42UQUfWVAWBFs","y":"9VE4jf_Ok_o64zbTTlcuNJajHmt6v9TDVrU0CdvGRDA"},
+{"kty":"OKP","crv":"Ed25519","kid":"iam-2","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+
+struct World {
+    keys: KeySet,
+    access: TokenRules,
+    request: RequestTokenRules,
+    identity: OidcRules,
+}
+
+static WORLD: LazyLock<World> = LazyLock::new(|| {
+    let issuer = || "https://iam.test".to_owned();
+    let audience = || "bff-backoffice".to_owned();
+    World {
+        keys: KeySet::parse(KEYS).expect("a key set"),
+        access: TokenRules { issuer: issuer(), audience: audience() },
+        request: RequestTokenRules { issuer: issuer(), audience: audience() },
+        identity: OidcRules { issuer: issuer(), audience: audience() },
+    }
+});
+
+fuzz_target!(|text: &str| {
+    let World { keys, access, request, identity } = &*WORLD;
+    let now = Timestamp::constant(1_790_000_040, 0);
+    assert!(token::verify(text, keys, access, now).is_err());
+    assert!(request_token::verify(text, keys, request, now).is_err());
+    assert!(request_token::verify_service(text, keys, request, now).is_err());
+    assert!(oidc::verify(text, keys, identity, now).is_err());
+    // At most one reader takes it for its own kind.
+    let kinds = [
+        token::key_id(text).is_ok(),
+        request_token::key_id(text).is_ok(),
+        request_token::service_key_id(text).is_ok(),
+        oidc::key_id(text).is_ok(),
+    ];
+    assert!(kinds.into_iter().filter(|it| *it).count() <= 1, "{kinds:?}");
+});
