@@ -5,8 +5,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use contracts::clock::{Clock, wire_time};
+use contracts::clock::{Clock, Entropy, wire_time};
 use contracts::dashboard::{Dashboard, WidgetStatus};
+use contracts::id::{EventId, Id};
 use launcher::builder::Build;
 use launcher::desktop::{Call, Desktop, DeviceKey};
 use launcher::internal::Caller;
@@ -153,8 +154,9 @@ async fn an_event_of_iam_ends_a_session(info: &StackInfo, desktop: &Desktop) {
     let token = desktop.access_token().await.unwrap();
     let session = claims(&token)["sid"].as_str().unwrap().to_owned();
     let tenant = &desktop.operator().tenant_id;
+    let id = EventId::generate(&Clock::system(), &Entropy::system());
     let event = serde_json::json!({
-        "specversion": "1.0", "id": "evt_01K0000000000000000000000A",
+        "specversion": "1.0", "id": id,
         "source": "/services/iam-service", "type": "melmastoon.iam.session.revoked.v1",
         "subject": session, "time": wire_time(Clock::system().now()),
         "datacontenttype": "application/json", "tenantid": tenant,
