@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use contracts::id::RequestId;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use crate::house::{Answer, House};
+use crate::house::{Answer, House, fresh};
 use crate::iam::{house, house_without};
 
 const SIGN_OUT: &str = "/api/bff/backoffice/v1/auth/sign-out";
@@ -88,6 +89,23 @@ async fn a_token_without_a_session_ends_those_of_its_device() {
     let proof = house.proof(SESSION, &token, |_| {});
     let answer = house.send(house.with(SESSION, &format!("DPoP {token}"), &proof)).await;
     answer.is_problem(401, ENDED);
+}
+
+#[tokio::test]
+async fn a_later_sign_out_under_the_same_request_id_is_carried_out_too() {
+    let (house, _iam) = house().await;
+    let id: RequestId = fresh();
+    for issued in [-60, 5] {
+        let token = house.token(|claims| {
+            claims.sid = None;
+            claims.iat += issued;
+        });
+        let proof = house.proof(SIGN_OUT, &token, |claims| claims["htm"] = json!("POST"));
+        let request = house.with(SIGN_OUT, &format!("DPoP {token}"), &proof).method("POST");
+        let answer = house.send(request.header("x-request-id", id.as_str())).await;
+        assert_eq!(answer.status, 204, "{}", answer.body);
+    }
+    assert_eq!(revocations(&house).await.len(), 2);
 }
 
 #[tokio::test]

@@ -44,7 +44,9 @@ pub async fn sign_out(
     State(upstreams): State<Arc<Upstreams>>,
     State(clock): State<Clock>,
 ) -> ApiResult<StatusCode> {
-    let order = order(&caller.principal, &clock, calls.request_id().to_string());
+    // With the token's time: an id that a client sends again must not make a later sign-out a repeat.
+    let cause = format!("{}:{}", calls.request_id(), caller.principal.issued_at.as_second());
+    let order = order(&caller.principal, &clock, cause);
     feed.revoke(&database, &order).await.map_err(unavailable)?;
     counter!("bff_backoffice_revocation_total", "kind" => order.target.kind()).increment(1);
     let told = tell_iam(&upstreams, &calls, &caller.principal).await;
