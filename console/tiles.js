@@ -137,6 +137,35 @@ const PAINT = {
   },
 };
 
+Object.assign(PAINT, {
+  maintenanceSummary: (data) => [
+    pairs(Object.entries(data.states).filter(([, count]) => count > 0).map(([state, count]) => [words(state), count])),
+    pairs([["Overdue", data.overdue], ["Rooms out of order for it", data.roomsOutOfOrder.map((room) => room.number).join(", ") || "none"]]),
+  ],
+  folioSummary: (data) => pairs([
+    ["Open folios", data.openFolios],
+    ["Owed", data.outstanding.map(money).join(" + ") || "nothing"],
+    ["Due today", data.dueToday.map(money).join(" + ") || "nothing"],
+    ["From folios", data.foliosDueToday],
+  ]),
+  aiSuggestions: (data) => data.items.length === 0 ? el("p", {}, "No advice.") : el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Suggestions" },
+    el("ul", { class: "list" }, data.items.map((one) => el("li", {}, el("strong", { dir: "auto" }, one.title), el("br"), el("span", { class: "quiet", dir: "auto" }, `${one.rationale} ${Math.round(one.confidence * 100)}% sure`))))),
+  staffingGaps: (data) => {
+    const short = (department) => department.hours.filter((hour) => hour.missing > 0);
+    const row = (department) => el("tr", {}, el("th", { scope: "row" }, department.department), number(short(department).length), el("td", {}, short(department)[0] ? time(short(department)[0].startsAt) : "–"));
+    return table("Hours of the next 24 with too few people", ["Department", right("Hours"), "First at"], data.departments.map(row));
+  },
+  syncStatus: (data) => pairs([
+    ["Desktops online", `${data.online} of ${data.devices}`],
+    ["Changes that wait", data.pendingActions],
+    ["Oldest cursor", data.oldestCursorAt ? time(data.oldestCursorAt) : "–"],
+  ]),
+  propertyCard: (data) => [
+    el("p", {}, el("strong", { dir: "auto" }, data.name), el("br"), `${data.address}, ${data.city}`),
+    pairs([["Rooms", data.roomCount], ["Phone", data.phone], ["Email", data.email]]),
+  ],
+});
+
 function stays(items, when) {
   const row = (stay) => el("tr", {}, el("th", { scope: "row", dir: "auto" }, stay.guestName), el("td", {}, stay.roomNumber ?? "–"), el("td", {}, words(stay.state)), number(when ? time(stay[when]) : stay.checkOut.slice(5)));
   return table("Stays", ["Guest", "Room", "State", right(when ? "Time" : "Until")], items.map(row));

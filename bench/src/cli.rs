@@ -23,6 +23,8 @@ struct Arguments {
 enum Command {
     /// Load the dashboard and say how fast it is and what it costs (the default, in short).
     Dashboard(DashboardArguments),
+    /// Load one guarded read, plain and over TLS, and say what it costs the gateway.
+    Read(LoadArguments),
     /// The trivial server that the load generator is measured against.
     #[command(hide = true)]
     Hello {
@@ -40,28 +42,41 @@ pub(crate) enum Form {
     Ndjson,
 }
 
+/// What is measured beside the baselines, and under which load.
 #[derive(Debug, Clone, Args, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct DashboardArguments {
-    /// Requests a second, sent on time whether or not earlier ones have been answered.
-    #[arg(long, default_value = "100", conflicts_with = "closed")]
-    pub(crate) rate: NonZeroU32,
-    /// Instead: this many clients, each of which waits for its answer before it asks again.
-    #[arg(long, value_name = "CLIENTS")]
-    pub(crate) closed: Option<NonZeroU32>,
-    /// How long each form is measured; the two baselines take half as long.
-    #[arg(long, default_value = "10", value_parser = clap::value_parser!(u32).range(1..=600))]
-    pub(crate) seconds: u32,
-    /// Seconds of the same load before each measurement, not counted.
-    #[arg(long, default_value = "3", value_parser = clap::value_parser!(u32).range(1..=60))]
-    pub(crate) warmup: u32,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) load: LoadArguments,
     /// Forms to measure, one after the other.
     #[arg(long, value_delimiter = ',', default_value = "json")]
     pub(crate) form: Vec<Form>,
     /// How late the stand-ins answer. The three real services are not delayed.
     #[arg(long, value_name = "MS", default_value = "20", value_parser = clap::value_parser!(u32).range(0..=10_000))]
     pub(crate) upstream_ms: u32,
-    /// Connections to the gateway; operators take turns on them.
+    /// Show what is kept of earlier answers, as the gateway does; else every dashboard is a cold one.
+    #[arg(long)]
+    pub(crate) kept: bool,
+}
+
+#[derive(Debug, Clone, Args, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct LoadArguments {
+    /// Requests a second, sent on time whether or not earlier ones have been answered.
+    #[arg(long, default_value = "100", conflicts_with = "closed")]
+    pub(crate) rate: NonZeroU32,
+    /// Instead: this many clients, each of which waits for its answer before it asks again.
+    #[arg(long, value_name = "CLIENTS")]
+    pub(crate) closed: Option<NonZeroU32>,
+    /// How long each form of a dashboard is measured; everything else takes half as long.
+    #[arg(long, default_value = "10", value_parser = clap::value_parser!(u32).range(1..=600))]
+    pub(crate) seconds: u32,
+    /// Seconds of the same load before each measurement, not counted.
+    #[arg(long, default_value = "3", value_parser = clap::value_parser!(u32).range(1..=60))]
+    pub(crate) warmup: u32,
+    /// Connections to the gateway; operators take turns on them. Without HTTP/2 there are as
+    /// many as requests under way, when those are more.
     #[arg(long, default_value = "10", value_parser = clap::value_parser!(u32).range(1..=200))]
     pub(crate) connections: u32,
     /// Decides which connection sends when.
@@ -71,8 +86,15 @@ pub(crate) struct DashboardArguments {
     #[arg(long, value_name = "FOLDER")]
     pub(crate) programs: Option<PathBuf>,
     /// The figures are written to .local/bench/<NAME>.json.
-    #[arg(long, default_value = "dashboard", value_parser = file_name)]
+    #[arg(long, default_value = "last", value_parser = file_name)]
     pub(crate) name: String,
+}
+
+impl From<LoadArguments> for DashboardArguments {
+    /// The baselines alone.
+    fn from(load: LoadArguments) -> Self {
+        Self { load, form: vec![], upstream_ms: 0, kept: true }
+    }
 }
 
 fn file_name(text: &str) -> Result<String, String> {
@@ -102,7 +124,10 @@ pub async fn run() -> ExitCode {
     let arguments = Arguments::parse();
     let command = arguments.command.or_else(|| in_short().command);
     let result = match command {
-        Some(Command::Dashboard(arguments)) => until_stopped(dashboard::run(&arguments)).await,
+        Some(Command::Dashboard(arguments)) => {
+            until_stopped(Box::pin(dashboard::run(&arguments))).await
+        }
+        Some(Command::Read(load)) => until_stopped(Box::pin(dashboard::run(&load.into()))).await,
         Some(Command::Hello { folder }) => floor::serve(&folder).await.map(|()| ExitCode::SUCCESS),
         None => Ok(ExitCode::SUCCESS),
     };

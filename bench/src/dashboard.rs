@@ -1,4 +1,5 @@
-//! `bench dashboard`: two baselines, then the dashboard in each form, on one stack.
+//! `bench dashboard`: the baselines, then the dashboard in each form, on one stack; and
+//! `bench read`, the baselines alone.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -6,8 +7,9 @@ use std::time::Duration;
 
 use contracts::clock::Clock;
 use launcher::progress::Progress;
+use launcher::servers::Front;
 
-use crate::cli::DashboardArguments;
+use crate::cli::{DashboardArguments, LoadArguments};
 use crate::paint::Paint;
 use crate::report::{self, MachineFigures, Phase, Report};
 use crate::stage::{self, Composition, Stage, Target};
@@ -16,12 +18,13 @@ use crate::{phase, system, table};
 /// Fails when any request failed, so that a script notices.
 pub(crate) async fn run(arguments: &DashboardArguments) -> anyhow::Result<ExitCode> {
     let progress = Progress::for_screen();
+    let load = &arguments.load;
     let stage =
-        Stage::open(arguments.connections, arguments.programs.as_deref(), &progress).await?;
+        Stage::open(load.connections, load.programs.as_deref(), arguments.kept, &progress).await?;
     let outcome = measure(&stage, arguments, &progress).await;
     stage.close().await?;
     let report = outcome?;
-    let file = report::write(&report, &stage::folder(), &arguments.name)?;
+    let file = report::write(&report, &stage::folder(), &load.name)?;
     let mut out = std::io::stdout().lock();
     // A reader that has gone has seen enough.
     let _ = write!(out, "{}", table::render(&report, Paint::for_stdout()));
@@ -39,7 +42,7 @@ async fn measure(
     let (composition, delayed) = prepare(stage, arguments).await?;
     let mut phases = Vec::new();
     for (target, length) in plan(arguments) {
-        phases.push(measured(stage, target, length, arguments, progress).await?);
+        phases.push(measured(stage, target, length, &arguments.load, progress).await?);
     }
     let load_after = system::load();
     Ok(Report {
@@ -59,6 +62,9 @@ async fn prepare(
     arguments: &DashboardArguments,
 ) -> anyhow::Result<(Composition, Vec<String>)> {
     stage.seats.sign_in().await?;
+    if arguments.form.is_empty() {
+        return Ok((Composition::default(), vec![]));
+    }
     let composition = stage.composition().await?;
     let delayed = stage.delay(&composition.upstreams, arguments.upstream_ms).await?;
     Ok((composition, delayed))
@@ -66,22 +72,23 @@ async fn prepare(
 
 /// The baselines need less time: nothing behind them varies.
 fn plan(arguments: &DashboardArguments) -> Vec<(Target, Duration)> {
-    let whole = Duration::from_secs(arguments.seconds.into());
+    let whole = Duration::from_secs(arguments.load.seconds.into());
     let half = (whole / 2).max(Duration::from_secs(1));
     let dashboards = arguments.form.iter().map(|form| (Target::Dashboard(*form), whole));
-    let first = [Target::Hello, Target::Session, Target::Read].map(|target| (target, half));
-    first.into_iter().chain(dashboards).collect()
+    let guarded = [Front::Plain, Front::Tls].map(|it| [Target::Session(it), Target::Read(it)]);
+    let first = std::iter::once(Target::Hello).chain(guarded.into_iter().flatten());
+    first.map(|target| (target, half)).chain(dashboards).collect()
 }
 
 async fn measured(
     stage: &Stage,
     target: Target,
     length: Duration,
-    arguments: &DashboardArguments,
+    load: &LoadArguments,
     progress: &Progress,
 ) -> anyhow::Result<Phase> {
     let step = progress.step(format!("{}, {} s", target.name(), length.as_secs_f64()));
-    let phase = phase::run(stage, target, length, arguments).await?;
+    let phase = phase::run(stage, target, length, load).await?;
     step.done(format!("{}: {} answers", target.name(), phase.whole + phase.partial));
     Ok(phase)
 }

@@ -1,9 +1,10 @@
-//! A trivial server over the same TLS and HTTP/2: what the load generator, the kernel and the
-//! HTTP library cost before the gateway has done anything.
+//! What a measurement stands on: a trivial server over the same TLS and HTTP/2, which shows what
+//! load generator, kernel and HTTP library cost before the gateway has done anything, and an
+//! upstream that answers at once ([`crate::kept`]).
 //!
-//! It is a process of its own, so that its time is not mixed with the load generator's.
+//! Both are in one process of their own, so that their time is not mixed with the load generator's.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::Stdio;
@@ -14,25 +15,31 @@ use axum::Router;
 use axum::routing::get;
 use contracts::clock::Clock;
 use launcher::folder::DataFolder;
+use launcher::http_client;
 use launcher::tls::Tls;
 use reqwest::Url;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use service_kit::lifecycle::Lifecycle;
-use service_kit::serve::{Accept, bind, serve as serve_on};
-use tokio::io::{AsyncBufReadExt, BufReader};
+use service_kit::serve::{Accept, Plain, bind, serve as serve_on};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+
+use crate::kept::Kept;
 
 /// The child, and where it listens. It ends when this is dropped, or when this program dies.
 #[derive(Debug)]
 pub(crate) struct Floor {
     child: Child,
     pub(crate) pid: u32,
+    /// The trivial server.
     pub(crate) url: Url,
+    /// The upstream that answers at once.
+    pub(crate) upstream: Url,
 }
 
 impl Floor {
@@ -48,13 +55,19 @@ impl Floor {
             .spawn()
             .context("starting the trivial server")?;
         let output = child.stdout.take().context("a piped child has an output")?;
-        let mut port = String::new();
-        BufReader::new(output).read_line(&mut port).await?;
-        let port = port.trim();
-        let url = Url::parse(&format!("https://localhost:{port}/"))
-            .with_context(|| format!("the trivial server did not start and said {port:?}"))?;
+        let mut line = String::new();
+        BufReader::new(output).read_line(&mut line).await?;
+        let unexpected = || format!("the trivial server did not start and said {line:?}");
+        let (url, upstream) = line.trim().split_once(' ').with_context(unexpected)?;
+        let (url, upstream) = (Url::parse(url)?, Url::parse(upstream)?);
         let pid = child.id().context("the trivial server has ended")?;
-        Ok(Self { child, pid, url })
+        Ok(Self { child, pid, url, upstream })
+    }
+
+    /// From now on the upstream answers what this server does.
+    pub(crate) async fn stand_before(&mut self, inventory: &str) -> anyhow::Result<()> {
+        let input = self.child.stdin.as_mut().context("a piped child has an input")?;
+        Ok(input.write_all(format!("{inventory}\n").as_bytes()).await?)
     }
 
     pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
@@ -65,21 +78,30 @@ impl Floor {
     }
 }
 
-/// The child's side: prints its port, serves until its input ends.
+/// The child's side: prints where it listens, reads what the upstream is to stand before, serves
+/// until its input ends.
 pub(crate) async fn serve(folder: &Path) -> anyhow::Result<()> {
     let tls = Tls::load_or_make(&DataFolder::open(folder)?, &Clock::system())?;
     let acceptor = OverTls(TlsAcceptor::from(Arc::new(server_config(&tls)?)));
-    let listener = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?;
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let (listener, upstream) = (bind(any).await?, bind(any).await?);
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{}", listener.local_addr()?.port())?;
+    let (port, address) = (listener.local_addr()?.port(), upstream.local_addr()?);
+    writeln!(out, "https://localhost:{port}/ http://{address}/")?;
     drop(out);
     let lifecycle = Lifecycle::new();
     let app = Router::new().route("/", get(async || r#"{"hello":"world"}"#));
     serve_on(listener, acceptor, app, &lifecycle);
+    let kept = Kept::new(http_client::plain()?);
+    serve_on(upstream, Plain, kept.clone().router(), &lifecycle);
     let stop = lifecycle.clone();
     std::thread::Builder::new().name("input".to_owned()).spawn(move || {
         // Ended or broken, the other side is gone.
-        let _ = std::io::stdin().read_to_end(&mut Vec::new());
+        for line in std::io::stdin().lines().map_while(Result::ok) {
+            if let Ok(inventory) = Url::parse(&line) {
+                kept.stand_before(inventory);
+            }
+        }
         stop.stop();
     })?;
     lifecycle.run_until_signal().await?;

@@ -7,6 +7,7 @@
 pub mod cli;
 mod dashboard;
 mod floor;
+mod kept;
 mod load;
 mod paint;
 mod phase;

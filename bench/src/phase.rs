@@ -10,7 +10,7 @@ use reqwest::Response;
 use serde::Deserialize;
 use tokio::time::Instant;
 
-use crate::cli::{DashboardArguments, Form};
+use crate::cli::{Form, LoadArguments};
 use crate::load::{closed, open, schedule};
 use crate::proofs::{self, Pace, Ticket};
 use crate::report::{Phase, ProcessFigures, Used};
@@ -32,7 +32,7 @@ enum Mode {
 }
 
 impl Mode {
-    fn of(arguments: &DashboardArguments) -> Self {
+    fn of(arguments: &LoadArguments) -> Self {
         match arguments.closed {
             Some(clients) => Self::Closed { clients: clients.get() },
             None => Self::Open { rate: arguments.rate.get() },
@@ -45,7 +45,7 @@ pub(crate) async fn run(
     stage: &Stage,
     target: Target,
     length: Duration,
-    arguments: &DashboardArguments,
+    arguments: &LoadArguments,
 ) -> anyhow::Result<Phase> {
     let run = Run { aims: stage.aims(target).await?, target, mode: Mode::of(arguments) };
     let warmup = Duration::from_secs(arguments.warmup.into());
@@ -148,11 +148,12 @@ struct Ending {
     partial: bool,
 }
 
-/// Whether a dashboard is whole: `partial` of the document, or of the last record.
+/// Whether a dashboard is whole: `partial` of the document, or of the last record. Of anything
+/// else the status has said it.
 fn judge(target: Target, body: &[u8]) -> Verdict {
     let text = match target {
-        Target::Hello | Target::Session => return Verdict::Whole,
-        Target::Read | Target::Dashboard(Form::Json) => body,
+        Target::Hello | Target::Session(_) | Target::Read(_) => return Verdict::Whole,
+        Target::Dashboard(Form::Json) => body,
         Target::Dashboard(Form::Ndjson) => {
             body.trim_ascii_end().rsplit(|byte| *byte == b'\n').next().unwrap_or_default()
         }

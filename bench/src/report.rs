@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
+use launcher::servers::Front;
 use serde::Serialize;
 
 use crate::cli::{DashboardArguments, Form};
@@ -13,6 +14,8 @@ use crate::system::{Spent, Usage};
 use crate::tally::{Spread, Tally};
 
 pub(crate) const GATEWAY: &str = "gateway";
+/// The instance without TLS of its own.
+pub(crate) const PLAIN_GATEWAY: &str = "gateway, plain";
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -140,18 +143,24 @@ impl Phase {
         }
     }
 
-    pub(crate) fn of(&self, name: &str) -> Option<&ProcessFigures> {
+    /// Of the instance that was asked.
+    pub(crate) fn gateway(&self) -> Option<&ProcessFigures> {
+        let name = match self.target? {
+            Target::Hello => return None,
+            Target::Session(Front::Plain) | Target::Read(Front::Plain) => PLAIN_GATEWAY,
+            _ => GATEWAY,
+        };
         self.used.processes.iter().find(|process| process.name == name)
     }
 }
 
 /// The composer's share of every dashboard phase.
 pub(crate) fn shares(phases: &[Phase], widgets: usize) -> Vec<Share> {
-    let edge = phases.iter().find(|phase| phase.target == Some(Target::Session));
+    let edge = phases.iter().find(|phase| phase.target == Some(Target::Session(Front::Tls)));
     let share = |phase: &Phase| {
         let Some(Target::Dashboard(form)) = phase.target else { return None };
         let edge = edge?;
-        let cpu_us = phase.of(GATEWAY)?.cpu_us - edge.of(GATEWAY)?.cpu_us;
+        let cpu_us = phase.gateway()?.cpu_us - edge.gateway()?.cpu_us;
         Some(Share {
             form,
             cpu_us,
@@ -188,7 +197,7 @@ mod tests {
     fn the_share_is_a_dashboard_less_the_edge() {
         let phases = [
             phase(Target::Hello, 0.0),
-            phase(Target::Session, 200.0),
+            phase(Target::Session(Front::Tls), 200.0),
             phase(Target::Dashboard(Form::Json), 1100.0),
         ];
         let shares = shares(&phases, 9);

@@ -5,15 +5,19 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use anyhow::{Context, bail};
 use contracts::clock::{Clock, Entropy};
 use contracts::headers::{DEVICE_ID, DPOP};
+use jiff::ToSpan;
+use jiff::civil::date;
 use launcher::StackInfo;
 use launcher::desktop::{Call, Desktop};
+use launcher::http_client;
 use launcher::info::Operator;
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue};
-use reqwest::{Method, RequestBuilder, Url};
+use reqwest::{Client, Method, RequestBuilder, Url};
 
 const SEE_EVERYTHING: [&str; 2] = ["tenant.admin", "property.gm"];
 
@@ -89,7 +93,12 @@ fn is_owner(operator: &Operator) -> bool {
 #[derive(Debug)]
 pub(crate) struct Aim {
     desktop: Arc<Desktop>,
+    http: Client,
+    /// What the proof names.
     url: Url,
+    /// Where it is sent.
+    to: Url,
+    nights: Option<Nights>,
     token: String,
     authorization: HeaderValue,
     device: HeaderValue,
@@ -102,6 +111,9 @@ impl Aim {
         require_loopback(&url)?;
         let token = seat.desktop.access_token().await?;
         Ok(Self {
+            http: seat.desktop.http().clone(),
+            to: url.clone(),
+            nights: None,
             url,
             authorization: format!("DPoP {token}").parse()?,
             token,
@@ -111,6 +123,20 @@ impl Aim {
         })
     }
 
+    /// The same, sent to an instance without TLS over connections of its own: it stands behind a
+    /// load balancer, whose address the proofs name.
+    pub(crate) fn through(self, gateway: &Url) -> anyhow::Result<Self> {
+        require_loopback(gateway)?;
+        let mut to = gateway.join(self.url.path())?;
+        to.set_query(self.url.query());
+        Ok(Self { http: http_client::plain()?, to, ..self })
+    }
+
+    /// The same, of other nights each time.
+    pub(crate) fn of_other_nights(self, nights: Nights) -> Self {
+        Self { nights: Some(nights), ..self }
+    }
+
     /// A fresh proof for it, dated `iat` (seconds since 1970).
     pub(crate) fn proof(&self, iat: i64) -> anyhow::Result<String> {
         let proof = self.desktop.proof(&Method::GET, &self.url, &self.token);
@@ -118,13 +144,32 @@ impl Aim {
     }
 
     pub(crate) fn request(&self, proof: &str) -> RequestBuilder {
-        self.desktop
-            .http()
-            .get(self.url.clone())
+        let mut to = self.to.clone();
+        if let Some(nights) = &self.nights {
+            nights.next_into(&mut to);
+        }
+        self.http
+            .get(to)
             .header(AUTHORIZATION, self.authorization.clone())
             .header(DPOP, proof)
             .header(DEVICE_ID, self.device.clone())
             .header(ACCEPT, self.accept.clone())
+    }
+}
+
+/// A fortnight that nobody has asked about before, each time: the gateway keeps none of them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Nights(Arc<AtomicU16>);
+
+impl Nights {
+    /// A proof does not name the query, so that it may be added late.
+    fn next_into(&self, url: &mut Url) {
+        let days = i64::from(self.0.fetch_add(1, Ordering::Relaxed));
+        let from = date(1970, 1, 1).saturating_add(days.days());
+        let to = from.saturating_add(14.days());
+        url.query_pairs_mut()
+            .append_pair("from", &from.to_string())
+            .append_pair("to", &to.to_string());
     }
 }
 

@@ -1,7 +1,7 @@
 //! What is measured: a release stack of its own, the desktops at it, the trivial server
 //! beside it, and how late the stand-ins answer.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,14 +11,15 @@ use launcher::builder::{Build, workspace_root};
 use launcher::desktop::Call;
 use launcher::http_client;
 use launcher::progress::Progress;
-use launcher::servers::{GATEWAY, SERVICES};
+use launcher::servers::{Front, GATEWAY, SECOND_GATEWAY, SERVICES};
 use launcher::stack::{Stack, StackOptions};
 use reqwest::{Client, Url};
 use serde_json::{Map, Value, json};
 
 use crate::cli::Form;
 use crate::floor::Floor;
-use crate::seats::{Aim, Seats, require_loopback};
+use crate::report;
+use crate::seats::{Aim, Nights, Seats, require_loopback};
 
 #[derive(Debug)]
 pub(crate) struct Stage {
@@ -27,6 +28,7 @@ pub(crate) struct Stage {
     floor: Floor,
     stack: Stack,
     http: Client,
+    nights: Nights,
 }
 
 /// What a phase asks for.
@@ -35,9 +37,10 @@ pub(crate) enum Target {
     /// The trivial server.
     Hello,
     /// The gateway's edge and nothing behind it.
-    Session,
-    /// One guarded read that is passed to one upstream.
-    Read,
+    Session(Front),
+    /// One guarded read that is passed to one upstream. Plain, to one that answers at once; over
+    /// TLS, to inventory.
+    Read(Front),
     Dashboard(Form),
 }
 
@@ -62,16 +65,26 @@ pub(crate) fn folder() -> PathBuf {
 }
 
 impl Stage {
-    /// `programs`: where the servers stand when they are not to be built.
+    /// `programs`: where the servers stand when they are not to be built. `keeps`: whether the
+    /// gateway shows what it kept.
     pub(crate) async fn open(
         connections: u32,
         programs: Option<&Path>,
+        keeps: bool,
         progress: &Progress,
     ) -> anyhow::Result<Self> {
         let folder = folder().join("stack");
+        let mut floor = Floor::start(&folder).await?;
+        let prompt = ("MELMASTOON_UPSTREAMS__INVENTORY".to_owned(), floor.upstream.to_string());
+        let keep = ("MELMASTOON_DASHBOARD__KEEP".to_owned(), keeps.to_string());
         let options = StackOptions {
             folder: folder.clone(),
             gateway_port: None,
+            second_gateway: Some(Front::Plain),
+            environment: BTreeMap::from([
+                (GATEWAY.to_owned(), BTreeMap::from([keep])),
+                (SECOND_GATEWAY.to_owned(), BTreeMap::from([prompt])),
+            ]),
             build: programs.map_or(Build::Release, |it| Build::Done { folder: it.to_owned() }),
             keep_alive: false,
             ..StackOptions::default()
@@ -81,9 +94,9 @@ impl Stage {
         for url in [&info.gateway.base_url, &info.stand_ins.url] {
             require_loopback(&Url::parse(url)?)?;
         }
-        let floor = Floor::start(&folder).await?;
+        floor.stand_before(&info.services["inventory"].url).await?;
         let seats = Seats::open(info, connections, &folder.join("desktops"), &Clock::system())?;
-        Ok(Self { seats, floor, stack, http: http_client::plain()? })
+        Ok(Self { seats, floor, stack, http: http_client::plain()?, nights: Nights::default() })
     }
 
     pub(crate) async fn close(self) -> anyhow::Result<()> {
@@ -97,24 +110,38 @@ impl Stage {
         self.seats.sign_in().await?;
         let aims = self.seats.seats.iter().map(async |seat| {
             let desktop = &seat.desktop;
+            let property = &seat.property;
             let url = match target {
                 Target::Hello => self.floor.url.clone(),
-                Target::Session => desktop.url("/session")?,
-                Target::Read => desktop.url(&format!(
-                    "/dashboard?propertyId={}&widgets=availability",
-                    seat.property
-                ))?,
+                Target::Session(_) => desktop.url("/session")?,
+                Target::Read(_) => {
+                    desktop.url(&format!("/inventory/availability?propertyId={property}"))?
+                }
                 Target::Dashboard(_) => {
-                    desktop.url(&format!("/dashboard?propertyId={}", seat.property))?
+                    desktop.url(&format!("/dashboard?propertyId={property}"))?
                 }
             };
             let accept = match target {
                 Target::Dashboard(Form::Ndjson) => "application/x-ndjson",
                 _ => "application/json",
             };
-            Aim::at(seat, url, accept).await
+            let mut aim = Aim::at(seat, url, accept).await?;
+            if let Target::Read(_) = target {
+                aim = aim.of_other_nights(self.nights.clone());
+            }
+            match target {
+                Target::Session(Front::Plain) | Target::Read(Front::Plain) => {
+                    aim.through(&self.plain_gateway()?)
+                }
+                _ => Ok(aim),
+            }
         });
         Ok(Arc::new(futures_util::future::try_join_all(aims).await?))
+    }
+
+    fn plain_gateway(&self) -> anyhow::Result<Url> {
+        let gateway = self.stack.info().second_gateway.as_ref();
+        Ok(Url::parse(&gateway.context("the stack has no second gateway")?.base_url)?)
     }
 
     /// One dashboard of the first seat, looked at closely. Fails when it is not whole, thrice: the
@@ -161,16 +188,20 @@ impl Stage {
         Ok(played)
     }
 
-    /// Everything that may work during a phase, the gateway first.
+    /// Everything that may work during a phase, the gateways first.
     pub(crate) fn watched(&self) -> anyhow::Result<Vec<Watched>> {
         let mut watched = Vec::new();
         for process in self.stack.all() {
             let pid = process.pid().with_context(|| format!("{} has ended", process.name()))?;
-            let name = if process.name() == GATEWAY { "gateway" } else { process.name() };
+            let name = match process.name() {
+                GATEWAY => report::GATEWAY,
+                SECOND_GATEWAY => report::PLAIN_GATEWAY,
+                other => other,
+            };
             watched.push(Watched { name: name.to_owned(), pid });
         }
-        watched.push(Watched { name: "trivial server".to_owned(), pid: self.floor.pid });
-        watched.sort_by_key(|it| it.name != "gateway");
+        watched.push(Watched { name: "trivial and prompt".to_owned(), pid: self.floor.pid });
+        watched.sort_by_key(|it| !it.name.starts_with(report::GATEWAY));
         Ok(watched)
     }
 }

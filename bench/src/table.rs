@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use launcher::servers::Front;
+
 use crate::cli::Form;
 use crate::paint::Paint;
 use crate::report::{Phase, ProcessFigures, Report, Share};
@@ -18,8 +20,10 @@ impl Target {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Hello => "trivial server",
-            Self::Session => "GET /session, edge only",
-            Self::Read => "one read, one upstream",
+            Self::Session(Front::Plain) => "GET /session, plain",
+            Self::Session(Front::Tls) => "GET /session, TLS",
+            Self::Read(Front::Plain) => "one read passed on, plain",
+            Self::Read(Front::Tls) => "one read passed on, TLS",
             Self::Dashboard(Form::Json) => "GET /dashboard, JSON",
             Self::Dashboard(Form::Ndjson) => "GET /dashboard, NDJSON",
         }
@@ -40,14 +44,14 @@ pub(crate) fn render(report: &Report, paint: Paint) -> String {
 }
 
 fn title(report: &Report) -> String {
-    let arguments = &report.arguments;
-    let load = match arguments.closed {
+    let load = &report.arguments.load;
+    let pace = match load.closed {
         Some(clients) => format!("{clients} clients in a closed loop"),
-        None => format!("{} requests a second, sent on time", arguments.rate),
+        None => format!("{} requests a second, sent on time", load.rate),
     };
     format!(
-        "{load}, {} connections, {} operators, {} widgets",
-        arguments.connections, report.operators, report.widgets
+        "{pace}, {} connections, {} operators, {} widgets",
+        load.connections, report.operators, report.widgets
     )
 }
 
@@ -101,7 +105,7 @@ fn latencies(report: &Report, paint: Paint) -> String {
             text += &spread_row("  first byte", &phase.first_byte_ms);
         }
     }
-    if report.arguments.closed.is_none() {
+    if report.arguments.load.closed.is_none() {
         let latest = report.phases.iter().map(|it| it.sent_late_ms.p99).fold(0.0, f64::max);
         text += &paint.dim(&format!(
             "  Counted from when a request was due; at p99 it was sent {latest:.2} ms late at most.\n"
@@ -143,8 +147,8 @@ fn unrest(report: &Report, paint: Paint) -> String {
 fn gateway(report: &Report, paint: Paint) -> String {
     let cells = ["CPU µs", "user", "kernel", "p50 ms", "a widget"];
     let mut text = head(paint, "The gateway, per request", &cells);
-    for phase in report.phases.iter().filter(|phase| phase.target != Some(Target::Hello)) {
-        let Some(used) = phase.of(crate::report::GATEWAY) else { continue };
+    for phase in &report.phases {
+        let Some(used) = phase.gateway() else { continue };
         let mut cells: Vec<String> = vec![us(used.cpu_us), us(used.user_us), us(used.system_us)];
         cells.push(ms(phase.latency_ms.p50));
         text += &row(&phase.name, &cells);

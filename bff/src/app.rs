@@ -11,7 +11,8 @@ use auth::nonce::Nonces;
 use auth::proof::{ProofVerifier, Window};
 use auth::request_token::RequestTokens;
 use auth::token::TokenRules;
-use composer::Composer;
+use composer::snapshots::SharedTier;
+use composer::{Composer, Snapshots};
 use contracts::clock::{Clock, Entropy};
 use contracts::upstream::Upstream;
 use futures_util::FutureExt;
@@ -34,12 +35,15 @@ use crate::revocation::Feed;
 use crate::session_tier::watch::{ReplayCheck, Watch};
 use crate::sessions::{Profiles, Sessions};
 use crate::standing::Standings;
-use crate::state::{Gateway, SessionTier};
+use crate::state::{Gateway, Parts, SessionTier};
 use crate::tls::{Tls, TlsError};
-use crate::{attestation, internal, middleware, session_tier};
+use crate::{attestation, internal, locks, middleware, session_tier, sync_status};
 
 /// An unknown key id makes us ask iam at most this often.
 const KEYS_COOLDOWN: Duration = Duration::from_secs(10);
+
+/// Between two attempts to hear of changes.
+const CHANGES_AGAIN: Duration = Duration::from_secs(1);
 
 /// Protections of the gateway's own that a drill may switch off.
 #[cfg(feature = "sabotage")]
@@ -64,10 +68,11 @@ pub async fn run() -> anyhow::Result<()> {
         .context("redis.session_url is not a Redis URL")?;
     let cache = session_tier::connect(&config.redis.cache_url)
         .context("redis.cache_url is not a Redis URL")?;
-    let gateway = gateway(&config, session.clone(), lifecycle.clone())?;
+    let gateway = gateway(&config, (session.clone(), cache.clone()), lifecycle.clone())?;
     follow_news(&config, &gateway)?;
     let (database, clock) = (gateway.database.clone(), gateway.clock.clone());
-    lifecycle.spawn_until_stop(attestation::watch::watch(database, clock));
+    lifecycle.spawn_until_stop(attestation::watch::watch(database.clone(), clock.clone()));
+    lifecycle.spawn_until_stop(locks::watch::watch(database, clock));
     let replays = watch_session_tier(&config, &gateway, session.clone());
     let readiness = readiness(&lifecycle, &gateway, session, cache).requires(
         "replay-check",
@@ -84,7 +89,7 @@ pub async fn run() -> anyhow::Result<()> {
 /// Makes the parts that handlers use.
 pub fn gateway(
     config: &GatewayConfig,
-    session: ConnectionManager,
+    (session, cache): (ConnectionManager, ConnectionManager),
     lifecycle: Lifecycle,
 ) -> anyhow::Result<Gateway> {
     let (clock, entropy) = (Clock::system(), Entropy::system());
@@ -100,6 +105,7 @@ pub fn gateway(
     let tokens = RequestTokens::new(REQUEST_TOKEN_ISSUER, &pem, clock.clone(), entropy.clone())?;
     let (edge_rules, following) = (edge_rules(config, &lifecycle)?, following(config)?);
     let tokens = Arc::new(tokens);
+    let database = Database::new(&config.postgres)?;
     let standings = Standings::new(following.clone(), session.clone());
     let profiles = Profiles::new(
         Arc::clone(&upstreams),
@@ -113,7 +119,7 @@ pub fn gateway(
         if config.is_off("tenant-keys") { profiles.without_tenant_keys() } else { profiles };
     #[cfg(feature = "sabotage")]
     let profiles = if config.is_off("profile-wait") { profiles.without_haste() } else { profiles };
-    Ok(Gateway {
+    let parts = Parts {
         authenticator: Arc::new(authenticator(config, session.clone(), clock.clone())?),
         edge_orders: Orders::new(
             Arc::clone(&edge_rules),
@@ -123,10 +129,16 @@ pub fn gateway(
         ),
         edge_rules,
         request_tokens: tokens,
-        composer: composer(config, Arc::clone(&upstreams), &clock, &entropy),
+        composer: composer(
+            config,
+            Arc::clone(&upstreams),
+            (&database, cache),
+            (&clock, &entropy),
+            &lifecycle,
+        ),
         upstreams,
         revocations: revocations(config, following, session.clone(), &clock),
-        database: Database::new(&config.postgres)?,
+        database,
         session_tier: SessionTier(session),
         sessions: Sessions::new(clock.clone(), entropy.clone()),
         profiles,
@@ -134,7 +146,8 @@ pub fn gateway(
         clock,
         entropy,
         lifecycle,
-    })
+    };
+    Ok(parts.into())
 }
 
 /// Those of the file, watched from now on.
@@ -214,7 +227,20 @@ fn follow_news(config: &GatewayConfig, gateway: &Gateway) -> anyhow::Result<()> 
     gateway.revocations.follow(listener.clone(), &gateway.lifecycle);
     gateway.standings.follow(listener.clone(), &gateway.lifecycle);
     gateway.edge_orders.follow(listener, &gateway.lifecycle);
+    let cache = redis::Client::open(config.redis.cache_url.expose_secret())
+        .context("redis.cache_url is not a Redis URL")?;
+    gateway.lifecycle.spawn_until_stop(follow_changes(gateway.composer.clone(), cache));
     Ok(())
+}
+
+/// Hears what other instances know to have changed. Begins anew when the connection ends.
+async fn follow_changes(composer: Composer, cache: redis::Client) {
+    loop {
+        if let Err(error) = composer.snapshots().follow(&cache).await {
+            tracing::debug!(%error, "The cache tier does not tell of changes.");
+        }
+        tokio::time::sleep(CHANGES_AGAIN).await;
+    }
 }
 
 #[cfg(not(feature = "sabotage"))]
@@ -231,10 +257,17 @@ fn limits(config: &GatewayConfig) -> fn(Upstream) -> Limits {
 fn composer(
     config: &GatewayConfig,
     upstreams: Arc<Upstreams>,
-    clock: &Clock,
-    entropy: &Entropy,
+    (database, cache): (&Database, ConnectionManager),
+    (clock, entropy): (&Clock, &Entropy),
+    lifecycle: &Lifecycle,
 ) -> Composer {
-    let composer = Composer::new(upstreams, clock.clone(), entropy.clone());
+    let (tier, writing) = SharedTier::new(cache);
+    lifecycle.spawn_until_stop(writing);
+    let snapshots = Snapshots::new(clock.clone(), lifecycle.tasks(), Some(tier));
+    let snapshots = if config.dashboard.keep { snapshots } else { snapshots.keeping_nothing() };
+    let own = sync_status::Store::shared(database.clone(), clock.clone());
+    let composer = Composer::new(upstreams, own, snapshots, (clock.clone(), entropy.clone()));
+    let composer = composer.with_deadlines(config.dashboard.deadlines());
     #[cfg(feature = "sabotage")]
     let composer = config
         .guards_off

@@ -1,9 +1,13 @@
 //! The gateway's settings. Each field is one environment variable, `MELMASTOON_` and `__`
 //! between levels; defaults stand here with their reason.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
+use composer::compose::{Deadlines, ROUTE_DEADLINE};
+use contracts::id::TenantId;
 use contracts::upstream::Upstream;
 use serde::Deserialize;
 use service_kit::config::{OidcConfig, PostgresConfig, TelemetryConfig};
@@ -23,8 +27,11 @@ pub struct GatewayConfig {
     #[serde(default)]
     pub dpop: DpopConfig,
     #[serde(default)]
+    pub dashboard: DashboardConfig,
+    #[serde(default)]
     pub telemetry: TelemetryConfig,
-    /// Base URL of each upstream by its name; an upstream without one is unavailable.
+    /// Base URL of each upstream by its name; an upstream without one is unavailable. `h2c://` is
+    /// HTTP/2 over cleartext; over `https` both sides agree on the version.
     pub upstreams: BaseUrls,
     /// Protections to switch off, by name; a setting that a production build does not know.
     #[cfg(feature = "sabotage")]
@@ -123,19 +130,52 @@ pub struct DpopConfig {
     pub nonce_key_file: Option<PathBuf>,
 }
 
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DashboardConfig {
+    /// The route's own deadline, after the request was let in.
+    pub deadline_ms: u64,
+    /// For tenants with another one.
+    pub tenant_deadlines_ms: BTreeMap<TenantId, u64>,
+    /// Whether answers of upstreams are kept, as the table in `composer/src/rules.rs` says. False
+    /// is for measurements and drills: then every dashboard and every read is a cold one.
+    pub keep: bool,
+}
+
+impl Default for DashboardConfig {
+    fn default() -> Self {
+        let deadline_ms = ROUTE_DEADLINE.as_millis() as u64;
+        Self { deadline_ms, tenant_deadlines_ms: BTreeMap::new(), keep: true }
+    }
+}
+
+impl DashboardConfig {
+    pub fn deadlines(&self) -> Deadlines {
+        let own = self.tenant_deadlines_ms.iter();
+        Deadlines {
+            usual: Duration::from_millis(self.deadline_ms),
+            own: own.map(|(tenant, ms)| (*tenant, Duration::from_millis(*ms))).collect(),
+        }
+    }
+}
+
 /// Who signs the request tokens, as services know us.
 pub const REQUEST_TOKEN_ISSUER: &str = "bff-backoffice";
 
 /// The upstreams this version asks; a missing address is said at start.
-pub const ASKED: [Upstream; 10] = [
+pub const ASKED: [Upstream; 14] = [
     Upstream::Iam,
     Upstream::Inventory,
     Upstream::Housekeeping,
     Upstream::Staff,
     Upstream::Reservation,
     Upstream::Billing,
+    Upstream::Lock,
     Upstream::Pricing,
     Upstream::Notification,
     Upstream::Analytics,
     Upstream::Tenant,
+    Upstream::Maintenance,
+    Upstream::Ai,
+    Upstream::Property,
 ];

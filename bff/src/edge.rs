@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use auth::Principal;
-use auth::edge::{Admission, AuthError, Authenticator, HeldSession};
+use auth::edge::{Admission, AuthError, HeldSession};
 use auth::proof::ProofError;
 use auth::request_token::RequestTokens;
 use axum::extract::{
@@ -27,9 +27,8 @@ use tokio::time::Instant;
 use upstream_clients::{CallContext, Credentials};
 
 use crate::guards::{Guard, holds};
-use crate::revocation::{Feed, is_too_old};
-use crate::sessions::{Known, Profiles, Session, Sessions, details};
-use crate::standing::Standings;
+use crate::revocation::is_too_old;
+use crate::sessions::{Known, Session, details};
 use crate::state::Gateway;
 
 mod refusal;
@@ -45,39 +44,17 @@ struct Admitted {
     known: Known,
 }
 
-/// The parts of the gateway that decide about a request.
-#[derive(Debug, Clone)]
-pub struct Edge {
-    authenticator: Arc<Authenticator>,
-    revocations: Feed,
-    standings: Standings,
-    profiles: Profiles,
-    sessions: Sessions,
-}
-
-impl FromRef<Gateway> for Edge {
-    fn from_ref(gateway: &Gateway) -> Self {
-        Self {
-            authenticator: Arc::clone(&gateway.authenticator),
-            revocations: gateway.revocations.clone(),
-            standings: gateway.standings.clone(),
-            profiles: gateway.profiles.clone(),
-            sessions: gateway.sessions.clone(),
-        }
-    }
-}
-
 /// Middleware around the whole API: authenticates, or answers the problem of the first check
 /// that failed. Handlers find the principal through an extractor.
 pub async fn authenticate(
-    State(edge): State<Edge>,
+    State(gateway): State<Gateway>,
     OriginalUri(uri): OriginalUri,
     mut request: Request,
     next: Next,
 ) -> Response {
     let context = request.extensions().get();
     let line = (request.method().as_str(), uri.path());
-    let mut response = match edge.admit(line, request.headers(), context).await {
+    let mut response = match admit(&gateway, line, request.headers(), context).await {
         Ok(admitted) => {
             admitted.note(&mut request);
             next.run(request).await
@@ -87,44 +64,42 @@ pub async fn authenticate(
         }
         Err(error) => refusal(error),
     };
-    finish(&edge.authenticator, &mut response);
+    finish(&gateway.authenticator, &mut response);
     response
 }
 
-impl Edge {
-    /// Proof and token, then what became of the session, then the device, then the tenant; the
-    /// proof is burnt last.
-    async fn admit(
-        &self,
-        (method, path): (&str, &str),
-        headers: &HeaderMap,
-        context: Option<&RequestContext>,
-    ) -> Result<Admitted, Refusal> {
-        let verified = self.authenticator.verify(method, path, headers).await?;
-        let live = self.revocations.live();
-        if let Some(reason) = live.against(&verified.principal) {
-            return Err(Refusal::Revoked(reason));
-        }
-        if is_too_old(&verified.principal, self.authenticator.clock.now()) {
-            return Err(Refusal::TooOld);
-        }
-        if holds(Guard::Device) {
-            verified.check_device(headers)?;
-        }
-        let details = details(headers);
-        let claim = self.sessions.claim(&verified.principal, &details);
-        let known = self.profiles.known(&verified.principal, context).await;
-        if holds(Guard::Suspension) && self.standings.is_suspended(claim.tenant) {
-            judged(self.authenticator.look(&verified, &claim).await)?;
-            return Err(Refusal::Suspended(claim.tenant));
-        }
-        let held = judged(self.authenticator.admit(&verified, &claim).await)?;
-        let session = held.map(|held| self.sessions.session(&claim, held));
-        let over = session.as_ref().and_then(|it| live.ended(it.tenant, it.id, claim.issued_at));
-        match over {
-            Some(reason) => Err(Refusal::Revoked(reason)),
-            None => Ok(Admitted { principal: known.narrow(verified.principal), session, known }),
-        }
+/// Proof and token, then what became of the session, then the device, then the tenant; the
+/// proof is burnt last.
+async fn admit(
+    gateway: &Gateway,
+    (method, path): (&str, &str),
+    headers: &HeaderMap,
+    context: Option<&RequestContext>,
+) -> Result<Admitted, Refusal> {
+    let verified = gateway.authenticator.verify(method, path, headers).await?;
+    let live = gateway.revocations.live();
+    if let Some(reason) = live.against(&verified.principal) {
+        return Err(Refusal::Revoked(reason));
+    }
+    if is_too_old(&verified.principal, gateway.authenticator.clock.now()) {
+        return Err(Refusal::TooOld);
+    }
+    if holds(Guard::Device) {
+        verified.check_device(headers)?;
+    }
+    let details = details(headers);
+    let claim = gateway.sessions.claim(&verified.principal, &details);
+    let known = gateway.profiles.known(&verified.principal, context).await;
+    if holds(Guard::Suspension) && gateway.standings.is_suspended(claim.tenant) {
+        judged(gateway.authenticator.look(&verified, &claim).await)?;
+        return Err(Refusal::Suspended(claim.tenant));
+    }
+    let held = judged(gateway.authenticator.admit(&verified, &claim).await)?;
+    let session = held.map(|held| gateway.sessions.session(&claim, held));
+    let over = session.as_ref().and_then(|it| live.ended(it.tenant, it.id, claim.issued_at));
+    match over {
+        Some(reason) => Err(Refusal::Revoked(reason)),
+        None => Ok(Admitted { principal: known.narrow(verified.principal), session, known }),
     }
 }
 

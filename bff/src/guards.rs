@@ -34,6 +34,8 @@ pub(crate) enum Guard {
     SingleUse,
     /// Nothing is changed that is not written down first.
     Store,
+    /// A lock action is in its ledger, before and after.
+    LockLedger,
 }
 
 /// Whether a protection is in force: always.
@@ -86,6 +88,7 @@ mod sabotage {
             "second-factor" => Guard::SecondFactor,
             "single-use" => Guard::SingleUse,
             "store" => Guard::Store,
+            "lock-ledger" => Guard::LockLedger,
             _ => return None,
         })
     }

@@ -9,7 +9,9 @@ use service_kit::request::{Observer, observed};
 use service_kit::request_metrics;
 use service_kit::telemetry::Telemetry;
 
-use crate::handlers::{edge_orders, events, probe_isolation, revoke};
+use crate::handlers::{
+    composition, edge_orders, events, lock_jobs, probe_isolation, revoke, unfreeze_locks,
+};
 use crate::state::Gateway;
 
 pub fn app(gateway: Gateway, readiness: Readiness, telemetry: &Telemetry, guard: &Guard) -> Router {
@@ -31,8 +33,10 @@ pub fn app(gateway: Gateway, readiness: Readiness, telemetry: &Telemetry, guard:
 /// strictest, so that nobody learns which exist.
 pub fn routes(gateway: Gateway, guard: &Guard) -> Router {
     let unknown = Router::new().fallback(async || http::StatusCode::NOT_FOUND);
+    let for_operators =
+        revoking(gateway.clone()).merge(ordering(gateway.clone())).merge(reading(gateway.clone()));
     guard
-        .around(revoking(gateway.clone()).merge(ordering(gateway.clone())), Role::Operators)
+        .around(for_operators, Role::Operators)
         .merge(guard.around(listening(gateway.clone()), Role::Events))
         .merge(guard.around(jobs(gateway), Role::Scheduler))
         .merge(guard.around(unknown, Role::Operators))
@@ -48,13 +52,22 @@ fn ordering(gateway: Gateway) -> Router {
     Router::new()
         .route("/admin/edge-rules", get(edge_orders::in_force).post(edge_orders::request))
         .route("/admin/edge-rules/{id}/approve", post(edge_orders::approve))
+        .route("/admin/unfreeze-locks", get(unfreeze_locks::state).post(unfreeze_locks::request))
+        .route("/admin/unfreeze-locks/{id}/approve", post(unfreeze_locks::approve))
         .with_state(gateway)
+}
+
+/// For people who look after the platform.
+fn reading(gateway: Gateway) -> Router {
+    Router::new().route("/composition", get(composition::get_composition)).with_state(gateway)
 }
 
 /// For the scheduler.
 fn jobs(gateway: Gateway) -> Router {
     Router::new()
         .route("/jobs/probe-tenant-isolation", post(probe_isolation::probe))
+        .route("/jobs/reconcile-locks", post(lock_jobs::reconcile))
+        .route("/jobs/verify-lock-audit", post(lock_jobs::verify))
         .with_state(gateway)
 }
 

@@ -1,13 +1,20 @@
 //! The whole stack of the public listener, outermost first. Each layer says why it stands there.
+//!
+//! The layers around everything are put on in one go: each further `Router::layer` would box what
+//! is inside it, and a router clones its boxes for every request.
 
 use axum::Router;
+use axum::body::{Body, Bytes, HttpBody};
 use axum::middleware::from_fn_with_state;
 use contracts::headers;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderName, HeaderValue, Method};
+use http::header::{ACCEPT, AGE, AUTHORIZATION, CONTENT_TYPE, ETAG, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderName, HeaderValue, Method, Request};
+use service_kit::around::AroundLayer;
 use service_kit::health::Readiness;
-use service_kit::request::{Observer, observed};
+use service_kit::request::{Observer, observing};
 use service_kit::request_metrics;
+use tower::util::MapRequestLayer;
+use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
@@ -15,6 +22,7 @@ use tower_http::set_header::SetResponseHeaderLayer;
 use crate::edge;
 use crate::edge_rules::layers as edge_rules;
 use crate::proven::prove;
+use crate::reads;
 use crate::router::{BASE_PATH, guarded, open, proven};
 use crate::state::Gateway;
 
@@ -36,26 +44,37 @@ pub fn public(gateway: Gateway, readiness: Readiness, allowed_origins: &[String]
         renewal.route_layer(from_fn_with_state(gateway.clone(), prove)).with_state(gateway.clone());
     let api = api.merge(renewal).merge(readiness.router());
     let app = Router::new().nest(BASE_PATH, api).merge(open());
-    // 6. Who asks too often, or with a desktop that is too old, costs no cryptography.
-    let app = app.layer(from_fn_with_state(gateway.edge_rules.clone(), edge_rules::limit));
-    // 5. A body larger than any route takes is refused before it is read.
-    let app = app.layer(RequestBodyLimitLayer::new(LARGEST_BODY));
-    // 4. Who is blocked learns nothing else: the deny rules come first of all refusals.
-    let app = app.layer(from_fn_with_state(gateway.edge_rules.clone(), edge_rules::deny));
-    // 3. Browsers ask first, without credentials: answered before authentication.
-    let app = app.layer(cors(allowed_origins));
-    // 2. Browsers keep to HTTPS once they have used it.
-    let app = app.layer(SetResponseHeaderLayer::if_not_present(
-        http::header::STRICT_TRANSPORT_SECURITY,
-        HeaderValue::from_static("max-age=31536000"),
-    ));
-    // 1. Outermost, so that every answer has an id, a metric and a log line, and every error is a problem.
     let observer = Observer {
         metrics: request_metrics!("bff_backoffice"),
-        clock: gateway.clock,
-        entropy: gateway.entropy,
+        clock: gateway.clock.clone(),
+        entropy: gateway.entropy.clone(),
     };
-    observed(app, observer)
+    app.layer((
+        // 1. Outermost, so that every answer has an id, a metric and a log line, and every error is
+        //    a problem; a panic is one of them.
+        (observing(observer), CatchPanicLayer::new()),
+        // 2. Browsers keep to HTTPS once they have used it.
+        SetResponseHeaderLayer::if_not_present(
+            http::header::STRICT_TRANSPORT_SECURITY,
+            HeaderValue::from_static("max-age=31536000"),
+        ),
+        // 3. Browsers ask first, without credentials: answered before authentication.
+        cors(allowed_origins),
+        // 4. Who is blocked learns nothing else: the deny rules come first of all refusals.
+        AroundLayer(edge_rules::Deny(gateway.edge_rules.clone())),
+        // 5. A body larger than any route takes is refused before it is read.
+        (RequestBodyLimitLayer::new(LARGEST_BODY), MapRequestLayer::new(whole)),
+        // 6. Who asks too often, or with a desktop that is too old, costs no cryptography.
+        AroundLayer(edge_rules::Limit(gateway.edge_rules.clone())),
+    ))
+}
+
+/// A body of any kind as the routes take it.
+fn whole<B>(request: Request<B>) -> Request<Body>
+where
+    B: HttpBody<Data = Bytes, Error: Into<axum::BoxError>> + Send + 'static,
+{
+    request.map(Body::new)
 }
 
 async fn not_found() -> http::StatusCode {
@@ -80,6 +99,10 @@ fn cors(origins: &[String]) -> CorsLayer {
         .map(HeaderName::from_static);
     let answer = answer.into_iter().chain([
         RETRY_AFTER,
+        AGE,
+        ETAG,
+        reads::X_CACHE,
+        reads::SERVER_TIMING,
         edge_rules::RATE_LIMIT,
         edge_rules::RATE_LIMIT_POLICY,
     ]);

@@ -15,10 +15,11 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::FromRef;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
+use composer::Composer;
 use contracts::clock::{Clock, Entropy};
 use contracts::id::{AttestationId, SessionId};
-use contracts::problem::{Problem, code};
+use contracts::problem::code;
 use contracts::upstream::Upstream;
 use jiff::Timestamp;
 use metrics::counter;
@@ -35,12 +36,14 @@ use crate::activity::{self, Activity};
 use crate::attestation::{self, MfaScope, Presented, Scope, Use};
 use crate::guards::{Guard, holds};
 use crate::handlers::revoke::unavailable;
-use crate::idempotency::StoredAnswer;
 use crate::idempotency::store::{self, Claimed};
+use crate::locks::{self, Ending};
 use crate::state::Gateway;
-use crate::upstream_problem;
 
+mod outcome;
 pub mod request;
+
+use outcome::{Outcome, outcome};
 
 pub use request::Request;
 
@@ -62,6 +65,8 @@ pub struct Deed {
     /// Without the session tier there is none, and nothing is changed.
     pub session: SessionId,
     pub second_factor: Option<SecondFactor>,
+    /// A lock action has a ledger of its own besides.
+    pub lock: Option<locks::Action>,
 }
 
 /// The attestation that came with the request; the claim consumes it.
@@ -69,6 +74,12 @@ pub struct Deed {
 pub struct SecondFactor {
     scope: Scope,
     attestation: AttestationId,
+}
+
+impl SecondFactor {
+    pub(crate) fn attestation(self) -> AttestationId {
+        self.attestation
+    }
 }
 
 impl<S: MfaScope> From<Presented<S>> for SecondFactor {
@@ -92,6 +103,7 @@ pub struct Forward {
 pub struct Mutations {
     database: Database,
     upstreams: Arc<Upstreams>,
+    composer: Composer,
     clock: Clock,
     entropy: Entropy,
     lifecycle: Lifecycle,
@@ -102,6 +114,7 @@ impl FromRef<Gateway> for Mutations {
         Self {
             database: gateway.database.clone(),
             upstreams: Arc::clone(&gateway.upstreams),
+            composer: gateway.composer.clone(),
             clock: gateway.clock.clone(),
             entropy: gateway.entropy.clone(),
             lifecycle: gateway.lifecycle.clone(),
@@ -109,15 +122,12 @@ impl FromRef<Gateway> for Mutations {
     }
 }
 
-/// What came of forwarding.
-enum Outcome {
-    /// Kept, and given to every repeat.
-    Final(StoredAnswer),
-    /// A repeat may try again.
-    Open { error: ApiError, was_sent: bool },
-}
-
 impl Mutations {
+    /// Where a deed's ids come from.
+    pub fn sources(&self) -> (&Clock, &Entropy) {
+        (&self.clock, &self.entropy)
+    }
+
     /// Once per key. Shutdown waits for what was begun.
     pub async fn carry_out<T, F, A>(
         self,
@@ -159,8 +169,12 @@ impl Mutations {
             Claimed::InFlight => return Err(in_flight()),
             Claimed::Reused => return Err(reused()),
         };
-        let outcome = outcome(deed.upstream, self.forward(request, deadline, call).await);
-        self.settle(request, deed, (fence, &outcome)).await;
+        let called = self.forward(request, deadline, call).await;
+        let ending = deed.lock.as_ref().map(|action| action.ending(&called));
+        let outcome = outcome(deed.upstream, called);
+        // Who reads next sees what was done.
+        self.composer.snapshots().outdate(request.slot.tenant, None, deed.upstream);
+        self.settle(request, deed, (fence, &outcome, ending)).await;
         outcome.into_answer()
     }
 
@@ -177,6 +191,10 @@ impl Mutations {
         if let Claimed::Ours { fence } = claimed {
             let begun = self.note_activity(&transaction, request, deed, ("requested", fence, None));
             begun.await.map_err(unavailable)?;
+            if let Some(action) = deed.lock.as_ref().filter(|_| holds(Guard::LockLedger)) {
+                let noted = action.note_request(&transaction, (request, deed), &self.clock);
+                noted.await?;
+            }
             transaction.commit().await.map_err(|error| unavailable(error.into()))?;
         }
         Ok(claimed)
@@ -216,8 +234,13 @@ impl Mutations {
 
     /// What the upstream did is done, whether or not we can write it down: then the caller still
     /// gets its answer, and a repeat finds it out from the upstream under the same key.
-    async fn settle(&self, request: &Request, deed: &Deed, (fence, outcome): (i64, &Outcome)) {
-        let settled = match self.write_outcome(request, deed, (fence, outcome)).await {
+    async fn settle(
+        &self,
+        request: &Request,
+        deed: &Deed,
+        (fence, outcome, ending): (i64, &Outcome, Option<Ending>),
+    ) {
+        let settled = match self.write_outcome(request, deed, (fence, outcome, ending)).await {
             Ok(true) if matches!(outcome, Outcome::Final(_)) => "stored",
             Ok(true) => "released",
             Ok(false) => "late",
@@ -234,7 +257,7 @@ impl Mutations {
         &self,
         request: &Request,
         deed: &Deed,
-        (fence, outcome): (i64, &Outcome),
+        (fence, outcome, ending): (i64, &Outcome, Option<Ending>),
     ) -> Result<bool, StoreError> {
         let mut connection = self.database.connection().await?;
         let transaction = write(&mut connection, request.slot.tenant).await?;
@@ -245,8 +268,26 @@ impl Mutations {
         };
         let noted = (outcome.name(), fence, outcome.code());
         self.note_activity(&transaction, request, deed, noted).await?;
+        self.note_ending(&transaction, request, deed, ending).await?;
         transaction.commit().await?;
         Ok(is_ours)
+    }
+
+    /// Also of a claim that was taken over: it was this call that had this end.
+    async fn note_ending(
+        &self,
+        transaction: &Transaction<'_>,
+        request: &Request,
+        deed: &Deed,
+        ending: Option<Ending>,
+    ) -> Result<(), StoreError> {
+        let (Some(action), Some(ending)) = (&deed.lock, ending) else { return Ok(()) };
+        action.count(&ending);
+        if !holds(Guard::LockLedger) {
+            return Ok(());
+        }
+        let by = (&self.clock, &self.entropy);
+        action.note_ending(transaction, (request, deed), &ending, by).await
     }
 
     async fn note_activity(
@@ -299,55 +340,6 @@ fn detail(request: &Request, deed: &Deed, fence: i64, code: Option<String>) -> V
     detail
 }
 
-fn outcome<T>(upstream: Upstream, called: Result<Reply<T>, CallError>) -> Outcome {
-    let error = match called {
-        Ok(reply) => return Outcome::Final(StoredAnswer::json(reply.status, reply.body)),
-        Err(error) => error,
-    };
-    let was_sent = !matches!(
-        error,
-        CallError::NotConfigured | CallError::BreakerOpen | CallError::ConcurrencyLimit
-    );
-    let error = upstream_problem::problem(upstream, error);
-    if is_final(&error.0) {
-        return Outcome::Final(StoredAnswer::problem(&error.0));
-    }
-    Outcome::Open { error, was_sent }
-}
-
-/// Whether a refusal is an upstream's last word: then a repeat gets it again. Never one that speaks
-/// of this attempt alone.
-fn is_final(problem: &Problem) -> bool {
-    let of_this_attempt = matches!(problem.status, 401 | 408 | 425 | 429);
-    let in_flight = problem.status == 409 && problem.retriable;
-    (400..500).contains(&problem.status) && !of_this_attempt && !in_flight
-}
-
-impl Outcome {
-    fn name(&self) -> &'static str {
-        match self {
-            Self::Final(answer) if answer.status < 400 => "success",
-            Self::Final(_) => "refused",
-            Self::Open { was_sent: true, .. } => "unknown",
-            Self::Open { was_sent: false, .. } => "not_sent",
-        }
-    }
-
-    fn code(&self) -> Option<String> {
-        match self {
-            Self::Final(answer) => answer.as_problem().map(|it: Problem| it.code.into_owned()),
-            Self::Open { error, .. } => Some(error.0.code.clone().into_owned()),
-        }
-    }
-
-    fn into_answer(self) -> ApiResult<Response> {
-        match self {
-            Self::Final(answer) => Ok(answer.into_response()),
-            Self::Open { error, .. } => Err(error),
-        }
-    }
-}
-
 fn note(claimed: &Claimed) {
     let outcome = match claimed {
         Claimed::Ours { fence: 1 } => "first",
@@ -378,25 +370,4 @@ fn interrupted() -> ApiError {
         &code::INTERNAL,
         "The request was interrupted on our side. Repeat it with the same Idempotency-Key.",
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn refused(status: u16, retriable: bool) -> Problem {
-        let problem = Problem::new(&code::OCC_CONFLICT, "Somebody else was first. Look again.");
-        Problem { status, retriable, ..problem }
-    }
-
-    #[test]
-    fn only_a_last_word_is_final() {
-        for status in [400, 403, 404, 409, 410, 422] {
-            assert!(is_final(&refused(status, false)), "{status}");
-        }
-        for status in [401, 408, 425, 429, 500, 502, 504] {
-            assert!(!is_final(&refused(status, false)), "{status}");
-        }
-        assert!(!is_final(&refused(409, true)), "the upstream is still at it");
-    }
 }

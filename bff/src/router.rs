@@ -6,7 +6,8 @@ use utoipa_axum::routes;
 
 use crate::handlers::auth::{refresh, sign_out, step_up};
 use crate::handlers::{
-    arrivals, dashboard, folios, inventory, reference, reservations, session, stream,
+    alerts, dashboard, folios, housekeeping, inventory, lock_audit, locks, maintenance, reference,
+    reservations, session, staff, stream, suggestions, workbench,
 };
 use crate::openapi;
 use crate::state::Gateway;
@@ -18,10 +19,25 @@ pub const BASE_PATH: &str = "/api/bff/backoffice/v1";
 pub fn guarded() -> OpenApiRouter<Gateway> {
     OpenApiRouter::new()
         .routes(routes!(dashboard::get_dashboard))
-        .routes(routes!(arrivals::list_arrivals))
+        .routes(routes!(workbench::show_today))
+        .routes(routes!(workbench::list_arrivals))
+        .routes(routes!(workbench::list_departures))
+        .routes(routes!(workbench::list_in_house))
         .routes(routes!(inventory::get_availability))
+        .routes(routes!(inventory::get_calendar))
+        .routes(routes!(housekeeping::get_board))
+        .routes(routes!(staff::list_shifts))
+        .routes(routes!(staff::get_capacity))
+        .routes(routes!(staff::get_on_duty))
         .routes(routes!(reservations::check_in))
+        .routes(routes!(folios::get_folio))
         .routes(routes!(folios::refund))
+        .routes(routes!(locks::issue_key))
+        .routes(routes!(locks::revoke_key))
+        .routes(routes!(lock_audit::list_lock_audit))
+        .routes(routes!(maintenance::get_board))
+        .routes(routes!(alerts::list_alerts))
+        .routes(routes!(suggestions::list_suggestions))
         .routes(routes!(session::get_session))
         .routes(routes!(stream::open_stream))
         .routes(routes!(sign_out::sign_out))

@@ -1,5 +1,6 @@
 //! What handlers may use, in parts: a handler names the parts it needs.
 
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use auth::edge::Authenticator;
@@ -19,28 +20,67 @@ use crate::edge_rules::EdgeRules;
 use crate::sessions::{Profiles, Sessions};
 use crate::standing::Standings;
 
-#[derive(Clone, FromRef)]
-pub struct Gateway {
-    pub authenticator: Arc<Authenticator>,
-    pub edge_rules: Arc<EdgeRules>,
-    pub edge_orders: Orders,
-    pub request_tokens: Arc<RequestTokens>,
-    pub composer: Composer,
-    pub upstreams: Arc<Upstreams>,
-    pub session_tier: SessionTier,
-    pub sessions: Sessions,
-    pub profiles: Profiles,
-    pub standings: Standings,
-    pub revocations: Feed,
-    pub database: Database,
-    pub clock: Clock,
-    pub entropy: Entropy,
-    pub lifecycle: Lifecycle,
+/// The parts under one count: routes are cloned for every request, and with them this.
+#[derive(Debug, Clone)]
+pub struct Gateway(Arc<Parts>);
+
+macro_rules! parts {
+    ($($part:ident: $kind:ty,)*) => {
+        #[derive(Clone)]
+        pub struct Parts {
+            $(pub $part: $kind,)*
+        }
+
+        $(impl FromRef<Gateway> for $kind {
+            fn from_ref(gateway: &Gateway) -> Self {
+                gateway.$part.clone()
+            }
+        })*
+    };
 }
 
-impl std::fmt::Debug for Gateway {
+parts! {
+    authenticator: Arc<Authenticator>,
+    edge_rules: Arc<EdgeRules>,
+    edge_orders: Orders,
+    request_tokens: Arc<RequestTokens>,
+    composer: Composer,
+    upstreams: Arc<Upstreams>,
+    session_tier: SessionTier,
+    sessions: Sessions,
+    profiles: Profiles,
+    standings: Standings,
+    revocations: Feed,
+    database: Database,
+    clock: Clock,
+    entropy: Entropy,
+    lifecycle: Lifecycle,
+}
+
+impl From<Parts> for Gateway {
+    fn from(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+}
+
+impl Deref for Gateway {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+impl DerefMut for Gateway {
+    /// Changes this handle's parts alone.
+    fn deref_mut(&mut self) -> &mut Parts {
+        Arc::make_mut(&mut self.0)
+    }
+}
+
+impl std::fmt::Debug for Parts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Gateway")
+        f.write_str("Parts")
     }
 }
 

@@ -10,14 +10,14 @@ use upstream_clients::CallError;
 use crate::guards::{Guard, holds};
 
 /// The upstream's own problem where it is about the request, else what kept the answer away.
-pub fn problem(upstream: Upstream, error: CallError) -> ApiError {
-    tracing::info!(%upstream, error = %chain(&error), "An upstream did not do what was asked.");
+pub fn problem(upstream: Upstream, error: &CallError) -> ApiError {
+    tracing::info!(%upstream, error = %chain(error), "An upstream did not do what was asked.");
     if !holds(Guard::UpstreamProblems) {
-        return ApiError::internal(&error);
+        return ApiError::internal(error);
     }
     match error {
-        CallError::Status { status, problem: Some(own) } if is_about_the_request(status, &own) => {
-            passed_on(status, *own).into()
+        CallError::Status { status, problem: Some(own) } if is_about_the_request(*status, own) => {
+            passed_on(*status, own).into()
         }
         CallError::Timeout => ApiError::new(
             &code::UPSTREAM_TIMEOUT,
@@ -31,7 +31,8 @@ pub fn problem(upstream: Upstream, error: CallError) -> ApiError {
         CallError::Unavailable(_)
         | CallError::Status { .. }
         | CallError::BreakerOpen
-        | CallError::NotConfigured => ApiError::new(
+        | CallError::NotConfigured
+        | CallError::Store(_) => ApiError::new(
             &code::UPSTREAM_UNAVAILABLE,
             format!("The {upstream} service cannot do this now. Try again in a few seconds."),
         ),
@@ -39,7 +40,7 @@ pub fn problem(upstream: Upstream, error: CallError) -> ApiError {
 }
 
 /// The same for reads: an upstream that is too slow is away, because nothing became of it.
-pub fn of_read(upstream: Upstream, error: CallError) -> ApiError {
+pub fn of_read(upstream: Upstream, error: &CallError) -> ApiError {
     match problem(upstream, error) {
         ApiError(slow) if slow.is(&code::UPSTREAM_TIMEOUT) => {
             Problem::new(&code::UPSTREAM_UNAVAILABLE, slow.detail).into()
@@ -58,6 +59,14 @@ pub fn drifted(upstream: Upstream) -> ApiError {
     )
 }
 
+/// Whether the upstream answered, and what it answered is about the request.
+pub fn is_a_refusal(error: &CallError) -> bool {
+    match error {
+        CallError::Status { status, problem: Some(own) } => is_about_the_request(*status, own),
+        _ => false,
+    }
+}
+
 /// An upstream that does not take the gateway's own token refuses the gateway, not the operator,
 /// who must not be sent to sign in for it.
 fn is_about_the_request(status: u16, problem: &Problem) -> bool {
@@ -65,8 +74,8 @@ fn is_about_the_request(status: u16, problem: &Problem) -> bool {
 }
 
 /// Its code and words; the ids are those of the caller's request, which the request layer adds.
-fn passed_on(status: u16, problem: Problem) -> Problem {
-    Problem { status, request_id: None, trace_id: None, tenant_id: None, ..problem }
+fn passed_on(status: u16, problem: &Problem) -> Problem {
+    Problem { status, request_id: None, trace_id: None, tenant_id: None, ..problem.clone() }
 }
 
 #[cfg(test)]
@@ -74,7 +83,7 @@ mod tests {
     use super::*;
 
     fn told(error: CallError) -> (u16, String) {
-        let ApiError(problem) = problem(Upstream::Billing, error);
+        let ApiError(problem) = problem(Upstream::Billing, &error);
         assert!(problem.detail.ends_with('.'), "{}", problem.detail);
         (problem.status, problem.code.replace("MELMASTOON.", ""))
     }
@@ -103,9 +112,9 @@ mod tests {
 
     #[test]
     fn a_read_says_that_a_slow_upstream_is_away() {
-        let ApiError(slow) = of_read(Upstream::Billing, CallError::Timeout);
+        let ApiError(slow) = of_read(Upstream::Billing, &CallError::Timeout);
         assert!(slow.is(&code::UPSTREAM_UNAVAILABLE) && slow.status == 502);
-        let ApiError(other) = of_read(Upstream::Billing, CallError::ConcurrencyLimit);
+        let ApiError(other) = of_read(Upstream::Billing, &CallError::ConcurrencyLimit);
         assert!(other.is(&code::OVERLOADED));
     }
 

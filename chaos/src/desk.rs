@@ -59,7 +59,8 @@ pub fn new_key() -> String {
     random_hex(16)
 }
 
-fn change(path: String, key: &str, json: Value) -> anyhow::Result<Call> {
+/// A POST under an idempotency key.
+pub fn change(path: String, key: &str, json: Value) -> anyhow::Result<Call> {
     let mut call = Call { json: Some(json), ..Call::new(Method::POST, path) };
     set(&mut call, IDEMPOTENCY_KEY, key)?;
     Ok(call)

@@ -13,6 +13,7 @@ use launcher::edge_rules;
 use launcher::http_client;
 use launcher::info::Gateway;
 use launcher::progress::Progress;
+use launcher::servers::Front;
 use launcher::stack::{Stack, StackOptions};
 use redis::aio::MultiplexedConnection;
 use reqwest::Client;
@@ -21,6 +22,9 @@ use tokio::time::{Instant, sleep, timeout};
 
 /// How often a condition is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(25);
+const GATEWAY: &str = "bff";
+/// Whether the gateway keeps answers.
+const KEEP: &str = "MELMASTOON_DASHBOARD__KEEP";
 
 /// A stack, a general manager who sees every widget, and a client for its internal listeners.
 #[derive(Debug)]
@@ -42,6 +46,10 @@ pub struct Plan<'a> {
     pub build: Build,
     /// Two instances of the gateway instead of one.
     pub second_gateway: bool,
+    /// The gateway keeps no answers: every dashboard is a cold one.
+    pub cold: bool,
+    /// Faults of the stand-ins hit the services, too.
+    pub faults_on_services: bool,
     /// Protections that the servers are run without.
     pub guards_off: &'a [&'a str],
     /// Where the gateway and the services send their traces.
@@ -60,8 +68,15 @@ fn by_server<'a>(guards: &[&'a str]) -> BTreeMap<&'a str, Vec<&'a str>> {
 
 impl<'a> Plan<'a> {
     pub fn new(folder: PathBuf) -> Self {
-        let (build, second_gateway) = (Build::Dev, false);
-        Self { folder, build, second_gateway, guards_off: &[], collector: None }
+        Self {
+            folder,
+            build: Build::Dev,
+            second_gateway: false,
+            cold: false,
+            faults_on_services: false,
+            guards_off: &[],
+            collector: None,
+        }
     }
 
     /// Without these protections, in a build that allows it.
@@ -76,6 +91,10 @@ impl<'a> Plan<'a> {
             let value = serde_json::to_string(&guards)?;
             let server = environment.entry(server.to_owned()).or_default();
             server.insert("MELMASTOON_GUARDS_OFF".to_owned(), value);
+        }
+        if self.cold {
+            let gateway = environment.entry(GATEWAY.to_owned()).or_default();
+            gateway.insert(KEEP.to_owned(), "false".to_owned());
         }
         for server in SERVERS.iter().filter(|_| self.collector.is_some()) {
             let value = self.collector.clone().unwrap_or_default();
@@ -102,6 +121,13 @@ impl Seen {
     pub fn is_whole(&self) -> bool {
         self.status == Some(200) && self.lacking.is_empty()
     }
+
+    /// What is lacking of all that comes from upstreams. The gateway's own store is asked for 100 ms
+    /// only, which a busy machine may take without anybody's fault.
+    pub fn missed(&self) -> BTreeSet<String> {
+        let is_own = |name: &&String| self.body["widgets"][name]["source"] == "bff-backoffice";
+        self.lacking.iter().filter(|name| !is_own(name)).cloned().collect()
+    }
 }
 
 impl House {
@@ -111,7 +137,8 @@ impl House {
         let options = StackOptions {
             folder: plan.folder.clone(),
             gateway_port: None,
-            second_gateway: plan.second_gateway,
+            second_gateway: plan.second_gateway.then_some(Front::Tls),
+            faults_on_services: plan.faults_on_services,
             build: plan.build.clone(),
             keep_alive: false,
             environment: plan.environment()?,
@@ -149,16 +176,28 @@ impl House {
         self.reconnect()
     }
 
+    /// Whether the gateway keeps answers, from now on.
+    pub async fn keep(&mut self, keep: bool) -> anyhow::Result<()> {
+        self.stack.process(GATEWAY)?.set_env(KEEP, keep.to_string()).await?;
+        self.stack.restart(GATEWAY).await?;
+        self.reconnect()
+    }
+
     pub async fn close(self) -> anyhow::Result<()> {
         self.stack.stop().await
     }
 
     /// Asks for one dashboard. An answer that does not come is part of what is seen.
     pub async fn dashboard(&self) -> Seen {
-        let call = Call::get(format!("/dashboard?propertyId={}", self.property));
+        self.dashboard_at(&self.desktop, &self.property).await
+    }
+
+    /// The same for another operator.
+    pub async fn dashboard_at(&self, desktop: &Desktop, property: &str) -> Seen {
+        let call = Call::get(format!("/dashboard?propertyId={property}"));
         let at = Instant::now();
         let answer = timeout(Duration::from_secs(5), async {
-            let response = Box::pin(self.desktop.send(&call)).await?;
+            let response = Box::pin(desktop.send(&call)).await?;
             let status = response.status().as_u16();
             anyhow::Ok((status, response.json::<Value>().await.unwrap_or_default()))
         });

@@ -6,7 +6,9 @@
 pub mod alerts;
 pub mod catalog;
 pub mod desk;
+pub mod doors;
 pub mod drills;
+pub mod events;
 pub mod house;
 pub mod observations;
 pub mod proxy;

@@ -1,67 +1,85 @@
-//! What each widget asks its upstream, and what it shows of the answer.
+//! What each read asks its upstream, and what it keeps of the answer.
+
+use std::sync::Arc;
 
 use contracts::id::PropertyId;
 use contracts::upstream::inventory::{Availability, NightAvailability};
-use contracts::upstream::reservation::{ReservationState, Stays};
-use jiff::Timestamp;
+use contracts::upstream::reservation::Stays;
 use jiff::civil::Date;
 use serde::Serialize;
-use serde_json::value::RawValue;
 use upstream_clients::{CallContext, CallError, Upstreams};
 
-use crate::widgets::Kind;
+use crate::own::OwnStore;
+use crate::snapshots::Fetched;
+use crate::widgets::Question;
 
 /// The upstream knows which days these are where the property stands.
 const NEXT_FORTNIGHT: (Option<Date>, Option<Date>) = (None, None);
-const TODAY: Option<Date> = None;
 
-/// A widget's content and when the upstream said it was true.
-pub(crate) struct Fetched {
-    pub(crate) as_of: Timestamp,
-    pub(crate) data: Box<RawValue>,
+pub(crate) type Answer = Result<Fetched, CallError>;
+
+/// Whom a dashboard asks.
+#[derive(Clone)]
+pub(crate) struct Sources {
+    pub(crate) upstreams: Arc<Upstreams>,
+    pub(crate) own: Arc<dyn OwnStore>,
 }
 
-pub(crate) async fn fetch(
-    kind: Kind,
-    upstreams: &Upstreams,
-    context: &CallContext,
-    property: PropertyId,
-) -> Result<Fetched, CallError> {
-    match kind {
-        Kind::Occupancy => {
-            let answer = upstreams.availability(context, property, NEXT_FORTNIGHT).await?;
-            let occupancy = Occupancy::tonight(&answer)
-                .ok_or_else(|| CallError::SchemaDrift { path: "roomTypes[].nights".to_owned() })?;
-            Ok(fetched(answer.as_of, &occupancy))
-        }
-        Kind::Availability => upstreams
-            .availability(context, property, NEXT_FORTNIGHT)
-            .await
-            .map(|it| fetched(it.as_of, &it)),
-        Kind::RateSnapshot => {
-            upstreams.rate_snapshot(context, property).await.map(|it| fetched(it.as_of, &it))
-        }
-        Kind::HousekeepingSummary => {
-            upstreams.housekeeping_summary(context, property).await.map(|it| fetched(it.as_of, &it))
-        }
-        Kind::RoomStatus => {
-            upstreams.room_statuses(context, property).await.map(|it| fetched(it.as_of, &it))
-        }
-        Kind::Arrivals => upstreams
-            .arrivals(context, property, TODAY)
-            .await
-            .map(|it| fetched(it.as_of, &Arrivals::of(&it))),
-        Kind::Alerts => upstreams.alerts(context, property).await.map(|it| fetched(it.as_of, &it)),
-        Kind::Kpis => upstreams.kpis(context, property).await.map(|it| fetched(it.as_of, &it)),
-        Kind::StaffOnDuty => {
-            upstreams.on_duty(context, property).await.map(|it| fetched(it.as_of, &it))
+impl std::fmt::Debug for Sources {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Sources")
+    }
+}
+
+/// The answer as it is, with whose it is and when it was true.
+macro_rules! whole {
+    ($answer:expr) => {
+        $answer.await.map(|it| Fetched::new(it.property_id, it.as_of, &it))
+    };
+}
+
+impl Sources {
+    pub(crate) async fn ask(
+        self,
+        question: Question,
+        context: CallContext,
+        of: PropertyId,
+    ) -> Answer {
+        let (to, context) = (&self.upstreams, &context);
+        match question {
+            Question::Availability => {
+                availability(&to.availability(context, of, NEXT_FORTNIGHT).await?)
+            }
+            Question::RateSnapshot => whole!(to.rate_snapshot(context, of)),
+            Question::HousekeepingSummary => whole!(to.housekeeping_summary(context, of)),
+            Question::RoomStatus => whole!(to.room_statuses(context, of)),
+            Question::MaintenanceSummary => whole!(to.maintenance_summary(context, of)),
+            Question::Arrivals(on) => to.arrivals(context, of, on).await.map(|it| arrivals(&it)),
+            Question::Departures(on) => whole!(to.departures(context, of, on)),
+            Question::InHouse(on) => whole!(to.in_house(context, of, on)),
+            Question::FolioSummary => whole!(to.billing_summary(context, of)),
+            Question::Balances => whole!(to.balances(context, of)),
+            Question::LockKeys => whole!(to.lock_keys(context, of)),
+            Question::Alerts => whole!(to.alerts(context, of)),
+            Question::AiSuggestions => whole!(to.suggestions(context, of)),
+            Question::Kpis => whole!(to.kpis(context, of)),
+            Question::StaffOnDuty => whole!(to.on_duty(context, of)),
+            Question::StaffingGaps => whole!(to.staffing_gaps(context, of)),
+            Question::PropertyCard => whole!(to.property(context, of)),
+            Question::SyncStatus => self.own.sync_status(context, of).await,
         }
     }
 }
 
-fn fetched(as_of: Timestamp, data: &impl Serialize) -> Fetched {
-    let data = serde_json::value::to_raw_value(data).expect("contract types are plain JSON");
-    Fetched { as_of, data }
+/// The answer, and tonight in one line.
+pub fn availability(answer: &Availability) -> Answer {
+    let occupancy = Occupancy::tonight(answer)
+        .ok_or_else(|| CallError::SchemaDrift { path: "roomTypes[].nights".to_owned() })?;
+    Ok(Fetched::new(answer.property_id, answer.as_of, answer).and(&occupancy))
+}
+
+fn arrivals(stays: &Stays) -> Fetched {
+    Fetched::new(stays.property_id, stays.as_of, &Arrivals::of(stays))
 }
 
 /// Tonight in one line: how full the house is.
@@ -119,20 +137,12 @@ struct Arrivals<'a> {
 
 impl<'a> Arrivals<'a> {
     fn of(stays: &'a Stays) -> Self {
-        let arrived = |state| {
-            matches!(
-                state,
-                ReservationState::CheckedIn
-                    | ReservationState::InHouse
-                    | ReservationState::CheckedOut
-            )
-        };
         let count = |test: &dyn Fn(&contracts::upstream::reservation::Stay) -> bool| {
             stays.items.iter().filter(|stay| test(stay)).count()
         };
         Self {
             expected: stays.items.len(),
-            arrived: count(&|stay| arrived(stay.state)),
+            arrived: count(&|stay| stay.state.has_arrived()),
             without_room: count(&|stay| stay.room_id.is_none()),
             stays,
         }

@@ -11,6 +11,8 @@ pub(crate) struct Guards {
     no_deadlines: bool,
     #[cfg(feature = "sabotage")]
     no_isolation: bool,
+    #[cfg(feature = "sabotage")]
+    no_snapshots: bool,
 }
 
 #[cfg(not(feature = "sabotage"))]
@@ -26,6 +28,12 @@ impl Guards {
     pub(crate) fn isolate(&self, settled: Vec<Settled>) -> Vec<Settled> {
         settled
     }
+
+    /// What is kept is shown with its age when its upstream fails.
+    #[expect(clippy::unused_self, reason = "the sabotaged twin looks at itself")]
+    pub(crate) fn shows_stale(&self) -> bool {
+        true
+    }
 }
 
 #[cfg(feature = "sabotage")]
@@ -34,12 +42,17 @@ impl Guards {
         match guard {
             "deadlines" => self.no_deadlines = true,
             "isolation" => self.no_isolation = true,
+            "snapshots" => self.no_snapshots = true,
             other => panic!("there is no guard named {other}"),
         }
     }
 
     pub(crate) fn deadline(&self, deadline: Duration) -> Duration {
         if self.no_deadlines { Duration::from_secs(30) } else { deadline }
+    }
+
+    pub(crate) fn shows_stale(&self) -> bool {
+        !self.no_snapshots
     }
 
     /// Without isolation the first failure takes every widget with it.

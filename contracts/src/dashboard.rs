@@ -1,6 +1,7 @@
 //! The dashboard as the desktop receives it, gateway-api section 6.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -79,7 +80,7 @@ pub struct Widget {
     /// The upstream it comes from.
     pub source: String,
     /// When the upstream's answer was true.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::clock::wire::option")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub as_of: Option<Timestamp>,
     /// How old a `stale` one is.
@@ -92,7 +93,7 @@ pub struct Widget {
     /// Its form is the widget's own; absent when there is nothing to show.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
-    pub data: Option<Box<RawValue>>,
+    pub data: Option<Arc<RawValue>>,
 }
 
 /// One line of the progressive forms (`application/x-ndjson`, `text/event-stream`).

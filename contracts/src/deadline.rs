@@ -13,7 +13,7 @@ pub fn parse(value: &str) -> Option<Duration> {
 
 /// Writes the header, rounded down so that a hop never adds time.
 pub fn format(left: Duration) -> String {
-    left.as_millis().to_string()
+    (left.as_millis() as u64).to_string()
 }
 
 #[cfg(test)]

@@ -3,16 +3,21 @@
 //!
 //! Unknown members are ignored, so that an upstream may add; a missing or mistyped one is drift.
 
+pub mod ai;
 pub mod analytics;
+pub mod audit;
 pub mod billing;
 pub mod housekeeping;
 pub mod iam;
 pub mod inventory;
+pub mod lock;
+pub mod maintenance;
 pub mod notification;
 pub mod pricing;
 pub mod property;
 pub mod reservation;
 pub mod staff;
+pub mod sync;
 pub mod tenant;
 
 use std::fmt;

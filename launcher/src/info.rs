@@ -33,6 +33,7 @@ pub struct StackInfo {
 #[serde(rename_all = "camelCase")]
 pub struct Gateway {
     /// `https://localhost:<port>`: what desktops call it, and what a proof's `htu` begins with.
+    /// Of one without TLS of its own: where it listens.
     pub base_url: String,
     /// Where the API stands below it.
     pub api_url: String,

@@ -46,11 +46,7 @@ pub async fn write(admin_url: &str, clock: &Clock, progress: &Progress) -> anyho
     let stamp = stamp(now)?;
     let step = progress.step("Demo house");
     let house = House::at(now);
-    let shares = [
-        Share { schema: Schema::Inventory, batches: inventory::batches(&house) },
-        Share { schema: Schema::Housekeeping, batches: housekeeping::batches(&house) },
-        Share { schema: Schema::Staff, batches: staff::batches(&house) },
-    ];
+    let shares = shares(&house);
     let writing = shares.iter().map(|share| write_share(admin_url, share, &stamp));
     let written = futures_util::future::try_join_all(writing).await?;
     let state = if written.contains(&true) { "opened" } else { "is as it was" };
@@ -64,12 +60,23 @@ pub async fn write(admin_url: &str, clock: &Clock, progress: &Progress) -> anyho
     Ok(())
 }
 
-/// Names the house of one day; another version of the demo has another name.
+fn shares(house: &House) -> [Share; 3] {
+    [
+        Share { schema: Schema::Inventory, batches: inventory::batches(house) },
+        Share { schema: Schema::Housekeeping, batches: housekeeping::batches(house) },
+        Share { schema: Schema::Staff, batches: staff::batches(house) },
+    ]
+}
+
+/// Names the rows of one day; another version of the demo, or of the tables, has another name.
 fn stamp(now: Timestamp) -> anyhow::Result<String> {
     let day = now.round(
         jiff::TimestampRound::new().smallest(Unit::Hour).increment(24).mode(jiff::RoundMode::Trunc),
     )?;
-    let content = serde_json::to_vec(&House::at(day))?;
+    let shares = shares(&House::at(day));
+    let batches = shares.iter().flat_map(|share| &share.batches);
+    let content: Vec<_> = batches.map(|batch| (batch.table, &batch.rows)).collect();
+    let content = serde_json::to_vec(&content)?;
     let digest = Sha256::digest(content).first_chunk().copied().unwrap_or_default();
     Ok(format!("demo house of {} {:016x}", wire_time(day), u64::from_be_bytes(digest)))
 }

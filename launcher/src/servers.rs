@@ -69,6 +69,8 @@ pub(crate) struct ServerPorts {
     pub(crate) stand_ins: u16,
     pub(crate) services: BTreeMap<String, u16>,
     pub(crate) played: BTreeMap<String, u16>,
+    /// Where the stand-ins pass requests for a service on to it; empty when they do not.
+    pub(crate) passed_through: BTreeMap<String, u16>,
 }
 
 /// Those of one instance.
@@ -76,22 +78,44 @@ pub(crate) struct ServerPorts {
 pub(crate) struct GatewayPorts {
     pub(crate) public: u16,
     pub(crate) internal: u16,
+    pub(crate) front: Front,
+}
+
+/// What a gateway's public listener speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Front {
+    Tls,
+    /// Plain HTTP, as behind a load balancer that ends TLS.
+    Plain,
 }
 
 impl GatewayPorts {
-    fn choose_second(ports: &mut Ports) -> anyhow::Result<Self> {
+    fn choose_second(ports: &mut Ports, front: Front) -> anyhow::Result<Self> {
         let (public, internal) = (ports.choose(SECOND_GATEWAY)?, ports.choose("bff-2-internal")?);
-        Ok(Self { public, internal })
+        Ok(Self { public, internal, front })
+    }
+
+    /// Where requests are sent to.
+    pub(crate) fn url(self) -> String {
+        match self.front {
+            Front::Tls => public_url(self.public),
+            Front::Plain => http(self.public),
+        }
     }
 }
 
 impl ServerPorts {
-    /// `gateway`: the port it must have, or any. `second`: whether there are two instances.
+    /// `gateway`: the port it must have, or any. `second`: where there are two instances.
+    /// `passes`: whether the gateway reaches the services through the stand-ins.
     pub(crate) fn choose(
         ports: &mut Ports,
         gateway: Option<u16>,
-        second: bool,
+        (second, passes): (Option<Front>, bool),
     ) -> anyhow::Result<Self> {
+        let doors = SERVICES.iter().filter(|_| passes).map(|name| {
+            anyhow::Ok(((*name).to_owned(), ports.choose(&format!("{name}-passed-through"))?))
+        });
+        let passed_through = doors.collect::<anyhow::Result<_>>()?;
         let mut several = |names: &[&str]| {
             let chosen = names.iter().map(|name| Ok(((*name).to_owned(), ports.choose(name)?)));
             chosen.collect::<anyhow::Result<BTreeMap<String, u16>>>()
@@ -100,10 +124,13 @@ impl ServerPorts {
         Ok(Self {
             gateway: gateway.map_or_else(|| ports.choose(GATEWAY), Ok)?,
             gateway_internal: ports.choose("bff-internal")?,
-            second_gateway: second.then(|| GatewayPorts::choose_second(ports)).transpose()?,
+            second_gateway: second
+                .map(|front| GatewayPorts::choose_second(ports, front))
+                .transpose()?,
             stand_ins: ports.choose(STAND_INS)?,
             services,
             played,
+            passed_through,
         })
     }
 }
@@ -145,9 +172,11 @@ impl Wiring {
         public_url(self.ports.gateway)
     }
 
-    /// What desktops may call the gateway: every instance answers to the names of all.
+    /// What desktops may call the gateway: every instance answers to the names of all. One
+    /// without TLS has none of its own.
     fn base_urls(&self) -> String {
-        let second = self.ports.second_gateway.map(|ports| public_url(ports.public));
+        let second = self.ports.second_gateway.filter(|ports| ports.front == Front::Tls);
+        let second = second.map(GatewayPorts::url);
         let all: Vec<String> = std::iter::once(self.public_url()).chain(second).collect();
         format!("[\"{}\"]", all.join("\",\""))
     }
@@ -160,14 +189,21 @@ impl Wiring {
 
     pub(crate) fn gateway(&self) -> anyhow::Result<Spec> {
         let (public, internal) = (self.ports.gateway, self.ports.gateway_internal);
-        self.gateway_on(GatewayPorts { public, internal })
+        self.gateway_on(GatewayPorts { public, internal, front: Front::Tls })
     }
 
-    /// On the same stores and keys as the first.
+    /// On the same stores and keys as the first, told the same and what is its own.
     pub(crate) fn second_gateway(&self) -> anyhow::Result<Option<Spec>> {
         let Some(ports) = self.ports.second_gateway else { return Ok(None) };
         let (name, log) = (SECOND_GATEWAY.to_owned(), self.folder.log(SECOND_GATEWAY));
-        Ok(Some(Spec { name, log, ..self.gateway_on(ports)? }))
+        let mut spec = Spec { name, log, ..self.gateway_on(ports)? };
+        spec.env.extend(self.extra_of(SECOND_GATEWAY));
+        Ok(Some(spec))
+    }
+
+    fn extra_of(&self, name: &str) -> impl Iterator<Item = (String, OsString)> {
+        let extra = self.extra.get(name).into_iter().flatten();
+        extra.map(|(name, value)| (name.clone(), value.into()))
     }
 
     fn gateway_on(&self, own: GatewayPorts) -> anyhow::Result<Spec> {
@@ -176,8 +212,10 @@ impl Wiring {
         set(&mut env, "PUBLIC__LISTEN", local(own.public));
         set(&mut env, "PUBLIC__BASE_URLS", self.base_urls());
         set(&mut env, "PUBLIC__ALLOWED_ORIGINS", self.console_origins());
-        set(&mut env, "PUBLIC__TLS__CERT_FILE", &self.tls.cert_file);
-        set(&mut env, "PUBLIC__TLS__KEY_FILE", &self.tls.key_file);
+        if own.front == Front::Tls {
+            set(&mut env, "PUBLIC__TLS__CERT_FILE", &self.tls.cert_file);
+            set(&mut env, "PUBLIC__TLS__KEY_FILE", &self.tls.key_file);
+        }
         set(&mut env, "INTERNAL__LISTEN", local(own.internal));
         set(&mut env, "EDGE__RULES_FILE", &self.edge_rules);
         set(&mut env, "IAM__ISSUER", self.issuer());
@@ -188,6 +226,7 @@ impl Wiring {
         set(&mut env, "REQUEST_TOKEN__KEY_FILE", &self.request_token_key);
         self.internal_callers(&mut env, self.audience());
         for (name, port) in ports.services.iter().chain(&ports.played) {
+            let port = ports.passed_through.get(name).unwrap_or(port);
             set(&mut env, &format!("UPSTREAMS__{}", name.to_uppercase()), http(*port));
         }
         self.spec(GATEWAY, env, own.internal)
@@ -208,8 +247,12 @@ impl Wiring {
         let port = self.ports.stand_ins;
         let mut env = Env::new();
         set(&mut env, "CONTROL__LISTEN", local(port));
-        for (name, port) in &self.ports.played {
+        for (name, port) in self.ports.played.iter().chain(&self.ports.passed_through) {
             set(&mut env, &format!("UPSTREAMS__{}", name.to_uppercase()), local(*port));
+        }
+        for name in self.ports.passed_through.keys() {
+            let service = http(self.ports.services[name]);
+            set(&mut env, &format!("PASS_THROUGH__{}", name.to_uppercase()), service);
         }
         set(&mut env, "IAM__KEY_FILE", &self.iam_key);
         self.issuing(&mut env);
@@ -258,8 +301,7 @@ impl Wiring {
     }
 
     fn spec(&self, name: &str, mut env: Env, health: u16) -> anyhow::Result<Spec> {
-        let extra = self.extra.get(name).into_iter().flatten();
-        env.extend(extra.map(|(name, value)| (name.clone(), value.into())));
+        env.extend(self.extra_of(name));
         Ok(Spec {
             name: name.to_owned(),
             program: self.programs[name].clone(),

@@ -19,7 +19,7 @@ use crate::progress::Progress;
 use crate::secrets::{Secrets, signing_key};
 use crate::seed;
 use crate::servers::{
-    GATEWAY, SECOND_GATEWAY, SERVICES, STAND_INS, ServerPorts, Wiring, http, public_url,
+    Front, GATEWAY, SECOND_GATEWAY, SERVICES, STAND_INS, ServerPorts, Wiring, http, public_url,
 };
 use crate::service_accounts::{self, ServiceAccounts};
 use crate::supervisor::{Notice, Process, Supervisor};
@@ -42,7 +42,9 @@ pub struct StackOptions {
     /// `None`: any free one.
     pub gateway_port: Option<u16>,
     /// One more instance of the gateway, on the same stores and keys.
-    pub second_gateway: bool,
+    pub second_gateway: Option<Front>,
+    /// Whether the gateway reaches the services through the stand-ins, whose faults then hit them.
+    pub faults_on_services: bool,
     pub build: Build,
     /// Whether a child that ends by itself is started again.
     pub keep_alive: bool,
@@ -57,7 +59,8 @@ impl Default for StackOptions {
         Self {
             folder: workspace_root().join(".local"),
             gateway_port: Some(USUAL_PORT),
-            second_gateway: false,
+            second_gateway: None,
+            faults_on_services: false,
             build: Build::Dev,
             keep_alive: true,
             environment: BTreeMap::new(),
@@ -94,8 +97,8 @@ impl Stack {
         let secrets = Secrets::load_or_make(&folder)?;
         let mut ports = Ports::open(&folder);
         let backing_ports = BackingPorts::choose(&mut ports)?;
-        let server_ports =
-            ServerPorts::choose(&mut ports, options.gateway_port, options.second_gateway)?;
+        let also = (options.second_gateway, options.faults_on_services);
+        let server_ports = ServerPorts::choose(&mut ports, options.gateway_port, also)?;
         let claims = ports.release()?;
         let (supervisor, notices) = Supervisor::start()?;
         let durability = Durability::Full;
@@ -220,16 +223,16 @@ fn describe(
     for name in SERVICES {
         services.insert(name.to_owned(), server(name, http(ports.services[name]))?);
     }
-    let gateway = |name: &str, public, internal| {
-        let (base_url, internal_url) = (public_url(public), http(internal));
+    let gateway = |name: &str, base_url: String, internal| {
+        let internal_url = http(internal);
         let (api_url, pid) = (format!("{base_url}{API}"), pid(&processes[name])?);
         anyhow::Ok(info::Gateway { base_url, api_url, internal_url, pid })
     };
     let second = ports.second_gateway;
-    let second = second.map(|ports| gateway(SECOND_GATEWAY, ports.public, ports.internal));
+    let second = second.map(|ports| gateway(SECOND_GATEWAY, ports.url(), ports.internal));
     Ok(StackInfo {
         launcher_pid: std::process::id(),
-        gateway: gateway(GATEWAY, ports.gateway, ports.gateway_internal)?,
+        gateway: gateway(GATEWAY, public_url(ports.gateway), ports.gateway_internal)?,
         second_gateway: second.transpose()?,
         ca_file: wiring.tls.ca_file.clone(),
         iam: info::Iam { issuer: wiring.issuer() },

@@ -41,6 +41,8 @@ async fn the_house_is_whole_kept_for_a_day_and_moved_to_the_next() {
     assert_eq!(count(&url, "housekeeping", "housekeeping.room_status").await, 120);
     assert!(count(&url, "housekeeping", "housekeeping.housekeeping_tasks").await > 20);
     assert!(count(&url, "staff", "staff.clock_entries").await > 10);
+    assert_eq!(count(&url, "staff", "staff.properties").await, 3);
+    assert!(count(&url, "staff", "staff.shifts WHERE required > 1").await > 10);
     let allocations = count(&url, "inventory", "inventory.room_allocations").await;
     assert!(allocations > 300, "{allocations}");
     let first = count(&url, "inventory", &past).await;

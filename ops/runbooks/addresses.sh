@@ -7,4 +7,4 @@ GATEWAY=$(grep -o '"apiUrl": *"[^"]*' .local/stack.json | cut -d '"' -f 4)
 STAND_INS=$(_at standIns) # its control listener
 INVENTORY=$(_at inventory) HOUSEKEEPING=$(_at housekeeping) STAFF=$(_at staff)
 INVENTORY_PID=$(_pid inventory) HOUSEKEEPING_PID=$(_pid housekeeping) STAFF_PID=$(_pid staff)
-GATEWAY_PID=$(_pid gateway) SESSION_PID=$(_pid session) POSTGRES_PID=$(_pid postgres)
+GATEWAY_PID=$(_pid gateway) SESSION_PID=$(_pid session) CACHE_PID=$(_pid cache) POSTGRES_PID=$(_pid postgres)

@@ -91,11 +91,20 @@ pub struct PostgresConfig {
     pub url: secrecy::SecretString,
     #[serde(default = "PostgresConfig::default_pool")]
     pub pool: usize,
+    /// Longest time a request waits for a connection, and a connection for the server, in
+    /// milliseconds.
+    #[serde(default = "PostgresConfig::default_wait_ms")]
+    pub wait_ms: u64,
 }
 
 impl PostgresConfig {
     /// Two cores serve 16 queries at once no faster than 8; the rest is room for slow ones.
     fn default_pool() -> usize {
         16
+    }
+
+    /// Whoever asks has waited long enough by then: the gateway gives most reads 400 to 500.
+    fn default_wait_ms() -> u64 {
+        400
     }
 }

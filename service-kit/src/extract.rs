@@ -6,9 +6,10 @@ use axum::response::{IntoResponse, Response};
 use contracts::id::PropertyId;
 use contracts::problem::{Problem, code};
 use http::request::Parts;
+use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
-use crate::problem::ApiError;
+use crate::problem::{ApiError, ApiResult};
 
 /// `?a=b` as a struct.
 #[derive(Debug, Clone, Copy, FromRequestParts)]
@@ -46,6 +47,14 @@ impl<S: Send + Sync> FromRequestParts<S> for PropertyQuery {
         let given = raw.property_id.ok_or_else(missing)?;
         Ok(Self { property_id: given.parse().map_err(invalid)? })
     }
+}
+
+/// A date that a parameter may hold; `field` is how a problem names it. In the one form of the wire:
+/// others of ISO 8601 reach years that Postgres has not.
+pub fn date(field: &str, given: Option<&str>) -> ApiResult<Option<Date>> {
+    let read = |text: &str| text.parse().ok().filter(|_| text.len() == "YYYY-MM-DD".len());
+    let invalid = || ApiError::field(field, "INVALID", "Send the date as YYYY-MM-DD.");
+    given.map(|text| read(text).ok_or_else(invalid)).transpose()
 }
 
 /// A JSON body, in or out.

@@ -44,6 +44,11 @@ impl Lifecycle {
         });
     }
 
+    /// Runs what shutdown waits for, where no more of this type is to be known.
+    pub fn tasks(&self) -> TaskTracker {
+        self.tasks.clone()
+    }
+
     /// Resolves when the program was asked to stop.
     pub async fn stopping(&self) {
         self.stopping.cancelled().await;

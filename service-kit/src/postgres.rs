@@ -8,18 +8,17 @@ use deadpool_postgres::{
     Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, Timeouts,
 };
 use secrecy::ExposeSecret;
-use tokio_postgres::NoTls;
 use tokio_postgres::error::SqlState;
+use tokio_postgres::{IsolationLevel, NoTls};
 
 pub use deadpool_postgres::Transaction;
 
 use crate::config::PostgresConfig;
+use crate::deadline;
 use crate::problem::ApiError;
 
-/// Longest time a request waits for a connection, and a connection for the server.
-const WAIT: Duration = Duration::from_millis(400);
 /// Set on every connection (seed HK-1.2).
-const STATEMENT_TIMEOUT_MS: u32 = 800;
+const STATEMENT_TIMEOUT_MS: u128 = 800;
 
 /// Why the database did not answer.
 #[derive(Debug, thiserror::Error)]
@@ -108,13 +107,14 @@ impl Database {
     /// Makes the pool; connects when first used, so that a service starts while its database is away.
     pub fn new(config: &PostgresConfig) -> Result<Self, DatabaseConfigError> {
         let mut connection: tokio_postgres::Config = config.url.expose_secret().parse()?;
-        connection.connect_timeout(WAIT).options(options());
+        let wait = Duration::from_millis(config.wait_ms);
+        connection.connect_timeout(wait).options(options());
         let manager = Manager::from_config(
             connection,
             NoTls,
             ManagerConfig { recycling_method: RecyclingMethod::Fast },
         );
-        let timeouts = Timeouts { wait: Some(WAIT), create: Some(WAIT), recycle: Some(WAIT) };
+        let timeouts = Timeouts { wait: Some(wait), create: Some(wait), recycle: Some(wait) };
         let pool = Pool::builder(manager)
             .max_size(config.pool)
             .timeouts(timeouts)
@@ -134,13 +134,16 @@ impl Database {
     }
 }
 
-/// Opens a read-only transaction that sees this tenant's rows and no other's.
+/// Opens a read-only transaction that sees this tenant's rows and no other's, all its statements
+/// those of one moment.
 pub async fn read(
     connection: &mut Object,
     tenant: TenantId,
 ) -> Result<Transaction<'_>, StoreError> {
-    let transaction = connection.build_transaction().read_only(true).start().await?;
-    set_tenant(&transaction, tenant).await?;
+    let moment = IsolationLevel::RepeatableRead;
+    let builder = connection.build_transaction().read_only(true).isolation_level(moment);
+    let transaction = builder.start().await?;
+    settle(&transaction, tenant).await?;
     Ok(transaction)
 }
 
@@ -150,12 +153,24 @@ pub async fn write(
     tenant: TenantId,
 ) -> Result<Transaction<'_>, StoreError> {
     let transaction = connection.build_transaction().start().await?;
-    set_tenant(&transaction, tenant).await?;
+    settle(&transaction, tenant).await?;
     Ok(transaction)
 }
 
-/// As text in one message, where a prepared statement would take three: an id holds no quote.
-async fn set_tenant(transaction: &Transaction<'_>, tenant: TenantId) -> Result<(), StoreError> {
-    transaction.batch_execute(&format!("SET LOCAL app.tenant_id = '{tenant}'")).await?;
+/// Whose rows it sees, and how long a statement may take. As text in one message, where prepared
+/// statements would take three each: an id holds no quote.
+async fn settle(transaction: &Transaction<'_>, tenant: TenantId) -> Result<(), StoreError> {
+    let limit = statement_limit().map(|limit| format!("; SET LOCAL statement_timeout = {limit}"));
+    let settings =
+        format!("SET LOCAL app.tenant_id = '{tenant}'{}", limit.as_deref().unwrap_or_default());
+    transaction.batch_execute(&settings).await?;
     Ok(())
+}
+
+/// In milliseconds, where the request's deadline leaves less than the connection's own: a statement
+/// that nobody waits for gives its connection back. Never 0, which would be no limit, and never
+/// before the deadline itself.
+fn statement_limit() -> Option<u128> {
+    let left = deadline::left()?.as_millis() + 1;
+    (left < STATEMENT_TIMEOUT_MS).then_some(left)
 }

@@ -1,26 +1,33 @@
 //! What happens to every request, whatever its route: an id, a trace, a metric, one log line,
 //! and a problem for every error.
 
+use std::convert::Infallible;
 use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
 
 use axum::Router;
-use axum::extract::{MatchedPath, Request, State};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::extract::{MatchedPath, Request};
 use axum::response::{IntoResponse, Response};
 use contracts::clock::{Clock, Entropy};
 use contracts::headers;
 use contracts::id::{Id, RequestId, TenantId};
 use contracts::problem::{self, Problem};
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderMap, HeaderValue, StatusCode};
-use metrics::{counter, gauge, histogram};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use opentelemetry::trace::TraceContextExt;
 use tokio::time::Instant;
+use tower::{Layer, Service};
 use tower_http::catch_panic::CatchPanicLayer;
+use tracing::instrument::Instrumented;
 use tracing::{Instrument, Span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
+use crate::around::Answering;
 use crate::problem::{ApiError, for_status};
+
+mod meters;
+
+use meters::{Answered, CallerLabels, Meters, RouteMeters};
 
 /// Names of one server's request metrics: rate, errors, duration, and what is under way.
 #[derive(Debug, Clone, Copy)]
@@ -52,12 +59,6 @@ pub struct RequestContext {
     pub trace_id: String,
     pub received: Instant,
     caller: Arc<OnceLock<CallerLabels>>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct CallerLabels {
-    tenant: TenantId,
-    role: &'static str,
 }
 
 impl RequestContext {
@@ -94,40 +95,124 @@ pub struct Observer {
 
 /// Puts the layer around a router; a panic in a handler is one failed request.
 pub fn observed(router: Router, observer: Observer) -> Router {
-    router.layer(CatchPanicLayer::new()).layer(from_fn_with_state(observer, observe))
+    router.layer((observing(observer), CatchPanicLayer::new()))
 }
 
-async fn observe(State(observer): State<Observer>, mut request: Request, next: Next) -> Response {
-    let route = request
-        .extensions()
-        .get::<MatchedPath>()
-        .map_or("unmatched", MatchedPath::as_str)
-        .to_owned();
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let id = observer.request_id(request.headers());
-    let span = tracing::info_span!(
-        "request", method = method.as_str(), route, request_id = id.as_str(),
-        tenant = tracing::field::Empty, otel.kind = "server",
-        otel.name = %format_args!("{method} {route}"),
-    );
-    let context = observer.context(id, request.headers(), &span);
-    request.extensions_mut().insert(context.clone());
-    let inflight = gauge!(observer.metrics.inflight, "route" => route.clone());
-    inflight.increment(1);
-    let guard = Decrement(inflight);
-    let response = next.run(request).instrument(span.clone()).await;
-    drop(guard);
-    let response = finish(response, &context, &path);
-    span.in_scope(|| observer.record(&context, &route, method.as_str(), &response));
-    response
+/// The layer alone. A layer that catches panics belongs right inside it.
+pub fn observing(observer: Observer) -> ObserveLayer {
+    let meters = Meters::new(observer.metrics);
+    ObserveLayer(Arc::new(Observing { observer, meters }))
+}
+
+#[derive(Debug, Clone)]
+pub struct ObserveLayer(Arc<Observing>);
+
+#[derive(Debug)]
+struct Observing {
+    observer: Observer,
+    meters: Meters,
+}
+
+impl<S> Layer<S> for ObserveLayer {
+    type Service = Observed<S>;
+
+    fn layer(&self, inner: S) -> Observed<S> {
+        Observed { inner, observing: Arc::clone(&self.0) }
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct Observed<S> {
+    inner: S,
+    observing: Arc<Observing>,
+}
+
+impl<S> Service<Request> for Observed<S>
+where
+    S: Service<Request, Error = Infallible, Response: IntoResponse>,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Answering<Instrumented<S::Future>, Seen>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request) -> Self::Future {
+        let seen = self.observing.look(&mut request);
+        let span = seen.span.clone();
+        let answer = span.in_scope(|| self.inner.call(request));
+        Answering::by(answer.instrument(span), seen, Seen::finish)
+    }
+}
+
+/// What is known of a request that is under way.
+#[derive(Debug)]
+pub struct Seen {
+    under_way: UnderWay,
+    span: Span,
+    context: RequestContext,
+    method: Method,
+    uri: Uri,
 }
 
 /// Counts a request out even when its client went away and the handler was dropped.
-struct Decrement(metrics::Gauge);
+#[derive(Debug)]
+struct UnderWay(Arc<RouteMeters>);
 
-impl Drop for Decrement {
+impl UnderWay {
+    fn on(route: Arc<RouteMeters>) -> Self {
+        route.inflight.increment(1);
+        Self(route)
+    }
+}
+
+impl Drop for UnderWay {
     fn drop(&mut self) {
-        self.0.decrement(1);
+        self.0.inflight.decrement(1);
+    }
+}
+
+impl Observing {
+    fn look(&self, request: &mut Request) -> Seen {
+        let route = request.extensions().get::<MatchedPath>();
+        let route = self.meters.of(route.map_or("unmatched", MatchedPath::as_str));
+        let (method, uri) = (request.method().clone(), request.uri().clone());
+        let id = self.observer.request_id(request.headers());
+        let span = tracing::info_span!(
+            "request", method = method.as_str(), route = &*route.route, request_id = id.as_str(),
+            tenant = tracing::field::Empty, otel.kind = "server",
+            otel.name = %format_args!("{method} {}", route.route),
+        );
+        let context = self.observer.context(id, request.headers(), &span);
+        request.extensions_mut().insert(context.clone());
+        Seen { under_way: UnderWay::on(route), span, context, method, uri }
+    }
+}
+
+impl Seen {
+    fn finish(self, response: Response) -> Response {
+        let response = finish(response, &self.context, self.uri.path());
+        self.span.in_scope(|| self.record(&response));
+        response
+    }
+
+    fn record(&self, response: &Response) {
+        let (route, status) = (&self.under_way.0, response.status());
+        let how = Answered::new(&self.method, status, self.context.caller.get().copied());
+        let took = self.context.received.elapsed();
+        route.answered(how, took);
+        let code = response.extensions().get::<ProblemCode>().map(|code| code.0.clone());
+        if let Some(code) = code.clone() {
+            route.failed(&how, code);
+        }
+        tracing::info!(
+            status = status.as_u16(),
+            took_ms = took.as_secs_f64() * 1e3,
+            code,
+            "request"
+        );
     }
 }
 
@@ -151,29 +236,6 @@ impl Observer {
             |span| span.trace_id().to_string(),
         );
         RequestContext { id, trace_id, received: Instant::now(), caller: Arc::default() }
-    }
-
-    fn record(&self, context: &RequestContext, route: &str, method: &str, response: &Response) {
-        let caller = context.caller.get();
-        let tenant = caller.map_or("none", |caller| caller.tenant.as_str()).to_owned();
-        let role = caller.map_or("none", |caller| caller.role);
-        let status = response.status().as_u16();
-        let class = ["1xx", "2xx", "3xx", "4xx", "5xx"][usize::from(status / 100 - 1).min(4)];
-        let (route, method) = (route.to_owned(), method.to_owned());
-        let took = context.received.elapsed();
-        histogram!(self.metrics.duration, "tenant_id" => tenant.clone(), "route" => route.clone(),
-            "method" => method.clone(), "status_class" => class)
-        .record(took.as_secs_f64());
-        let code = response.extensions().get::<ProblemCode>().map(|code| code.0.clone());
-        if let Some(code) = code.clone() {
-            counter!(self.metrics.errors, "tenant_id" => tenant.clone(), "route" => route.clone(),
-                "error_code" => code)
-            .increment(1);
-        }
-        counter!(self.metrics.total, "tenant_id" => tenant, "route" => route, "method" => method,
-            "status_class" => class, "role" => role)
-        .increment(1);
-        tracing::info!(status, took_ms = took.as_secs_f64() * 1e3, code, "request");
     }
 }
 

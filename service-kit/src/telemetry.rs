@@ -98,12 +98,10 @@ fn subscribe(config: &TelemetryConfig, tracer: Option<Tracer>) -> Result<(), Tel
             tracing_subscriber::fmt::layer().with_ansi(std::io::stdout().is_terminal()).boxed()
         }
     };
-    // The same filter for both: libraries' own spans would be most of what is exported.
-    let filter = || EnvFilter::builder().parse(&config.log);
+    // One filter for both: libraries' own spans would be most of what is exported.
+    let filter = EnvFilter::builder().parse(&config.log)?;
     let spans = tracer.map(|tracer| tracing_opentelemetry::layer().with_tracer(tracer));
-    let subscriber = tracing_subscriber::registry()
-        .with(spans.with_filter(filter()?))
-        .with(lines.with_filter(filter()?));
+    let subscriber = tracing_subscriber::registry().with(filter).with(spans).with(lines);
     subscriber.try_init().map_err(|_| TelemetryError::Twice)
 }
 

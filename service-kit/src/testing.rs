@@ -52,7 +52,7 @@ impl Harness {
             .expect("the key was just made");
         let jwks_url = serve_keys(&tokens, &lifecycle).await;
         let config = CallersConfig { jwks_url, issuer: ISSUER.to_owned() };
-        let postgres = PostgresConfig { url: postgres_url.to_owned().into(), pool: 4 };
+        let postgres = postgres(postgres_url, 4);
         let shared = Shared {
             callers: callers(&config, service.name, clock.clone()),
             database: Database::new(&postgres).expect("the test database has a URL"),
@@ -116,13 +116,17 @@ async fn serve_document(keys: String, lifecycle: &Lifecycle) -> String {
     format!("http://{address}/jwks")
 }
 
+/// For a machine that tests may do much else: what they judge is not how soon it connects.
+pub fn postgres(url: &str, pool: usize) -> PostgresConfig {
+    PostgresConfig { url: url.to_owned().into(), pool, wait_ms: 10_000 }
+}
+
 /// Prepares every statement as the service's own role.
 ///
 /// # Panics
 /// When one does not fit the schema or the role's rights.
 pub async fn prepare_all(postgres_url: &str, statements: &[&str]) {
-    let config = PostgresConfig { url: postgres_url.to_owned().into(), pool: 1 };
-    let database = Database::new(&config).expect("the test database has a URL");
+    let database = Database::new(&postgres(postgres_url, 1)).expect("the test database has a URL");
     let connection = database.connection().await.expect("the test database answers");
     for statement in statements {
         if let Err(error) = connection.prepare(statement).await {

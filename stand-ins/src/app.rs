@@ -168,9 +168,13 @@ impl Stage {
 
     fn open(&self, upstream: Upstream, listener: TcpListener, at: SocketAddr) {
         let (faults, ledger) = (Arc::clone(&self.faults), Arc::clone(&self.ledger));
-        let app = self
-            .observed(self.routes(upstream).layer(from_fn(service_kit::deadline::enforce)))
-            .layer(from_fn_with_state(Point { upstream, faults, ledger }, inject));
+        let app = match self.config.pass_through.get(&upstream) {
+            Some(service) => upstreams::pass_through::router(service),
+            None => {
+                self.observed(self.routes(upstream).layer(from_fn(service_kit::deadline::enforce)))
+            }
+        };
+        let app = app.layer(from_fn_with_state(Point { upstream, faults, ledger }, inject));
         // Outside of the faults, so that a browser may read what a fault answers.
         let app =
             if upstream == Upstream::Iam { app.layer(iam::cors(&self.origins())) } else { app };
@@ -204,6 +208,8 @@ impl Stage {
                 relay: Arc::clone(&self.relay),
             },
             folios: Arc::clone(&self.shared.folios),
+            keys: Arc::clone(&self.shared.keys),
+            clock: self.clock.clone(),
         });
         let gateway = &self.config.console.gateway;
         let console = console::router(&self.house, gateway, self.iam.issuer());

@@ -8,6 +8,7 @@ use contracts::upstream::Upstream;
 use secrecy::SecretString;
 use serde::Deserialize;
 use service_kit::config::{CallersConfig, TelemetryConfig};
+use url::Url;
 
 #[derive(Debug, Clone, Deserialize)]
 pub struct Config {
@@ -16,6 +17,9 @@ pub struct Config {
     pub control: ControlConfig,
     /// One listener for each upstream that is stood in for.
     pub upstreams: BTreeMap<Upstream, SocketAddr>,
+    /// Base URLs of real services. Their listeners pass on what no fault hits; nothing is played.
+    #[serde(default)]
+    pub pass_through: BTreeMap<Upstream, Url>,
     pub callers: CallersConfig,
     pub iam: IamConfig,
     /// The issuer of service accounts. Absent: there is none.
@@ -120,7 +124,9 @@ pub enum ConfigProblem {
         "{0} is not a loopback address, and the stand-ins publish passwords. Listen on 127.0.0.1."
     )]
     NotLoopback(SocketAddr),
-    #[error("{0} is a real service and has no stand-in. Take it out of MELMASTOON_UPSTREAMS__…")]
+    #[error(
+        "{0} is a real service and has no stand-in. Take it out of MELMASTOON_UPSTREAMS__…, or say in MELMASTOON_PASS_THROUGH__… where the service is."
+    )]
     Real(Upstream),
     #[error("iam has no address. Set MELMASTOON_UPSTREAMS__IAM=127.0.0.1:<port>.")]
     NoIam,
@@ -138,7 +144,10 @@ impl Config {
             return Err(ConfigProblem::NotLoopback(open));
         }
         let real = [Upstream::Inventory, Upstream::Housekeeping, Upstream::Staff];
-        if let Some(real) = real.into_iter().find(|name| self.upstreams.contains_key(name)) {
+        let is_played = |name: &Upstream| {
+            self.upstreams.contains_key(name) && !self.pass_through.contains_key(name)
+        };
+        if let Some(real) = real.into_iter().find(is_played) {
             return Err(ConfigProblem::Real(real));
         }
         if !self.upstreams.contains_key(&Upstream::Iam) {

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::State;
 use axum::routing::{get, post, put};
+use contracts::clock::Clock;
 use contracts::event::CloudEvent;
 use contracts::id::{EventId, PropertyId};
 use contracts::problem::{Code, Problem};
 use contracts::upstream::Upstream;
+use contracts::upstream::lock::LockKey;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use service_kit::extract::{Json, Query};
@@ -19,7 +21,7 @@ use crate::faults::{Fault, Faults};
 use crate::ledger::{Effect, Ledger, RequestCount};
 use crate::platform::Platform;
 use crate::relay::DeadLetter;
-use crate::upstreams::{FolioSummary, Folios};
+use crate::upstreams::{FolioSummary, Folios, Keyring};
 
 pub(crate) static NOT_PLAYED: Code = Code {
     name: "MELMASTOON.STAND_INS.NOT_PLAYED",
@@ -37,6 +39,8 @@ pub(crate) struct Control {
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) platform: Platform,
     pub(crate) folios: Arc<Folios>,
+    pub(crate) keys: Arc<Keyring>,
+    pub(crate) clock: Clock,
 }
 
 #[derive(Debug, Serialize)]
@@ -75,6 +79,7 @@ pub(crate) fn router(control: Control) -> Router {
         .route("/control/events", post(publish))
         .route("/control/dead-letters", get(dead_letters))
         .route("/demo/folios", get(folios))
+        .route("/demo/keys", get(keys))
         .with_state(control)
 }
 
@@ -135,4 +140,11 @@ async fn folios(
     Query(of): Query<OfProperty>,
 ) -> Json<Items<FolioSummary>> {
     Json(Items { items: control.folios.list(of.property_id) })
+}
+
+async fn keys(
+    State(control): State<Control>,
+    Query(of): Query<OfProperty>,
+) -> Json<Items<LockKey>> {
+    Json(Items { items: control.keys.list(of.property_id, control.clock.now()) })
 }

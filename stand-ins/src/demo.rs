@@ -8,9 +8,12 @@
 //! Not here: any I/O, and any change after the moment.
 
 pub mod alerts;
+pub mod desktops;
 pub mod folios;
 pub mod housekeeping;
 pub mod inventory;
+pub mod locks;
+pub mod maintenance;
 mod names;
 pub mod operators;
 pub mod places;
@@ -18,8 +21,9 @@ pub mod rates;
 mod seed;
 pub mod staff;
 pub mod stays;
+pub mod suggestions;
 
-use contracts::id::{PropertyId, RoomId};
+use contracts::id::{LockDeviceId, PropertyId, RoomId};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -27,10 +31,13 @@ pub use alerts::Alert;
 pub use folios::Folio;
 pub use housekeeping::{RoomState, Task};
 pub use inventory::{Allocation, Block, Night};
+pub use locks::{Lock, RoomKey};
+pub use maintenance::WorkOrder;
 pub use operators::Operator;
 pub use places::{Property, Room, RoomType, Tenant};
 pub use staff::{Assignment, ClockEntry, Department, Position, Shift, StaffMember};
 pub use stays::Reservation;
+pub use suggestions::Suggestion;
 
 /// Days of stays and of the ledger before today.
 pub const PAST_DAYS: i64 = 7;
@@ -46,16 +53,21 @@ pub struct House {
     pub properties: Vec<Property>,
     pub room_types: Vec<RoomType>,
     pub rooms: Vec<Room>,
+    /// One for each room.
+    pub locks: Vec<Lock>,
     pub operators: Vec<Operator>,
     pub reservations: Vec<Reservation>,
     /// One for each guest in the house.
     pub folios: Vec<Folio>,
+    /// One for each guest in the house.
+    pub keys: Vec<RoomKey>,
     pub allocations: Vec<Allocation>,
     pub blocks: Vec<Block>,
     /// One per room type and night, from [`PAST_DAYS`] back to [`FUTURE_DAYS`] ahead.
     pub nights: Vec<Night>,
     pub room_states: Vec<RoomState>,
     pub tasks: Vec<Task>,
+    pub work_orders: Vec<WorkOrder>,
     pub departments: Vec<Department>,
     pub positions: Vec<Position>,
     pub staff: Vec<StaffMember>,
@@ -63,6 +75,7 @@ pub struct House {
     pub assignments: Vec<Assignment>,
     pub clock_entries: Vec<ClockEntry>,
     pub alerts: Vec<Alert>,
+    pub suggestions: Vec<Suggestion>,
 }
 
 impl House {
@@ -77,19 +90,23 @@ impl House {
             room_types: places.room_types,
             rooms: places.rooms,
             properties: Vec::new(),
+            locks: Vec::new(),
             reservations: Vec::new(),
             folios: Vec::new(),
+            keys: Vec::new(),
             allocations: Vec::new(),
             blocks: Vec::new(),
             nights: Vec::new(),
             room_states: Vec::new(),
             tasks: Vec::new(),
+            work_orders: Vec::new(),
             departments: Vec::new(),
             staff: Vec::new(),
             shifts: Vec::new(),
             assignments: Vec::new(),
             clock_entries: Vec::new(),
             alerts: Vec::new(),
+            suggestions: Vec::new(),
         };
         for property in places.properties {
             house.open(property);
@@ -103,6 +120,10 @@ impl House {
 
     pub fn room(&self, id: RoomId) -> Option<&Room> {
         self.rooms.iter().find(|room| room.id == id)
+    }
+
+    pub fn lock(&self, id: LockDeviceId) -> Option<&Lock> {
+        self.locks.iter().find(|lock| lock.id == id)
     }
 
     pub fn rooms_of(&self, property: PropertyId) -> impl Iterator<Item = &Room> {
@@ -123,6 +144,10 @@ impl House {
         let stays: Vec<_> = lines.into_iter().flatten().collect();
         let now = self.now;
         self.folios.extend(stays.iter().filter_map(|stay| folios::of_stay(&property, stay, now)));
+        self.keys.extend(stays.iter().filter_map(locks::of_stay));
+        let doors = self.rooms_of(property.id).map(|room| locks::at_door(&property, room));
+        let doors: Vec<_> = doors.collect();
+        self.locks.extend(doors);
         self.allocations.extend(stays.iter().map(inventory::allocation));
         self.blocks.extend(inventory::blocks(&property, &self.rooms, self.now));
         let nights = self.room_types_of(property.id).flat_map(|room_type| {
@@ -132,6 +157,7 @@ impl House {
         self.nights.extend(nights);
         self.reservations.extend(stays);
         self.alerts.extend(alerts::build(self, &property));
+        self.suggestions.extend(suggestions::build(self, &property));
         self.properties.push(property);
     }
 
@@ -156,6 +182,7 @@ impl House {
             self.room_states.push(state);
             self.tasks.extend(task);
         }
+        self.work_orders.extend(maintenance::build(property, &rooms, &staffing, self.now));
         self.departments.extend(staffing.departments);
         self.staff.extend(staffing.members);
         self.shifts.extend(staffing.shifts);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use contracts::id::TenantId;
+use contracts::id::{OperatorId, TenantId};
 use contracts::upstream::Upstream;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -26,6 +26,9 @@ pub(crate) struct Effect {
     /// Id of what was changed.
     pub(crate) subject: String,
     pub(crate) idempotency_key: Option<String>,
+    /// Who asked for it. For audit alone.
+    #[serde(skip)]
+    pub(crate) operator_id: Option<OperatorId>,
 }
 
 #[derive(Debug, Serialize)]

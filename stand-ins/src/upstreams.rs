@@ -1,12 +1,18 @@
 //! The upstreams other than iam. Each plays the routes written so far from a part of the demo
 //! house that is its own, and says of every other route that it does not play it yet.
 
+mod ai;
 mod analytics;
+mod audit;
 mod billing;
+mod lock;
+mod maintenance;
 mod notification;
+pub(crate) mod pass_through;
 mod pricing;
 mod property;
 mod reservation;
+mod sync;
 mod tenant;
 
 use std::sync::Arc;
@@ -26,6 +32,7 @@ use crate::ledger::{Effect, Ledger};
 use crate::shelf::{Shelf, Ticket};
 
 pub(crate) use billing::{FolioSummary, Folios};
+pub(crate) use lock::Keyring;
 pub(crate) use tenant::Tenancies;
 
 /// What every upstream stands on. An upstream keeps what changes itself.
@@ -44,11 +51,16 @@ pub(crate) struct Scene {
 pub(crate) struct Shared {
     pub(crate) tenancies: Arc<Tenancies>,
     pub(crate) folios: Arc<Folios>,
+    pub(crate) keys: Arc<Keyring>,
 }
 
 impl Shared {
     pub(crate) fn of(house: &House) -> Self {
-        Self { tenancies: Arc::default(), folios: Arc::new(Folios::of(house)) }
+        Self {
+            tenancies: Arc::default(),
+            folios: Arc::new(Folios::of(house)),
+            keys: Arc::new(Keyring::of(house)),
+        }
     }
 }
 
@@ -77,6 +89,7 @@ impl Scene {
             action,
             subject: subject.to_owned(),
             idempotency_key: Some(ticket.key.clone()),
+            operator_id: Some(caller.0.operator),
         });
     }
 }
@@ -110,11 +123,16 @@ pub(crate) fn router(upstream: Upstream, scene: Scene, shared: &Shared) -> Route
     let played = match upstream {
         Upstream::Tenant => tenant::router(scene, Arc::clone(&shared.tenancies)),
         Upstream::Billing => billing::router(scene, Arc::clone(&shared.folios)),
-        Upstream::Reservation => reservation::router(scene),
+        Upstream::Reservation => reservation::router(scene, Arc::clone(&shared.folios)),
+        Upstream::Lock => lock::router(scene, Arc::clone(&shared.keys)),
         Upstream::Pricing => pricing::router(scene),
         Upstream::Notification => notification::router(scene),
         Upstream::Analytics => analytics::router(scene),
         Upstream::Property => property::router(scene),
+        Upstream::Maintenance => maintenance::router(scene),
+        Upstream::Ai => ai::router(scene),
+        Upstream::Sync => sync::router(scene),
+        Upstream::Audit => audit::router(scene, Arc::clone(&shared.folios)),
         _ => Router::new(),
     };
     played.fallback(not_played)

@@ -3,6 +3,7 @@
 use contracts::dashboard::Reason;
 use contracts::problem::Problem;
 
+use crate::caller::Verdict;
 use crate::transport::{Failure, TransportError};
 
 #[derive(Debug, thiserror::Error)]
@@ -24,13 +25,18 @@ pub enum CallError {
     TooLarge { limit: usize },
     #[error("no address is configured for this upstream")]
     NotConfigured,
+    /// Of what is read beside upstreams.
+    #[error("the gateway's own store did not answer")]
+    Store(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl CallError {
     pub fn reason(&self) -> Reason {
         match self {
             Self::Timeout => Reason::UpstreamTimeout,
-            Self::Unavailable(_) | Self::NotConfigured => Reason::UpstreamUnavailable,
+            Self::Unavailable(_) | Self::NotConfigured | Self::Store(_) => {
+                Reason::UpstreamUnavailable
+            }
             Self::Status { status: 404, .. } => Reason::NotFound,
             Self::Status { .. } => Reason::UpstreamError,
             Self::BreakerOpen => Reason::BreakerOpen,
@@ -40,12 +46,26 @@ impl CallError {
         }
     }
 
-    /// Whether it says that the upstream is ill. A client error or a drifted body does not.
-    pub(crate) fn counts_against(&self) -> bool {
+    /// Whether the upstream, or the way to it, kept an answer away; else it answered, and said no.
+    pub fn is_illness(&self) -> bool {
         match self {
-            Self::Timeout | Self::Unavailable(_) => true,
-            Self::Status { status, .. } => *status >= 500,
-            _ => false,
+            Self::Status { status, .. } => *status >= 500 || matches!(status, 408 | 429),
+            _ => true,
+        }
+    }
+
+    /// A client error or a drifted body does not say that the upstream is ill.
+    pub(crate) fn verdict(&self) -> Verdict {
+        match self {
+            Self::Timeout => Verdict::Late,
+            Self::Unavailable(_) => Verdict::Fails,
+            Self::Status { status, .. } if *status >= 500 => Verdict::Fails,
+            Self::BreakerOpen | Self::ConcurrencyLimit | Self::NotConfigured | Self::Store(_) => {
+                Verdict::Nothing
+            }
+            Self::Status { .. } | Self::SchemaDrift { .. } | Self::TooLarge { .. } => {
+                Verdict::Answers
+            }
         }
     }
 

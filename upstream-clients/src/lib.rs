@@ -3,12 +3,19 @@
 //! Not here: what is made of an answer, caches, and who the caller is; the caller's
 //! credentials come in through [`Credentials`].
 
+mod admission;
 mod breaker;
 pub mod call_stack;
+mod caller;
 pub mod clients;
+mod concurrency;
 pub mod error;
+mod limits;
 mod meters;
 mod outgoing;
+mod recent;
+mod report;
+mod retry;
 mod transport;
 
 use std::collections::BTreeMap;
@@ -19,9 +26,11 @@ use contracts::upstream::Upstream;
 use tokio::time::Instant;
 use url::Url;
 
-pub use call_stack::{Call, CallStack, Limits, Reply};
+pub use call_stack::{Call, CallStack, Reply};
 pub use clients::Upstreams;
 pub use error::CallError;
+pub use limits::Limits;
+pub use report::{LastCall, Latency, UpstreamReport};
 pub use transport::{Connector, TransportError};
 
 /// Tells an upstream who is calling.

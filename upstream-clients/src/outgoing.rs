@@ -1,6 +1,5 @@
 //! What a call sends, made once; each attempt adds what differs.
 
-use std::fmt::Write;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -66,6 +65,15 @@ impl<'a> Ask<'a> {
         self.is_repeatable
     }
 
+    pub(crate) fn is_read(&self) -> bool {
+        self.method == Method::GET
+    }
+
+    /// Path and query.
+    pub(crate) fn target(&self) -> &str {
+        self.uri.path_and_query().map_or("", PathAndQuery::as_str)
+    }
+
     /// One attempt, with `left` to answer it.
     pub(crate) fn request(
         &self,
@@ -101,8 +109,7 @@ fn value(text: &str) -> HeaderValue {
 }
 
 fn bearer(token: &str) -> HeaderValue {
-    let mut text = String::with_capacity("Bearer ".len() + token.len());
-    let _ = write!(text, "Bearer {token}");
+    let text = ["Bearer ", token].concat();
     let mut value = HeaderValue::from_maybe_shared(Bytes::from(text)).expect("a token is ASCII");
     value.set_sensitive(true);
     value

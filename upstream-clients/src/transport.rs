@@ -1,25 +1,36 @@
-//! HTTP/1.1 to one upstream over kept connections: an attempt's exchange, bounded in size.
+//! HTTP to one upstream over kept connections: an attempt's exchange, bounded in size.
 //!
-//! There is no task beside the call. Whoever waits for the answer also drives the connection, so
-//! an answer wakes one task once, and dropping the call closes its connection. Not here: time
-//! limits of a call, retries, and what an answer means.
+//! Over TLS the handshake decides between HTTP/2 and HTTP/1.1; over cleartext it is HTTP/1.1,
+//! and HTTP/2 where the address has the scheme `h2c`.
+//!
+//! With HTTP/1.1 there is no task beside the call. Whoever waits for the answer also drives the
+//! connection, so an answer wakes one task once, and dropping the call closes its connection.
+//! Not here: time limits of a call, retries, and what an answer means.
 
 mod connection;
 mod connector;
+mod multiplexed;
 mod pool;
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use bytes::Bytes;
-use http::{HeaderValue, Request};
+use http::{HeaderValue, Request, Uri};
 use http_body_util::Full;
+use tokio::sync::{Mutex, MutexGuard};
 use url::Url;
 
 use connection::Connection;
 pub(crate) use connection::{Answer, Failure};
 pub use connector::{Connector, TransportError};
+use multiplexed::{Multiplexed, Place, Shared, for_http2};
 use pool::Pool;
 
 /// What is sent: the body is in memory.
 pub(crate) type Outgoing = Request<Full<Bytes>>;
+
+/// The scheme of addresses that speak HTTP/2 over cleartext, known beforehand (RFC 9113, section 3.3).
+const CLEARTEXT_HTTP2: &str = "h2c";
 
 /// The way to one address.
 #[derive(Debug)]
@@ -27,15 +38,34 @@ pub(crate) struct Transport {
     base: Url,
     /// The `Host` of every request.
     host: HeaderValue,
+    /// Scheme and authority of every request in HTTP/2.
+    origin: Uri,
     connector: Connector,
+    /// HTTP/1.1: connections that are not in use.
     pool: Pool,
+    /// HTTP/2: all connections.
+    shared: Shared,
+    /// Whether a new connection may turn out to be one that calls share.
+    may_share: AtomicBool,
+    /// Held while such a connection is made.
+    opening: Mutex<()>,
+}
+
+/// A new connection: the call's own, or a place on one that others use too.
+enum Opened {
+    Own(Box<Connection>),
+    Shared(Place),
 }
 
 impl Transport {
     pub(crate) fn new(base: Url, connector: Connector) -> Self {
         let authority = base.authority().rsplit('@').next().unwrap_or_default();
         let host = HeaderValue::from_str(authority).expect("an address is ASCII");
-        Self { base, host, connector, pool: Pool::default() }
+        let scheme = if base.scheme() == "https" { "https" } else { "http" };
+        let origin = format!("{scheme}://{authority}/").parse().expect("an address is an origin");
+        let may_share = AtomicBool::new(matches!(base.scheme(), "https" | CLEARTEXT_HTTP2));
+        let (pool, shared, opening) = (Pool::default(), Shared::default(), Mutex::default());
+        Self { base, host, origin, connector, pool, shared, may_share, opening }
     }
 
     pub(crate) fn base(&self) -> &Url {
@@ -57,15 +87,61 @@ impl Transport {
         is_repeatable: bool,
         limit: usize,
     ) -> Result<Answer, Failure> {
-        if let Some(kept) = self.pool.take().await {
-            match self.over(kept, request(), limit).await {
+        if let Some(outcome) = self.over_kept(&request, limit).await {
+            match outcome {
                 Err(Failure::Unsent(_)) => {}
                 Err(Failure::Unanswered(_)) if is_repeatable => {}
                 settled => return settled,
             }
         }
-        let fresh = Connection::open(self.connector.connect(&self.base).await?).await?;
-        self.over(fresh, request(), limit).await
+        match self.open().await? {
+            Opened::Own(connection) => self.over(connection, request(), limit).await,
+            Opened::Shared(place) => self.on(place, request(), limit).await,
+        }
+    }
+
+    /// `None` when no connection is there.
+    async fn over_kept(
+        &self,
+        request: &impl Fn() -> Outgoing,
+        limit: usize,
+    ) -> Option<Result<Answer, Failure>> {
+        if let Some(kept) = self.pool.take().await {
+            return Some(self.over(kept, request(), limit).await);
+        }
+        let place = self.shared.take()?;
+        Some(self.on(place, request(), limit).await)
+    }
+
+    async fn open(&self) -> Result<Opened, TransportError> {
+        let _alone = self.alone().await;
+        if let Some(place) = self.shared.take() {
+            return Ok(Opened::Shared(place));
+        }
+        let stream = self.connector.connect(&self.base).await?;
+        let is_http2 = stream.agreed_on_http2() || self.base.scheme() == CLEARTEXT_HTTP2;
+        self.may_share.store(is_http2, Ordering::Relaxed);
+        if !is_http2 {
+            return Ok(Opened::Own(Connection::open(stream).await?));
+        }
+        let connection = Multiplexed::open(stream, self.connector.tasks()).await?;
+        let place = self.shared.keep(connection).expect("a new connection has room");
+        Ok(Opened::Shared(place))
+    }
+
+    /// Of calls that find no connection at once, one makes it and the others share it, if it can
+    /// be shared; else each makes its own.
+    async fn alone(&self) -> Option<MutexGuard<'_, ()>> {
+        let may_share = || self.may_share.load(Ordering::Relaxed);
+        if !may_share() {
+            return None;
+        }
+        let alone = self.opening.lock().await;
+        may_share().then_some(alone)
+    }
+
+    async fn on(&self, place: Place, request: Outgoing, limit: usize) -> Result<Answer, Failure> {
+        place.exchange(for_http2(request, &self.origin), limit).await
     }
 
     /// The connection is kept when it can serve again, and closed when this is dropped.

@@ -5,11 +5,12 @@
 //! fixed size in the tier itself, shared too, which may refuse a fresh proof and never accepts
 //! a used one; it costs a second round trip for as long as the pressure lasts.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use contracts::id::SessionId;
 use jiff::Timestamp;
-use metrics::counter;
+use metrics::{Counter, counter};
 use redis::aio::ConnectionManager;
 use redis::{Cmd, FromRedisValue};
 use tokio::time::timeout_at;
@@ -59,6 +60,8 @@ pub struct ReplayStore {
     span: u64,
     pulse: Pulse,
     guards: Guards,
+    /// Proofs the tier judged, looked up once.
+    judged: OnceLock<Counter>,
 }
 
 impl std::fmt::Debug for ReplayStore {
@@ -78,6 +81,7 @@ impl ReplayStore {
             span: window.as_secs() + 2,
             pulse: Pulse::new(),
             guards: Guards::default(),
+            judged: OnceLock::new(),
         }
     }
 
@@ -132,7 +136,7 @@ impl ReplayStore {
             self.local.forget(proof);
         }
         shared.unwrap_or_else(|| {
-            count("local");
+            counted("local").increment(1);
             let first = local == Verdict::First && self.guards.fallback();
             if first { Admission::Admitted(None) } else { Admission::Replayed }
         })
@@ -180,7 +184,10 @@ impl Call<'_> {
             -1 => self.ask::<i64>(&self.store.filter).await? == 1,
             verdict => verdict == 1,
         };
-        count(judged_by);
+        match judged_by {
+            "shared" => self.store.judged.get_or_init(|| counted("shared")).increment(1),
+            seldom => counted(seldom).increment(1),
+        }
         Some(if first { Admission::Admitted(session) } else { Admission::Replayed })
     }
 
@@ -244,6 +251,6 @@ impl Call<'_> {
 }
 
 /// Which store judged a proof; `local` and `filter` are worth a look.
-fn count(store: &'static str) {
-    counter!("bff_backoffice_dpop_replay_store_total", "store" => store).increment(1);
+fn counted(store: &'static str) -> Counter {
+    counter!("bff_backoffice_dpop_replay_store_total", "store" => store)
 }

@@ -4,11 +4,11 @@
 
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{ConnectInfo, Request, State};
-use axum::middleware::Next;
+use axum::extract::{ConnectInfo, Request};
 use axum::response::{IntoResponse, Response};
 use contracts::headers::DEVICE_ID;
 use contracts::id::DeviceId;
@@ -16,6 +16,7 @@ use contracts::problem::{Problem, code};
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use semver::Version;
+use service_kit::around::Around;
 use service_kit::problem::ApiError;
 
 use super::file::Mode;
@@ -36,36 +37,58 @@ pub const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 pub const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 /// The outer one.
-pub async fn deny(
-    State(edge): State<Arc<EdgeRules>>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    let address = edge.hops.client(peer(&request), request.headers());
-    request.extensions_mut().insert(ClientAddress(address));
-    if is_health(request.uri().path()) {
-        return next.run(request).await;
+#[derive(Debug, Clone)]
+pub struct Deny(pub Arc<EdgeRules>);
+
+impl Around for Deny {
+    type Kept = ();
+
+    fn before(&self, request: &mut Request) -> ControlFlow<Response> {
+        let Self(edge) = self;
+        let address = edge.hops.client(peer(request), request.headers());
+        request.extensions_mut().insert(ClientAddress(address));
+        if is_health(request.uri().path()) {
+            return ControlFlow::Continue(());
+        }
+        match edge.denied(address, request).or_else(|| oversized(request.headers())) {
+            Some(problem) => ControlFlow::Break(ApiError::from(problem).into_response()),
+            None => ControlFlow::Continue(()),
+        }
     }
-    if let Some(problem) = edge.denied(address, &request).or_else(|| oversized(request.headers())) {
-        return ApiError::from(problem).into_response();
+
+    fn after((): (), response: Response) -> Response {
+        response
     }
-    next.run(request).await
 }
 
 /// The inner one.
-pub async fn limit(State(edge): State<Arc<EdgeRules>>, request: Request, next: Next) -> Response {
-    if is_health(request.uri().path()) {
-        return next.run(request).await;
+#[derive(Debug, Clone)]
+pub struct Limit(pub Arc<EdgeRules>);
+
+impl Around for Limit {
+    type Kept = [Option<Standing>; 2];
+
+    fn before(&self, request: &mut Request) -> ControlFlow<Response, Self::Kept> {
+        let Self(edge) = self;
+        if is_health(request.uri().path()) {
+            return ControlFlow::Continue([None, None]);
+        }
+        let in_force = edge.in_force();
+        let standings = standings(&in_force, request);
+        let refused = edge.exhausted(&standings).or_else(|| too_old(&in_force, request.headers()));
+        match refused {
+            Some(problem) => {
+                let refusal = ApiError::from(problem).into_response();
+                ControlFlow::Break(Self::after(standings, refusal))
+            }
+            None => ControlFlow::Continue(standings),
+        }
     }
-    let in_force = edge.in_force();
-    let standings = standings(&in_force, &request);
-    let refused = edge.exhausted(&standings).or_else(|| too_old(&in_force, request.headers()));
-    let mut response = match refused {
-        Some(problem) => ApiError::from(problem).into_response(),
-        None => next.run(request).await,
-    };
-    tell(&standings, response.headers_mut());
-    response
+
+    fn after(standings: Self::Kept, mut response: Response) -> Response {
+        tell(&standings, response.headers_mut());
+        response
+    }
 }
 
 /// The load balancer's question must never be limited: it would take the gateway away from all.
@@ -110,8 +133,9 @@ impl EdgeRules {
     }
 
     /// The first limit that is used up and obeyed.
-    fn exhausted(&self, standings: &[Standing]) -> Option<Problem> {
-        let mut used_up = standings.iter().filter_map(|standing| Some((standing, standing.wait?)));
+    fn exhausted(&self, standings: &[Option<Standing>]) -> Option<Problem> {
+        let standings = standings.iter().flatten();
+        let mut used_up = standings.filter_map(|standing| Some((standing, standing.wait?)));
         let (_, wait) =
             used_up.find(|(standing, _)| self.applies(standing.name, standing.limit.mode))?;
         let mut problem = Problem::new(
@@ -123,7 +147,8 @@ impl EdgeRules {
     }
 }
 
-fn standings(in_force: &InForce, request: &Request) -> Vec<Standing> {
+/// Of the address, and of the device.
+fn standings(in_force: &InForce, request: &Request) -> [Option<Standing>; 2] {
     let ClientAddress(address) = request
         .extensions()
         .get::<ClientAddress>()
@@ -136,7 +161,7 @@ fn standings(in_force: &InForce, request: &Request) -> Vec<Standing> {
     let device = claimed_device(request.headers()).filter(|_| open);
     let token = request.headers().get(AUTHORIZATION).map_or(&b""[..], HeaderValue::as_bytes);
     let device = device.and_then(|device| in_force.rates.device(address, device, token));
-    address_standing.into_iter().chain(device).collect()
+    [address_standing, device]
 }
 
 fn whole_seconds(wait: Duration) -> u64 {
@@ -167,10 +192,10 @@ fn too_old(in_force: &InForce, headers: &HeaderMap) -> Option<Problem> {
 }
 
 /// What is left of each limit that is obeyed, for clients that slow down by themselves.
-fn tell(standings: &[Standing], headers: &mut HeaderMap) {
+fn tell(standings: &[Option<Standing>], headers: &mut HeaderMap) {
     let (mut policy, mut state) = (String::new(), String::new());
     let obeyed = |standing: &&Standing| standing.limit.mode == Mode::Enforce;
-    for standing in standings.iter().filter(obeyed) {
+    for standing in standings.iter().flatten().filter(obeyed) {
         let comma = if policy.is_empty() { "" } else { ", " };
         let (name, limit) = (standing.name, standing.limit);
         let _ = write!(policy, "{comma}\"{name}\";q={};w={}", limit.requests, limit.per_seconds);

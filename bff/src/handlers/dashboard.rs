@@ -5,18 +5,19 @@ use std::convert::Infallible;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use composer::compose::{Composer, Plan, Settled};
+use composer::compose::{Composed, Composer, NoPlan, Plan, Settled};
 use contracts::dashboard::{Dashboard, Record};
 use contracts::problem::{Problem, code};
 use futures_util::{Stream, StreamExt, stream};
 use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName};
 use serde::Deserialize;
-use service_kit::extract::{Json, Query};
+use service_kit::extract::Query;
 use service_kit::problem::{ApiError, ApiResult};
 use upstream_clients::CallContext;
 
 use crate::edge::{Calls, InProperty, SignedIn};
+use crate::reads::Reads;
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(rename_all = "camelCase")]
@@ -44,6 +45,7 @@ pub struct DashboardQuery {
 pub async fn get_dashboard(
     in_property: InProperty<SignedIn>,
     calls: Calls,
+    reads: Reads,
     Query(query): Query<DashboardQuery>,
     State(composer): State<Composer>,
     headers: HeaderMap,
@@ -52,13 +54,28 @@ pub async fn get_dashboard(
     let principal = &in_property.caller.principal;
     let plan = composer
         .plan(principal, in_property.property, query.widgets.as_deref(), calls.received())
-        .map_err(|unknown| Problem::field("query.widgets", "UNKNOWN", format!("{unknown}.")))?;
+        .map_err(unplanned)?;
     let context = calls.until(plan.deadline());
     Ok(match form {
-        Form::Json => ([NO_STORE], Json(composer.compose(&plan, &context).await)).into_response(),
+        Form::Json => {
+            let Composed { dashboard, told } = composer.compose(&plan, &context).await;
+            reads.composed(&told, &dashboard)
+        }
         Form::Lines => progressive(Form::Lines, composer, &plan, &context),
         Form::Events => progressive(Form::Events, composer, &plan, &context),
     })
+}
+
+fn unplanned(error: NoPlan) -> ApiError {
+    match error {
+        NoPlan::UnknownWidget(_) => {
+            Problem::field("query.widgets", "UNKNOWN", format!("{error}.")).into()
+        }
+        NoPlan::Overloaded => ApiError::new(
+            &code::OVERLOADED,
+            "More dashboards are asked for than can be composed in time. Try again in a second.",
+        ),
+    }
 }
 
 /// Answers to one caller alone are never kept by anything between.
@@ -113,7 +130,7 @@ impl Form {
 /// Skeleton at once, a record per widget as it settles, `done` last. Dropped with the client.
 fn progressive(form: Form, composer: Composer, plan: &Plan, context: &CallContext) -> Response {
     let skeleton = form.write(&plan.skeleton());
-    let settled = composer.settle(plan, context);
+    let settled = composer.settle_unhurried(plan, context);
     let body = stream::once(async move { skeleton }).chain(records(form, composer, settled));
     let headers = [
         (CONTENT_TYPE, form.content_type()),

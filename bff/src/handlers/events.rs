@@ -2,12 +2,14 @@
 //!
 //! Each event is consumed once: its row in `bff.inbox` and what it changes are one transaction.
 //! A duplicate and a kind nobody here waits for are acknowledged; anything else that fails is
-//! delivered again. On the internal listener alone,
+//! delivered again. What an event of a service makes old is read anew. On the internal listener alone,
 //! behind its check of service identities.
 
 use std::time::Duration;
 
 use axum::extract::State;
+use composer::Composer;
+use composer::changes::changed;
 use contracts::clock::Clock;
 use contracts::event::CloudEvent;
 use contracts::upstream::iam::{SESSION_REVOKED, SessionRevoked};
@@ -42,11 +44,12 @@ pub async fn take_event(
     State(standings): State<Standings>,
     State(database): State<Database>,
     State(clock): State<Clock>,
+    State(composer): State<Composer>,
     Json(push): Json<Push>,
 ) -> ApiResult<StatusCode> {
     let event = push.event()?;
     let outcome = match change(&event, clock.now())? {
-        None => "ignored",
+        None => outdate(&composer, &event),
         Some(change) => {
             let consumed = consume(&database, &event, &change, clock.now()).await;
             let is_new = consumed.map_err(unavailable)?;
@@ -60,7 +63,14 @@ pub async fn take_event(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// None for kinds that nobody here waits for.
+/// What was read before the event is not fresh any more. Twice does no harm, so nothing is noted.
+fn outdate(composer: &Composer, event: &CloudEvent) -> &'static str {
+    let Some(upstream) = changed(&event.kind) else { return "ignored" };
+    composer.snapshots().outdate(event.tenantid, event.propertyid, upstream);
+    "outdated"
+}
+
+/// None for kinds that nobody here writes down.
 fn change(event: &CloudEvent, now: Timestamp) -> Result<Option<Change>, ApiError> {
     Ok(match event.kind.as_str() {
         SESSION_REVOKED => Some(Change::Revocation(order(event, now)?)),

@@ -1,17 +1,21 @@
-//! `POST /folios/{id}/refunds`: pays money back to a guest.
+//! `GET /folios/{id}`: the account of a stay; `POST /folios/{id}/refunds`: pays money back to a guest.
 
 use axum::extract::State;
 use axum::response::Response;
+use composer::rules::FOLIO;
+use composer::snapshots::Fetched;
 use contracts::id::{AttestationId, FolioId};
 use contracts::role::{Role, RoleSet};
 use contracts::upstream::Upstream;
-use contracts::upstream::billing::{Refund, RefundRequest};
+use contracts::upstream::billing::{Folio, Refund, RefundRequest};
 use service_kit::extract::Path;
 use service_kit::problem::ApiResult;
 
+use super::reservations::Reception;
 use crate::attestation::{FolioRefund, Presented};
 use crate::edge::{Caller, LiveSession, Permission};
 use crate::mutation::{Deed, Mutations, Request};
+use crate::reads::Reads;
 
 /// May pay money back.
 #[derive(Debug, Clone, Copy)]
@@ -20,6 +24,25 @@ pub struct Refunds;
 impl Permission for Refunds {
     const ROLES: RoleSet =
         RoleSet::of(&[Role::FrontDeskManager, Role::PropertyGm, Role::TenantAdmin]);
+}
+
+/// What was charged, paid and paid back.
+#[utoipa::path(
+    get, path = "/folios/{id}", tag = "folios", security(("dpop" = [])),
+    params(("id" = FolioId, Path, description = "The folio.")),
+    responses((status = 200, body = Folio), (status = 304), (status = "default", response = crate::openapi::AnyProblem)),
+)]
+pub async fn get_folio(
+    _: Caller<Reception>,
+    Path(folio): Path<FolioId>,
+    reads: Reads,
+) -> ApiResult<Response> {
+    reads
+        .answer(&FOLIO, reads.key_of(&FOLIO, folio), move |upstreams, context| async move {
+            let it = upstreams.folio(&context, folio).await?;
+            Ok(Fetched::new(it.property_id, it.as_of, &it))
+        })
+        .await
 }
 
 /// Pays back part of a folio.
@@ -47,6 +70,7 @@ pub async fn refund(
         resource: folio.to_string(),
         session: session.id,
         second_factor: Some(attestation.into()),
+        lock: None,
     };
     mutations
         .carry_out(request, deed, move |to| async move {

@@ -1,28 +1,25 @@
-//! `GET /inventory/availability`: what can still be sold, by room type and night.
+//! `GET /inventory/availability`: what can still be sold, by room type and night; and
+//! `GET /inventory/calendar`: the same with who has which room.
 
-use std::sync::Arc;
-
-use axum::extract::State;
 use axum::response::Response;
-use contracts::upstream::Upstream;
-use contracts::upstream::inventory::Availability;
-use http::HeaderMap;
+use composer::fetch::availability;
+use composer::rules::{AVAILABILITY, CALENDAR};
+use composer::snapshots::Fetched;
+use contracts::upstream::inventory::{Availability, Calendar};
+use jiff::civil::Date;
 use serde::Deserialize;
-use service_kit::etag;
 use service_kit::extract::Query;
 use service_kit::problem::ApiResult;
-use upstream_clients::Upstreams;
 
-use super::reading::{date, same_property, within};
-use crate::edge::{Calls, InProperty, SignedIn};
-use crate::upstream_problem::of_read;
-
-const UPSTREAM: Upstream = Upstream::Inventory;
+use super::reading::date;
+use super::reservations::Reception;
+use crate::edge::{InProperty, SignedIn};
+use crate::reads::Reads;
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(rename_all = "camelCase")]
 #[into_params(parameter_in = Query)]
-pub struct AvailabilityQuery {
+pub struct NightsQuery {
     /// The property shown; it must be in the caller's scope.
     #[param(rename = "propertyId", value_type = String, required = true)]
     #[serde(rename = "propertyId")]
@@ -35,25 +32,57 @@ pub struct AvailabilityQuery {
     to: Option<String>,
 }
 
+type Nights = (Option<Date>, Option<Date>);
+
+impl NightsQuery {
+    fn nights(&self) -> ApiResult<Nights> {
+        let from = date("query.from", self.from.as_deref())?;
+        Ok((from, date("query.to", self.to.as_deref())?))
+    }
+}
+
 /// Rooms by type and night, overbooking and stop-sell applied.
 #[utoipa::path(
-    get, path = "/inventory/availability", tag = "inventory", security(("dpop" = [])), params(AvailabilityQuery),
+    get, path = "/inventory/availability", tag = "inventory", security(("dpop" = [])), params(NightsQuery),
     responses((status = 200, body = Availability), (status = 304), (status = "default", response = crate::openapi::AnyProblem)),
 )]
 pub async fn get_availability(
     in_property: InProperty<SignedIn>,
-    calls: Calls,
-    Query(query): Query<AvailabilityQuery>,
-    State(upstreams): State<Arc<Upstreams>>,
-    headers: HeaderMap,
+    reads: Reads,
+    Query(query): Query<NightsQuery>,
 ) -> ApiResult<Response> {
-    let from = date("query.from", query.from.as_deref())?;
-    let nights = (from, date("query.to", query.to.as_deref())?);
+    let nights = query.nights()?;
     let property = in_property.property;
-    let body = upstreams
-        .availability(&within(&calls), property, nights)
+    let key = reads.key_in(&AVAILABILITY, property).narrowed(part(nights));
+    reads
+        .answer(&AVAILABILITY, key, move |upstreams, context| async move {
+            availability(&upstreams.availability(&context, property, nights).await?)
+        })
         .await
-        .map_err(|error| of_read(UPSTREAM, error))?;
-    same_property(UPSTREAM, body.property_id, property)?;
-    Ok(etag::answer(&headers, &(&body.time_zone, body.from, body.to, &body.room_types), &body))
+}
+
+/// Rooms by type and night, each room's stays, and why what is not for sale is not.
+#[utoipa::path(
+    get, path = "/inventory/calendar", tag = "inventory", security(("dpop" = [])), params(NightsQuery),
+    responses((status = 200, body = Calendar), (status = 304), (status = "default", response = crate::openapi::AnyProblem)),
+)]
+pub async fn get_calendar(
+    in_property: InProperty<Reception>,
+    reads: Reads,
+    Query(query): Query<NightsQuery>,
+) -> ApiResult<Response> {
+    let (property, nights) = (in_property.property, query.nights()?);
+    let key = reads.key_in(&CALENDAR, property).narrowed(part(nights));
+    reads
+        .answer(&CALENDAR, key, move |upstreams, context| async move {
+            let it = upstreams.calendar(&context, property, nights).await?;
+            Ok(Fetched::new(it.property_id, it.as_of, &it))
+        })
+        .await
+}
+
+/// The usual nights are those of the dashboard, too.
+fn part((from, to): Nights) -> String {
+    let day = |day: Option<Date>| day.map_or_else(String::new, |day| day.to_string());
+    if from.or(to).is_none() { String::new() } else { format!("{}..{}", day(from), day(to)) }
 }

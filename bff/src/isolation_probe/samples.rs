@@ -19,7 +19,7 @@ const fn of_the_platform(table: &'static str, row: &'static str) -> Sample {
     Sample { table, is_platform_s: true, row }
 }
 
-pub static SAMPLES: [Sample; 13] = [
+pub static SAMPLES: [Sample; 17] = [
     sample(
         "outbox",
         "INSERT INTO bff.outbox
@@ -53,6 +53,11 @@ pub static SAMPLES: [Sample; 13] = [
          SELECT bff.current_tenant_id(), 1, 'probe', 'probe', 'issue_key', 'requested', 'probe', 'probe',
                 'probe', 'probe', '{}', 'probe', 'probe', nothing, now(), nothing, nothing
          FROM decode(repeat('00', 32), 'hex') AS nothing",
+    ),
+    sample(
+        "lock_audit_heads",
+        "INSERT INTO bff.lock_audit_heads (tenant_id, sequence, hash)
+         VALUES (bff.current_tenant_id(), 0, decode(repeat('00', 32), 'hex'))",
     ),
     sample(
         "device_sync_status",
@@ -97,6 +102,22 @@ pub static SAMPLES: [Sample; 13] = [
     ),
     of_the_platform("edge_rule_requests", EDGE_RULE_REQUEST),
     of_the_platform(
+        "lock_freezes",
+        "INSERT INTO bff.lock_freezes (tenant_id, actions, complete, frozen_at)
+         VALUES (bff.current_tenant_id(), 1, 0, now())",
+    ),
+    of_the_platform("lock_unfreeze_requests", LOCK_UNFREEZE_REQUEST),
+    of_the_platform(
+        "lock_unfreezes",
+        "INSERT INTO bff.lock_unfreeze_requests
+             (tenant_id, id, reason, requested_by, requested_subject, requested_at, expires_at)
+         VALUES (bff.current_tenant_id(), 'probe', 'probe', 'a', 'a', now(), now() + interval '1 hour');
+         INSERT INTO bff.lock_unfreezes
+             (tenant_id, request_id, requested_by, requested_subject, expires_at,
+              approved_by, approved_subject, approved_at)
+         VALUES (bff.current_tenant_id(), 'probe', 'a', 'a', now() + interval '1 hour', 'b', 'b', now())",
+    ),
+    of_the_platform(
         "edge_rules",
         "INSERT INTO bff.edge_rule_requests
              (tenant_id, id, rules, reason, requested_by, requested_subject, requested_at, expires_at)
@@ -112,3 +133,8 @@ const EDGE_RULE_REQUEST: &str = "
     INSERT INTO bff.edge_rule_requests
         (tenant_id, id, rules, reason, requested_by, requested_subject, requested_at, expires_at)
     VALUES (bff.current_tenant_id(), 'probe', '', 'probe', 'a', 'a', now(), now() + interval '1 hour')";
+
+const LOCK_UNFREEZE_REQUEST: &str = "
+    INSERT INTO bff.lock_unfreeze_requests
+        (tenant_id, id, reason, requested_by, requested_subject, requested_at, expires_at)
+    VALUES (bff.current_tenant_id(), 'probe', 'probe', 'a', 'a', now(), now() + interval '1 hour')";

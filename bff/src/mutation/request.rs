@@ -36,12 +36,12 @@ pub struct Headers {
 /// Taken last in a handler's signature: by then the caller is known to be allowed.
 #[derive(Debug)]
 pub struct Request {
-    pub(super) principal: Arc<Principal>,
-    pub(super) calls: Calls,
-    pub(super) context: RequestContext,
-    pub(super) slot: Slot,
-    pub(super) fingerprint: Fingerprint,
-    pub(super) body: Bytes,
+    pub(crate) principal: Arc<Principal>,
+    pub(crate) calls: Calls,
+    pub(crate) context: RequestContext,
+    pub(crate) slot: Slot,
+    pub(crate) fingerprint: Fingerprint,
+    pub(crate) body: Bytes,
 }
 
 impl Request {

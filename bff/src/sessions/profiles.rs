@@ -4,7 +4,7 @@
 //!
 //! A profile only ever takes away from what a token says.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -16,7 +16,7 @@ use contracts::problem::code;
 use contracts::role::RoleSet;
 use contracts::upstream::tenant::{OperatorProfile, TenantStatus};
 use jiff::Timestamp;
-use metrics::counter;
+use metrics::{Counter, counter};
 use moka::sync::Cache;
 use serde::Serialize;
 use service_kit::lifecycle::Lifecycle;
@@ -93,6 +93,7 @@ struct Inner {
     clock: Clock,
     lifecycle: Lifecycle,
     seats: Cache<(TenantId, OperatorId), Arc<Seat>>,
+    usual: Usual,
     /// Drills only: whether the keys are without their tenant.
     #[cfg(feature = "sabotage")]
     tenantless: bool,
@@ -190,6 +191,7 @@ impl Profiles {
             clock,
             lifecycle,
             seats,
+            usual: Usual::default(),
             #[cfg(feature = "sabotage")]
             tenantless: false,
             #[cfg(feature = "sabotage")]
@@ -261,7 +263,7 @@ impl Profiles {
         let key = self.key(principal.tenant, principal.operator);
         let seat = self.0.seats.get_with(key, || Arc::new(Seat::new()));
         let mut known = seat.known(self.0.clock.now());
-        count_cache(known.profile.is_some());
+        self.0.usual.count_cache(known.profile.is_some());
         if known.freshness != Freshness::Fresh
             && let Some(context) = context
         {
@@ -272,7 +274,7 @@ impl Profiles {
                 known = seat.known(self.0.clock.now());
             }
         }
-        count_outcome(known.freshness);
+        self.0.usual.count_outcome(known.freshness);
         known
     }
 
@@ -351,19 +353,29 @@ fn profile(answer: OperatorProfile) -> Profile {
     }
 }
 
-fn count_cache(hit: bool) {
-    if hit {
-        counter!("bff_backoffice_cache_hit_total", "cache" => "operator_profile").increment(1);
-    } else {
-        counter!("bff_backoffice_cache_miss_total", "cache" => "operator_profile").increment(1);
-    }
+/// The counters of almost every request, looked up once.
+#[derive(Default)]
+struct Usual {
+    hit: OnceLock<Counter>,
+    fresh: OnceLock<Counter>,
 }
 
-fn count_outcome(freshness: Freshness) {
-    let outcome = match freshness {
-        Freshness::Fresh => "fresh",
-        Freshness::Stale => "stale",
-        Freshness::Unavailable => "token_only",
-    };
-    counter!("bff_backoffice_operator_profile_total", "outcome" => outcome).increment(1);
+impl Usual {
+    fn count_cache(&self, hit: bool) {
+        let hits = || counter!("bff_backoffice_cache_hit_total", "cache" => "operator_profile");
+        if hit {
+            self.hit.get_or_init(hits).increment(1);
+        } else {
+            counter!("bff_backoffice_cache_miss_total", "cache" => "operator_profile").increment(1);
+        }
+    }
+
+    fn count_outcome(&self, freshness: Freshness) {
+        let of = |outcome| counter!("bff_backoffice_operator_profile_total", "outcome" => outcome);
+        match freshness {
+            Freshness::Fresh => self.fresh.get_or_init(|| of("fresh")).increment(1),
+            Freshness::Stale => of("stale").increment(1),
+            Freshness::Unavailable => of("token_only").increment(1),
+        }
+    }
 }

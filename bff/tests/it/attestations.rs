@@ -16,7 +16,6 @@ use contracts::id::{AttestationId, DeviceId, Id, OperatorId, RequestId, TenantId
 use contracts::role::RoleSet;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
-use service_kit::config::PostgresConfig;
 use service_kit::postgres::{Database, Transaction, write};
 use service_kit::request::{Observer, observed};
 use service_kit::request_metrics;
@@ -102,7 +101,7 @@ async fn used_in(
 async fn of_a_hundred_uses_at_once_exactly_one_succeeds() {
     let house = House::open().await;
     let id = issued(&house, Some(FOLIO), None).await;
-    let config = PostgresConfig { url: house.database.url().to_owned().into(), pool: CONNECTIONS };
+    let config = service_kit::testing::postgres(house.database.url(), CONNECTIONS);
     let database = Database::new(&config).unwrap();
     let start = Arc::new(Barrier::new(CONNECTIONS));
     let mut tasks = JoinSet::new();

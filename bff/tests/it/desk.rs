@@ -10,12 +10,12 @@ use contracts::clock::{Clock, Entropy};
 use contracts::upstream::iam::AccessTokenClaims;
 use jiff::SignedDuration;
 use serde_json::json;
-use service_kit::config::PostgresConfig;
 use service_kit::postgres::Database;
+use service_kit::testing::postgres;
 use tower::ServiceExt;
 use upstream_clients::{Limits, Upstreams};
 
-use crate::house::{Answer, House, Plan, answer};
+use crate::house::{Answer, House, Plan, answer, composer};
 use crate::platform::Platform;
 
 /// Of the API, below its host.
@@ -57,11 +57,11 @@ impl Desk {
         let patient = |upstream| Limits { attempt: Duration::from_secs(2), ..Limits::of(upstream) };
         let house = house.with_part(|gateway| {
             gateway.upstreams = Arc::new(Upstreams::new(&upstreams, patient).unwrap());
-            let postgres = PostgresConfig { url: url.into(), pool: POOL };
-            gateway.database = Database::new(&postgres).unwrap();
+            gateway.database = Database::new(&postgres(&url, POOL)).unwrap();
+            gateway.composer = composer(gateway);
         });
-        // The first connection may take longer than a request may wait on a busy machine.
-        while house.gateway.database.connection().await.is_err() {}
+        // A read waits less than a connection may take on a busy machine.
+        drop(house.gateway.database.connection().await.unwrap());
         Self { house, platform, ahead }
     }
 
@@ -114,8 +114,8 @@ impl House {
 
     /// The one text column of a query, as the admin sees it.
     pub(crate) async fn rows(&self, sql: &str) -> Vec<String> {
-        let postgres = PostgresConfig { url: self.database.admin_url().to_owned().into(), pool: 1 };
-        let admin = Database::new(&postgres).unwrap().connection().await.unwrap();
+        let admin = postgres(self.database.admin_url(), 1);
+        let admin = Database::new(&admin).unwrap().connection().await.unwrap();
         let rows = admin.query(sql, &[]).await.unwrap();
         rows.iter().map(|row| row.get(0)).collect()
     }

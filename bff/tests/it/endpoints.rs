@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use bff::attestation::Scope;
 use bff::endpoints::{ENDPOINTS, Endpoint};
 use contracts::clock::{Clock, Entropy};
-use contracts::id::{FolioId, Id, PropertyId, ReservationId};
+use contracts::id::{FolioId, Id, LockDeviceId, PropertyId, ReservationId};
 use contracts::role::{Role, RoleSet};
 use serde_json::{Value, json};
 
@@ -61,6 +61,7 @@ async fn ask(house: &House, endpoint: &Endpoint, ask: Ask) -> Answer {
 }
 
 fn path(house: &House, endpoint: &Endpoint, foreign: bool) -> String {
+    let lock = fresh::<LockDeviceId>();
     let id = if endpoint.path.starts_with("/folios") {
         fresh::<FolioId>().to_string()
     } else {
@@ -69,7 +70,10 @@ fn path(house: &House, endpoint: &Endpoint, foreign: bool) -> String {
     let property = if foreign { fresh::<PropertyId>() } else { house.property };
     let query =
         if endpoint.in_property { format!("?propertyId={property}") } else { String::new() };
-    format!("{BASE}{}{query}", endpoint.path.replace("{id}", &id))
+    format!(
+        "{BASE}{}{query}",
+        endpoint.path.replace("{id}", &id).replace("{lockId}", lock.as_str())
+    )
 }
 
 fn code(answer: &Answer) -> &str {

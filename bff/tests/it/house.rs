@@ -12,28 +12,24 @@ use auth::request_token::RequestTokens;
 use auth::token::TokenRules;
 use axum::Router;
 use axum::body::Body;
-use axum::routing::get;
 use base64::Engine;
 use bff::edge_orders::Orders;
 use bff::edge_rules::EdgeRules;
 use bff::revocation::Feed;
 use bff::sessions::{Profiles, Sessions};
 use bff::standing::Standings;
-use bff::state::{Gateway, SessionTier};
-use composer::Composer;
+use bff::state::{Gateway, Parts, SessionTier};
+use composer::{Composer, Snapshots};
 use contracts::clock::{Clock, Entropy};
 use contracts::id::{DeviceId, Id, OperatorId, PropertyId, SessionId, TenantId};
 use contracts::upstream::Upstream;
 use contracts::upstream::iam::{AccessTokenClaims, Confirmation};
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
-use josekit::jwk::Jwk;
-use josekit::jws::{ES256, JwsSigner};
 use migrations::Schema;
 use migrations::test_database::TestDatabase;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use serde_json::{Value, json};
-use service_kit::config::PostgresConfig;
 use service_kit::health::Readiness;
 use service_kit::lifecycle::Lifecycle;
 use service_kit::postgres::Database;
@@ -43,44 +39,15 @@ use sha2::{Digest, Sha256};
 use tower::ServiceExt;
 use upstream_clients::{BaseUrls, Limits, Upstreams};
 
+pub(crate) use crate::key::Key;
+use crate::key::serve_keys;
+
 pub(crate) const BASE: &str = "https://desk.test";
 /// Proxies in front of the gateway: tests say where a request comes from.
 const HOPS: usize = 1;
 /// For the session tier: a machine that tests may do much else.
 const PATIENCE: Duration = Duration::from_secs(5);
 const ISSUER: &str = "https://iam.test";
-
-/// A key that signs: the device's, or iam's.
-pub(crate) struct Key {
-    jwk: Jwk,
-}
-
-impl Key {
-    pub(crate) fn new() -> Self {
-        Self { jwk: Jwk::generate_ec_key(josekit::jwk::alg::ec::EcCurve::P256).unwrap() }
-    }
-
-    pub(crate) fn public(&self) -> Value {
-        let public = self.jwk.to_public_key().unwrap();
-        json!({"kty": "EC", "crv": "P-256", "x": public.parameter("x"), "y": public.parameter("y")})
-    }
-
-    pub(crate) fn thumbprint(&self) -> String {
-        auth::thumbprint::of(self.public().to_string().as_bytes()).unwrap()
-    }
-
-    pub(crate) fn sign(&self, header: &Value, claims: &Value) -> String {
-        self.sign_texts(&header.to_string(), &claims.to_string())
-    }
-
-    /// Signs texts that need not be JSON.
-    pub(crate) fn sign_texts(&self, header: &str, claims: &str) -> String {
-        let encode = |text: &str| auth::jwt::encode(text.as_bytes());
-        let input = format!("{}.{}", encode(header), encode(claims));
-        let signature = ES256.signer_from_jwk(&self.jwk).unwrap().sign(input.as_bytes()).unwrap();
-        format!("{input}.{}", auth::jwt::encode(&signature))
-    }
-}
 
 /// What a house is built with, where it is not the usual.
 #[derive(Clone)]
@@ -271,8 +238,8 @@ impl House {
             gateway,
             jwks_url: self.jwks_url.clone(),
             database: Arc::clone(&self.database),
-            iam: Key { jwk: self.iam.jwk.clone() },
-            device_key: Key { jwk: self.device_key.jwk.clone() },
+            iam: self.iam.clone(),
+            device_key: self.device_key.clone(),
             property: self.property,
             device: self.device,
             tenant: self.tenant,
@@ -288,6 +255,7 @@ impl House {
         change(&mut self.gateway);
         let readiness = Readiness::new(self.gateway.lifecycle.clone());
         self.app = bff::middleware::public(self.gateway.clone(), readiness, &[]);
+        self.internal = internal(&self.gateway);
         self
     }
 
@@ -296,6 +264,7 @@ impl House {
         let urls = BaseUrls::from([(upstream, base.parse().unwrap())]);
         self.with_part(|gateway| {
             gateway.upstreams = Arc::new(Upstreams::new(&urls, Limits::of).unwrap());
+            gateway.composer = composer(gateway);
         })
     }
 
@@ -387,16 +356,15 @@ fn gateway(
     database: &TestDatabase,
 ) -> Gateway {
     service_kit::http_client::install_crypto_provider();
-    let postgres = PostgresConfig { url: database.url().to_owned().into(), pool: 4 };
-    let database = Database::new(&postgres).unwrap();
-    let pem = Key::new().jwk.to_ec_private_pem();
+    let database = Database::new(&service_kit::testing::postgres(database.url(), 4)).unwrap();
+    let pem = Key::new().private_pem();
     let (clock, entropy, lifecycle) = (plan.clock.clone(), Entropy::system(), Lifecycle::new());
     let tokens =
         RequestTokens::new("bff-backoffice", &pem, clock.clone(), entropy.clone()).unwrap();
     let tokens = Arc::new(tokens);
     let upstreams = Arc::new(Upstreams::new(&plan.upstreams, Limits::of).unwrap());
     let standings = Standings::new(database.clone(), tier.clone());
-    Gateway {
+    let parts = Parts {
         authenticator: Arc::new(authenticator(plan, tier.clone(), jwks_url)),
         edge_orders: Orders::new(
             Arc::clone(&plan.rules),
@@ -406,7 +374,7 @@ fn gateway(
         ),
         edge_rules: Arc::clone(&plan.rules),
         request_tokens: Arc::clone(&tokens),
-        composer: Composer::new(Arc::clone(&upstreams), clock.clone(), entropy.clone()),
+        composer: composing(&upstreams, &database, &clock, &lifecycle),
         upstreams: Arc::clone(&upstreams),
         revocations: Feed::new(database.clone(), tier.clone(), clock.clone()),
         database,
@@ -423,7 +391,25 @@ fn gateway(
         clock,
         entropy,
         lifecycle,
-    }
+    };
+    parts.into()
+}
+
+/// With the snapshots of this process alone: each house is a world of its own.
+fn composing(
+    upstreams: &Arc<Upstreams>,
+    database: &Database,
+    clock: &Clock,
+    lifecycle: &Lifecycle,
+) -> Composer {
+    let own = bff::sync_status::Store::shared(database.clone(), clock.clone());
+    let snapshots = Snapshots::new(clock.clone(), lifecycle.tasks(), None);
+    Composer::new(Arc::clone(upstreams), own, snapshots, (clock.clone(), Entropy::system()))
+}
+
+/// Anew, for a gateway whose parts were exchanged.
+pub(crate) fn composer(gateway: &Gateway) -> Composer {
+    composing(&gateway.upstreams, &gateway.database, &gateway.clock, &gateway.lifecycle)
 }
 
 /// What the listener puts around a router.
@@ -466,27 +452,4 @@ fn session_tier(url: &str) -> ConnectionManager {
         .set_number_of_retries(0);
     let client = redis::Client::open(url).unwrap();
     ConnectionManager::new_lazy_with_config(client, config).unwrap()
-}
-
-/// iam's key set on a socket of its own.
-pub(crate) async fn serve_keys(iam: &Key) -> String {
-    let mut key = iam.public();
-    key["kid"] = json!("iam-1");
-    key["use"] = json!("sig");
-    let set = json!({"keys": [key]});
-    let app = Router::new().route("/jwks", get(move || async move { axum::Json(set) }));
-    let listener = service_kit::serve::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
-    let url = format!("http://{}/jwks", listener.local_addr().unwrap());
-    service_kit::serve::serve(listener, service_kit::serve::Plain, app, &Lifecycle::new());
-    url
-}
-
-trait EcPem {
-    fn to_ec_private_pem(&self) -> Vec<u8>;
-}
-
-impl EcPem for Jwk {
-    fn to_ec_private_pem(&self) -> Vec<u8> {
-        josekit::jwk::alg::ec::EcKeyPair::from_jwk(self).unwrap().to_pem_private_key()
-    }
 }

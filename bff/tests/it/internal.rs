@@ -42,13 +42,18 @@ impl Guarded {
     }
 }
 
-fn app(house: &House, identity: Option<Arc<Identity>>) -> Router {
+pub(crate) fn app(house: &House, identity: Option<Arc<Identity>>) -> Router {
     let guard = Guard::new(identity, "test_internal_auth_failure_total");
     let routes = bff::internal::routes(house.gateway.clone(), &guard);
     seen_from_outside(Router::new().nest("/internal", routes))
 }
 
-fn request(method: &str, path: &str, token: Option<&str>, body: &Value) -> Request<Body> {
+pub(crate) fn request(
+    method: &str,
+    path: &str,
+    token: Option<&str>,
+    body: &Value,
+) -> Request<Body> {
     let mut request =
         Request::builder().method(method).uri(path).header("content-type", "application/json");
     if let Some(token) = token {

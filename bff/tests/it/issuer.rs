@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use service_kit::config::{AccountsConfig, OidcConfig};
 use service_kit::identity::Identity;
 
-use crate::house::{Key, serve_keys};
+use crate::key::{Key, serve_keys};
 
 pub(crate) const ISSUER: &str = "https://accounts.test";
 pub(crate) const AUDIENCE: &str = "https://gateway.internal.test";

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
+mod answers;
 mod attestations;
 mod contract;
 mod decision_order;
@@ -17,17 +18,25 @@ mod internal;
 mod isolation;
 mod isolation_probe;
 mod issuer;
+mod key;
+mod lock_ledger;
+mod lock_reconciler;
+mod locks;
 mod mutations;
 mod platform;
 mod profiles;
+mod read_routes;
 mod reads;
 mod refresh;
 mod refunds;
 mod revocation;
+mod service_reads;
 mod session_tier;
 mod sessions;
 mod sign_out;
+mod snapshots;
 mod step_up;
 mod suspension;
 mod tenant;
 mod tls;
+mod workbench;

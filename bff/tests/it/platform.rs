@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::Bytes;
-use axum::extract::{OriginalUri, State};
+use axum::extract::{OriginalUri, Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -27,6 +27,8 @@ pub(crate) enum Command {
     Refuse(Box<Problem>),
     /// Does it, and never answers.
     Vanish,
+    /// Does nothing, and never answers.
+    Swallow,
     /// Does it, and answers what its contract does not say.
     Drift,
     /// Does it, and answers when the test lets it.
@@ -49,6 +51,18 @@ pub(crate) struct Platform {
     done: Mutex<BTreeMap<String, Value>>,
     calls: Semaphore,
     held: Semaphore,
+    locks: Mutex<Locks>,
+}
+
+/// What lock-integration says when it is only asked.
+#[derive(Debug, Clone)]
+pub(crate) enum Locks {
+    /// It has no lock.
+    None,
+    /// All are in this property.
+    In(String),
+    /// It answers 503.
+    Ill,
 }
 
 impl Platform {
@@ -59,18 +73,25 @@ impl Platform {
             done: Mutex::default(),
             calls: Semaphore::new(0),
             held: Semaphore::new(0),
+            locks: Mutex::new(Locks::None),
         });
         let app = Router::new()
             .route("/api/v1/reservations/{id}/check-in", post(change))
             .route("/api/v1/folios/{id}/refunds", post(change))
+            .route("/api/v1/locks/{id}", get(device))
+            .route("/api/v1/locks/operations/{key}", get(operation))
+            .route("/api/v1/locks/{id}/keys", post(change))
+            .route("/api/v1/locks/{id}/keys/{key}/revoke", post(change))
             .route("/api/v1/reservations/arrivals", get(read))
             .route("/api/v1/inventory/properties/{id}/availability", get(read))
+            .route("/api/v1/inventory/properties/{id}/calendar", get(read))
+            .route("/api/v1/housekeeping/board", get(read))
+            .route("/api/v1/staff/{what}", get(read))
             .with_state(Arc::clone(&platform));
         let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let url: url::Url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
         serve(listener, Plain, app, &Lifecycle::new());
-        let asked = [Upstream::Reservation, Upstream::Billing, Upstream::Inventory];
-        (platform, asked.map(|upstream| (upstream, url.clone())).into())
+        (platform, ASKED.map(|upstream| (upstream, url.clone())).into())
     }
 
     pub(crate) fn command(&self, command: Command) {
@@ -83,6 +104,10 @@ impl Platform {
 
     pub(crate) fn effects(&self) -> usize {
         locked(&self.done).len()
+    }
+
+    pub(crate) fn locks(&self, say: Locks) {
+        *locked(&self.locks) = say;
     }
 
     /// Returns once another call has come in.
@@ -115,12 +140,36 @@ fn locked<T>(shared: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// What it plays.
+const ASKED: [Upstream; 6] = [
+    Upstream::Reservation,
+    Upstream::Billing,
+    Upstream::Inventory,
+    Upstream::Lock,
+    Upstream::Housekeeping,
+    Upstream::Staff,
+];
+/// Of keys; nobody judges it.
+const PROPERTY: &str = "ppt_01K0000000000000000000000A";
+
 fn answer(path: &str, number: usize) -> Value {
     let id = path.split('/').nth(4).unwrap();
     if path.ends_with("/refunds") {
         let amount = json!({"amountMicro": "1000000", "currency": "AFN"});
         return json!({"refundId": format!("refund-{number}"), "folioId": id, "amount": amount,
                       "refundedAt": "2026-11-21T12:00:00.000Z"});
+    }
+    let at = "2026-11-21T12:00:00.000Z";
+    let key = format!("key_01K00000000000000000000{number:03}");
+    if path.ends_with("/keys") {
+        return json!({"keyCredentialId": key, "lockId": id, "propertyId": PROPERTY, "kind": "pin_code",
+                      "reservationId": "rsv_01K0000000000000000000000A", "roomIds": [], "state": "active",
+                      "vendor": "ttlock", "validFrom": at, "validUntil": at, "issuedAt": at});
+    }
+    if path.ends_with("/revoke") {
+        let key = path.split('/').nth(6).unwrap();
+        return json!({"keyCredentialId": key, "lockId": id, "propertyId": PROPERTY, "state": "revoked",
+                      "vendor": "ttlock", "revokedAt": at});
     }
     json!({"reservationId": id, "state": "in_house", "roomId": "rom_01K0000000000000000000000A",
            "checkedInAt": "2026-11-21T12:00:00.000Z", "effect": number})
@@ -138,6 +187,7 @@ async fn change(
             return StatusCode::from_u16(*status).unwrap().into_response();
         }
         Some(Command::Refuse(problem)) => return refused(problem),
+        Some(Command::Swallow) => std::future::pending().await,
         _ => {}
     }
     let done = platform.effect(headers["idempotency-key"].to_str().unwrap(), uri.path());
@@ -147,7 +197,7 @@ async fn change(
         Some(Command::Drift) => return Json(json!({"reservation": 7})).into_response(),
         _ => {}
     }
-    let created = uri.path().ends_with("/refunds");
+    let created = uri.path().ends_with("/refunds") || uri.path().ends_with("/keys");
     (if created { StatusCode::CREATED } else { StatusCode::OK }, Json(done)).into_response()
 }
 
@@ -182,11 +232,53 @@ async fn read(State(platform): State<Arc<Platform>>, OriginalUri(uri): OriginalU
 fn listed(uri: &http::Uri) -> Value {
     let query = uri.query().unwrap_or_default();
     let property = |text: &str| text[text.find("ppt_").unwrap()..][..30].to_owned();
-    if uri.path().ends_with("/arrivals") {
-        return json!({"propertyId": property(query), "date": "2026-11-22",
-                      "asOf": "2026-11-21T12:00:00.000Z", "items": []});
+    let (of, more) = match uri.path().rsplit('/').next().unwrap() {
+        "arrivals" => (query, json!({"date": "2026-11-22", "items": []})),
+        "board" => (query, json!({"pendingTasksAtArrivalWindow": 3, "columns": []})),
+        "shifts" => (query, json!({"timeZone": "Asia/Kabul", "date": "2026-11-22", "shifts": []})),
+        "capacity" | "on-duty" => (query, json!({"departments": []})),
+        _ => {
+            let nights = json!({"timeZone": "Asia/Kabul", "from": "2026-11-22", "to": "2026-11-24",
+                                "roomTypes": [], "rooms": [], "stays": [], "blocks": []});
+            (uri.path(), nights)
+        }
+    };
+    let mut answer = json!({"propertyId": property(of), "asOf": "2026-11-21T12:00:00.000Z"});
+    answer.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    answer
+}
+
+async fn device(State(platform): State<Arc<Platform>>, Path(id): Path<String>) -> Response {
+    let said = locked(&platform.locks).clone();
+    match said {
+        Locks::None => refused(&nothing()),
+        Locks::Ill => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+        Locks::In(property) => Json(json!({
+            "lockId": id, "propertyId": property, "roomId": "rom_01K0000000000000000000000A",
+            "vendor": "ttlock",
+        }))
+        .into_response(),
     }
-    json!({"propertyId": property(uri.path()), "timeZone": "Asia/Kabul",
-           "asOf": "2026-11-21T12:00:00.000Z", "from": "2026-11-22", "to": "2026-11-24",
-           "roomTypes": []})
+}
+
+/// What was done under a key.
+async fn operation(State(platform): State<Arc<Platform>>, Path(key): Path<String>) -> Response {
+    if matches!(*locked(&platform.locks), Locks::Ill) {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    }
+    let done = locked(&platform.done).get(&key).cloned();
+    let told = |done: Value| {
+        let action = if done["state"] == "active" { "issue_key" } else { "revoke_key" };
+        Json(json!({
+            "action": action,
+            "idempotencyKey": key, "lockId": done["lockId"], "vendor": done["vendor"],
+            "keyCredentialId": done["keyCredentialId"], "doneAt": "2026-11-21T12:00:00.000Z",
+        }))
+        .into_response()
+    };
+    done.map_or_else(|| refused(&nothing()), told)
+}
+
+fn nothing() -> Problem {
+    Problem::new(&code::RESOURCE_NOT_FOUND, "There is no such thing.")
 }

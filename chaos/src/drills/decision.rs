@@ -5,15 +5,14 @@
 
 use std::time::Duration;
 
-use contracts::clock::{Clock, Entropy};
-use contracts::id::{EventId, Id};
 use launcher::edge_rules::FILE;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use super::Form;
 use crate::alerts;
 use crate::desk::Answer;
+use crate::events;
 use crate::house::{House, lacking};
 use crate::observations::{Observations, Step};
 
@@ -73,6 +72,8 @@ enum Want {
     Without(&'static str),
     /// So often it really happened.
     Effects(u64),
+    /// These phases in the ledger of lock actions.
+    Rows(&'static str),
 }
 
 /// The counter that shows it.
@@ -99,6 +100,7 @@ impl Want {
                 answer.status == 200 && answer.body["partial"] == true && widgets() && others
             }
             Self::Effects(count) => answer.body == count,
+            Self::Rows(phases) => answer.body == phases,
         }
     }
 
@@ -112,6 +114,7 @@ impl Want {
             Self::Whole => format!("{ask}: 200, whole"),
             Self::Without(widget) => format!("{ask}: 200, partial, only {widget} is missing"),
             Self::Effects(count) => format!("{ask}: {count}"),
+            Self::Rows(phases) => format!("{ask}: {phases}"),
         }
     }
 }
@@ -160,6 +163,7 @@ impl Arrange {
             Self::Postgres => house.database("bff", false).await,
             Self::Upstream(faults) => {
                 for (upstream, kind, times) in faults {
+                    events::outdate(house, upstream).await?;
                     let mut fault = json!({"upstream": upstream, "kind": kind});
                     if let Some(times) = times {
                         fault["times"] = (*times).into();
@@ -185,20 +189,8 @@ impl Arrange {
 
 /// Publishes what tenant-service says of the operator's tenant.
 async fn state(house: &House, what: &str) -> anyhow::Result<()> {
-    let (clock, tenant) = (Clock::system(), &house.desktop.operator().tenant_id);
-    let event: Value = json!({
-        "specversion": "1.0", "id": EventId::generate(&clock, &Entropy::system()),
-        "source": "/services/tenant-service",
-        "type": format!("melmastoon.tenant.tenant.{what}.v1"),
-        "subject": tenant, "time": contracts::clock::wire_time(clock.now()),
-        "datacontenttype": "application/json", "tenantid": tenant,
-        "orderingkey": format!("{tenant}:{tenant}"), "correlationid": "drill",
-        "actortype": "system", "actorid": "drill", "retentionclass": "operational",
-        "data": {"reason": "A drill."},
-    });
-    let url = format!("{}/control/events", house.stack.info().stand_ins.url);
-    house.http().post(url).json(&event).send().await?.error_for_status()?;
-    Ok(())
+    let data = json!({"reason": "A drill."});
+    events::publish(house, &format!("tenant.tenant.{what}.v1"), &data).await
 }
 
 pub(super) async fn run(

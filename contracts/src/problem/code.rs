@@ -89,6 +89,7 @@ codes! {
     IDEMPOTENCY_IN_FLIGHT "BFF.IDEMPOTENCY_IN_FLIGHT" 409 "The first request with this key is still running" 1;
     ADMIN_SECOND_PERSON_REQUIRED "BFF.ADMIN_SECOND_PERSON_REQUIRED" 403 "Somebody else must approve this" no;
     ADMIN_REQUEST_CLOSED "BFF.ADMIN_REQUEST_CLOSED" 409 "The request can no longer be approved" no;
+    LOCK_PROXY_FROZEN "BFF.LOCK_PROXY_FROZEN" 503 "Lock actions are stopped" 300 "bff-backoffice/lock-audit-gap";
     DRAINING "BFF.DRAINING" 503 "The server is about to stop" 1;
 
     // Housekeeping.

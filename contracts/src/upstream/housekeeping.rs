@@ -1,4 +1,5 @@
 //! housekeeping: `GET /api/v1/housekeeping/summary?propertyId=`,
+//! `GET /api/v1/housekeeping/board?propertyId=`,
 //! `GET /api/v1/housekeeping/rooms/status?propertyId=` and
 //! `GET|POST /api/v1/housekeeping/rooms/{id}/status`.
 
@@ -7,7 +8,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::id::{PropertyId, RoomId};
+use crate::id::{HousekeepingTaskId, PropertyId, RoomId, StaffId};
 
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema,
@@ -129,4 +130,87 @@ pub struct RoomState {
     #[serde(with = "crate::clock::wire")]
     #[schema(value_type = String, format = DateTime)]
     pub since: Timestamp,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TaskKind {
+    Turnover,
+    MidStayClean,
+    DeepClean,
+    PostMaintenance,
+    PostRenovation,
+    Inspection,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TaskPriority {
+    Low,
+    Normal,
+    High,
+    Urgent,
+}
+
+/// Every room in the column of its status, with what is to be done in it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Board {
+    pub property_id: PropertyId,
+    #[serde(with = "crate::clock::wire")]
+    #[schema(value_type = String, format = DateTime)]
+    pub as_of: Timestamp,
+    /// As in [`Summary`].
+    pub pending_tasks_at_arrival_window: u32,
+    /// As in [`Summary`].
+    pub time_to_ready_minutes: Option<f64>,
+    /// Minutes until clean linen runs out; absent where linen is not counted.
+    pub linen_runway_minutes: Option<f64>,
+    /// One per status, in the order of the work, none missing.
+    pub columns: Vec<BoardColumn>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BoardColumn {
+    pub status: RoomStatus,
+    /// By floor, then number.
+    pub rooms: Vec<BoardRoom>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BoardRoom {
+    pub room_id: RoomId,
+    /// As painted on the door.
+    pub number: String,
+    pub floor: i32,
+    /// When it took its status.
+    #[serde(with = "crate::clock::wire")]
+    #[schema(value_type = String, format = DateTime)]
+    pub since: Timestamp,
+    /// The earliest guest known to be expected; overdue while the turnover is unfinished.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::clock::wire::option")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub next_arrival_at: Option<Timestamp>,
+    /// How many are open, the one in `task` included.
+    pub open_tasks: u32,
+    /// The most pressing of the open ones: by priority, then age.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<BoardTask>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BoardTask {
+    pub task_id: HousekeepingTaskId,
+    pub kind: TaskKind,
+    pub priority: TaskPriority,
+    pub status: TaskStatus,
+    /// Absent while nobody has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assigned_to: Option<StaffId>,
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::clock::wire::option")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub scheduled_for: Option<Timestamp>,
 }

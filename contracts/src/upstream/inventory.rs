@@ -1,9 +1,10 @@
-//! inventory: `GET /api/v1/inventory/properties/{id}/availability?from=&to=`.
+//! inventory: `GET /api/v1/inventory/properties/{id}/availability?from=&to=` and
+//! `GET /api/v1/inventory/properties/{id}/calendar?from=&to=`.
 
 use jiff::{Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
 
-use crate::id::{PropertyId, RoomTypeId};
+use crate::id::{AllocationId, InventoryBlockId, PropertyId, ReservationId, RoomId, RoomTypeId};
 
 /// Rooms by type and night. `from` defaults to today in the property's time zone, `to` to 14 nights later.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -45,4 +46,102 @@ pub struct NightAvailability {
     /// What can still be sold, overbooking included; 0 under stop-sell.
     pub available: u32,
     pub stop_sell: bool,
+}
+
+/// The grid of room type and night, and who has which room. `from` and `to` as in [`Availability`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Calendar {
+    pub property_id: PropertyId,
+    /// IANA name.
+    pub time_zone: String,
+    #[serde(with = "crate::clock::wire")]
+    #[schema(value_type = String, format = DateTime)]
+    pub as_of: Timestamp,
+    /// First night.
+    #[schema(value_type = String, format = Date)]
+    pub from: Date,
+    /// The day after the last night.
+    #[schema(value_type = String, format = Date)]
+    pub to: Date,
+    pub room_types: Vec<RoomTypeAvailability>,
+    /// By number.
+    pub rooms: Vec<CalendarRoom>,
+    /// Live ones that share a night with the window, by first night; past it they are whole.
+    pub stays: Vec<CalendarStay>,
+    /// Those in force that share a night with the window, by first night; past it they are whole.
+    pub blocks: Vec<CalendarBlock>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CalendarRoom {
+    pub room_id: RoomId,
+    pub room_type_id: RoomTypeId,
+    /// As painted on the door.
+    pub number: String,
+}
+
+/// What a room is held by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StayStatus {
+    /// Until `holdExpiresAt`.
+    Held,
+    Confirmed,
+    CheckedIn,
+}
+
+/// A stay of the nights `[checkIn, checkOut)`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CalendarStay {
+    pub allocation_id: AllocationId,
+    /// What was sold; the room may be of a better type.
+    pub room_type_id: RoomTypeId,
+    /// Absent until one is assigned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub room_id: Option<RoomId>,
+    /// Absent for a hold that no reservation was made from yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reservation_id: Option<ReservationId>,
+    #[schema(value_type = String, format = Date)]
+    pub check_in: Date,
+    #[schema(value_type = String, format = Date)]
+    pub check_out: Date,
+    pub status: StayStatus,
+    /// Of a hold.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::clock::wire::option")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub hold_expires_at: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum BlockKind {
+    /// Of a room: it cannot be used.
+    OutOfOrder,
+    /// Of a room: it could be used and is not sold.
+    OutOfService,
+    /// Of a room type, or of the whole property.
+    StopSell,
+}
+
+/// Why something is not for sale in the nights `[from, to)`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CalendarBlock {
+    pub block_id: InventoryBlockId,
+    pub kind: BlockKind,
+    /// Absent for a stop-sell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub room_id: Option<RoomId>,
+    /// Absent for a stop-sell of the whole property.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub room_type_id: Option<RoomTypeId>,
+    #[schema(value_type = String, format = Date)]
+    pub from: Date,
+    #[schema(value_type = String, format = Date)]
+    pub to: Date,
+    pub reason: String,
 }

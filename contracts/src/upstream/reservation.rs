@@ -1,4 +1,4 @@
-//! reservation: `GET /api/v1/reservations/arrivals?propertyId=&date=` (and `departures`, `in-house`);
+//! reservation: `GET /api/v1/reservations/arrivals?propertyId=&date=`, `…/departures` and `…/in-house`;
 //! `POST /api/v1/reservations/{id}/check-in` → [`CheckedIn`].
 
 use jiff::{Timestamp, civil::Date};
@@ -20,7 +20,15 @@ pub enum ReservationState {
     ExpiredHold,
 }
 
-/// The stays of a day. `date` defaults to today in the property's time zone.
+impl ReservationState {
+    /// Whether the guest has come, and perhaps gone again.
+    pub fn has_arrived(self) -> bool {
+        matches!(self, Self::CheckedIn | Self::InHouse | Self::CheckedOut)
+    }
+}
+
+/// The stays of a day: who arrives, who leaves, or who sleeps here. `date` defaults to today in the
+/// property's time zone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Stays {
@@ -49,7 +57,7 @@ pub struct Stay {
     pub adults: u8,
     pub state: ReservationState,
     /// When the guest said to come.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::clock::wire::option")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub eta: Option<Timestamp>,
 }

@@ -1,9 +1,10 @@
-//! tenant: `GET /api/v1/tenants/{tenantId}/operators/{operatorId}`, as the operator.
+//! tenant: `GET /api/v1/tenants/{tenantId}/operators/{operatorId}` and `…/preferences` below it, as
+//! the operator.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::id::{OperatorId, PropertyId, TenantId};
+use crate::id::{OperatorId, PreferencesId, PropertyId, TenantId};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -27,6 +28,33 @@ pub struct OperatorProfile {
     pub property_ids: Vec<PropertyId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub primary_property_id: Option<PropertyId>,
+    #[serde(with = "crate::clock::wire")]
+    #[schema(value_type = String, format = DateTime)]
+    pub as_of: Timestamp,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Theme {
+    Light,
+    Dark,
+    /// As the operator's computer has it.
+    System,
+}
+
+/// How an operator wants the desktop.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OperatorPreferences {
+    pub preferences_id: PreferencesId,
+    pub operator_id: OperatorId,
+    /// BCP 47.
+    pub locale: String,
+    pub theme: Theme,
+    /// Names of the dashboard's widgets in the order wanted; empty for the usual one.
+    pub widgets: Vec<String>,
+    /// 0 until the operator chooses something.
+    pub version: u32,
     #[serde(with = "crate::clock::wire")]
     #[schema(value_type = String, format = DateTime)]
     pub as_of: Timestamp,

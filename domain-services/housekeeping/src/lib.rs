@@ -6,6 +6,7 @@
 //! line in [`router`], one in [`statements`].
 
 pub mod app;
+pub mod board;
 pub mod events;
 pub mod flip_room_status;
 pub mod room_status;
@@ -22,6 +23,7 @@ pub fn statements() -> Vec<&'static str> {
     vec![
         room_statuses::ROOMS,
         summary::SUMMARY,
+        board::BOARD,
         room_status::ROOM,
         flip_room_status::FLIP,
         flip_room_status::AUDIT,

@@ -8,7 +8,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::{events, flip_room_status, room_status, room_statuses, summary};
+use crate::{board, events, flip_room_status, room_status, room_statuses, summary};
 
 #[derive(OpenApi)]
 #[openapi(info(
@@ -20,6 +20,7 @@ struct Document;
 pub fn router() -> OpenApiRouter<Shared> {
     OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(summary::handler))
+        .routes(routes!(board::handler))
         .routes(routes!(room_statuses::handler))
         .routes(routes!(room_status::handler, flip_room_status::handler))
 }

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use service_kit::caller::Caller;
 use service_kit::etag;
 use service_kit::extract::PropertyQuery;
-use service_kit::postgres::{self, Database, StoreError};
+use service_kit::postgres::{self, Database, StoreError, Transaction};
 use service_kit::problem::{ApiError, ApiResult};
 use service_kit::row;
 use service_kit::service::ReadProblems;
@@ -102,6 +102,15 @@ async fn read(
 ) -> Result<Option<Summary>, StoreError> {
     let mut connection = database.connection().await?;
     let transaction = postgres::read(&mut connection, tenant).await?;
+    find(&transaction, property, now).await
+}
+
+/// `None` when the tenant has no such property.
+pub(crate) async fn find(
+    transaction: &Transaction<'_>,
+    property: PropertyId,
+    now: Timestamp,
+) -> Result<Option<Summary>, StoreError> {
     let statement = transaction.prepare_cached(SUMMARY).await?;
     let row = transaction.query_opt(&statement, &[&property.as_str(), &now]).await?;
     row.map(|row| from_row(&row, property, now)).transpose()

@@ -52,7 +52,7 @@ fn reads(property: &str) -> Vec<String> {
 
 /// Those that name the property in the query.
 fn routes(property: &str) -> Vec<String> {
-    ["summary", "rooms/status"]
+    ["summary", "board", "rooms/status"]
         .map(|path| format!("/api/v1/housekeeping/{path}?propertyId={property}"))
         .into()
 }

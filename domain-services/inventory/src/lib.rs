@@ -7,6 +7,8 @@
 
 pub mod app;
 pub mod availability;
+pub mod calendar;
+pub mod nights;
 pub mod router;
 
 #[cfg(test)]
@@ -14,5 +16,5 @@ mod tests;
 
 /// Every statement this service runs, for the test that prepares them on the migrated schema.
 pub fn statements() -> Vec<&'static str> {
-    vec![availability::NIGHTS]
+    vec![nights::NIGHTS, calendar::ROOMS, calendar::STAYS, calendar::BLOCKS]
 }

@@ -28,7 +28,9 @@ impl Fixture {
 }
 
 fn routes(property: &str) -> Vec<String> {
-    vec![format!("/api/v1/inventory/properties/{property}/availability")]
+    ["availability", "calendar"]
+        .map(|path| format!("/api/v1/inventory/properties/{property}/{path}"))
+        .into()
 }
 
 #[tokio::test]

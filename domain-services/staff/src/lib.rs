@@ -6,13 +6,18 @@
 //! line in [`router`], one in [`statements`].
 
 pub mod app;
+pub mod capacity;
+mod departments;
+mod floor;
 pub mod on_duty;
 pub mod router;
+pub mod shifts;
+pub mod staffing_gaps;
 
 #[cfg(test)]
 mod tests;
 
 /// Every statement this service runs, for the test that prepares them on the migrated schema.
 pub fn statements() -> Vec<&'static str> {
-    vec![on_duty::ON_DUTY]
+    vec![on_duty::ON_DUTY, capacity::CAPACITY, shifts::SHIFTS, staffing_gaps::GAPS]
 }

@@ -3,7 +3,7 @@
 use axum::extract::State;
 use axum::response::Response;
 use contracts::clock::Clock;
-use contracts::id::{DepartmentId, PropertyId, TenantId};
+use contracts::id::{PropertyId, TenantId};
 use contracts::upstream::staff::{DepartmentOnDuty, OnDuty, Present};
 use http::HeaderMap;
 use jiff::Timestamp;
@@ -16,8 +16,11 @@ use service_kit::row;
 use service_kit::service::ReadProblems;
 use tokio_postgres::Row;
 
+use crate::departments::by_department;
+use crate::floor::present;
+
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 /// Who clocked in and not out, and how many should have.
 #[utoipa::path(
@@ -52,23 +55,12 @@ pub(crate) async fn handler(
 
 /// $1 property, $2 now. One row per person present, at least one per department of the property;
 /// none when the tenant has no such property, because a property has departments before it has
-/// anything else here. Present is whose last punch, at whatever property, is an `in` at this one; a
-/// punch that a device dated into the future has not happened yet. Somebody on loan from another
-/// property brings their own department along.
-pub(crate) const ON_DUTY: &str = "
-    WITH present AS (
-        SELECT position.department_id, person.id AS staff_id, person.display_name,
-               position.name AS position, last.punched_at
-        FROM staff.staff AS person
-        JOIN staff.positions AS position ON position.id = person.position_id
-        JOIN LATERAL (
-            SELECT direction, property_id, punched_at
-            FROM staff.clock_entries AS entry
-            WHERE entry.staff_id = person.id AND entry.punched_at <= $2::timestamptz
-            ORDER BY entry.punched_at DESC, entry.id DESC
-            LIMIT 1
-        ) AS last ON last.direction = 'in' AND last.property_id = $1::text
-        WHERE person.status <> 'terminated'
+/// anything else here. Somebody on loan from another property brings their own department along.
+pub(crate) const ON_DUTY: &str = concat!(
+    "
+    WITH present AS (",
+    present!(),
+    "
     ), scheduled AS (
         SELECT position.department_id, count(*) AS people
         FROM staff.shifts AS shift
@@ -87,7 +79,8 @@ pub(crate) const ON_DUTY: &str = "
     LEFT JOIN scheduled ON scheduled.department_id = department.id
     LEFT JOIN present ON present.department_id = department.id
     WHERE department.property_id = $1::text OR present.staff_id IS NOT NULL
-    ORDER BY department.name, department.id, present.punched_at, present.staff_id";
+    ORDER BY department.name, department.id, present.punched_at, present.staff_id"
+);
 
 /// Empty when the tenant has no such property.
 async fn read(
@@ -99,27 +92,18 @@ async fn read(
     let mut connection = database.connection().await?;
     let transaction = postgres::read(&mut connection, tenant).await?;
     let statement = transaction.prepare_cached(ON_DUTY).await?;
-    by_department(&transaction.query(&statement, &[&property.as_str(), &now]).await?)
-}
-
-/// Rows come by department, so that a person belongs to the last one or begins the next.
-fn by_department(rows: &[Row]) -> Result<Vec<DepartmentOnDuty>, StoreError> {
-    let mut departments: Vec<(DepartmentId, DepartmentOnDuty)> = Vec::new();
-    for row in rows {
-        let id = row::id(row, "department_id")?;
-        if departments.last().is_none_or(|(last, _)| *last != id) {
-            departments.push((id, department(row)?));
-        }
-        if let Some((_, department)) = departments.last_mut() {
-            department.present.extend(from_row(row)?);
-        }
-    }
-    Ok(departments.into_iter().map(|(_, department)| department).collect())
+    let rows = transaction.query(&statement, &[&property.as_str(), &now]).await?;
+    by_department(&rows, department, add)
 }
 
 fn department(row: &Row) -> Result<DepartmentOnDuty, StoreError> {
     let (department, scheduled) = (row::get(row, "department")?, row::total(row, "scheduled")?);
     Ok(DepartmentOnDuty { department, scheduled, present: Vec::new() })
+}
+
+fn add(department: &mut DepartmentOnDuty, row: &Row) -> Result<(), StoreError> {
+    department.present.extend(from_row(row)?);
+    Ok(())
 }
 
 /// `None` for the row of a department that nobody is present of.

@@ -6,8 +6,12 @@ use service_kit::testing::{Harness, assert_committed, contract, prepare_all};
 
 use crate::app::SERVICE;
 
-/// Two tenants with a property each, which staff knows by its departments.
+/// Two tenants with a property each, which has a department. The first is in Kabul, where the 22nd
+/// began half an hour ago.
 const PROPERTIES: &str = "
+    INSERT INTO staff.properties (tenant_id, id, time_zone) VALUES
+        ('tnt_01K0000000000000000000000A', 'ppt_01K0000000000000000000000A', 'Asia/Kabul'),
+        ('tnt_01K0000000000000000000000B', 'ppt_01K0000000000000000000000B', 'UTC');
     INSERT INTO staff.departments (tenant_id, id, property_id, name) VALUES
         ('tnt_01K0000000000000000000000A', 'dpt_01K0000000000000000000000A',
          'ppt_01K0000000000000000000000A', 'Front desk'),
@@ -30,7 +34,9 @@ impl Fixture {
 }
 
 fn routes(property: &str) -> Vec<String> {
-    vec![format!("/api/v1/staff/on-duty?propertyId={property}")]
+    ["on-duty", "capacity", "shifts", "forecast/staffing-gaps"]
+        .map(|path| format!("/api/v1/staff/{path}?propertyId={property}"))
+        .into()
 }
 
 #[tokio::test]

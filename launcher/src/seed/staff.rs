@@ -1,4 +1,4 @@
-//! staff's share: departments, people, their shifts and the clock.
+//! staff's share: properties, departments, people, their shifts and the clock.
 //!
 //! The demo knows a position once per tenant and a shift per department; the tables know
 //! a position per department and a shift per position. A row is made for each pair in
@@ -15,6 +15,12 @@ use super::{Batch, derived_id};
 pub(super) fn batches(house: &House) -> Vec<Batch> {
     let positions = Positions::of(house);
     vec![
+        Batch::new("staff.properties", &house.properties, |property| {
+            json!({
+                "tenant_id": property.tenant_id, "id": property.id,
+                "time_zone": property.time_zone, "created_at": house.now,
+            })
+        }),
         Batch::new("staff.departments", &house.departments, |department| {
             json!({
                 "tenant_id": department.tenant_id, "id": department.id,
@@ -44,7 +50,7 @@ fn row_of_shift(house: &House, shift: &Shift, position: Option<PositionId>) -> V
     json!({
         "tenant_id": shift.tenant_id, "id": shift.id, "property_id": shift.property_id,
         "position_id": position, "starts_at": shift.starts_at, "ends_at": shift.ends_at,
-        "status": shift.status.name(), "version": 0, "created_at": house.now,
+        "required": shift.required, "status": shift.status.name(), "version": 0, "created_at": house.now,
     })
 }
 

@@ -1,6 +1,6 @@
 //! Who can sign in: every role at every property, with the device each works on.
 
-use contracts::id::{DeviceId, OperatorId, PropertyId, TenantId};
+use contracts::id::{DeviceId, OperatorId, PreferencesId, PropertyId, TenantId};
 use contracts::role::Role;
 use serde::Serialize;
 
@@ -23,6 +23,7 @@ pub struct Operator {
     pub display_name: String,
     /// The computer the operator works on; tokens are given to this one only.
     pub device_id: DeviceId,
+    pub preferences_id: PreferencesId,
     pub property_ids: Vec<PropertyId>,
     pub roles: Vec<Role>,
 }
@@ -65,6 +66,7 @@ fn operator(tenant: &Tenant, at: &Property, role: Role, properties: Vec<Property
         totp_secret: totp_secret(&label),
         display_name: format!("{given} {family}"),
         device_id: seed::id(OPENED, &label),
+        preferences_id: seed::id(OPENED, &label),
         property_ids: properties,
         roles: vec![role],
     }

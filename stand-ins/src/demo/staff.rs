@@ -159,11 +159,12 @@ const TEAMS: &[(&str, &str, Rota, usize)] = &[
     ("Housekeeping", "Housekeeping Supervisor", Rota::Daytime, 1),
     ("Housekeeping", HOUSEKEEPER, Rota::Daytime, 2),
     ("Maintenance", "Maintenance Lead", Rota::Office, 0),
-    ("Maintenance", "Technician", Rota::RoundTheClock, 2),
+    ("Maintenance", TECHNICIAN, Rota::RoundTheClock, 2),
     ("Management", "General Manager", Rota::Office, 0),
     ("Security", "Guard", Rota::RoundTheClock, 2),
 ];
 const HOUSEKEEPER: &str = "Housekeeper";
+const TECHNICIAN: &str = "Technician";
 
 /// All of a property's people and their time.
 #[derive(Debug, Default)]
@@ -304,6 +305,12 @@ impl Staffing {
             self.members.iter().any(|member| member.id == *id && member.position_id == job)
         };
         running.map(|assignment| assignment.staff_id).filter(is_housekeeper).collect()
+    }
+
+    pub(super) fn technicians(&self, property: &Property) -> Vec<StaffId> {
+        let job = position(property.tenant_id, TECHNICIAN).id;
+        let team = self.members.iter().filter(|member| member.position_id == job);
+        team.map(|member| member.id).collect()
     }
 }
 

@@ -1,16 +1,21 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 use contracts::role::Role;
 use contracts::upstream::housekeeping::{RoomStatus, TaskStatus};
+use contracts::upstream::maintenance::WorkOrderState;
 use contracts::upstream::reservation::ReservationState;
 
 use super::staff::Punch;
 use super::*;
 
-/// Every three hours of a week, so that each local hour and weekday is seen.
-fn moments() -> impl Iterator<Item = Timestamp> {
-    let start: Timestamp = "2026-11-21T00:10:00Z".parse().unwrap();
-    (0..56).map(move |step| seed::plus_minutes(start, step * 180))
+/// The house every three hours of a week, so that each local hour and weekday is seen.
+fn moments() -> impl Iterator<Item = &'static House> {
+    static HOUSES: LazyLock<Vec<House>> = LazyLock::new(|| {
+        let start: Timestamp = "2026-11-21T00:10:00Z".parse().unwrap();
+        (0..56).map(|step| House::at(seed::plus_minutes(start, step * 180))).collect()
+    });
+    HOUSES.iter()
 }
 
 fn house() -> House {
@@ -74,6 +79,8 @@ fn ids_are_unique_within_their_kind() {
     unique(house.reservations.iter().map(|stay| &stay.code));
     unique(house.allocations.iter().map(|allocation| allocation.id));
     unique(house.tasks.iter().map(|task| task.id));
+    unique(house.locks.iter().map(|lock| lock.id));
+    unique(house.keys.iter().map(|key| key.id));
     unique(house.staff.iter().map(|member| member.id));
     unique(house.shifts.iter().map(|shift| shift.id));
     unique(house.assignments.iter().map(|assignment| assignment.id));
@@ -85,7 +92,7 @@ fn ids_are_unique_within_their_kind() {
 
 #[test]
 fn no_room_is_given_twice_for_a_night() {
-    for house in moments().map(House::at) {
+    for house in moments() {
         let mut taken = BTreeSet::new();
         for stay in house.reservations.iter().filter(|stay| stay.is_live()) {
             let Some(room) = stay.room_id else { continue };
@@ -127,7 +134,7 @@ fn the_ledger_of_nights_agrees_with_the_allocations_and_never_oversells() {
 
 #[test]
 fn every_moment_has_guests_work_and_people_on_duty() {
-    for house in moments().map(House::at) {
+    for house in moments() {
         for property in &house.properties {
             let today = property.today(house.now);
             let stays = || house.stays_of(property.id).filter(|stay| stay.is_live());
@@ -146,7 +153,7 @@ fn every_moment_has_guests_work_and_people_on_duty() {
 
 #[test]
 fn rooms_tasks_and_guests_tell_the_same_story() {
-    for house in moments().map(House::at) {
+    for house in moments() {
         assert_eq!(house.room_states.len(), house.rooms.len());
         let states: BTreeMap<_, _> =
             house.room_states.iter().map(|state| (state.room_id, state)).collect();
@@ -175,7 +182,7 @@ fn rooms_tasks_and_guests_tell_the_same_story() {
 
 #[test]
 fn a_guest_in_the_house_has_a_room_and_a_held_one_has_none() {
-    for house in moments().map(House::at) {
+    for house in moments() {
         for stay in &house.reservations {
             match stay.state {
                 ReservationState::CheckedIn | ReservationState::InHouse => {
@@ -205,16 +212,66 @@ fn nobody_is_planned_twice_at_once() {
 
 #[test]
 fn every_guest_in_the_house_has_one_folio_and_has_paid_something() {
-    for now in moments() {
-        let house = House::at(now);
+    for house in moments() {
         let guests: Vec<_> = house.reservations.iter().filter(|stay| stay.is_in_house()).collect();
         assert_eq!(house.folios.len(), guests.len());
         let ids: BTreeSet<_> = house.folios.iter().map(|folio| folio.id).collect();
         assert_eq!(ids.len(), guests.len());
         for (folio, guest) in house.folios.iter().zip(guests) {
             assert_eq!((folio.reservation_id, folio.tenant_id), (guest.id, guest.tenant_id));
-            assert!(folio.paid.amount_micro > 0 && folio.charged.amount_micro > 0);
-            assert!(folio.charged.amount_micro <= guest.total.amount_micro);
+            assert!(folio.paid().amount_micro > 0 && folio.charged().amount_micro > 0);
+            assert!(folio.charged().amount_micro <= guest.total.amount_micro);
+            assert_eq!((folio.charges[0].date, folio.due_on), (guest.check_in, guest.check_out));
+            assert!(folio.charges.iter().all(|charge| charge.date < guest.check_out));
         }
+    }
+}
+
+#[test]
+fn work_orders_are_of_the_past_and_those_that_close_a_room_are_pending() {
+    let mut states = BTreeSet::new();
+    for house in moments() {
+        unique(house.work_orders.iter().map(|order| order.id));
+        for order in &house.work_orders {
+            assert!(order.reported_at <= order.since && order.since <= house.now, "{order:?}");
+            let taken = order.state.is_pending() && order.state != WorkOrderState::Open;
+            assert!(!taken || order.assigned_to.is_some(), "{order:?}");
+            states.insert(order.state);
+        }
+        for room in house.rooms.iter().filter(|room| room.closed.is_some()) {
+            let why =
+                house.work_orders.iter().find(|order| order.room_id == Some(room.id)).unwrap();
+            assert!(why.state.is_pending() && why.due_at > house.now);
+            assert_eq!(why.room_out_of_order, room.closed == Some(places::Closed::OutOfOrder));
+        }
+    }
+    assert_eq!(states, BTreeSet::from(WorkOrderState::ALL), "a state is never seen");
+}
+
+#[test]
+fn there_is_advice_at_every_moment_and_none_of_it_has_expired() {
+    let mut kinds = BTreeSet::new();
+    for house in moments() {
+        unique(house.suggestions.iter().map(|suggestion| suggestion.id));
+        assert!(house.suggestions.iter().all(|it| it.advice.expires_at > house.now));
+        for property in &house.properties {
+            let own = || house.suggestions.iter().filter(|it| it.property_id == property.id);
+            assert!((1..25).contains(&own().count()), "{} pieces of advice", own().count());
+            assert!(own().is_sorted_by(|a, b| a.advice.confidence >= b.advice.confidence));
+            kinds.extend(own().map(|suggestion| format!("{:?}", suggestion.advice.kind)));
+        }
+    }
+    assert_eq!(kinds.len(), 3, "{kinds:?}");
+}
+
+#[test]
+fn every_room_has_a_lock_and_every_guest_in_the_house_a_key_to_it() {
+    let house = house();
+    assert!(house.rooms.iter().all(|room| house.locks.iter().any(|it| it.room_id == room.id)));
+    assert_eq!(house.locks.len(), house.rooms.len());
+    let guests: Vec<_> = house.reservations.iter().filter(|stay| stay.is_in_house()).collect();
+    assert_eq!(house.keys.len(), guests.len());
+    for (key, guest) in house.keys.iter().zip(guests) {
+        assert_eq!((key.reservation_id, Some(key.room_id)), (guest.id, guest.room_id));
     }
 }

@@ -96,6 +96,7 @@ pub(super) async fn attest(
         action: "factor.verified",
         subject: operator.id.to_string(),
         idempotency_key: None,
+        operator_id: Some(operator.id),
     });
     Ok(Json(Attested { verified_at: now }))
 }

@@ -149,6 +149,7 @@ impl Iam {
             action,
             subject: session.id.to_string(),
             idempotency_key: None,
+            operator_id: None,
         });
     }
 }

@@ -19,7 +19,7 @@ use service_kit::caller::Caller;
 use service_kit::extract::{Json, Path, Query};
 use service_kit::problem::{ApiError, ApiResult};
 
-use super::{Scene, Stage};
+use super::{Folios, Scene, Stage};
 use crate::demo::{House, Property, Reservation};
 use crate::shelf::{Mutation, Ticket};
 
@@ -43,7 +43,11 @@ static ROOM_REQUIRED: Code = Code {
 
 /// All reservations, as the desks of the house see them.
 #[derive(Debug)]
-struct Book(RwLock<BTreeMap<ReservationId, Reservation>>);
+struct Book {
+    stays: RwLock<BTreeMap<ReservationId, Reservation>>,
+    /// Where a guest who comes gets a folio.
+    folios: Arc<Folios>,
+}
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -61,9 +65,9 @@ enum List {
     InHouse,
 }
 
-pub(super) fn router(scene: Scene) -> Router {
-    let book = scene.house.reservations.iter().map(|stay| (stay.id, stay.clone())).collect();
-    let stage = Stage { scene, own: Arc::new(Book(RwLock::new(book))) };
+pub(super) fn router(scene: Scene, folios: Arc<Folios>) -> Router {
+    let stays = scene.house.reservations.iter().map(|stay| (stay.id, stay.clone())).collect();
+    let stage = Stage { scene, own: Arc::new(Book { stays: RwLock::new(stays), folios }) };
     Router::new()
         .route("/api/v1/reservations/arrivals", get(arrivals))
         .route("/api/v1/reservations/departures", get(departures))
@@ -116,7 +120,7 @@ impl Stage<Book> {
         ticket: &Ticket,
         request: CheckInRequest,
     ) -> ApiResult<CheckedIn> {
-        let mut book = self.own.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut book = self.own.stays.write().unwrap_or_else(PoisonError::into_inner);
         let stay = book.get_mut(&id).ok_or_else(ApiError::not_found)?;
         let property = self.scene.property(caller, stay.property_id)?;
         let now = self.scene.clock.now();
@@ -129,6 +133,7 @@ impl Stage<Book> {
         }
         let room_id = self.room(property, request.room_id.or(stay.room_id))?;
         (stay.state, stay.room_id) = (ReservationState::InHouse, Some(room_id));
+        self.own.folios.open(property, stay, now);
         let action = (Upstream::Reservation, "reservation.checked_in");
         self.scene.note(caller, action, id.as_str(), ticket);
         Ok(CheckedIn { reservation_id: id, state: stay.state, room_id, checked_in_at: now })
@@ -160,7 +165,7 @@ impl Stage<Book> {
 
 impl Book {
     fn stays(&self, of: &Property, wanted: impl Fn(&Reservation) -> bool) -> Vec<Reservation> {
-        let book = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let book = self.stays.read().unwrap_or_else(PoisonError::into_inner);
         let own = book.values().filter(|stay| stay.property_id == of.id && stay.is_live());
         own.filter(|stay| wanted(stay)).cloned().collect()
     }

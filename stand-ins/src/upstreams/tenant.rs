@@ -7,12 +7,13 @@ use axum::Router;
 use axum::extract::State;
 use axum::routing::get;
 use contracts::id::{OperatorId, TenantId};
-use contracts::upstream::tenant::{OperatorProfile, TenantStatus};
+use contracts::upstream::tenant::{OperatorPreferences, OperatorProfile, TenantStatus, Theme};
 use service_kit::caller::Caller;
 use service_kit::extract::{Json, Path};
 use service_kit::problem::{ApiError, ApiResult};
 
 use super::{Scene, Stage};
+use crate::demo::Operator;
 use crate::ledger::lock;
 
 /// Which tenants are suspended. `POST /control/events` changes it.
@@ -37,6 +38,7 @@ impl Tenancies {
 pub(super) fn router(scene: Scene, tenancies: Arc<Tenancies>) -> Router {
     Router::new()
         .route("/api/v1/tenants/{tenant_id}/operators/{operator_id}", get(operator))
+        .route("/api/v1/tenants/{tenant_id}/operators/{operator_id}/preferences", get(preferences))
         .with_state(Stage { scene, own: tenancies })
 }
 
@@ -45,22 +47,51 @@ async fn operator(
     caller: Caller,
     Path((tenant, id)): Path<(TenantId, OperatorId)>,
 ) -> ApiResult<Json<OperatorProfile>> {
-    let house = &stage.scene.house;
-    let found = house.operators.iter().find(|operator| {
-        operator.id == id && operator.tenant_id == tenant && tenant == caller.0.tenant
-    });
-    let operator = found.ok_or_else(ApiError::not_found)?;
+    let operator = stage.operator(&caller, tenant, id)?;
     let primary = operator.property_ids.first().copied();
-    let home = primary.and_then(|id| house.property(id)).ok_or_else(ApiError::not_found)?;
     Ok(Json(OperatorProfile {
         tenant_id: tenant,
         operator_id: id,
         tenant_status: stage.own.status(tenant),
         display_name: operator.display_name.clone(),
-        locale: home.locale.to_owned(),
+        locale: stage.locale(operator)?,
         roles: operator.roles.iter().map(|role| role.name().to_owned()).collect(),
         property_ids: operator.property_ids.clone(),
         primary_property_id: primary,
         as_of: stage.scene.clock.now(),
     }))
+}
+
+/// What an operator has who has chosen nothing: the stand-in takes no choice.
+async fn preferences(
+    State(stage): State<Stage<Tenancies>>,
+    caller: Caller,
+    Path((tenant, id)): Path<(TenantId, OperatorId)>,
+) -> ApiResult<Json<OperatorPreferences>> {
+    let operator = stage.operator(&caller, tenant, id)?;
+    Ok(Json(OperatorPreferences {
+        preferences_id: operator.preferences_id,
+        operator_id: id,
+        locale: stage.locale(operator)?,
+        theme: Theme::System,
+        widgets: Vec::new(),
+        version: 0,
+        as_of: stage.scene.clock.now(),
+    }))
+}
+
+impl Stage<Tenancies> {
+    /// The operator, if it is the caller's tenant's.
+    fn operator(&self, caller: &Caller, tenant: TenantId, id: OperatorId) -> ApiResult<&Operator> {
+        let found = self.scene.house.operators.iter().find(|operator| {
+            operator.id == id && operator.tenant_id == tenant && tenant == caller.0.tenant
+        });
+        found.ok_or_else(ApiError::not_found)
+    }
+
+    /// The language of the operator's first property.
+    fn locale(&self, operator: &Operator) -> ApiResult<String> {
+        let home = operator.property_ids.first().and_then(|&id| self.scene.house.property(id));
+        home.map(|home| home.locale.to_owned()).ok_or_else(ApiError::not_found)
+    }
 }

@@ -10,11 +10,17 @@ mod faults;
 #[cfg(test)]
 mod gateway;
 #[cfg(test)]
+mod locks;
+#[cfg(test)]
 mod mutations;
 #[cfg(test)]
 mod oauth;
 #[cfg(test)]
 mod oidc;
+#[cfg(test)]
+mod operations;
+#[cfg(test)]
+mod pass_through;
 #[cfg(test)]
 mod upstreams;
 #[cfg(test)]

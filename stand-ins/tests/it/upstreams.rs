@@ -6,15 +6,15 @@ use contracts::upstream::notification::Alerts;
 use contracts::upstream::pricing::RateSnapshot;
 use contracts::upstream::property::Property;
 use contracts::upstream::reservation::{ReservationState, Stays};
-use contracts::upstream::tenant::{OperatorProfile, TenantStatus};
+use contracts::upstream::tenant::{OperatorPreferences, OperatorProfile, TenantStatus};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use stand_ins::demo::Operator;
 
 use crate::world::{self, World};
 
-/// Every route that is played, for a property.
-fn routes(property: &str) -> [(Upstream, String); 7] {
+/// Every read that is played, for a property.
+pub(crate) fn routes(property: &str) -> [(Upstream, String); 14] {
     [
         (Upstream::Reservation, format!("/api/v1/reservations/arrivals?propertyId={property}")),
         (Upstream::Reservation, format!("/api/v1/reservations/departures?propertyId={property}")),
@@ -23,10 +23,17 @@ fn routes(property: &str) -> [(Upstream, String); 7] {
         (Upstream::Notification, format!("/api/v1/alerts?propertyId={property}")),
         (Upstream::Analytics, format!("/api/v1/analytics/kpis?propertyId={property}")),
         (Upstream::Property, format!("/internal/v1/properties/{property}")),
+        (Upstream::Maintenance, format!("/api/v1/maintenance/summary?propertyId={property}")),
+        (Upstream::Maintenance, format!("/api/v1/maintenance/board?propertyId={property}")),
+        (Upstream::Billing, format!("/api/v1/billing/summary?propertyId={property}")),
+        (Upstream::Billing, format!("/api/v1/billing/balances?propertyId={property}")),
+        (Upstream::Ai, format!("/api/v1/ai/suggestions?propertyId={property}")),
+        (Upstream::Sync, format!("/api/v1/sync/cursors?propertyId={property}")),
+        (Upstream::Audit, format!("/api/v1/audit/entries?propertyId={property}")),
     ]
 }
 
-async fn read<T: DeserializeOwned>(world: &World, slug: &str, route: usize) -> T {
+pub(crate) async fn read<T: DeserializeOwned>(world: &World, slug: &str, route: usize) -> T {
     let property = world.house.properties.iter().find(|property| property.slug == slug).unwrap();
     let (upstream, path) = routes(property.id.as_str())[route].clone();
     let answer = world.get(upstream, &path, world.operator("frontdesk", slug)).await;
@@ -113,12 +120,18 @@ async fn an_operators_profile_is_what_the_tenant_says_and_hidden_from_other_tena
             operator.roles.iter().map(|role| role.name()).collect::<Vec<_>>()
         );
         assert_eq!(profile.tenant_status, TenantStatus::Active);
+        let wanted = format!("{}/preferences", path(operator));
+        let answer = world.get(Upstream::Tenant, &wanted, operator).await;
+        let wanted: OperatorPreferences = answer.json().await.unwrap();
+        assert_eq!((wanted.operator_id, wanted.locale.as_str()), (operator.id, home.locale));
     }
     let (desk, stranger) = (world.operator("frontdesk", "kabul"), world.operator("gm", "shiraz"));
     let made_up = path(desk).replace(desk.id.as_str(), "opr_01K0000000000000000000000A");
     let mixed = path(desk).replace(desk.tenant_id.as_str(), stranger.tenant_id.as_str());
     for (who, path) in [(stranger, path(desk)), (desk, made_up), (stranger, mixed)] {
-        assert_eq!(world.get(Upstream::Tenant, &path, who).await.status(), 404, "{path}");
+        for path in [format!("{path}/preferences"), path] {
+            assert_eq!(world.get(Upstream::Tenant, &path, who).await.status(), 404, "{path}");
+        }
     }
 }
 
@@ -129,7 +142,7 @@ async fn only_a_request_token_for_this_upstream_lets_a_caller_in() {
     for (upstream, path) in routes(world.house.properties[0].id.as_str()) {
         let url = world.url(upstream, &path);
         assert_eq!(world.http.get(&url).send().await.unwrap().status(), 401);
-        let for_another = world.request_token(Upstream::Billing, desk);
+        let for_another = world.request_token(Upstream::Iam, desk);
         let answer = world.http.get(&url).header("authorization", for_another).send().await;
         assert_eq!(answer.unwrap().status(), 401, "{path}");
     }

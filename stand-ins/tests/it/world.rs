@@ -44,7 +44,7 @@ impl Drop for World {
     }
 }
 
-const ANY_PORT: SocketAddr =
+pub(crate) const ANY_PORT: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
 pub(crate) async fn start() -> World {
@@ -101,6 +101,7 @@ pub(crate) fn config(key_file: PathBuf, jwks_url: String) -> Config {
         telemetry: TelemetryConfig::default(),
         control: ControlConfig { listen: ANY_PORT },
         upstreams: played.map(|upstream| (upstream, ANY_PORT)).collect::<BTreeMap<_, _>>(),
+        pass_through: BTreeMap::new(),
         callers: CallersConfig { jwks_url, issuer: "bff-backoffice".to_owned() },
         oidc: Some(OidcConfig {
             key_file: key_file.with_extension("oidc.pem"),
@@ -150,9 +151,11 @@ impl World {
 
     /// What the gateway sends to this upstream for this operator.
     pub(crate) fn request_token(&self, upstream: Upstream, operator: &Operator) -> String {
-        // Stands for the digest of the operator's token: the signer reuses what it made for it.
+        // Stands for the digest of the operator's token, another one when a test moved the clock:
+        // the signer reuses what it made for it.
         let mut token_digest = [0; 32];
-        token_digest[..30].copy_from_slice(operator.id.as_str().as_bytes());
+        token_digest[..24].copy_from_slice(&operator.id.as_str().as_bytes()[6..]);
+        token_digest[24..].copy_from_slice(&self.ahead.load(Ordering::Relaxed).to_be_bytes());
         let principal = Principal {
             tenant: operator.tenant_id,
             operator: operator.id,

@@ -1,14 +1,16 @@
-//! One connection, driven by the call that uses it.
+//! HTTP/1.1: a connection is one call's at a time, and driven by it.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use http::header::RETRY_AFTER;
 use http::{Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
-use hyper::client::conn::http1;
+use hyper::client::conn::{TrySendError, http1};
 use hyper_util::rt::TokioIo;
 
 use super::Outgoing;
@@ -19,6 +21,8 @@ use super::connector::{Stream, TransportError};
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) body: Bytes,
+    /// What a refusal says about when to come again.
+    pub(crate) retry_after: Option<Duration>,
 }
 
 /// How an exchange failed: what the other side may have seen of it.
@@ -93,23 +97,25 @@ impl Connection {
         limit: usize,
     ) -> Result<Answer, Failure> {
         let sending = self.sender.try_send_request(request);
-        let answer = self.driver.drive(sending).await.map_err(|mut failure| {
-            let is_unsent = failure.take_message().is_some();
-            let error = failure.into_error();
-            let has_begun = error.is_parse();
-            let error = TransportError::Broken(error);
-            match (is_unsent, has_begun) {
-                (true, _) => Failure::Unsent(error),
-                (false, true) => Failure::Cut(error),
-                (false, false) => Failure::Unanswered(error),
-            }
-        })?;
+        let answer = self.driver.drive(sending).await.map_err(failure)?;
         self.driver.drive(read(answer, limit)).await
     }
 }
 
-async fn read(answer: Response<Incoming>, limit: usize) -> Result<Answer, Failure> {
-    let status = answer.status();
+pub(super) fn failure(mut failure: TrySendError<Outgoing>) -> Failure {
+    let is_unsent = failure.take_message().is_some();
+    let error = failure.into_error();
+    let has_begun = error.is_parse();
+    let error = TransportError::Broken(error);
+    match (is_unsent, has_begun) {
+        (true, _) => Failure::Unsent(error),
+        (false, true) => Failure::Cut(error),
+        (false, false) => Failure::Unanswered(error),
+    }
+}
+
+pub(super) async fn read(answer: Response<Incoming>, limit: usize) -> Result<Answer, Failure> {
+    let (status, retry_after) = (answer.status(), retry_after(&answer));
     let mut body = answer.into_body();
     if body.size_hint().lower() > limit as u64 {
         return Err(Failure::TooLarge);
@@ -126,7 +132,16 @@ async fn read(answer: Response<Incoming>, limit: usize) -> Result<Answer, Failur
     if whole.len() > limit {
         return Err(Failure::TooLarge);
     }
-    Ok(Answer { status, body: whole.into() })
+    Ok(Answer { status, body: whole.into(), retry_after })
+}
+
+/// Only the form that counts seconds (RFC 9110, section 10.2.3).
+fn retry_after(answer: &Response<Incoming>) -> Option<Duration> {
+    if answer.status().is_success() {
+        return None;
+    }
+    let seconds: u32 = answer.headers().get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
+    Some(Duration::from_secs(seconds.into()))
 }
 
 /// What has come of a body.

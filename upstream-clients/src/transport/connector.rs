@@ -14,8 +14,11 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use tokio_util::task::TaskTracker;
 use url::{Host, Url};
 
+/// The name of HTTP/2 in the TLS handshake (RFC 9113, section 3.2).
+const HTTP2: &[u8] = b"h2";
 /// Longest time to a usable connection, TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(300);
 
@@ -34,7 +37,11 @@ pub enum TransportError {
 
 /// What connections to upstreams have in common. No proxy, whatever the environment says.
 #[derive(Clone)]
-pub struct Connector(TlsConnector);
+pub struct Connector {
+    tls: TlsConnector,
+    /// Those that drive HTTP/2 connections. They end with their connections.
+    tasks: TaskTracker,
+}
 
 impl std::fmt::Debug for Connector {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -50,8 +57,12 @@ impl Connector {
 
     /// With trust of its own.
     pub fn trusting(mut config: ClientConfig) -> Self {
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Self(TlsConnector::from(Arc::new(config)))
+        config.alpn_protocols = vec![HTTP2.to_vec(), b"http/1.1".to_vec()];
+        Self { tls: TlsConnector::from(Arc::new(config)), tasks: TaskTracker::new() }
+    }
+
+    pub(super) fn tasks(&self) -> &TaskTracker {
+        &self.tasks
     }
 
     pub(super) async fn connect(&self, base: &Url) -> Result<Stream, TransportError> {
@@ -66,7 +77,7 @@ impl Connector {
             return Ok(Stream::Plain(connection));
         }
         let name = ServerName::try_from(host_name(base)).map_err(io::Error::other)?;
-        Ok(Stream::Tls(Box::new(self.0.connect(name, connection).await?)))
+        Ok(Stream::Tls(Box::new(self.tls.connect(name, connection).await?)))
     }
 }
 
@@ -89,6 +100,16 @@ fn host_name(base: &Url) -> String {
 pub(super) enum Stream {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Stream {
+    /// Whether both sides agreed on HTTP/2.
+    pub(super) fn agreed_on_http2(&self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::Tls(stream) => stream.get_ref().1.alpn_protocol() == Some(HTTP2),
+        }
+    }
 }
 
 macro_rules! of_either {

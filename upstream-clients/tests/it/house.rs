@@ -24,18 +24,24 @@ pub(crate) enum Act {
     AnswerThenClose(Vec<u8>),
     /// These pieces, a pause between them; for ever when the list is long enough.
     Drip(Vec<u8>, usize),
+    /// The head, then this byte so many times, a pause between them.
+    Trickle(Vec<u8>, u8, usize),
+    /// A body of this many bytes, as fast as they are taken.
+    Flood(usize),
     Close,
     Silence,
 }
 
-/// Which act, by the number of the connection and of the request on it.
-type Script = fn(usize, usize) -> Act;
+/// Which act, by the number of the connection, of the request on it, and the request.
+type Script = Arc<dyn Fn(usize, usize, &str) -> Act + Send + Sync>;
 
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
     requests: Mutex<Vec<String>>,
     connections: AtomicUsize,
     closed: AtomicUsize,
+    /// Bytes of floods that were taken.
+    flooded: AtomicUsize,
     changed: Notify,
 }
 
@@ -46,6 +52,10 @@ impl Seen {
 
     pub(crate) fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn flooded(&self) -> usize {
+        self.flooded.load(Ordering::SeqCst)
     }
 
     /// Waits until this many requests have come.
@@ -80,12 +90,17 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) async fn start(script: Script) -> Self {
-        Self::over("http", script, None).await
+    pub(crate) async fn start(script: fn(usize, usize) -> Act) -> Self {
+        Self::over("http", by_number(script), None).await
     }
 
-    pub(crate) async fn start_tls(script: Script, acceptor: TlsAcceptor) -> Self {
-        Self::over("https", script, Some(acceptor)).await
+    /// Its act depends on what it is asked.
+    pub(crate) async fn answering(script: impl Fn(&str) -> Act + Send + Sync + 'static) -> Self {
+        Self::over("http", Arc::new(move |_, _, request| script(request)), None).await
+    }
+
+    pub(crate) async fn start_tls(script: fn(usize, usize) -> Act, acceptor: TlsAcceptor) -> Self {
+        Self::over("https", by_number(script), Some(acceptor)).await
     }
 
     async fn over(scheme: &str, script: Script, tls: Option<TlsAcceptor>) -> Self {
@@ -99,20 +114,24 @@ impl Server {
     }
 }
 
+fn by_number(script: fn(usize, usize) -> Act) -> Script {
+    Arc::new(move |connection, request, _| script(connection, request))
+}
+
 async fn accept(listener: TcpListener, script: Script, tls: Option<TlsAcceptor>, seen: Arc<Seen>) {
     let mut connections = JoinSet::new();
     for number in 0.. {
         let (stream, _) = listener.accept().await.unwrap();
         seen.connections.fetch_add(1, Ordering::SeqCst);
-        let (seen, tls) = (Arc::clone(&seen), tls.clone());
+        let (seen, tls, script) = (Arc::clone(&seen), tls.clone(), Arc::clone(&script));
         connections.spawn(async move {
             match tls {
                 Some(tls) => {
                     if let Ok(stream) = tls.accept(stream).await {
-                        serve(stream, number, script, &seen).await;
+                        serve(stream, number, &script, &seen).await;
                     }
                 }
-                None => serve(stream, number, script, &seen).await,
+                None => serve(stream, number, &script, &seen).await,
             }
             seen.closed.fetch_add(1, Ordering::SeqCst);
             seen.changed.notify_waiters();
@@ -123,20 +142,25 @@ async fn accept(listener: TcpListener, script: Script, tls: Option<TlsAcceptor>,
 async fn serve(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
     connection: usize,
-    script: Script,
+    script: &Script,
     seen: &Seen,
 ) {
     for number in 0.. {
         let Some(request) = read(&mut stream).await else { return };
+        let act = script(connection, number, &request);
         seen.requests.lock().unwrap().push(request);
         seen.changed.notify_waiters();
-        let goes_on = match script(connection, number) {
+        let goes_on = match act {
             Act::Answer(bytes) => stream.write_all(&bytes).await.is_ok(),
             Act::AnswerThenClose(bytes) => {
                 let _ = stream.write_all(&bytes).await;
                 false
             }
             Act::Drip(piece, times) => drip(&mut stream, &piece, times).await,
+            Act::Trickle(head, byte, times) => {
+                stream.write_all(&head).await.is_ok() && drip(&mut stream, &[byte], times).await
+            }
+            Act::Flood(length) => flood(&mut stream, length, seen).await,
             Act::Close => false,
             // Until the other side goes.
             Act::Silence => stream.read_u8().await.is_ok(),
@@ -156,6 +180,17 @@ async fn drip(stream: &mut (impl AsyncWrite + Unpin), piece: &[u8], times: usize
         }
     }
     true
+}
+
+async fn flood(stream: &mut (impl AsyncWrite + Unpin), length: usize, seen: &Seen) -> bool {
+    let head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+    let mut is_taken = stream.write_all(head).await.is_ok();
+    let piece = format!("{:x}\r\n{}\r\n", 1 << 16, " ".repeat(1 << 16));
+    for _ in 0..length >> 16 {
+        is_taken = is_taken && stream.write_all(piece.as_bytes()).await.is_ok();
+        seen.flooded.fetch_add(if is_taken { 1 << 16 } else { 0 }, Ordering::SeqCst);
+    }
+    is_taken && stream.write_all(b"0\r\n\r\n").await.is_ok()
 }
 
 /// One request as text; `None` when the other side closed.
@@ -193,9 +228,14 @@ impl Credentials for Bearer {
 }
 
 pub(crate) fn context() -> CallContext {
-    let (clock, entropy) = (Clock::system(), Entropy::seeded(7));
+    context_of(7)
+}
+
+/// That of another tenant for every number.
+pub(crate) fn context_of(tenant: u64) -> CallContext {
+    let (clock, entropy) = (Clock::system(), Entropy::seeded(tenant));
     CallContext {
-        tenant: Some(TenantId::generate(&clock, &entropy)),
+        tenant: Some(TenantId::from_parts(jiff::Timestamp::UNIX_EPOCH, tenant.into())),
         request_id: RequestId::generate(&clock, &entropy),
         traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned(),
         credentials: Arc::new(Bearer),
@@ -204,8 +244,13 @@ pub(crate) fn context() -> CallContext {
 }
 
 /// No retries: what is seen is what the transport did.
-pub(crate) const LIMITS: Limits =
-    Limits { attempt: Duration::from_secs(5), retries: 0, concurrency: 16, body: 64 * 1024 };
+pub(crate) const LIMITS: Limits = Limits {
+    attempt: Duration::from_secs(5),
+    retries: 0,
+    concurrency: 16,
+    body: 64 * 1024,
+    hedge: None,
+};
 
 pub(crate) fn stack(server: &Server, limits: Limits) -> CallStack {
     stack_at(server.url.clone(), limits, nobody_trusted())

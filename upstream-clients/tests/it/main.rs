@@ -4,5 +4,9 @@
 
 mod answers;
 mod connections;
+mod faults;
+mod hedges;
 mod house;
+mod http2;
+mod protection;
 mod tls;

@@ -9,21 +9,26 @@ use upstream_clients::CallError;
 
 use crate::house::{Act, LIMITS, Server, context, nobody_trusted, ok, stack_at, trusting};
 
-/// A server with a certificate of its own for `name`, and the trust in it.
-async fn server(name: &str) -> (Server, RootCertStore) {
+/// A server's side of TLS with a certificate of its own for `name`, and the trust in it.
+pub(crate) fn acceptor(name: &str, protocols: &[&str]) -> (TlsAcceptor, RootCertStore) {
     let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap();
     let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
     let certificate = made.cert.der().clone();
     let mut roots = RootCertStore::empty();
     roots.add(certificate.clone()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
+    let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
         .with_single_cert(vec![certificate], key)
         .unwrap();
-    let acceptor = TlsAcceptor::from(Arc::new(config));
+    config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+    (TlsAcceptor::from(Arc::new(config)), roots)
+}
+
+async fn server(name: &str) -> (Server, RootCertStore) {
+    let (acceptor, roots) = acceptor(name, &["http/1.1"]);
     (Server::start_tls(|_, _| Act::Answer(ok("1")), acceptor).await, roots)
 }
 
@@ -35,6 +40,15 @@ async fn a_trusted_upstream_is_called_over_one_kept_connection() {
         stack.get::<u8, _>(&context(), "/n", &[("", ""); 0]).await.unwrap();
     }
     assert_eq!((server.seen.connections(), server.seen.requests().len()), (1, 3));
+}
+
+#[tokio::test]
+async fn an_upstream_that_names_no_protocol_is_spoken_to_in_http_1() {
+    let (acceptor, roots) = acceptor("localhost", &[]);
+    let server = Server::start_tls(|_, _| Act::Answer(ok("1")), acceptor).await;
+    let stack = stack_at(server.url.clone(), LIMITS, trusting(roots));
+    stack.get::<u8, _>(&context(), "/n", &[("", ""); 0]).await.unwrap();
+    assert!(server.seen.requests()[0].starts_with("GET /n HTTP/1.1\r\n"));
 }
 
 #[tokio::test]

@@ -112,7 +112,7 @@ fn asked(body: RefreshBody, proven: &Proven) -> Result<RefreshRequest, ApiError>
 fn not_refreshed(error: CallError) -> ApiError {
     let refused = matches!(&error, CallError::Status { status: 400..500, .. });
     count(if refused { "refused" } else { "failed" });
-    let ApiError(mut problem) = upstream_problem::problem(Upstream::Iam, error);
+    let ApiError(mut problem) = upstream_problem::problem(Upstream::Iam, &error);
     if problem.is(&code::UPSTREAM_UNAVAILABLE) || problem.is(&code::UPSTREAM_TIMEOUT) {
         problem.runbook = Some(RUNBOOK.into());
     }

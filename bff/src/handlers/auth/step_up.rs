@@ -147,7 +147,7 @@ fn is_refusal(error: &CallError) -> bool {
 
 /// iam's own word about the code, or what kept it away.
 fn not_attested(error: CallError) -> ApiError {
-    let ApiError(mut problem) = upstream_problem::problem(Upstream::Iam, error);
+    let ApiError(mut problem) = upstream_problem::problem(Upstream::Iam, &error);
     if problem.is(&code::UPSTREAM_UNAVAILABLE) || problem.is(&code::UPSTREAM_TIMEOUT) {
         problem.runbook = Some(RUNBOOK.into());
     }

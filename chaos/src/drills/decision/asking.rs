@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::Want;
 use crate::desk::{self, Answer, Refundable};
+use crate::doors::{self, Door};
 use crate::house::House;
 
 /// A request of the operator, or of somebody in its place.
@@ -20,6 +21,7 @@ use crate::house::House;
 pub(super) enum Ask {
     Session,
     Dashboard,
+    /// Of a day that nobody has looked at: nothing is known of it.
     Arrivals,
     Stream,
     /// The leaf's reservation, always under the leaf's key.
@@ -30,6 +32,11 @@ pub(super) enum Ask {
     RefundWithoutFactor,
     /// Under another key, with the attestation of a refund before it.
     RefundWithUsedFactor,
+    /// A key of the leaf's door, always under the leaf's key.
+    IssueKey,
+    KeysMade,
+    /// What the ledger of lock actions says of the leaf's key.
+    LockRows,
     /// Without an Authorization header.
     Unsigned,
     /// The same where there is no route at all.
@@ -50,13 +57,16 @@ impl Ask {
         match self {
             Self::Session => "the session",
             Self::Dashboard => "a dashboard",
-            Self::Arrivals => "the arrivals",
+            Self::Arrivals => "the arrivals of a day that nobody looked at",
             Self::Stream => "a stream",
             Self::CheckIn => "a check-in, under one key",
             Self::CheckIns => "check-ins that really happened",
             Self::Refund => "a refund with a second factor",
             Self::RefundWithoutFactor => "a refund without a second factor",
             Self::RefundWithUsedFactor => "a refund with a used second factor",
+            Self::IssueKey => "a key for a door, under one key",
+            Self::KeysMade => "keys that were really made",
+            Self::LockRows => "its rows in the ledger",
             Self::Unsigned => "a request without Authorization",
             Self::UnsignedNowhere => "the same to a route that does not exist",
             Self::WithoutProof => "a request without a proof",
@@ -74,9 +84,12 @@ impl Ask {
 #[derive(Debug)]
 pub(super) struct Scene {
     key: String,
+    /// Far from today.
+    day: String,
     /// Its id, and the room it gets.
     reservation: Option<(String, String)>,
     folio: Refundable,
+    door: Option<Door>,
 }
 
 impl Scene {
@@ -84,7 +97,10 @@ impl Scene {
     pub(super) async fn set(asks: &[(Ask, Want)], house: &House) -> anyhow::Result<Self> {
         let checks_in = asks.iter().any(|(ask, _)| *ask == Ask::CheckIn);
         let reservation = if checks_in { Some(arriving(house).await?) } else { None };
-        Ok(Self { key: desk::new_key(), reservation, folio: Refundable::find(house).await? })
+        let issues = asks.iter().any(|(ask, _)| *ask == Ask::IssueKey);
+        let door = if issues { Some(used_door(house).await?) } else { None };
+        let folio = Refundable::find(house).await?;
+        Ok(Self { key: desk::new_key(), day: some_day(), reservation, folio, door })
     }
 
     pub(super) async fn ask(&self, ask: Ask, house: &House) -> anyhow::Result<Answer> {
@@ -96,7 +112,10 @@ impl Scene {
                 let other = PropertyId::generate(&Clock::system(), &Entropy::system());
                 desk::send(desktop, &dashboard(other.as_str())).await
             }
-            Ask::Arrivals => desk::send(desktop, &arrivals(house)).await,
+            Ask::Arrivals => {
+                let call = Call::get(format!("{}&date={}", arrivals(house).path, self.day));
+                desk::send(desktop, &call).await
+            }
             Ask::Stream => {
                 desk::send(desktop, &Call { within: None, ..Call::get("/sse/stream") }).await
             }
@@ -113,6 +132,7 @@ impl Scene {
             Ask::Refund | Ask::RefundWithoutFactor | Ask::RefundWithUsedFactor => {
                 self.refund(ask, house).await
             }
+            Ask::IssueKey | Ask::KeysMade | Ask::LockRows => self.at_door(ask, house).await,
             Ask::Unsigned | Ask::UnsignedNowhere => unsigned(ask, house).await,
             Ask::Readiness => readiness(house).await,
             _ => wrong(ask, house).await,
@@ -121,6 +141,16 @@ impl Scene {
 
     fn reservation(&self) -> anyhow::Result<&(String, String)> {
         self.reservation.as_ref().context("the leaf checks nobody in")
+    }
+
+    async fn at_door(&self, ask: Ask, house: &House) -> anyhow::Result<Answer> {
+        let door = self.door.as_ref().context("the leaf makes no key")?;
+        let told = |body| Answer { status: 200, body, ..Answer::default() };
+        Ok(match ask {
+            Ask::KeysMade => told(json!(doors::made(house, &self.key).await?)),
+            Ask::LockRows => told(json!(doors::phases(house, &self.key).await?.join(" "))),
+            _ => desk::send(&house.desktop, &door.issue(&self.key)?).await?,
+        })
     }
 
     async fn refund(&self, ask: Ask, house: &House) -> anyhow::Result<Answer> {
@@ -147,6 +177,12 @@ fn arrivals(house: &House) -> Call {
     Call::get(format!("/arrivals?propertyId={}", house.property))
 }
 
+/// One of three million.
+fn some_day() -> String {
+    let draw = |count: u128| Entropy::system().u128() % count;
+    format!("{}-{:02}-{:02}", 2100 + draw(7900), 1 + draw(12), 1 + draw(28))
+}
+
 /// A guest of today who is not in the house yet, and a room: the guest's own, or any in use.
 async fn arriving(house: &House) -> anyhow::Result<(String, String)> {
     let list = desk::send(&house.desktop, &arrivals(house)).await?;
@@ -157,6 +193,14 @@ async fn arriving(house: &House) -> anyhow::Result<(String, String)> {
     let room = std::iter::once(stay).chain(stays()).find_map(|stay| stay["roomId"].as_str());
     let id = stay["reservationId"].as_str().context("a stay has an id")?;
     Ok((id.to_owned(), room.context("no stay has a room")?.to_owned()))
+}
+
+/// A door whose lock was used before, so that the ledger knows where it is.
+async fn used_door(house: &House) -> anyhow::Result<Door> {
+    let door = Door::find(house).await?;
+    let issued = desk::send(&house.desktop, &door.issue(&desk::new_key())?).await?;
+    anyhow::ensure!(issued.status == 201, "no key was made: {issued}");
+    Ok(door)
 }
 
 async fn unsigned(ask: Ask, house: &House) -> anyhow::Result<Answer> {

@@ -1,4 +1,4 @@
-//! The leaves, in the tree's order. DT-13 is lock-integration's, whose routes do not exist yet.
+//! The leaves, in the tree's order.
 
 use super::asking::Ask;
 use super::{Arrange, Leaf, Signal, Want};
@@ -32,7 +32,7 @@ const fn refused(id: &'static str, asks: &'static [(Ask, Want)], code: &'static 
     Leaf { id, arrange, asks, signal, alert: None, afterwards: AS_EVER }
 }
 
-static LEAVES: [Leaf; 18] = [
+static LEAVES: [Leaf; 19] = [
     Leaf {
         id: "DT-1",
         arrange: Arrange::EdgeRule,
@@ -128,6 +128,24 @@ static LEAVES: [Leaf; 18] = [
             (Ask::CheckIns, Want::Effects(1)),
         ],
     },
+    Leaf {
+        id: "DT-13",
+        arrange: Arrange::Upstream(&[("lock", "refuse", None)]),
+        asks: &[
+            (Ask::IssueKey, Want::Problem(502, NO_UPSTREAM)),
+            (Ask::LockRows, Want::Rows("requested failure")),
+            (Ask::KeysMade, Want::Effects(0)),
+            (Ask::Dashboard, Want::Whole),
+        ],
+        signal: Signal::Series("bff_backoffice_lock_action_total", &[("outcome", "failure")]),
+        alert: None,
+        afterwards: &[
+            (Ask::IssueKey, Want::Status(201)),
+            (Ask::IssueKey, Want::Replayed(201)),
+            (Ask::LockRows, Want::Rows("requested failure requested success")),
+            (Ask::KeysMade, Want::Effects(1)),
+        ],
+    },
     refused("DT-14", &[(Ask::RefundWithoutFactor, Want::Problem(401, NO_FACTOR))], NO_FACTOR),
     refused("DT-15", &[(Ask::RefundWithUsedFactor, Want::Problem(401, USED_FACTOR))], USED_FACTOR),
     Leaf {
@@ -163,7 +181,7 @@ static LEAVES: [Leaf; 18] = [
         asks: &[
             (Ask::CheckIn, Want::Problem(503, NO_STORE)),
             (Ask::CheckIns, Want::Effects(0)),
-            (Ask::Dashboard, Want::Whole),
+            (Ask::Dashboard, Want::Without("syncStatus")),
             (Ask::Readiness, Want::Problem(503, "durable-store")),
         ],
         signal: Signal::Code(NO_STORE),

@@ -10,7 +10,7 @@ async fn ask(harness: &Harness) -> Value {
 }
 
 /// It is 20:00 UTC of the 21st. Ids end in a letter; `here` is the property asked for.
-const PEOPLE: &str = "
+pub(crate) const PEOPLE: &str = "
     CREATE TEMPORARY TABLE world AS SELECT 'tnt_01K0000000000000000000000A' AS tenant,
         'ppt_01K0000000000000000000000A' AS here, 'ppt_01K0000000000000000000000D' AS sister;
     CREATE FUNCTION pg_temp.id(kind text, letter text) RETURNS text LANGUAGE sql

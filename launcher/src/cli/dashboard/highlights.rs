@@ -14,16 +14,24 @@ const NAMES: usize = 4;
 const LABEL: usize = 18;
 
 /// The order a desk reads them in; others follow by name.
-pub(super) const ORDER: [&str; 9] = [
+pub(super) const ORDER: [&str; 17] = [
+    "propertyCard",
     "occupancy",
     "availability",
     "arrivals",
+    "departures",
+    "inHouse",
     "roomStatus",
     "housekeepingSummary",
+    "maintenanceSummary",
+    "folioSummary",
     "staffOnDuty",
+    "staffingGaps",
     "rateSnapshot",
     "kpis",
     "alerts",
+    "aiSuggestions",
+    "syncStatus",
 ];
 
 pub(super) fn lines(widget: &str, data: &Value, paint: Paint) -> Vec<String> {
@@ -34,6 +42,14 @@ pub(super) fn lines(widget: &str, data: &Value, paint: Paint) -> Vec<String> {
         "roomStatus" => counts(&data["counts"]).map(|text| vec![text]),
         "housekeepingSummary" => housekeeping(data),
         "staffOnDuty" => staff(data),
+        "staffingGaps" => gaps(data, paint),
+        "departures" => stays(data, ("leave", "left"), "checked_out"),
+        "inHouse" => stays(data, ("stay", "in house"), "in_house"),
+        "maintenanceSummary" => maintenance(data, paint),
+        "folioSummary" => folios(data),
+        "aiSuggestions" => suggestions(data, paint),
+        "syncStatus" => desktops(data, paint),
+        "propertyCard" => card(data),
         "rateSnapshot" => rates(data, paint),
         "kpis" => kpis(data),
         "alerts" => alerts(data, paint),
@@ -100,6 +116,83 @@ fn staff(data: &Value) -> Option<Vec<String>> {
     };
     let all: Option<Vec<String>> = data["departments"].as_array()?.iter().map(department).collect();
     Some(all?.chunks(3).map(|some| some.join(", ")).collect())
+}
+
+/// How many of a day's stays are as far as they can be, and the next others.
+fn stays(data: &Value, (will, done): (&str, &str), state: &str) -> Option<Vec<String>> {
+    let items = data["items"].as_array()?;
+    let (finished, others): (Vec<_>, Vec<_>) =
+        items.iter().partition(|item| item["state"] == state);
+    let names = others.iter().take(NAMES).filter_map(|item| {
+        let room = item["roomNumber"].as_str().unwrap_or("no room");
+        Some(format!("{} ({room})", item["guestName"].as_str()?))
+    });
+    let names = names.collect::<Vec<_>>().join(", ");
+    let mut lines = vec![format!("{} of {} who {will}: {done}", finished.len(), items.len())];
+    lines.extend((!names.is_empty()).then(|| format!("others: {names}")));
+    Some(lines)
+}
+
+/// The hours of each department in which somebody is missing.
+fn gaps(data: &Value, paint: Paint) -> Option<Vec<String>> {
+    let line = |department: &Value| {
+        let hours = department["hours"].as_array()?;
+        let short = hours.iter().filter_map(|hour| hour["missing"].as_u64()).filter(|it| *it > 0);
+        let (hours, worst) = short.fold((0, 0), |(hours, worst), it| (hours + 1, it.max(worst)));
+        let name = department["department"].as_str()?;
+        let text = format!("{name}: {hours} h short, {worst} missing at most");
+        (hours > 0).then(|| paint.yellow(&text))
+    };
+    let lines: Vec<String> = data["departments"].as_array()?.iter().filter_map(line).collect();
+    let enough = || vec!["enough people for the next 24 hours".to_owned()];
+    Some(if lines.is_empty() { enough() } else { lines })
+}
+
+fn maintenance(data: &Value, paint: Paint) -> Option<Vec<String>> {
+    let states = counts(&data["states"]).unwrap_or_else(|| "no work order".to_owned());
+    let overdue = data["overdue"].as_u64()?;
+    let late = format!("{overdue} overdue");
+    let late = if overdue > 0 { paint.yellow(&late) } else { late };
+    let out = data["roomsOutOfOrder"].as_array()?.len();
+    Some(vec![states, format!("{late}, {out} rooms out of order for it")])
+}
+
+fn folios(data: &Value) -> Option<Vec<String>> {
+    let sum = |name: &str| {
+        let all = data[name].as_array()?.iter().filter_map(money).collect::<Vec<_>>();
+        Some(if all.is_empty() { "nothing".to_owned() } else { all.join(" + ") })
+    };
+    Some(vec![
+        format!("{} open, {} owed", data["openFolios"].as_u64()?, sum("outstanding")?),
+        format!("{} due today from {} folios", sum("dueToday")?, data["foliosDueToday"].as_u64()?),
+    ])
+}
+
+fn suggestions(data: &Value, paint: Paint) -> Option<Vec<String>> {
+    let line = |one: &Value| {
+        let sure = format!("{:.0} %", one["confidence"].as_f64()? * 100.0);
+        Some(format!("{} {}", paint.dim(&sure), one["title"].as_str()?))
+    };
+    let lines: Option<Vec<String>> = data["items"].as_array()?.iter().map(line).collect();
+    lines.map(|lines| if lines.is_empty() { vec!["none".to_owned()] } else { lines })
+}
+
+fn desktops(data: &Value, paint: Paint) -> Option<Vec<String>> {
+    let number = |name: &str| data[name].as_u64();
+    let pending = number("pendingActions")?;
+    let waiting = format!("{pending} changes wait to be sent");
+    let waiting = if pending > 0 { paint.yellow(&waiting) } else { waiting };
+    Some(vec![format!(
+        "{} of {} desktops online, {waiting}",
+        number("online")?,
+        number("devices")?
+    )])
+}
+
+fn card(data: &Value) -> Option<Vec<String>> {
+    let text = |name: &str| data[name].as_str();
+    let place = format!("{}, {}, {}", text("name")?, text("city")?, text("country")?);
+    Some(vec![place, format!("{} rooms, {}", data["roomCount"].as_u64()?, text("phone")?)])
 }
 
 fn rates(data: &Value, paint: Paint) -> Option<Vec<String>> {

@@ -1,0 +1,101 @@
+//! `POST /locks/{lockId}/issue-key` and `/revoke-key`: makes and ends keys of doors.
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::response::Response;
+
+use contracts::clock::{Clock, Entropy};
+use contracts::id::{AttestationId, LockDeviceId};
+use contracts::locks::{LockActionKind, RevokeKey};
+use contracts::upstream::Upstream;
+use contracts::upstream::lock::{IssueKeyRequest, IssuedKey, RevokeKeyRequest, RevokedKey};
+use service_kit::problem::ApiResult;
+use upstream_clients::CallError;
+
+use super::reservations::Reception;
+use super::revoke::reason;
+use crate::attestation::{LockRevoke, Presented};
+use crate::edge::LiveSession;
+use crate::locks::{Action, AtLock, Place};
+use crate::mutation::{Deed, Mutations, Request};
+
+/// Makes a key for a guest.
+///
+/// Whether the lock can take it is lock-integration's to say: its refusals pass through.
+#[utoipa::path(
+    post, path = "/locks/{lockId}/issue-key", tag = "locks", security(("dpop" = [])),
+    params(("lockId" = LockDeviceId, Path, description = "The lock of one of the rooms."),
+        crate::mutation::request::Headers),
+    request_body = IssueKeyRequest,
+    responses((status = 201, body = IssuedKey), (status = "default", response = crate::openapi::AnyProblem)),
+)]
+pub async fn issue_key(
+    at: AtLock<Reception>,
+    LiveSession(session): LiveSession,
+    State(mutations): State<Mutations>,
+    request: Request,
+) -> ApiResult<Response> {
+    let IssueKeyRequest { .. } = request.read()?;
+    let (lock, action) = action(LockActionKind::IssueKey, &at, mutations.sources());
+    let deed = Deed {
+        upstream: Upstream::Lock,
+        action: "lock.issue_key",
+        resource: lock.to_string(),
+        session: session.id,
+        second_factor: None,
+        lock: Some(action),
+    };
+    mutations
+        .carry_out(request, deed, move |to| async move {
+            at.place?;
+            to.upstreams.issue_key(&to.context, lock, (&to.key, to.body)).await
+        })
+        .await
+}
+
+/// Ends a key.
+///
+/// A second factor that was shown for one thing is shown for the lock.
+#[utoipa::path(
+    post, path = "/locks/{lockId}/revoke-key", tag = "locks", security(("dpop" = [])),
+    params(("lockId" = LockDeviceId, Path, description = "The lock that the key was made for."),
+        crate::mutation::request::Headers,
+        ("X-MFA-Attestation" = AttestationId, Header, description = "From step-up, for `lock.revoke`.")),
+    request_body = RevokeKey,
+    responses((status = 200, body = RevokedKey), (status = "default", response = crate::openapi::AnyProblem)),
+)]
+pub async fn revoke_key(
+    at: AtLock<Reception>,
+    LiveSession(session): LiveSession,
+    attestation: Presented<LockRevoke>,
+    State(mutations): State<Mutations>,
+    request: Request,
+) -> ApiResult<Response> {
+    let RevokeKey { key_credential_id: key, reason: given } = request.read()?;
+    let body = RevokeKeyRequest { reason: reason(given)? };
+    let body: Bytes = serde_json::to_vec(&body).expect("a reason is plain JSON").into();
+    let (lock, action) = action(LockActionKind::RevokeKey, &at, mutations.sources());
+    let deed = Deed {
+        upstream: Upstream::Lock,
+        action: "lock.revoke_key",
+        resource: lock.to_string(),
+        session: session.id,
+        second_factor: Some(attestation.into()),
+        lock: Some(action),
+    };
+    mutations
+        .carry_out(request, deed, move |to| async move {
+            at.place?;
+            to.upstreams.revoke_key(&to.context, (lock, key), (&to.key, body)).await
+        })
+        .await
+}
+
+fn action<P>(
+    kind: LockActionKind,
+    at: &AtLock<P>,
+    sources: (&Clock, &Entropy),
+) -> (LockDeviceId, Action) {
+    let place: Result<&Place, &CallError> = at.place.as_ref();
+    (at.lock, Action::new(kind, (at.lock, place.ok().cloned()), sources))
+}

@@ -1,0 +1,112 @@
+//! Pages of the ledger for people, newest first.
+
+use contracts::id::PropertyId;
+use contracts::locks::LockAuditRow;
+use jiff::Timestamp;
+use service_kit::postgres::{StoreError, Transaction};
+use service_kit::row;
+use tokio_postgres::Row;
+
+/// Where a page goes on: after this row. On the wire `<microseconds>-<sequence>`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cursor {
+    at: Timestamp,
+    sequence: i64,
+}
+
+impl Cursor {
+    pub fn parse(text: &str) -> Option<Self> {
+        let (micros, sequence) = text.split_once('-')?;
+        let at = Timestamp::from_microsecond(micros.parse().ok()?).ok()?;
+        Some(Self { at, sequence: sequence.parse().ok()? })
+    }
+}
+
+impl std::fmt::Display for Cursor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}-{}", self.at.as_microsecond(), self.sequence)
+    }
+}
+
+/// What is wanted of a property.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted {
+    pub property: PropertyId,
+    pub from: Option<Timestamp>,
+    /// Excluded.
+    pub to: Option<Timestamp>,
+    pub after: Option<Cursor>,
+    pub limit: u16,
+}
+
+const PAGE: &str = "
+    SELECT id, action_id, sequence, action, phase, property_id, lock_id, operator_id, device_id,
+           roles, session_id, request_id, trace_id, idempotency_key, mfa_attestation_id, detail,
+           occurred_at, encode(body_digest, 'hex') AS body_digest, encode(hash, 'hex') AS hash
+    FROM bff.lock_action_proxy_audit
+    WHERE tenant_id = bff.current_tenant_id() AND property_id = $1
+      AND occurred_at >= coalesce($2::timestamptz, '-infinity') AND occurred_at < coalesce($3::timestamptz, 'infinity')
+      AND ($4::timestamptz IS NULL OR (occurred_at, sequence) < ($4, $5))
+    ORDER BY occurred_at DESC, sequence DESC
+    LIMIT $6";
+
+/// The rows, and where the next page goes on if there is one.
+pub async fn page(
+    transaction: &Transaction<'_>,
+    wanted: &Wanted,
+) -> Result<(Vec<LockAuditRow>, Option<Cursor>), StoreError> {
+    let (at, sequence) = wanted.after.map(|it| (it.at, it.sequence)).unzip();
+    let most = usize::from(wanted.limit);
+    let one_more = i64::from(wanted.limit) + 1;
+    let property = wanted.property.as_str();
+    let statement = transaction.prepare_cached(PAGE).await?;
+    let values: [&(dyn tokio_postgres::types::ToSql + Sync); 6] =
+        [&property, &wanted.from, &wanted.to, &at, &sequence, &one_more];
+    let mut found = transaction.query(&statement, &values).await?;
+    let is_last = found.len() <= most;
+    found.truncate(most);
+    let next = found.last().filter(|_| !is_last).map(cursor).transpose()?;
+    Ok((found.iter().map(from_row).collect::<Result<_, _>>()?, next))
+}
+
+fn cursor(row: &Row) -> Result<Cursor, StoreError> {
+    Ok(Cursor { at: row::get(row, "occurred_at")?, sequence: row::get(row, "sequence")? })
+}
+
+fn from_row(row: &Row) -> Result<LockAuditRow, StoreError> {
+    Ok(LockAuditRow {
+        id: row::id(row, "id")?,
+        action_id: row::id(row, "action_id")?,
+        sequence: row::get(row, "sequence")?,
+        action: row::name(row, "action")?,
+        phase: row::name(row, "phase")?,
+        property_id: row::id(row, "property_id")?,
+        lock_id: row::id(row, "lock_id")?,
+        operator_id: row::id(row, "operator_id")?,
+        device_id: row::id(row, "device_id")?,
+        roles: row::get(row, "roles")?,
+        session_id: row::optional_id(row, "session_id")?,
+        request_id: row::id(row, "request_id")?,
+        trace_id: row::get(row, "trace_id")?,
+        idempotency_key: row::get(row, "idempotency_key")?,
+        body_digest: row::get(row, "body_digest")?,
+        mfa_attestation_id: row::optional_id(row, "mfa_attestation_id")?,
+        detail: row::get(row, "detail")?,
+        occurred_at: row::get(row, "occurred_at")?,
+        hash: row::get(row, "hash")?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_is_read_as_it_was_written() {
+        let cursor = Cursor { at: Timestamp::from_microsecond(1_234_567).unwrap(), sequence: 9 };
+        assert_eq!(Cursor::parse(&cursor.to_string()), Some(cursor));
+        for wrong in ["", "1", "1-", "-1", "a-1", "99999999999999999999-1"] {
+            assert_eq!(Cursor::parse(wrong), None, "{wrong}");
+        }
+    }
+}

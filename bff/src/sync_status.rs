@@ -1,0 +1,95 @@
+//! How a property's desktops keep up: the dashboard's `syncStatus`, from what they last reported.
+//! A projection; sync-service is the authority.
+
+use std::sync::Arc;
+
+use composer::own::OwnStore;
+use composer::snapshots::Fetched;
+use contracts::clock::Clock;
+use contracts::id::{PropertyId, TenantId};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+use service_kit::postgres::{Database, StoreError, read};
+use upstream_clients::{CallContext, CallError};
+
+/// A desktop that is on reports every 15 s; three reports may be lost.
+const ONLINE: SignedDuration = SignedDuration::from_secs(60);
+
+/// The gateway's own store, as the composer knows it.
+#[derive(Debug, Clone)]
+pub struct Store {
+    database: Database,
+    clock: Clock,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SyncStatus {
+    property_id: PropertyId,
+    #[serde(with = "contracts::clock::wire")]
+    as_of: Timestamp,
+    /// Desktops that ever reported from this property.
+    devices: i64,
+    /// Heard of within the last minute.
+    online: i64,
+    /// With changes made offline that have not been sent.
+    with_pending_actions: i64,
+    /// Those changes together.
+    pending_actions: i64,
+    /// The cursor that is furthest behind.
+    #[serde(with = "contracts::clock::wire::option")]
+    oldest_cursor_at: Option<Timestamp>,
+}
+
+impl Store {
+    pub fn shared(database: Database, clock: Clock) -> Arc<dyn OwnStore> {
+        Arc::new(Self { database, clock })
+    }
+}
+
+impl OwnStore for Store {
+    fn sync_status(
+        &self,
+        context: &CallContext,
+        property: PropertyId,
+    ) -> BoxFuture<'static, Result<Fetched, CallError>> {
+        let (store, tenant) = (self.clone(), context.tenant);
+        async move {
+            let Some(tenant) = tenant else { return Err(CallError::NotConfigured) };
+            let status = count(&store.database, (tenant, property), store.clock.now()).await;
+            let status = status.map_err(|error| CallError::Store(error.into()))?;
+            Ok(Fetched::new(property, status.as_of, &status))
+        }
+        .boxed()
+    }
+}
+
+const COUNT: &str = "
+    SELECT count(*),
+           count(*) FILTER (WHERE last_heartbeat_at >= $2),
+           count(*) FILTER (WHERE pending_actions > 0),
+           coalesce(sum(pending_actions), 0),
+           min(sync_cursor_at)
+    FROM bff.device_sync_status WHERE property_id = $1";
+
+async fn count(
+    database: &Database,
+    (tenant, property): (TenantId, PropertyId),
+    now: Timestamp,
+) -> Result<SyncStatus, StoreError> {
+    let mut connection = database.connection().await?;
+    let transaction = read(&mut connection, tenant).await?;
+    let statement = transaction.prepare_cached(COUNT).await?;
+    let row = transaction.query_one(&statement, &[&property.as_str(), &(now - ONLINE)]).await?;
+    Ok(SyncStatus {
+        property_id: property,
+        as_of: now,
+        devices: row.get(0),
+        online: row.get(1),
+        with_pending_actions: row.get(2),
+        pending_actions: row.get(3),
+        oldest_cursor_at: row.get(4),
+    })
+}

@@ -1,0 +1,157 @@
+//! Upstreams that answer reads, each well or not at all as the test says, on a clock that the test
+//! moves.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::extract::{OriginalUri, State};
+use axum::response::{IntoResponse, Response};
+use axum::{Json, Router};
+use contracts::clock::Clock;
+use contracts::upstream::Upstream;
+use http::StatusCode;
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+use service_kit::lifecycle::Lifecycle;
+use service_kit::serve::{Plain, bind, serve};
+
+use crate::desk::BASE;
+use crate::house::{Answer, House, Plan};
+
+pub(crate) const AS_OF: &str = "2026-11-21T08:00:00.000Z";
+const ROOM: &str = "rom_01K0000000000000000000000A";
+const STAY: &str = "rsv_01K0000000000000000000000A";
+
+/// A gateway and what it asks.
+pub(crate) struct World {
+    pub(crate) house: House,
+    said: Arc<Said>,
+    /// Seconds the clock is ahead.
+    ahead: Arc<AtomicI64>,
+}
+
+#[derive(Debug, Default)]
+struct Said {
+    /// What begins with this is answered with this status.
+    away: Mutex<BTreeMap<&'static str, u16>>,
+    seen: Mutex<Vec<String>>,
+}
+
+impl World {
+    pub(crate) async fn open() -> Self {
+        let said = Arc::new(Said::default());
+        let app = Router::new().fallback(read).with_state(Arc::clone(&said));
+        let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let url: url::Url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        serve(listener, Plain, app, &Lifecycle::new());
+        let played = Upstream::ALL.into_iter().filter(|upstream| *upstream != Upstream::Tenant);
+        let upstreams = played.map(|upstream| (upstream, url.clone())).collect();
+        let ahead = Arc::new(AtomicI64::new(0));
+        let (system, seconds) = (Clock::system(), Arc::clone(&ahead));
+        let clock = Clock::from_fn(move || {
+            system.now() + SignedDuration::from_secs(seconds.load(Ordering::SeqCst))
+        });
+        let house = House::build(Plan { upstreams, clock, ..Plan::usual() }).await;
+        Self { house, said, ahead }
+    }
+
+    pub(crate) fn pass(&self, seconds: i64) {
+        self.ahead.fetch_add(seconds, Ordering::SeqCst);
+    }
+
+    /// From now on what begins with `path` is answered with this status alone.
+    pub(crate) fn is_away(&self, path: &'static str, status: u16) {
+        locked(&self.said.away).insert(path, status);
+    }
+
+    /// How often something that begins with `path` was asked for.
+    pub(crate) fn asked(&self, path: &str) -> usize {
+        locked(&self.said.seen).iter().filter(|seen| seen.starts_with(path)).count()
+    }
+
+    /// A read at the caller's property.
+    pub(crate) async fn get(&self, route: &str) -> Answer {
+        self.get_as("front_desk.manager", route, None).await
+    }
+
+    pub(crate) async fn get_as(&self, role: &str, route: &str, held: Option<&str>) -> Answer {
+        let path = if route.starts_with("/folios/") {
+            format!("{BASE}{route}")
+        } else {
+            let joint = if route.contains('?') { '&' } else { '?' };
+            format!("{BASE}{route}{joint}propertyId={}", self.house.property)
+        };
+        let token = self.house.token(|claims| claims.roles = vec![role.to_owned()]);
+        let proof = self.house.proof(path.split('?').next().unwrap(), &token, |_| {});
+        let request = self.house.with(&path, &format!("DPoP {token}"), &proof);
+        let request = match held {
+            Some(tag) => request.header("if-none-match", tag),
+            None => request,
+        };
+        self.house.send(request).await
+    }
+}
+
+fn locked<T>(shared: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn read(State(said): State<Arc<Said>>, OriginalUri(uri): OriginalUri) -> Response {
+    locked(&said.seen).push(uri.to_string());
+    let away =
+        locked(&said.away).iter().find(|(path, _)| uri.path().starts_with(**path)).map(|it| *it.1);
+    match away {
+        Some(status) => StatusCode::from_u16(status).unwrap().into_response(),
+        None => Json(body(&uri)).into_response(),
+    }
+}
+
+/// Of the property in the query, or, where there is none, in the path's id: `fol_…` is a folio of
+/// `ppt_…`.
+fn body(uri: &http::Uri) -> Value {
+    let query = uri.query().unwrap_or_default();
+    let text = format!("{query}{}", uri.path().replace("fol_", "ppt_"));
+    let property = text.find("ppt_").map(|at| &text[at..][..30]);
+    let mut body = json!({"propertyId": property, "asOf": AS_OF});
+    let more = members(uri.path());
+    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    body
+}
+
+fn members(path: &str) -> Value {
+    match path {
+        "/api/v1/reservations/arrivals" => stays("confirmed"),
+        "/api/v1/reservations/departures" => stays("checked_out"),
+        "/api/v1/reservations/in-house" => stays("in_house"),
+        "/api/v1/housekeeping/rooms/status" => json!({"counts": {}, "rooms": [
+            {"roomId": ROOM, "number": "101", "floor": 1, "status": "ready", "since": AS_OF}]}),
+        "/api/v1/billing/balances" => json!({"items": [{
+            "folioId": "fol_01K0000000000000000000000A", "reservationId": STAY, "balance": money()}]}),
+        "/api/v1/locks/keys" => json!({"items": []}),
+        "/api/v1/maintenance/board" => json!({"columns": [{"state": "open", "items": []}]}),
+        "/api/v1/alerts" => json!({"items": [{"alertId": "alr_01K0000000000000000000000A",
+            "severity": "warning", "title": "Water", "body": "No pressure.", "raisedAt": AS_OF}]}),
+        "/api/v1/ai/suggestions" => {
+            json!({"items": [{"suggestionId": "sug_01K0000000000000000000000A",
+            "kind": "staffing", "title": "One more", "rationale": "Many leave.", "confidence": 0.8,
+            "expiresAt": AS_OF, "provenance": {"model": "m", "version": "1"}}]})
+        }
+        folio if folio.starts_with("/api/v1/folios/") => json!({
+            "folioId": &folio["/api/v1/folios/".len()..], "reservationId": STAY, "guestName": "A",
+            "state": "open", "openedAt": AS_OF, "charges": [], "payments": [], "refunds": [],
+            "charged": money(), "paid": money(), "refunded": money(), "balance": money()}),
+        _ => json!({}),
+    }
+}
+
+fn stays(state: &str) -> Value {
+    json!({"date": "2026-11-21", "items": [{
+        "reservationId": STAY, "code": "GM-1", "guestName": "A", "roomId": ROOM, "roomNumber": "101",
+        "checkIn": "2026-11-21", "checkOut": "2026-11-22", "adults": 2, "state": state,
+        "eta": "2026-11-21T09:30:00Z"}]})
+}
+
+fn money() -> Value {
+    json!({"amountMicro": "5000000", "currency": "AFN"})
+}

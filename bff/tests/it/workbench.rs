@@ -1,0 +1,115 @@
+//! `/today`, `/arrivals`, `/departures` and `/in-house`: the stays must be had, what is beside them
+//! may be lacking.
+
+use serde_json::json;
+
+use crate::answers::World;
+
+const VIEWS: [&str; 4] = ["/today", "/arrivals", "/departures", "/in-house"];
+
+#[tokio::test]
+async fn each_view_is_whole_and_the_second_look_asks_nobody() {
+    for view in VIEWS {
+        let world = World::open().await;
+        let first = world.get(view).await;
+        assert_eq!(
+            (first.status.as_u16(), &first.headers["x-cache"]),
+            (200, &"MISS".parse().unwrap())
+        );
+        assert!(first.body["id"].as_str().unwrap().starts_with("wbv_"), "{}", first.body);
+        assert_eq!(
+            (&first.body["date"], &first.body["partial"]),
+            (&json!("2026-11-21"), &json!(false))
+        );
+        let timings = first.headers["server-timing"].to_str().unwrap();
+        for upstream in ["reservation", "housekeeping", "billing", "lock"] {
+            assert!(timings.contains(&format!("{upstream};dur=")), "{timings}");
+        }
+        let asked = world.asked("/");
+        let second = world.get(view).await;
+        assert_eq!(
+            (&second.headers["x-cache"], world.asked("/")),
+            (&"HIT".parse().unwrap(), asked)
+        );
+        let held = first.headers["etag"].to_str().unwrap();
+        assert_eq!(world.get_as("front_desk.manager", view, Some(held)).await.status, 304);
+    }
+}
+
+#[tokio::test]
+async fn a_stay_comes_with_its_room_its_balance_and_its_keys() {
+    let world = World::open().await;
+    let row = world.get("/arrivals").await.body["items"][0].clone();
+    assert_eq!((&row["code"], &row["roomStatus"]), (&json!("GM-1"), &json!("ready")));
+    assert_eq!((&row["balance"]["amountMicro"], &row["keys"]), (&json!("5000000"), &json!([])));
+    assert_eq!(row["eta"], "2026-11-21T09:30:00.000Z");
+    let today = world.get("/today").await.body;
+    assert_eq!(
+        today["counts"],
+        json!({"arrivals": 1, "arrived": 0, "departures": 1, "departed": 1, "inHouse": 1})
+    );
+    assert_eq!(today["inHouse"][0]["state"], "in_house");
+}
+
+#[tokio::test]
+async fn the_dashboard_and_the_workbench_share_what_is_known() {
+    let world = World::open().await;
+    world.get("/dashboard?widgets=arrivals,departures,inHouse,roomStatus").await;
+    world.get("/today").await;
+    world.get("/arrivals").await;
+    assert_eq!((world.asked("/api/v1/reservations"), world.asked("/api/v1/housekeeping")), (3, 1));
+    world.get("/arrivals?date=2026-11-25").await;
+    assert_eq!(world.asked("/api/v1/reservations/arrivals"), 2);
+}
+
+#[tokio::test]
+async fn an_optional_upstream_that_is_away_costs_its_column_and_the_view_says_so() {
+    for (path, column) in [
+        ("/api/v1/housekeeping", "roomStatus"),
+        ("/api/v1/billing", "balance"),
+        ("/api/v1/locks", "keys"),
+    ] {
+        let world = World::open().await;
+        world.is_away(path, 500);
+        let answer = world.get("/arrivals").await;
+        assert_eq!((answer.status.as_u16(), &answer.body["partial"]), (200, &json!(true)));
+        let part = &answer.body["columns"][column];
+        assert_eq!(
+            (&part["status"], &part["reason"]),
+            (&json!("unavailable"), &json!("UPSTREAM_ERROR"))
+        );
+        assert!(answer.body["items"][0].get(column).is_none(), "{}", answer.body);
+    }
+}
+
+#[tokio::test]
+async fn without_reservation_a_view_is_that_of_before_and_then_none() {
+    for view in VIEWS {
+        let world = World::open().await;
+        world.get(view).await;
+        world.is_away("/api/v1/reservations", 500);
+        world.pass(60);
+        let stale = world.get(view).await;
+        assert_eq!(
+            (stale.status.as_u16(), &stale.headers["x-cache"]),
+            (200, &"STALE".parse().unwrap())
+        );
+        assert_eq!(
+            (&stale.body["stays"]["status"], &stale.body["partial"]),
+            (&json!("stale"), &json!(true))
+        );
+        world.pass(600);
+        world.get(view).await.is_problem(502, "MELMASTOON.BFF.UPSTREAM_UNAVAILABLE");
+    }
+}
+
+#[tokio::test]
+async fn money_and_keys_are_not_asked_for_whom_they_do_not_concern() {
+    let world = World::open().await;
+    let answer = world.get_as("housekeeping", "/arrivals", None).await;
+    assert_eq!((answer.status.as_u16(), &answer.body["partial"]), (200, &json!(false)));
+    for column in ["balance", "keys"] {
+        assert_eq!(answer.body["columns"][column]["status"], "forbidden");
+    }
+    assert_eq!((world.asked("/api/v1/billing"), world.asked("/api/v1/locks")), (0, 0));
+}

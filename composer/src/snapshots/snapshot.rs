@@ -1,0 +1,104 @@
+//! An upstream's answer, written once and shown often.
+
+use std::hash::{DefaultHasher, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use contracts::clock::wire_time;
+use contracts::id::PropertyId;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
+
+/// What a call brought, in the form in which it is shown.
+#[derive(Debug)]
+pub struct Fetched {
+    /// Whose it is.
+    pub property: PropertyId,
+    /// When the upstream said that it was true.
+    pub as_of: Timestamp,
+    parts: Vec<Arc<RawValue>>,
+}
+
+impl Fetched {
+    pub fn new(property: PropertyId, as_of: Timestamp, body: &impl Serialize) -> Self {
+        Self { property, as_of, parts: Vec::with_capacity(2) }.and(body)
+    }
+
+    /// Another view of the same answer.
+    #[must_use]
+    pub fn and(mut self, part: &impl Serialize) -> Self {
+        let part = to_raw_value(part).expect("contract types are plain JSON");
+        self.parts.push(part.into());
+        self
+    }
+
+    pub(super) fn taken(self, asked_at: Timestamp) -> Snapshot {
+        let tag = tag(&self.parts, self.as_of);
+        let Self { property, as_of, parts } = self;
+        Snapshot { property, as_of, asked_at, tag, parts }
+    }
+}
+
+/// An answer that was true at some time.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Snapshot {
+    pub property: PropertyId,
+    pub as_of: Timestamp,
+    /// When the upstream was asked: what changed later may be missing.
+    pub(super) asked_at: Timestamp,
+    /// The same for the same content, whenever it was read.
+    pub tag: u64,
+    parts: Vec<Arc<RawValue>>,
+}
+
+impl Snapshot {
+    /// The whole answer, or the view that [`Fetched::and`] added as number `part`.
+    pub fn part(&self, part: usize) -> Option<&Arc<RawValue>> {
+        self.parts.get(part)
+    }
+
+    pub(super) fn age(&self, now: Timestamp) -> Duration {
+        now.duration_since(self.asked_at).try_into().unwrap_or_default()
+    }
+
+    /// Bytes of its content.
+    pub(super) fn size(&self) -> usize {
+        self.parts.iter().map(|part| part.get().len()).sum()
+    }
+}
+
+/// Leaves out when the answer was true: the same content read again is the same.
+fn tag(parts: &[Arc<RawValue>], as_of: Timestamp) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    let stamp = format!("\"asOf\":\"{}\"", wire_time(as_of));
+    for part in parts {
+        let text = part.get();
+        let (before, after) = text.split_once(&stamp).unwrap_or((text, ""));
+        hasher.write(before.as_bytes());
+        hasher.write(after.as_bytes());
+    }
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn taken(as_of: &str, free: u32) -> Snapshot {
+        let property = "ppt_01K0000000000000000000000A".parse().unwrap();
+        let body = json!({"asOf": as_of, "free": free});
+        let as_of = as_of.parse().unwrap();
+        Fetched::new(property, as_of, &body).taken(as_of)
+    }
+
+    #[test]
+    fn the_tag_is_that_of_the_content_and_not_of_the_instant() {
+        let first = taken("2026-11-21T08:00:00.000Z", 3);
+        assert_eq!(first.tag, taken("2026-11-21T08:00:05.250Z", 3).tag);
+        assert_ne!(first.tag, taken("2026-11-21T08:00:00.000Z", 4).tag);
+    }
+}

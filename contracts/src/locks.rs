@@ -1,0 +1,101 @@
+//! Lock actions at the gateway: what a desk sends, and the ledger of what was done (gateway-api
+//! section 7). The bodies that lock-integration answers are in [`crate::upstream::lock`].
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::id::{
+    AttestationId, DeviceId, KeyCredentialId, LockAuditId, LockDeviceId, OperatorId, PropertyId,
+    RequestId, SessionId,
+};
+
+/// Ends a key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RevokeKey {
+    pub key_credential_id: KeyCredentialId,
+    /// 1 to 200 characters.
+    pub reason: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LockActionKind {
+    IssueKey,
+    RevokeKey,
+}
+
+impl LockActionKind {
+    /// As in the ledger.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::IssueKey => "issue_key",
+            Self::RevokeKey => "revoke_key",
+        }
+    }
+}
+
+/// `requested` stands before lock-integration is called, the others after. An `unknown` is
+/// followed by a `success` or a `failure` when lock-integration could be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LockActionPhase {
+    Requested,
+    Success,
+    Failure,
+    Unknown,
+}
+
+impl LockActionPhase {
+    /// As in the ledger and in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Requested => "requested",
+            Self::Success => "success",
+            Self::Failure => "failure",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// One row of the ledger.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LockAuditRow {
+    pub id: LockAuditId,
+    /// The `requested` row of the same action; its own id on that row.
+    pub action_id: LockAuditId,
+    /// Place in the tenant's chain, from 1.
+    pub sequence: i64,
+    pub action: LockActionKind,
+    pub phase: LockActionPhase,
+    pub property_id: PropertyId,
+    pub lock_id: LockDeviceId,
+    pub operator_id: OperatorId,
+    pub device_id: DeviceId,
+    pub roles: Vec<String>,
+    pub session_id: Option<SessionId>,
+    pub request_id: RequestId,
+    pub trace_id: Option<String>,
+    pub idempotency_key: String,
+    /// SHA-256 of the request's body, in hexadecimal.
+    pub body_digest: String,
+    pub mfa_attestation_id: Option<AttestationId>,
+    /// What else is known: vendor, key, the code of a refusal.
+    #[schema(value_type = Object)]
+    pub detail: serde_json::Value,
+    #[serde(with = "crate::clock::wire")]
+    #[schema(value_type = String, format = DateTime)]
+    pub occurred_at: Timestamp,
+    /// SHA-256 that the next row's is made with, in hexadecimal.
+    pub hash: String,
+}
+
+/// A page of the ledger, newest first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LockAuditPage {
+    pub items: Vec<LockAuditRow>,
+    /// What to send as `cursor` for the page after this one; `null` on the last.
+    pub next_cursor: Option<String>,
+}

@@ -1,0 +1,30 @@
+//! audit: `GET /api/v1/audit/entries?propertyId=&limit=`: what was done at a property, by whom.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::id::{OperatorId, PropertyId};
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AuditEntries {
+    pub property_id: PropertyId,
+    #[serde(with = "crate::clock::wire")]
+    #[schema(value_type = String, format = DateTime)]
+    pub as_of: Timestamp,
+    /// The newest first.
+    pub items: Vec<AuditEntry>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AuditEntry {
+    #[serde(with = "crate::clock::wire")]
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+    pub operator_id: OperatorId,
+    /// `folio.refunded`
+    pub action: String,
+    /// Id of what was changed.
+    pub subject: String,
+}

@@ -1,0 +1,157 @@
+//! lock-integration: keys of doors, and what became of a request to make or end one.
+//!
+//! `GET /api/v1/locks/{lockId}` → [`LockDevice`]; `POST /api/v1/locks/{lockId}/keys` → 201
+//! [`IssuedKey`]; `POST /api/v1/locks/{lockId}/keys/{keyCredentialId}/revoke` → [`RevokedKey`];
+//! `GET /api/v1/locks/keys?propertyId=` → [`LockKeys`]. For the gateway itself, for no operator:
+//! `GET /api/v1/locks/operations/{idempotencyKey}?tenantId=` → [`LockOperation`], 404
+//! `GENERAL.RESOURCE_NOT_FOUND` when nothing was done under the key.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::id::{GuestId, KeyCredentialId, LockDeviceId, PropertyId, ReservationId, RoomId};
+use crate::locks::LockActionKind;
+
+/// A lock at a door.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LockDevice {
+    pub lock_id: LockDeviceId,
+    pub property_id: PropertyId,
+    pub room_id: RoomId,
+    /// Whose lock it is: `ttlock`, `salto` …
+    pub vendor: String,
+}
+
+/// What a key can be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyKind {
+    MobileApp,
+    PinCode,
+    RfidCard,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyState {
+    Active,
+    Revoked,
+}
+
+/// A key for a guest. The lock's own room must be among the rooms.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct IssueKeyRequest {
+    pub reservation_id: ReservationId,
+    /// Every room the key opens.
+    pub room_ids: Vec<RoomId>,
+    #[serde(with = "crate::clock::wire")]
+    #[schema(value_type = String, format = DateTime)]
+    pub valid_from: Timestamp,
+    /// From here on it opens nothing.
+    #[serde(with = "crate::clock::wire")]
+    #[schema(value_type = String, format = DateTime)]
+    pub valid_until: Timestamp,
+    /// The first that the lock takes is made.
+    pub preferred_kinds: Vec<KeyKind>,
+    pub guest: KeyHolder,
+}
+
+/// Who gets the key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct KeyHolder {
+    pub id: GuestId,
+    pub display_name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contact: Option<Contact>,
+}
+
+/// Where a mobile key or a code is sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Contact {
+    #[serde(rename = "phoneE164", default, skip_serializing_if = "Option::is_none")]
+    pub phone_e164: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct IssuedKey {
+    pub key_credential_id: KeyCredentialId,
+    pub lock_id: LockDeviceId,
+    pub property_id: PropertyId,
+    pub reservation_id: ReservationId,
+    pub room_ids: Vec<RoomId>,
+    pub kind: KeyKind,
+    pub state: KeyState,
+    pub vendor: String,
+    #[serde(with = "crate::clock::wire")]
+    #[schema(value_type = String, format = DateTime)]
+    pub valid_from: Timestamp,
+    #[serde(with = "crate::clock::wire")]
+    #[schema(value_type = String, format = DateTime)]
+    pub valid_until: Timestamp,
+    #[serde(with = "crate::clock::wire")]
+    #[schema(value_type = String, format = DateTime)]
+    pub issued_at: Timestamp,
+}
+
+/// Body of lock-integration's revocation; the key is in its path.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RevokeKeyRequest {
+    /// 1 to 200 characters.
+    pub reason: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RevokedKey {
+    pub key_credential_id: KeyCredentialId,
+    pub lock_id: LockDeviceId,
+    pub property_id: PropertyId,
+    pub state: KeyState,
+    pub vendor: String,
+    #[serde(with = "crate::clock::wire")]
+    #[schema(value_type = String, format = DateTime)]
+    pub revoked_at: Timestamp,
+}
+
+/// What was done under an idempotency key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LockOperation {
+    pub idempotency_key: String,
+    pub action: LockActionKind,
+    pub lock_id: LockDeviceId,
+    pub key_credential_id: KeyCredentialId,
+    pub vendor: String,
+    #[serde(with = "crate::clock::wire")]
+    pub done_at: Timestamp,
+}
+
+/// The keys of a property that open a door now or later.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LockKeys {
+    pub property_id: PropertyId,
+    #[serde(with = "crate::clock::wire")]
+    pub as_of: Timestamp,
+    pub items: Vec<LockKey>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LockKey {
+    pub key_credential_id: KeyCredentialId,
+    pub lock_id: LockDeviceId,
+    pub reservation_id: ReservationId,
+    pub room_ids: Vec<RoomId>,
+    pub kind: KeyKind,
+    #[serde(with = "crate::clock::wire")]
+    pub valid_from: Timestamp,
+    #[serde(with = "crate::clock::wire")]
+    pub valid_until: Timestamp,
+}

@@ -1,0 +1,152 @@
+//! maintenance: `GET /api/v1/maintenance/summary?propertyId=` and
+//! `GET /api/v1/maintenance/board?propertyId=`.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::id::{PropertyId, RoomId, StaffId, WorkOrderId};
+
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum WorkOrderState {
+    Open,
+    Assigned,
+    InProgress,
+    /// Waits for a part, a vendor or the guest.
+    Blocked,
+    Resolved,
+    /// Seen to be mended by someone else: final.
+    Verified,
+    /// Final.
+    Cancelled,
+}
+
+impl WorkOrderState {
+    /// In the order of the board's columns.
+    pub const ALL: [Self; 7] = [
+        Self::Open,
+        Self::Assigned,
+        Self::InProgress,
+        Self::Blocked,
+        Self::Resolved,
+        Self::Verified,
+        Self::Cancelled,
+    ];
+
+    /// Whether the fault is still there.
+    pub fn is_pending(self) -> bool {
+        matches!(self, Self::Open | Self::Assigned | Self::InProgress | Self::Blocked)
+    }
+}
+
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum WorkOrderSeverity {
+    Low,
+    Normal,
+    High,
+    Critical,
+}
+
+impl WorkOrderSeverity {
+    pub const ALL: [Self; 4] = [Self::Low, Self::Normal, Self::High, Self::Critical];
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum WorkOrderCategory {
+    Plumbing,
+    Electrical,
+    Hvac,
+    Lock,
+    Generator,
+    Water,
+    Structural,
+    It,
+    Other,
+}
+
+/// Today's work in numbers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MaintenanceSummary {
+    pub property_id: PropertyId,
+    #[serde(with = "crate::clock::wire")]
+    #[schema(value_type = String, format = DateTime)]
+    pub as_of: Timestamp,
+    /// Pending work orders, and those that ended since local midnight; every state is present.
+    pub states: BTreeMap<WorkOrderState, u32>,
+    /// Pending ones; every severity is present.
+    pub pending_by_severity: BTreeMap<WorkOrderSeverity, u32>,
+    /// Pending ones whose `dueAt` has passed.
+    pub overdue: u32,
+    /// Rooms that cannot be sold until their work order ends, by number.
+    pub rooms_out_of_order: Vec<RoomOutOfOrder>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RoomOutOfOrder {
+    pub room_id: RoomId,
+    /// As painted on the door.
+    pub number: String,
+    pub work_order_id: WorkOrderId,
+    /// When it is to be back.
+    #[serde(with = "crate::clock::wire")]
+    #[schema(value_type = String, format = DateTime)]
+    pub due_at: Timestamp,
+}
+
+/// The work orders of [`MaintenanceSummary::states`], one by one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MaintenanceBoard {
+    pub property_id: PropertyId,
+    #[serde(with = "crate::clock::wire")]
+    #[schema(value_type = String, format = DateTime)]
+    pub as_of: Timestamp,
+    /// One per state, in the order a work order passes through them.
+    pub columns: Vec<MaintenanceColumn>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MaintenanceColumn {
+    pub state: WorkOrderState,
+    /// The most severe first, of those the one that is due first.
+    pub items: Vec<WorkOrder>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkOrder {
+    pub work_order_id: WorkOrderId,
+    pub state: WorkOrderState,
+    pub severity: WorkOrderSeverity,
+    pub category: WorkOrderCategory,
+    /// At most 140 characters.
+    pub title: String,
+    /// Absent for what is not in a room.
+    pub room_id: Option<RoomId>,
+    /// As painted on the door.
+    pub room_number: Option<String>,
+    /// Whether the room cannot be sold until this ends.
+    pub room_out_of_order: bool,
+    pub assigned_to: Option<StaffId>,
+    #[serde(with = "crate::clock::wire")]
+    #[schema(value_type = String, format = DateTime)]
+    pub reported_at: Timestamp,
+    #[serde(with = "crate::clock::wire")]
+    #[schema(value_type = String, format = DateTime)]
+    pub due_at: Timestamp,
+    /// When it came into this state.
+    #[serde(with = "crate::clock::wire")]
+    #[schema(value_type = String, format = DateTime)]
+    pub since: Timestamp,
+}

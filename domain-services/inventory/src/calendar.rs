@@ -1,0 +1,182 @@
+//! `GET /api/v1/inventory/properties/{id}/calendar`: the grid of room type and night, and who has
+//! which room.
+
+use axum::extract::State;
+use axum::response::Response;
+use contracts::clock::Clock;
+use contracts::id::PropertyId;
+use contracts::upstream::inventory::{Calendar, CalendarBlock, CalendarRoom, CalendarStay};
+use http::HeaderMap;
+use jiff::Timestamp;
+use service_kit::caller::Caller;
+use service_kit::etag;
+use service_kit::extract::{Path, Query};
+use service_kit::postgres::{self, Database, StoreError, Transaction};
+use service_kit::problem::{ApiError, ApiResult};
+use service_kit::row;
+use service_kit::service::ReadProblems;
+use tokio_postgres::Row;
+
+use crate::nights::{Nights, Params, Window};
+
+#[cfg(test)]
+mod tests;
+
+/// Rooms by type and night, the stays that take them, and what is blocked.
+#[utoipa::path(
+    get,
+    path = "/api/v1/inventory/properties/{id}/calendar",
+    operation_id = "getCalendar",
+    params(("id" = PropertyId, Path, description = "The property."), Params),
+    responses(
+        (status = 200, description = "One entry per type, one night per day; rooms, stays and blocks.",
+            body = Calendar,
+            headers(("ETag" = String, description = "Changes with a number, a stay or a block."))),
+        ReadProblems,
+    ),
+    security(("requestToken" = [])),
+)]
+pub(crate) async fn handler(
+    State(database): State<Database>,
+    State(clock): State<Clock>,
+    caller: Caller,
+    Path(property): Path<PropertyId>,
+    Query(params): Query<Params>,
+    headers: HeaderMap,
+) -> ApiResult<Response> {
+    let window = Window::parse(&params)?;
+    let body = read(&database, &caller, property, window, clock.now()).await?;
+    let basis = (&body.time_zone, body.from, body.to, &body.room_types);
+    let basis = (basis, &body.rooms, &body.stays, &body.blocks);
+    Ok(etag::answer(&headers, &basis, &body))
+}
+
+async fn read(
+    database: &Database,
+    caller: &Caller,
+    property: PropertyId,
+    window: Window,
+    now: Timestamp,
+) -> ApiResult<Calendar> {
+    let mut connection = database.connection().await?;
+    let transaction = postgres::read(&mut connection, caller.0.tenant).await?;
+    let found = Nights::read(&transaction, property, window, now).await?;
+    let nights = found.ok_or_else(ApiError::not_found)?;
+    // After the read: only a property of the caller's own tenant may be told from an unknown one.
+    caller.require(property)?;
+    nights.check()?;
+    let chart = Chart {
+        rooms: rooms(&transaction, property).await?,
+        stays: stays(&transaction, property, &nights).await?,
+        blocks: blocks(&transaction, property, &nights).await?,
+    };
+    Ok(body(property, now, nights, chart))
+}
+
+/// What stands beside the nights.
+struct Chart {
+    rooms: Vec<CalendarRoom>,
+    stays: Vec<CalendarStay>,
+    blocks: Vec<CalendarBlock>,
+}
+
+fn body(property_id: PropertyId, as_of: Timestamp, nights: Nights, chart: Chart) -> Calendar {
+    Calendar {
+        property_id,
+        time_zone: nights.time_zone,
+        as_of,
+        from: nights.first,
+        to: nights.past,
+        room_types: nights.room_types,
+        rooms: chart.rooms,
+        stays: chart.stays,
+        blocks: chart.blocks,
+    }
+}
+
+/// $1 property. Numbers of one length sort as numbers do: 9, 10, 101.
+pub(crate) const ROOMS: &str = "
+    SELECT id AS room_id, room_type_id, number
+    FROM inventory.rooms
+    WHERE property_id = $1::text AND deactivated_at IS NULL
+    ORDER BY length(number), number COLLATE \"C\", id";
+
+async fn rooms(
+    transaction: &Transaction<'_>,
+    property: PropertyId,
+) -> Result<Vec<CalendarRoom>, StoreError> {
+    let statement = transaction.prepare_cached(ROOMS).await?;
+    let rows = transaction.query(&statement, &[&property.as_str()]).await?;
+    rows.iter().map(room).collect()
+}
+
+fn room(row: &Row) -> Result<CalendarRoom, StoreError> {
+    Ok(CalendarRoom {
+        room_id: row::id(row, "room_id")?,
+        room_type_id: row::id(row, "room_type_id")?,
+        number: row::get(row, "number")?,
+    })
+}
+
+/// $1 property, $2 first night, $3 the day after the last.
+pub(crate) const STAYS: &str = "
+    SELECT id AS allocation_id, room_type_id, room_id, reservation_id, check_in, check_out, status,
+           CASE WHEN status = 'held' THEN hold_expires_at END AS hold_expires_at
+    FROM inventory.room_allocations
+    WHERE property_id = $1::text AND status IN ('held', 'confirmed', 'checked_in')
+      AND check_in < $3::date AND check_out > $2::date
+    ORDER BY check_in, id";
+
+async fn stays(
+    transaction: &Transaction<'_>,
+    property: PropertyId,
+    nights: &Nights,
+) -> Result<Vec<CalendarStay>, StoreError> {
+    let statement = transaction.prepare_cached(STAYS).await?;
+    let rows =
+        transaction.query(&statement, &[&property.as_str(), &nights.first, &nights.past]).await?;
+    rows.iter().map(stay).collect()
+}
+
+fn stay(row: &Row) -> Result<CalendarStay, StoreError> {
+    Ok(CalendarStay {
+        allocation_id: row::id(row, "allocation_id")?,
+        room_type_id: row::id(row, "room_type_id")?,
+        room_id: row::optional_id(row, "room_id")?,
+        reservation_id: row::optional_id(row, "reservation_id")?,
+        check_in: row::get(row, "check_in")?,
+        check_out: row::get(row, "check_out")?,
+        status: row::name(row, "status")?,
+        hold_expires_at: row::get(row, "hold_expires_at")?,
+    })
+}
+
+/// $1 property, $2 first night, $3 the day after the last.
+pub(crate) const BLOCKS: &str = "
+    SELECT id AS block_id, kind, room_id, room_type_id, starts_on, ends_on, reason
+    FROM inventory.inventory_blocks
+    WHERE property_id = $1::text AND cleared_at IS NULL AND starts_on < $3::date AND ends_on > $2::date
+    ORDER BY starts_on, id";
+
+async fn blocks(
+    transaction: &Transaction<'_>,
+    property: PropertyId,
+    nights: &Nights,
+) -> Result<Vec<CalendarBlock>, StoreError> {
+    let statement = transaction.prepare_cached(BLOCKS).await?;
+    let rows =
+        transaction.query(&statement, &[&property.as_str(), &nights.first, &nights.past]).await?;
+    rows.iter().map(block).collect()
+}
+
+fn block(row: &Row) -> Result<CalendarBlock, StoreError> {
+    Ok(CalendarBlock {
+        block_id: row::id(row, "block_id")?,
+        kind: row::name(row, "kind")?,
+        room_id: row::optional_id(row, "room_id")?,
+        room_type_id: row::optional_id(row, "room_type_id")?,
+        from: row::get(row, "starts_on")?,
+        to: row::get(row, "ends_on")?,
+        reason: row::get(row, "reason")?,
+    })
+}

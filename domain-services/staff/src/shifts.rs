@@ -1,0 +1,148 @@
+//! `GET /api/v1/staff/shifts`: the shifts that begin on a day, and who works them.
+
+use axum::extract::State;
+use axum::response::Response;
+use contracts::clock::Clock;
+use contracts::id::{PropertyId, TenantId};
+use contracts::upstream::staff::{Assigned, Shift, Shifts};
+use http::HeaderMap;
+use jiff::Timestamp;
+use jiff::civil::Date;
+use serde::Deserialize;
+use service_kit::caller::Caller;
+use service_kit::etag;
+use service_kit::extract::{self, PropertyQuery, Query};
+use service_kit::postgres::{self, Database, StoreError};
+use service_kit::problem::{ApiError, ApiResult};
+use service_kit::row;
+use service_kit::service::ReadProblems;
+use tokio_postgres::Row;
+
+#[cfg(test)]
+mod tests;
+
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct Params {
+    /// The day they begin on; today in the property's time zone when absent.
+    #[param(value_type = Option<String>, format = Date)]
+    date: Option<String>,
+}
+
+/// A day's shifts, cancelled ones too.
+#[utoipa::path(
+    get,
+    path = "/api/v1/staff/shifts",
+    operation_id = "getShifts",
+    params(PropertyQuery, Params),
+    responses(
+        (status = 200, description = "By department, then start.", body = Shifts,
+            headers(("ETag" = String, description = "Changes with a shift or an assignment."))),
+        ReadProblems,
+    ),
+    security(("requestToken" = [])),
+)]
+pub(crate) async fn handler(
+    State(database): State<Database>,
+    State(clock): State<Clock>,
+    caller: Caller,
+    query: PropertyQuery,
+    Query(params): Query<Params>,
+    headers: HeaderMap,
+) -> ApiResult<Response> {
+    let date = extract::date("query.date", params.date.as_deref())?;
+    let day = Day { date, now: clock.now() };
+    let found = read(&database, caller.0.tenant, query.property_id, day).await?;
+    let body = found.ok_or_else(ApiError::not_found)?;
+    // After the read: only a property of the caller's own tenant may be told from an unknown one.
+    caller.require(query.property_id)?;
+    Ok(etag::answer(&headers, &(&body.time_zone, body.date, &body.shifts), &body))
+}
+
+/// What is asked for; the rest is settled where the property's time zone is known.
+#[derive(Debug, Clone, Copy)]
+struct Day {
+    date: Option<Date>,
+    now: Timestamp,
+}
+
+/// $1 property, $2 now, $3 date or null. No row when the tenant has no such property, one without a
+/// shift when none begins that day; else one per assignment, at least one per shift.
+pub(crate) const SHIFTS: &str = "
+    WITH day AS (
+        SELECT id AS property_id, time_zone, date,
+               date::timestamp AT TIME ZONE time_zone AS began,
+               (date + 1)::timestamp AT TIME ZONE time_zone AS ended
+        FROM staff.properties,
+             LATERAL (SELECT coalesce($3::date, ($2::timestamptz AT TIME ZONE time_zone)::date)) AS d (date)
+        WHERE id = $1::text
+    )
+    SELECT day.time_zone, day.date, shift.id AS shift_id, department.name AS department,
+           position.name AS position, shift.starts_at, shift.ends_at, shift.status, shift.required,
+           person.id AS staff_id, person.display_name, assignment.kind
+    FROM day
+    LEFT JOIN staff.shifts AS shift ON shift.property_id = day.property_id
+        AND shift.starts_at >= day.began AND shift.starts_at < day.ended
+    LEFT JOIN staff.positions AS position ON position.id = shift.position_id
+    LEFT JOIN staff.departments AS department ON department.id = position.department_id
+    LEFT JOIN staff.shift_assignments AS assignment
+        ON assignment.shift_id = shift.id AND assignment.status = 'assigned'
+    LEFT JOIN staff.staff AS person ON person.id = assignment.staff_id
+    ORDER BY department.name, shift.starts_at, position.name, shift.id, assignment.kind, person.display_name,
+             person.id";
+
+/// `None` when the tenant has no such property.
+async fn read(
+    database: &Database,
+    tenant: TenantId,
+    property_id: PropertyId,
+    day: Day,
+) -> Result<Option<Shifts>, StoreError> {
+    let mut connection = database.connection().await?;
+    let transaction = postgres::read(&mut connection, tenant).await?;
+    let statement = transaction.prepare_cached(SHIFTS).await?;
+    let rows = transaction.query(&statement, &[&property_id.as_str(), &day.now, &day.date]).await?;
+    let Some(head) = rows.first() else { return Ok(None) };
+    Ok(Some(Shifts {
+        property_id,
+        time_zone: row::get(head, "time_zone")?,
+        as_of: day.now,
+        date: row::get(head, "date")?,
+        shifts: shifts(&rows)?,
+    }))
+}
+
+/// Rows come by shift, so that an assignment belongs to the last one or begins the next.
+fn shifts(rows: &[Row]) -> Result<Vec<Shift>, StoreError> {
+    let mut shifts: Vec<Shift> = Vec::new();
+    for row in rows {
+        let Some(id) = row::optional_id(row, "shift_id")? else { continue };
+        if shifts.last().is_none_or(|last| last.shift_id != id) {
+            shifts.push(shift(row)?);
+        }
+        if let Some(shift) = shifts.last_mut() {
+            shift.assigned.extend(assigned(row)?);
+        }
+    }
+    Ok(shifts)
+}
+
+fn shift(row: &Row) -> Result<Shift, StoreError> {
+    Ok(Shift {
+        shift_id: row::id(row, "shift_id")?,
+        department: row::get(row, "department")?,
+        position: row::get(row, "position")?,
+        starts_at: row::get(row, "starts_at")?,
+        ends_at: row::get(row, "ends_at")?,
+        status: row::name(row, "status")?,
+        required: row::count(row, "required")?,
+        assigned: Vec::new(),
+    })
+}
+
+/// `None` for the row of a shift that nobody is assigned to.
+fn assigned(row: &Row) -> Result<Option<Assigned>, StoreError> {
+    let Some(staff_id) = row::optional_id(row, "staff_id")? else { return Ok(None) };
+    let (display_name, kind) = (row::get(row, "display_name")?, row::name(row, "kind")?);
+    Ok(Some(Assigned { staff_id, display_name, kind }))
+}

@@ -1,0 +1,84 @@
+use serde_json::{Value, json};
+use service_kit::testing::world::{PROPERTY, TENANT, operator};
+use service_kit::testing::{Answer, Harness};
+
+use crate::on_duty::tests::PEOPLE;
+use crate::tests::Fixture;
+
+async fn ask(harness: &Harness, query: &str) -> Answer {
+    let path = format!("/api/v1/staff/shifts?propertyId={PROPERTY}{query}");
+    harness.get(&path).by(&operator(TENANT, &[PROPERTY])).send().await
+}
+
+fn shift(letter: char, team: [&str; 2], times: [&str; 2], status: &str, assigned: Value) -> Value {
+    let ([department, position], [starts_at, ends_at]) = (team, times);
+    json!({"shiftId": format!("shf_01K0000000000000000000000{letter}"), "department": department,
+           "position": position, "startsAt": starts_at, "endsAt": ends_at, "status": status,
+           "required": 1, "assigned": assigned})
+}
+
+fn assigned(letter: char, name: &str, kind: &str) -> Value {
+    json!({"staffId": format!("stf_01K0000000000000000000000{letter}"), "displayName": name, "kind": kind})
+}
+
+const DESK: [&str; 2] = ["Front desk", "Receptionist"];
+
+#[tokio::test]
+async fn a_shift_belongs_to_the_day_it_begins_on_at_the_property() {
+    let Fixture { harness, database } = Fixture::new().await;
+    database.run(PEOPLE).await;
+    let night = ["2026-11-21T20:00:00.000Z", "2026-11-22T04:00:00.000Z"];
+    assert_eq!(
+        ask(&harness, "").await.ok(),
+        json!({
+            "propertyId": PROPERTY,
+            "timeZone": "Asia/Kabul",
+            "asOf": "2026-11-21T20:00:00.000Z",
+            "date": "2026-11-22",
+            "shifts": [shift('C', DESK, night, "scheduled", json!([assigned('C', "Cem", "primary")]))],
+        })
+    );
+    let late = ["2026-11-21T14:00:00.000Z", "2026-11-21T22:00:00.000Z"];
+    let long = ["2026-11-21T06:00:00.000Z", "2026-11-21T20:00:00.000Z"];
+    assert_eq!(
+        ask(&harness, "&date=2026-11-21").await.ok()["shifts"],
+        json!([
+            shift(
+                'D',
+                ["Bell", "Porter"],
+                late,
+                "cancelled",
+                json!([assigned('D', "Dia", "primary")])
+            ),
+            shift('B', DESK, long, "in_progress", json!([assigned('B', "Ben", "primary")])),
+            shift(
+                'A',
+                DESK,
+                late,
+                "in_progress",
+                json!([assigned('A', "Ann", "primary"), assigned('B', "Ben", "standby")])
+            ),
+        ])
+    );
+}
+
+#[tokio::test]
+async fn who_was_unassigned_is_not_named_and_the_shift_stays() {
+    let Fixture { harness, database } = Fixture::new().await;
+    database.run(PEOPLE).await;
+    database.run("UPDATE staff.shift_assignments SET status = 'unassigned'").await;
+    let shifts = ask(&harness, "&date=2026-11-21").await.ok()["shifts"].take();
+    assert!(shifts.as_array().unwrap().iter().all(|shift| shift["assigned"] == json!([])));
+    assert_eq!(shifts.as_array().map(Vec::len), Some(3));
+}
+
+#[tokio::test]
+async fn the_date_is_a_date() {
+    let Fixture { harness, database: _database } = Fixture::new().await;
+    for date in ["", "21.11.2026", "2026-11-31", "-009999-01-01", "20261121", "2026-11-21T10:00"] {
+        ask(&harness, &format!("&date={date}")).await.refused_field("query.date");
+    }
+    for date in ["0000-01-01", "9999-12-31"] {
+        assert_eq!(ask(&harness, &format!("&date={date}")).await.ok()["shifts"], json!([]));
+    }
+}

@@ -1,0 +1,124 @@
+//! `GET /api/v1/staff/forecast/staffing-gaps`: where the plan of the next 24 hours has too few
+//! people.
+
+use axum::extract::State;
+use axum::response::Response;
+use contracts::clock::Clock;
+use contracts::id::{PropertyId, TenantId};
+use contracts::upstream::staff::{DepartmentStaffing, StaffedHour, StaffingGaps};
+use http::HeaderMap;
+use jiff::Timestamp;
+use service_kit::caller::Caller;
+use service_kit::etag;
+use service_kit::extract::PropertyQuery;
+use service_kit::postgres::{self, Database, StoreError};
+use service_kit::problem::{ApiError, ApiResult};
+use service_kit::row;
+use service_kit::service::ReadProblems;
+use tokio_postgres::Row;
+
+use crate::departments::by_department;
+
+#[cfg(test)]
+mod tests;
+
+/// People needed and scheduled, by department and hour.
+#[utoipa::path(
+    get,
+    path = "/api/v1/staff/forecast/staffing-gaps",
+    operation_id = "getStaffingGaps",
+    params(PropertyQuery),
+    responses(
+        (status = 200, description = "By name of the department, 24 hours each.", body = StaffingGaps,
+            headers(("ETag" = String, description = "Changes with the plan and with the hour."))),
+        ReadProblems,
+    ),
+    security(("requestToken" = [])),
+)]
+pub(crate) async fn handler(
+    State(database): State<Database>,
+    State(clock): State<Clock>,
+    caller: Caller,
+    query: PropertyQuery,
+    headers: HeaderMap,
+) -> ApiResult<Response> {
+    let (property_id, as_of) = (query.property_id, clock.now());
+    let found = read(&database, caller.0.tenant, property_id, as_of).await?;
+    let departments = found.ok_or_else(ApiError::not_found)?;
+    // After the read: only a property of the caller's own tenant may be told from an unknown one.
+    caller.require(property_id)?;
+    // The plan is all there is: no forecast of ai-orchestrator's is kept here.
+    let body = StaffingGaps { property_id, as_of, degraded: true, departments };
+    Ok(etag::answer(&headers, &body.departments, &body))
+}
+
+/// $1 property, $2 now. No row when the tenant has no such property, one without a department when
+/// it has none; else one per department and hour. The hours are those of the property's clock, which
+/// may be half an hour off that of UTC; they are stepped from an instant, so that the night when the
+/// clocks change has them too. Somebody on leave or gone is still assigned, and will not come.
+pub(crate) const GAPS: &str = "
+    WITH day AS (
+        SELECT id AS property_id, $2::timestamptz - (local.at - date_trunc('hour', local.at)) AS began
+        FROM staff.properties, LATERAL (SELECT $2::timestamptz AT TIME ZONE time_zone) AS local (at)
+        WHERE id = $1::text
+    ), plan AS (
+        SELECT position.department_id, shift.starts_at, shift.ends_at, shift.required,
+               (SELECT count(*)
+                FROM staff.shift_assignments AS assignment
+                JOIN staff.staff AS person ON person.id = assignment.staff_id
+                WHERE assignment.shift_id = shift.id
+                  AND assignment.kind = 'primary' AND assignment.status = 'assigned'
+                  AND person.status NOT IN ('on_leave', 'terminated')) AS scheduled
+        FROM day
+        JOIN staff.shifts AS shift USING (property_id)
+        JOIN staff.positions AS position ON position.id = shift.position_id
+        WHERE shift.status IN ('scheduled', 'in_progress')
+          AND shift.starts_at > day.began - interval '24 hours'
+          AND shift.starts_at < day.began + interval '24 hours' AND shift.ends_at > day.began
+    )
+    SELECT department.id AS department_id, department.name AS department, hour.at AS starts_at,
+           coalesce(sum(plan.required), 0)::bigint AS required,
+           coalesce(sum(plan.scheduled), 0)::bigint AS scheduled,
+           coalesce(sum(greatest(plan.required - plan.scheduled, 0)), 0)::bigint AS missing
+    FROM day
+    CROSS JOIN LATERAL generate_series(day.began, day.began + interval '23 hours', '1 hour') AS hour (at)
+    LEFT JOIN staff.departments AS department ON department.property_id = day.property_id
+    LEFT JOIN plan ON plan.department_id = department.id
+        AND plan.starts_at < hour.at + interval '1 hour' AND plan.ends_at > hour.at
+    GROUP BY department.id, department.name, hour.at
+    ORDER BY department.name, department.id, hour.at";
+
+/// `None` when the tenant has no such property.
+async fn read(
+    database: &Database,
+    tenant: TenantId,
+    property: PropertyId,
+    now: Timestamp,
+) -> Result<Option<Vec<DepartmentStaffing>>, StoreError> {
+    let mut connection = database.connection().await?;
+    let transaction = postgres::read(&mut connection, tenant).await?;
+    let statement = transaction.prepare_cached(GAPS).await?;
+    let rows = transaction.query(&statement, &[&property.as_str(), &now]).await?;
+    if rows.is_empty() {
+        return Ok(None);
+    }
+    by_department(&rows, department, add).map(Some)
+}
+
+fn department(row: &Row) -> Result<DepartmentStaffing, StoreError> {
+    Ok(DepartmentStaffing { department: row::get(row, "department")?, hours: Vec::new() })
+}
+
+fn add(department: &mut DepartmentStaffing, row: &Row) -> Result<(), StoreError> {
+    department.hours.push(hour(row)?);
+    Ok(())
+}
+
+fn hour(row: &Row) -> Result<StaffedHour, StoreError> {
+    Ok(StaffedHour {
+        starts_at: row::get(row, "starts_at")?,
+        required: row::total(row, "required")?,
+        scheduled: row::total(row, "scheduled")?,
+        missing: row::total(row, "missing")?,
+    })
+}

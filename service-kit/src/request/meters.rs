@@ -1,0 +1,178 @@
+//! A server's request metrics. What they are looked up by repeats, so that each combination of
+//! labels is looked up once and kept.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use contracts::id::TenantId;
+use http::{Method, StatusCode};
+use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+
+use super::RequestMetrics;
+
+/// Combinations kept of one route; beyond them they are looked up each time.
+const MOST: usize = 10_000;
+
+/// Who is calling, as metrics tell it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct CallerLabels {
+    pub(super) tenant: TenantId,
+    pub(super) role: &'static str,
+}
+
+#[derive(Debug)]
+pub(super) struct Meters {
+    names: RequestMetrics,
+    routes: RwLock<HashMap<String, Arc<RouteMeters>>>,
+}
+
+impl Meters {
+    pub(super) fn new(names: RequestMetrics) -> Self {
+        Self { names, routes: RwLock::default() }
+    }
+
+    /// `route`: one of the router's, so that there are few.
+    pub(super) fn of(&self, route: &str) -> Arc<RouteMeters> {
+        let known = self.routes.read().unwrap_or_else(PoisonError::into_inner).get(route).cloned();
+        known.unwrap_or_else(|| {
+            let made = Arc::new(RouteMeters::new(self.names, route));
+            keep(&self.routes, route.to_owned(), made)
+        })
+    }
+}
+
+/// Those of one route.
+#[derive(Debug)]
+pub(super) struct RouteMeters {
+    names: RequestMetrics,
+    pub(super) route: String,
+    pub(super) inflight: Gauge,
+    answered: RwLock<HashMap<Answered, Arc<Counts>>>,
+}
+
+/// What a request's answer is counted under.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Answered {
+    method: &'static str,
+    class: &'static str,
+    caller: Option<CallerLabels>,
+}
+
+#[derive(Debug)]
+struct Counts {
+    total: Counter,
+    duration: Histogram,
+}
+
+impl Answered {
+    pub(super) fn new(method: &Method, status: StatusCode, caller: Option<CallerLabels>) -> Self {
+        let classes = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+        let class = classes[usize::from(status.as_u16() / 100 - 1).min(4)];
+        Self { method: name(method), class, caller }
+    }
+
+    fn tenant(&self) -> String {
+        self.caller.as_ref().map_or("none", |caller| caller.tenant.as_str()).to_owned()
+    }
+}
+
+/// Any caller may make up a method: those that no route has are one.
+fn name(method: &Method) -> &'static str {
+    let known = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+    known.into_iter().find(|known| *known == method.as_str()).unwrap_or("other")
+}
+
+impl RouteMeters {
+    fn new(names: RequestMetrics, route: &str) -> Self {
+        let inflight = gauge!(names.inflight, "route" => route.to_owned());
+        Self { names, route: route.to_owned(), inflight, answered: RwLock::default() }
+    }
+
+    pub(super) fn answered(&self, how: Answered, took: Duration) {
+        let known = self.answered.read().unwrap_or_else(PoisonError::into_inner).get(&how).cloned();
+        let counts = known.unwrap_or_else(|| keep(&self.answered, how, self.looked_up(&how)));
+        counts.total.increment(1);
+        counts.duration.record(took.as_secs_f64());
+    }
+
+    fn looked_up(&self, how: &Answered) -> Arc<Counts> {
+        let (route, tenant) = (self.route.clone(), how.tenant());
+        let role = how.caller.map_or("none", |caller| caller.role);
+        let duration = histogram!(self.names.duration, "tenant_id" => tenant.clone(),
+            "route" => route.clone(), "method" => how.method, "status_class" => how.class);
+        let total = counter!(self.names.total, "tenant_id" => tenant, "route" => route,
+            "method" => how.method, "status_class" => how.class, "role" => role);
+        Arc::new(Counts { total, duration })
+    }
+
+    pub(super) fn failed(&self, how: &Answered, code: String) {
+        counter!(self.names.errors, "tenant_id" => how.tenant(), "route" => self.route.clone(),
+            "error_code" => code)
+        .increment(1);
+    }
+}
+
+/// Of two that were made at once, the first stays.
+fn keep<K: Eq + Hash, V>(kept: &RwLock<HashMap<K, Arc<V>>>, key: K, made: Arc<V>) -> Arc<V> {
+    let mut kept = kept.write().unwrap_or_else(PoisonError::into_inner);
+    if kept.len() >= MOST {
+        return made;
+    }
+    Arc::clone(kept.entry(key).or_insert(made))
+}
+
+#[cfg(test)]
+mod tests {
+    use metrics_exporter_prometheus::PrometheusBuilder;
+
+    use super::*;
+    use crate::request_metrics;
+
+    const ROUTE: &str = "/rooms/{id}";
+
+    fn rendered(work: impl FnOnce(&Meters)) -> String {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        metrics::with_local_recorder(&recorder, || work(&Meters::new(request_metrics!("test"))));
+        recorder.handle().render()
+    }
+
+    #[test]
+    fn answers_are_counted_by_route_method_status_and_caller() {
+        let caller = CallerLabels {
+            tenant: "tnt_01K0000000000000000000000A".parse().unwrap(),
+            role: "frontdesk.agent",
+        };
+        let text = rendered(|meters| {
+            for (status, caller) in [(200, Some(caller)), (201, Some(caller)), (500, None)] {
+                let status = StatusCode::from_u16(status).unwrap();
+                let how = Answered::new(&Method::GET, status, caller);
+                meters.of(ROUTE).answered(how, Duration::from_millis(3));
+            }
+        });
+        let labels = |tenant: &str, class: &str| {
+            format!(r#"tenant_id="{tenant}",route="{ROUTE}",method="GET",status_class="{class}""#)
+        };
+        let (good, bad) = (labels(caller.tenant.as_str(), "2xx"), labels("none", "5xx"));
+        for line in [
+            format!(r#"test_request_total{{{good},role="frontdesk.agent"}} 2"#),
+            format!(r#"test_request_total{{{bad},role="none"}} 1"#),
+            format!("test_request_duration_seconds_count{{{good}}} 2"),
+        ] {
+            assert!(text.contains(&line), "{line} in {text}");
+        }
+    }
+
+    #[test]
+    fn methods_that_callers_make_up_are_one() {
+        let text = rendered(|meters| {
+            for method in ["BREW", "WHEN"] {
+                let method = Method::from_bytes(method.as_bytes()).unwrap();
+                let how = Answered::new(&method, StatusCode::METHOD_NOT_ALLOWED, None);
+                meters.of(ROUTE).answered(how, Duration::ZERO);
+            }
+        });
+        assert!(text.contains(r#"method="other",status_class="4xx",role="none"} 2"#), "{text}");
+    }
+}

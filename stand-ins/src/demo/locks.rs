@@ -1,0 +1,62 @@
+//! The locks at the doors, and the keys that the guests in the house carry.
+
+use contracts::id::{KeyCredentialId, LockDeviceId, PropertyId, ReservationId, RoomId, TenantId};
+use contracts::upstream::lock::KeyKind;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::places::{Property, Room};
+use super::seed::{self, OPENED};
+use super::stays::Reservation;
+
+/// One at each room's door.
+#[derive(Debug, Clone, Serialize)]
+pub struct Lock {
+    pub id: LockDeviceId,
+    pub tenant_id: TenantId,
+    pub property_id: PropertyId,
+    pub room_id: RoomId,
+    /// The house has the same everywhere.
+    pub vendor: &'static str,
+}
+
+/// A key that opens a room.
+#[derive(Debug, Clone, Serialize)]
+pub struct RoomKey {
+    pub id: KeyCredentialId,
+    pub property_id: PropertyId,
+    pub reservation_id: ReservationId,
+    pub room_id: RoomId,
+    pub kind: KeyKind,
+    pub valid_from: Timestamp,
+    pub valid_until: Timestamp,
+}
+
+pub(super) fn at_door(property: &Property, room: &Room) -> Lock {
+    let vendor = match property.slug {
+        "kabul" => "ttlock",
+        "dushanbe" => "salto",
+        _ => "vostio",
+    };
+    Lock {
+        id: seed::id(OPENED, &format!("lock/{}", room.id)),
+        tenant_id: room.tenant_id,
+        property_id: room.property_id,
+        room_id: room.id,
+        vendor,
+    }
+}
+
+/// The card of a guest who is in the house.
+pub(super) fn of_stay(stay: &Reservation) -> Option<RoomKey> {
+    let room_id = stay.room_id.filter(|_| stay.is_in_house())?;
+    Some(RoomKey {
+        id: seed::id(stay.check_in, &format!("key/{}", stay.id)),
+        property_id: stay.property_id,
+        reservation_id: stay.id,
+        room_id,
+        kind: KeyKind::RfidCard,
+        valid_from: stay.arrives_at,
+        valid_until: stay.leaves_at,
+    })
+}

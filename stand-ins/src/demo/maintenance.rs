@@ -1,0 +1,220 @@
+//! Work orders: what broke in the last days, how far it is mended, and the work that keeps a room
+//! closed. Like a stay, a work order depends on its room and day alone; only its state moves on.
+
+use contracts::id::{PropertyId, RoomId, StaffId, TenantId, WorkOrderId};
+use contracts::upstream::maintenance::{WorkOrderCategory, WorkOrderSeverity, WorkOrderState};
+use jiff::Timestamp;
+use jiff::civil::Date;
+use serde::Serialize;
+
+use super::places::{Closed, Property, Room};
+use super::seed::{self, OPENED, between, chance, pick, plus_days, plus_minutes};
+use super::staff::Staffing;
+
+/// Faults are reported from so many days back until now.
+const DAYS: i64 = 4;
+
+#[derive(Debug, Clone, Serialize)]
+pub struct WorkOrder {
+    pub id: WorkOrderId,
+    pub tenant_id: TenantId,
+    pub property_id: PropertyId,
+    /// `None` for what belongs to the house.
+    pub room_id: Option<RoomId>,
+    pub category: WorkOrderCategory,
+    pub severity: WorkOrderSeverity,
+    pub title: &'static str,
+    pub state: WorkOrderState,
+    /// When it came into this state.
+    pub since: Timestamp,
+    /// Whether the room is out of order until it ends.
+    pub room_out_of_order: bool,
+    pub assigned_to: Option<StaffId>,
+    pub reported_at: Timestamp,
+    pub due_at: Timestamp,
+}
+
+#[derive(Debug)]
+struct Fault(WorkOrderCategory, WorkOrderSeverity, &'static str);
+
+const IN_ROOMS: &[&Fault] = &[
+    &Fault(WorkOrderCategory::Plumbing, WorkOrderSeverity::High, "The shower does not drain"),
+    &Fault(WorkOrderCategory::Plumbing, WorkOrderSeverity::Normal, "A tap drips"),
+    &Fault(WorkOrderCategory::Hvac, WorkOrderSeverity::High, "The heating stays cold"),
+    &Fault(WorkOrderCategory::Electrical, WorkOrderSeverity::Normal, "A bedside lamp is dead"),
+    &Fault(WorkOrderCategory::Lock, WorkOrderSeverity::Critical, "The door does not lock"),
+    &Fault(WorkOrderCategory::It, WorkOrderSeverity::Low, "The television has no signal"),
+    &Fault(WorkOrderCategory::Other, WorkOrderSeverity::Low, "The wardrobe door hangs loose"),
+];
+const IN_THE_HOUSE: &[&Fault] = &[
+    &Fault(WorkOrderCategory::Generator, WorkOrderSeverity::High, "The generator starts late"),
+    &Fault(WorkOrderCategory::Water, WorkOrderSeverity::High, "Low pressure on the top floor"),
+    &Fault(WorkOrderCategory::It, WorkOrderSeverity::Normal, "The lobby's Wi-Fi drops out"),
+    &Fault(WorkOrderCategory::Electrical, WorkOrderSeverity::Low, "A corridor light flickers"),
+];
+const OUT_OF_ORDER: Fault = Fault(
+    WorkOrderCategory::Plumbing,
+    WorkOrderSeverity::High,
+    "Water damage behind the bathroom wall",
+);
+const OUT_OF_SERVICE: Fault =
+    Fault(WorkOrderCategory::Hvac, WorkOrderSeverity::Normal, "The air conditioner rattles");
+
+/// The instants a work order passes through.
+struct Course {
+    reported: Timestamp,
+    assigned: Timestamp,
+    started: Timestamp,
+    resolved: Timestamp,
+    verified: Timestamp,
+}
+
+impl Course {
+    /// Reported by day, mended within hours.
+    fn of(label: &str, day: Date, property: &Property) -> Self {
+        let minutes = |what, low, high| between(&format!("{what}/{label}"), low, high);
+        let seven = seed::instant(day.at(7, 0, 0, 0), &property.zone());
+        let reported = plus_minutes(seven, minutes("reported", 0, 14 * 60));
+        let assigned = plus_minutes(reported, minutes("given", 10, 60));
+        let started = plus_minutes(assigned, minutes("begun", 15, 300));
+        let resolved = plus_minutes(started, minutes("mended", 20, 200));
+        let verified = plus_minutes(resolved, minutes("seen", 30, 600));
+        Self { reported, assigned, started, resolved, verified }
+    }
+
+    /// How far it is, and since when. A few wait for a part, and a few are called off.
+    fn at(&self, label: &str, now: Timestamp) -> (WorkOrderState, Timestamp) {
+        use WorkOrderState::{Assigned, Blocked, Cancelled, InProgress, Open, Resolved, Verified};
+        let waits = chance(&format!("waits/{label}"), 15);
+        match now {
+            _ if now < self.assigned => (Open, self.reported),
+            _ if chance(&format!("called-off/{label}"), 6) => (Cancelled, self.assigned),
+            _ if now < self.started => (Assigned, self.assigned),
+            _ if now >= self.resolved && waits => (Blocked, self.resolved),
+            _ if now < self.resolved => (InProgress, self.started),
+            _ if now < self.verified => (Resolved, self.resolved),
+            _ => (Verified, self.verified),
+        }
+    }
+}
+
+/// Of one property, those of the rooms first.
+pub(super) fn build(
+    property: &Property,
+    rooms: &[Room],
+    staffing: &Staffing,
+    now: Timestamp,
+) -> Vec<WorkOrder> {
+    let shop = Shop { property, technicians: staffing.technicians(property), now };
+    let today = property.today(now);
+    let closed = rooms.iter().filter_map(|room| shop.closed(room, today));
+    let days = (0..=DAYS).map(|back| plus_days(today, -back));
+    let found = days.flat_map(|day| Found::on(day, rooms));
+    closed.chain(found.filter_map(|found| shop.broken(&found))).collect()
+}
+
+/// What may have broken somewhere on a day.
+struct Found<'a> {
+    label: String,
+    day: Date,
+    fault: &'static Fault,
+    room: Option<&'a Room>,
+    /// How often it does.
+    percent: i64,
+}
+
+impl<'a> Found<'a> {
+    fn on(day: Date, rooms: &'a [Room]) -> Vec<Self> {
+        let open = rooms.iter().filter(|room| room.closed.is_none());
+        let in_rooms = open.map(|room| {
+            let label = format!("{}/{day}", room.id);
+            let fault = pick(&format!("fault/{label}"), IN_ROOMS);
+            Self { label, day, fault, room: Some(room), percent: 3 }
+        });
+        let in_the_house = IN_THE_HOUSE.iter().enumerate().map(|(turn, fault)| Self {
+            label: format!("{turn}/{day}"),
+            day,
+            fault,
+            room: None,
+            percent: 12,
+        });
+        in_rooms.chain(in_the_house).collect()
+    }
+}
+
+/// The technicians of one property at `now`.
+struct Shop<'a> {
+    property: &'a Property,
+    technicians: Vec<StaffId>,
+    now: Timestamp,
+}
+
+impl Shop<'_> {
+    fn broken(&self, found: &Found<'_>) -> Option<WorkOrder> {
+        let label = format!("{}/{}", self.property.slug, found.label);
+        let course = Course::of(&label, found.day, self.property);
+        if course.reported > self.now || !chance(&format!("breaks/{label}"), found.percent) {
+            return None;
+        }
+        let (state, since) = course.at(&label, self.now);
+        let order = self.order(&label, found.fault, course.reported);
+        let taken = !matches!(state, WorkOrderState::Open | WorkOrderState::Cancelled);
+        Some(WorkOrder {
+            id: seed::id(found.day, &format!("fault/{label}")),
+            room_id: found.room.map(|room| room.id),
+            state,
+            since,
+            assigned_to: order.assigned_to.filter(|_| taken),
+            ..order
+        })
+    }
+
+    /// The work that a closed room waits for. The room is closed since three days ago.
+    fn closed(&self, room: &Room, today: Date) -> Option<WorkOrder> {
+        let closed = room.closed?;
+        let at = |day, hour| {
+            seed::instant(plus_days(today, day).at(hour, 0, 0, 0), &self.property.zone())
+        };
+        let (fault, state) = match closed {
+            Closed::OutOfOrder => (&OUT_OF_ORDER, WorkOrderState::InProgress),
+            Closed::OutOfService => (&OUT_OF_SERVICE, WorkOrderState::Assigned),
+        };
+        let order = self.order(&format!("closed/{}", room.id), fault, at(-3, 10));
+        Some(WorkOrder {
+            room_id: Some(room.id),
+            state,
+            room_out_of_order: closed == Closed::OutOfOrder,
+            due_at: at(2, 18),
+            ..order
+        })
+    }
+
+    fn order(&self, label: &str, fault: &Fault, reported_at: Timestamp) -> WorkOrder {
+        let &Fault(category, severity, title) = fault;
+        let turn = seed::roll(&format!("technician/{label}")) as usize;
+        WorkOrder {
+            id: seed::id(OPENED, label),
+            tenant_id: self.property.tenant_id,
+            property_id: self.property.id,
+            room_id: None,
+            category,
+            severity,
+            title,
+            state: WorkOrderState::Open,
+            since: reported_at,
+            room_out_of_order: false,
+            assigned_to: self.technicians.get(turn % self.technicians.len().max(1)).copied(),
+            reported_at,
+            due_at: plus_minutes(reported_at, 60 * hours_granted(severity)),
+        }
+    }
+}
+
+fn hours_granted(severity: WorkOrderSeverity) -> i64 {
+    match severity {
+        WorkOrderSeverity::Critical => 2,
+        WorkOrderSeverity::High => 6,
+        WorkOrderSeverity::Normal => 24,
+        WorkOrderSeverity::Low => 72,
+    }
+}

@@ -1,0 +1,37 @@
+//! housekeeping: its routes, whose answers are in `contracts::upstream::housekeeping`.
+
+use contracts::id::PropertyId;
+use contracts::upstream::Upstream;
+use contracts::upstream::housekeeping::{Board, RoomStatuses, Summary};
+
+use super::{Called, Upstreams};
+use crate::{CallContext, property_query};
+
+impl Upstreams {
+    pub async fn housekeeping_summary(
+        &self,
+        context: &CallContext,
+        property: PropertyId,
+    ) -> Called<Summary> {
+        let path = "/api/v1/housekeeping/summary";
+        self.stack(Upstream::Housekeeping)?.get(context, path, &property_query(property)).await
+    }
+
+    pub async fn room_statuses(
+        &self,
+        context: &CallContext,
+        property: PropertyId,
+    ) -> Called<RoomStatuses> {
+        let path = "/api/v1/housekeeping/rooms/status";
+        self.stack(Upstream::Housekeeping)?.get(context, path, &property_query(property)).await
+    }
+
+    pub async fn housekeeping_board(
+        &self,
+        context: &CallContext,
+        property: PropertyId,
+    ) -> Called<Board> {
+        let path = "/api/v1/housekeeping/board";
+        self.stack(Upstream::Housekeeping)?.get(context, path, &property_query(property)).await
+    }
+}

@@ -1,0 +1,92 @@
+//! An upstream that does not answer as it should: whatever it does, the call ends inside its
+//! deadline, its connection is not used again, its place is free, and the next call is served.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::Instant;
+use upstream_clients::{CallContext, CallError, CallStack, Limits};
+
+use crate::house::{Act, LIMITS, Server, context, ok, stack};
+
+/// What the caller has; the attempt alone would have more.
+const DEADLINE: Duration = Duration::from_millis(300);
+
+async fn get(stack: &CallStack, context: &CallContext, path: &str) -> Result<Value, CallError> {
+    stack.get(context, path, &[("", ""); 0]).await
+}
+
+/// The fault is in the path; any other path is answered.
+fn faulty(request: &str) -> Act {
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n";
+    match request.split(' ').nth(1) {
+        Some("/silence") => Act::Silence,
+        Some("/reset") => Act::Close,
+        Some("/half-head") => Act::AnswerThenClose(head[..20].into()),
+        Some("/half-body") => Act::AnswerThenClose(format!("{head}[1, 2").into_bytes()),
+        Some("/stuck-body") => Act::Drip(format!("{head}[1, 2").into_bytes(), 1),
+        Some("/drip-head") => Act::Drip(b"HTTP/1.1 200 OK\r\nx: y\r\n".to_vec(), 10_000),
+        Some("/drip-body") => Act::Trickle(head.into(), b' ', 100_000),
+        Some("/huge") => Act::Flood(100 << 20),
+        _ => Act::Answer(ok("[]")),
+    }
+}
+
+async fn ends(fault: &str, expected: fn(&CallError) -> bool) {
+    let server = Server::answering(faulty).await;
+    let stack = stack(&server, Limits { attempt: Duration::from_secs(20), ..LIMITS });
+    let started = Instant::now();
+    let mut context = context();
+    context.deadline = started + DEADLINE;
+    let error = get(&stack, &context, fault).await.unwrap_err();
+    assert!(expected(&error), "{fault}: {error:?}");
+    assert!(started.elapsed() < DEADLINE + Duration::from_millis(100), "{fault}: late");
+    server.seen.closed_are(1).await;
+    assert_eq!(stack.report().in_flight, 0, "{fault}: its place is not free");
+
+    context.deadline = Instant::now() + Duration::from_secs(5);
+    get(&stack, &context, "/well").await.unwrap();
+    assert_eq!(server.seen.connections(), 2, "{fault}: the connection was used again");
+    // What the sockets hold between them, and not what the body would be.
+    assert!(server.seen.flooded() < 16 << 20, "{} bytes were read", server.seen.flooded());
+}
+
+#[tokio::test]
+async fn an_upstream_that_takes_the_request_and_is_silent() {
+    ends("/silence", |error| matches!(error, CallError::Timeout)).await;
+}
+
+#[tokio::test]
+async fn an_upstream_that_drips_its_head() {
+    ends("/drip-head", |error| matches!(error, CallError::Timeout)).await;
+}
+
+#[tokio::test]
+async fn an_upstream_that_drips_its_body_byte_by_byte() {
+    ends("/drip-body", |error| matches!(error, CallError::Timeout)).await;
+}
+
+#[tokio::test]
+async fn an_upstream_that_stops_in_its_body() {
+    ends("/stuck-body", |error| matches!(error, CallError::Timeout)).await;
+}
+
+#[tokio::test]
+async fn an_upstream_that_goes_away_in_its_body() {
+    ends("/half-body", |error| matches!(error, CallError::Unavailable(_))).await;
+}
+
+#[tokio::test]
+async fn an_upstream_that_goes_away_in_its_head() {
+    ends("/half-head", |error| matches!(error, CallError::Unavailable(_))).await;
+}
+
+#[tokio::test]
+async fn an_upstream_that_goes_away_without_a_word() {
+    ends("/reset", |error| matches!(error, CallError::Unavailable(_))).await;
+}
+
+#[tokio::test]
+async fn an_upstream_that_answers_a_hundred_megabytes() {
+    ends("/huge", |error| matches!(error, CallError::TooLarge { .. })).await;
+}
