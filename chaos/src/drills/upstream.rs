@@ -1,5 +1,5 @@
-//! An upstream of the dashboard fails: its widgets go, the others stay, nothing is late, and it
-//! comes back by itself.
+//! An upstream of the dashboard fails: its widgets go or grow old, the others stay, nothing is late,
+//! and it comes back by itself.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::Form;
 use crate::alerts;
+use crate::events;
 use crate::house::{House, Seen, fault};
 use crate::observations::{Observations, Step};
 
@@ -41,7 +42,7 @@ impl Blow {
         }
     }
 
-    fn sentence(self) -> String {
+    pub(super) fn sentence(self) -> String {
         match self {
             Self::Kill(name) => format!("{name} is killed with -9"),
             Self::Pause(name) => format!("{name} is stopped with SIGSTOP"),
@@ -50,7 +51,7 @@ impl Blow {
         }
     }
 
-    async fn strike(self, house: &House) -> anyhow::Result<()> {
+    pub(super) async fn strike(self, house: &House) -> anyhow::Result<()> {
         match self {
             Self::Kill(name) => house.stack.process(name)?.kill().await,
             Self::Pause(name) => house.stack.process(name)?.pause().await,
@@ -59,7 +60,7 @@ impl Blow {
         }
     }
 
-    async fn undo(self, house: &mut House) -> anyhow::Result<()> {
+    pub(super) async fn undo(self, house: &mut House) -> anyhow::Result<()> {
         match self {
             Self::Kill(name) => house.stack.restart(name).await.map(drop),
             Self::Pause(name) => house.stack.process(name)?.resume().await,
@@ -108,6 +109,7 @@ async fn one(
         .await;
     seen.took(Step::Steady, "every widget is ok", steady);
     let before = failures(house, blow).await?;
+    events::outdate(house, blow.upstream()).await?;
     let struck = Instant::now();
     blow.strike(house).await?;
     seen.expect(Step::Fault, blow.sentence(), true, "done");
@@ -157,7 +159,7 @@ async fn alarmed(alert: &str, house: &House, seen: &mut Observations) -> anyhow:
 }
 
 /// Failed calls to the upstream so far.
-async fn failures(house: &House, blow: Blow) -> anyhow::Result<f64> {
+pub(super) async fn failures(house: &House, blow: Blow) -> anyhow::Result<f64> {
     let name = "bff_backoffice_upstream_request_total";
     let all = house.metric(name, &[("upstream", blow.upstream())]).await?;
     let good = house.metric(name, &[("upstream", blow.upstream()), ("outcome", "ok")]).await?;
@@ -181,21 +183,19 @@ fn user(during: &[Seen], expected: &BTreeSet<String>, blow: Blow, seen: &mut Obs
         slowest <= ANSWER_WITHIN,
         format!("slowest {} ms", slowest.as_millis()),
     );
-    let others: BTreeSet<_> =
-        during.iter().flat_map(|dashboard| dashboard.lacking.difference(expected)).collect();
+    let missed: BTreeSet<_> = during.iter().flat_map(Seen::missed).collect();
+    let others: BTreeSet<_> = missed.difference(expected).collect();
     seen.expect(
         Step::User,
         format!("{what}: no other widget is lacking"),
         others.is_empty(),
         format!("{others:?}"),
     );
-    let lacking: BTreeSet<_> =
-        during.iter().flat_map(|dashboard| dashboard.lacking.iter().cloned()).collect();
     seen.expect(
         Step::User,
         format!("{what}: its widgets say so"),
-        lacking.is_superset(expected),
-        format!("{lacking:?}"),
+        missed.is_superset(expected),
+        format!("{missed:?}"),
     );
 }
 
