@@ -34,6 +34,10 @@ enum Command {
     },
 }
 
+/// Ten widgets that the stand-ins play, so that each is as late as they are told to be.
+const TEN: &str = "rateSnapshot,maintenanceSummary,arrivals,departures,inHouse,folioSummary,alerts,\
+    aiSuggestions,kpis,propertyCard";
+
 /// In which form a dashboard is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -52,6 +56,9 @@ pub(crate) struct DashboardArguments {
     /// Forms to measure, one after the other.
     #[arg(long, value_delimiter = ',', default_value = "json")]
     pub(crate) form: Vec<Form>,
+    /// Which widgets a dashboard has: names, or `all`. The usual ten are all the stand-ins'.
+    #[arg(long, value_delimiter = ',', default_value = TEN)]
+    pub(crate) widgets: Vec<String>,
     /// How late the stand-ins answer. The three real services are not delayed.
     #[arg(long, value_name = "MS", default_value = "20", value_parser = clap::value_parser!(u32).range(0..=10_000))]
     pub(crate) upstream_ms: u32,
@@ -79,6 +86,9 @@ pub(crate) struct LoadArguments {
     /// many as requests under way, when those are more.
     #[arg(long, default_value = "10", value_parser = clap::value_parser!(u32).range(1..=200))]
     pub(crate) connections: u32,
+    /// How many nights one read is of: its answer has half a kilobyte for each.
+    #[arg(long, default_value = "1", value_parser = clap::value_parser!(u16).range(1..=14))]
+    pub(crate) nights: u16,
     /// Decides which connection sends when.
     #[arg(long, default_value = "1")]
     pub(crate) seed: u64,
@@ -91,9 +101,16 @@ pub(crate) struct LoadArguments {
 }
 
 impl From<LoadArguments> for DashboardArguments {
-    /// The baselines alone.
+    /// The baselines alone; what is read is passed on and not kept.
     fn from(load: LoadArguments) -> Self {
-        Self { load, form: vec![], upstream_ms: 0, kept: true }
+        Self { load, form: vec![], widgets: vec![], upstream_ms: 0, kept: false }
+    }
+}
+
+impl DashboardArguments {
+    /// The query's part that names them; none for all of them.
+    pub(crate) fn names(&self) -> Option<String> {
+        (self.widgets != ["all"]).then(|| self.widgets.join(","))
     }
 }
 

@@ -19,8 +19,7 @@ use crate::{phase, system, table};
 pub(crate) async fn run(arguments: &DashboardArguments) -> anyhow::Result<ExitCode> {
     let progress = Progress::for_screen();
     let load = &arguments.load;
-    let stage =
-        Stage::open(load.connections, load.programs.as_deref(), arguments.kept, &progress).await?;
+    let stage = Stage::open(arguments, &progress).await?;
     let outcome = measure(&stage, arguments, &progress).await;
     stage.close().await?;
     let report = outcome?;

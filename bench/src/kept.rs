@@ -34,6 +34,7 @@ struct Inner {
 #[derive(Debug, Deserialize)]
 struct Nights {
     from: Option<Date>,
+    to: Option<Date>,
 }
 
 impl Kept {
@@ -86,18 +87,19 @@ async fn answer(
     headers: HeaderMap,
 ) -> Response {
     match kept.fortnight(uri.path(), headers).await {
-        Ok(answer) => axum::Json(beginning(&answer, nights.from)).into_response(),
+        Ok(answer) => axum::Json(beginning(&answer, &nights)).into_response(),
         Err(error) => (StatusCode::BAD_GATEWAY, error.to_string()).into_response(),
     }
 }
 
-/// The same rooms, as many nights from another one on.
-fn beginning(answer: &Availability, from: Option<Date>) -> Availability {
+/// The same rooms on other nights, at most as many.
+fn beginning(answer: &Availability, nights: &Nights) -> Availability {
     let mut answer = answer.clone();
-    let Some(from) = from else { return answer };
-    let length = answer.to - answer.from;
-    (answer.from, answer.to) = (from, from.saturating_add(length));
+    let (Some(from), Some(to)) = (nights.from, nights.to) else { return answer };
+    (answer.from, answer.to) = (from, to);
+    let length = usize::try_from((to - from).get_days()).unwrap_or_default();
     for kind in &mut answer.room_types {
+        kind.nights.truncate(length);
         for (night, day) in kind.nights.iter_mut().zip(0..) {
             night.date = from.saturating_add(i64::from(day).days());
         }

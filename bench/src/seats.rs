@@ -157,16 +157,23 @@ impl Aim {
     }
 }
 
-/// A fortnight that nobody has asked about before, each time: the gateway keeps none of them.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Nights(Arc<AtomicU16>);
+/// Nights that nobody has asked about before, each time: nobody else asks the same now.
+#[derive(Debug, Clone)]
+pub(crate) struct Nights {
+    next: Arc<AtomicU16>,
+    length: u16,
+}
 
 impl Nights {
+    pub(crate) fn of(length: u16) -> Self {
+        Self { next: Arc::default(), length }
+    }
+
     /// A proof does not name the query, so that it may be added late.
     fn next_into(&self, url: &mut Url) {
-        let days = i64::from(self.0.fetch_add(1, Ordering::Relaxed));
+        let days = i64::from(self.next.fetch_add(1, Ordering::Relaxed));
         let from = date(1970, 1, 1).saturating_add(days.days());
-        let to = from.saturating_add(14.days());
+        let to = from.saturating_add(i64::from(self.length).days());
         url.query_pairs_mut()
             .append_pair("from", &from.to_string())
             .append_pair("to", &to.to_string());

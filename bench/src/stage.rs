@@ -2,11 +2,12 @@
 //! beside it, and how late the stand-ins answer.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use contracts::clock::Clock;
+use contracts::upstream::Upstream;
 use launcher::builder::{Build, workspace_root};
 use launcher::desktop::Call;
 use launcher::http_client;
@@ -16,7 +17,7 @@ use launcher::stack::{Stack, StackOptions};
 use reqwest::{Client, Url};
 use serde_json::{Map, Value, json};
 
-use crate::cli::Form;
+use crate::cli::{DashboardArguments, Form};
 use crate::floor::Floor;
 use crate::report;
 use crate::seats::{Aim, Nights, Seats, require_loopback};
@@ -29,6 +30,8 @@ pub(crate) struct Stage {
     stack: Stack,
     http: Client,
     nights: Nights,
+    /// Those asked for; all when none are named.
+    widgets: Option<String>,
 }
 
 /// What a phase asks for.
@@ -65,27 +68,24 @@ pub(crate) fn folder() -> PathBuf {
 }
 
 impl Stage {
-    /// `programs`: where the servers stand when they are not to be built. `keeps`: whether the
-    /// gateway shows what it kept.
     pub(crate) async fn open(
-        connections: u32,
-        programs: Option<&Path>,
-        keeps: bool,
+        arguments: &DashboardArguments,
         progress: &Progress,
     ) -> anyhow::Result<Self> {
+        let load = &arguments.load;
         let folder = folder().join("stack");
         let mut floor = Floor::start(&folder).await?;
         let prompt = ("MELMASTOON_UPSTREAMS__INVENTORY".to_owned(), floor.upstream.to_string());
-        let keep = ("MELMASTOON_DASHBOARD__KEEP".to_owned(), keeps.to_string());
+        let keep = ("MELMASTOON_DASHBOARD__KEEP".to_owned(), arguments.kept.to_string());
         let options = StackOptions {
             folder: folder.clone(),
             gateway_port: None,
             second_gateway: Some(Front::Plain),
             environment: BTreeMap::from([
-                (GATEWAY.to_owned(), BTreeMap::from([keep])),
-                (SECOND_GATEWAY.to_owned(), BTreeMap::from([prompt])),
+                (GATEWAY.to_owned(), BTreeMap::from([keep.clone()])),
+                (SECOND_GATEWAY.to_owned(), BTreeMap::from([keep, prompt])),
             ]),
-            build: programs.map_or(Build::Release, |it| Build::Done { folder: it.to_owned() }),
+            build: load.programs.clone().map_or(Build::Release, |folder| Build::Done { folder }),
             keep_alive: false,
             ..StackOptions::default()
         };
@@ -95,8 +95,10 @@ impl Stage {
             require_loopback(&Url::parse(url)?)?;
         }
         floor.stand_before(&info.services["inventory"].url).await?;
-        let seats = Seats::open(info, connections, &folder.join("desktops"), &Clock::system())?;
-        Ok(Self { seats, floor, stack, http: http_client::plain()?, nights: Nights::default() })
+        let seats =
+            Seats::open(info, load.connections, &folder.join("desktops"), &Clock::system())?;
+        let (nights, widgets) = (Nights::of(load.nights), arguments.names());
+        Ok(Self { seats, floor, stack, http: http_client::plain()?, nights, widgets })
     }
 
     pub(crate) async fn close(self) -> anyhow::Result<()> {
@@ -117,9 +119,7 @@ impl Stage {
                 Target::Read(_) => {
                     desktop.url(&format!("/inventory/availability?propertyId={property}"))?
                 }
-                Target::Dashboard(_) => {
-                    desktop.url(&format!("/dashboard?propertyId={property}"))?
-                }
+                Target::Dashboard(_) => desktop.url(&self.dashboard(property))?,
             };
             let accept = match target {
                 Target::Dashboard(Form::Ndjson) => "application/x-ndjson",
@@ -139,6 +139,11 @@ impl Stage {
         Ok(Arc::new(futures_util::future::try_join_all(aims).await?))
     }
 
+    fn dashboard(&self, property: &str) -> String {
+        let names = self.widgets.as_ref().map(|names| format!("&widgets={names}"));
+        format!("/dashboard?propertyId={property}{}", names.unwrap_or_default())
+    }
+
     fn plain_gateway(&self) -> anyhow::Result<Url> {
         let gateway = self.stack.info().second_gateway.as_ref();
         Ok(Url::parse(&gateway.context("the stack has no second gateway")?.base_url)?)
@@ -154,7 +159,8 @@ impl Stage {
             lacking = late.map(|(name, _)| name.clone()).collect();
             if lacking.is_empty() {
                 let sources = widgets.values().filter_map(|widget| widget["source"].as_str());
-                let upstreams = sources.map(str::to_owned).collect();
+                let is_upstream = |name: &&str| Upstream::ALL.iter().any(|it| it.name() == *name);
+                let upstreams = sources.filter(is_upstream).map(str::to_owned).collect();
                 return Ok(Composition { widgets: widgets.len(), upstreams });
             }
         }
@@ -163,7 +169,7 @@ impl Stage {
 
     async fn widgets(&self) -> anyhow::Result<Map<String, Value>> {
         let seat = self.seats.seats.first().context("there is no connection")?;
-        let call = Call::get(format!("/dashboard?propertyId={}", seat.property));
+        let call = Call::get(self.dashboard(&seat.property));
         let mut answer: Value = seat.desktop.send(&call).await?.error_for_status()?.json().await?;
         match answer["widgets"].take() {
             Value::Object(widgets) => Ok(widgets),

@@ -4,6 +4,7 @@
 //! `/health/*` is never touched, except that a refusing upstream refuses it too.
 
 pub(crate) mod inject;
+mod late;
 mod wire;
 
 use std::collections::BTreeMap;

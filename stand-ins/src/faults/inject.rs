@@ -17,7 +17,7 @@ use http::{HeaderMap, StatusCode, header};
 use serde::Deserialize;
 
 use super::wire::{self, whole};
-use super::{Fault, Faults, Kind, Target};
+use super::{Fault, Faults, Kind, Target, late};
 use crate::ledger::Ledger;
 use crate::listener::{Cut, Ending};
 
@@ -71,7 +71,7 @@ async fn apply(fault: &Fault, cut: Cut, request: Request, next: Next) -> Respons
     match fault.kind {
         Kind::Status => status(fault.status.unwrap_or(503), &request),
         Kind::Latency => {
-            tokio::time::sleep(Duration::from_millis(fault.ms.unwrap_or_default())).await;
+            late::wait(Duration::from_millis(fault.ms.unwrap_or_default())).await;
             next.run(request).await
         }
         Kind::Hang => {
