@@ -268,7 +268,8 @@ impl Snapshots {
         let changed_at = self.marks.of(key, rule.upstream);
         let asked_at = self.clock.now();
         let (flight, joined) = self.flights.join(key, (asked_at, changed_at), || {
-            self.flight(rule, key, context, (asked_at, fetch(context.clone())))
+            // Boxed at once: a call is large, and it is moved from here to where it is driven.
+            self.flight(rule, key, context, (asked_at, fetch(context.clone()).boxed()))
         });
         if joined {
             self.meters.follower(rule.name);

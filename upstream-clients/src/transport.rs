@@ -51,8 +51,8 @@ pub(crate) struct Transport {
     opening: Mutex<()>,
 }
 
-/// A new connection: the call's own, or a place on one that others use too.
-enum Opened {
+/// A connection: the call's own, or a place on one that others use too.
+enum Way {
     Own(Box<Connection>),
     Shared(Place),
 }
@@ -87,46 +87,54 @@ impl Transport {
         is_repeatable: bool,
         limit: usize,
     ) -> Result<Answer, Failure> {
-        if let Some(outcome) = self.over_kept(&request, limit).await {
-            match outcome {
-                Err(Failure::Unsent(_)) => {}
-                Err(Failure::Unanswered(_)) if is_repeatable => {}
+        let mut kept = self.kept().await;
+        loop {
+            let was_kept = kept.is_some();
+            let way = match kept.take() {
+                Some(way) => way,
+                // Rare and large: every call would carry it otherwise.
+                None => Box::pin(self.open()).await?,
+            };
+            match self.over(way, request(), limit).await {
+                Err(Failure::Unsent(_)) if was_kept => {}
+                Err(Failure::Unanswered(_)) if was_kept && is_repeatable => {}
                 settled => return settled,
             }
-        }
-        match self.open().await? {
-            Opened::Own(connection) => self.over(connection, request(), limit).await,
-            Opened::Shared(place) => self.on(place, request(), limit).await,
         }
     }
 
     /// `None` when no connection is there.
-    async fn over_kept(
-        &self,
-        request: &impl Fn() -> Outgoing,
-        limit: usize,
-    ) -> Option<Result<Answer, Failure>> {
-        if let Some(kept) = self.pool.take().await {
-            return Some(self.over(kept, request(), limit).await);
+    async fn kept(&self) -> Option<Way> {
+        match self.pool.take().await {
+            Some(connection) => Some(Way::Own(connection)),
+            None => self.shared.take().map(Way::Shared),
         }
-        let place = self.shared.take()?;
-        Some(self.on(place, request(), limit).await)
     }
 
-    async fn open(&self) -> Result<Opened, TransportError> {
+    async fn over(&self, way: Way, request: Outgoing, limit: usize) -> Result<Answer, Failure> {
+        match way {
+            Way::Own(connection) => self.alone_over(connection, request, limit).await,
+            Way::Shared(place) => {
+                let request = for_http2(request, &self.origin);
+                Box::pin(place.exchange(request, limit)).await
+            }
+        }
+    }
+
+    async fn open(&self) -> Result<Way, TransportError> {
         let _alone = self.alone().await;
         if let Some(place) = self.shared.take() {
-            return Ok(Opened::Shared(place));
+            return Ok(Way::Shared(place));
         }
         let stream = self.connector.connect(&self.base).await?;
         let is_http2 = stream.agreed_on_http2() || self.base.scheme() == CLEARTEXT_HTTP2;
         self.may_share.store(is_http2, Ordering::Relaxed);
         if !is_http2 {
-            return Ok(Opened::Own(Connection::open(stream).await?));
+            return Ok(Way::Own(Connection::open(stream).await?));
         }
         let connection = Multiplexed::open(stream, self.connector.tasks()).await?;
         let place = self.shared.keep(connection).expect("a new connection has room");
-        Ok(Opened::Shared(place))
+        Ok(Way::Shared(place))
     }
 
     /// Of calls that find no connection at once, one makes it and the others share it, if it can
@@ -140,12 +148,8 @@ impl Transport {
         may_share().then_some(alone)
     }
 
-    async fn on(&self, place: Place, request: Outgoing, limit: usize) -> Result<Answer, Failure> {
-        place.exchange(for_http2(request, &self.origin), limit).await
-    }
-
     /// The connection is kept when it can serve again, and closed when this is dropped.
-    async fn over(
+    async fn alone_over(
         &self,
         mut connection: Box<Connection>,
         request: Outgoing,

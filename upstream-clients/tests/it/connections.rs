@@ -23,6 +23,15 @@ async fn one_connection_serves_calls_that_follow_each_other() {
     assert_eq!(server.seen.connections(), 1);
 }
 
+/// Whoever composes many calls moves them about before they are polled.
+#[tokio::test]
+async fn a_call_is_small() {
+    let stack = stack_at("http://127.0.0.1:9".parse().unwrap(), LIMITS, nobody_trusted());
+    let context = context();
+    let bytes = size_of_val(&stack.get::<u8, _>(&context, "/n", &[("", ""); 0]));
+    assert!(bytes <= 4096, "{bytes} bytes");
+}
+
 #[tokio::test]
 async fn calls_at_once_have_a_connection_each_and_both_are_kept() {
     let server = Server::start(|connection, _| match connection {

@@ -1,0 +1,212 @@
+//! What a dashboard of ten widgets, each of another upstream, costs the composer's core, without
+//! the edge: `cargo bench -p composer`. The answers are those of a house of 48 rooms, 14 kB
+//! together; each upstream is a server of its own on loopback.
+//!
+//! Processor time of the composing thread, from `/proc`: the servers' is not in it, nor is waiting.
+//! `cold` keeps nothing and asks all ten; `warm` shows what is kept.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use auth::Principal;
+use composer::compose::{Composer, Plan};
+use composer::own::OwnStore;
+use composer::snapshots::{Fetched, Snapshots};
+use contracts::clock::{Clock, Entropy};
+use contracts::dashboard::Record;
+use contracts::id::{DeviceId, Id, OperatorId, PropertyId, RequestId, TenantId};
+use contracts::role::RoleSet;
+use contracts::upstream::Upstream;
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main};
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use tokio::runtime::Runtime;
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+use upstream_clients::{CallContext, CallError, Credentials, Limits, Upstreams};
+use url::Url;
+
+const PROPERTY: &str = "ppt_01KE6BVBR03J5QB7Q1QFZM6JMV";
+const WIDGETS: &str = "availability,rateSnapshot,housekeepingSummary,maintenanceSummary,arrivals,\
+    folioSummary,alerts,kpis,staffOnDuty,propertyCard";
+
+macro_rules! answers {
+    ($($upstream:ident $file:literal),* $(,)?) => {
+        [$((Upstream::$upstream, include_str!(concat!("answers/", $file, ".json")))),*]
+    };
+}
+
+const ANSWERS: [(Upstream, &str); 10] = answers![
+    Inventory "inventory", Pricing "pricing", Housekeeping "housekeeping",
+    Maintenance "maintenance", Reservation "reservation", Billing "billing",
+    Notification "notification", Analytics "analytics", Staff "staff", Property "property",
+];
+
+/// Answers every request alike, a thread for each connection.
+fn server(body: &'static str) -> Url {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+    let port = listener.local_addr().expect("an address").port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            std::thread::spawn(move || serve(stream.expect("a connection"), body));
+        }
+    });
+    Url::parse(&format!("http://127.0.0.1:{port}/")).expect("a URL")
+}
+
+fn serve(mut stream: TcpStream, body: &str) {
+    stream.set_nodelay(true).expect("a socket");
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: ";
+    let answer = format!("{head}{}\r\n\r\n{body}", body.len());
+    let mut buffer = [0; 4096];
+    // A request comes in one piece: the client writes it at once.
+    while stream.read(&mut buffer).is_ok_and(|read| read > 0) {
+        if stream.write_all(answer.as_bytes()).is_err() {
+            return;
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Bearer(Arc<str>);
+
+impl Credentials for Bearer {
+    fn bearer(&self, _: Upstream) -> Arc<str> {
+        Arc::clone(&self.0)
+    }
+}
+
+/// None of the ten widgets is its own.
+struct NoStore;
+
+impl OwnStore for NoStore {
+    fn sync_status(
+        &self,
+        _: &CallContext,
+        _: PropertyId,
+    ) -> BoxFuture<'static, Result<Fetched, CallError>> {
+        Box::pin(std::future::ready(Err(CallError::NotConfigured)))
+    }
+}
+
+/// One operator who asks again and again.
+struct Desk {
+    composer: Composer,
+    principal: Principal,
+    property: PropertyId,
+    context: CallContext,
+}
+
+impl Desk {
+    fn new(keeps: bool) -> Self {
+        let (clock, entropy) = (Clock::system(), Entropy::seeded(7));
+        // What is kept stays fresh.
+        let start = clock.now();
+        let still = Clock::from_fn(move || start);
+        let base_urls = ANSWERS.map(|(upstream, body)| (upstream, server(body))).into();
+        let upstreams =
+            Upstreams::new(&base_urls, Limits::of).expect("this machine trusts someone");
+        let snapshots = Snapshots::new(still.clone(), TaskTracker::new(), None);
+        let snapshots = if keeps { snapshots } else { snapshots.keeping_nothing() };
+        let time = (still, entropy.clone());
+        let composer = Composer::new(Arc::new(upstreams), Arc::new(NoStore), snapshots, time);
+        let property: PropertyId = PROPERTY.parse().expect("an id");
+        let principal = Principal {
+            tenant: TenantId::generate(&clock, &entropy),
+            operator: OperatorId::generate(&clock, &entropy),
+            device: DeviceId::generate(&clock, &entropy),
+            session: None,
+            roles: RoleSet::ANY,
+            properties: vec![property],
+            issued_at: start,
+            expires_at: start,
+            thumbprint: None,
+            token_digest: [0; 32],
+        };
+        let context = CallContext {
+            tenant: Some(principal.tenant),
+            request_id: RequestId::generate(&clock, &entropy),
+            traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned(),
+            credentials: Arc::new(Bearer("x".repeat(500).into())),
+            deadline: Instant::now(),
+        };
+        Self { composer, principal, property, context }
+    }
+
+    fn plan(&self) -> (Plan, CallContext) {
+        let now = Instant::now();
+        let plan = self.composer.plan(&self.principal, self.property, Some(WIDGETS), now);
+        let plan = plan.expect("one at a time is not too many");
+        let context = CallContext { deadline: plan.deadline(), ..self.context.clone() };
+        (plan, context)
+    }
+
+    async fn json(&self) -> Vec<u8> {
+        let (plan, context) = self.plan();
+        let composed = self.composer.compose(&plan, &context).await;
+        assert!(!composed.dashboard.partial, "{:?}", composed.dashboard.widgets);
+        serde_json::to_vec(&composed.dashboard).expect("plain JSON")
+    }
+
+    async fn lines(&self) -> Vec<u8> {
+        let (plan, context) = self.plan();
+        let mut text = serde_json::to_vec(&plan.skeleton()).expect("plain JSON");
+        let mut settled = pin!(self.composer.settle_unhurried(&plan, &context));
+        while let Some(it) = settled.next().await {
+            assert!(!it.is_lacking(), "{it:?}");
+            let record = Record::Widget { name: it.name.to_owned(), widget: it.widget };
+            serde_json::to_writer(&mut text, &record).expect("plain JSON");
+        }
+        text
+    }
+}
+
+/// Processor time of this thread so far.
+fn spent() -> Duration {
+    let line = std::fs::read_to_string("/proc/thread-self/schedstat").expect("this is Linux");
+    let nanos = line.split(' ').next().and_then(|first| first.parse().ok());
+    Duration::from_nanos(nanos.expect("the first is the time spent"))
+}
+
+fn measure<F>(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    (runtime, name): (&Runtime, &str),
+    dashboard: impl Fn() -> F,
+) where
+    F: Future<Output = Vec<u8>>,
+{
+    group.bench_function(name, |bench| {
+        bench.iter_custom(|count| {
+            let before = spent();
+            runtime.block_on(async {
+                for _ in 0..count {
+                    std::hint::black_box(dashboard().await);
+                }
+            });
+            spent().saturating_sub(before)
+        });
+    });
+}
+
+fn one_dashboard(criterion: &mut Criterion) {
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    metrics::set_global_recorder(recorder).expect("the first one");
+    rustls::crypto::aws_lc_rs::default_provider().install_default().expect("the first one");
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let mut group = criterion.benchmark_group("ten widgets");
+    group.sample_size(50).measurement_time(Duration::from_secs(8));
+    for (keeps, state) in [(false, "cold"), (true, "warm")] {
+        let desk = Desk::new(keeps);
+        measure(&mut group, (&runtime, &format!("{state}, JSON")), || desk.json());
+        measure(&mut group, (&runtime, &format!("{state}, NDJSON")), || desk.lines());
+    }
+    group.finish();
+}
+
+criterion_group!(benches, one_dashboard);
+criterion_main!(benches);
