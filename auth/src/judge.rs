@@ -209,7 +209,8 @@ impl Judge {
     }
 }
 
-fn access_token(headers: &HeaderMap) -> Result<&str, AuthError> {
+/// The token of the one `Authorization: DPoP` header, scheme in any case (RFC 9449 section 7.1).
+pub fn access_token(headers: &HeaderMap) -> Result<&str, AuthError> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let value = values.next().ok_or(AuthError::NoCredentials)?;
     if values.next().is_some() {

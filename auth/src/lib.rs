@@ -16,6 +16,7 @@ pub mod principal;
 pub mod proof;
 pub mod replay;
 pub mod request_token;
+pub mod sync_token;
 pub mod thumbprint;
 pub mod token;
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use contracts::clock::{Clock, Entropy};
 use contracts::id::{Id, PropertyId, RequestId};
 use contracts::role::RoleSet;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use moka::sync::Cache;
@@ -25,13 +25,13 @@ use crate::token::{self, TokenError};
 const TYPE: &str = "request+jwt";
 /// The gateway's own calls, for nobody.
 const SERVICE_TYPE: &str = "service+jwt";
-/// Seconds a token lasts.
-const LIFETIME: i64 = 60;
+/// How long a token lasts.
+const LIFETIME: SignedDuration = SignedDuration::from_secs(60);
 /// Half of it: a token handed out always has at least this long to arrive.
 const REUSED_FOR: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Serialize, Deserialize)]
-struct Claims {
+pub(crate) struct Claims {
     iss: String,
     aud: String,
     sub: String,
@@ -42,7 +42,8 @@ struct Claims {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     sid: Option<String>,
     iat: i64,
-    exp: i64,
+    /// In seconds since 1970, as `iat`.
+    pub(crate) exp: i64,
     jti: String,
 }
 
@@ -101,8 +102,18 @@ impl RequestTokens {
     }
 
     fn sign(&self, principal: &Principal, audience: &str) -> String {
+        self.encode(TYPE, &self.claims(principal, audience, LIFETIME))
+    }
+
+    /// Who is calling, from now on for so long.
+    pub(crate) fn claims(
+        &self,
+        principal: &Principal,
+        audience: &str,
+        lifetime: SignedDuration,
+    ) -> Claims {
         let now = self.clock.unix_seconds();
-        let claims = Claims {
+        Claims {
             iss: self.issuer.clone(),
             aud: audience.to_owned(),
             sub: principal.operator.to_string(),
@@ -112,10 +123,9 @@ impl RequestTokens {
             roles: principal.roles.iter().map(|role| role.name().to_owned()).collect(),
             sid: principal.session.map(|session| session.to_string()),
             iat: now,
-            exp: now + LIFETIME,
+            exp: now + lifetime.as_secs(),
             jti: RequestId::generate(&self.clock, &self.entropy).to_string(),
-        };
-        self.encode(TYPE, &claims)
+        }
     }
 
     /// The token that tells `audience` that the gateway itself is calling, for no operator.
@@ -126,13 +136,13 @@ impl RequestTokens {
             aud: audience.to_owned(),
             sub: self.issuer.clone(),
             iat: now,
-            exp: now + LIFETIME,
+            exp: now + LIFETIME.as_secs(),
             jti: RequestId::generate(&self.clock, &self.entropy).to_string(),
         };
         self.encode(SERVICE_TYPE, &claims).into()
     }
 
-    fn encode(&self, kind: &str, claims: &impl Serialize) -> String {
+    pub(crate) fn encode(&self, kind: &str, claims: &impl Serialize) -> String {
         let mut header = Header::new(Algorithm::ES256);
         header.typ = Some(kind.to_owned());
         header.kid = Some(self.key_id.clone());
@@ -167,7 +177,7 @@ pub fn service_key_id(token: &str) -> Result<String, TokenError> {
     key_id_of(SERVICE_TYPE, token)
 }
 
-fn key_id_of(kind: &str, token: &str) -> Result<String, TokenError> {
+pub(crate) fn key_id_of(kind: &str, token: &str) -> Result<String, TokenError> {
     let jwt = Unverified::split(token).map_err(|_| TokenError::Malformed)?;
     let header = jwt.header().map_err(|_| TokenError::Malformed)?;
     check_header(kind, &header)
@@ -191,7 +201,7 @@ pub fn verify(
     now: Timestamp,
 ) -> Result<Principal, TokenError> {
     let claims: Claims = signed((TYPE, token), keys, rules, now)?;
-    principal(&claims, Sha256::digest(token.as_bytes()).into()).ok_or(TokenError::Claims)
+    principal(&claims, token).ok_or(TokenError::Claims)
 }
 
 /// Verifies that the gateway itself calls the service the token is meant for.
@@ -208,7 +218,7 @@ pub fn verify_service(
 }
 
 /// The claims of a token of this kind whose signature, addressing and times hold.
-fn signed<T: DeserializeOwned>(
+pub(crate) fn signed<T: DeserializeOwned>(
     (kind, token): (&str, &str),
     keys: &KeySet,
     rules: &RequestTokenRules,
@@ -227,7 +237,8 @@ fn signed<T: DeserializeOwned>(
     jwt.payload().map_err(|_| TokenError::Claims)
 }
 
-fn principal(claims: &Claims, token_digest: [u8; 32]) -> Option<Principal> {
+/// Who `token`, which says these claims, is about.
+pub(crate) fn principal(claims: &Claims, token: &str) -> Option<Principal> {
     Some(Principal {
         tenant: claims.tenant_id.parse().ok()?,
         operator: claims.sub.parse().ok()?,
@@ -238,6 +249,6 @@ fn principal(claims: &Claims, token_digest: [u8; 32]) -> Option<Principal> {
         issued_at: Timestamp::from_second(claims.iat).ok()?,
         expires_at: Timestamp::from_second(claims.exp).ok()?,
         thumbprint: None,
-        token_digest,
+        token_digest: Sha256::digest(token.as_bytes()).into(),
     })
 }

@@ -1,4 +1,4 @@
-//! The gateway's two kinds of tokens for the services behind it, and the identity tokens it
+//! The gateway's tokens for the services behind it and for a desktop's transfers, and the identity tokens it
 //! takes itself: none passes for another, nor for another audience, time or key.
 #![expect(clippy::unwrap_used, reason = "a test may end with a panic")]
 
@@ -9,7 +9,7 @@ use auth::oidc::{self, OidcError, OidcRules};
 use auth::principal::Principal;
 use auth::request_token::{self, RequestTokenRules, RequestTokens};
 use auth::token::TokenError;
-use auth::{jwt, token};
+use auth::{jwt, sync_token, token};
 use contracts::clock::{Clock, Entropy};
 use contracts::role::RoleSet;
 use jiff::Timestamp;
@@ -173,6 +173,32 @@ fn a_token_of_another_key_or_with_a_changed_letter_is_refused() {
         let changed = String::from_utf8(changed).unwrap();
         assert!(gateway.service(&changed, "inventory", NOW).is_err(), "{place}");
     }
+}
+
+#[test]
+fn a_token_of_a_handshake_names_the_desktop_and_its_key_for_a_quarter_of_an_hour() {
+    let gateway = Gateway::new();
+    let bound = Principal { thumbprint: Some("a-thumbprint".into()), ..caller() };
+    let token = gateway.tokens.sync_session(&bound, "sync").unwrap();
+    assert_eq!(token.expires_at, at(NOW + 900));
+    let verify = |second, audience: &str| {
+        sync_token::verify(&token.text, &gateway.keys, &rules(audience), at(second))
+    };
+    let read = verify(NOW + 899, "sync").unwrap();
+    assert_eq!(
+        (read.device, read.operator, read.tenant),
+        (bound.device, bound.operator, bound.tenant)
+    );
+    assert_eq!((&read.thumbprint, &read.properties), (&bound.thumbprint, &bound.properties));
+    assert_eq!(verify(NOW + 900, "sync"), Err(TokenError::Expired));
+    assert_eq!(verify(NOW, "staff"), Err(TokenError::Audience));
+    // Nothing else of the gateway passes for it, and it for nothing else.
+    assert_eq!(gateway.request(&token.text, "sync", NOW), Err(TokenError::Type));
+    assert_eq!(gateway.service(&token.text, "sync", NOW), Err(TokenError::Type));
+    let request = gateway.tokens.token_for(&bound, "sync");
+    assert_eq!(sync_token::key_id(&request), Err(TokenError::Type));
+    assert!(!format!("{token:?}").contains(&token.text));
+    assert!(gateway.tokens.sync_session(&caller(), "sync").is_none(), "bound to no key");
 }
 
 #[test]

@@ -14,5 +14,6 @@ pub mod money;
 pub mod problem;
 pub mod role;
 pub mod suggestions;
+pub mod sync;
 pub mod upstream;
 pub mod workbench;

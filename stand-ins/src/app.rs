@@ -133,6 +133,7 @@ impl Stage {
         let house = Arc::new(House::at(clock.now()));
         let ledger = Arc::new(Ledger::default());
         let own = || format!("http://{}", addresses[&Upstream::Iam]);
+        let sync_url = addresses.get(&Upstream::Sync).map(|at| format!("http://{at}"));
         let issuer = config.iam.issuer.clone().unwrap_or_else(own);
         let oidc = issuer_of_accounts(config, &issuer, &clock)?;
         let relay =
@@ -156,7 +157,7 @@ impl Stage {
             faults: Arc::new(Faults::new(gates.clone())),
             gates,
             ledger,
-            shared: upstreams::Shared::of(&house),
+            shared: upstreams::Shared::of(&house, sync_url.unwrap_or_default()),
             house,
             iam,
             oidc,
@@ -209,6 +210,8 @@ impl Stage {
             },
             folios: Arc::clone(&self.shared.folios),
             keys: Arc::clone(&self.shared.keys),
+            cursors: Arc::clone(&self.shared.cursors),
+            house: Arc::clone(&self.house),
             clock: self.clock.clone(),
         });
         let gateway = &self.config.console.gateway;

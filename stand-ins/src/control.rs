@@ -12,16 +12,19 @@ use contracts::id::{EventId, PropertyId};
 use contracts::problem::{Code, Problem};
 use contracts::upstream::Upstream;
 use contracts::upstream::lock::LockKey;
+use contracts::upstream::sync::DeviceCursor;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use service_kit::extract::{Json, Query};
 use service_kit::problem::ApiResult;
 
+use crate::demo::House;
 use crate::faults::{Fault, Faults};
 use crate::ledger::{Effect, Ledger, RequestCount};
 use crate::platform::Platform;
 use crate::relay::DeadLetter;
-use crate::upstreams::{FolioSummary, Folios, Keyring};
+use crate::upstreams::sync::Moved;
+use crate::upstreams::{Cursors, FolioSummary, Folios, Keyring};
 
 pub(crate) static NOT_PLAYED: Code = Code {
     name: "MELMASTOON.STAND_INS.NOT_PLAYED",
@@ -40,6 +43,8 @@ pub(crate) struct Control {
     pub(crate) platform: Platform,
     pub(crate) folios: Arc<Folios>,
     pub(crate) keys: Arc<Keyring>,
+    pub(crate) cursors: Arc<Cursors>,
+    pub(crate) house: Arc<House>,
     pub(crate) clock: Clock,
 }
 
@@ -78,6 +83,7 @@ pub(crate) fn router(control: Control) -> Router {
         .route("/control/requests", get(requests))
         .route("/control/events", post(publish))
         .route("/control/dead-letters", get(dead_letters))
+        .route("/control/sync/cursors", put(move_cursor))
         .route("/demo/folios", get(folios))
         .route("/demo/keys", get(keys))
         .with_state(control)
@@ -147,4 +153,12 @@ async fn keys(
     Query(of): Query<OfProperty>,
 ) -> Json<Items<LockKey>> {
     Json(Items { items: control.keys.list(of.property_id, control.clock.now()) })
+}
+
+/// sync then says that a desktop stands there, whatever others noted.
+async fn move_cursor(
+    State(control): State<Control>,
+    Json(moved): Json<Moved>,
+) -> ApiResult<Json<DeviceCursor>> {
+    Ok(Json(control.cursors.put(moved, &control.house, control.clock.now())?))
 }

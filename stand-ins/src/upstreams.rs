@@ -12,7 +12,7 @@ pub(crate) mod pass_through;
 mod pricing;
 mod property;
 mod reservation;
-mod sync;
+pub(crate) mod sync;
 mod tenant;
 
 use std::sync::Arc;
@@ -33,6 +33,7 @@ use crate::shelf::{Shelf, Ticket};
 
 pub(crate) use billing::{FolioSummary, Folios};
 pub(crate) use lock::Keyring;
+pub(crate) use sync::Cursors;
 pub(crate) use tenant::Tenancies;
 
 /// What every upstream stands on. An upstream keeps what changes itself.
@@ -52,11 +53,14 @@ pub(crate) struct Shared {
     pub(crate) tenancies: Arc<Tenancies>,
     pub(crate) folios: Arc<Folios>,
     pub(crate) keys: Arc<Keyring>,
+    pub(crate) cursors: Arc<Cursors>,
 }
 
 impl Shared {
-    pub(crate) fn of(house: &House) -> Self {
+    /// `sync_url`: where sync itself listens.
+    pub(crate) fn of(house: &House, sync_url: String) -> Self {
         Self {
+            cursors: Arc::new(Cursors::new(sync_url)),
             tenancies: Arc::default(),
             folios: Arc::new(Folios::of(house)),
             keys: Arc::new(Keyring::of(house)),
@@ -131,7 +135,7 @@ pub(crate) fn router(upstream: Upstream, scene: Scene, shared: &Shared) -> Route
         Upstream::Property => property::router(scene),
         Upstream::Maintenance => maintenance::router(scene),
         Upstream::Ai => ai::router(scene),
-        Upstream::Sync => sync::router(scene),
+        Upstream::Sync => sync::router(scene, Arc::clone(&shared.cursors)),
         Upstream::Audit => audit::router(scene, Arc::clone(&shared.folios)),
         _ => Router::new(),
     };

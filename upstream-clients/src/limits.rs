@@ -24,7 +24,7 @@ pub struct Limits {
 impl Limits {
     pub fn of(upstream: Upstream) -> Self {
         // The platform facts are silent on property, notification, sync, staff and audit: small
-        // answers, worth a second try; and on ai and analytics: neither advice nor a heavy query is
+        // answers, worth a second try (a handshake's p95 is to be below 300 ms); and on ai and analytics: neither advice nor a heavy query is
         // asked for twice.
         let (attempt_ms, retries) = match upstream {
             Upstream::Iam | Upstream::Ai | Upstream::Analytics => (600, 0),

@@ -22,6 +22,8 @@ mod operations;
 #[cfg(test)]
 mod pass_through;
 #[cfg(test)]
+mod sync;
+#[cfg(test)]
 mod upstreams;
 #[cfg(test)]
 mod world;

@@ -1,0 +1,76 @@
+//! A desktop's cursor at the gateway (gateway-api section 4). sync-service is the authority on it;
+//! its own bodies are in [`crate::upstream::sync`].
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::id::DeviceId;
+
+/// The largest version: the largest integer that every JSON parser reads exactly.
+pub const LARGEST_VERSION: u64 = (1 << 53) - 1;
+
+/// How far a desktop has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SyncCursor {
+    /// Grows with every pull that brought something.
+    pub version: u64,
+    /// When that pull was.
+    #[serde(with = "crate::clock::wire")]
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+}
+
+/// What the gateway last heard of the desktop's cursor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CachedCursor {
+    pub device_id: DeviceId,
+    /// Null for a desktop that never shook hands.
+    pub cursor: Option<SyncCursor>,
+    /// Whether sync-service is known to say otherwise. Shake hands to be told.
+    pub stale: bool,
+}
+
+/// A pull that the desktop has whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AdvanceCursor {
+    #[schema(maximum = 9_007_199_254_740_991_i64)]
+    pub version: u64,
+}
+
+/// Where the desktop stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct HandshakeBody {
+    /// `cursor.version` of the last pull it has whole; leave it out to pull everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(maximum = 9_007_199_254_740_991_i64)]
+    pub cursor_version: Option<u64>,
+}
+
+/// From where the desktop goes on, and with what.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SyncSession {
+    /// For `pullUrl` and `pushUrl` alone: `Authorization: DPoP <token>` with a proof by the desktop's
+    /// own key.
+    pub sync_session_token: String,
+    /// When the token ends; shake hands again to go on.
+    #[serde(with = "crate::clock::wire")]
+    #[schema(value_type = String, format = DateTime)]
+    pub expires_at: Timestamp,
+    /// sync-service's own word.
+    pub cursor: SyncCursor,
+    pub pull_url: String,
+    pub push_url: String,
+    /// Whether the desktop must forget what it has and pull everything.
+    pub full_resync: bool,
+}
+
+impl std::fmt::Debug for SyncSession {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SyncSession").field("cursor", &self.cursor).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,75 @@
+//! `POST /sync/v1/pull` and `/sync/v1/push`: where a desktop goes with the token of its handshake,
+//! past the gateway. Who may is judged as sync-service must; of what is transferred only the
+//! cursor's move is played.
+
+use auth::htu::Htu;
+use auth::judge::{access_token, proof_header};
+use auth::proof::Expected;
+use auth::request_token::RequestTokenRules;
+use auth::{Principal, sync_token};
+use axum::extract::State;
+use contracts::problem::code;
+use contracts::upstream::sync::DeviceCursor;
+use http::HeaderMap;
+use service_kit::extract::Json;
+use service_kit::problem::{ApiError, ApiResult};
+
+use super::{Cursors, Stage};
+
+pub(super) const PULL: &str = "/sync/v1/pull";
+pub(super) const PUSH: &str = "/sync/v1/push";
+
+pub(super) async fn pull(
+    State(stage): State<Stage<Cursors>>,
+    headers: HeaderMap,
+) -> ApiResult<Json<DeviceCursor>> {
+    let principal = stage.admit(PULL, &headers).await?;
+    let now = stage.scene.clock.now();
+    Ok(Json(stage.own.change(principal.device, now, |cursor| {
+        cursor.version += 1;
+        cursor.last_pull_at = now;
+    })))
+}
+
+pub(super) async fn push(
+    State(stage): State<Stage<Cursors>>,
+    headers: HeaderMap,
+) -> ApiResult<Json<DeviceCursor>> {
+    let principal = stage.admit(PUSH, &headers).await?;
+    let now = stage.scene.clock.now();
+    Ok(Json(stage.own.change(principal.device, now, |cursor| cursor.last_push_at = Some(now))))
+}
+
+impl Stage<Cursors> {
+    /// The handshake's token, with a fresh proof by the key it is bound to.
+    async fn admit(&self, path: &str, headers: &HeaderMap) -> ApiResult<Principal> {
+        let token = access_token(headers).map_err(refused)?;
+        let kid = sync_token::key_id(token).map_err(refused)?;
+        let callers = &self.scene.callers;
+        let (keys, now) = (callers.keys.holding(&kid).await, self.scene.clock.now());
+        let rules: &RequestTokenRules = &callers.rules;
+        let principal = sync_token::verify(token, &keys, rules, now).map_err(refused)?;
+        let target: Htu = self.own.target(path).ok_or_else(ApiError::not_found)?;
+        let expected = Expected {
+            method: "POST",
+            targets: std::slice::from_ref(&target),
+            token_digest: Some(&principal.token_digest),
+            bound_to: principal.thumbprint.as_deref(),
+            now,
+        };
+        let text = proof_header(headers).map_err(refused)?;
+        let proof = self.own.proofs.verify(text, &expected).map_err(refused)?;
+        if self.own.replays.first_use(proof.replay, now) {
+            return Ok(principal);
+        }
+        Err(refused("the proof was used before"))
+    }
+}
+
+fn refused(why: impl std::fmt::Display) -> ApiError {
+    tracing::info!(reason = %why, "A transfer was refused.");
+    ApiError::new(
+        &code::UNAUTHENTICATED,
+        "Send the token of a handshake as DPoP with a fresh proof by the desktop's key.",
+    )
+}
