@@ -163,7 +163,7 @@ impl DashboardConfig {
 pub const REQUEST_TOKEN_ISSUER: &str = "bff-backoffice";
 
 /// The upstreams this version asks; a missing address is said at start.
-pub const ASKED: [Upstream; 14] = [
+pub const ASKED: [Upstream; 15] = [
     Upstream::Iam,
     Upstream::Inventory,
     Upstream::Housekeeping,
@@ -178,4 +178,5 @@ pub const ASKED: [Upstream; 14] = [
     Upstream::Maintenance,
     Upstream::Ai,
     Upstream::Property,
+    Upstream::Sync,
 ];

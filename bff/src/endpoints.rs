@@ -64,6 +64,9 @@ pub const ENDPOINTS: &[Endpoint] = &[
     Endpoint { roles: ANY_MANAGER, ..read("/staff/capacity").in_property() },
     Endpoint { roles: ANY_MANAGER, ..read("/staff/on-duty").in_property() },
     Endpoint { roles: ANY_MANAGER, ..read("/staff/shifts").in_property() },
+    read("/sync/cursor"),
+    signed_in("post", "/sync/cursor"),
+    signed_in("post", "/sync/handshake"),
     read("/today").in_property(),
 ];
 

@@ -36,6 +36,10 @@ pub(crate) enum Guard {
     Store,
     /// A lock action is in its ledger, before and after.
     LockLedger,
+    /// A handshake waits for sync-service no longer than its route may.
+    HandshakeDeadline,
+    /// What sync-service says of a cursor replaces what is cached.
+    CursorAuthority,
 }
 
 /// Whether a protection is in force: always.
@@ -89,6 +93,8 @@ mod sabotage {
             "single-use" => Guard::SingleUse,
             "store" => Guard::Store,
             "lock-ledger" => Guard::LockLedger,
+            "handshake-deadline" => Guard::HandshakeDeadline,
+            "cursor-authority" => Guard::CursorAuthority,
             _ => return None,
         })
     }

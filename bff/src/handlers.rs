@@ -3,6 +3,7 @@
 pub mod alerts;
 pub mod auth;
 pub mod composition;
+pub mod cursor_jobs;
 pub mod dashboard;
 pub mod edge_orders;
 pub mod events;
@@ -22,5 +23,7 @@ pub mod session;
 pub mod staff;
 pub mod stream;
 pub mod suggestions;
+pub mod sync_cursor;
+pub mod sync_handshake;
 pub mod unfreeze_locks;
 pub mod workbench;

@@ -10,7 +10,8 @@ use service_kit::request_metrics;
 use service_kit::telemetry::Telemetry;
 
 use crate::handlers::{
-    composition, edge_orders, events, lock_jobs, probe_isolation, revoke, unfreeze_locks,
+    composition, cursor_jobs, edge_orders, events, lock_jobs, probe_isolation, revoke,
+    unfreeze_locks,
 };
 use crate::state::Gateway;
 
@@ -66,6 +67,7 @@ fn reading(gateway: Gateway) -> Router {
 fn jobs(gateway: Gateway) -> Router {
     Router::new()
         .route("/jobs/probe-tenant-isolation", post(probe_isolation::probe))
+        .route("/jobs/reconcile-cursors", post(cursor_jobs::reconcile))
         .route("/jobs/reconcile-locks", post(lock_jobs::reconcile))
         .route("/jobs/verify-lock-audit", post(lock_jobs::verify))
         .with_state(gateway)

@@ -30,6 +30,7 @@ pub mod session_tier;
 pub mod sessions;
 pub mod standing;
 pub mod state;
+pub mod sync_cursors;
 pub mod sync_status;
 pub mod tls;
 pub mod upstream_problem;

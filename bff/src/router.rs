@@ -7,7 +7,7 @@ use utoipa_axum::routes;
 use crate::handlers::auth::{refresh, sign_out, step_up};
 use crate::handlers::{
     alerts, dashboard, folios, housekeeping, inventory, lock_audit, locks, maintenance, reference,
-    reservations, session, staff, stream, suggestions, workbench,
+    reservations, session, staff, stream, suggestions, sync_cursor, sync_handshake, workbench,
 };
 use crate::openapi;
 use crate::state::Gateway;
@@ -39,6 +39,8 @@ pub fn guarded() -> OpenApiRouter<Gateway> {
         .routes(routes!(alerts::list_alerts))
         .routes(routes!(suggestions::list_suggestions))
         .routes(routes!(session::get_session))
+        .routes(routes!(sync_cursor::get_cursor, sync_cursor::advance_cursor))
+        .routes(routes!(sync_handshake::shake_hands))
         .routes(routes!(stream::open_stream))
         .routes(routes!(sign_out::sign_out))
         .routes(routes!(step_up::step_up))

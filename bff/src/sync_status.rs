@@ -41,6 +41,8 @@ struct SyncStatus {
     /// The cursor that is furthest behind.
     #[serde(with = "contracts::clock::wire::option")]
     oldest_cursor_at: Option<Timestamp>,
+    /// Desktops whose cursor is known to be another than sync-service's (row F-35).
+    stale: i64,
 }
 
 impl Store {
@@ -71,7 +73,8 @@ const COUNT: &str = "
            count(*) FILTER (WHERE last_heartbeat_at >= $2),
            count(*) FILTER (WHERE pending_actions > 0),
            coalesce(sum(pending_actions), 0),
-           min(sync_cursor_at)
+           min(sync_cursor_at),
+           count(*) FILTER (WHERE cursor_diverged_at IS NOT NULL)
     FROM bff.device_sync_status WHERE property_id = $1";
 
 async fn count(
@@ -91,5 +94,6 @@ async fn count(
         with_pending_actions: row.get(2),
         pending_actions: row.get(3),
         oldest_cursor_at: row.get(4),
+        stale: row.get(5),
     })
 }

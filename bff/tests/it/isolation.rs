@@ -23,8 +23,15 @@ use crate::tenant::not_found;
 const MARK: &str = "of-the-other-tenant";
 
 /// Routes that are about the caller alone and take no id.
-const OWN: [&str; 5] =
-    ["/session", "/sse/stream", "/auth/refresh", "/auth/sign-out", "/auth/mfa/step-up"];
+const OWN: [&str; 7] = [
+    "/session",
+    "/sse/stream",
+    "/auth/refresh",
+    "/auth/sign-out",
+    "/auth/mfa/step-up",
+    "/sync/cursor",
+    "/sync/handshake",
+];
 
 #[tokio::test]
 async fn no_route_gives_anything_of_another_tenant() {

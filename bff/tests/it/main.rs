@@ -37,6 +37,8 @@ mod sign_out;
 mod snapshots;
 mod step_up;
 mod suspension;
+mod sync;
+mod sync_service;
 mod tenant;
 mod tls;
 mod workbench;

@@ -90,6 +90,7 @@ codes! {
     ADMIN_SECOND_PERSON_REQUIRED "BFF.ADMIN_SECOND_PERSON_REQUIRED" 403 "Somebody else must approve this" no;
     ADMIN_REQUEST_CLOSED "BFF.ADMIN_REQUEST_CLOSED" 409 "The request can no longer be approved" no;
     LOCK_PROXY_FROZEN "BFF.LOCK_PROXY_FROZEN" 503 "Lock actions are stopped" 300 "bff-backoffice/lock-audit-gap";
+    SYNC_CURSOR_EXPIRED "BFF.SYNC_CURSOR_EXPIRED" 410 "The desktop was away for too long" no;
     DRAINING "BFF.DRAINING" 503 "The server is about to stop" 1;
 
     // Housekeeping.
