@@ -158,6 +158,7 @@ Object.assign(PAINT, {
   syncStatus: (data) => pairs([
     ["Desktops online", `${data.online} of ${data.devices}`],
     ["Changes that wait", data.pendingActions],
+    ["Stale", data.stale],
     ["Oldest cursor", data.oldestCursorAt ? time(data.oldestCursorAt) : "–"],
   ]),
   propertyCard: (data) => [

@@ -12,8 +12,9 @@ use crate::token::TokenError;
 
 /// Tells these tokens from all others of the gateway (RFC 8725 section 3.11).
 const TYPE: &str = "sync-session+jwt";
-/// As long as an access token: a desktop that still transfers shakes hands again.
-pub const LIFETIME: SignedDuration = SignedDuration::from_mins(15);
+/// As long as an access token: a desktop that still transfers shakes hands again, and one whose
+/// session was revoked is not given another.
+const LIFETIME: SignedDuration = SignedDuration::from_mins(15);
 
 #[derive(Debug, Serialize, Deserialize)]
 struct SyncClaims {

@@ -9,10 +9,12 @@ use crate::observations::Observations;
 
 mod cache_tier;
 mod certificate;
+mod cursors;
 mod decision;
 mod drift;
 mod edge_rule;
 mod failover;
+mod handshake;
 mod isolation;
 mod lock;
 mod matrix;
@@ -93,6 +95,8 @@ pub async fn run(
         Some(Drill::Lock) => lock::run(form, objective, house, seen).await,
         Some(Drill::WrongAudience) => wrong_audience::run(form, objective, house, seen).await,
         Some(Drill::EdgeRule) => edge_rule::run(form, objective, house, seen).await,
+        Some(Drill::Handshake(who)) => handshake::run(who, form, objective, house, seen).await,
+        Some(Drill::Cursors) => cursors::run(form, objective, house, seen).await,
         Some(Drill::SessionTier) => session_tier::run(form, objective, house, seen).await,
         Some(Drill::Failover) => failover::run(form, objective, house, seen).await,
         Some(Drill::ReplayBypass) => replay_bypass::run(form, objective, house, seen).await,
@@ -116,6 +120,8 @@ enum Drill {
     Profiles,
     Certificate,
     EdgeRule,
+    Handshake(handshake::Who),
+    Cursors,
     Isolation,
     Lock,
     WrongAudience,
@@ -141,6 +147,7 @@ fn drill(id: &str) -> Option<Drill> {
         "F-10" => Some(Drill::Lock),
         "F-11" => Some(Drill::Upstream(&F_11)),
         "F-12" => Some(Drill::Upstream(&F_12)),
+        "F-13" => Some(Drill::Handshake(handshake::Who::One)),
         "F-14" => Some(Drill::Upstream(&F_14)),
         "F-15" => Some(Drill::Drift),
         "F-16" => Some(Drill::Upstream(&F_16)),
@@ -155,8 +162,10 @@ fn drill(id: &str) -> Option<Drill> {
         "HK-3.3" => Some(Drill::WrongAudience),
         "HK-8.2" => Some(Drill::SupervisorRoute),
         "F-33" => Some(Drill::Deadlines),
+        "F-35" => Some(Drill::Cursors),
         "F-41" => Some(Drill::ReplayPressure),
         "GD-3" => Some(Drill::ReplayFlood),
+        "GD-5" => Some(Drill::Handshake(handshake::Who::All)),
         _ => decision::leaf(id).map(Drill::Decision),
     }
 }

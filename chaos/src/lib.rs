@@ -6,6 +6,7 @@
 pub mod alerts;
 pub mod catalog;
 pub mod desk;
+pub mod desktops;
 pub mod doors;
 pub mod drills;
 pub mod events;

@@ -310,3 +310,28 @@ async fn edge_rules_take_two_people_and_no_more_than_their_time() {
     let twice = sql(&admin, &edge_rules("eve", in_time, end)).await;
     assert_eq!(twice, Err(SqlState::UNIQUE_VIOLATION));
 }
+
+#[tokio::test]
+async fn a_cursor_is_whole_and_only_a_cursor_diverges() {
+    let database = TestDatabase::create(Schema::Bff).await;
+    let admin = connect(database.admin_url()).await;
+    let device = format!(
+        "INSERT INTO bff.device_sync_status (tenant_id, id, device_id, operator_id, last_heartbeat_at)
+         VALUES ('{TENANT}', 'd', 'd', 'o', now())"
+    );
+    sql(&admin, &device).await.unwrap();
+    let set = |what: &str| format!("UPDATE bff.device_sync_status SET {what}");
+    for wrong in [
+        "cursor_diverged_at = now()",
+        "cursor_version = 1",
+        "cursor_version = 1, sync_cursor_at = now()",
+        "sync_cursor_at = now()",
+        "cursor_version = -1, sync_cursor_at = now(), cursor_noted_at = now()",
+    ] {
+        let refused = sql(&admin, &set(wrong)).await;
+        assert_eq!(refused, Err(SqlState::CHECK_VIOLATION), "{wrong}");
+    }
+    let whole = "cursor_version = 1, sync_cursor_at = now(), cursor_noted_at = now()";
+    sql(&admin, &set(whole)).await.unwrap();
+    sql(&admin, &set("cursor_diverged_at = now()")).await.unwrap();
+}

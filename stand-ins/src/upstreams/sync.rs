@@ -29,7 +29,7 @@ use crate::demo::{House, desktops};
 use crate::ledger::lock;
 
 /// Versions back from the newest that a desktop may still go on from: a week of pulls.
-pub(crate) const KEPT: u64 = 7 * 24 * 12;
+const KEPT: u64 = 7 * 24 * 12;
 
 static EXPIRED: Code = Code {
     name: CURSOR_EXPIRED,

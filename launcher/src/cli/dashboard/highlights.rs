@@ -182,11 +182,10 @@ fn desktops(data: &Value, paint: Paint) -> Option<Vec<String>> {
     let pending = number("pendingActions")?;
     let waiting = format!("{pending} changes wait to be sent");
     let waiting = if pending > 0 { paint.yellow(&waiting) } else { waiting };
-    Some(vec![format!(
-        "{} of {} desktops online, {waiting}",
-        number("online")?,
-        number("devices")?
-    )])
+    let (online, all, stale) = (number("online")?, number("devices")?, number("stale")?);
+    let stale = (stale > 0).then(|| paint.yellow(&format!(", {stale} with a stale sync")));
+    let stale = stale.unwrap_or_default();
+    Some(vec![format!("{online} of {all} desktops online, {waiting}{stale}")])
 }
 
 fn card(data: &Value) -> Option<Vec<String>> {
