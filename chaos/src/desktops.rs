@@ -32,7 +32,7 @@ pub fn handshake(version: Option<u64>) -> Call {
 /// Its answer, or one without a status.
 pub async fn shake(desktop: &Desktop) -> Answer {
     let begun = Instant::now();
-    let answer = timeout(PATIENCE, timed::send(desktop, &handshake(None))).await;
+    let answer = timeout(PATIENCE, Box::pin(timed::send(desktop, &handshake(None)))).await;
     let none = || Answer::of((0, Value::Null), begun.elapsed());
     answer.ok().and_then(Result::ok).unwrap_or_else(none)
 }

@@ -228,6 +228,9 @@ fn ran(properties: u32, unasked: u32, diverged: u32, healed: u32) -> Value {
            "healed": healed})
 }
 
+/// What becomes of a device at sync-service.
+type Change = fn(&SyncService, DeviceId);
+
 /// Desktops the dashboard calls stale.
 async fn stale(house: &House) -> Value {
     let path = format!(
@@ -250,7 +253,6 @@ async fn a_cached_cursor_that_is_not_sync_services_is_marked_shown_and_mended_by
     assert_eq!(jobs.run(&house).await, ran(1, 0, 0, 0));
     assert_eq!(stale(&house).await, 0);
     // sync-service was restored from a backup; it pulled without telling; it is unknown there.
-    type Change = fn(&SyncService, DeviceId);
     let changes: [Change; 3] = [
         |service, device| service.knows(device, 3, LONG_AGO),
         |service, device| service.knows(device, 9, LONG_AGO),

@@ -8,7 +8,7 @@ use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use contracts::clock::wire_time;
+use contracts::clock::{Clock, wire_time};
 use contracts::id::PropertyId;
 use contracts::problem::{CONTENT_TYPE, Problem, code};
 use contracts::upstream::Upstream;
@@ -72,7 +72,7 @@ impl SyncService {
 
     /// The device pulled this version so long ago.
     pub(crate) fn knows(&self, device: impl ToString, version: u64, ago: SignedDuration) {
-        let at = contracts::clock::Clock::system().now() - ago;
+        let at = Clock::system().now() - ago;
         self.played().cursors.insert(device.to_string(), (version, at));
     }
 
@@ -156,6 +156,6 @@ async fn cursors(
     }
     let devices: Vec<String> = service.played().cursors.keys().cloned().collect();
     let items: Vec<Value> = devices.iter().map(|device| service.cursor(device)).collect();
-    let now = wire_time(Timestamp::now());
+    let now = wire_time(Clock::system().now());
     axum::Json(json!({"propertyId": of["propertyId"], "asOf": now, "items": items})).into_response()
 }

@@ -185,7 +185,9 @@ async fn watch(length: Duration, fleet: Option<&Fleet>, house: &House) -> anyhow
         if !is_late && begun.elapsed() >= length / 2 {
             (since, is_late) = ((during.answers.len(), reached(house).await?), true);
         }
-        let beside = async { (house.dashboard().await, timed::send(&house.desktop, &read).await) };
+        let beside = async {
+            (Box::pin(house.dashboard()).await, Box::pin(timed::send(&house.desktop, &read)).await)
+        };
         let (answers, (dashboard, read)) = tokio::join!(wave(house, fleet), beside);
         during.first.get_or_insert_with(Instant::now);
         during.answers.extend(answers);
