@@ -1,6 +1,8 @@
 //! The cached cursors of desktops: a projection in `bff.device_sync_status`. A desktop moves its own
 //! on; a handshake replaces it with sync-service's word; [`reconcile`] marks those that differ.
 
+use std::sync::Arc;
+
 use auth::Principal;
 use contracts::clock::{Clock, Entropy};
 use contracts::id::{DeviceId, DeviceSyncStatusId, Id, PropertyId, TenantId};
@@ -10,6 +12,7 @@ use service_kit::postgres::{Database, StoreError, read, write};
 use service_kit::row;
 use tokio_postgres::types::ToSql;
 
+pub mod noting;
 pub mod reconcile;
 
 const CACHED: &str = "
@@ -40,9 +43,11 @@ fn from_row(device_id: DeviceId, row: &tokio_postgres::Row) -> Result<CachedCurs
 
 /// A cursor, and the desktop it is of.
 #[derive(Debug)]
-pub struct Noted<'a> {
-    pub principal: &'a Principal,
+pub struct Noted {
+    pub principal: Arc<Principal>,
     pub cursor: SyncCursor,
+    /// When the gateway heard of it.
+    pub at: Timestamp,
     /// Where the desktop stands, where that is known.
     pub property: Option<PropertyId>,
 }
@@ -65,13 +70,14 @@ const INSERT: &str = "
 const ADVANCES: &str =
     " WHERE s.cursor_version IS NULL OR s.cursor_version < excluded.cursor_version";
 
-/// In whatever direction: it is the authority's.
-const RESETS: &str = ", cursor_diverged_at = NULL";
+/// In whatever direction: it is the authority's. But what was heard later stands.
+const RESETS: &str = ", cursor_diverged_at = NULL
+    WHERE s.cursor_noted_at IS NULL OR s.cursor_noted_at <= excluded.cursor_noted_at";
 
 /// Moves the cursor on to where the desktop says it is.
 pub async fn advance(
     database: &Database,
-    noted: &Noted<'_>,
+    noted: &Noted,
     by: (&Clock, &Entropy),
 ) -> Result<(), StoreError> {
     put(database, noted, &[INSERT, ADVANCES].concat(), by).await
@@ -80,7 +86,7 @@ pub async fn advance(
 /// Replaces the cursor with sync-service's word (row F-35).
 pub async fn reset(
     database: &Database,
-    noted: &Noted<'_>,
+    noted: &Noted,
     by: (&Clock, &Entropy),
 ) -> Result<(), StoreError> {
     put(database, noted, &[INSERT, RESETS].concat(), by).await
@@ -88,11 +94,11 @@ pub async fn reset(
 
 async fn put(
     database: &Database,
-    noted: &Noted<'_>,
+    noted: &Noted,
     sql: &str,
     (clock, entropy): (&Clock, &Entropy),
 ) -> Result<(), StoreError> {
-    let Noted { principal, cursor, property } = noted;
+    let Noted { principal, cursor, at, property } = noted;
     let mut connection = database.connection().await?;
     let transaction = write(&mut connection, principal.tenant).await?;
     let statement = transaction.prepare_cached(sql).await?;
@@ -103,7 +109,7 @@ async fn put(
         &principal.device.as_str(),
         &principal.operator.as_str(),
         &property,
-        &clock.now(),
+        at,
         &signed(cursor.version),
         &cursor.at,
     ];

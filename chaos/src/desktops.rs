@@ -98,6 +98,15 @@ impl Fleet {
         self.0.is_empty()
     }
 
+    /// One after the other.
+    pub async fn shake_in_turn(&self) -> Vec<Answer> {
+        let mut answers = Vec::new();
+        for desktop in &self.0 {
+            answers.push(shake(desktop).await);
+        }
+        answers
+    }
+
     /// All shake hands at once.
     pub async fn shake(&self) -> Vec<Answer> {
         join_all(self.0.iter().map(shake)).await

@@ -41,11 +41,10 @@ pub async fn advance_cursor(
     State(entropy): State<Entropy>,
     Json(body): Json<AdvanceCursor>,
 ) -> ApiResult<Json<CachedCursor>> {
-    let principal = &*caller.principal;
-    let cursor = SyncCursor { version: version("body.version", body.version)?, at: clock.now() };
-    let noted = Noted { principal, cursor, property: None };
+    let (own, at) = ((caller.principal.tenant, caller.principal.device), clock.now());
+    let cursor = SyncCursor { version: version("body.version", body.version)?, at };
+    let noted = Noted { principal: caller.principal, cursor, at, property: None };
     advance(&database, &noted, (&clock, &entropy)).await.map_err(unavailable)?;
-    let own = (principal.tenant, principal.device);
     Ok(Json(cached(&database, own).await.map_err(unavailable)?))
 }
 

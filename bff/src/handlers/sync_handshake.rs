@@ -16,22 +16,20 @@ use contracts::upstream::sync::{CURSOR_EXPIRED, Handshake, HandshakeRequest};
 use http::header::CACHE_CONTROL;
 use metrics::counter;
 use service_kit::extract::Json;
-use service_kit::problem::{ApiError, ApiResult, chain};
-use tokio::time::timeout;
+use service_kit::problem::{ApiError, ApiResult};
 use upstream_clients::CallError;
 
 use super::sync_cursor::version;
 use crate::edge::{Caller, Calls, SignedIn};
 use crate::guards::{Guard, holds};
 use crate::state::Gateway;
-use crate::sync_cursors::{Noted, advance, reset};
+use crate::sync_cursors::Noted;
+use crate::sync_cursors::noting::note;
 use crate::upstream_problem;
 
 /// From the request's first byte on: one attempt of sync-service and a repeat of one that was refused
 /// at once. Its p95 is to be below 300 ms (gateway-api section 10).
 const ASKED_FOR: Duration = Duration::from_millis(800);
-/// So long the cache may take to note the cursor: a desktop is not kept offline by it.
-const NOTED_WITHIN: Duration = Duration::from_millis(500);
 /// Seconds (row F-13).
 const AGAIN_AFTER: u64 = 30;
 const RUNBOOK: &str = "bff-backoffice/sync-handshake-down";
@@ -57,14 +55,16 @@ pub async fn shake_hands(
     let asked = (key.as_str(), HandshakeRequest { cursor_version: has });
     let told = gateway.upstreams.handshake(&context, asked).await;
     let told = told.map_err(|error| not_shaken(&error))?;
-    let principal = &*caller.principal;
+    let principal = &caller.principal;
     check(principal, &told)?;
     let token = gateway.request_tokens.sync_session(principal, Upstream::Sync.name());
     let token = token.ok_or_else(|| {
         ApiError::new(&code::TOKEN_INVALID, "The access token is bound to no key. Sign in again.")
     })?;
     let cursor = SyncCursor { version: told.cursor.version, at: told.cursor.last_pull_at };
-    count(if note(&gateway, principal, &told, cursor).await { "ok" } else { "unnoted" });
+    let (property, at) = (Some(told.property_id), gateway.clock.now());
+    note(&gateway, Noted { principal: caller.principal, cursor, at, property }).await;
+    count("ok");
     let session = SyncSession {
         sync_session_token: token.text,
         expires_at: token.expires_at,
@@ -96,35 +96,6 @@ fn check(principal: &Principal, told: &Handshake) -> ApiResult<()> {
         "sync-service answered a handshake with a cursor that cannot be this desktop's."
     );
     Err(retried(upstream_problem::drifted(Upstream::Sync)))
-}
-
-/// False when the cache could not be told: the reconciler finds that out, and the next handshake
-/// tells it again.
-async fn note(
-    gateway: &Gateway,
-    principal: &Principal,
-    told: &Handshake,
-    cursor: SyncCursor,
-) -> bool {
-    let noted = Noted { principal, cursor, property: Some(told.property_id) };
-    let by = (&gateway.clock, &gateway.entropy);
-    let put = async {
-        if holds(Guard::CursorAuthority) {
-            return reset(&gateway.database, &noted, by).await;
-        }
-        advance(&gateway.database, &noted, by).await
-    };
-    match timeout(NOTED_WITHIN, put).await {
-        Ok(Ok(())) => true,
-        Ok(Err(error)) => {
-            tracing::warn!(error = %chain(&error), "A handshake's cursor was not cached.");
-            false
-        }
-        Err(_) => {
-            tracing::warn!("A handshake's cursor was not cached: the durable store is too slow.");
-            false
-        }
-    }
 }
 
 /// sync-service's own word about the cursor, or what kept it away.

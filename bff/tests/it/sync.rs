@@ -2,15 +2,19 @@
 //! signs a token for the way there; where the two differ it is found out, shown, and mended by the
 //! next handshake.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use auth::jwks::KeySet;
 use auth::request_token::RequestTokenRules;
 use auth::sync_token;
+use bff::sync_cursors::{Noted, reset};
 use contracts::id::DeviceId;
+use contracts::sync::SyncCursor;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
+use crate::attestations::principal;
 use crate::house::{Answer, House, fresh};
 use crate::internal;
 use crate::issuer::{EVENTS, FIRST, Issuer, SCHEDULER};
@@ -153,18 +157,44 @@ async fn each_handshake_has_a_key_of_its_own_and_one_that_was_refused_at_once_is
 }
 
 #[tokio::test]
-async fn a_desktop_comes_online_without_the_durable_store_and_is_cached_the_next_time() {
-    let (house, _service) = SyncService::with_house().await;
+async fn a_desktop_comes_online_without_the_durable_store_and_is_cached_when_that_is_back() {
+    let (house, service) = SyncService::with_house().await;
     shaken(&house, &json!({})).await;
     house.database.go_away().await;
-    assert_eq!(shaken(&house, &json!({})).await["cursor"]["version"], 7);
+    service.knows(house.device, 4, LONG_AGO);
+    assert_eq!(shaken(&house, &json!({})).await["cursor"]["version"], 4);
     let unread = house.send(house.request(CURSOR)).await;
     unread.is_problem(503, "MELMASTOON.BFF.STORE_UNAVAILABLE");
     let unwritten = house.post(CURSOR, &json!({"version": 8})).await;
     unwritten.is_problem(503, "MELMASTOON.BFF.STORE_UNAVAILABLE");
     house.database.come_back().await;
-    shaken(&house, &json!({})).await;
-    assert_eq!(stored(&house).await, row(&house, "7"));
+    let begun = tokio::time::Instant::now();
+    while stored(&house).await != row(&house, "4") {
+        assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", stored(&house).await);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn what_was_heard_later_stands_when_an_earlier_handshake_is_noted_late() {
+    let (house, _service) = SyncService::with_house().await;
+    let caller = Arc::new(principal(&house));
+    let (database, clock) = (&house.gateway.database, &house.clock);
+    let heard = |version, seconds| {
+        let at = clock.now() + SignedDuration::from_secs(seconds);
+        Noted {
+            principal: Arc::clone(&caller),
+            cursor: SyncCursor { version, at },
+            at,
+            property: Some(house.property),
+        }
+    };
+    let by = (clock, &house.gateway.entropy);
+    reset(database, &heard(9, 0), by).await.unwrap();
+    reset(database, &heard(3, -5), by).await.unwrap();
+    assert_eq!(stored(&house).await, row(&house, "9"));
+    reset(database, &heard(2, 5), by).await.unwrap();
+    assert_eq!(stored(&house).await, row(&house, "2"));
 }
 
 #[tokio::test]

@@ -41,11 +41,16 @@ pub(super) async fn run(
     // A token of an earlier stack is worth nothing to this one's iam.
     house.desktop.forget_tokens().await?;
     // Nor are its cursors anything to this one's sync-service, which begins anew.
-    let answers = Fleet::open(house).await?.shake().await;
+    let answers = Fleet::open(house).await?.shake_in_turn().await;
     let good = answers.iter().filter(|answer| answer.status == 200).count();
     let found = format!("{good} of {}", answers.len());
     seen.expect(Step::Steady, "every desktop shakes hands", good == answers.len(), found);
     let scheduler = Caller::new(house.stack.info(), Clock::system())?;
+    let agree = async |house: &House| {
+        Ok(compare(&scheduler).await?["diverged"] == 0 && stale(house).await? == 0)
+    };
+    let agreed = house.until("cursors that are sync-service's", WITHIN, agree).await;
+    seen.took(Step::Steady, "and every cursor is noted", agreed);
     for (number, fault) in FAULTS.into_iter().enumerate() {
         let alert = number == 0 && form == Form::Full;
         one(fault, alert, &scheduler, objective, house, seen).await?;
