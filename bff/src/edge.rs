@@ -278,7 +278,7 @@ impl Calls {
         CallContext {
             tenant: Some(self.credentials.principal.tenant),
             request_id: self.context.id,
-            traceparent: self.context.traceparent(),
+            traceparent: self.context.traceparent().into(),
             credentials: Arc::clone(&self.credentials) as Arc<dyn Credentials>,
             deadline,
         }

@@ -106,7 +106,7 @@ impl OwnCalls {
         CallContext {
             tenant: None,
             request_id: self.context.id,
-            traceparent: self.context.traceparent(),
+            traceparent: self.context.traceparent().into(),
             credentials: Arc::new(OwnCredentials(Arc::clone(&self.tokens))),
             deadline,
         }

@@ -29,7 +29,7 @@ use contracts::dashboard::WidgetStatus;
 use contracts::id::PropertyId;
 use contracts::problem::code;
 use contracts::upstream::Upstream;
-use http::header::{AGE, CACHE_CONTROL, CONTENT_TYPE, ETAG};
+use http::header::{AGE, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use jiff::civil::Date;
@@ -53,7 +53,8 @@ pub struct Reads {
     composer: Composer,
     calls: Calls,
     principal: Arc<Principal>,
-    headers: HeaderMap,
+    /// Its `If-None-Match` alone, mostly none.
+    held: HeaderMap,
 }
 
 impl<S> FromRequestParts<S> for Reads
@@ -68,7 +69,9 @@ where
         let principal = Caller::<SignedIn>::from_request_parts(parts, state).await?.principal;
         let calls = Calls::from_request_parts(parts, state).await?;
         let composer = Composer::from_ref(state);
-        Ok(Self { composer, calls, principal, headers: parts.headers.clone() })
+        let held = parts.headers.get_all(IF_NONE_MATCH).iter();
+        let held = held.map(|value| (IF_NONE_MATCH, value.clone())).collect();
+        Ok(Self { composer, calls, principal, held })
     }
 }
 
@@ -159,7 +162,7 @@ impl Reads {
         body: impl FnOnce() -> Body,
     ) -> Response {
         let tag = format!("W/\"{tag:016x}\"");
-        let held = etag::holds(&self.headers, &tag);
+        let held = etag::holds(&self.held, &tag);
         let mut response = if held {
             StatusCode::NOT_MODIFIED.into_response()
         } else {

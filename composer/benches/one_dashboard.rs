@@ -30,6 +30,10 @@ use tokio_util::task::TaskTracker;
 use upstream_clients::{CallContext, CallError, Credentials, Limits, Upstreams};
 use url::Url;
 
+/// As in the gateway.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const PROPERTY: &str = "ppt_01KE6BVBR03J5QB7Q1QFZM6JMV";
 const WIDGETS: &str = "availability,rateSnapshot,housekeepingSummary,maintenanceSummary,arrivals,\
     folioSummary,alerts,kpis,staffOnDuty,propertyCard";
@@ -130,7 +134,7 @@ impl Desk {
         let context = CallContext {
             tenant: Some(principal.tenant),
             request_id: RequestId::generate(&clock, &entropy),
-            traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned(),
+            traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into(),
             credentials: Arc::new(Bearer("x".repeat(500).into())),
             deadline: Instant::now(),
         };
@@ -198,6 +202,8 @@ fn one_dashboard(criterion: &mut Criterion) {
     rustls::crypto::aws_lc_rs::default_provider().install_default().expect("the first one");
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    // As in the gateway.
+    runtime.spawn(service_kit::ticks::tick());
     let mut group = criterion.benchmark_group("ten widgets");
     group.sample_size(50).measurement_time(Duration::from_secs(8));
     for (keeps, state) in [(false, "cold"), (true, "warm")] {

@@ -2,6 +2,7 @@
 //! deadline, all under the route's.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Deref;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -137,8 +138,12 @@ pub struct Told {
     pub took: Duration,
 }
 
+/// Cheap to clone: each widget under way holds one.
 #[derive(Debug, Clone)]
-pub struct Composer {
+pub struct Composer(Arc<Parts>);
+
+#[derive(Debug, Clone)]
+pub struct Parts {
     pub(crate) sources: Sources,
     pub(crate) snapshots: Snapshots,
     meters: Meters,
@@ -147,6 +152,14 @@ pub struct Composer {
     pub(crate) clock: Clock,
     pub(crate) entropy: Entropy,
     guards: Guards,
+}
+
+impl Deref for Composer {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
 }
 
 impl Composer {
@@ -158,12 +171,15 @@ impl Composer {
     ) -> Self {
         let (sources, meters) = (Sources { upstreams, own }, Meters::new());
         let (deadlines, guards) = (Arc::default(), Guards::default());
-        Self { sources, snapshots, meters, load: Load::new(), deadlines, clock, entropy, guards }
+        let load = Load::new();
+        let parts = Parts { sources, snapshots, meters, load, deadlines, clock, entropy, guards };
+        Self(Arc::new(parts))
     }
 
     #[must_use]
-    pub fn with_deadlines(self, deadlines: Deadlines) -> Self {
-        Self { deadlines: Arc::new(deadlines), ..self }
+    pub fn with_deadlines(mut self, deadlines: Deadlines) -> Self {
+        Arc::make_mut(&mut self.0).deadlines = Arc::new(deadlines);
+        self
     }
 
     /// What upstreams answered, for reads outside the dashboard.
@@ -188,8 +204,9 @@ impl Composer {
     #[cfg(feature = "sabotage")]
     #[must_use]
     pub fn without(mut self, guard: &str) -> Self {
-        self.guards.switch_off(guard);
-        self.snapshots.guards = self.guards.clone();
+        let parts = Arc::make_mut(&mut self.0);
+        parts.guards.switch_off(guard);
+        parts.snapshots.guard(parts.guards.clone());
         self
     }
 

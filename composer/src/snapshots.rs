@@ -17,6 +17,7 @@ mod snapshot;
 mod tests;
 
 use std::future::Future;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -88,8 +89,12 @@ pub enum Source {
 /// Shared by those who asked together.
 pub type ReadError = Arc<CallError>;
 
+/// Cheap to clone: each question under way holds one.
 #[derive(Debug, Clone)]
-pub struct Snapshots {
+pub struct Snapshots(Arc<Parts>);
+
+#[derive(Debug, Clone)]
+pub struct Parts {
     local: Local,
     shared: Option<SharedTier>,
     flights: Flights,
@@ -101,11 +106,19 @@ pub struct Snapshots {
     pub(crate) guards: Guards,
 }
 
+impl Deref for Snapshots {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
 impl Snapshots {
     /// `tasks` runs what outlives the read that began it. Without a cache tier each process keeps
     /// its own.
     pub fn new(clock: Clock, tasks: TaskTracker, shared: Option<SharedTier>) -> Self {
-        Self {
+        Self(Arc::new(Parts {
             local: Local::new(),
             shared,
             flights: Flights::default(),
@@ -115,13 +128,20 @@ impl Snapshots {
             tasks,
             keeps: true,
             guards: Guards::default(),
-        }
+        }))
     }
 
     /// Nothing is kept: every read asks its upstream, together with who asks the same now.
     #[must_use]
-    pub fn keeping_nothing(self) -> Self {
-        Self { keeps: false, ..self }
+    pub fn keeping_nothing(mut self) -> Self {
+        Arc::make_mut(&mut self.0).keeps = false;
+        self
+    }
+
+    /// With these protections.
+    #[cfg(feature = "sabotage")]
+    pub(crate) fn guard(&mut self, guards: Guards) {
+        Arc::make_mut(&mut self.0).guards = guards;
     }
 
     /// Runs what outlives whoever began it.
@@ -180,9 +200,10 @@ impl Snapshots {
     {
         let (began, now) = (Instant::now(), self.clock.now());
         let held = self.held(rule, key, now);
-        if let Some((snapshot, age)) = held.as_ref().filter(|(it, age)| {
-            *age < rule.fresh && it.asked_at > self.marks.of(key, rule.upstream)
-        }) {
+        let changed_at = self.marks.of(key, rule.upstream);
+        let is_fresh =
+            |(it, age): &&(Arc<Snapshot>, Duration)| *age < rule.fresh && it.asked_at > changed_at;
+        if let Some((snapshot, age)) = held.as_ref().filter(is_fresh) {
             self.meters.hit(rule.name);
             let reading = reading(snapshot, Source::Hit { age: *age }, began);
             if is_soon_old(rule, *age) {
@@ -194,7 +215,6 @@ impl Snapshots {
         let held = held.filter(|_| !rule.stale.is_zero());
         let (flight, joined) = self.join(rule, key, context, &fetch);
         // What is known to have changed is worth waiting for.
-        let changed_at = self.marks.of(key, rule.upstream);
         let patience = match &held {
             Some((it, _)) if it.asked_at > changed_at => context.deadline.min(began + PATIENCE),
             _ => context.deadline + GUARD,

@@ -21,3 +21,4 @@ pub mod serve;
 pub mod service;
 pub mod telemetry;
 pub mod testing;
+pub mod ticks;

@@ -74,7 +74,7 @@ fn context() -> CallContext {
     CallContext {
         tenant: Some(TenantId::generate(&clock, &entropy)),
         request_id: RequestId::generate(&clock, &entropy),
-        traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned(),
+        traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into(),
         credentials: Arc::new(Bearer("x".repeat(500).into())),
         deadline: Instant::now(),
     }

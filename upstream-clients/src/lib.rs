@@ -46,7 +46,7 @@ pub struct CallContext {
     pub tenant: Option<TenantId>,
     pub request_id: RequestId,
     /// W3C Trace Context.
-    pub traceparent: String,
+    pub traceparent: Arc<str>,
     pub credentials: Arc<dyn Credentials>,
     /// Nothing waits for an answer after this instant.
     pub deadline: Instant,

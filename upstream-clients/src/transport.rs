@@ -11,6 +11,7 @@ mod connection;
 mod connector;
 mod multiplexed;
 mod pool;
+mod relay;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

@@ -41,7 +41,7 @@ fn within(milliseconds: u64) -> CallContext {
     CallContext {
         tenant: Some(tenant('A')),
         request_id: "req_01K0000000000000000000000A".parse::<RequestId>().unwrap(),
-        traceparent: String::new(),
+        traceparent: "".into(),
         credentials: Arc::new(Nobody),
         deadline: Instant::now() + Duration::from_millis(milliseconds),
     }

@@ -89,7 +89,7 @@ impl World {
         let context = CallContext {
             tenant: Some(tenant()),
             request_id: "req_01K0000000000000000000000A".parse::<RequestId>().unwrap(),
-            traceparent: String::new(),
+            traceparent: "".into(),
             credentials: Arc::new(Nobody),
             deadline: asked.admitted + Duration::from_millis(550),
         };

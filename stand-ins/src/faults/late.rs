@@ -13,9 +13,13 @@ pub(super) async fn wait(duration: Duration) {
     if let Some(nearly) = end.checked_sub(LAST) {
         sleep_until(nearly).await;
     }
-    let rest = move || std::thread::sleep(end.saturating_duration_since(Instant::now()));
     // It ends with the program, whose last answers nobody waits for.
-    let _ = tokio::task::spawn_blocking(rest).await;
+    let _ = tokio::task::spawn_blocking(move || sleep_until_exactly(end)).await;
+}
+
+#[expect(clippy::disallowed_methods, reason = "the delay is what is asked for")]
+fn sleep_until_exactly(end: Instant) {
+    std::thread::sleep(end.saturating_duration_since(Instant::now()));
 }
 
 #[cfg(test)]

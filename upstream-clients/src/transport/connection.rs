@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use hyper_util::rt::TokioIo;
 
 use super::Outgoing;
 use super::connector::{Stream, TransportError};
+use super::relay::Relay;
 
 /// An answer in full.
 #[derive(Debug)]
@@ -48,6 +50,7 @@ impl From<TransportError> for Failure {
 pub(super) struct Connection {
     sender: http1::SendRequest<Full<Bytes>>,
     driver: Driver,
+    relay: Arc<Relay>,
 }
 
 /// The connection's own reading and writing, until it has ended.
@@ -65,11 +68,13 @@ impl Driver {
     }
 
     /// Does `work` and what the connection has to do for it.
-    async fn drive<T>(&mut self, work: impl Future<Output = T>) -> T {
+    async fn drive<T>(&mut self, relay: &Arc<Relay>, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
         poll_fn(|cx| {
-            self.poll(cx);
-            work.as_mut().poll(cx)
+            relay.poll(cx, |cx| {
+                self.poll(cx);
+                work.as_mut().poll(cx)
+            })
         })
         .await
     }
@@ -79,16 +84,17 @@ impl Connection {
     pub(super) async fn open(stream: Stream) -> Result<Box<Self>, TransportError> {
         let opened = http1::handshake(TokioIo::new(stream)).await;
         let (sender, driver) = opened.map_err(TransportError::Broken)?;
-        Ok(Box::new(Self { sender, driver: Driver(Some(driver)) }))
+        Ok(Box::new(Self { sender, driver: Driver(Some(driver)), relay: Arc::default() }))
     }
 
     /// Whether a request can be sent now. Looks at the socket, and does not wait.
     pub(super) async fn is_free(&mut self) -> bool {
-        poll_fn(|cx| {
-            self.driver.poll(cx);
-            Poll::Ready(self.driver.0.is_some() && self.sender.is_ready())
-        })
-        .await
+        let Self { sender, driver, relay } = self;
+        let mut look = |cx: &mut Context<'_>| {
+            driver.poll(cx);
+            Poll::Ready(driver.0.is_some() && sender.is_ready())
+        };
+        poll_fn(|cx| relay.poll(cx, &mut look)).await
     }
 
     pub(super) async fn exchange(
@@ -96,9 +102,11 @@ impl Connection {
         request: Outgoing,
         limit: usize,
     ) -> Result<Answer, Failure> {
-        let sending = self.sender.try_send_request(request);
-        let answer = self.driver.drive(sending).await.map_err(failure)?;
-        self.driver.drive(read(answer, limit)).await
+        let Self { sender, driver, relay } = self;
+        // Inside, because handing it over wakes the connection.
+        let sending = async { sender.try_send_request(request).await };
+        let answer = driver.drive(relay, sending).await.map_err(failure)?;
+        driver.drive(relay, read(answer, limit)).await
     }
 }
 

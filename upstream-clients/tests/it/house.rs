@@ -237,7 +237,7 @@ pub(crate) fn context_of(tenant: u64) -> CallContext {
     CallContext {
         tenant: Some(TenantId::from_parts(jiff::Timestamp::UNIX_EPOCH, tenant.into())),
         request_id: RequestId::generate(&clock, &entropy),
-        traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned(),
+        traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into(),
         credentials: Arc::new(Bearer),
         deadline: Instant::now() + Duration::from_secs(5),
     }
