@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use contracts::upstream::Upstream;
 use launcher::obstacle::Obstacle;
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
@@ -62,6 +63,9 @@ pub(crate) struct DashboardArguments {
     /// How late the stand-ins answer. The three real services are not delayed.
     #[arg(long, value_name = "MS", default_value = "20", value_parser = clap::value_parser!(u32).range(0..=10_000))]
     pub(crate) upstream_ms: u32,
+    /// An upstream of the stand-ins' that takes every question and answers none.
+    #[arg(long, value_name = "UPSTREAM", value_parser = upstream)]
+    pub(crate) hang: Option<Upstream>,
     /// Show what is kept of earlier answers, as the gateway does; else every dashboard is a cold one.
     #[arg(long)]
     pub(crate) kept: bool,
@@ -86,6 +90,9 @@ pub(crate) struct LoadArguments {
     /// many as requests under way, when those are more.
     #[arg(long, default_value = "10", value_parser = clap::value_parser!(u32).range(1..=200))]
     pub(crate) connections: u32,
+    /// Threads that work in a gateway: those of an instance with one core, unless told otherwise.
+    #[arg(long, default_value = "1", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) workers: u16,
     /// How many nights one read is of: its answer has half a kilobyte for each.
     #[arg(long, default_value = "1", value_parser = clap::value_parser!(u16).range(1..=14))]
     pub(crate) nights: u16,
@@ -103,7 +110,7 @@ pub(crate) struct LoadArguments {
 impl From<LoadArguments> for DashboardArguments {
     /// The baselines alone; what is read is passed on and not kept.
     fn from(load: LoadArguments) -> Self {
-        Self { load, form: vec![], widgets: vec![], upstream_ms: 0, kept: false }
+        Self { load, form: vec![], widgets: vec![], upstream_ms: 0, hang: None, kept: false }
     }
 }
 
@@ -112,6 +119,11 @@ impl DashboardArguments {
     pub(crate) fn names(&self) -> Option<String> {
         (self.widgets != ["all"]).then(|| self.widgets.join(","))
     }
+}
+
+fn upstream(text: &str) -> Result<Upstream, String> {
+    Upstream::parse(text)
+        .ok_or_else(|| "name one of the dashboard's upstreams: pricing, ai, …".to_owned())
 }
 
 fn file_name(text: &str) -> Result<String, String> {

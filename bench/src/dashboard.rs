@@ -65,7 +65,8 @@ async fn prepare(
         return Ok((Composition::default(), vec![]));
     }
     let composition = stage.composition().await?;
-    let delayed = stage.delay(&composition.upstreams, arguments.upstream_ms).await?;
+    let (ms, hang) = (arguments.upstream_ms, arguments.hang);
+    let delayed = stage.delay(&composition.upstreams, ms, hang).await?;
     Ok((composition, delayed))
 }
 

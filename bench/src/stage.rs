@@ -77,13 +77,15 @@ impl Stage {
         let mut floor = Floor::start(&folder).await?;
         let prompt = ("MELMASTOON_UPSTREAMS__INVENTORY".to_owned(), floor.upstream.to_string());
         let keep = ("MELMASTOON_DASHBOARD__KEEP".to_owned(), arguments.kept.to_string());
+        // What tokio itself reads.
+        let workers = ("TOKIO_WORKER_THREADS".to_owned(), load.workers.to_string());
         let options = StackOptions {
             folder: folder.clone(),
             gateway_port: None,
             second_gateway: Some(Front::Plain),
             environment: BTreeMap::from([
-                (GATEWAY.to_owned(), BTreeMap::from([keep.clone()])),
-                (SECOND_GATEWAY.to_owned(), BTreeMap::from([keep, prompt])),
+                (GATEWAY.to_owned(), BTreeMap::from([keep.clone(), workers.clone()])),
+                (SECOND_GATEWAY.to_owned(), BTreeMap::from([keep, workers, prompt])),
             ]),
             build: load.programs.clone().map_or(Build::Release, |folder| Build::Done { folder }),
             keep_alive: false,
@@ -177,18 +179,21 @@ impl Stage {
         }
     }
 
-    /// Makes the stand-ins among `upstreams` answer this late. Answers their names.
+    /// Makes the stand-ins among `upstreams` answer this late, and one not at all. Answers their names.
     pub(crate) async fn delay(
         &self,
         upstreams: &BTreeSet<String>,
         ms: u32,
+        hang: Option<Upstream>,
     ) -> anyhow::Result<Vec<String>> {
         let url = format!("{}/control/faults", self.stack.info().stand_ins.url);
         self.http.delete(&url).send().await?.error_for_status()?;
         let played = upstreams.iter().filter(|name| !SERVICES.contains(&name.as_str()));
         let played: Vec<String> = played.cloned().collect();
-        for upstream in played.iter().filter(|_| ms > 0) {
-            let fault = json!({"upstream": upstream, "kind": "latency", "ms": ms});
+        let delayed = |name: &&String| ms > 0 && hang.is_none_or(|it| it.name() != name.as_str());
+        let late = |name: &String| json!({"upstream": name, "kind": "latency", "ms": ms});
+        let hung = hang.map(|it| json!({"upstream": it.name(), "kind": "hang"}));
+        for fault in played.iter().filter(delayed).map(late).chain(hung) {
             self.http.put(&url).json(&fault).send().await?.error_for_status()?;
         }
         Ok(played)
