@@ -7,6 +7,7 @@ use launcher::builder::Build;
 use crate::house::{House, Plan};
 use crate::observations::Observations;
 
+mod beside;
 mod cache_tier;
 mod certificate;
 mod cursors;
@@ -31,6 +32,7 @@ mod supervisor_route;
 mod upstream;
 mod wrong_audience;
 
+use beside::Beside;
 use snapshots::{Route, SnapshotDrill};
 use upstream::{Blow, UpstreamDrill};
 
@@ -188,11 +190,12 @@ static F_5: UpstreamDrill = UpstreamDrill {
     blows: &[Blow::TakeDatabase("inventory"), Blow::Kill("inventory")],
     alert: "BffInventoryDown",
     widgets: |_| &["occupancy", "availability"],
+    beside: &[Beside::Kept("/inventory/calendar")],
 };
 
 /// It answers errors, then nothing listens any more.
 macro_rules! stand_in {
-    ($upstream:literal, $alert:literal, $widgets:expr) => {
+    ($upstream:literal, $alert:literal, $widgets:expr, $beside:expr) => {
         UpstreamDrill {
             alert: $alert,
             blows: &[
@@ -200,17 +203,26 @@ macro_rules! stand_in {
                 Blow::StandIn { upstream: $upstream, kind: "refuse" },
             ],
             widgets: |_| &$widgets,
+            beside: &$beside,
         }
     };
 }
 
-static F_6: UpstreamDrill = stand_in!("pricing", "BffPricingDown", ["rateSnapshot"]);
-static F_8: UpstreamDrill = stand_in!("maintenance", "BffUpstreamDown", ["maintenanceSummary"]);
-static F_9: UpstreamDrill = stand_in!("billing", "BffUpstreamDown", ["folioSummary"]);
-static F_11: UpstreamDrill = stand_in!("ai", "BffUpstreamDown", ["aiSuggestions"]);
-static F_12: UpstreamDrill = stand_in!("notification", "BffNotificationDown", ["alerts"]);
-static F_14: UpstreamDrill = stand_in!("analytics", "BffUpstreamDown", ["kpis"]);
-static F_16: UpstreamDrill = stand_in!("property", "BffUpstreamDown", ["propertyCard"]);
+static F_6: UpstreamDrill = stand_in!("pricing", "BffPricingDown", ["rateSnapshot"], []);
+static F_8: UpstreamDrill = stand_in!(
+    "maintenance",
+    "BffUpstreamDown",
+    ["maintenanceSummary"],
+    [Beside::Kept("/maintenance/board")]
+);
+static F_9: UpstreamDrill =
+    stand_in!("billing", "BffUpstreamDown", ["folioSummary"], [Beside::Folio]);
+static F_11: UpstreamDrill =
+    stand_in!("ai", "BffUpstreamDown", ["aiSuggestions"], [Beside::Emptied("/ai/suggestions")]);
+static F_12: UpstreamDrill =
+    stand_in!("notification", "BffNotificationDown", ["alerts"], [Beside::Kept("/alerts")]);
+static F_14: UpstreamDrill = stand_in!("analytics", "BffUpstreamDown", ["kpis"], []);
+static F_16: UpstreamDrill = stand_in!("property", "BffUpstreamDown", ["propertyCard"], []);
 
 /// One that accepts and never answers; one whose process stands still.
 static F_33: UpstreamDrill = UpstreamDrill {
@@ -220,4 +232,5 @@ static F_33: UpstreamDrill = UpstreamDrill {
         "staff" => &["staffOnDuty", "staffingGaps"],
         _ => &["rateSnapshot"],
     },
+    beside: &[],
 };

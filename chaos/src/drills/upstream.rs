@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::Form;
+use super::beside::Beside;
 use crate::alerts;
 use crate::events;
 use crate::house::{House, Seen, fault};
@@ -77,6 +78,8 @@ pub(super) struct UpstreamDrill {
     pub(super) alert: &'static str,
     /// The widgets that may be lacking, and no others.
     pub(super) widgets: fn(Blow) -> &'static [&'static str],
+    /// What else a desk has open of it.
+    pub(super) beside: &'static [Beside],
 }
 
 impl UpstreamDrill {
@@ -88,59 +91,73 @@ impl UpstreamDrill {
         seen: &mut Observations,
     ) -> anyhow::Result<()> {
         for (number, blow) in self.blows.iter().enumerate() {
-            let expected = (self.widgets)(*blow).iter().map(|name| (*name).to_owned()).collect();
             let alert = (number == 0 && form == Form::Full).then_some(self.alert);
-            one(*blow, &expected, alert, objective, house, seen).await?;
+            self.one(*blow, alert, objective, house, seen).await?;
         }
         Ok(())
     }
-}
 
-async fn one(
-    blow: Blow,
-    expected: &BTreeSet<String>,
-    alert: Option<&str>,
-    objective: Duration,
-    house: &mut House,
-    seen: &mut Observations,
-) -> anyhow::Result<()> {
-    let steady = house
-        .until("a whole dashboard", objective, async |house| Ok(house.dashboard().await.is_whole()))
-        .await;
-    seen.took(Step::Steady, "every widget is ok", steady);
-    let before = failures(house, blow).await?;
-    events::outdate(house, blow.upstream()).await?;
-    let struck = Instant::now();
-    blow.strike(house).await?;
-    seen.expect(Step::Fault, blow.sentence(), true, "done");
+    async fn one(
+        &self,
+        blow: Blow,
+        alert: Option<&str>,
+        objective: Duration,
+        house: &mut House,
+        seen: &mut Observations,
+    ) -> anyhow::Result<()> {
+        let steady = house
+            .until("a whole dashboard", objective, async |house| {
+                Ok(house.dashboard().await.is_whole())
+            })
+            .await;
+        seen.took(Step::Steady, "every widget is ok", steady);
+        for it in self.beside {
+            it.open(house).await?;
+        }
+        let before = failures(house, blow).await?;
+        events::outdate(house, blow.upstream()).await?;
+        let struck = Instant::now();
+        blow.strike(house).await?;
+        seen.expect(Step::Fault, blow.sentence(), true, "done");
 
-    let during = match alert {
-        Some(alert) => alarmed(alert, house, seen).await?,
-        None => house.watch(WATCHED, PAUSE).await,
-    };
-    user(&during, expected, blow, seen);
-    let signal = house
-        .until("the failure counter", DETECT_WITHIN, async |house| {
-            Ok(failures(house, blow).await? > before)
-        })
-        .await;
-    let lacking = during.iter().find(|dashboard| !dashboard.lacking.is_empty());
-    let noticed = lacking.map(|first| first.at + first.took - struck);
-    seen.took(Step::Detection, "bff_backoffice_upstream_request_total counts its failures", signal);
-    seen.detected_after(noticed);
-    automatic(house, blow, seen).await?;
+        let during = match alert {
+            Some(alert) => alarmed(alert, house, seen).await?,
+            None => house.watch(WATCHED, PAUSE).await,
+        };
+        let expected = (self.widgets)(blow).iter().map(|name| (*name).to_owned()).collect();
+        user(&during, &expected, blow, seen);
+        for it in self.beside {
+            it.look(house, seen).await?;
+        }
+        let signal = house
+            .until("the failure counter", DETECT_WITHIN, async |house| {
+                Ok(failures(house, blow).await? > before)
+            })
+            .await;
+        let lacking = during.iter().find(|dashboard| !dashboard.lacking.is_empty());
+        let noticed = lacking.map(|first| first.at + first.took - struck);
+        seen.took(
+            Step::Detection,
+            "bff_backoffice_upstream_request_total counts its failures",
+            signal,
+        );
+        seen.detected_after(noticed);
+        automatic(house, blow, seen).await?;
 
-    blow.undo(house).await?;
-    let back = house
-        .until("a whole dashboard", objective, async |house| Ok(house.dashboard().await.is_whole()))
-        .await;
-    let took = seen.took(
-        Step::Recovery,
-        format!("every widget is ok again within {} s", objective.as_secs()),
-        back,
-    );
-    seen.recovered_after(took);
-    Ok(())
+        blow.undo(house).await?;
+        let back = house
+            .until("a whole dashboard", objective, async |house| {
+                Ok(house.dashboard().await.is_whole())
+            })
+            .await;
+        let took = seen.took(
+            Step::Recovery,
+            format!("every widget is ok again within {} s", objective.as_secs()),
+            back,
+        );
+        seen.recovered_after(took);
+        Ok(())
+    }
 }
 
 /// Watches long enough for the alert, and asks promtool whether it fires on what was exported.
