@@ -71,7 +71,7 @@ pub async fn run() -> anyhow::Result<()> {
     let gateway = gateway(&config, (session.clone(), cache.clone()), lifecycle.clone())?;
     follow_news(&config, &gateway)?;
     let (database, clock) = (gateway.database.clone(), gateway.clock.clone());
-    lifecycle.spawn_until_stop(service_kit::ticks::tick());
+    lifecycle.spawn_until_stop(upstream_clients::ticks::tick());
     lifecycle.spawn_until_stop(attestation::watch::watch(database.clone(), clock.clone()));
     lifecycle.spawn_until_stop(locks::watch::watch(database, clock));
     let replays = watch_session_tier(&config, &gateway, session.clone());

@@ -203,7 +203,7 @@ fn one_dashboard(criterion: &mut Criterion) {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     // As in the gateway.
-    runtime.spawn(service_kit::ticks::tick());
+    runtime.spawn(upstream_clients::ticks::tick());
     let mut group = criterion.benchmark_group("ten widgets");
     group.sample_size(50).measurement_time(Duration::from_secs(8));
     for (keeps, state) in [(false, "cold"), (true, "warm")] {

@@ -16,6 +16,7 @@ mod outgoing;
 mod recent;
 mod report;
 mod retry;
+pub mod ticks;
 mod transport;
 
 use std::collections::BTreeMap;

@@ -1,20 +1,16 @@
 //! `GET /api/v1/housekeeping/board`: every room in the column of its status, with what is to be
 //! done in it.
 
-use axum::extract::State;
 use axum::response::Response;
-use contracts::clock::Clock;
 use contracts::id::{PropertyId, TenantId};
 use contracts::upstream::housekeeping::{
     Board, BoardColumn, BoardRoom, BoardTask, RoomStatus, Summary,
 };
-use http::HeaderMap;
 use jiff::Timestamp;
-use service_kit::caller::Caller;
-use service_kit::etag;
 use service_kit::extract::PropertyQuery;
+use service_kit::of_property::OfProperty;
 use service_kit::postgres::{self, Database, StoreError, Transaction};
-use service_kit::problem::{ApiError, ApiResult};
+use service_kit::problem::ApiResult;
 use service_kit::row;
 use service_kit::service::ReadProblems;
 use tokio_postgres::Row;
@@ -37,20 +33,11 @@ mod tests;
     ),
     security(("requestToken" = [])),
 )]
-pub(crate) async fn handler(
-    State(database): State<Database>,
-    State(clock): State<Clock>,
-    caller: Caller,
-    query: PropertyQuery,
-    headers: HeaderMap,
-) -> ApiResult<Response> {
-    let property = query.property_id;
-    let found = read(&database, caller.0.tenant, property, clock.now()).await?;
-    let board = found.ok_or_else(ApiError::not_found)?;
-    // After the read: only a property of the caller's own tenant may be told from an unknown one.
-    caller.require(property)?;
+pub(crate) async fn handler(asked: OfProperty) -> ApiResult<Response> {
+    let found = read(&asked.database, asked.tenant(), asked.property, asked.now).await?;
+    let board = asked.found(found)?;
     let numbers = (board.pending_tasks_at_arrival_window, board.time_to_ready_minutes);
-    Ok(etag::answer(&headers, &(numbers, &board.columns), &board))
+    Ok(asked.answer(&(numbers, &board.columns), &board))
 }
 
 /// `None` when the tenant has no such property.

@@ -1,17 +1,13 @@
 //! `GET /api/v1/housekeeping/rooms/status`: the state of every room of a property.
 
-use axum::extract::State;
 use axum::response::Response;
-use contracts::clock::Clock;
 use contracts::id::{PropertyId, TenantId};
 use contracts::upstream::housekeeping::{RoomState, RoomStatus, RoomStatuses};
-use http::HeaderMap;
 use jiff::Timestamp;
-use service_kit::caller::Caller;
-use service_kit::etag;
 use service_kit::extract::PropertyQuery;
+use service_kit::of_property::OfProperty;
 use service_kit::postgres::{self, Database, StoreError};
-use service_kit::problem::{ApiError, ApiResult};
+use service_kit::problem::ApiResult;
 use service_kit::row;
 use service_kit::service::ReadProblems;
 use tokio_postgres::Row;
@@ -32,20 +28,10 @@ mod tests;
     ),
     security(("requestToken" = [])),
 )]
-pub(crate) async fn handler(
-    State(database): State<Database>,
-    State(clock): State<Clock>,
-    caller: Caller,
-    query: PropertyQuery,
-    headers: HeaderMap,
-) -> ApiResult<Response> {
-    let property = query.property_id;
-    let found = read(&database, caller.0.tenant, property).await?;
-    let rooms = found.ok_or_else(ApiError::not_found)?;
-    // After the read: only a property of the caller's own tenant may be told from an unknown one.
-    caller.require(property)?;
-    let body = into_body(property, clock.now(), rooms);
-    Ok(etag::answer(&headers, &body.rooms, &body))
+pub(crate) async fn handler(asked: OfProperty) -> ApiResult<Response> {
+    let found = read(&asked.database, asked.tenant(), asked.property).await?;
+    let body = into_body(asked.property, asked.now, asked.found(found)?);
+    Ok(asked.answer(&body.rooms, &body))
 }
 
 /// $1 property. No row when the tenant has no such property, one without a room when it has none.

@@ -2,18 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use axum::extract::State;
 use axum::response::Response;
-use contracts::clock::Clock;
 use contracts::id::{PropertyId, TenantId};
 use contracts::upstream::housekeeping::{Summary, TaskStatus};
-use http::HeaderMap;
 use jiff::Timestamp;
-use service_kit::caller::Caller;
-use service_kit::etag;
 use service_kit::extract::PropertyQuery;
+use service_kit::of_property::OfProperty;
 use service_kit::postgres::{self, Database, StoreError, Transaction};
-use service_kit::problem::{ApiError, ApiResult};
+use service_kit::problem::ApiResult;
 use service_kit::row;
 use service_kit::service::ReadProblems;
 use tokio_postgres::Row;
@@ -34,25 +30,16 @@ mod tests;
     ),
     security(("requestToken" = [])),
 )]
-pub(crate) async fn handler(
-    State(database): State<Database>,
-    State(clock): State<Clock>,
-    caller: Caller,
-    query: PropertyQuery,
-    headers: HeaderMap,
-) -> ApiResult<Response> {
-    let property = query.property_id;
-    let found = read(&database, caller.0.tenant, property, clock.now()).await?;
-    let body = found.ok_or_else(ApiError::not_found)?;
-    // After the read: only a property of the caller's own tenant may be told from an unknown one.
-    caller.require(property)?;
+pub(crate) async fn handler(asked: OfProperty) -> ApiResult<Response> {
+    let found = read(&asked.database, asked.tenant(), asked.property, asked.now).await?;
+    let body = asked.found(found)?;
     let basis = (
         &body.tasks,
         body.urgent_open,
         body.pending_tasks_at_arrival_window,
         body.time_to_ready_minutes,
     );
-    Ok(etag::answer(&headers, &basis, &body))
+    Ok(asked.answer(&basis, &body))
 }
 
 /// $1 property, $2 now. No row when the tenant has no such property. What is open is found by one

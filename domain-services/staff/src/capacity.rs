@@ -1,18 +1,14 @@
 //! `GET /api/v1/staff/capacity`: how many are on the floor now, of how many, by department and
 //! position.
 
-use axum::extract::State;
 use axum::response::Response;
-use contracts::clock::Clock;
 use contracts::id::{PropertyId, TenantId};
 use contracts::upstream::staff::{Capacity, DepartmentCapacity, PositionCapacity};
-use http::HeaderMap;
 use jiff::Timestamp;
-use service_kit::caller::Caller;
-use service_kit::etag;
 use service_kit::extract::PropertyQuery;
+use service_kit::of_property::OfProperty;
 use service_kit::postgres::{self, Database, StoreError};
-use service_kit::problem::{ApiError, ApiResult};
+use service_kit::problem::ApiResult;
 use service_kit::row;
 use service_kit::service::ReadProblems;
 use tokio_postgres::Row;
@@ -36,22 +32,12 @@ mod tests;
     ),
     security(("requestToken" = [])),
 )]
-pub(crate) async fn handler(
-    State(database): State<Database>,
-    State(clock): State<Clock>,
-    caller: Caller,
-    query: PropertyQuery,
-    headers: HeaderMap,
-) -> ApiResult<Response> {
-    let (property_id, as_of) = (query.property_id, clock.now());
-    let departments = read(&database, caller.0.tenant, property_id, as_of).await?;
-    if departments.is_empty() {
-        return Err(ApiError::not_found());
-    }
-    // After the read: only a property of the caller's own tenant may be told from an unknown one.
-    caller.require(property_id)?;
+pub(crate) async fn handler(asked: OfProperty) -> ApiResult<Response> {
+    let (property_id, as_of) = (asked.property, asked.now);
+    let found = read(&asked.database, asked.tenant(), property_id, as_of).await?;
+    let departments = asked.found((!found.is_empty()).then_some(found))?;
     let body = Capacity { property_id, as_of, departments };
-    Ok(etag::answer(&headers, &body.departments, &body))
+    Ok(asked.answer(&body.departments, &body))
 }
 
 /// $1 property, $2 now. One row per position of the property, and one for a department without any;

@@ -1,17 +1,13 @@
 //! `GET /api/v1/staff/on-duty`: who is on the floor now, by department.
 
-use axum::extract::State;
 use axum::response::Response;
-use contracts::clock::Clock;
 use contracts::id::{PropertyId, TenantId};
 use contracts::upstream::staff::{DepartmentOnDuty, OnDuty, Present};
-use http::HeaderMap;
 use jiff::Timestamp;
-use service_kit::caller::Caller;
-use service_kit::etag;
 use service_kit::extract::PropertyQuery;
+use service_kit::of_property::OfProperty;
 use service_kit::postgres::{self, Database, StoreError};
-use service_kit::problem::{ApiError, ApiResult};
+use service_kit::problem::ApiResult;
 use service_kit::row;
 use service_kit::service::ReadProblems;
 use tokio_postgres::Row;
@@ -35,22 +31,12 @@ pub(crate) mod tests;
     ),
     security(("requestToken" = [])),
 )]
-pub(crate) async fn handler(
-    State(database): State<Database>,
-    State(clock): State<Clock>,
-    caller: Caller,
-    query: PropertyQuery,
-    headers: HeaderMap,
-) -> ApiResult<Response> {
-    let (property_id, as_of) = (query.property_id, clock.now());
-    let departments = read(&database, caller.0.tenant, property_id, as_of).await?;
-    if departments.is_empty() {
-        return Err(ApiError::not_found());
-    }
-    // After the read: only a property of the caller's own tenant may be told from an unknown one.
-    caller.require(property_id)?;
+pub(crate) async fn handler(asked: OfProperty) -> ApiResult<Response> {
+    let (property_id, as_of) = (asked.property, asked.now);
+    let found = read(&asked.database, asked.tenant(), property_id, as_of).await?;
+    let departments = asked.found((!found.is_empty()).then_some(found))?;
     let body = OnDuty { property_id, as_of, departments };
-    Ok(etag::answer(&headers, &body.departments, &body))
+    Ok(asked.answer(&body.departments, &body))
 }
 
 /// $1 property, $2 now. One row per person present, at least one per department of the property;

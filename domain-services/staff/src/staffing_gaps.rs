@@ -1,18 +1,14 @@
 //! `GET /api/v1/staff/forecast/staffing-gaps`: where the plan of the next 24 hours has too few
 //! people.
 
-use axum::extract::State;
 use axum::response::Response;
-use contracts::clock::Clock;
 use contracts::id::{PropertyId, TenantId};
 use contracts::upstream::staff::{DepartmentStaffing, StaffedHour, StaffingGaps};
-use http::HeaderMap;
 use jiff::Timestamp;
-use service_kit::caller::Caller;
-use service_kit::etag;
 use service_kit::extract::PropertyQuery;
+use service_kit::of_property::OfProperty;
 use service_kit::postgres::{self, Database, StoreError};
-use service_kit::problem::{ApiError, ApiResult};
+use service_kit::problem::ApiResult;
 use service_kit::row;
 use service_kit::service::ReadProblems;
 use tokio_postgres::Row;
@@ -35,21 +31,13 @@ mod tests;
     ),
     security(("requestToken" = [])),
 )]
-pub(crate) async fn handler(
-    State(database): State<Database>,
-    State(clock): State<Clock>,
-    caller: Caller,
-    query: PropertyQuery,
-    headers: HeaderMap,
-) -> ApiResult<Response> {
-    let (property_id, as_of) = (query.property_id, clock.now());
-    let found = read(&database, caller.0.tenant, property_id, as_of).await?;
-    let departments = found.ok_or_else(ApiError::not_found)?;
-    // After the read: only a property of the caller's own tenant may be told from an unknown one.
-    caller.require(property_id)?;
+pub(crate) async fn handler(asked: OfProperty) -> ApiResult<Response> {
+    let (property_id, as_of) = (asked.property, asked.now);
+    let found = read(&asked.database, asked.tenant(), property_id, as_of).await?;
+    let departments = asked.found(found)?;
     // The plan is all there is: no forecast of ai-orchestrator's is kept here.
     let body = StaffingGaps { property_id, as_of, degraded: true, departments };
-    Ok(etag::answer(&headers, &body.departments, &body))
+    Ok(asked.answer(&body.departments, &body))
 }
 
 /// $1 property, $2 now. No row when the tenant has no such property, one without a department when
