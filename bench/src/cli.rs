@@ -90,6 +90,9 @@ pub(crate) struct LoadArguments {
     /// many as requests under way, when those are more.
     #[arg(long, default_value = "10", value_parser = clap::value_parser!(u32).range(1..=200))]
     pub(crate) connections: u32,
+    /// Requests a second that the first tenant's desks send beside; the others' alone are measured.
+    #[arg(long, value_name = "RATE")]
+    pub(crate) flood: Option<NonZeroU32>,
     /// Threads that work in a gateway: those of an instance with one core, unless told otherwise.
     #[arg(long, default_value = "1", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) workers: u16,

@@ -1,9 +1,11 @@
 //! One phase: proofs made, load to warm up, the same load measured, with a look at every
 //! process before and after.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context;
 use contracts::clock::Clock;
 use futures_util::StreamExt;
 use reqwest::Response;
@@ -47,20 +49,44 @@ pub(crate) async fn run(
     length: Duration,
     arguments: &LoadArguments,
 ) -> anyhow::Result<Phase> {
-    let run = Run { aims: stage.aims(target).await?, target, mode: Mode::of(arguments) };
+    let (aims, flood) = split(stage.aims(target).await?, arguments.flood)?;
+    let run = Run { aims, flood, target, mode: Mode::of(arguments) };
     let warmup = Duration::from_secs(arguments.warmup.into());
     let warm = run.load(warmup, GUESS, !arguments.seed).await?;
     let expected = (warm.throughput() * 1.5) as u32 + 10;
+    let flood = run.flood(length).await?;
     let tickets = run.tickets(length, expected, arguments.seed).await?;
     let watched = stage.watched()?;
     let before = Look::now(&watched)?;
-    let tally = run.send(length, tickets).await?;
+    let (tally, beside) = tokio::join!(run.send(length, tickets), run.pour(flood));
+    let (tally, ()) = (tally?, beside?);
     let after = Look::now(&watched)?;
     Ok(Phase::new(target, &tally, figures(&watched, &before, &after, &tally)))
 }
 
+/// Whose requests are measured, and of whom a flood comes.
+fn split(
+    aims: Arc<Vec<Aim>>,
+    flood: Option<NonZeroU32>,
+) -> anyhow::Result<(Arc<Vec<Aim>>, Option<Flood>)> {
+    let Some(rate) = flood else { return Ok((aims, None)) };
+    let aims = Arc::into_inner(aims).context("the aims are this phase's alone")?;
+    let first = aims.first().context("there is no connection")?.tenant().to_owned();
+    let (flooding, others): (Vec<_>, Vec<_>) =
+        aims.into_iter().partition(|it| it.tenant() == first);
+    anyhow::ensure!(!others.is_empty(), "There is one tenant only: take more connections.");
+    Ok((Arc::new(others), Some(Flood { aims: Arc::new(flooding), rate: rate.get() })))
+}
+
+/// Requests of a tenant that is not measured.
+struct Flood {
+    aims: Arc<Vec<Aim>>,
+    rate: u32,
+}
+
 struct Run {
     aims: Arc<Vec<Aim>>,
+    flood: Option<Flood>,
     target: Target,
     mode: Mode,
 }
@@ -69,6 +95,14 @@ impl Run {
     async fn load(&self, length: Duration, expected: u32, seed: u64) -> anyhow::Result<Tally> {
         let tickets = self.tickets(length, expected, seed).await?;
         self.send(length, tickets).await
+    }
+
+    /// What is sent while the others are measured.
+    async fn flood(&self, length: Duration) -> anyhow::Result<Vec<Ticket>> {
+        let Some(Flood { aims, rate }) = &self.flood else { return Ok(vec![]) };
+        let count = (f64::from(*rate) * length.as_secs_f64()) as usize;
+        let draw = draw(aims.len(), count, 0);
+        proofs::make(aims, &draw, Pace::Scheduled { rate: *rate }, &Clock::system()).await
     }
 
     /// As many as the schedule needs, or as `expected` a second makes likely.
@@ -88,6 +122,16 @@ impl Run {
         };
         let draw = draw(self.aims.len(), count as usize, seed);
         proofs::make(&self.aims, &draw, pace, &Clock::system()).await
+    }
+
+    async fn pour(&self, tickets: Vec<Ticket>) -> anyhow::Result<()> {
+        let Some(Flood { aims, rate }) = &self.flood else { return Ok(()) };
+        let send = async |number: usize| {
+            let ticket: &Ticket = &tickets[number];
+            self.ask(&aims[ticket.seat], &ticket.proof).await
+        };
+        open(schedule(tickets.len(), *rate)?, send).await;
+        Ok(())
     }
 
     async fn send(&self, length: Duration, tickets: Vec<Ticket>) -> anyhow::Result<Tally> {

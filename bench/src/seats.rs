@@ -137,6 +137,10 @@ impl Aim {
         Self { nights: Some(nights), ..self }
     }
 
+    pub(crate) fn tenant(&self) -> &str {
+        &self.desktop.operator().tenant_id
+    }
+
     /// A fresh proof for it, dated `iat` (seconds since 1970).
     pub(crate) fn proof(&self, iat: i64) -> anyhow::Result<String> {
         let proof = self.desktop.proof(&Method::GET, &self.url, &self.token);
