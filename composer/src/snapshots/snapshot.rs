@@ -103,4 +103,9 @@ mod tests {
         assert_eq!(first.tag, taken("2026-11-21T08:00:05.250Z", 3).tag);
         assert_ne!(first.tag, taken("2026-11-21T08:00:00.000Z", 4).tag);
     }
+
+    #[test]
+    fn every_process_gives_the_same_content_the_same_tag() {
+        assert_eq!(taken("2026-11-21T08:00:00.000Z", 3).tag, 15_015_241_002_199_578_590);
+    }
 }
