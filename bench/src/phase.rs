@@ -130,7 +130,13 @@ impl Run {
             let ticket: &Ticket = &tickets[number];
             self.ask(&aims[ticket.seat], &ticket.proof).await
         };
-        open(schedule(tickets.len(), *rate)?, send).await;
+        let tally = open(schedule(tickets.len(), *rate)?, send).await;
+        let (failed, all) = (tally.failed(), tally.requests());
+        // A flood that is refused is not one.
+        anyhow::ensure!(
+            failed == 0,
+            "Of the flood's {all} requests {failed} failed: lower --flood."
+        );
         Ok(())
     }
 
