@@ -1,7 +1,8 @@
 //! The workbench: the stays of a day, and beside each what other services know of it. The stays
 //! are required; a column that cannot be filled is left out and says why.
 //!
-//! Every part is a snapshot that the dashboard's widgets share.
+//! Every part is a snapshot that the dashboard's widgets share; a view takes it for fresh as long as
+//! [`FRESH`], whatever a widget does.
 
 mod account;
 mod rows;
@@ -19,12 +20,12 @@ use futures_util::future::{BoxFuture, join3, try_join, try_join_all};
 use jiff::civil::Date;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
-use upstream_clients::{CallContext, CallError};
+use upstream_clients::CallContext;
 
 use crate::compose::{Composer, Told};
 use crate::fetch::Answer;
 use crate::rules;
-use crate::snapshots::{Key, ReadError, Reading, Rule, Snapshot, Snapshots};
+use crate::snapshots::{Key, ReadError, Reading, Rule, Snapshots};
 use crate::widgets::{FRONT_OFFICE, Question};
 
 use account::Account;
@@ -32,6 +33,20 @@ use rows::Parts;
 
 /// The list is of use without its columns: they may cost it this long after the request was let in.
 const COLUMN_WITHIN: Duration = Duration::from_millis(300);
+
+/// How old any part of a view may be before it is asked for again (gateway-api section 4).
+const FRESH: Duration = Duration::from_secs(15);
+
+const fn viewed(rule: &Rule) -> Rule {
+    Rule { fresh: FRESH, ..*rule }
+}
+
+static ARRIVALS: Rule = viewed(&rules::ARRIVALS);
+static DEPARTURES: Rule = viewed(&rules::DEPARTURES);
+static IN_HOUSE: Rule = viewed(&rules::IN_HOUSE);
+static ROOM_STATUSES: Rule = viewed(&rules::ROOM_STATUS);
+static BALANCES: Rule = viewed(&rules::BALANCES);
+static LOCK_KEYS: Rule = viewed(&rules::LOCK_KEYS);
 
 /// Which stays of a day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,9 +61,9 @@ impl List {
 
     fn rule(self) -> &'static Rule {
         match self {
-            Self::Arrivals => &rules::ARRIVALS,
-            Self::Departures => &rules::DEPARTURES,
-            Self::InHouse => &rules::IN_HOUSE,
+            Self::Arrivals => &ARRIVALS,
+            Self::Departures => &DEPARTURES,
+            Self::InHouse => &IN_HOUSE,
         }
     }
 
@@ -72,23 +87,15 @@ struct Column {
 
 static ROOM_STATUS: Column = Column {
     name: "roomStatus",
-    rule: &rules::ROOM_STATUS,
+    rule: &ROOM_STATUSES,
     question: Question::RoomStatus,
     roles: RoleSet::ANY,
 };
-static BALANCE: Column = Column {
-    name: "balance",
-    rule: &rules::BALANCES,
-    question: Question::Balances,
-    roles: FRONT_OFFICE,
-};
+static BALANCE: Column =
+    Column { name: "balance", rule: &BALANCES, question: Question::Balances, roles: FRONT_OFFICE };
 
-static KEYS: Column = Column {
-    name: "keys",
-    rule: &rules::LOCK_KEYS,
-    question: Question::LockKeys,
-    roles: FRONT_OFFICE,
-};
+static KEYS: Column =
+    Column { name: "keys", rule: &LOCK_KEYS, question: Question::LockKeys, roles: FRONT_OFFICE };
 
 /// Who wants to see which day where.
 #[derive(Debug, Clone, Copy)]
@@ -217,12 +224,6 @@ where
         let fetch = move |context| ask(question, context);
         let context = self.context.until(self.asked.admitted + within);
         let reading = self.snapshots.read(rule, &key, &context, fetch).await?;
-        Ok((content(&reading.snapshot)?, reading))
+        Ok((reading.snapshot.content()?, reading))
     }
-}
-
-/// What another version of the gateway kept may have another form.
-fn content<T: DeserializeOwned>(snapshot: &Snapshot) -> Result<T, CallError> {
-    let text = snapshot.part(0).map_or("null", |part| part.get());
-    serde_json::from_str(text).map_err(|_| CallError::SchemaDrift { path: String::new() })
 }

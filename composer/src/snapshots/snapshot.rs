@@ -8,8 +8,10 @@ use contracts::clock::wire_time;
 use contracts::id::PropertyId;
 use foldhash::quality::FixedState;
 use jiff::Timestamp;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
+use upstream_clients::CallError;
 
 /// What a call brought, in the form in which it is shown.
 #[derive(Debug)]
@@ -58,6 +60,12 @@ impl Snapshot {
     /// The whole answer, or the view that [`Fetched::and`] added as number `part`.
     pub fn part(&self, part: usize) -> Option<&Arc<RawValue>> {
         self.parts.get(part)
+    }
+
+    /// The whole answer, read again. What another version of the gateway kept may have another form.
+    pub fn content<T: DeserializeOwned>(&self) -> Result<T, CallError> {
+        let text = self.part(0).map_or("null", |part| part.get());
+        serde_json::from_str(text).map_err(|_| CallError::SchemaDrift { path: String::new() })
     }
 
     pub(super) fn age(&self, now: Timestamp) -> Duration {

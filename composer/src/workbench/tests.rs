@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::time::{advance, sleep};
 use tokio_util::task::TaskTracker;
-use upstream_clients::Credentials;
+use upstream_clients::{CallError, Credentials};
 
 use super::*;
 use crate::snapshots::Fetched;
@@ -201,7 +201,7 @@ async fn a_column_that_hangs_costs_the_list_300_ms_and_what_was_known_is_shown_s
     let world = World::new();
     world.arrivals(&asked(Role::FrontDesk)).await;
     world.is(Upstream::Billing, Mood::Hangs);
-    advance(rules::BALANCES.fresh).await;
+    advance(FRESH).await;
     let (view, took) = world.arrivals(&asked(Role::FrontDesk)).await;
     let balance = &view["columns"]["balance"];
     assert_eq!((&balance["status"], &view["partial"]), (&json!("stale"), &json!(true)));
@@ -226,10 +226,22 @@ async fn stays_that_were_known_are_shown_with_their_age() {
     let world = World::new();
     world.arrivals(&asked(Role::FrontDesk)).await;
     world.is(Upstream::Reservation, Mood::Fails);
-    advance(rules::ARRIVALS.fresh).await;
+    advance(FRESH).await;
     let (view, _) = world.arrivals(&asked(Role::FrontDesk)).await;
     assert_eq!((&view["stays"]["status"], &view["partial"]), (&json!("stale"), &json!(true)));
     assert_eq!(view["items"][0]["code"], "GM-1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_view_is_one_snapshot_of_fifteen_seconds() {
+    let world = World::new();
+    world.arrivals(&asked(Role::FrontDesk)).await;
+    for (seconds, parts_asked) in [(0, 4), (11, 4), (4, 8)] {
+        advance(Duration::from_secs(seconds)).await;
+        let (_, took) = world.arrivals(&asked(Role::FrontDesk)).await;
+        assert_eq!(world.asked.lock().unwrap().len(), parts_asked);
+        assert_eq!(took.is_zero(), parts_asked == 4, "what is known is shown at once");
+    }
 }
 
 #[tokio::test(start_paused = true)]
