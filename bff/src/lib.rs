@@ -22,6 +22,7 @@ pub mod locks;
 pub mod middleware;
 pub mod mutation;
 pub mod openapi;
+pub mod pages;
 pub mod proven;
 pub mod reads;
 pub mod revocation;

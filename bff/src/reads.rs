@@ -34,6 +34,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use jiff::civil::Date;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use service_kit::etag;
 use service_kit::problem::{ApiError, ApiResult};
 use upstream_clients::{CallContext, CallError, Upstreams};
@@ -140,6 +141,28 @@ impl Reads {
         Ok(self.with_provenance(&told, reading.snapshot.tag, || Body::from(body)))
     }
 
+    /// The snapshot, and its content for a handler that shows a part of it.
+    pub async fn content<F, A, T>(
+        &self,
+        rule: &'static Rule,
+        key: Key,
+        ask: F,
+    ) -> ApiResult<(Reading, T)>
+    where
+        F: Fn(Arc<Upstreams>, CallContext) -> A + Send + Sync + 'static,
+        A: Future<Output = Result<Fetched, CallError>> + Send + 'static,
+        T: DeserializeOwned,
+    {
+        let reading = self.read(rule, key, ask).await?;
+        let content = reading.snapshot.content().map_err(|error| failed(rule, &error))?;
+        Ok((reading, content))
+    }
+
+    /// The part of a snapshot that a request asks for: the same while the whole is.
+    pub fn shown(&self, rule: &Rule, reading: &Reading, body: &impl Serialize) -> Response {
+        self.with_provenance(&Provenance::of(rule, reading), reading.snapshot.tag, || json(body))
+    }
+
     /// What was composed of several parts. It is the same while they are, whenever it was composed.
     pub fn composed(&self, parts: &[Told], body: &impl Serialize) -> Response {
         let (mut told, mut hasher) = (Provenance::default(), DefaultHasher::new());
@@ -149,9 +172,7 @@ impl Reads {
                 told.add(part.upstream, part.source, part.took);
             }
         }
-        self.with_provenance(&told, hasher.finish(), || {
-            serde_json::to_vec(body).expect("contract types are plain JSON").into()
-        })
+        self.with_provenance(&told, hasher.finish(), || json(body))
     }
 
     /// `body`, or 304 when the caller holds what has this tag.
@@ -174,6 +195,10 @@ impl Reads {
         told.write(headers);
         response
     }
+}
+
+fn json(body: &impl Serialize) -> Body {
+    serde_json::to_vec(body).expect("contract types are plain JSON").into()
 }
 
 fn failed(rule: &Rule, error: &CallError) -> ApiError {

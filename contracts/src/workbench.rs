@@ -18,6 +18,8 @@ pub struct StaysView {
     #[serde(flatten)]
     pub view: View,
     pub items: Vec<WorkbenchRow>,
+    /// What to send as `cursor` for the page after this one; `null` on the last.
+    pub next_cursor: Option<String>,
 }
 
 /// The day at a glance: all three lists.

@@ -3,26 +3,35 @@
 use axum::response::Response;
 use composer::rules::ALERTS;
 use composer::snapshots::Fetched;
-use contracts::upstream::notification::Alerts;
+use contracts::lists::AlertList;
+use contracts::upstream::notification::{Alert, Alerts};
 use service_kit::problem::ApiResult;
 
 use super::reading::PropertyQuery;
 use crate::edge::{InProperty, SignedIn};
+use crate::pages::{PageQuery, Paging};
 use crate::reads::Reads;
 
 /// The alerts of a property, the newest first.
 ///
 /// While notification is away, those of up to five minutes ago, with their age.
 #[utoipa::path(
-    get, path = "/alerts", tag = "alerts", security(("dpop" = [])), params(PropertyQuery),
-    responses((status = 200, body = Alerts), (status = 304), (status = "default", response = crate::openapi::AnyProblem)),
+    get, path = "/alerts", tag = "alerts", security(("dpop" = [])), params(PropertyQuery, PageQuery),
+    responses((status = 200, body = AlertList), (status = 304), (status = "default", response = crate::openapi::AnyProblem)),
 )]
-pub async fn list_alerts(in_property: InProperty<SignedIn>, reads: Reads) -> ApiResult<Response> {
+pub async fn list_alerts(
+    in_property: InProperty<SignedIn>,
+    reads: Reads,
+    paging: Paging,
+) -> ApiResult<Response> {
     let property = in_property.property;
-    reads
-        .answer(&ALERTS, reads.key_in(&ALERTS, property), move |upstreams, context| async move {
+    let key = reads.key_in(&ALERTS, property);
+    let (reading, Alerts { property_id, as_of, items }) = reads
+        .content(&ALERTS, key, move |upstreams, context| async move {
             let it = upstreams.alerts(&context, property).await?;
             Ok(Fetched::new(it.property_id, it.as_of, &it))
         })
-        .await
+        .await?;
+    let (items, next_cursor) = paging.page(items, |alert: &Alert| alert.alert_id.as_str())?;
+    Ok(reads.shown(&ALERTS, &reading, &AlertList { property_id, as_of, items, next_cursor }))
 }

@@ -14,10 +14,7 @@ use service_kit::problem::{ApiError, ApiResult};
 use super::revoke::unavailable;
 use crate::edge::{InProperty, Permission};
 use crate::locks::page::{Cursor, Wanted, page};
-
-/// Rows of a page when nothing else is asked for, and at most.
-const USUAL: u16 = 50;
-const MOST: u16 = 200;
+use crate::pages::{PageQuery, no_such_place};
 
 /// May see what others did.
 #[derive(Debug, Clone, Copy)]
@@ -42,30 +39,25 @@ pub struct LockAuditQuery {
     /// Up to this instant, itself excluded.
     #[param(value_type = Option<String>, format = DateTime)]
     to: Option<String>,
-    /// `nextCursor` of the page before.
-    #[param(value_type = Option<String>)]
-    cursor: Option<String>,
-    /// Rows of a page, 1 to 200; 50 when left out.
-    #[param(value_type = Option<u16>)]
-    limit: Option<u16>,
 }
 
 /// The ledger of lock actions, newest first.
 #[utoipa::path(
-    get, path = "/locks/audit", tag = "locks", security(("dpop" = [])), params(LockAuditQuery),
+    get, path = "/locks/audit", tag = "locks", security(("dpop" = [])), params(LockAuditQuery, PageQuery),
     responses((status = 200, body = LockAuditPage), (status = "default", response = crate::openapi::AnyProblem)),
 )]
 pub async fn list_lock_audit(
     in_property: InProperty<Audits>,
     Query(query): Query<LockAuditQuery>,
+    Query(paging): Query<PageQuery>,
     State(database): State<Database>,
 ) -> ApiResult<Json<LockAuditPage>> {
     let wanted = Wanted {
         property: in_property.property,
         from: instant("query.from", query.from.as_deref())?,
         to: instant("query.to", query.to.as_deref())?,
-        after: query.cursor.as_deref().map(cursor).transpose()?,
-        limit: limit(query.limit)?,
+        after: paging.cursor.as_deref().map(cursor).transpose()?,
+        limit: paging.limit()?,
     };
     let asked = async {
         let mut connection = database.connection().await?;
@@ -88,13 +80,5 @@ fn instant(field: &str, given: Option<&str>) -> ApiResult<Option<Timestamp>> {
 }
 
 fn cursor(given: &str) -> ApiResult<Cursor> {
-    let detail = "Send the nextCursor of the page before, or none.";
-    Cursor::parse(given).ok_or_else(|| ApiError::field("query.cursor", "INVALID", detail))
-}
-
-fn limit(given: Option<u16>) -> ApiResult<u16> {
-    let limit = given.unwrap_or(USUAL);
-    let detail = "Ask for 1 to 200 rows at once.";
-    let is_good = (1..=MOST).contains(&limit);
-    is_good.then_some(limit).ok_or_else(|| ApiError::field("query.limit", "INVALID", detail))
+    Cursor::parse(given).ok_or_else(no_such_place)
 }

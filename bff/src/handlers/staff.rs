@@ -4,14 +4,16 @@
 use axum::response::Response;
 use composer::rules::{STAFF_CAPACITY, STAFF_ON_DUTY, STAFF_SHIFTS};
 use composer::snapshots::Fetched;
+use contracts::lists::ShiftList;
 use contracts::role::{Role, RoleSet};
-use contracts::upstream::staff::{Capacity, OnDuty, Shifts};
+use contracts::upstream::staff::{Capacity, OnDuty, Shift, Shifts};
 use serde::Deserialize;
 use service_kit::extract::Query;
 use service_kit::problem::ApiResult;
 
 use super::reading::{PropertyQuery, date};
 use crate::edge::{InProperty, Permission};
+use crate::pages::{PageQuery, Paging};
 use crate::reads::Reads;
 
 /// May see who works when.
@@ -43,23 +45,28 @@ pub struct ShiftsQuery {
 
 /// The shifts that begin on a day, and who has them.
 #[utoipa::path(
-    get, path = "/staff/shifts", tag = "staff", security(("dpop" = [])), params(ShiftsQuery),
-    responses((status = 200, body = Shifts), (status = 304), (status = "default", response = crate::openapi::AnyProblem)),
+    get, path = "/staff/shifts", tag = "staff", security(("dpop" = [])), params(ShiftsQuery, PageQuery),
+    responses((status = 200, body = ShiftList), (status = 304), (status = "default", response = crate::openapi::AnyProblem)),
 )]
 pub async fn list_shifts(
     in_property: InProperty<Leads>,
     reads: Reads,
     Query(query): Query<ShiftsQuery>,
+    paging: Paging,
 ) -> ApiResult<Response> {
     let (property, day) = (in_property.property, date("query.date", query.date.as_deref())?);
     let of = day.map_or_else(String::new, |day| day.to_string());
     let key = reads.key_in(&STAFF_SHIFTS, property).narrowed(of);
-    reads
-        .answer(&STAFF_SHIFTS, key, move |upstreams, context| async move {
+    let (reading, found) = reads
+        .content(&STAFF_SHIFTS, key, move |upstreams, context| async move {
             let it = upstreams.shifts(&context, property, day).await?;
             Ok(Fetched::new(it.property_id, it.as_of, &it))
         })
-        .await
+        .await?;
+    let Shifts { property_id, time_zone, as_of, date, shifts } = found;
+    let (items, next_cursor) = paging.page(shifts, |shift: &Shift| shift.shift_id.as_str())?;
+    let list = ShiftList { property_id, time_zone, as_of, date, items, next_cursor };
+    Ok(reads.shown(&STAFF_SHIFTS, &reading, &list))
 }
 
 /// How many are on the floor now, of how many, by department and position.

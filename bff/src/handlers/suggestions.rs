@@ -7,13 +7,14 @@ use composer::rules::AI_SUGGESTIONS;
 use composer::snapshots::{Fetched, Reading};
 use contracts::dashboard::WidgetStatus;
 use contracts::id::PropertyId;
+use contracts::lists::SuggestionList;
 use contracts::role::{Role, RoleSet};
-use contracts::suggestions::SuggestionList;
-use contracts::upstream::ai::Suggestions;
+use contracts::upstream::ai::{Suggestion, Suggestions};
 use service_kit::problem::{ApiError, ApiResult};
 
 use super::reading::PropertyQuery;
 use crate::edge::{InProperty, Permission};
+use crate::pages::{PageQuery, Paging};
 use crate::reads::Reads;
 
 /// May decide what is suggested.
@@ -34,39 +35,42 @@ impl Permission for Decides {
 ///
 /// 200 also while ai-orchestrator is away: with an empty list and `degraded: true`.
 #[utoipa::path(
-    get, path = "/ai/suggestions", tag = "ai", security(("dpop" = [])), params(PropertyQuery),
+    get, path = "/ai/suggestions", tag = "ai", security(("dpop" = [])), params(PropertyQuery, PageQuery),
     responses((status = 200, body = SuggestionList), (status = 304), (status = "default", response = crate::openapi::AnyProblem)),
 )]
 pub async fn list_suggestions(
     in_property: InProperty<Decides>,
     reads: Reads,
+    paging: Paging,
 ) -> ApiResult<Response> {
     let property = in_property.property;
     let key = reads.key_in(&AI_SUGGESTIONS, property);
     let found = reads
-        .read(&AI_SUGGESTIONS, key, move |upstreams, context| async move {
+        .content(&AI_SUGGESTIONS, key, move |upstreams, context| async move {
             let it = upstreams.suggestions(&context, property).await?;
             Ok(Fetched::new(it.property_id, it.as_of, &it))
         })
         .await;
-    let reading = match found {
-        Ok(reading) => Some(reading),
-        Err(ApiError(away)) if away.status >= 500 => None,
-        Err(refused) => return Err(refused),
-    };
-    Ok(reads.composed(&[told(reading.as_ref())], &shown(property, reading.as_ref())))
+    match found {
+        Ok((reading, found)) => {
+            let list = page(found, &paging)?;
+            Ok(reads.composed(&[told(Some(&reading))], &list))
+        }
+        Err(ApiError(away)) if away.status >= 500 => {
+            Ok(reads.composed(&[told(None)], &none(property)))
+        }
+        Err(refused) => Err(refused),
+    }
 }
 
-fn shown(property: PropertyId, reading: Option<&Reading>) -> SuggestionList {
-    let none = SuggestionList { property_id: property, as_of: None, degraded: true, items: vec![] };
-    let part = reading.and_then(|reading| reading.snapshot.part(0));
-    let found = part.and_then(|part| serde_json::from_str::<Suggestions>(part.get()).ok());
-    found.map_or(none, |found| SuggestionList {
-        property_id: found.property_id,
-        as_of: Some(found.as_of),
-        degraded: false,
-        items: found.items,
-    })
+fn page(found: Suggestions, paging: &Paging) -> ApiResult<SuggestionList> {
+    let Suggestions { property_id, as_of, items } = found;
+    let (items, next_cursor) = paging.page(items, |it: &Suggestion| it.suggestion_id.as_str())?;
+    Ok(SuggestionList { property_id, as_of: Some(as_of), degraded: false, items, next_cursor })
+}
+
+fn none(property_id: PropertyId) -> SuggestionList {
+    SuggestionList { property_id, as_of: None, degraded: true, items: vec![], next_cursor: None }
 }
 
 fn told(reading: Option<&Reading>) -> Told {

@@ -36,6 +36,8 @@ struct Said {
     /// What begins with this is answered with this status.
     away: Mutex<BTreeMap<&'static str, u16>>,
     seen: Mutex<Vec<String>>,
+    /// Ids that no list has any more.
+    gone: Mutex<Vec<String>>,
 }
 
 impl World {
@@ -63,6 +65,11 @@ impl World {
     /// From now on what begins with `path` is answered with this status alone.
     pub(crate) fn is_away(&self, path: &'static str, status: u16) {
         locked(&self.said.away).insert(path, status);
+    }
+
+    /// From now on no list has what has this id.
+    pub(crate) fn is_gone(&self, id: &str) {
+        locked(&self.said.gone).push(id.to_owned());
     }
 
     /// How often something that begins with `path` was asked for.
@@ -103,8 +110,21 @@ async fn read(State(said): State<Arc<Said>>, OriginalUri(uri): OriginalUri) -> R
         locked(&said.away).iter().find(|(path, _)| uri.path().starts_with(**path)).map(|it| *it.1);
     match away {
         Some(status) => StatusCode::from_u16(status).unwrap().into_response(),
-        None => Json(body(&uri)).into_response(),
+        None => Json(without(&locked(&said.gone), body(&uri))).into_response(),
     }
+}
+
+fn without(gone: &[String], mut body: Value) -> Value {
+    let is_left = |item: &Value| {
+        let id = item.as_object().and_then(|it| it.values().find_map(Value::as_str));
+        !gone.iter().any(|gone| Some(gone.as_str()) == id)
+    };
+    for list in ["items", "shifts"] {
+        if let Some(items) = body[list].as_array_mut() {
+            items.retain(is_left);
+        }
+    }
+    body
 }
 
 /// Of the property in the query, or, where there is none, in the path's id: `fol_…` is a folio of
@@ -114,29 +134,28 @@ fn body(uri: &http::Uri) -> Value {
     let text = format!("{query}{}", uri.path().replace("fol_", "ppt_"));
     let property = text.find("ppt_").map(|at| &text[at..][..30]);
     let mut body = json!({"propertyId": property, "asOf": AS_OF});
-    let more = members(uri.path());
+    let stays = if query.contains("date=2026-12-24") { &["C", "A", "B"][..] } else { &["A"] };
+    let more = members(uri.path(), stays);
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     body
 }
 
-fn members(path: &str) -> Value {
+/// Lists of stays have these, by the last letter of their ids.
+fn members(path: &str, ids: &[&str]) -> Value {
     match path {
-        "/api/v1/reservations/arrivals" => stays("confirmed"),
-        "/api/v1/reservations/departures" => stays("checked_out"),
-        "/api/v1/reservations/in-house" => stays("in_house"),
+        "/api/v1/reservations/arrivals" => stays("confirmed", ids),
+        "/api/v1/reservations/departures" => stays("checked_out", ids),
+        "/api/v1/reservations/in-house" => stays("in_house", ids),
+        "/api/v1/staff/shifts" => json!({"timeZone": "Asia/Kabul", "date": "2026-11-21",
+            "shifts": three("shift", "shf")}),
         "/api/v1/housekeeping/rooms/status" => json!({"counts": {}, "rooms": [
             {"roomId": ROOM, "number": "101", "floor": 1, "status": "ready", "since": AS_OF}]}),
         "/api/v1/billing/balances" => json!({"items": [{
             "folioId": "fol_01K0000000000000000000000A", "reservationId": STAY, "balance": money()}]}),
         "/api/v1/locks/keys" => json!({"items": []}),
         "/api/v1/maintenance/board" => json!({"columns": [{"state": "open", "items": []}]}),
-        "/api/v1/alerts" => json!({"items": [{"alertId": "alr_01K0000000000000000000000A",
-            "severity": "warning", "title": "Water", "body": "No pressure.", "raisedAt": AS_OF}]}),
-        "/api/v1/ai/suggestions" => {
-            json!({"items": [{"suggestionId": "sug_01K0000000000000000000000A",
-            "kind": "staffing", "title": "One more", "rationale": "Many leave.", "confidence": 0.8,
-            "expiresAt": AS_OF, "provenance": {"model": "m", "version": "1"}}]})
-        }
+        "/api/v1/alerts" => json!({"items": three("alert", "alr")}),
+        "/api/v1/ai/suggestions" => json!({"items": three("suggestion", "sug")}),
         folio if folio.starts_with("/api/v1/folios/") => json!({
             "folioId": &folio["/api/v1/folios/".len()..], "reservationId": STAY, "guestName": "A",
             "state": "open", "openedAt": AS_OF, "charges": [], "payments": [], "refunds": [],
@@ -145,11 +164,32 @@ fn members(path: &str) -> Value {
     }
 }
 
-fn stays(state: &str) -> Value {
-    json!({"date": "2026-11-21", "items": [{
-        "reservationId": STAY, "code": "GM-1", "guestName": "A", "roomId": ROOM, "roomNumber": "101",
-        "checkIn": "2026-11-21", "checkOut": "2026-11-22", "adults": 2, "state": state,
-        "eta": "2026-11-21T09:30:00Z"}]})
+/// Three of a kind, in this order.
+fn three(kind: &str, prefix: &str) -> Vec<Value> {
+    let item = |last| {
+        let id = format!("{prefix}_01K0000000000000000000000{last}");
+        match kind {
+            "alert" => json!({"alertId": id, "severity": "warning", "title": "Water",
+                "body": "No pressure.", "raisedAt": AS_OF}),
+            "shift" => json!({"shiftId": id, "department": "Reception", "position": "Desk",
+                "startsAt": AS_OF, "endsAt": AS_OF, "status": "scheduled", "required": 1,
+                "assigned": []}),
+            _ => json!({"suggestionId": id, "kind": "staffing", "title": "One more",
+                "rationale": "Many leave.", "confidence": 0.8, "expiresAt": AS_OF,
+                "provenance": {"model": "m", "version": "1"}}),
+        }
+    };
+    ["C", "A", "B"].map(item).into()
+}
+
+fn stays(state: &str, ids: &[&str]) -> Value {
+    let stay = |last: &&str| {
+        json!({
+            "reservationId": STAY.replace("0A", &format!("0{last}")), "code": "GM-1", "guestName": "A",
+            "roomId": ROOM, "roomNumber": "101", "checkIn": "2026-11-21", "checkOut": "2026-11-22",
+            "adults": 2, "state": state, "eta": "2026-11-21T09:30:00Z"})
+    };
+    json!({"date": "2026-11-21", "items": ids.iter().map(stay).collect::<Vec<_>>()})
 }
 
 fn money() -> Value {

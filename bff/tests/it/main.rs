@@ -19,6 +19,7 @@ mod isolation;
 mod isolation_probe;
 mod issuer;
 mod key;
+mod lists;
 mod lock_ledger;
 mod lock_reconciler;
 mod locks;

@@ -37,11 +37,11 @@ async fn each_asks_its_service_for_what_was_asked_once_and_passes_the_answer_on(
         ("/inventory/calendar".to_owned(), inventory.clone(), "stays"),
         (format!("/inventory/calendar?{window}"), format!("{inventory}?{window}"), "rooms"),
         ("/housekeeping/board".to_owned(), of("housekeeping/board"), "columns"),
-        ("/staff/shifts".to_owned(), of("staff/shifts"), "shifts"),
+        ("/staff/shifts".to_owned(), of("staff/shifts"), "items"),
         (
             "/staff/shifts?date=2026-11-22".to_owned(),
             of("staff/shifts") + "&date=2026-11-22",
-            "shifts",
+            "items",
         ),
         ("/staff/capacity".to_owned(), of("staff/capacity"), "departments"),
         ("/staff/on-duty".to_owned(), of("staff/on-duty"), "departments"),

@@ -29,7 +29,7 @@ impl Parts {
     pub(super) fn stays_view(self, id: WorkbenchViewId) -> Viewed<StaysView> {
         let (view, told, beside) = (self.view(id), self.told(), Beside::of(&self));
         let items = self.lists.into_iter().flat_map(|(stays, _)| beside.rows(stays.items));
-        Viewed { view: StaysView { view, items: items.collect() }, told }
+        Viewed { view: StaysView { view, items: items.collect(), next_cursor: None }, told }
     }
 
     /// Of arrivals, departures and those in the house, in this order.
