@@ -23,8 +23,10 @@ const AWAY: &str = "MELMASTOON.BFF.UPSTREAM_UNAVAILABLE";
 const ALERT: &str = "BffUpstreamDown";
 /// The route's deadline and what a connection adds to it on a busy machine.
 const ANSWER_WITHIN: Duration = Duration::from_millis(700);
-/// The answers are fresh for 10 s; then they are old, and the upstream is missed.
+/// The widgets are fresh for 10 s; then they are old, and the upstream is missed.
 const UNTIL_OLD: Duration = Duration::from_secs(15);
+/// The route is fresh for up to 15 s.
+const UNTIL_ROUTE_IS_OLD: Duration = Duration::from_secs(16);
 const WATCHED: Duration = Duration::from_secs(3);
 /// Long enough for a rate over a minute to show it and for `for: 15s`.
 const ALERTED: Duration = Duration::from_secs(32);
@@ -71,6 +73,8 @@ impl SnapshotDrill {
 
         let mut during = self.until_old(struck, house, seen).await;
         during.extend(watched(form, house, seen).await?);
+        let fresh = if self.route.is_some() { UNTIL_ROUTE_IS_OLD } else { Duration::ZERO };
+        during.extend(house.watch(fresh.saturating_sub(struck.elapsed()), PAUSE).await);
         self.dashboards(&during, seen);
         self.route(house, seen).await?;
         let (failed, stale) =
