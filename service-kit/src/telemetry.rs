@@ -1,6 +1,6 @@
 //! Logs as JSON lines, metrics for Prometheus, traces over OTLP when a collector is configured.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Stdout};
 
 use axum::Router;
 use axum::routing::get;
@@ -16,8 +16,10 @@ use tracing_subscriber::{EnvFilter, Layer};
 
 use crate::config::{LogFormat, TelemetryConfig};
 
+mod batch;
 mod json_lines;
 
+use batch::Batch;
 use json_lines::{JsonFields, JsonLines};
 
 /// Upper bounds of latency buckets, seconds: fine where the service levels are.
@@ -28,6 +30,8 @@ const LATENCY_BUCKETS: [f64; 16] =
 pub enum TelemetryError {
     #[error("telemetry.log is not a filter: {0}. Use one like `info` or `info,bff=debug`.")]
     Filter(#[from] tracing_subscriber::filter::ParseError),
+    #[error("the log's thread cannot be started: {0}")]
+    Thread(#[from] std::io::Error),
     #[error("telemetry was set up twice")]
     Twice,
     #[error("the trace exporter cannot be made: {0}. Check telemetry.otlp_endpoint.")]
@@ -40,6 +44,7 @@ pub enum TelemetryError {
 #[derive(Debug)]
 pub struct Telemetry {
     metrics: PrometheusHandle,
+    lines: Batch<Stdout>,
     traces: Option<SdkTracerProvider>,
 }
 
@@ -53,8 +58,9 @@ impl Telemetry {
             .transpose()?;
         let tracer = traces.as_ref().map(|provider| provider.tracer(service));
         opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
-        subscribe(config, tracer)?;
-        Ok(Self { metrics: recorder()?, traces })
+        let lines = Batch::new(std::io::stdout())?;
+        subscribe(config, tracer, lines.clone())?;
+        Ok(Self { metrics: recorder()?, lines, traces })
     }
 
     /// `GET /metrics`.
@@ -71,9 +77,16 @@ impl Telemetry {
 
     /// Sends what is still held back.
     pub fn finish(self) {
-        if let Some(Err(error)) = self.traces.map(|provider| provider.shutdown()) {
+        if let Some(Err(error)) = self.traces.as_ref().map(SdkTracerProvider::shutdown) {
             tracing::warn!(%error, "The last traces were not delivered.");
         }
+    }
+}
+
+/// The subscriber keeps the lines for as long as the process lives: somebody must let them go.
+impl Drop for Telemetry {
+    fn drop(&mut self) {
+        self.lines.send();
     }
 }
 
@@ -89,14 +102,15 @@ fn exporter(
     Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build())
 }
 
-fn subscribe(config: &TelemetryConfig, tracer: Option<Tracer>) -> Result<(), TelemetryError> {
+fn subscribe(
+    config: &TelemetryConfig,
+    tracer: Option<Tracer>,
+    out: Batch<Stdout>,
+) -> Result<(), TelemetryError> {
+    let lines = tracing_subscriber::fmt::layer().with_writer(out);
     let lines = match config.log_format {
-        LogFormat::Json => {
-            tracing_subscriber::fmt::layer().fmt_fields(JsonFields).event_format(JsonLines).boxed()
-        }
-        LogFormat::Text => {
-            tracing_subscriber::fmt::layer().with_ansi(std::io::stdout().is_terminal()).boxed()
-        }
+        LogFormat::Json => lines.fmt_fields(JsonFields).event_format(JsonLines).boxed(),
+        LogFormat::Text => lines.with_ansi(std::io::stdout().is_terminal()).boxed(),
     };
     // One filter for both: libraries' own spans would be most of what is exported.
     let filter = EnvFilter::builder().parse(&config.log)?;
