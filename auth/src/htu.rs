@@ -13,6 +13,10 @@ pub struct HtuError;
 impl Htu {
     /// Reads an absolute URI. A path keeps its case, its trailing slash and its `%2F`.
     pub fn parse(uri: &str) -> Result<Self, HtuError> {
+        if is_normal(uri) { Ok(Self(uri.to_owned())) } else { Self::normalised(uri) }
+    }
+
+    fn normalised(uri: &str) -> Result<Self, HtuError> {
         if !uri.bytes().all(|byte| byte.is_ascii_graphic() && !br#""<>\^`{|}"#.contains(&byte)) {
             return Err(HtuError);
         }
@@ -31,12 +35,34 @@ impl Htu {
 
     /// The URI of a path below this base, as the request line carried it.
     pub fn join(&self, path: &str) -> Result<Self, HtuError> {
-        Self::parse(&format!("{}{path}", self.0.trim_end_matches('/')))
+        let uri = format!("{}{path}", self.0.trim_end_matches('/'));
+        if is_normal(&uri) { Ok(Self(uri)) } else { Self::normalised(&uri) }
     }
 
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// Whether it plainly is in normal form, as nearly all are: a name in small letters, perhaps a port
+/// of its own, and a path without dots and escapes. Of others nothing is said.
+fn is_normal(uri: &str) -> bool {
+    let (rest, default_port) = match (uri.strip_prefix("https://"), uri.strip_prefix("http://")) {
+        (Some(rest), _) => (rest, "443"),
+        (_, Some(rest)) => (rest, "80"),
+        _ => return false,
+    };
+    let Some((authority, path)) = rest.split_once('/') else { return false };
+    let (host, port) = authority.split_once(':').unwrap_or((authority, "0"));
+    let is_name =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte);
+    let is_path = |byte: u8| byte.is_ascii_alphanumeric() || b"-_~/".contains(&byte);
+    !host.is_empty()
+        && host.bytes().all(is_name)
+        && !port.is_empty()
+        && port.bytes().all(|byte| byte.is_ascii_digit())
+        && port != default_port
+        && path.bytes().all(is_path)
 }
 
 fn normal_authority(authority: &str, default_port: &str) -> Result<String, HtuError> {
@@ -125,6 +151,45 @@ mod tests {
         assert!(same("http://host", "http://HOST:80/"));
         assert!(same("https://[2001:DB8::1]/", "https://[2001:db8::1]:443"));
         assert!(same("https://host/a%2fb", "https://host/a%2Fb"));
+    }
+
+    #[test]
+    fn what_is_taken_for_normal_is() {
+        for uri in [TARGET, "http://host/", "https://a.b-c:80//x/_~/", "http://h:443/A/"] {
+            assert!(is_normal(uri), "{uri}");
+            assert_eq!(Htu::normalised(uri), Ok(Htu(uri.to_owned())));
+        }
+        for uri in [
+            "https://host",
+            "https://host:443/",
+            "http://host:80/",
+            "https://host:/",
+            "https://:1/",
+            "https:///",
+            "https://Host/",
+            "https://host:1:2/",
+            "https://user@host/",
+            "https://[::1]/",
+            "https://host/a.b",
+            "https://host/%41",
+            "https://host/?a",
+            "https://host/#a",
+            "HTTPS://host/",
+            "ftp://host/",
+        ] {
+            assert!(!is_normal(uri), "{uri}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_taken_for_normal_is_whatever_it_is(
+            uri in "(https?|HTTP)://[a-zB0-9.:@%-]{0,8}(/[a-zA-Z0-9./%~_?#-]{0,12})?"
+        ) {
+            if is_normal(&uri) {
+                assert_eq!(Htu::normalised(&uri), Ok(Htu(uri)));
+            }
+        }
     }
 
     #[test]

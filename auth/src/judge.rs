@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use contracts::headers;
 use contracts::id::DeviceId;
+use foldhash::quality::RandomState;
 use http::{HeaderMap, header::AUTHORIZATION};
 use jiff::Timestamp;
 use moka::sync::Cache;
@@ -97,13 +98,15 @@ pub struct Judge {
     /// The public base URLs, never the `Host` header.
     base_urls: Vec<Htu>,
     /// By SHA-256. Expiry is asked of each every time.
-    known: Cache<[u8; 32], Known>,
+    known: Cache<[u8; 32], Known, RandomState>,
     guards: Guards,
 }
 
 impl Judge {
     pub fn new(proofs: ProofVerifier, rules: TokenRules, base_urls: Vec<Htu>) -> Self {
-        Self { proofs, rules, base_urls, known: Cache::new(KEPT_TOKENS), guards: Guards::default() }
+        let known = Cache::builder().max_capacity(KEPT_TOKENS);
+        let known = known.build_with_hasher(RandomState::default());
+        Self { proofs, rules, base_urls, known, guards: Guards::default() }
     }
 
     /// The same judge with a protection switched off.

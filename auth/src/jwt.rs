@@ -22,6 +22,8 @@ pub enum JwtError {
 /// A JWS whose signature nobody has checked yet.
 #[derive(Debug)]
 pub struct Unverified<'a> {
+    /// The protected header as it was sent.
+    pub header_text: &'a str,
     header: Vec<u8>,
     payload: Vec<u8>,
     pub signature: Vec<u8>,
@@ -40,6 +42,7 @@ impl<'a> Unverified<'a> {
         let (input, signature) = text.rsplit_once('.').ok_or(JwtError::Shape)?;
         let (header, payload) = input.split_once('.').ok_or(JwtError::Shape)?;
         Ok(Self {
+            header_text: header,
             header: decode(header)?,
             payload: decode(payload)?,
             signature: decode(signature)?,

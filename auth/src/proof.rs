@@ -8,6 +8,7 @@ pub(crate) mod signature;
 use std::sync::Arc;
 use std::time::Duration;
 
+use foldhash::quality::RandomState;
 use jiff::Timestamp;
 use moka::sync::Cache;
 use subtle::ConstantTimeEq;
@@ -24,8 +25,9 @@ use signature::Verifier;
 /// (RFC 9449 sections 5.1 and 7.1). `Ed25519` is the name RFC 9864 gives what `EdDSA` is here.
 pub const ALGORITHMS: [&str; 6] = ["ES256", "EdDSA", "Ed25519", "ES384", "RS256", "PS256"];
 const LONGEST_JTI: usize = 256;
-/// Keys of devices whose verifiers are kept.
-const KEPT_KEYS: u64 = 10_000;
+/// Headers of devices that are kept, and the longest of them: one with an RSA key of 4096 bits.
+const KEPT_HEADERS: u64 = 10_000;
+const LONGEST_KEPT: usize = 1536;
 
 /// Which check a proof did not pass, by its number in RFC 9449 section 4.3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -138,26 +140,27 @@ struct Claims<'a> {
     nbf: Option<i64>,
 }
 
-/// The key a proof shows and what judges its signature.
+/// A header that holds: the key it shows, and what judges its signatures.
+#[derive(Debug)]
 struct Shown {
-    /// Its thumbprint and the algorithm's name.
-    key: (String, &'static str),
-    verifier: Arc<Verifier>,
-    is_known: bool,
+    thumbprint: String,
+    verifier: Verifier,
 }
 
-/// Verifies proofs; keys that repeat are parsed once.
+/// Verifies proofs. A device sends the same header with each: it is read once, and so is its key.
 #[derive(Debug)]
 pub struct ProofVerifier {
     window: Window,
     nonces: Option<Nonces>,
-    /// By thumbprint, which is the key itself: nothing of a tenant is in it.
-    verifiers: Cache<(String, &'static str), Arc<Verifier>>,
+    /// By their text, which alone decides what they show: nothing of a tenant is in it.
+    headers: Cache<String, Arc<Shown>, RandomState>,
 }
 
 impl ProofVerifier {
     pub fn new(window: Window) -> Self {
-        Self { window, nonces: None, verifiers: Cache::new(KEPT_KEYS) }
+        let headers = Cache::builder().max_capacity(KEPT_HEADERS);
+        let headers = headers.build_with_hasher(RandomState::default());
+        Self { window, nonces: None, headers }
     }
 
     /// From now on a proof without a current nonce is refused, and the nonce's time is judged
@@ -185,17 +188,24 @@ impl ProofVerifier {
     pub fn verify(&self, text: &str, expected: &Expected<'_>) -> Result<Proof, ProofError> {
         // 2: a single well-formed JWT, bounded before anything is decoded.
         let jwt = Unverified::split(text).map_err(ProofError::Jwt)?;
-        let header = jwt.header().map_err(ProofError::Jwt)?;
+        let header = match self.headers.get(jwt.header_text) {
+            Some(shown) => Header::Known(shown),
+            None => Header::New(jwt.header().map_err(ProofError::Jwt)?),
+        };
         let payload = jwt.claims().map_err(ProofError::Jwt)?;
         // 3: every required claim, of its type. Read before the signature so that size and shape are known.
         let claims = Claims::read(&payload).ok_or(ProofError::Claims)?;
         // 4, 5 and 7.
-        let shown = self.key_of(&header)?;
+        let is_new = matches!(header, Header::New(_));
+        let shown = header.shown()?;
         // 6: the signature verifies with the key in the header.
         if !shown.verifier.accepts(jwt.signing_input, &jwt.signature) {
             return Err(ProofError::Signature);
         }
-        let thumbprint = self.keep(shown);
+        if is_new {
+            self.keep(jwt.header_text, &shown);
+        }
+        let thumbprint = shown.thumbprint.clone();
         check_request(&claims, expected)?;
         let acceptable_until = self.check_time(&payload, &claims, expected.now)?;
         check_binding(&claims, &thumbprint, expected)?;
@@ -203,41 +213,11 @@ impl ProofVerifier {
         Ok(Proof { thumbprint, replay: Use { key, acceptable_until } })
     }
 
-    /// Only a key that made a signature takes a place: others would push out the devices'.
-    fn keep(&self, shown: Shown) -> String {
-        if shown.is_known {
-            return shown.key.0;
+    /// Only one whose key made a signature takes a place: others would push out the devices'.
+    fn keep(&self, header: &str, shown: &Arc<Shown>) {
+        if header.len() <= LONGEST_KEPT {
+            self.headers.insert(header.to_owned(), Arc::clone(shown));
         }
-        let thumbprint = shown.key.0.clone();
-        self.verifiers.insert(shown.key, shown.verifier);
-        thumbprint
-    }
-
-    /// 4, 5 and 7: type, algorithm, and a public key that fits it. `kid`, `jku`, `x5u` and
-    /// `x5c` are never read: the key is the `jwk`.
-    fn key_of(&self, header: &Object<'_>) -> Result<Shown, ProofError> {
-        if header.text("typ") != Some("dpop+jwt") {
-            return Err(ProofError::Type);
-        }
-        let named = header.text("alg").ok_or(ProofError::Algorithm)?;
-        let algorithm =
-            ALGORITHMS.into_iter().find(|name| *name == named).ok_or(ProofError::Algorithm)?;
-        // This server knows no extension, and an empty list or null is not allowed either.
-        if header.has("crit") {
-            return Err(ProofError::Critical);
-        }
-        let jwk = header.object("jwk").ok_or(ProofError::Key)?;
-        let key = ProofKey::read(jwk)?;
-        if !fits(key.kind, algorithm) || jwk.get("alg").is_some_and(|own| own.text() != Some(named))
-        {
-            return Err(ProofError::Algorithm);
-        }
-        let cache_key = (key.thumbprint(), algorithm);
-        if let Some(verifier) = self.verifiers.get(&cache_key) {
-            return Ok(Shown { key: cache_key, verifier, is_known: true });
-        }
-        let verifier = Arc::new(Verifier::new(algorithm, &key)?);
-        Ok(Shown { key: cache_key, verifier, is_known: false })
     }
 
     /// 10 and 11: the nonce where one is required, else `iat`, is near now. Answers until when
@@ -264,6 +244,45 @@ impl ProofVerifier {
             return Err(ProofError::Time);
         }
         Timestamp::from_second(claims.iat + self.window.back + 1).map_err(|_| ProofError::Time)
+    }
+}
+
+/// A proof's header, which was seen before or was not.
+enum Header<'a> {
+    Known(Arc<Shown>),
+    New(Object<'a>),
+}
+
+impl Header<'_> {
+    fn shown(self) -> Result<Arc<Shown>, ProofError> {
+        match self {
+            Self::Known(shown) => Ok(shown),
+            Self::New(header) => Shown::read(&header).map(Arc::new),
+        }
+    }
+}
+
+impl Shown {
+    /// 4, 5 and 7: type, algorithm, and a public key that fits it. `kid`, `jku`, `x5u` and
+    /// `x5c` are never read: the key is the `jwk`.
+    fn read(header: &Object<'_>) -> Result<Self, ProofError> {
+        if header.text("typ") != Some("dpop+jwt") {
+            return Err(ProofError::Type);
+        }
+        let named = header.text("alg").ok_or(ProofError::Algorithm)?;
+        let algorithm =
+            ALGORITHMS.into_iter().find(|name| *name == named).ok_or(ProofError::Algorithm)?;
+        // This server knows no extension, and an empty list or null is not allowed either.
+        if header.has("crit") {
+            return Err(ProofError::Critical);
+        }
+        let jwk = header.object("jwk").ok_or(ProofError::Key)?;
+        let key = ProofKey::read(jwk)?;
+        if !fits(key.kind, algorithm) || jwk.get("alg").is_some_and(|own| own.text() != Some(named))
+        {
+            return Err(ProofError::Algorithm);
+        }
+        Ok(Self { thumbprint: key.thumbprint(), verifier: Verifier::new(algorithm, &key)? })
     }
 }
 

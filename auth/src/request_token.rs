@@ -7,6 +7,7 @@ use std::time::Duration;
 use contracts::clock::{Clock, Entropy};
 use contracts::id::{Id, PropertyId, RequestId};
 use contracts::role::RoleSet;
+use foldhash::quality::RandomState;
 use jiff::{SignedDuration, Timestamp};
 use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
@@ -71,7 +72,7 @@ pub struct RequestTokens {
     key_id: String,
     clock: Clock,
     entropy: Entropy,
-    recent: Cache<([u8; 32], &'static str), Arc<str>>,
+    recent: Cache<([u8; 32], &'static str), Arc<str>, RandomState>,
 }
 
 impl std::fmt::Debug for RequestTokens {
@@ -91,7 +92,8 @@ impl RequestTokens {
         let public = Jwk::from_encoding_key(&key, Algorithm::ES256).map_err(SignerError::Key)?;
         let members = serde_json::to_vec(&public.algorithm).expect("a public key is plain JSON");
         let key_id = crate::jwt::encode(&Sha256::digest(members)[..12]);
-        let recent = Cache::builder().max_capacity(100_000).time_to_live(REUSED_FOR).build();
+        let recent = Cache::builder().max_capacity(100_000).time_to_live(REUSED_FOR);
+        let recent = recent.build_with_hasher(RandomState::default());
         Ok(Self { issuer: issuer.to_owned(), key, key_id, clock, entropy, recent })
     }
 
