@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use contracts::id::TenantId;
+use foldhash::quality::RandomState;
 use tokio::time::Instant;
 
 /// An idle machine's timers are later than this only when it is stopped.
@@ -29,7 +30,7 @@ pub(crate) struct Load(Arc<Mutex<State>>);
 struct State {
     composing: usize,
     /// Tenants with dashboards under way, so never more than the limit.
-    by_tenant: HashMap<TenantId, usize>,
+    by_tenant: HashMap<TenantId, usize, RandomState>,
     limit: f64,
     rest_until: Option<Instant>,
 }
@@ -44,8 +45,12 @@ pub(crate) struct Slot {
 
 impl Load {
     pub(crate) fn new() -> Self {
-        let state =
-            State { composing: 0, by_tenant: HashMap::new(), limit: AT_FIRST, rest_until: None };
+        let state = State {
+            composing: 0,
+            by_tenant: HashMap::default(),
+            limit: AT_FIRST,
+            rest_until: None,
+        };
         Self(Arc::new(Mutex::new(state)))
     }
 

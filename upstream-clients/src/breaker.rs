@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use foldhash::quality::RandomState;
 use tokio::time::Instant;
 
 use crate::caller::{Caller, Verdict};
@@ -34,7 +35,7 @@ struct State {
     all: Door,
     history: History,
     /// Only of callers that failed of late: a good call costs no entry.
-    own: HashMap<Caller, Box<Own>>,
+    own: HashMap<Caller, Box<Own>, RandomState>,
     swept: Instant,
 }
 
@@ -73,7 +74,7 @@ impl Breaker {
         Self(Mutex::new(State {
             all: Door::new(PROBES),
             history: History::new(now),
-            own: HashMap::new(),
+            own: HashMap::default(),
             swept: now,
         }))
     }

@@ -7,6 +7,7 @@ mod estimate;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
+use foldhash::quality::RandomState;
 use tokio::time::Instant;
 
 use crate::caller::{Caller, Verdict};
@@ -24,7 +25,7 @@ struct State {
     estimate: Estimate,
     in_flight: usize,
     /// Callers with calls under way, so never more than the limit.
-    by_caller: HashMap<Caller, usize>,
+    by_caller: HashMap<Caller, usize, RandomState>,
 }
 
 /// What the limit is and how much of it is taken.
@@ -37,7 +38,7 @@ pub(crate) struct Usage {
 impl Limit {
     pub(crate) fn new(ceiling: usize) -> Self {
         let estimate = Estimate::new(ceiling, Instant::now());
-        Self(Mutex::new(State { estimate, in_flight: 0, by_caller: HashMap::new() }))
+        Self(Mutex::new(State { estimate, in_flight: 0, by_caller: HashMap::default() }))
     }
 
     /// Whether the caller may make one more call now. Then it must be ended.

@@ -15,6 +15,7 @@ use contracts::id::{Id, OperatorId, PropertyId, TenantId};
 use contracts::problem::code;
 use contracts::role::RoleSet;
 use contracts::upstream::tenant::{OperatorProfile, TenantStatus};
+use foldhash::quality::RandomState;
 use jiff::Timestamp;
 use metrics::{Counter, counter};
 use moka::sync::Cache;
@@ -92,7 +93,7 @@ struct Inner {
     standings: Standings,
     clock: Clock,
     lifecycle: Lifecycle,
-    seats: Cache<(TenantId, OperatorId), Arc<Seat>>,
+    seats: Cache<(TenantId, OperatorId), Arc<Seat>, RandomState>,
     usual: Usual,
     /// Drills only: whether the keys are without their tenant.
     #[cfg(feature = "sabotage")]
@@ -183,7 +184,8 @@ impl Profiles {
         clock: Clock,
         lifecycle: Lifecycle,
     ) -> Self {
-        let seats = Cache::builder().max_capacity(OPERATORS).time_to_idle(KEPT_FOR).build();
+        let seats = Cache::builder().max_capacity(OPERATORS).time_to_idle(KEPT_FOR);
+        let seats = seats.build_with_hasher(RandomState::default());
         Self(Arc::new(Inner {
             upstreams,
             tokens,

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use foldhash::quality::RandomState;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared, WeakShared};
 use jiff::Timestamp;
@@ -21,7 +22,7 @@ pub(super) struct Flights(Arc<Mutex<Board>>);
 #[derive(Debug, Default)]
 struct Board {
     last: u64,
-    airborne: HashMap<Key, Airborne>,
+    airborne: HashMap<Key, Airborne, RandomState>,
 }
 
 #[derive(Debug)]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use foldhash::quality::RandomState;
 use moka::Expiry;
 use moka::sync::Cache;
 
@@ -21,7 +22,7 @@ struct Kept {
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Local(Cache<Key, Kept>);
+pub(super) struct Local(Cache<Key, Kept, RandomState>);
 
 struct Useful;
 
@@ -45,7 +46,7 @@ impl Local {
     pub(super) fn new() -> Self {
         let weigh = |_: &Key, kept: &Kept| (kept.snapshot.size() + OVERHEAD) as u32;
         let cache = Cache::builder().max_capacity(LARGEST).weigher(weigh).expire_after(Useful);
-        Self(cache.build())
+        Self(cache.build_with_hasher(RandomState::default()))
     }
 
     pub(super) fn get(&self, key: &Key) -> Option<Arc<Snapshot>> {

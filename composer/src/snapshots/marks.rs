@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use contracts::id::{PropertyId, TenantId};
 use contracts::upstream::Upstream;
+use foldhash::quality::RandomState;
 use jiff::Timestamp;
 use moka::sync::Cache;
 
@@ -19,14 +20,15 @@ type Place = (TenantId, Option<PropertyId>, Upstream);
 
 #[derive(Debug, Clone)]
 pub(super) struct Marks {
-    places: Cache<Place, Timestamp>,
+    places: Cache<Place, Timestamp, RandomState>,
     /// For everything; nanoseconds, saturating in 2262.
     all: Arc<AtomicI64>,
 }
 
 impl Marks {
     pub(super) fn new() -> Self {
-        let places = Cache::builder().max_capacity(MOST).time_to_live(KEPT).build();
+        let places = Cache::builder().max_capacity(MOST).time_to_live(KEPT);
+        let places = places.build_with_hasher(RandomState::default());
         Self { places, all: Arc::new(AtomicI64::new(i64::MIN)) }
     }
 

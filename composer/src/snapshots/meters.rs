@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use foldhash::quality::RandomState;
 use metrics::{Counter, counter};
 use serde::Serialize;
 
@@ -80,7 +81,7 @@ impl Of {
 }
 
 #[derive(Debug, Clone, Default)]
-pub(super) struct Meters(Arc<RwLock<HashMap<&'static str, Of>>>);
+pub(super) struct Meters(Arc<RwLock<HashMap<&'static str, Of, RandomState>>>);
 
 impl Meters {
     pub(super) fn hit(&self, name: &'static str) {

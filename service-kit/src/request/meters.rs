@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use contracts::id::TenantId;
+use foldhash::quality::RandomState;
 use http::{Method, StatusCode};
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
@@ -25,7 +26,7 @@ pub(super) struct CallerLabels {
 #[derive(Debug)]
 pub(super) struct Meters {
     names: RequestMetrics,
-    routes: RwLock<HashMap<String, Arc<RouteMeters>>>,
+    routes: RwLock<HashMap<String, Arc<RouteMeters>, RandomState>>,
 }
 
 impl Meters {
@@ -49,7 +50,7 @@ pub(super) struct RouteMeters {
     names: RequestMetrics,
     pub(super) route: String,
     pub(super) inflight: Gauge,
-    answered: RwLock<HashMap<Answered, Arc<Counts>>>,
+    answered: RwLock<HashMap<Answered, Arc<Counts>, RandomState>>,
 }
 
 /// What a request's answer is counted under.
@@ -115,7 +116,11 @@ impl RouteMeters {
 }
 
 /// Of two that were made at once, the first stays.
-fn keep<K: Eq + Hash, V>(kept: &RwLock<HashMap<K, Arc<V>>>, key: K, made: Arc<V>) -> Arc<V> {
+fn keep<K: Eq + Hash, V>(
+    kept: &RwLock<HashMap<K, Arc<V>, RandomState>>,
+    key: K,
+    made: Arc<V>,
+) -> Arc<V> {
     let mut kept = kept.write().unwrap_or_else(PoisonError::into_inner);
     if kept.len() >= MOST {
         return made;
