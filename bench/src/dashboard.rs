@@ -13,7 +13,7 @@ use crate::cli::{DashboardArguments, LoadArguments};
 use crate::paint::Paint;
 use crate::report::{self, MachineFigures, Phase, Report};
 use crate::stage::{self, Composition, Stage, Target};
-use crate::{phase, system, table};
+use crate::{phase, system, table, yardstick};
 
 /// Fails when any request failed, so that a script notices.
 pub(crate) async fn run(arguments: &DashboardArguments) -> anyhow::Result<ExitCode> {
@@ -37,17 +37,22 @@ async fn measure(
     arguments: &DashboardArguments,
     progress: &Progress,
 ) -> anyhow::Result<Report> {
-    let load_before = system::load();
+    let (load_before, es256_before) = (system::load(), yardstick::es256_us()?);
     let (composition, delayed) = prepare(stage, arguments).await?;
     let mut phases = Vec::new();
     for (target, length) in plan(arguments) {
         phases.push(measured(stage, target, length, &arguments.load, progress).await?);
     }
-    let load_after = system::load();
+    let (load_after, es256_after) = (system::load(), yardstick::es256_us()?);
     Ok(Report {
         at: Clock::system().now(),
         arguments: arguments.clone(),
-        machine: MachineFigures { cores: system::cores(), load_before, load_after },
+        machine: MachineFigures {
+            cores: system::cores(),
+            load_before,
+            load_after,
+            es256_us: [es256_before, es256_after],
+        },
         operators: stage.seats.operators,
         widgets: composition.widgets,
         delayed,

@@ -18,3 +18,4 @@ mod stage;
 mod system;
 mod table;
 mod tally;
+mod yardstick;

@@ -39,6 +39,8 @@ pub(crate) struct MachineFigures {
     /// Processes that wanted to run, averaged over a minute.
     pub(crate) load_before: f64,
     pub(crate) load_after: f64,
+    /// One raw verification, before and after.
+    pub(crate) es256_us: [f64; 2],
 }
 
 #[derive(Debug, Serialize)]
