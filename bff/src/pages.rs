@@ -23,22 +23,22 @@ pub struct PageQuery {
     pub cursor: Option<String>,
     /// Items of a page, 1 to 200; 50 when left out.
     #[param(value_type = Option<u16>, minimum = 1, maximum = 200)]
-    limit: Option<u16>,
+    limit: Option<String>,
 }
 
 impl PageQuery {
     pub fn limit(&self) -> ApiResult<u16> {
-        limit(self.limit, (USUAL, MOST))
+        limit(self.limit.as_deref(), (USUAL, MOST))
     }
 }
 
-fn limit(given: Option<u16>, (usual, most): (u16, u16)) -> ApiResult<u16> {
-    let limit = given.unwrap_or(usual);
-    if (1..=most).contains(&limit) {
-        return Ok(limit);
-    }
-    let detail = format!("Ask for 1 to {most} items at once.");
-    Err(Problem::field("query.limit", "INVALID", detail).into())
+fn limit(given: Option<&str>, (usual, most): (u16, u16)) -> ApiResult<u16> {
+    let Some(given) = given else { return Ok(usual) };
+    let limit = given.parse().ok().filter(|limit| (1..=most).contains(limit));
+    limit.ok_or_else(|| {
+        let detail = format!("Ask for 1 to {most} items at once.");
+        Problem::field("query.limit", "INVALID", detail).into()
+    })
 }
 
 /// The cursor names no place of the list.
@@ -81,7 +81,7 @@ where
         let Query(query) = Query::<PageQuery>::from_request_parts(parts, state).await?;
         let after = query.cursor.as_deref();
         let after = after.map(|it| Place::parse(it).ok_or_else(no_such_place)).transpose()?;
-        let limit = limit(query.limit, (USUAL_ITEMS, MOST_ITEMS))?;
+        let limit = limit(query.limit.as_deref(), (USUAL_ITEMS, MOST_ITEMS))?;
         Ok(Self { after, limit: limit.into() })
     }
 }

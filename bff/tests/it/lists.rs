@@ -87,6 +87,9 @@ async fn a_page_that_cannot_be_is_named_and_nobody_is_asked() {
         for (query, field) in [
             ("cursor=x".to_owned(), "query.cursor"),
             ("limit=0".to_owned(), "query.limit"),
+            ("limit=-1".to_owned(), "query.limit"),
+            ("limit=x".to_owned(), "query.limit"),
+            ("limit=70000".to_owned(), "query.limit"),
             (format!("limit={most}"), "query.limit"),
         ] {
             let answer = world.get(&with(route, &query)).await;
