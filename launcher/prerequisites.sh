@@ -1,4 +1,5 @@
-# Sourced by ./up and ./check: what must be there before cargo can build.
+# Sourced by ./up, ./check and other scripts: what must be there before cargo can build, the
+# build, and where the programs are that the checks run.
 
 # A C compiler, and OpenSSL's headers found through pkg-config. cargo reads the
 # certificates it trusts from ca-certificates.
@@ -101,6 +102,12 @@ build_all() {
         say "The build failed: mend what cargo says above and start again."
         exit 1
     fi
+}
+
+# The path of a program of the checks (promtool, node, npm, redis-server): the installed one, or
+# one fetched into .local. Needs the launcher that build_all builds.
+tool() {
+    "$(built_folder)/launcher" tool "$1"
 }
 
 # cargo-deny is built once per user and kept where caches are.

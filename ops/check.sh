@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # Keeps alerts, runbooks and dashboards true to the code: names in here exist there, runbooks
-# exist and name their drill. Runs promtool where it is installed. Needs bash, grep and sed.
+# exist and name their drill. Runs promtool on them, the installed one or a fetched one.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. launcher/prerequisites.sh
+require_prerequisites
 
 alerts=(ops/alerts/bff.yml ops/alerts/housekeeping.yml)
 dashboards=(ops/grafana/*.json)
@@ -137,15 +139,6 @@ check_links() {
     done
 }
 
-# The forms promtool does not read, where something that reads them is installed.
-check_json() {
-    local board
-    command -v python3 >/dev/null || return 0
-    for board in "${dashboards[@]}"; do
-        python3 -m json.tool "$board" >/dev/null 2>&1 || fault "$board is not JSON."
-    done
-}
-
 # The dashboards' queries as rules, so that promtool reads them too.
 dashboard_rules() {
     printf 'groups:\n  - name: dashboards\n    rules:\n'
@@ -158,17 +151,19 @@ dashboard_rules() {
 }
 
 run_promtool() {
-    if ! command -v promtool >/dev/null; then
-        echo "ops: promtool is not installed, so the alert rules were not run (it comes with Prometheus)."
+    local promtool
+    build_all
+    promtool=$(tool promtool) || {
+        fault "the alert rules were not run, because promtool is missing. See the message above."
         return
-    fi
+    }
     local output queries
     queries=$(mktemp)
     dashboard_rules >"$queries"
-    output=$(promtool check rules "${alerts[@]}" 2>&1) || fault "$output"
-    output=$(promtool test rules ops/alerts/*_test.yml 2>&1) || fault "$output"
-    output=$(promtool check config ops/prometheus.yml 2>&1) || fault "$output"
-    output=$(promtool check rules "$queries" 2>&1) || fault "a query of ops/grafana is not PromQL: $output"
+    output=$("$promtool" check rules "${alerts[@]}" 2>&1) || fault "$output"
+    output=$("$promtool" test rules ops/alerts/*_test.yml 2>&1) || fault "$output"
+    output=$("$promtool" check config ops/prometheus.yml 2>&1) || fault "$output"
+    output=$("$promtool" check rules "$queries" 2>&1) || fault "a query of ops/grafana is not PromQL: $output"
     rm -f "$queries"
 }
 
@@ -177,7 +172,6 @@ check_labels
 check_runbooks
 check_drills
 check_links
-check_json
 run_promtool
 
 if [ "$faults" -gt 0 ]; then

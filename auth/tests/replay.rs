@@ -13,6 +13,14 @@ use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 
 const SPAN: Duration = Duration::from_secs(72);
 
+/// The `redis-server` that the launcher found or fetched, whatever PATH has.
+#[expect(clippy::disallowed_methods, reason = "./check hands the program over by this variable")]
+fn redis_server() -> String {
+    std::env::var("MELMASTOON_TEST_REDIS_SERVER").expect(
+        "Run the tests with ./check, which finds or fetches Redis and sets MELMASTOON_TEST_REDIS_SERVER.",
+    )
+}
+
 struct Redis {
     child: Child,
     url: String,
@@ -22,12 +30,12 @@ impl Redis {
     async fn start() -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let port = port.to_string();
-        let child = Command::new("redis-server")
+        let child = Command::new(redis_server())
             .args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--maxmemory-policy"])
             .args(["noeviction", "--dir", env!("CARGO_TARGET_TMPDIR")])
             .stdout(Stdio::null())
             .spawn()
-            .expect("install redis-server; ./check does");
+            .expect("the program named by MELMASTOON_TEST_REDIS_SERVER starts");
         let redis = Self { child, url: format!("redis://127.0.0.1:{port}") };
         let up = async {
             while redis.ask::<String>(&["PING"]).await.is_err() {

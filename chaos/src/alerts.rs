@@ -8,7 +8,9 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use launcher::Progress;
 use launcher::builder::workspace_root;
+use launcher::programs::tools::{self, Tool};
 use tokio::process::Command;
 use tokio::sync::watch;
 use tokio::time::{Instant, interval};
@@ -134,13 +136,14 @@ pub async fn firing(alert: &str, samples: &Samples, folder: &Path) -> anyhow::Re
     let rules = rules_of(alert)?;
     let file: PathBuf = folder.join(format!("{alert}.yml"));
     std::fs::write(&file, samples.test(&rules, alert)?)?;
-    let output = Command::new("promtool")
+    let promtool = tools::find(Tool::Promtool, &Progress::quiet()).await?;
+    let output = Command::new(promtool)
         .args(["test", "rules"])
         .arg(&file)
         .stdin(Stdio::null())
         .output()
         .await
-        .context("promtool cannot be run: install it (Debian's package prometheus)")?;
+        .context("running promtool")?;
     if !output.status.success() {
         bail!("{alert} did not fire: {}", String::from_utf8_lossy(&output.stdout).trim());
     }

@@ -16,6 +16,7 @@ mod curl;
 mod dashboard;
 mod internal;
 mod test;
+mod tool;
 mod up;
 
 #[derive(Debug, Parser)]
@@ -35,6 +36,8 @@ enum Command {
     Up(up::UpArguments),
     /// Run a command (`cargo test` unless another is given) with a private Postgres and Redis.
     Test(test::TestArguments),
+    /// Print the path of a program that the checks need, which is fetched if it is not installed.
+    Tool(tool::ToolArguments),
     /// Send one request as a signed-in desktop.
     Curl(curl::CurlArguments),
     /// Send one request to the gateway's internal listener as a service account.
@@ -53,6 +56,7 @@ pub async fn run() -> ExitCode {
     {
         Command::Up(arguments) => up::run(arguments, local).await,
         Command::Test(arguments) => test::run(arguments, local).await,
+        Command::Tool(arguments) => tool::run(arguments).await,
         Command::Curl(arguments) => curl::run(arguments, local, Clock::system()).await,
         Command::Internal(arguments) => internal::run(arguments, local, Clock::system()).await,
         Command::Code(arguments) => code::run(arguments, local, Clock::system()),

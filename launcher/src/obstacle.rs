@@ -40,6 +40,11 @@ pub enum Obstacle {
     ProgramMissing { packages: String, why: String },
 
     #[error(
+        "{name} is missing and could not be fetched ({why}): install {install} and start again."
+    )]
+    ToolMissing { name: &'static str, why: String, install: &'static str },
+
+    #[error(
         "The stack of {} is already up (launcher pid {pid}): use it, or stop it with Ctrl-C in its terminal or `kill {pid}`.",
         folder.display()
     )]

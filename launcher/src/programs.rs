@@ -1,6 +1,9 @@
 //! Finds Postgres (15 or newer, with btree_gist) and Redis (7 or newer): the installed
 //! ones, else Debian's packages unpacked into the data folder without installing them.
 //!
+//! `tools` finds what only the checks need. `MELMASTOON_IGNORE_INSTALLED=true` leaves installed
+//! programs aside, as on a machine that has none.
+//!
 //! Not here: running servers. Whatever already runs is never asked or touched.
 
 use std::ffi::OsString;
@@ -17,7 +20,12 @@ use crate::progress::Progress;
 use crate::run_as::RunAs;
 
 mod debian;
+mod dpkg_status;
+mod node;
+pub mod tools;
 
+/// `true` makes the launcher fetch every program, also those that are installed.
+const IGNORE_INSTALLED: &str = "MELMASTOON_IGNORE_INSTALLED";
 const OLDEST_POSTGRES: u32 = 15;
 const OLDEST_REDIS: u32 = 7;
 /// Debian's names of the packages.
@@ -69,8 +77,16 @@ impl Programs {
 }
 
 async fn installed() -> (Option<Program>, Option<Program>) {
+    if installed_are_ignored() {
+        return (None, None);
+    }
     let folders = search_path().into_iter().chain(debian_bins(Path::new("/")));
     (postgres_in(folders, Env::new()).await, redis_in(search_path(), Env::new()).await)
+}
+
+#[expect(clippy::disallowed_methods, reason = "a setting of how programs are found, like PATH")]
+fn installed_are_ignored() -> bool {
+    std::env::var(IGNORE_INSTALLED).is_ok_and(|value| value == "true")
 }
 
 /// What is installed, completed by what is unpacked under `root`.
@@ -79,7 +95,7 @@ async fn with_unpacked(
     postgres: Option<&Program>,
     redis: Option<&Program>,
 ) -> Option<Programs> {
-    let env = vec![("LD_LIBRARY_PATH".to_owned(), debian::library_path(root))];
+    let env = debian::environment(root);
     let postgres = match postgres {
         Some(installed) => installed.clone(),
         None => postgres_in(debian_bins(root), env.clone()).await?,

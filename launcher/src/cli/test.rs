@@ -11,6 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::backing::TestBacking;
 use crate::builder::workspace_root;
+use crate::programs::tools::{self, Tool};
 use crate::progress::Progress;
 
 #[derive(Debug, Args)]
@@ -27,6 +28,7 @@ pub(super) async fn run(arguments: TestArguments, local: PathBuf) -> anyhow::Res
     let progress = Progress::for_screen();
     // Ctrl-C reaches the tests by itself; the servers are stopped when they are through.
     let _interrupts = signal(SignalKind::interrupt())?;
+    let redis_server = tools::find(Tool::RedisServer, &progress).await?;
     let test = TestBacking::start(local.join("test"), &progress).await?;
     let backing = &test.backing;
     let mut command = command(&arguments);
@@ -34,6 +36,7 @@ pub(super) async fn run(arguments: TestArguments, local: PathBuf) -> anyhow::Res
         .env("MELMASTOON_TEST_POSTGRES_URL", &backing.admin_url)
         .env("MELMASTOON_TEST_REDIS_SESSION_URL", &backing.session_url)
         .env("MELMASTOON_TEST_REDIS_CACHE_URL", &backing.cache_url)
+        .env("MELMASTOON_TEST_REDIS_SERVER", redis_server)
         .kill_on_drop(true);
     let status = command.status().await.context("running the tests");
     test.stop().await;

@@ -1,7 +1,8 @@
 //! Debian packages without installing them: apt resolves and downloads into private
 //! folders, which needs no root, and dpkg-deb unpacks.
 //!
-//! Not here: changing the machine. apt's and dpkg's own state is only read.
+//! Not here: changing the machine. apt's and dpkg's own state is only read. What apt is told about
+//! installed packages is in `dpkg_status`.
 
 use std::ffi::OsString;
 use std::fs;
@@ -11,11 +12,17 @@ use std::process::Stdio;
 use anyhow::{Context, bail};
 use tokio::process::Command;
 
+use super::Env;
+use super::dpkg_status;
 use crate::folder::{DataFolder, private_dir};
 use crate::run_as::{RunAs, owned_dir, remove_any};
 
-/// What the servers never load: the JIT compiler (off), wrappers and their scripts.
-const NOT_NEEDED: [&str; 12] = [
+/// What the programs never load: the JIT compiler (off), wrappers and their scripts, and the
+/// web page of Prometheus.
+const NOT_NEEDED: [&str; 15] = [
+    "fonts-",
+    "javascript-common",
+    "libjs-",
     "libllvm",
     "perl",
     "libperl",
@@ -30,13 +37,18 @@ const NOT_NEEDED: [&str; 12] = [
     "lsb-release",
 ];
 
+const DPKG_STATUS: &str = "/var/lib/dpkg/status";
+/// The distribution's own packages are preferred to those of other makers, which have other files.
+const PREFERENCES: &str = "Package: *\nPin: release o=Debian\nPin-Priority: 990\n\n\
+                           Package: *\nPin: release o=Ubuntu\nPin-Priority: 990\n";
+
 /// Where the packages are unpacked, reachable by the user who runs them.
 pub(super) fn unpacked_root(folder: &DataFolder, user: Option<&RunAs>) -> anyhow::Result<PathBuf> {
     Ok(owned_dir(folder, "debian", user)?.join("root"))
 }
 
 /// Folders with shared libraries under `root`, and their subfolders.
-pub(super) fn library_path(root: &Path) -> OsString {
+fn library_path(root: &Path) -> OsString {
     let mut folders = Vec::new();
     for top in ["usr/lib", "lib"] {
         let Ok(entries) = root.join(top).read_dir() else { continue };
@@ -46,6 +58,11 @@ pub(super) fn library_path(root: &Path) -> OsString {
     }
     let joined = std::env::join_paths(&folders).unwrap_or_default();
     if joined.is_empty() { root.join("usr/lib").into_os_string() } else { joined }
+}
+
+/// What a program unpacked under `root` needs in its environment to find its libraries.
+pub(super) fn environment(root: &Path) -> Env {
+    vec![("LD_LIBRARY_PATH".to_owned(), library_path(root))]
 }
 
 /// Resolves, downloads and unpacks into `root`, which appears only when complete.
@@ -84,6 +101,9 @@ impl Apt {
         for folder in ["state/lists/partial", "cache/archives/partial", "debs"] {
             private_dir(&work.join(folder))?;
         }
+        let installed = fs::read_to_string(DPKG_STATUS).context("reading dpkg's status")?;
+        fs::write(work.join("status"), dpkg_status::without_our_programs(&installed))?;
+        fs::write(work.join("preferences"), PREFERENCES)?;
         let config = work.join("apt.conf");
         fs::write(&config, apt_config(work))?;
         Ok(Self { work: work.to_owned(), config })
@@ -93,7 +113,7 @@ impl Apt {
         self.work.join("debs")
     }
 
-    /// The packages that are not installed and that the servers load.
+    /// The packages that are not installed and that the programs load.
     async fn resolve(&self, wanted: &[&str]) -> anyhow::Result<Vec<String>> {
         let install = ["install", "--simulate", "--no-install-recommends"];
         let plan = self.run("apt-get", &[&install, wanted].concat()).await?;
@@ -127,7 +147,7 @@ impl Apt {
     }
 }
 
-/// Private state and cache; the list of what is installed is the machine's.
+/// Private state, cache and list of what is installed.
 fn apt_config(work: &Path) -> String {
     let work = work.display();
     format!(
@@ -137,7 +157,8 @@ fn apt_config(work: &Path) -> String {
          #clear DPkg::Pre-Install-Pkgs;\n\
          Dir::State \"{work}/state\";\n\
          Dir::State::lists \"{work}/state/lists\";\n\
-         Dir::State::status \"/var/lib/dpkg/status\";\n\
+         Dir::State::status \"{work}/status\";\n\
+         Dir::Etc::preferences \"{work}/preferences\";\n\
          Dir::Cache \"{work}/cache\";\n\
          Debug::NoLocking \"1\";\n\
          APT::Sandbox::User \"\";\n\
