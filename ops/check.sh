@@ -6,7 +6,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . launcher/prerequisites.sh
 require_prerequisites
 
-alerts=(ops/alerts/bff.yml ops/alerts/housekeeping.yml)
+alerts=(ops/alerts/bff.yml ops/alerts/housekeeping.yml ops/alerts/tables.yml)
 dashboards=(ops/grafana/*.json)
 faults=0
 
@@ -32,7 +32,7 @@ metrics() {
     names=$(expressions)
     {
         grep -oE '[a-zA-Z_:][a-zA-Z0-9_:]*[{[]' <<<"$names" | sed 's/.$//'
-        grep -oE '(^|[^a-zA-Z0-9_:])(bff|housekeeping)_[a-zA-Z0-9_]+' <<<"$names" | sed 's/^[^a-z]//'
+        grep -oE '(^|[^a-zA-Z0-9_:])(bff|housekeeping|inventory|staff)_[a-zA-Z0-9_]+' <<<"$names" | sed 's/^[^a-z]//'
     } | grep -vE '^(up|ALERTS)$' | sort -u
 }
 

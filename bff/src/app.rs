@@ -36,6 +36,7 @@ use crate::session_tier::watch::{ReplayCheck, Watch};
 use crate::sessions::{Profiles, Sessions};
 use crate::standing::Standings;
 use crate::state::{Gateway, Parts, SessionTier};
+use crate::table_maintenance::MAINTENANCE;
 use crate::tls::{Tls, TlsError};
 use crate::{attestation, internal, locks, middleware, session_tier, sync_status};
 
@@ -71,6 +72,7 @@ pub async fn run() -> anyhow::Result<()> {
     let gateway = gateway(&config, (session.clone(), cache.clone()), lifecycle.clone())?;
     follow_news(&config, &gateway)?;
     let (database, clock) = (gateway.database.clone(), gateway.clock.clone());
+    MAINTENANCE.start(&config.maintenance, &database, &clock, &gateway.entropy, &lifecycle);
     lifecycle.spawn_until_stop(upstream_clients::ticks::tick());
     lifecycle.spawn_until_stop(attestation::watch::watch(database.clone(), clock.clone()));
     lifecycle.spawn_until_stop(locks::watch::watch(database, clock));

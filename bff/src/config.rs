@@ -10,7 +10,7 @@ use composer::compose::{Deadlines, ROUTE_DEADLINE};
 use contracts::id::TenantId;
 use contracts::upstream::Upstream;
 use serde::Deserialize;
-use service_kit::config::{OidcConfig, PostgresConfig, TelemetryConfig};
+use service_kit::config::{MaintenanceConfig, OidcConfig, PostgresConfig, TelemetryConfig};
 use upstream_clients::BaseUrls;
 
 #[derive(Debug, Deserialize)]
@@ -28,6 +28,8 @@ pub struct GatewayConfig {
     pub dpop: DpopConfig,
     #[serde(default)]
     pub dashboard: DashboardConfig,
+    #[serde(default)]
+    pub maintenance: MaintenanceConfig,
     #[serde(default)]
     pub telemetry: TelemetryConfig,
     /// Base URL of each upstream by its name; an upstream without one is unavailable. `h2c://` is

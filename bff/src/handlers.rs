@@ -18,6 +18,7 @@ pub mod probe_isolation;
 mod reading;
 pub mod reference;
 pub mod reservations;
+pub mod retention_jobs;
 pub mod revoke;
 pub mod session;
 pub mod staff;

@@ -10,8 +10,8 @@ use service_kit::request_metrics;
 use service_kit::telemetry::Telemetry;
 
 use crate::handlers::{
-    composition, cursor_jobs, edge_orders, events, lock_jobs, probe_isolation, revoke,
-    unfreeze_locks,
+    composition, cursor_jobs, edge_orders, events, lock_jobs, probe_isolation, retention_jobs,
+    revoke, unfreeze_locks,
 };
 use crate::state::Gateway;
 
@@ -69,6 +69,7 @@ fn jobs(gateway: Gateway) -> Router {
         .route("/jobs/probe-tenant-isolation", post(probe_isolation::probe))
         .route("/jobs/reconcile-cursors", post(cursor_jobs::reconcile))
         .route("/jobs/reconcile-locks", post(lock_jobs::reconcile))
+        .route("/jobs/sweep-idempotency", post(retention_jobs::sweep))
         .route("/jobs/verify-lock-audit", post(lock_jobs::verify))
         .with_state(gateway)
 }

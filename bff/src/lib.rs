@@ -33,5 +33,6 @@ pub mod standing;
 pub mod state;
 pub mod sync_cursors;
 pub mod sync_status;
+pub mod table_maintenance;
 pub mod tls;
 pub mod upstream_problem;

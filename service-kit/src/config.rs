@@ -108,3 +108,29 @@ impl PostgresConfig {
         400
     }
 }
+
+/// When a program makes partitions and deletes what is past its time.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MaintenanceConfig {
+    /// Between two looks for months without a partition, and for rows in default partitions. An hour:
+    /// then an alert is timely.
+    pub months_every_seconds: u64,
+    /// Between two sweeps of expired rows. An hour: then no sweep has much to do.
+    pub sweep_every_seconds: u64,
+    /// After a run that failed.
+    pub retry_seconds: u64,
+    /// Longest random delay before each run, so that instances do not all begin at once.
+    pub jitter_seconds: u64,
+}
+
+impl Default for MaintenanceConfig {
+    fn default() -> Self {
+        Self {
+            months_every_seconds: 60 * 60,
+            sweep_every_seconds: 60 * 60,
+            retry_seconds: 5 * 60,
+            jitter_seconds: 30,
+        }
+    }
+}

@@ -18,7 +18,8 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::caller::{Callers, callers};
 use crate::config::{
-    self, CallersConfig, ConfigError, OidcConfig, PostgresConfig, TelemetryConfig,
+    self, CallersConfig, ConfigError, MaintenanceConfig, OidcConfig, PostgresConfig,
+    TelemetryConfig,
 };
 use crate::deadline;
 use crate::health::Readiness;
@@ -27,6 +28,7 @@ use crate::lifecycle::Lifecycle;
 use crate::postgres::{Database, DatabaseConfigError};
 use crate::request::{Observer, RequestMetrics, observed};
 use crate::serve::{BindError, Plain, bind, serve};
+use crate::table_maintenance::TableMaintenance;
 use crate::telemetry::{Telemetry, TelemetryError};
 
 /// Settings of one service.
@@ -43,6 +45,8 @@ pub struct ServiceConfig {
     pub callers: CallersConfig,
     #[serde(default)]
     pub internal: InternalConfig,
+    #[serde(default)]
+    pub maintenance: MaintenanceConfig,
     /// Protections to switch off, by name; a setting that a production build does not know.
     #[cfg(feature = "sabotage")]
     #[serde(default)]
@@ -110,6 +114,7 @@ pub struct Service {
     /// Its routes and their documentation.
     pub api: fn() -> OpenApiRouter<Shared>,
     pub internal: Internal,
+    pub maintenance: TableMaintenance,
 }
 
 /// A service's routes under `/internal`: for service accounts, never for callers of the API.
@@ -134,6 +139,8 @@ impl Service {
         let lifecycle = Lifecycle::new();
         let shared = self.shared(&config, Clock::system())?;
         let identity = Identity::configured(config.internal.oidc.as_ref(), shared.clock.clone());
+        let Shared { database, clock, entropy, .. } = &shared;
+        self.maintenance.start(&config.maintenance, database, clock, entropy, &lifecycle);
         let app = telemetry.router().merge(self.app(shared, identity, &lifecycle));
         let listener = bind(config.listen).await?;
         tracing::info!(listen = %config.listen, service = self.name, "Serving.");

@@ -30,6 +30,7 @@ mod read_routes;
 mod reads;
 mod refresh;
 mod refunds;
+mod retention;
 mod revocation;
 mod service_reads;
 mod session_tier;

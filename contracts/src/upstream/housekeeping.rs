@@ -96,7 +96,7 @@ pub struct Summary {
     #[serde(with = "crate::clock::wire")]
     #[schema(value_type = String, format = DateTime)]
     pub as_of: Timestamp,
-    /// Tasks made since local midnight and all open ones; every status is present.
+    /// Tasks finished on the property's day and all open ones; every status is present.
     pub tasks: BTreeMap<TaskStatus, u32>,
     /// Open tasks of priority `urgent`.
     pub urgent_open: u32,

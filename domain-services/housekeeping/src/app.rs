@@ -3,6 +3,7 @@
 use service_kit::service::{Internal, Service};
 
 use crate::router;
+use crate::table_maintenance::MAINTENANCE;
 
 pub const SERVICE: Service = Service {
     name: "housekeeping",
@@ -12,4 +13,5 @@ pub const SERVICE: Service = Service {
         routes: router::internal,
         failures: "housekeeping_internal_auth_failure_total",
     },
+    maintenance: MAINTENANCE,
 };

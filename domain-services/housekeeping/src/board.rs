@@ -71,13 +71,15 @@ fn board(summary: &Summary, rooms: Vec<Standing>) -> Board {
 }
 
 /// $1 property, $2 now. A room that nobody touched yet counts as dirty: it was not seen clean. Who
-/// comes next is known from turnovers: from open ones, even when overdue, and from those made since
-/// local midnight whose guest is still to come. Numbers of one length sort as numbers do: 9, 10, 101.
+/// comes next is known from turnovers: from open ones, even when overdue, and from those finished on
+/// the property's day whose guest is still to come. Numbers of one length sort as numbers do: 9, 10,
+/// 101.
 pub(crate) const BOARD: &str = "
     WITH day AS (
-        SELECT id AS property_id,
-               date_trunc('day', $2::timestamptz AT TIME ZONE time_zone) AT TIME ZONE time_zone AS began
-        FROM housekeeping.properties
+        SELECT id AS property_id, housekeeping.start_of_day(date, time_zone) AS began,
+               housekeeping.start_of_day(date + 1, time_zone) AS ended
+        FROM housekeeping.properties,
+             LATERAL (SELECT ($2::timestamptz AT TIME ZONE time_zone)::date) AS today (date)
         WHERE id = $1::text
     ), open AS (
         SELECT id, room_id, kind, priority, status, assigned_staff_id, scheduled_for, next_arrival_at, created_at
@@ -94,7 +96,9 @@ pub(crate) const BOARD: &str = "
             UNION ALL
             SELECT task.room_id, task.next_arrival_at, false
             FROM day JOIN housekeeping.housekeeping_tasks AS task USING (property_id)
-            WHERE task.created_at >= day.began AND task.status = 'completed'
+            WHERE task.status = 'completed'
+              AND coalesce(task.ended_at, task.room_ready_at, task.created_at) >= day.began
+              AND coalesce(task.ended_at, task.room_ready_at, task.created_at) < day.ended
               AND task.next_arrival_at > $2::timestamptz
         ) AS known
         GROUP BY room_id

@@ -14,13 +14,14 @@ pub mod room_statuses;
 pub mod router;
 pub mod summary;
 pub mod supervisor;
+pub mod table_maintenance;
 
 #[cfg(test)]
 mod tests;
 
 /// Every statement this service runs, for the test that prepares them on the migrated schema.
 pub fn statements() -> Vec<&'static str> {
-    vec![
+    let own = [
         room_statuses::ROOMS,
         summary::SUMMARY,
         board::BOARD,
@@ -28,5 +29,6 @@ pub fn statements() -> Vec<&'static str> {
         flip_room_status::FLIP,
         flip_room_status::AUDIT,
         flip_room_status::TELL,
-    ]
+    ];
+    own.into_iter().chain(table_maintenance::MAINTENANCE.statements()).collect()
 }

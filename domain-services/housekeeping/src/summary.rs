@@ -43,13 +43,14 @@ pub(crate) async fn handler(asked: OfProperty) -> ApiResult<Response> {
 }
 
 /// $1 property, $2 now. No row when the tenant has no such property. What is open is found by one
-/// index whenever it was made, what is closed by another among those made since local midnight. An
-/// arrival that is overdue counts as within the window: that guest is waiting.
+/// index whenever it was made, what is closed by another among those finished on the property's day.
+/// An arrival that is overdue counts as within the window: that guest is waiting.
 pub(crate) const SUMMARY: &str = "
     WITH day AS (
-        SELECT id AS property_id,
-               date_trunc('day', $2::timestamptz AT TIME ZONE time_zone) AT TIME ZONE time_zone AS began
-        FROM housekeeping.properties
+        SELECT id AS property_id, housekeeping.start_of_day(date, time_zone) AS began,
+               housekeeping.start_of_day(date + 1, time_zone) AS ended
+        FROM housekeeping.properties,
+             LATERAL (SELECT ($2::timestamptz AT TIME ZONE time_zone)::date) AS today (date)
         WHERE id = $1::text
     ), tasks AS (
         SELECT status, kind, priority, next_arrival_at, true AS open
@@ -58,7 +59,9 @@ pub(crate) const SUMMARY: &str = "
         UNION ALL
         SELECT task.status, task.kind, task.priority, task.next_arrival_at, false
         FROM day JOIN housekeeping.housekeeping_tasks AS task USING (property_id)
-        WHERE task.created_at >= day.began AND task.status IN ('completed', 'failed', 'cancelled')
+        WHERE task.status IN ('completed', 'failed', 'cancelled')
+          AND coalesce(task.ended_at, task.room_ready_at, task.created_at) >= day.began
+          AND coalesce(task.ended_at, task.room_ready_at, task.created_at) < day.ended
     ), numbers AS (
         SELECT count(*) FILTER (WHERE status = 'pending') AS pending,
                count(*) FILTER (WHERE status = 'assigned') AS assigned,
@@ -76,7 +79,8 @@ pub(crate) const SUMMARY: &str = "
                    ORDER BY extract(epoch FROM task.room_ready_at - task.checked_out_at)::float8 / 60
                ) AS median_minutes
         FROM day JOIN housekeeping.housekeeping_tasks AS task USING (property_id)
-        WHERE task.room_ready_at >= day.began AND task.kind = 'turnover' AND task.checked_out_at IS NOT NULL
+        WHERE task.room_ready_at >= day.began AND task.room_ready_at < day.ended
+          AND task.kind = 'turnover' AND task.checked_out_at IS NOT NULL
     )
     SELECT numbers.*, ready.median_minutes FROM day, numbers, ready";
 

@@ -26,6 +26,11 @@ impl Fixture {
         let harness = Harness::start(SERVICE, database.url(), NOW.parse().unwrap()).await;
         Self { harness, database }
     }
+
+    /// The service on the same database at another time.
+    pub(crate) async fn at(&self, now: &str) -> Harness {
+        Harness::start(SERVICE, self.database.url(), now.parse().unwrap()).await
+    }
 }
 
 /// A room of the first tenant's.

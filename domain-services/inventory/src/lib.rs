@@ -10,11 +10,13 @@ pub mod availability;
 pub mod calendar;
 pub mod nights;
 pub mod router;
+pub mod table_maintenance;
 
 #[cfg(test)]
 mod tests;
 
 /// Every statement this service runs, for the test that prepares them on the migrated schema.
 pub fn statements() -> Vec<&'static str> {
-    vec![nights::NIGHTS, calendar::ROOMS, calendar::STAYS, calendar::BLOCKS]
+    let own = [nights::NIGHTS, calendar::ROOMS, calendar::STAYS, calendar::BLOCKS];
+    own.into_iter().chain(table_maintenance::MAINTENANCE.statements()).collect()
 }

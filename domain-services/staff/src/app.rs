@@ -3,6 +3,7 @@
 use service_kit::service::{Internal, Service, no_internal_routes};
 
 use crate::router;
+use crate::table_maintenance::MAINTENANCE;
 
 pub const SERVICE: Service = Service {
     name: "staff",
@@ -12,4 +13,5 @@ pub const SERVICE: Service = Service {
         routes: no_internal_routes,
         failures: "staff_internal_auth_failure_total",
     },
+    maintenance: MAINTENANCE,
 };

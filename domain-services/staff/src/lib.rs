@@ -13,11 +13,13 @@ pub mod on_duty;
 pub mod router;
 pub mod shifts;
 pub mod staffing_gaps;
+pub mod table_maintenance;
 
 #[cfg(test)]
 mod tests;
 
 /// Every statement this service runs, for the test that prepares them on the migrated schema.
 pub fn statements() -> Vec<&'static str> {
-    vec![on_duty::ON_DUTY, capacity::CAPACITY, shifts::SHIFTS, staffing_gaps::GAPS]
+    let own = [on_duty::ON_DUTY, capacity::CAPACITY, shifts::SHIFTS, staffing_gaps::GAPS];
+    own.into_iter().chain(table_maintenance::MAINTENANCE.statements()).collect()
 }

@@ -71,8 +71,8 @@ struct Day {
 pub(crate) const SHIFTS: &str = "
     WITH day AS (
         SELECT id AS property_id, time_zone, date,
-               date::timestamp AT TIME ZONE time_zone AS began,
-               (date + 1)::timestamp AT TIME ZONE time_zone AS ended
+               staff.start_of_day(date, time_zone) AS began,
+               staff.start_of_day(date + 1, time_zone) AS ended
         FROM staff.properties,
              LATERAL (SELECT coalesce($3::date, ($2::timestamptz AT TIME ZONE time_zone)::date)) AS d (date)
         WHERE id = $1::text

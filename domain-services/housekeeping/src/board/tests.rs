@@ -154,3 +154,21 @@ async fn a_large_house_is_read_by_index() {
     let rooms = ask(&harness).await["columns"][0]["rooms"].take();
     assert_eq!(rooms.as_array().map(Vec::len), Some(500));
 }
+
+#[tokio::test]
+async fn who_comes_next_is_known_from_a_turnover_finished_today_whenever_it_was_made() {
+    let Fixture { harness, database } = Fixture::new().await;
+    database.run(HOUSE).await;
+    let next = async || {
+        let rooms = ask(&harness).await["columns"][0]["rooms"].take();
+        rooms[1]["nextArrivalAt"].as_str().map(str::to_owned)
+    };
+    assert_eq!(next().await, None, "finished on the day before");
+    database
+        .run(
+            "UPDATE housekeeping.housekeeping_tasks SET ended_at = '2026-11-21 19:30Z'
+             WHERE id = 'hkt_01K00000000000000000000005'",
+        )
+        .await;
+    assert_eq!(next().await.as_deref(), Some("2026-11-21T23:00:00.000Z"));
+}

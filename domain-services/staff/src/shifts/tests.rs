@@ -82,3 +82,20 @@ async fn the_date_is_a_date() {
         assert_eq!(ask(&harness, &format!("&date={date}")).await.ok()["shifts"], json!([]));
     }
 }
+
+#[tokio::test]
+async fn where_midnight_comes_twice_the_day_begins_with_the_first() {
+    let Fixture { harness, database } = Fixture::new().await;
+    database.run(PEOPLE).await;
+    // In Havana the clocks went back from 01:00 to 00:00 on 1 November: it begins at 04:00 UTC.
+    database
+        .run(
+            "UPDATE staff.properties SET time_zone = 'America/Havana';
+             UPDATE staff.shifts SET starts_at = '2026-11-01 04:30Z', ends_at = '2026-11-01 12:00Z'
+             WHERE id = 'shf_01K0000000000000000000000C'",
+        )
+        .await;
+    let on = async |date: &str| ask(&harness, &format!("&date={date}")).await.ok()["shifts"].take();
+    assert_eq!(on("2026-10-31").await, json!([]));
+    assert_eq!(on("2026-11-01").await[0]["startsAt"], "2026-11-01T04:30:00.000Z");
+}

@@ -1,0 +1,205 @@
+//! What is past its time is deleted, as the service's role asks for it; nothing else ever is.
+
+use migrations::Schema;
+use migrations::test_database::TestDatabase;
+use tokio_postgres::{Client, NoTls};
+
+#[expect(clippy::disallowed_methods, reason = "the connection ends with the test")]
+async fn connect(url: &str) -> Client {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.expect("Postgres answers");
+    tokio::spawn(connection);
+    client
+}
+
+/// As the service's role; null is `None`.
+async fn sweep(service: &Client, function: &str, most: i32) -> Option<i64> {
+    let statement = format!("SELECT {function}($1)");
+    service.query_one(&statement, &[&most]).await.expect("the service may call it").get(0)
+}
+
+/// Until nothing is left over; the rows deleted.
+async fn sweep_all(service: &Client, function: &str) -> i64 {
+    let mut rows = 0;
+    loop {
+        match sweep(service, function, 100).await.expect("nobody else is at it") {
+            0 => return rows,
+            batch => rows += batch,
+        }
+    }
+}
+
+/// Keys named after what they are: claimed or completed, and when their time is over.
+const KEYS: &str = "
+    INSERT INTO bff.idempotency
+        (tenant_id, operator_id, device_id, method, route, idempotency_key, fingerprint, state, claimed_at,
+         lease_expires_at, expires_at, completed_at, response_status, response_headers, response_body)
+    SELECT tenant, 'opr', 'dev', 'POST', '/r', rpad(name, 16, '_'), decode(repeat('00', 32), 'hex'), state,
+           now() - age::interval, now() + lease::interval, now() + expiry::interval,
+           CASE state WHEN 'completed' THEN now() - age::interval END,
+           CASE state WHEN 'completed' THEN 200 END, CASE state WHEN 'completed' THEN '{}'::jsonb END,
+           CASE state WHEN 'completed' THEN ''::bytea END
+    FROM unnest('{a,b}'::text[]) AS tenant, (VALUES
+        ('expired', 'completed', '25 hours', '-25 hours', '-1 second'),
+        ('fresh', 'completed', '23 hours', '-23 hours', '1 hour'),
+        ('running', 'claimed', '1 second', '4 seconds', '24 hours'),
+        ('died', 'claimed', '1 day', '-1 day', '-1 second'),
+        ('slow', 'claimed', '9 days', '1 second', '-8 days'),
+        ('abandoned', 'claimed', '9 days', '-9 days', '-8 days')
+    ) AS key (name, state, age, lease, expiry)";
+
+#[tokio::test]
+async fn keys_go_when_their_time_is_over_and_claims_in_progress_stay() {
+    let database = TestDatabase::create(Schema::Bff).await;
+    database.run(KEYS).await;
+    let service = connect(database.url()).await;
+    assert_eq!(sweep_all(&service, "bff.sweep_idempotency").await, 4, "two of each tenant");
+    let left = "SELECT DISTINCT rtrim(idempotency_key, '_') FROM bff.idempotency ORDER BY 1";
+    assert_eq!(database.rows(left).await, ["died", "fresh", "running", "slow"]);
+}
+
+#[tokio::test]
+async fn a_batch_is_bounded_and_leaves_alone_what_somebody_holds() {
+    let database = TestDatabase::create(Schema::Bff).await;
+    database.run(KEYS).await;
+    let service = connect(database.url()).await;
+    assert_eq!(sweep(&service, "bff.sweep_idempotency", 1).await, Some(1));
+    let held = database
+        .hold("SELECT FROM bff.idempotency WHERE idempotency_key LIKE 'expired%' FOR UPDATE")
+        .await;
+    assert_eq!(sweep_all(&service, "bff.sweep_idempotency").await, 1, "without waiting");
+    held.end().await;
+    assert_eq!(sweep_all(&service, "bff.sweep_idempotency").await, 2);
+}
+
+/// Attestations named after the key their use belongs to, each as old as told.
+const ATTESTATIONS: &str = "
+    CREATE TEMPORARY TABLE made AS SELECT * FROM (VALUES
+        ('fresh', 'expired', '1 minute'), ('recent', 'expired', '47 hours'), ('old', 'expired', '49 hours'),
+        ('tied-to-claim', 'died', '49 hours'), ('tied-to-answer', 'fresh', '49 hours'),
+        ('unused', NULL, '49 hours')) AS m (id, key, age);
+    INSERT INTO bff.mfa_attestations
+        (tenant_id, attestation_id, operator_id, device_id, thumbprint, scope, issued_at, expires_at, request_id)
+    SELECT tenant, id, 'opr', 'dev', repeat('x', 43), 'lock.revoke', now() - age::interval - interval '5 minutes',
+           now() - age::interval, 'r'
+    FROM made, unnest('{a,b}'::text[]) AS tenant;
+    INSERT INTO bff.mfa_attestation_uses (tenant_id, attestation_id, used_by, used_at)
+    SELECT tenant, id, rpad(key, 16, '_'), now() - age::interval - interval '1 minute'
+    FROM made, unnest('{a,b}'::text[]) AS tenant
+    WHERE key IS NOT NULL";
+
+#[tokio::test]
+async fn attestations_and_uses_go_two_days_later_unless_a_key_still_needs_them() {
+    let database = TestDatabase::create(Schema::Bff).await;
+    database.run(KEYS).await;
+    database.run(ATTESTATIONS).await;
+    let service = connect(database.url()).await;
+    let unused = sweep_all(&service, "bff.sweep_mfa_attestations").await;
+    assert_eq!(unused, 2, "keys hold the others");
+    assert_eq!(sweep_all(&service, "bff.sweep_idempotency").await, 4);
+    assert_eq!(sweep_all(&service, "bff.sweep_mfa_attestations").await, 2);
+    for table in ["mfa_attestations", "mfa_attestation_uses"] {
+        let left = format!("SELECT DISTINCT attestation_id FROM bff.{table} ORDER BY 1");
+        let expected = ["fresh", "recent", "tied-to-answer", "tied-to-claim"];
+        assert_eq!(database.rows(&left).await, expected, "{table}");
+    }
+}
+
+#[tokio::test]
+async fn until_then_not_even_the_owner_can_change_or_delete_them() {
+    let database = TestDatabase::create(Schema::Bff).await;
+    database.run(ATTESTATIONS).await;
+    let (admin, service) = (connect(database.admin_url()).await, connect(database.url()).await);
+    for table in ["mfa_attestation_uses", "mfa_attestations"] {
+        for change in [
+            format!("DELETE FROM bff.{table} WHERE attestation_id = 'recent'"),
+            format!("DELETE FROM bff.{table}"),
+            format!("UPDATE bff.{table} SET tenant_id = 'c' WHERE attestation_id = 'old'"),
+            format!("TRUNCATE bff.{table} CASCADE"),
+        ] {
+            let refused = admin.batch_execute(&change).await.unwrap_err();
+            assert_eq!(refused.code().unwrap().code(), "0L000", "{change}");
+            let refused = service.batch_execute(&change).await.unwrap_err();
+            assert_eq!(refused.code().unwrap().code(), "42501", "{change}");
+        }
+    }
+}
+
+fn consumed_and_published(schema: Schema) -> String {
+    format!(
+        "INSERT INTO {schema}.inbox (tenant_id, event_type, event_id, received_at, processed_at)
+         SELECT tenant, 'a', age, now() - age::interval, now() - age::interval
+         FROM unnest('{{a,b}}'::text[]) AS tenant, unnest('{{30 days,32 days}}'::text[]) AS age;
+         INSERT INTO {schema}.inbox (tenant_id, event_type, event_id, received_at, attempts, last_error)
+         VALUES ('a', 'a', 'failed', now() - interval '99 days', 10, 'no');
+         INSERT INTO {schema}.outbox
+             (tenant_id, event_id, event_type, ordering_key, event, occurred_at, next_attempt_at, published_at)
+         SELECT tenant, age, 'a', 'k', '{{}}', now() - age::interval, now(), now() - age::interval
+         FROM unnest('{{a,b}}'::text[]) AS tenant, unnest('{{6 days,8 days}}'::text[]) AS age;
+         INSERT INTO {schema}.outbox
+             (tenant_id, event_id, event_type, ordering_key, event, occurred_at, next_attempt_at)
+         VALUES ('a', 'unpublished', 'a', 'k', '{{}}', now() - interval '99 days', now())"
+    )
+}
+
+#[tokio::test]
+async fn events_go_once_nobody_can_need_them_and_unfinished_ones_never() {
+    for schema in Schema::ALL {
+        let database = TestDatabase::create(schema).await;
+        database.run(&consumed_and_published(schema)).await;
+        let service = connect(database.url()).await;
+        assert_eq!(sweep_all(&service, &format!("{schema}.sweep_inbox")).await, 2);
+        assert_eq!(sweep_all(&service, &format!("{schema}.sweep_outbox")).await, 2);
+        for (table, expected) in
+            [("inbox", ["30 days", "failed"]), ("outbox", ["6 days", "unpublished"])]
+        {
+            let left = format!("SELECT DISTINCT event_id FROM {schema}.{table} ORDER BY 1");
+            assert_eq!(database.rows(&left).await, expected, "{schema}.{table}");
+        }
+    }
+}
+
+const ACTIVITY: &str = "
+    INSERT INTO bff.operator_activity
+        (tenant_id, id, occurred_at, operator_id, device_id, action, outcome, request_id)
+    SELECT tenant, days::text, now() - make_interval(days => days), 'o', 'd', 'a', 'success', 'r'
+    FROM unnest('{a,b}'::text[]) AS tenant, unnest('{0,1,60,89,122,150,400}'::int[]) AS days;
+    INSERT INTO bff.lock_action_proxy_audit
+        (tenant_id, sequence, id, action_id, action, phase, property_id, lock_id, operator_id, device_id, roles,
+         request_id, idempotency_key, body_digest, occurred_at, prev_hash, hash)
+    SELECT 'a', 1, 'l', 'l', 'issue_key', 'requested', 'p', 'l', 'o', 'd', '{}', 'r', 'k', zero,
+           now() - interval '6 years', zero, zero
+    FROM decode(repeat('00', 32), 'hex') AS zero";
+
+#[tokio::test]
+async fn activity_is_kept_ninety_days_and_leaves_by_month() {
+    let database = TestDatabase::create(Schema::Bff).await;
+    database.run(ACTIVITY).await;
+    let service = connect(database.url()).await;
+    // What the default partition holds is given its month first.
+    while let Some(_partition) = service
+        .query_one("SELECT bff.make_next_month()", &[])
+        .await
+        .unwrap()
+        .get::<_, Option<String>>(0)
+    {}
+    assert!(sweep_all(&service, "bff.sweep_operator_activity").await >= 2);
+    let left = "SELECT DISTINCT id FROM bff.operator_activity ORDER BY 1";
+    assert_eq!(database.rows(left).await, ["0", "1", "60", "89"]);
+    let kept = "SELECT id FROM bff.lock_action_proxy_audit";
+    assert_eq!(database.rows(kept).await, ["l"], "the lock audit is kept for seven years");
+}
+
+#[tokio::test]
+async fn one_instance_sweeps_and_another_leaves_it_be() {
+    for schema in Schema::ALL {
+        let database = TestDatabase::create(schema).await;
+        database.run(&consumed_and_published(schema)).await;
+        let service = connect(database.url()).await;
+        let name = if schema == Schema::Bff { "sweep-idempotency" } else { "sweep-expired" };
+        let lock = format!("SELECT pg_advisory_xact_lock(hashtextextended('{schema}.{name}', 0))");
+        let other = database.hold(&lock).await;
+        assert_eq!(sweep(&service, &format!("{schema}.sweep_inbox"), 100).await, None);
+        other.end().await;
+        assert_eq!(sweep(&service, &format!("{schema}.sweep_inbox"), 100).await, Some(2));
+    }
+}

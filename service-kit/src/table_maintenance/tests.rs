@@ -1,0 +1,89 @@
+use metrics_exporter_prometheus::PrometheusBuilder;
+use migrations::Schema;
+use migrations::test_database::TestDatabase;
+
+use super::*;
+use crate::testing::postgres;
+
+const MAINTENANCE: TableMaintenance = TableMaintenance {
+    months: Some(Months {
+        make: "SELECT housekeeping.make_next_month()",
+        state: "SELECT parent, default_rows, months_ahead FROM housekeeping.partition_state()",
+        rotations: "test_partition_rotation_total",
+        default_rows: "test_default_partition_rows",
+        months_ahead: "test_partition_months_ahead",
+    }),
+    retention: Retention {
+        sweeps: &[
+            Sweep { table: "inbox", statement: "SELECT housekeeping.sweep_inbox($1)" },
+            Sweep { table: "outbox", statement: "SELECT housekeeping.sweep_outbox($1)" },
+        ],
+        swept: "test_swept_rows_total",
+        last_success: "test_sweep_last_success_timestamp_seconds",
+    },
+};
+
+/// 1,201 expired rows, and tasks of a month that was never made and of a far year.
+const ROWS: &str = "
+    INSERT INTO housekeeping.inbox (tenant_id, event_type, event_id, received_at, processed_at)
+    SELECT 't', 'a', n::text, now() - interval '40 days', now() - interval '40 days'
+    FROM generate_series(0, 1200) AS n;
+    INSERT INTO housekeeping.housekeeping_tasks
+        (id, tenant_id, property_id, room_id, kind, priority, status, created_at)
+    VALUES ('1', 't', 'p', 'r', 'turnover', 'high', 'pending', '2019-04-15Z'),
+           ('2', 't', 'p', 'r', 'turnover', 'high', 'pending', '2199-01-01Z')";
+
+fn store(database: &TestDatabase) -> Database {
+    Database::new(&postgres(database.url(), 4)).unwrap()
+}
+
+#[tokio::test]
+async fn one_run_deletes_all_that_is_past_its_time_and_measures_what_it_did() {
+    let database = TestDatabase::create(Schema::Housekeeping).await;
+    database.run(ROWS).await;
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let _local = metrics::set_default_local_recorder(&recorder);
+    let clock = Clock::fixed("2026-11-21T20:00:00Z".parse().unwrap());
+    let (store, retention) = (store(&database), MAINTENANCE.retention);
+    let swept = retention.run(&store, &clock).await.unwrap().unwrap();
+    assert_eq!(swept, Swept { rows: [("inbox", 1201), ("outbox", 0)].into(), complete: true });
+    MAINTENANCE.months.unwrap().run(&store).await.unwrap();
+    let metrics = recorder.handle().render();
+    for line in [
+        "test_swept_rows_total{table=\"inbox\"} 1201",
+        "test_sweep_last_success_timestamp_seconds 1795291200",
+        "test_partition_rotation_total{outcome=\"success\"} 1",
+        "test_default_partition_rows{table=\"housekeeping_tasks\"} 1",
+        "test_partition_months_ahead{table=\"housekeeping_tasks\"} 4",
+    ] {
+        assert!(metrics.lines().any(|it| it == line), "{line} in\n{metrics}");
+    }
+}
+
+#[tokio::test]
+async fn a_table_that_cannot_be_swept_keeps_no_other_from_it_and_is_reported() {
+    let database = TestDatabase::create(Schema::Housekeeping).await;
+    database.run(ROWS).await;
+    let sweeps = &[
+        Sweep { table: "missing", statement: "SELECT housekeeping.sweep_missing($1)" },
+        Sweep { table: "inbox", statement: "SELECT housekeeping.sweep_inbox($1)" },
+    ];
+    let retention = Retention { sweeps, ..MAINTENANCE.retention };
+    assert!(retention.run(&store(&database), &Clock::system()).await.is_err());
+    let left = "SELECT event_id FROM housekeeping.inbox";
+    assert_eq!(database.rows(left).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_started_program_makes_months_and_sweeps_by_itself() {
+    let database = TestDatabase::create(Schema::Housekeeping).await;
+    database.run(ROWS).await;
+    let (lifecycle, store) = (Lifecycle::new(), store(&database));
+    let config = MaintenanceConfig { jitter_seconds: 0, ..MaintenanceConfig::default() };
+    MAINTENANCE.start(&config, &store, &Clock::system(), &Entropy::system(), &lifecycle);
+    let waiting = "SELECT 'row' FROM housekeeping.inbox
+                   UNION ALL SELECT 'month' WHERE to_regclass('housekeeping.housekeeping_tasks_201904') IS NULL";
+    let done = async { while !database.rows(waiting).await.is_empty() {} };
+    tokio::time::timeout(Duration::from_secs(30), done).await.expect("it works at start");
+    lifecycle.drain().await;
+}
