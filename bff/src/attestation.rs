@@ -115,7 +115,7 @@ impl From<ConsumeError> for ApiError {
     fn from(error: ConsumeError) -> Self {
         match error {
             ConsumeError::Refused(_) => invalid(),
-            ConsumeError::Store(error) => crate::handlers::revoke::unavailable(error),
+            ConsumeError::Store(error) => crate::store::unavailable(error),
         }
     }
 }

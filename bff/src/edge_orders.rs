@@ -152,7 +152,7 @@ impl Orders {
             return Err(OrderError::Exists);
         }
         audit(&transaction, &request, &request.by, Step::Requested, now).await?;
-        transaction.commit().await.map_err(StoreError::from)?;
+        transaction.commit().await?;
         Ok(request)
     }
 
@@ -174,7 +174,7 @@ impl Orders {
         };
         let step = if outcome.is_ok() { Step::Approved } else { Step::Refused };
         audit(&transaction, &request, &by, step, now).await?;
-        transaction.commit().await.map_err(StoreError::from)?;
+        transaction.commit().await?;
         drop(connection);
         outcome?;
         self.catch_up_or_say_so().await;

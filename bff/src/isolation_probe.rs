@@ -4,6 +4,8 @@
 //!
 //! Not here: when it runs; a scheduler asks for it each night.
 
+use std::time::Duration;
+
 use contracts::clock::Clock;
 use contracts::id::{Id, TenantId};
 use jiff::Timestamp;
@@ -77,6 +79,9 @@ impl Nobody {
     }
 }
 
+/// How long the run may hold its lock.
+const LOCKED_FOR: Duration = Duration::from_secs(60);
+
 const LOCK: &str =
     "SELECT pg_try_advisory_xact_lock(hashtextextended('bff.probe-tenant-isolation', 0))";
 
@@ -95,6 +100,7 @@ async fn ask_all(gateway: &Gateway) -> Result<Option<Vec<Finding>>, StoreError> 
     let mut connection = gateway.database.connection().await?;
     // The lock is the transaction's: it ends with it, whatever becomes of this task.
     let transaction = read(&mut connection, platform()).await?;
+    transaction.allow_idle(LOCKED_FOR).await?;
     let is_mine: bool = transaction.query_one(LOCK, &[]).await?.get(0);
     if !is_mine {
         return Ok(None);

@@ -31,6 +31,7 @@ pub mod session_tier;
 pub mod sessions;
 pub mod standing;
 pub mod state;
+mod store;
 pub mod sync_cursors;
 pub mod sync_status;
 pub mod table_maintenance;

@@ -17,8 +17,8 @@ use service_kit::postgres::{StoreError, Transaction};
 use service_kit::problem::ApiResult;
 use upstream_clients::{CallError, Reply, TransportError};
 
-use crate::handlers::revoke::unavailable;
 use crate::mutation::{Deed, Request};
+use crate::store::unavailable;
 
 pub mod chain;
 pub mod freeze;

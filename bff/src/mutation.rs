@@ -35,10 +35,10 @@ use upstream_clients::{CallContext, CallError, Reply, Upstreams};
 use crate::activity::{self, Activity};
 use crate::attestation::{self, MfaScope, Presented, Scope, Use};
 use crate::guards::{Guard, holds};
-use crate::handlers::revoke::unavailable;
 use crate::idempotency::store::{self, Claimed};
 use crate::locks::{self, Ending};
 use crate::state::Gateway;
+use crate::store::unavailable;
 
 mod outcome;
 pub mod request;
@@ -195,7 +195,7 @@ impl Mutations {
                 let noted = action.note_request(&transaction, (request, deed), &self.clock);
                 noted.await?;
             }
-            transaction.commit().await.map_err(|error| unavailable(error.into()))?;
+            transaction.commit().await.map_err(unavailable)?;
         }
         Ok(claimed)
     }

@@ -1,93 +1,53 @@
-//! Postgres: a bounded pool, and transactions that cannot be opened without a tenant.
+//! Postgres: a bounded pool, statements that end, and transactions that cannot be opened without a
+//! tenant.
+//!
+//! A connection that gives no reply is discarded after about a second, and with it all that were
+//! made before: what silenced one has most likely silenced the others.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use contracts::id::TenantId;
-use contracts::problem::code;
-use deadpool_postgres::{
-    Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, Timeouts,
-};
+use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime, Timeouts};
 use secrecy::ExposeSecret;
-use tokio_postgres::error::SqlState;
-use tokio_postgres::{IsolationLevel, NoTls};
-
-pub use deadpool_postgres::Transaction;
+use tokio::runtime::Handle;
+use tokio_postgres::config::TargetSessionAttrs;
+use tokio_postgres::{NoTls, SimpleQueryMessage};
+use tokio_util::task::TaskTracker;
 
 use crate::config::PostgresConfig;
-use crate::deadline;
-use crate::problem::ApiError;
+use crate::problem::chain;
 
-/// Set on every connection (seed HK-1.2).
-const STATEMENT_TIMEOUT_MS: u128 = 800;
+mod connection;
+mod error;
+mod limit;
+#[cfg(test)]
+mod tests;
 
-/// Why the database did not answer.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    #[error("all connections of the pool are in use")]
-    Busy,
-    #[error("the database cannot be reached")]
-    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
-    #[error("a statement took longer than it may")]
-    Slow(#[source] tokio_postgres::Error),
-    #[error("a statement failed")]
-    Statement(#[source] tokio_postgres::Error),
-    #[error("column {column} holds a value that does not belong there")]
-    Row { column: &'static str, source: Box<dyn std::error::Error + Send + Sync> },
-}
+use connection::CleanUp;
 
-impl From<PoolError> for StoreError {
-    fn from(error: PoolError) -> Self {
-        match error {
-            PoolError::Timeout(deadpool_postgres::TimeoutType::Wait) => Self::Busy,
-            other => Self::Unavailable(Box::new(other)),
-        }
-    }
-}
+pub use connection::{Connection, Transaction};
+pub use error::{Category, StoreError};
 
-impl From<tokio_postgres::Error> for StoreError {
-    fn from(error: tokio_postgres::Error) -> Self {
-        // Without an SQLSTATE the connection broke; class 57 is the server going away.
-        let server_left = error.code().is_some_and(|state| state.code().starts_with("57P"));
-        if error.is_closed() || server_left || error.code().is_none() && is_io(&error) {
-            Self::Unavailable(Box::new(error))
-        } else if error.code() == Some(&SqlState::QUERY_CANCELED) {
-            Self::Slow(error)
-        } else {
-            Self::Statement(error)
-        }
-    }
-}
-
-fn is_io(error: &tokio_postgres::Error) -> bool {
-    std::error::Error::source(error).is_some_and(<dyn std::error::Error>::is::<std::io::Error>)
-}
-
-impl From<StoreError> for ApiError {
-    fn from(error: StoreError) -> Self {
-        match &error {
-            StoreError::Busy => {
-                tracing::warn!("All database connections are in use.");
-                Self::new(&code::UNAVAILABLE, "The server is busy. Try again.")
-            }
-            StoreError::Slow(_) => {
-                tracing::warn!(error = %crate::problem::chain(&error), "The database is slow.");
-                Self::new(
-                    &code::UNAVAILABLE,
-                    "The database is too slow. Try again in a few seconds.",
-                )
-            }
-            StoreError::Unavailable(_) => {
-                tracing::warn!(error = %crate::problem::chain(&error), "The database is away.");
-                Self::new(&code::UNAVAILABLE, "The database is away. Try again in a few seconds.")
-            }
-            StoreError::Statement(_) | StoreError::Row { .. } => Self::internal(&error),
-        }
-    }
-}
+/// Until a peer that does not acknowledge is believed to be gone; the system's own default is hours.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(5);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(2);
+const KEEPALIVE_RETRIES: u32 = 3;
+const UNACKNOWLEDGED_FOR: Duration = Duration::from_secs(5);
 
 /// Connections of one service's role to its database.
 #[derive(Debug, Clone)]
-pub struct Database(Pool);
+pub struct Database(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    pool: Pool,
+    /// Raised when the connections made so far are not to be used again.
+    generation: AtomicU64,
+    /// Connections on their way back to the pool.
+    clean_ups: TaskTracker,
+}
 
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseConfigError {
@@ -97,20 +57,43 @@ pub enum DatabaseConfigError {
     Pool(#[from] deadpool_postgres::BuildError),
 }
 
-/// Prepared statements keep one plan: over a partitioned table, planning anew each time costs more
-/// than running.
+/// Settings of each session. Prepared statements keep one plan: over a partitioned table, planning
+/// anew each time costs more than running. The server, too, ends sessions whose client is gone:
+/// their transactions would keep rows locked.
 fn options() -> String {
-    format!("-c statement_timeout={STATEMENT_TIMEOUT_MS} -c plan_cache_mode=force_generic_plan")
+    let settings = [
+        ("statement_timeout", limit::STATEMENT_TIMEOUT.as_millis()),
+        ("idle_in_transaction_session_timeout", limit::IDLE_IN_TRANSACTION.as_millis()),
+        ("tcp_keepalives_idle", KEEPALIVE_IDLE.as_secs().into()),
+        ("tcp_keepalives_interval", KEEPALIVE_INTERVAL.as_secs().into()),
+        ("tcp_keepalives_count", KEEPALIVE_RETRIES.into()),
+        ("tcp_user_timeout", UNACKNOWLEDGED_FOR.as_millis()),
+    ];
+    let settings = settings.map(|(name, value)| format!("-c {name}={value}"));
+    format!("{} -c plan_cache_mode=force_generic_plan", settings.join(" "))
+}
+
+/// How a connection is made: only to a server that accepts writes, and never waiting for hours.
+fn settings(config: &PostgresConfig) -> Result<tokio_postgres::Config, tokio_postgres::Error> {
+    let mut settings: tokio_postgres::Config = config.url.expose_secret().parse()?;
+    settings
+        .connect_timeout(Duration::from_millis(config.wait_ms))
+        .keepalives(true)
+        .keepalives_idle(KEEPALIVE_IDLE)
+        .keepalives_interval(KEEPALIVE_INTERVAL)
+        .keepalives_retries(KEEPALIVE_RETRIES)
+        .tcp_user_timeout(UNACKNOWLEDGED_FOR)
+        .target_session_attrs(TargetSessionAttrs::ReadWrite)
+        .options(options());
+    Ok(settings)
 }
 
 impl Database {
     /// Makes the pool; connects when first used, so that a service starts while its database is away.
     pub fn new(config: &PostgresConfig) -> Result<Self, DatabaseConfigError> {
-        let mut connection: tokio_postgres::Config = config.url.expose_secret().parse()?;
         let wait = Duration::from_millis(config.wait_ms);
-        connection.connect_timeout(wait).options(options());
         let manager = Manager::from_config(
-            connection,
+            settings(config)?,
             NoTls,
             ManagerConfig { recycling_method: RecyclingMethod::Fast },
         );
@@ -120,57 +103,79 @@ impl Database {
             .timeouts(timeouts)
             .runtime(Runtime::Tokio1)
             .build()?;
-        Ok(Self(pool))
+        let (generation, clean_ups) = (AtomicU64::new(0), TaskTracker::new());
+        Ok(Self(Arc::new(Inner { pool, generation, clean_ups })))
     }
 
-    pub async fn connection(&self) -> Result<Object, StoreError> {
-        Ok(self.0.get().await?)
+    pub async fn connection(&self) -> Result<Connection, StoreError> {
+        // Read first: a connection is never taken for younger than it is.
+        let generation = self.0.generation.load(Ordering::Acquire);
+        let object = self.0.pool.get().await?;
+        Ok(Connection::new(object, self.clone(), generation))
     }
 
-    /// Whether the database answers, for readiness.
+    /// Whether the database replies and accepts writes, for readiness.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        self.connection().await?.simple_query("").await?;
+        let connection = self.connection().await?;
+        // A standby answers "on", and so does a session that was made read-only.
+        let messages = connection.simple_query("SHOW transaction_read_only").await?;
+        let is_read_only = messages.iter().any(
+            |message| matches!(message, SimpleQueryMessage::Row(row) if row.get(0) == Some("on")),
+        );
+        if is_read_only {
+            let error = StoreError::ReadOnly(None);
+            connection.note(&error);
+            return Err(error);
+        }
         Ok(())
+    }
+
+    /// Whether connections of this generation may be used again.
+    fn trusts(&self, generation: u64) -> bool {
+        self.0.generation.load(Ordering::Acquire) == generation
+    }
+
+    /// Discards the idle connections; those in use follow when they come back. Once per generation:
+    /// connections that were made since are good.
+    fn distrust(&self, generation: u64, error: &StoreError) {
+        let order = Ordering::AcqRel;
+        let is_first = self.0.generation.compare_exchange(
+            generation,
+            generation + 1,
+            order,
+            Ordering::Relaxed,
+        );
+        if is_first.is_ok() {
+            let discarded = self.0.pool.retain(|_, _| false).removed.len();
+            tracing::warn!(error = %chain(error), discarded, "Database connections are replaced.");
+        }
+    }
+
+    /// Cleans a connection up in the background.
+    fn clean_up(&self, clean_up: CleanUp) {
+        match Handle::try_current() {
+            Ok(runtime) => {
+                let work = clean_up.run(self.clone(), limit::of_clean_up());
+                self.0.clean_ups.spawn_on(work, &runtime);
+            }
+            Err(_) => clean_up.discard(),
+        }
     }
 }
 
 /// Opens a read-only transaction that sees this tenant's rows and no other's, all its statements
 /// those of one moment.
 pub async fn read(
-    connection: &mut Object,
+    connection: &mut Connection,
     tenant: TenantId,
 ) -> Result<Transaction<'_>, StoreError> {
-    let moment = IsolationLevel::RepeatableRead;
-    let builder = connection.build_transaction().read_only(true).isolation_level(moment);
-    let transaction = builder.start().await?;
-    settle(&transaction, tenant).await?;
-    Ok(transaction)
+    connection.begin("START TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY", tenant).await
 }
 
 /// Opens a transaction that sees and writes this tenant's rows and no other's.
 pub async fn write(
-    connection: &mut Object,
+    connection: &mut Connection,
     tenant: TenantId,
 ) -> Result<Transaction<'_>, StoreError> {
-    let transaction = connection.build_transaction().start().await?;
-    settle(&transaction, tenant).await?;
-    Ok(transaction)
-}
-
-/// Whose rows it sees, and how long a statement may take. As text in one message, where prepared
-/// statements would take three each: an id holds no quote.
-async fn settle(transaction: &Transaction<'_>, tenant: TenantId) -> Result<(), StoreError> {
-    let limit = statement_limit().map(|limit| format!("; SET LOCAL statement_timeout = {limit}"));
-    let settings =
-        format!("SET LOCAL app.tenant_id = '{tenant}'{}", limit.as_deref().unwrap_or_default());
-    transaction.batch_execute(&settings).await?;
-    Ok(())
-}
-
-/// In milliseconds, where the request's deadline leaves less than the connection's own: a statement
-/// that nobody waits for gives its connection back. Never 0, which would be no limit, and never
-/// before the deadline itself.
-fn statement_limit() -> Option<u128> {
-    let left = deadline::left()?.as_millis() + 1;
-    (left < STATEMENT_TIMEOUT_MS).then_some(left)
+    connection.begin("START TRANSACTION", tenant).await
 }

@@ -30,6 +30,7 @@ use crate::testing::issuer::Issuer;
 
 pub mod contract;
 pub mod issuer;
+pub mod proxy;
 pub mod world;
 
 const ISSUER: &str = "bff-backoffice";

@@ -7,9 +7,9 @@ use serde::Serialize;
 use service_kit::extract::Json;
 use service_kit::problem::ApiResult;
 
-use super::revoke::unavailable;
 use crate::proven::OwnCalls;
 use crate::state::Gateway;
+use crate::store::unavailable;
 use crate::sync_cursors::reconcile::{self, Compared};
 
 #[derive(Debug, Serialize)]

@@ -14,10 +14,11 @@ use service_kit::extract::{Json, Path};
 use service_kit::problem::{ApiError, ApiResult};
 use service_kit::request::RequestContext;
 
-use super::revoke::{reason, unavailable};
+use super::revoke::reason;
 use crate::edge_orders::store::Order;
 use crate::edge_orders::{OrderError, Orders};
 use crate::edge_rules::Source;
+use crate::store::unavailable;
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

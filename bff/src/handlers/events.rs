@@ -23,10 +23,11 @@ use service_kit::postgres::{Database, StoreError, Transaction, write};
 use service_kit::problem::{ApiError, ApiResult};
 use service_kit::push::Push;
 
-use super::revoke::{reason, target, unavailable};
+use super::revoke::{reason, target};
 use crate::revocation::Feed;
 use crate::revocation::store::{self, Order};
 use crate::standing::{self, Standings, Statement};
+use crate::store::unavailable;
 
 /// How far iam's clock may be ahead of ours.
 const SKEW: Duration = Duration::from_secs(60);

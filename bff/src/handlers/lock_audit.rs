@@ -11,10 +11,10 @@ use service_kit::extract::{Json, Query};
 use service_kit::postgres::{Database, StoreError, read};
 use service_kit::problem::{ApiError, ApiResult};
 
-use super::revoke::unavailable;
 use crate::edge::{InProperty, Permission};
 use crate::locks::page::{Cursor, Wanted, page};
 use crate::pages::{PageQuery, no_such_place};
+use crate::store::unavailable;
 
 /// May see what others did.
 #[derive(Debug, Clone, Copy)]

@@ -8,11 +8,11 @@ use serde::Serialize;
 use service_kit::extract::Json;
 use service_kit::problem::ApiResult;
 
-use super::revoke::unavailable;
 use crate::locks::reconcile::{self, Reconciled};
 use crate::locks::verify::{self, Verdict};
 use crate::proven::OwnCalls;
 use crate::state::Gateway;
+use crate::store::unavailable;
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -7,9 +7,9 @@ use serde::Serialize;
 use service_kit::extract::Json;
 use service_kit::problem::ApiResult;
 
-use super::revoke::unavailable;
 use crate::isolation_probe::{Finding, Outcome, run, worst};
 use crate::state::Gateway;
+use crate::store::unavailable;
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]

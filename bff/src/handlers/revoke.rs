@@ -6,17 +6,18 @@ use axum::Extension;
 use axum::extract::State;
 use contracts::clock::Clock;
 use contracts::id::TenantId;
-use contracts::problem::{Problem, code};
+use contracts::problem::Problem;
 use jiff::Timestamp;
 use metrics::counter;
 use serde::{Deserialize, Serialize};
 use service_kit::extract::Json;
-use service_kit::postgres::{Database, StoreError};
-use service_kit::problem::{ApiError, ApiResult, chain};
+use service_kit::postgres::Database;
+use service_kit::problem::{ApiError, ApiResult};
 use service_kit::request::RequestContext;
 
 use crate::revocation::store::Order;
 use crate::revocation::{Feed, Target, TargetError};
+use crate::store::unavailable;
 
 /// Characters a reason may have.
 const LONGEST_REASON: usize = 200;
@@ -84,18 +85,4 @@ pub(crate) fn reason(given: String) -> Result<String, ApiError> {
         return Ok(given);
     }
     Err(Problem::field("body.reason", "INVALID", "Give a reason of 1 to 200 characters.").into())
-}
-
-/// What is not durable has not happened.
-pub(crate) fn unavailable(error: StoreError) -> ApiError {
-    match error {
-        StoreError::Statement(_) | StoreError::Row { .. } => ApiError::internal(&error),
-        _ => {
-            tracing::warn!(error = %chain(&error), "The durable store did not take a write.");
-            ApiError::new(
-                &code::STORE_UNAVAILABLE,
-                "The durable store is away and nothing was changed. Try again in a few seconds.",
-            )
-        }
-    }
 }

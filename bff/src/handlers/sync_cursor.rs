@@ -7,8 +7,8 @@ use service_kit::extract::Json;
 use service_kit::postgres::Database;
 use service_kit::problem::{ApiError, ApiResult};
 
-use super::revoke::unavailable;
 use crate::edge::{Caller, SignedIn};
+use crate::store::unavailable;
 use crate::sync_cursors::{Noted, advance, cached};
 
 /// Read the cursor.

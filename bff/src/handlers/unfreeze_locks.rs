@@ -15,10 +15,11 @@ use service_kit::postgres::read;
 use service_kit::problem::{ApiError, ApiResult};
 use service_kit::request::RequestContext;
 
-use super::revoke::{reason, unavailable};
+use super::revoke::reason;
 use crate::admin_audit::platform;
 use crate::locks::freeze::{self, FreezeError};
 use crate::state::Gateway;
+use crate::store::unavailable;
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

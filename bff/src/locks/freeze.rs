@@ -99,15 +99,15 @@ pub async fn request(
     let wish = Wish { id, reason, by, expires_at: now + WAITS };
     let mut connection = database.connection().await?;
     let transaction = write(&mut connection, platform()).await?;
-    let statement = transaction.prepare_cached(REQUEST).await.map_err(StoreError::from)?;
+    let statement = transaction.prepare_cached(REQUEST).await?;
     let values: [&(dyn tokio_postgres::types::ToSql + Sync); 6] =
         [&id.as_str(), &wish.reason, &wish.by.email, &wish.by.subject, &now, &wish.expires_at];
-    let written = transaction.execute(&statement, &values).await.map_err(StoreError::from)?;
+    let written = transaction.execute(&statement, &values).await?;
     if written == 0 {
         return Err(FreezeError::Exists);
     }
     audit(&transaction, (&wish, &wish.by), Step::Requested, now).await?;
-    transaction.commit().await.map_err(StoreError::from)?;
+    transaction.commit().await?;
     Ok(wish)
 }
 
@@ -128,7 +128,7 @@ pub async fn approve(
     };
     let step = if outcome.is_ok() { Step::Approved } else { Step::Refused };
     audit(&transaction, (&wish, &by), step, now).await?;
-    transaction.commit().await.map_err(StoreError::from)?;
+    transaction.commit().await?;
     outcome
 }
 

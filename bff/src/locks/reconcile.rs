@@ -52,6 +52,9 @@ struct Open {
     is_unknown: bool,
 }
 
+/// How long the run may hold its lock.
+const LOCKED_FOR: Duration = Duration::from_secs(60);
+
 const LOCK: &str = "SELECT pg_try_advisory_xact_lock(hashtextextended('bff.reconcile-locks', 0))";
 
 /// Looks at every tenant; `None` when another instance is at it.
@@ -59,6 +62,7 @@ pub async fn run(gateway: &Gateway, calls: &OwnCalls) -> Result<Option<Reconcile
     let mut connection = gateway.database.connection().await?;
     // The lock is the transaction's: it ends with it, whatever becomes of this task.
     let transaction = read(&mut connection, platform()).await?;
+    transaction.allow_idle(LOCKED_FOR).await?;
     let is_mine: bool = transaction.query_one(LOCK, &[]).await?.get(0);
     if !is_mine {
         return Ok(None);

@@ -48,8 +48,7 @@ async fn put_at_last(gateway: &Gateway, noted: &Noted) -> bool {
             Ok(()) => return true,
             Err(error) => error,
         };
-        let is_passing = !matches!(error, StoreError::Statement(_) | StoreError::Row { .. });
-        let again = pause.filter(|_| is_passing && !gateway.lifecycle.is_stopping());
+        let again = pause.filter(|_| error.is_unavailable() && !gateway.lifecycle.is_stopping());
         let Some(pause) = again else {
             tracing::error!(error = %chain(&error), "A handshake's cursor was not cached.");
             return false;

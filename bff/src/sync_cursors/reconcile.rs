@@ -43,6 +43,9 @@ pub struct Compared {
     pub healed: u32,
 }
 
+/// How long the run may hold its lock.
+const LOCKED_FOR: Duration = Duration::from_secs(60);
+
 const LOCK: &str = "SELECT pg_try_advisory_xact_lock(hashtextextended('bff.reconcile-cursors', 0))";
 
 /// Looks at every property; `None` when another instance is at it.
@@ -50,6 +53,7 @@ pub async fn run(gateway: &Gateway, calls: &OwnCalls) -> Result<Option<Compared>
     let mut connection = gateway.database.connection().await?;
     // The lock is the transaction's: it ends with it, whatever becomes of this task.
     let transaction = read(&mut connection, platform()).await?;
+    transaction.allow_idle(LOCKED_FOR).await?;
     let is_mine: bool = transaction.query_one(LOCK, &[]).await?.get(0);
     if !is_mine {
         return Ok(None);

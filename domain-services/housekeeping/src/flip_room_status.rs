@@ -68,7 +68,7 @@ pub(crate) async fn handler(
     check_flip(found.status, wish.status)?;
     let flip = Flip { room, found, wish, caller, context, at: shared.clock.now() };
     let flipped = flip.write(&transaction, &shared).await?;
-    transaction.commit().await.map_err(StoreError::from)?;
+    transaction.commit().await?;
     Ok(answer(room, &flipped))
 }
 
@@ -185,12 +185,11 @@ impl Flip {
     async fn tell(&self, transaction: &Transaction<'_>, shared: &Shared) -> ApiResult<()> {
         let event = self.event(EventId::generate(&shared.clock, &shared.entropy));
         let whole = serde_json::to_value(&event).expect("an event is plain JSON");
-        let statement = transaction.prepare_cached(TELL).await.map_err(StoreError::from)?;
+        let statement = transaction.prepare_cached(TELL).await?;
         let (id, kind) = (event.id.as_str(), event.kind.as_str());
         transaction
             .execute(&statement, &[&id, &kind, &event.orderingkey, &whole, &self.at])
-            .await
-            .map_err(StoreError::from)?;
+            .await?;
         Ok(())
     }
 

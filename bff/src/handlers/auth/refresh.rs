@@ -28,6 +28,7 @@ use crate::proven::{OwnCalls, Proven};
 use crate::revocation::store::was_revoked;
 use crate::revocation::{Feed, Target, targets};
 use crate::state::Gateway;
+use crate::store::unavailable;
 use crate::upstream_problem;
 
 /// Characters; iam's own are far shorter.
@@ -168,9 +169,7 @@ async fn is_revoked(
     }
     match was_ever_revoked(database, principal, began).await {
         Ok(revoked) => Ok(revoked),
-        Err(error @ (StoreError::Statement(_) | StoreError::Row { .. })) => {
-            Err(ApiError::internal(&error))
-        }
+        Err(error) if !error.is_unavailable() => Err(unavailable(error)),
         Err(error) => {
             tracing::warn!(error = %chain(&error), "Only revocations of the last hour were asked before a refresh.");
             counter!("bff_backoffice_refresh_unchecked_total").increment(1);

@@ -18,9 +18,9 @@ use upstream_clients::Upstreams;
 
 use super::IAM_WITHIN;
 use crate::edge::{Caller, Calls, SignedIn};
-use crate::handlers::revoke::unavailable;
 use crate::revocation::store::Order;
 use crate::revocation::{Feed, Target};
+use crate::store::unavailable;
 
 /// Shown on the session's live streams.
 const REASON: &str = "signed_out";

@@ -22,8 +22,8 @@ use super::IAM_WITHIN;
 use crate::attestation::{self, Issued, Purpose, Scope};
 use crate::edge::{Caller, Calls, SignedIn};
 use crate::guards::{Guard, holds};
-use crate::handlers::revoke::unavailable;
 use crate::state::Gateway;
+use crate::store::unavailable;
 use crate::upstream_problem;
 
 /// Characters of a code; those of today have six.
@@ -97,7 +97,7 @@ pub async fn step_up(
         (clock, entropy),
     );
     let issued = issued.await.map_err(unavailable)?;
-    transaction.commit().await.map_err(|error| unavailable(error.into()))?;
+    transaction.commit().await.map_err(unavailable)?;
     Ok(answer(purpose, issued))
 }
 

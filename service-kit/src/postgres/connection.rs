@@ -1,0 +1,275 @@
+//! A connection whose every statement has a time limit on our side. The client of the driver is
+//! never handed out, so that no statement goes without.
+//!
+//! A connection goes back to the pool only when the server has replied to everything it was sent
+//! and no transaction is open.
+
+use std::ops::Deref;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use contracts::id::TenantId;
+use deadpool_postgres::Object;
+use tokio::time::timeout;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Row, SimpleQueryMessage, Statement, ToStatement};
+
+use super::{Database, StoreError, limit};
+
+type Values<'a> = &'a [&'a (dyn ToSql + Sync)];
+type Outcome<T> = Result<T, tokio_postgres::Error>;
+
+/// A connection of the pool. Whatever it was doing, it may be dropped at any time.
+#[derive(Debug)]
+pub struct Connection {
+    /// Absent only while it is being dropped.
+    object: Option<Object>,
+    database: Database,
+    /// Generation of the pool when the connection was taken.
+    generation: u64,
+    /// It gave no reply, or its session can do no work.
+    is_broken: AtomicBool,
+    /// Statements without a reply. Those of futures that were dropped stay counted.
+    in_flight: AtomicUsize,
+    is_in_transaction: bool,
+    /// A transaction was dropped without an end; the next statement is preceded by a rollback.
+    needs_rollback: AtomicBool,
+}
+
+impl Connection {
+    pub(super) fn new(object: Object, database: Database, generation: u64) -> Self {
+        Self {
+            object: Some(object),
+            database,
+            generation,
+            is_broken: AtomicBool::new(false),
+            in_flight: AtomicUsize::new(0),
+            is_in_transaction: false,
+            needs_rollback: AtomicBool::new(false),
+        }
+    }
+
+    /// Prepares a statement, or takes it from the connection's cache.
+    pub async fn prepare_cached(&self, sql: &str) -> Result<Statement, StoreError> {
+        self.ready().await?;
+        self.limited(self.client().prepare_cached(sql)).await
+    }
+
+    pub async fn prepare(&self, sql: &str) -> Result<Statement, StoreError> {
+        self.ready().await?;
+        self.limited(self.client().prepare(sql)).await
+    }
+
+    pub async fn query<T>(&self, statement: &T, values: Values<'_>) -> Result<Vec<Row>, StoreError>
+    where
+        T: ?Sized + ToStatement + Sync,
+    {
+        self.ready().await?;
+        self.limited(self.client().query(statement, values)).await
+    }
+
+    /// Fails unless there is exactly one row.
+    pub async fn query_one<T>(&self, statement: &T, values: Values<'_>) -> Result<Row, StoreError>
+    where
+        T: ?Sized + ToStatement + Sync,
+    {
+        self.ready().await?;
+        self.limited(self.client().query_one(statement, values)).await
+    }
+
+    pub async fn query_opt<T>(
+        &self,
+        statement: &T,
+        values: Values<'_>,
+    ) -> Result<Option<Row>, StoreError>
+    where
+        T: ?Sized + ToStatement + Sync,
+    {
+        self.ready().await?;
+        self.limited(self.client().query_opt(statement, values)).await
+    }
+
+    /// Answers the number of rows that were changed.
+    pub async fn execute<T>(&self, statement: &T, values: Values<'_>) -> Result<u64, StoreError>
+    where
+        T: ?Sized + ToStatement + Sync,
+    {
+        self.ready().await?;
+        self.limited(self.client().execute(statement, values)).await
+    }
+
+    /// Runs statements without values, in one message.
+    pub async fn batch_execute(&self, sql: &str) -> Result<(), StoreError> {
+        self.ready().await?;
+        self.limited(self.client().batch_execute(sql)).await
+    }
+
+    pub async fn simple_query(&self, sql: &str) -> Result<Vec<SimpleQueryMessage>, StoreError> {
+        self.ready().await?;
+        self.limited(self.client().simple_query(sql)).await
+    }
+
+    /// Opens a transaction with `begin`, in one message with the settings that every transaction
+    /// has and with the rollback of the one before, where it was dropped without an end.
+    pub(super) async fn begin(
+        &mut self,
+        begin: &str,
+        tenant: TenantId,
+    ) -> Result<Transaction<'_>, StoreError> {
+        let before =
+            if self.needs_rollback.swap(false, Ordering::Relaxed) { "ROLLBACK; " } else { "" };
+        let timeout = limit::of_request()
+            .map(|limit| format!("; SET LOCAL statement_timeout = {}", limit.as_millis()));
+        // As text, where prepared statements would take three messages each: an id holds no quote.
+        let sql = format!(
+            "{before}{begin}; SET LOCAL app.tenant_id = '{tenant}'{}",
+            timeout.as_deref().unwrap_or_default()
+        );
+        self.refuse_if_broken()?;
+        self.is_in_transaction = true;
+        let transaction = Transaction { connection: self };
+        transaction.connection.limited(transaction.connection.client().batch_execute(&sql)).await?;
+        Ok(transaction)
+    }
+
+    fn refuse_if_broken(&self) -> Result<(), StoreError> {
+        if self.is_broken.load(Ordering::Relaxed) {
+            return Err(StoreError::Unavailable("the connection failed before".into()));
+        }
+        Ok(())
+    }
+
+    /// Rolls back what was left open, and fails at once on a connection that is broken.
+    async fn ready(&self) -> Result<(), StoreError> {
+        self.refuse_if_broken()?;
+        if self.needs_rollback.swap(false, Ordering::Relaxed) {
+            self.limited(self.client().batch_execute("ROLLBACK")).await?;
+        }
+        Ok(())
+    }
+
+    /// The one place that waits for the server.
+    async fn limited<T>(
+        &self,
+        statement: impl Future<Output = Outcome<T>>,
+    ) -> Result<T, StoreError> {
+        let limit = limit::of_reply();
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        let outcome = timeout(limit, statement).await;
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+        let error = match outcome {
+            Ok(Ok(value)) => return Ok(value),
+            Ok(Err(error)) => StoreError::from(error),
+            Err(_) => StoreError::NoReply(limit),
+        };
+        self.note(&error);
+        Err(error)
+    }
+
+    /// Marks the connection where the error says that it cannot be used again.
+    pub(super) fn note(&self, error: &StoreError) {
+        if error.ends_connection() {
+            self.is_broken.store(true, Ordering::Relaxed);
+        }
+        if error.is_of_all_connections() {
+            self.database.distrust(self.generation, error);
+        }
+    }
+
+    fn client(&self) -> &Object {
+        self.object.as_ref().expect("it is absent only while the connection is dropped")
+    }
+
+    /// What makes the connection reusable; `None` where it is. A statement whose future was
+    /// dropped is still running: the reply to an empty one comes after its own.
+    fn pending(&self) -> Option<&'static str> {
+        if self.is_in_transaction || self.needs_rollback.load(Ordering::Relaxed) {
+            return Some("ROLLBACK");
+        }
+        (self.in_flight.load(Ordering::Relaxed) > 0).then_some("")
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let Some(object) = self.object.take() else { return };
+        if self.is_broken.load(Ordering::Relaxed) || !self.database.trusts(self.generation) {
+            drop(Object::take(object));
+        } else if let Some(sql) = self.pending() {
+            self.database.clean_up(CleanUp { object, sql, generation: self.generation });
+        }
+    }
+}
+
+/// A connection that was dropped in the middle of its work.
+pub(super) struct CleanUp {
+    object: Object,
+    sql: &'static str,
+    generation: u64,
+}
+
+impl CleanUp {
+    /// Gives the connection back once the server has replied, and discards it if it does not.
+    pub(super) async fn run(self, database: Database, limit: Duration) {
+        let error = match timeout(limit, self.object.batch_execute(self.sql)).await {
+            Ok(Ok(())) if database.trusts(self.generation) => return,
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(StoreError::from(error)),
+            Err(_) => Some(StoreError::NoReply(limit)),
+        };
+        if let Some(error) = error.filter(StoreError::is_of_all_connections) {
+            database.distrust(self.generation, &error);
+        }
+        self.discard();
+    }
+
+    pub(super) fn discard(self) {
+        drop(Object::take(self.object));
+    }
+}
+
+/// A transaction that sees one tenant's rows. Dropped without [`commit`](Self::commit), it is
+/// rolled back.
+#[derive(Debug)]
+pub struct Transaction<'a> {
+    connection: &'a mut Connection,
+}
+
+impl Transaction<'_> {
+    pub async fn commit(self) -> Result<(), StoreError> {
+        self.end("COMMIT").await
+    }
+
+    pub async fn rollback(self) -> Result<(), StoreError> {
+        self.end("ROLLBACK").await
+    }
+
+    /// Lets the transaction wait so long between two statements. Without it the server ends the
+    /// session after a few seconds, because a client that is gone would keep its locks.
+    pub async fn allow_idle(&self, length: Duration) -> Result<(), StoreError> {
+        let setting = "SET LOCAL idle_in_transaction_session_timeout";
+        self.batch_execute(&format!("{setting} = {}", length.as_millis())).await
+    }
+
+    async fn end(self, sql: &str) -> Result<(), StoreError> {
+        self.connection.batch_execute(sql).await?;
+        self.connection.is_in_transaction = false;
+        Ok(())
+    }
+}
+
+impl Deref for Transaction<'_> {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        self.connection
+    }
+}
+
+impl Drop for Transaction<'_> {
+    fn drop(&mut self) {
+        if std::mem::take(&mut self.connection.is_in_transaction) {
+            self.connection.needs_rollback.store(true, Ordering::Relaxed);
+        }
+    }
+}
