@@ -142,6 +142,7 @@ pub fn gateway(
         upstreams,
         revocations: revocations(config, following, session.clone(), &clock),
         database,
+        lockout: config.mfa.lockout(),
         session_tier: SessionTier(session),
         sessions: Sessions::new(clock.clone(), entropy.clone()),
         profiles,

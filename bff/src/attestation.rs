@@ -3,7 +3,8 @@
 //!
 //! A use is a row whose key is the attestation, written in the caller's own transaction: single
 //! use is a constraint of Postgres, and a use whose work was rolled back has not happened.
-//! Not here: whether the factor was right (iam), and how `POST /auth/mfa/step-up` asks it.
+//! [`attempts`] counts wrong codes. Not here: whether the factor was right (iam), and how
+//! `POST /auth/mfa/step-up` asks it.
 
 use std::marker::PhantomData;
 
@@ -18,10 +19,16 @@ use serde::{Deserialize, Serialize};
 use service_kit::postgres::StoreError;
 use service_kit::problem::ApiError;
 
+pub mod attempts;
 mod store;
 pub mod watch;
 
-pub use store::{consume, issue};
+pub use store::{check, consume, issue};
+
+/// Every statement about attestations, for the test that prepares them on the migrated schema.
+pub fn statements() -> Vec<&'static str> {
+    [&store::STATEMENTS[..], &attempts::STATEMENTS].concat()
+}
 
 /// From issue to expiry.
 pub const LASTS: SignedDuration = SignedDuration::from_mins(5);
@@ -74,8 +81,13 @@ pub struct Use<'a> {
     pub resource: &'a str,
     /// SHA-256 of the request's body.
     pub body_digest: [u8; 32],
-    /// What uses it: the idempotency key. The same key again is the same use.
+    /// What uses it: the idempotency key.
     pub by: &'a str,
+    /// The request under that key. Both together are one use.
+    pub fingerprint: [u8; 32],
+    /// Whether the request goes on with one that had not finished. Only then is the same use allowed
+    /// again; under a key whose row has run out, the attestation is used.
+    pub resumes: bool,
 }
 
 /// Why an attestation does not permit a use. The caller is never told which.

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -12,6 +13,8 @@ use contracts::upstream::Upstream;
 use serde::Deserialize;
 use service_kit::config::{MaintenanceConfig, OidcConfig, PostgresConfig, TelemetryConfig};
 use upstream_clients::BaseUrls;
+
+use crate::attestation::attempts::Lockout;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -26,6 +29,8 @@ pub struct GatewayConfig {
     pub request_token: RequestTokenConfig,
     #[serde(default)]
     pub dpop: DpopConfig,
+    #[serde(default)]
+    pub mfa: MfaConfig,
     #[serde(default)]
     pub dashboard: DashboardConfig,
     #[serde(default)]
@@ -130,6 +135,29 @@ pub struct DpopConfig {
     pub nonces: bool,
     /// At least 32 random bytes, the same on every instance. Absent: made at start.
     pub nonce_key_file: Option<PathBuf>,
+}
+
+/// When wrong codes lock an operator's second factor.
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MfaConfig {
+    /// So many within the window: 5, few enough that nobody guesses one of a million codes.
+    pub wrong_codes: NonZeroU32,
+    /// Seconds that a wrong code counts: 900. At least as long as iam counts it, or iam locks longer.
+    pub window_s: u64,
+}
+
+impl Default for MfaConfig {
+    fn default() -> Self {
+        Self { wrong_codes: const { NonZeroU32::new(5).unwrap() }, window_s: 15 * 60 }
+    }
+}
+
+impl MfaConfig {
+    pub fn lockout(&self) -> Lockout {
+        let window = Duration::from_secs(self.window_s.max(1));
+        Lockout { wrong_codes: self.wrong_codes.get(), window }
+    }
 }
 
 #[derive(Debug, Deserialize)]

@@ -2,7 +2,7 @@
 //! a repeat of a request is, and what becomes of it.
 //!
 //! A key is [`Key`], what it was used for a [`Fingerprint`], where it counts a [`Slot`]; [`store`]
-//! claims a slot, completes it or gives it back. Not here: the order of work, which is
+//! claims a slot, completes it or gives it back; a [`Reach`] is where it may have had its effect. Not here: the order of work, which is
 //! [`crate::mutation`]'s.
 
 use auth::Principal;
@@ -11,11 +11,13 @@ use contracts::id::{DeviceId, OperatorId, TenantId};
 pub mod answer;
 pub mod fingerprint;
 pub mod key;
+pub mod reach;
 pub mod store;
 
 pub use answer::StoredAnswer;
 pub use fingerprint::Fingerprint;
 pub use key::{Key, KeyError};
+pub use reach::Reach;
 
 /// Where a key counts: with the same operator at the same device, on the same route. Never the
 /// token, so that a repeat after a refresh is still a repeat.

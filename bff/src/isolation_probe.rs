@@ -11,9 +11,9 @@ use contracts::id::{Id, TenantId};
 use jiff::Timestamp;
 use metrics::{counter, gauge};
 use serde::Serialize;
-use service_kit::postgres::{StoreError, read};
+use service_kit::postgres::StoreError;
 
-use crate::admin_audit::platform;
+use crate::job_lease::{Job, exclusively};
 use crate::state::Gateway;
 
 pub mod samples;
@@ -79,11 +79,7 @@ impl Nobody {
     }
 }
 
-/// How long the run may hold its lock.
-const LOCKED_FOR: Duration = Duration::from_secs(60);
-
-const LOCK: &str =
-    "SELECT pg_try_advisory_xact_lock(hashtextextended('bff.probe-tenant-isolation', 0))";
+const JOB: Job = Job { name: "probe-tenant-isolation", lease: Duration::from_secs(60) };
 
 /// Asks everything; `None` when another instance is at it.
 pub async fn run(gateway: &Gateway) -> Result<Option<Vec<Finding>>, StoreError> {
@@ -97,20 +93,15 @@ pub async fn run(gateway: &Gateway) -> Result<Option<Vec<Finding>>, StoreError> 
 }
 
 async fn ask_all(gateway: &Gateway) -> Result<Option<Vec<Finding>>, StoreError> {
-    let mut connection = gateway.database.connection().await?;
-    // The lock is the transaction's: it ends with it, whatever becomes of this task.
-    let transaction = read(&mut connection, platform()).await?;
-    transaction.allow_idle(LOCKED_FOR).await?;
-    let is_mine: bool = transaction.query_one(LOCK, &[]).await?.get(0);
-    if !is_mine {
-        return Ok(None);
-    }
+    exclusively(&gateway.database, &gateway.entropy, JOB, ask_each(gateway)).await
+}
+
+async fn ask_each(gateway: &Gateway) -> Result<Vec<Finding>, StoreError> {
     let nobody = Nobody::new();
     let mut findings = tables::probe(&gateway.database, nobody).await?;
     findings.extend(tier::probe(&gateway.session_tier, nobody).await);
     findings.extend(in_memory(gateway, nobody));
-    transaction.rollback().await?;
-    Ok(Some(findings))
+    Ok(findings)
 }
 
 /// What an instance keeps in memory, through the keys it is really kept under.

@@ -18,6 +18,7 @@ pub mod handlers;
 pub mod idempotency;
 pub mod internal;
 pub mod isolation_probe;
+pub mod job_lease;
 pub mod locks;
 pub mod middleware;
 pub mod mutation;
@@ -37,3 +38,10 @@ pub mod sync_status;
 pub mod table_maintenance;
 pub mod tls;
 pub mod upstream_problem;
+
+/// Statements of this crate, for the test that prepares them on the migrated schema.
+pub fn statements() -> Vec<&'static str> {
+    let attestation = attestation::statements();
+    let all = [&attestation[..], &idempotency::store::STATEMENTS, &job_lease::STATEMENTS];
+    all.concat()
+}

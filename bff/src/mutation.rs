@@ -1,6 +1,7 @@
 //! The one path every mutation takes, so that each happens exactly once:
 //!
-//! 1. claim: in one transaction the second factor is consumed, the key claimed, the activity noted;
+//! 1. claim: in one transaction the key is claimed, the second factor consumed, the activity noted; a
+//!    repeat is checked against the caller's scope of now, and against the attestation it comes with;
 //! 2. forward: one call with the same key, so that the upstream can tell a repeat too;
 //! 3. settle: the answer is stored, or the claim given back, and the outcome noted;
 //! 4. answer.
@@ -13,12 +14,13 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use auth::Principal;
 use axum::body::Bytes;
 use axum::extract::FromRef;
 use axum::response::Response;
 use composer::Composer;
 use contracts::clock::{Clock, Entropy};
-use contracts::id::{AttestationId, SessionId};
+use contracts::id::{AttestationId, PropertyId, SessionId};
 use contracts::problem::code;
 use contracts::upstream::Upstream;
 use jiff::Timestamp;
@@ -35,7 +37,8 @@ use upstream_clients::{CallContext, CallError, Reply, Upstreams};
 use crate::activity::{self, Activity};
 use crate::attestation::{self, MfaScope, Presented, Scope, Use};
 use crate::guards::{Guard, holds};
-use crate::idempotency::store::{self, Claimed};
+use crate::idempotency::Reach;
+use crate::idempotency::store::{self, Claim, Claimed};
 use crate::locks::{self, Ending};
 use crate::state::Gateway;
 use crate::store::unavailable;
@@ -65,6 +68,9 @@ pub struct Deed {
     /// Without the session tier there is none, and nothing is changed.
     pub session: SessionId,
     pub second_factor: Option<SecondFactor>,
+    /// Where it is done, if the request says so. Else the answer does, or the caller's scope stands for
+    /// it: a repeat is checked against it.
+    pub property: Option<PropertyId>,
     /// A lock action has a ledger of its own besides.
     pub lock: Option<locks::Action>,
 }
@@ -161,12 +167,12 @@ impl Mutations {
         let deadline = Instant::now() + FORWARDED_WITHIN;
         let unclaimed = !holds(Guard::Store);
         let claimed =
-            if unclaimed { Claimed::Ours { fence: 1 } } else { self.claim(request, deed).await? };
+            if unclaimed { Claimed::First { fence: 1 } } else { self.claim(request, deed).await? };
         note(&claimed);
         let fence = match claimed {
-            Claimed::Ours { fence } => fence,
-            Claimed::Finished(answer) => return Ok(answer.replayed()),
-            Claimed::InFlight => return Err(in_flight()),
+            Claimed::First { fence } | Claimed::Resumed { fence, .. } => fence,
+            Claimed::Finished { answer, .. } => return Ok(answer.replayed()),
+            Claimed::InFlight { .. } => return Err(in_flight()),
             Claimed::Reused => return Err(reused()),
         };
         let called = self.forward(request, deadline, call).await;
@@ -178,17 +184,24 @@ impl Mutations {
         outcome.into_answer()
     }
 
-    /// The second factor consumed, the key claimed and the activity noted, or nothing of it: a
+    /// The key claimed, the second factor consumed and the activity noted, or nothing of it: a
     /// repeat that only gets an answer uses no attestation up.
     async fn claim(&self, request: &Request, deed: &Deed) -> ApiResult<Claimed> {
         let mut connection = self.database.connection().await.map_err(unavailable)?;
         let transaction = write(&mut connection, request.slot.tenant).await.map_err(unavailable)?;
         let now = self.clock.now();
-        consume(&transaction, request, deed, now).await?;
-        let claimed = store::claim(&transaction, &request.slot, &request.fingerprint, (now, LEASE))
-            .await
-            .map_err(unavailable)?;
-        if let Claimed::Ours { fence } = claimed {
+        let claim = Claim {
+            slot: &request.slot,
+            fingerprint: &request.fingerprint,
+            reach: &Reach::new(&request.principal, deed.property),
+            now,
+            lease: LEASE,
+        };
+        let claimed = store::claim(&transaction, &claim).await.map_err(unavailable)?;
+        check_scope(&claimed, &request.principal)?;
+        let check = Check { transaction: &transaction, request, deed, now };
+        check.second_factor(&claimed).await?;
+        if let Claimed::First { fence } | Claimed::Resumed { fence, .. } = claimed {
             let begun = self.note_activity(&transaction, request, deed, ("requested", fence, None));
             begun.await.map_err(unavailable)?;
             if let Some(action) = deed.lock.as_ref().filter(|_| holds(Guard::LockLedger)) {
@@ -311,22 +324,50 @@ impl Mutations {
     }
 }
 
-/// The same attestation under the same key again is the same use.
-async fn consume(
-    transaction: &Transaction<'_>,
-    request: &Request,
-    deed: &Deed,
+/// Refuses a repeat by a caller whose scope no longer holds where the first may have had its effect.
+fn check_scope(claimed: &Claimed, principal: &Principal) -> ApiResult<()> {
+    let is_in_scope = claimed.reach().is_none_or(|reach| reach.is_in_scope_of(principal));
+    if is_in_scope || !holds(Guard::Scope) {
+        return Ok(());
+    }
+    Err(ApiError::new(
+        &code::PROPERTY_OUT_OF_SCOPE,
+        "The change of this Idempotency-Key was sent when your scope was wider. Ask somebody with access to the property whether it was made.",
+    ))
+}
+
+/// What is checked of a request in the transaction of its claim.
+struct Check<'a> {
+    transaction: &'a Transaction<'a>,
+    request: &'a Request,
+    deed: &'a Deed,
     now: Timestamp,
-) -> ApiResult<()> {
-    let Some(factor) = deed.second_factor.filter(|_| holds(Guard::Mfa)) else { return Ok(()) };
-    let wanted = Use {
-        scope: factor.scope,
-        resource: &deed.resource,
-        body_digest: request.body_digest(),
-        by: request.slot.key.as_str(),
-    };
-    let principal = &request.principal;
-    Ok(attestation::consume(transaction, principal, factor.attestation, &wanted, now).await?)
+}
+
+impl Check<'_> {
+    /// Consumes the attestation for work that is to be done. A repeat that gets an answer shows one
+    /// that permits the request; that the first consumed it does not matter then.
+    async fn second_factor(&self, claimed: &Claimed) -> ApiResult<()> {
+        let factor = self.deed.second_factor.filter(|_| holds(Guard::Mfa));
+        let Some(SecondFactor { scope, attestation }) = factor else { return Ok(()) };
+        let Self { transaction, request, deed, now } = self;
+        let wanted = Use {
+            scope,
+            resource: &deed.resource,
+            body_digest: request.body_digest(),
+            by: request.slot.key.as_str(),
+            fingerprint: *request.fingerprint.as_bytes(),
+            resumes: matches!(claimed, Claimed::Resumed { .. }),
+        };
+        let principal = &request.principal;
+        let is_to_be_done = matches!(claimed, Claimed::First { .. } | Claimed::Resumed { .. });
+        if is_to_be_done {
+            attestation::consume(transaction, principal, attestation, &wanted, *now).await?;
+        } else {
+            attestation::check(transaction, principal, attestation, &wanted).await?;
+        }
+        Ok(())
+    }
 }
 
 fn detail(request: &Request, deed: &Deed, fence: i64, code: Option<String>) -> Value {
@@ -342,10 +383,10 @@ fn detail(request: &Request, deed: &Deed, fence: i64, code: Option<String>) -> V
 
 fn note(claimed: &Claimed) {
     let outcome = match claimed {
-        Claimed::Ours { fence: 1 } => "first",
-        Claimed::Ours { .. } => "taken_over",
-        Claimed::Finished(_) => "replayed",
-        Claimed::InFlight => "in_flight",
+        Claimed::First { .. } => "first",
+        Claimed::Resumed { .. } => "taken_over",
+        Claimed::Finished { .. } => "replayed",
+        Claimed::InFlight { .. } => "in_flight",
         Claimed::Reused => "reused",
     };
     counter!("bff_backoffice_idempotency_dedup_total", "outcome" => outcome).increment(1);

@@ -13,10 +13,10 @@ use service_kit::lifecycle::Lifecycle;
 use service_kit::postgres::Database;
 use upstream_clients::Upstreams;
 
-use crate::revocation::Feed;
-
+use crate::attestation::attempts::Lockout;
 use crate::edge_orders::Orders;
 use crate::edge_rules::EdgeRules;
+use crate::revocation::Feed;
 use crate::sessions::{Profiles, Sessions};
 use crate::standing::Standings;
 
@@ -52,6 +52,7 @@ parts! {
     standings: Standings,
     revocations: Feed,
     database: Database,
+    lockout: Lockout,
     clock: Clock,
     entropy: Entropy,
     lifecycle: Lifecycle,

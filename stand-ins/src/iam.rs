@@ -5,7 +5,7 @@
 //! does for the gateway is in `gateway`: refresh, sign-out and the second factor (RFC 6238). A
 //! session that ends before its time is told as an event. Beside it stands the issuer of service
 //! accounts, `oidc`.
-//! Not here: registration and lockout; a demo operator's password and second factor are no secrets.
+//! Not here: registration, and a lockout of passwords; a demo operator's password and second factor are no secrets.
 
 mod accounts;
 mod error;

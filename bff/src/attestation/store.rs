@@ -6,6 +6,7 @@ use contracts::id::{AttestationId, Id, RequestId};
 use jiff::Timestamp;
 use service_kit::postgres::{StoreError, Transaction};
 use service_kit::row;
+use tokio_postgres::types::ToSql;
 
 use super::{ConsumeError, Issued, LASTS, Purpose, Refused, Use, count};
 use crate::guards::{Guard, holds};
@@ -54,8 +55,8 @@ pub async fn issue(
 }
 
 /// Uses the attestation for the work of `transaction`, in `principal`'s own tenant. Rolled back
-/// with it, the attestation is as good as before. The same [`Use::by`] again is no second use,
-/// not even after the expiry.
+/// with it, the attestation is as good as before. A request that goes on with one that had not
+/// finished may use it again, also after the expiry.
 pub async fn consume(
     transaction: &Transaction<'_>,
     principal: &Principal,
@@ -64,15 +65,30 @@ pub async fn consume(
     now: Timestamp,
 ) -> Result<(), ConsumeError> {
     let outcome = try_consume(transaction, principal, presented, wanted, now).await;
-    match &outcome {
-        Ok(()) => count(wanted.scope, "used"),
-        Err(ConsumeError::Refused(reason)) => {
-            tracing::warn!(attestation = %presented, scope = wanted.scope.name(), %reason, "An attestation was refused.");
-            count(wanted.scope, reason.outcome());
-        }
-        Err(ConsumeError::Store(_)) => {}
+    if outcome.is_ok() {
+        count(wanted.scope, "used");
     }
+    note_refusal(presented, wanted, &outcome);
     outcome
+}
+
+/// Checks that the attestation was issued to `principal` for this request, for a repeat that gets the
+/// answer of the first. Whether it was used or has expired does not matter then.
+pub async fn check(
+    transaction: &Transaction<'_>,
+    principal: &Principal,
+    presented: AttestationId,
+    wanted: &Use<'_>,
+) -> Result<(), ConsumeError> {
+    let outcome = permitting(transaction, principal, presented, wanted).await.map(drop);
+    note_refusal(presented, wanted, &outcome);
+    outcome
+}
+
+fn note_refusal(presented: AttestationId, wanted: &Use<'_>, outcome: &Result<(), ConsumeError>) {
+    let Err(ConsumeError::Refused(reason)) = outcome else { return };
+    tracing::warn!(attestation = %presented, scope = wanted.scope.name(), %reason, "An attestation was refused.");
+    count(wanted.scope, reason.outcome());
 }
 
 async fn try_consume(
@@ -82,19 +98,26 @@ async fn try_consume(
     wanted: &Use<'_>,
     now: Timestamp,
 ) -> Result<(), ConsumeError> {
-    let found = find(transaction, principal, presented).await?.ok_or(Refused::Unknown)?;
-    if !found.permits(principal, wanted) {
-        return Err(Refused::Mismatch.into());
+    let found = permitting(transaction, principal, presented, wanted).await?;
+    if wanted.resumes && is_used_by(transaction, principal, presented, wanted).await? {
+        return Ok(());
     }
-    let is_new = now < found.expires_at
-        && note_use(transaction, principal, presented, wanted.by, now).await?;
-    if is_new
-        || !holds(Guard::SingleUse)
-        || is_used_by(transaction, principal, presented, wanted.by).await?
-    {
+    let is_new =
+        now < found.expires_at && note_use(transaction, principal, presented, wanted, now).await?;
+    if is_new || !holds(Guard::SingleUse) {
         return Ok(());
     }
     Err(if now < found.expires_at { Refused::Replayed } else { Refused::Expired }.into())
+}
+
+async fn permitting(
+    transaction: &Transaction<'_>,
+    principal: &Principal,
+    presented: AttestationId,
+    wanted: &Use<'_>,
+) -> Result<Attestation, ConsumeError> {
+    let found = find(transaction, principal, presented).await?.ok_or(Refused::Unknown)?;
+    if found.permits(principal, wanted) { Ok(found) } else { Err(Refused::Mismatch.into()) }
 }
 
 /// What stands in the row.
@@ -149,8 +172,8 @@ async fn find(
 }
 
 const NOTE_USE: &str = "
-    INSERT INTO bff.mfa_attestation_uses (tenant_id, attestation_id, used_by, used_at)
-    VALUES ($1, $2, $3, $4)
+    INSERT INTO bff.mfa_attestation_uses (tenant_id, attestation_id, used_by, fingerprint, used_at)
+    VALUES ($1, $2, $3, $4, $5)
     ON CONFLICT DO NOTHING";
 
 /// False when it was used before. Waits for a transaction that is using it.
@@ -158,25 +181,33 @@ async fn note_use(
     transaction: &Transaction<'_>,
     principal: &Principal,
     id: AttestationId,
-    by: &str,
+    wanted: &Use<'_>,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
     let statement = transaction.prepare_cached(NOTE_USE).await?;
     let (tenant, id) = (principal.tenant.as_str(), id.as_str());
-    Ok(transaction.execute(&statement, &[&tenant, &id, &by, &now]).await? == 1)
+    let fingerprint = wanted.fingerprint.as_slice();
+    let values: [&(dyn ToSql + Sync); 5] = [&tenant, &id, &wanted.by, &fingerprint, &now];
+    Ok(transaction.execute(&statement, &values).await? == 1)
 }
 
 const IS_USED_BY: &str = "
     SELECT EXISTS (SELECT FROM bff.mfa_attestation_uses
-                   WHERE tenant_id = $1 AND attestation_id = $2 AND used_by = $3)";
+                   WHERE tenant_id = $1 AND attestation_id = $2 AND used_by = $3 AND fingerprint = $4)";
 
+/// Whether this very request used it, under this key.
 async fn is_used_by(
     transaction: &Transaction<'_>,
     principal: &Principal,
     id: AttestationId,
-    by: &str,
+    wanted: &Use<'_>,
 ) -> Result<bool, StoreError> {
     let statement = transaction.prepare_cached(IS_USED_BY).await?;
     let (tenant, id) = (principal.tenant.as_str(), id.as_str());
-    Ok(transaction.query_one(&statement, &[&tenant, &id, &by]).await?.get(0))
+    let fingerprint = wanted.fingerprint.as_slice();
+    let values: [&(dyn ToSql + Sync); 4] = [&tenant, &id, &wanted.by, &fingerprint];
+    Ok(transaction.query_one(&statement, &values).await?.get(0))
 }
+
+/// Every statement of this module, for the test that prepares them on the migrated schema.
+pub(super) const STATEMENTS: [&str; 4] = [ISSUE, FIND, NOTE_USE, IS_USED_BY];

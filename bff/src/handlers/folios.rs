@@ -70,6 +70,7 @@ pub async fn refund(
         resource: folio.to_string(),
         session: session.id,
         second_factor: Some(attestation.into()),
+        property: None,
         lock: None,
     };
     mutations

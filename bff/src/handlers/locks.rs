@@ -43,6 +43,7 @@ pub async fn issue_key(
         resource: lock.to_string(),
         session: session.id,
         second_factor: None,
+        property: at.place.as_ref().ok().map(|place| place.property),
         lock: Some(action),
     };
     mutations
@@ -81,6 +82,7 @@ pub async fn revoke_key(
         resource: lock.to_string(),
         session: session.id,
         second_factor: Some(attestation.into()),
+        property: at.place.as_ref().ok().map(|place| place.property),
         lock: Some(action),
     };
     mutations

@@ -48,6 +48,7 @@ pub async fn check_in(
         resource: reservation.to_string(),
         session: session.id,
         second_factor: None,
+        property: None,
         lock: None,
     };
     mutations

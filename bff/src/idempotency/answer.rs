@@ -3,9 +3,11 @@
 use axum::body::{Body, Bytes};
 use axum::response::{IntoResponse, Response};
 use contracts::headers::IDEMPOTENCY_REPLAYED;
+use contracts::id::PropertyId;
 use contracts::problem::{self, Problem};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use serde::Deserialize;
 use service_kit::problem::ApiError;
 
 /// Status, headers and body, as they are written down.
@@ -42,6 +44,18 @@ impl StoredAnswer {
         let name = HeaderName::from_static(IDEMPOTENCY_REPLAYED);
         response.headers_mut().insert(name, HeaderValue::from_static("true"));
         response
+    }
+
+    /// Where the change was made, if it was and the answer says so.
+    pub fn property(&self) -> Option<PropertyId> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Made {
+            property_id: PropertyId,
+        }
+        let is_made = (200..300).contains(&self.status);
+        let made = is_made.then(|| serde_json::from_slice::<Made>(&self.body).ok()).flatten();
+        made.map(|made| made.property_id)
     }
 
     /// The problem that it is, if it is one.

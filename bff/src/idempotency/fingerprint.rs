@@ -33,7 +33,7 @@ impl Fingerprint {
         Self(digest.finalize().into())
     }
 
-    pub fn as_bytes(&self) -> &[u8] {
+    pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use contracts::headers::DPOP_NONCE;
+use contracts::id::PropertyId;
 use http::header::{CONTENT_TYPE, DATE, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::Timestamp;
@@ -11,44 +12,75 @@ use service_kit::postgres::{StoreError, Transaction};
 use service_kit::row;
 use tokio_postgres::Row;
 
-use super::{Fingerprint, Slot, StoredAnswer};
+use super::{Fingerprint, Reach, Slot, StoredAnswer};
 
 /// An answer is given again for so long after it was stored.
 pub const KEPT_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How a claim ended.
+/// A request that claims its key.
+#[derive(Debug, Clone, Copy)]
+pub struct Claim<'a> {
+    pub slot: &'a Slot,
+    pub fingerprint: &'a Fingerprint,
+    pub reach: &'a Reach,
+    pub now: Timestamp,
+    pub lease: Duration,
+}
+
+/// How a claim ended. A repeat comes with the reach of the first request.
 #[derive(Debug, PartialEq)]
 pub enum Claimed {
-    /// The caller does the work, and completes it under this fence. Above 1, somebody began before.
-    Ours { fence: i64 },
+    /// The caller does the work, and completes it under this fence.
+    First { fence: i64 },
+    /// The same, where another began and did not finish.
+    Resumed { fence: i64, reach: Reach },
     /// It was done: this was the answer.
-    Finished(StoredAnswer),
+    Finished { answer: StoredAnswer, reach: Reach },
     /// Somebody is doing it.
-    InFlight,
+    InFlight { reach: Reach },
     /// The key was used for another request.
     Reused,
 }
 
-/// $1 to $6 the slot, $7 the fingerprint, $8 now, $9 the lease's end, $10 when the row may go.
-/// Taken over when its lease has run out, or when the answer is older than it is kept. A row that is
-/// left as it is is locked all the same, so that the second statement reads what this one saw.
+impl Claimed {
+    /// Where the first of these requests may have had its effect; `None` when this is the first.
+    pub fn reach(&self) -> Option<&Reach> {
+        match self {
+            Self::Resumed { reach, .. }
+            | Self::Finished { reach, .. }
+            | Self::InFlight { reach } => Some(reach),
+            Self::First { .. } | Self::Reused => None,
+        }
+    }
+}
+
+/// $1 to $6 the slot, $7 the fingerprint, $8 now, $9 the lease's end, $10 when the row may go, $11 and
+/// $12 the reach. A row that has run out is claimed as if it were not there; an unfinished one of the
+/// same request is taken over when its lease has run out, and keeps its reach. A row that is left as it
+/// is is locked all the same, so that the second statement reads what this one saw.
 const CLAIM: &str = "
     INSERT INTO bff.idempotency AS known
         (tenant_id, operator_id, device_id, method, route, idempotency_key,
-         fingerprint, state, claimed_at, lease_expires_at, expires_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, 'claimed', $8, $9, $10)
+         fingerprint, state, claimed_at, lease_expires_at, expires_at, property_id, property_ids)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, 'claimed', $8, $9, $10, $11, $12)
     ON CONFLICT (tenant_id, operator_id, device_id, method, route, idempotency_key) DO UPDATE SET
         fence = known.fence + 1, fingerprint = excluded.fingerprint, state = 'claimed',
         claimed_at = excluded.claimed_at, lease_expires_at = excluded.lease_expires_at,
         expires_at = excluded.expires_at, completed_at = NULL,
-        response_status = NULL, response_headers = NULL, response_body = NULL
-    WHERE (known.state = 'claimed' AND known.fingerprint = excluded.fingerprint
+        response_status = NULL, response_headers = NULL, response_body = NULL,
+        resumed = known.expires_at > excluded.claimed_at,
+        property_id = CASE WHEN known.expires_at > excluded.claimed_at
+            THEN coalesce(known.property_id, excluded.property_id) ELSE excluded.property_id END,
+        property_ids = CASE WHEN known.expires_at > excluded.claimed_at
+            THEN known.property_ids ELSE excluded.property_ids END
+    WHERE known.expires_at <= excluded.claimed_at
+       OR (known.state = 'claimed' AND known.fingerprint = excluded.fingerprint
            AND known.lease_expires_at <= excluded.claimed_at)
-       OR (known.state = 'completed' AND known.expires_at <= excluded.claimed_at)
-    RETURNING fence";
+    RETURNING fence, resumed, property_id, property_ids";
 
 const KNOWN: &str = "
-    SELECT fingerprint = $7 AS is_repeat, state, response_status, response_headers, response_body
+    SELECT fingerprint = $7 AS is_repeat, state, response_status, response_headers, response_body,
+           property_id, property_ids
     FROM bff.idempotency
     WHERE tenant_id = $1 AND operator_id = $2 AND device_id = $3
       AND method = $4 AND route = $5 AND idempotency_key = $6";
@@ -56,31 +88,55 @@ const KNOWN: &str = "
 /// Takes the slot, or says what became of it. Two at once wait for one another.
 pub async fn claim(
     transaction: &Transaction<'_>,
-    slot: &Slot,
-    fingerprint: &Fingerprint,
-    (now, lease): (Timestamp, Duration),
+    claim: &Claim<'_>,
 ) -> Result<Claimed, StoreError> {
+    let Claim { slot, fingerprint, reach, now, lease } = claim;
     let [tenant, operator, device, method, route, key] = columns(slot);
-    let digest = fingerprint.as_bytes();
+    let digest = fingerprint.as_bytes().as_slice();
     let statement = transaction.prepare_cached(CLAIM).await?;
-    let (until, kept) = (now + lease, now + lease + KEPT_FOR);
-    let values: [&(dyn tokio_postgres::types::ToSql + Sync); 10] =
-        [&tenant, &operator, &device, &method, &route, &key, &digest, &now, &until, &kept];
+    let (until, kept) = (*now + *lease, *now + *lease + KEPT_FOR);
+    let values: [&(dyn tokio_postgres::types::ToSql + Sync); 12] = [
+        &tenant,
+        &operator,
+        &device,
+        &method,
+        &route,
+        &key,
+        &digest,
+        now,
+        &until,
+        &kept,
+        &reach.property,
+        &reach.scope,
+    ];
     if let Some(row) = transaction.query_opt(&statement, &values).await? {
-        return Ok(Claimed::Ours { fence: row::get(&row, "fence")? });
+        return ours(&row);
     }
     let statement = transaction.prepare_cached(KNOWN).await?;
     known(&transaction.query_one(&statement, &values[..7]).await?)
+}
+
+fn ours(row: &Row) -> Result<Claimed, StoreError> {
+    let fence = row::get(row, "fence")?;
+    if row::get(row, "resumed")? {
+        return Ok(Claimed::Resumed { fence, reach: reach(row)? });
+    }
+    Ok(Claimed::First { fence })
 }
 
 fn known(row: &Row) -> Result<Claimed, StoreError> {
     if !row::get::<bool>(row, "is_repeat")? {
         return Ok(Claimed::Reused);
     }
+    let reach = reach(row)?;
     if row::get::<&str>(row, "state")? == "claimed" {
-        return Ok(Claimed::InFlight);
+        return Ok(Claimed::InFlight { reach });
     }
-    from_row(row).map(Claimed::Finished)
+    Ok(Claimed::Finished { answer: from_row(row)?, reach })
+}
+
+fn reach(row: &Row) -> Result<Reach, StoreError> {
+    Ok(Reach { property: row::get(row, "property_id")?, scope: row::get(row, "property_ids")? })
 }
 
 fn from_row(row: &Row) -> Result<StoredAnswer, StoreError> {
@@ -93,11 +149,13 @@ fn from_row(row: &Row) -> Result<StoredAnswer, StoreError> {
     })
 }
 
-/// $1 to $6 the slot, $7 the fence, $8 to $10 the answer, $11 now, $12 when it may be forgotten.
+/// $1 to $6 the slot, $7 the fence, $8 to $10 the answer, $11 now, $12 when it may be forgotten, $13 where
+/// the effect was, if the answer says so.
 const COMPLETE: &str = "
     UPDATE bff.idempotency
     SET state = 'completed', response_status = $8, response_headers = $9, response_body = $10,
-        completed_at = $11, expires_at = $12
+        completed_at = $11, expires_at = $12,
+        property_id = coalesce(property_id, $13)
     WHERE tenant_id = $1 AND operator_id = $2 AND device_id = $3
       AND method = $4 AND route = $5 AND idempotency_key = $6
       AND state = 'claimed' AND fence = $7";
@@ -112,8 +170,10 @@ pub async fn complete(
     let [tenant, operator, device, method, route, key] = columns(slot);
     let status = i16::try_from(answer.status).unwrap_or(i16::MAX);
     let (headers, body) = (to_json(&answer.headers), answer.body.as_ref());
+    let property = answer.property();
+    let property = property.as_ref().map(PropertyId::as_str);
     let statement = transaction.prepare_cached(COMPLETE).await?;
-    let values: [&(dyn tokio_postgres::types::ToSql + Sync); 12] = [
+    let values: [&(dyn tokio_postgres::types::ToSql + Sync); 13] = [
         &tenant,
         &operator,
         &device,
@@ -126,6 +186,7 @@ pub async fn complete(
         &body,
         &now,
         &(now + KEPT_FOR),
+        &property,
     ];
     Ok(transaction.execute(&statement, &values).await? == 1)
 }
@@ -178,6 +239,9 @@ fn from_json(headers: &Value) -> HeaderMap {
     read.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
     read
 }
+
+/// Every statement of this module, for the test that prepares them on the migrated schema.
+pub const STATEMENTS: [&str; 4] = [CLAIM, KNOWN, COMPLETE, RELEASE];
 
 #[cfg(test)]
 mod tests {

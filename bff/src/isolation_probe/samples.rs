@@ -19,7 +19,7 @@ const fn of_the_platform(table: &'static str, row: &'static str) -> Sample {
     Sample { table, is_platform_s: true, row }
 }
 
-pub static SAMPLES: [Sample; 17] = [
+pub static SAMPLES: [Sample; 19] = [
     sample(
         "outbox",
         "INSERT INTO bff.outbox
@@ -91,6 +91,17 @@ pub static SAMPLES: [Sample; 17] = [
          VALUES (bff.current_tenant_id(), 'probe', 'probe', 'probe', repeat('a', 43), 'folio.refund',
                  now(), now() + interval '1 minute', 'probe');
          INSERT INTO bff.mfa_attestation_uses (tenant_id, attestation_id, used_by, used_at)
+         VALUES (bff.current_tenant_id(), 'probe', 'probe', now())",
+    ),
+    sample(
+        "mfa_attempts",
+        "INSERT INTO bff.mfa_attempts
+             (tenant_id, attempt_id, operator_id, device_id, request_id, reserved_at)
+         VALUES (bff.current_tenant_id(), 'probe', 'probe', 'probe', 'probe', now())",
+    ),
+    of_the_platform(
+        "job_leases",
+        "INSERT INTO bff.job_leases (tenant_id, job, holder, expires_at)
          VALUES (bff.current_tenant_id(), 'probe', 'probe', now())",
     ),
     of_the_platform(

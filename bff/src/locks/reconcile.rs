@@ -19,7 +19,7 @@ use service_kit::row;
 use tokio::time::Instant;
 
 use super::ledger::{self, Row, from_row};
-use crate::admin_audit::platform;
+use crate::job_lease::{Job, exclusively};
 use crate::proven::OwnCalls;
 use crate::state::Gateway;
 
@@ -52,21 +52,15 @@ struct Open {
     is_unknown: bool,
 }
 
-/// How long the run may hold its lock.
-const LOCKED_FOR: Duration = Duration::from_secs(60);
-
-const LOCK: &str = "SELECT pg_try_advisory_xact_lock(hashtextextended('bff.reconcile-locks', 0))";
+const JOB: Job = Job { name: "reconcile-locks", lease: Duration::from_secs(30) };
 
 /// Looks at every tenant; `None` when another instance is at it.
 pub async fn run(gateway: &Gateway, calls: &OwnCalls) -> Result<Option<Reconciled>, StoreError> {
-    let mut connection = gateway.database.connection().await?;
-    // The lock is the transaction's: it ends with it, whatever becomes of this task.
-    let transaction = read(&mut connection, platform()).await?;
-    transaction.allow_idle(LOCKED_FOR).await?;
-    let is_mine: bool = transaction.query_one(LOCK, &[]).await?.get(0);
-    if !is_mine {
-        return Ok(None);
-    }
+    let work = reconcile(gateway, calls);
+    exclusively(&gateway.database, &gateway.entropy, JOB, work).await
+}
+
+async fn reconcile(gateway: &Gateway, calls: &OwnCalls) -> Result<Reconciled, StoreError> {
     let (until, mut done) = (Instant::now() + RUNS_FOR, Reconciled::default());
     for tenant in tenants(gateway).await? {
         for open in open_actions(gateway, tenant).await? {
@@ -75,8 +69,7 @@ pub async fn run(gateway: &Gateway, calls: &OwnCalls) -> Result<Option<Reconcile
             }
         }
     }
-    transaction.rollback().await?;
-    Ok(Some(done))
+    Ok(done)
 }
 
 const TENANTS: &str = "SELECT bff.tenants_with_open_lock_actions($1, $2) AS tenant_id";

@@ -11,14 +11,14 @@ use contracts::upstream::sync::SyncCursors;
 use jiff::{SignedDuration, Timestamp};
 use metrics::{counter, gauge};
 use serde::Serialize;
-use service_kit::postgres::{StoreError, read, write};
+use service_kit::postgres::{StoreError, write};
 use service_kit::problem::chain;
 use service_kit::row;
 use tokio::time::Instant;
 use tokio_postgres::types::ToSql;
 
 use super::signed;
-use crate::admin_audit::platform;
+use crate::job_lease::{Job, exclusively};
 use crate::proven::OwnCalls;
 use crate::state::Gateway;
 
@@ -43,21 +43,19 @@ pub struct Compared {
     pub healed: u32,
 }
 
-/// How long the run may hold its lock.
-const LOCKED_FOR: Duration = Duration::from_secs(60);
-
-const LOCK: &str = "SELECT pg_try_advisory_xact_lock(hashtextextended('bff.reconcile-cursors', 0))";
+const JOB: Job = Job { name: "reconcile-cursors", lease: Duration::from_secs(40) };
 
 /// Looks at every property; `None` when another instance is at it.
 pub async fn run(gateway: &Gateway, calls: &OwnCalls) -> Result<Option<Compared>, StoreError> {
-    let mut connection = gateway.database.connection().await?;
-    // The lock is the transaction's: it ends with it, whatever becomes of this task.
-    let transaction = read(&mut connection, platform()).await?;
-    transaction.allow_idle(LOCKED_FOR).await?;
-    let is_mine: bool = transaction.query_one(LOCK, &[]).await?.get(0);
-    if !is_mine {
-        return Ok(None);
+    let work = compare(gateway, calls);
+    let done = exclusively(&gateway.database, &gateway.entropy, JOB, work).await?;
+    if let Some(done) = done {
+        note(done, gateway.clock.unix_seconds());
     }
+    Ok(done)
+}
+
+async fn compare(gateway: &Gateway, calls: &OwnCalls) -> Result<Compared, StoreError> {
     let (until, mut done) = (Instant::now() + RUNS_FOR, Compared::default());
     for place in places(gateway).await? {
         if Instant::now() < until {
@@ -66,9 +64,7 @@ pub async fn run(gateway: &Gateway, calls: &OwnCalls) -> Result<Option<Compared>
             done.unasked += 1;
         }
     }
-    transaction.rollback().await?;
-    note(done, gateway.clock.unix_seconds());
-    Ok(Some(done))
+    Ok(done)
 }
 
 /// In no order, so that a run that ends early does not always leave the same ones out.

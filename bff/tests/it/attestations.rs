@@ -51,7 +51,8 @@ pub(crate) fn principal(house: &House) -> Principal {
 }
 
 fn refund(by: &str) -> Use<'_> {
-    Use { scope: Scope::FolioRefund, resource: FOLIO, body_digest: BODY, by }
+    let (fingerprint, resumes) = ([3; 32], false);
+    Use { scope: Scope::FolioRefund, resource: FOLIO, body_digest: BODY, by, fingerprint, resumes }
 }
 
 async fn issued(house: &House, resource: Option<&str>, digest: Option<[u8; 32]>) -> AttestationId {
@@ -144,16 +145,44 @@ async fn after_a_rollback_it_is_as_good_as_before() {
 }
 
 #[tokio::test]
-async fn a_repeat_of_the_request_that_used_it_is_no_second_use() {
+async fn only_a_request_that_goes_on_with_its_own_unfinished_one_uses_it_again() {
     let house = House::open().await;
     let (id, principal, now) =
         (issued(&house, None, None).await, principal(&house), house.clock.now());
     let (database, late) = (&house.gateway.database, now + LASTS);
-    used(database, &principal, id, &refund("the-same"), now).await.unwrap();
-    used(database, &principal, id, &refund("the-same"), now).await.unwrap();
-    used(database, &principal, id, &refund("the-same"), late).await.unwrap();
-    let another = used(database, &principal, id, &refund("another"), late).await;
-    assert_eq!(another, Err(Refused::Expired));
+    let first = refund("the-same");
+    let resumed = Use { resumes: true, ..first };
+    used(database, &principal, id, &first, now).await.unwrap();
+    used(database, &principal, id, &resumed, now).await.unwrap();
+    used(database, &principal, id, &resumed, late).await.unwrap();
+    let again = used(database, &principal, id, &first, now).await;
+    assert_eq!(again, Err(Refused::Replayed), "the same key and request, but begun anew");
+    for other in [
+        Use { by: "another", ..resumed },
+        Use { fingerprint: [4; 32], ..resumed },
+        Use { fingerprint: [4; 32], ..first },
+    ] {
+        assert_eq!(used(database, &principal, id, &other, now).await, Err(Refused::Replayed));
+        assert_eq!(used(database, &principal, id, &other, late).await, Err(Refused::Expired));
+    }
+}
+
+#[tokio::test]
+async fn a_use_from_before_requests_were_kept_permits_nothing_any_more() {
+    let house = House::open().await;
+    let (id, principal, now) =
+        (issued(&house, None, None).await, principal(&house), house.clock.now());
+    let old = format!(
+        "INSERT INTO bff.mfa_attestation_uses (tenant_id, attestation_id, used_by, used_at)
+         VALUES ('{}', '{id}', 'the-same', now())",
+        house.tenant
+    );
+    house.database.run(&old).await;
+    for resumes in [false, true] {
+        let again = Use { resumes, ..refund("the-same") };
+        let outcome = used(&house.gateway.database, &principal, id, &again, now).await;
+        assert_eq!(outcome, Err(Refused::Replayed));
+    }
 }
 
 #[tokio::test]

@@ -378,6 +378,7 @@ fn gateway(
         upstreams: Arc::clone(&upstreams),
         revocations: Feed::new(database.clone(), tier.clone(), clock.clone()),
         database,
+        lockout: bff::config::MfaConfig::default().lockout(),
         session_tier: SessionTier(tier),
         sessions: Sessions::new(clock.clone(), entropy.clone()),
         profiles: Profiles::new(

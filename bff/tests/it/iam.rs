@@ -14,6 +14,7 @@ use contracts::upstream::iam::TokenResponse;
 use http::{HeaderMap, StatusCode, Uri};
 use serde_json::{Value, json};
 use service_kit::lifecycle::Lifecycle;
+use tokio::sync::Semaphore;
 
 use crate::house::House;
 
@@ -27,7 +28,11 @@ pub(crate) struct Asked {
 }
 
 #[derive(Clone)]
-pub(crate) struct Iam(Arc<Mutex<Played>>);
+pub(crate) struct Iam {
+    played: Arc<Mutex<Played>>,
+    calls: Arc<Semaphore>,
+    url: String,
+}
 
 struct Played {
     answer: (u16, Value),
@@ -39,16 +44,17 @@ impl Iam {
     pub(crate) async fn open() -> (Self, String) {
         let played =
             Played { answer: (204, Value::Null), after: Duration::ZERO, asked: Vec::new() };
-        let iam = Self(Arc::new(Mutex::new(played)));
-        let app = Router::new().fallback(play).with_state(iam.clone());
         let listener = service_kit::serve::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
+        let calls = Arc::new(Semaphore::new(0));
+        let iam = Self { played: Arc::new(Mutex::new(played)), calls, url: url.clone() };
+        let app = Router::new().fallback(play).with_state(iam.clone());
         service_kit::serve::serve(listener, service_kit::serve::Plain, app, &Lifecycle::new());
         (iam, url)
     }
 
     pub(crate) fn answers(&self, status: u16, body: Value) {
-        self.0.lock().unwrap().answer = (status, body);
+        self.played.lock().unwrap().answer = (status, body);
     }
 
     pub(crate) fn refuses(&self, status: u16, code: &'static str) {
@@ -74,11 +80,21 @@ impl Iam {
     }
 
     pub(crate) fn takes(&self, time: Duration) {
-        self.0.lock().unwrap().after = time;
+        self.played.lock().unwrap().after = time;
+    }
+
+    /// Where it listens.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Returns once another call has come in.
+    pub(crate) async fn called(&self) {
+        self.calls.acquire().await.unwrap().forget();
     }
 
     pub(crate) fn asked(&self) -> Vec<Asked> {
-        self.0.lock().unwrap().asked.clone()
+        self.played.lock().unwrap().asked.clone()
     }
 }
 
@@ -91,8 +107,9 @@ async fn play(State(iam): State<Iam>, uri: Uri, headers: HeaderMap, body: Bytes)
         body: serde_json::from_slice(&body).unwrap(),
     };
     let (answer, after) = {
-        let mut played = iam.0.lock().unwrap();
+        let mut played = iam.played.lock().unwrap();
         played.asked.push(asked);
+        iam.calls.add_permits(1);
         (played.answer.clone(), played.after)
     };
     if !after.is_zero() {

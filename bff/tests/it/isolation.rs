@@ -45,7 +45,7 @@ async fn no_route_gives_anything_of_another_tenant() {
     let mut tried = 0_usize;
     for (path, operations) in document["paths"].as_object().unwrap() {
         for (method, operation) in operations.as_object().unwrap() {
-            let call = Call { document: &document, path, method, operation };
+            let call = Call { document: &document, path, method, operation, own: None };
             match call.foreign() {
                 Some(request) => {
                     is_refused(&house, &call, request).await;
@@ -104,17 +104,26 @@ fn caller(headers: &HeaderMap) -> Option<TenantId> {
 }
 
 /// An operation of the document.
-struct Call<'a> {
-    document: &'a Value,
-    path: &'a str,
-    method: &'a str,
-    operation: &'a Value,
+pub(crate) struct Call<'a> {
+    pub(crate) document: &'a Value,
+    pub(crate) path: &'a str,
+    pub(crate) method: &'a str,
+    pub(crate) operation: &'a Value,
+    /// The caller's property, for requests that are to be let in.
+    pub(crate) own: Option<PropertyId>,
 }
 
 impl Call<'_> {
     /// Its path and query with another tenant's ids, and a body of the right form; `None` when
     /// it takes no id.
     fn foreign(&self) -> Option<(String, Option<Value>)> {
+        let (path, body, ids) = self.filled()?;
+        let in_body = body.as_ref().is_some_and(|body| body.to_string().contains("Id\":"));
+        (ids > 0 || in_body).then_some((path, body))
+    }
+
+    /// Path and query, a body of the right form, and how many ids stand in the former.
+    pub(crate) fn filled(&self) -> Option<(String, Option<Value>, usize)> {
         let (mut path, mut query, mut ids) = (self.path.to_owned(), Vec::new(), 0);
         let empty = Vec::new();
         for parameter in self.operation["parameters"].as_array().unwrap_or(&empty) {
@@ -134,16 +143,15 @@ impl Call<'_> {
         }
         let schema = &self.operation["requestBody"]["content"]["application/json"]["schema"];
         let body = (!schema.is_null()).then(|| self.example(schema));
-        let in_body = body.as_ref().is_some_and(|body| body.to_string().contains("Id\":"));
-        if ids == 0 && !in_body {
-            return None;
-        }
         let path = if query.is_empty() { path } else { format!("{path}?{}", query.join("&")) };
-        Some((path, body))
+        Some((path, body, ids))
     }
 
     /// Of the kind the schema's pattern names, else a property's, else the kind of the folder.
     fn id(&self, name: &str, schema: &Value) -> String {
+        if let Some(own) = self.own.filter(|_| name == "propertyId") {
+            return own.to_string();
+        }
         let pattern = self.resolved(schema)["pattern"].as_str().unwrap_or_default();
         let kinds = [
             ("reservations", "rsv"),

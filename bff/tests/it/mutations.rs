@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use bff::idempotency::fingerprint::Line;
-use bff::idempotency::store::{self, Claimed};
-use bff::idempotency::{Fingerprint, Key, Slot};
+use bff::idempotency::store::{self, Claim, Claimed};
+use bff::idempotency::{Fingerprint, Key, Reach, Slot};
 use contracts::clock::{Clock, Entropy};
 use contracts::id::{Id, OperatorId, ReservationId};
 use contracts::upstream::iam::AccessTokenClaims;
@@ -13,6 +13,7 @@ use futures_util::stream::FuturesUnordered;
 use http::HeaderMap;
 use serde_json::{Value, json};
 
+use crate::attestations::principal;
 use crate::desk::{BASE, Desk, fresh_key};
 use crate::house::{Answer, House};
 use crate::platform::{Command, refusal};
@@ -302,9 +303,15 @@ async fn claim_and_die(desk: &Desk, check_in: &CheckIn) {
     let fingerprint = Fingerprint::of(line, check_in.body.to_string().as_bytes());
     let mut connection = house.gateway.database.connection().await.unwrap();
     let transaction = service_kit::postgres::write(&mut connection, house.tenant).await.unwrap();
-    let term = (house.gateway.clock.now(), Duration::from_secs(5));
-    let claimed = store::claim(&transaction, &slot, &fingerprint, term).await.unwrap();
-    assert_eq!(claimed, Claimed::Ours { fence: 1 });
+    let claim = Claim {
+        slot: &slot,
+        fingerprint: &fingerprint,
+        reach: &Reach::new(&principal(house), None),
+        now: house.gateway.clock.now(),
+        lease: Duration::from_secs(5),
+    };
+    let claimed = store::claim(&transaction, &claim).await.unwrap();
+    assert_eq!(claimed, Claimed::First { fence: 1 });
     transaction.commit().await.unwrap();
 }
 

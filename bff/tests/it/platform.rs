@@ -52,6 +52,8 @@ pub(crate) struct Platform {
     calls: Semaphore,
     held: Semaphore,
     locks: Mutex<Locks>,
+    /// Where check-ins are made, if their answers say so.
+    property: Mutex<Option<String>>,
 }
 
 /// What lock-integration says when it is only asked.
@@ -67,6 +69,13 @@ pub(crate) enum Locks {
 
 impl Platform {
     pub(crate) async fn open() -> (Arc<Self>, BaseUrls) {
+        Self::open_around(|app| app).await
+    }
+
+    /// With routes or layers of the test's own.
+    pub(crate) async fn open_around(
+        around: impl FnOnce(Router) -> Router,
+    ) -> (Arc<Self>, BaseUrls) {
         let platform = Arc::new(Self {
             commands: Mutex::default(),
             seen: Mutex::default(),
@@ -74,6 +83,7 @@ impl Platform {
             calls: Semaphore::new(0),
             held: Semaphore::new(0),
             locks: Mutex::new(Locks::None),
+            property: Mutex::default(),
         });
         let app = Router::new()
             .route("/api/v1/reservations/{id}/check-in", post(change))
@@ -90,7 +100,7 @@ impl Platform {
             .with_state(Arc::clone(&platform));
         let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let url: url::Url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
-        serve(listener, Plain, app, &Lifecycle::new());
+        serve(listener, Plain, around(app), &Lifecycle::new());
         (platform, ASKED.map(|upstream| (upstream, url.clone())).into())
     }
 
@@ -104,6 +114,11 @@ impl Platform {
 
     pub(crate) fn effects(&self) -> usize {
         locked(&self.done).len()
+    }
+
+    /// Answers of check-ins say that they were made there.
+    pub(crate) fn says_property(&self, property: &str) {
+        *locked(&self.property) = Some(property.to_owned());
     }
 
     pub(crate) fn locks(&self, say: Locks) {
@@ -132,7 +147,15 @@ impl Platform {
     fn effect(&self, key: &str, path: &str) -> Value {
         let mut done = locked(&self.done);
         let number = done.len() + 1;
-        done.entry(key.to_owned()).or_insert_with(|| answer(path, number)).clone()
+        let property = locked(&self.property).clone();
+        let make = || {
+            let mut made = answer(path, number);
+            if let Some(property) = property {
+                made["propertyId"] = property.into();
+            }
+            made
+        };
+        done.entry(key.to_owned()).or_insert_with(make).clone()
     }
 }
 

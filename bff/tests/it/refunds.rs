@@ -140,6 +140,63 @@ async fn a_factor_that_was_used_permits_no_other_refund() {
     assert_eq!((desk.platform.effects(), uses(&desk).await), (1, 1));
 }
 
+/// Longer than a finished key is kept.
+const A_DAY_LATER: i64 = 24 * 60 * 60 + 60;
+
+#[tokio::test]
+async fn under_a_key_that_has_run_out_a_factor_is_used_and_not_free_again() {
+    for is_swept in [false, true] {
+        let desk = Desk::open().await;
+        let first = Refund::with(Some(attested(&desk, None, None).await));
+        assert_eq!(first.send(&desk).await.status, 201);
+        desk.pass(A_DAY_LATER);
+        if is_swept {
+            desk.house.database.run("DELETE FROM bff.idempotency").await;
+        }
+        let other = Refund { folio: fresh(), body: amount("9000000"), ..first.clone() };
+        for refund in [&other, &first] {
+            refund.send(&desk).await.is_problem(401, USED);
+        }
+        assert_eq!((desk.platform.seen().len(), uses(&desk).await), (1, 1));
+        let another = Refund { attestation: Some(attested(&desk, None, None).await), ..other };
+        assert_eq!(another.send(&desk).await.status, 201, "a fresh factor permits it");
+    }
+}
+
+#[tokio::test]
+async fn a_refund_whose_end_nobody_knew_in_its_day_is_not_sent_again_with_the_same_factor() {
+    let desk = Desk::open().await;
+    desk.platform.command(Command::Vanish);
+    let refund = Refund::with(Some(attested(&desk, None, None).await));
+    refund.send(&desk).await.is_problem(504, "MELMASTOON.BFF.UPSTREAM_TIMEOUT");
+    desk.pass(A_DAY_LATER);
+    let other = Refund { folio: fresh(), body: amount("9000000"), ..refund.clone() };
+    for refund in [&refund, &other] {
+        refund.send(&desk).await.is_problem(401, USED);
+    }
+    assert_eq!(desk.platform.seen().len(), 1);
+}
+
+#[tokio::test]
+async fn a_repeat_gets_its_answer_with_an_attestation_of_its_own_alone() {
+    let desk = Desk::open().await;
+    let first = Refund::with(Some(attested(&desk, None, None).await));
+    assert_eq!(first.send(&desk).await.status, 201);
+    Refund { attestation: None, ..first.clone() }
+        .send(&desk)
+        .await
+        .is_problem(401, "MELMASTOON.BFF.MFA_REQUIRED");
+    let elsewhere = attested(&desk, Some(fresh()), None).await;
+    for wrong in [fresh(), elsewhere] {
+        let repeat = Refund { attestation: Some(wrong), ..first.clone() };
+        repeat.send(&desk).await.is_problem(401, USED);
+    }
+    let fresh_one = attested(&desk, None, None).await;
+    let repeat = Refund { attestation: Some(fresh_one), ..first.clone() }.send(&desk).await;
+    assert_eq!(repeat.headers["idempotency-replayed"], "true");
+    assert_eq!(Refund::with(Some(fresh_one)).send(&desk).await.status, 201, "it is still unused");
+}
+
 #[tokio::test]
 async fn of_a_hundred_refunds_at_once_with_one_factor_one_is_paid() {
     let desk = Desk::open().await;

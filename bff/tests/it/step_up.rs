@@ -46,6 +46,8 @@ async fn a_right_code_gives_an_attestation_for_what_was_named() {
         resource: &resource,
         body_digest: [1; 32],
         by: "request-000000001",
+        fingerprint: [2; 32],
+        resumes: false,
     };
     let now = house.clock.now();
     consume(&transaction, &principal(&house), id, &wanted, now).await.unwrap();

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use contracts::problem::Code;
+use contracts::problem::{Code, Problem};
 use contracts::upstream::Upstream;
 use contracts::upstream::iam::{
     AttestRequest, Attested, RefreshRequest, SignOutRequest, TokenResponse,
@@ -15,6 +15,7 @@ use service_kit::extract::Json;
 use service_kit::problem::{ApiError, ApiResult};
 
 use super::Iam;
+use super::factors::Judgement;
 use super::sessions::{Presented, SignedOut};
 use crate::ledger::Effect;
 
@@ -32,6 +33,15 @@ static MFA_CODE_INVALID: Code = Code {
     status: 401,
     title: "The code is not valid or was used",
     retriable: false,
+    retry_after: None,
+    runbook: None,
+};
+
+static MFA_LOCKED: Code = Code {
+    name: "MELMASTOON.IAM.MFA_LOCKED",
+    status: 429,
+    title: "Too many wrong codes of a second factor",
+    retriable: true,
     retry_after: None,
     runbook: None,
 };
@@ -75,7 +85,7 @@ pub(super) async fn sign_out(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Checks the caller's second factor, once.
+/// Checks the caller's second factor, once, unless too many wrong ones were shown.
 pub(super) async fn attest(
     State(iam): State<Arc<Iam>>,
     caller: Caller,
@@ -83,11 +93,18 @@ pub(super) async fn attest(
 ) -> ApiResult<Json<Attested>> {
     let operator = iam.accounts.operator(caller.0.operator).ok_or_else(ApiError::not_found)?;
     let now = iam.world.clock.now();
-    if !iam.factors.accept(operator, &request.code, now) {
-        return Err(ApiError::new(
-            &MFA_CODE_INVALID,
-            "The code is wrong, too old, or was used. Wait for the next one and send that.",
-        ));
+    match iam.factors.judge(operator, &request.code, now) {
+        Judgement::Right => {}
+        Judgement::Wrong => {
+            return Err(ApiError::new(
+                &MFA_CODE_INVALID,
+                "The code is wrong, too old, or was used. Wait for the next one and send that.",
+            ));
+        }
+        Judgement::Locked { retry_after } => {
+            let detail = "Too many wrong codes were sent. Wait until Retry-After has passed.";
+            return Err(Problem::new(&MFA_LOCKED, detail).with_retry_after(retry_after).into());
+        }
     }
     iam.world.ledger.note(Effect {
         at: now,

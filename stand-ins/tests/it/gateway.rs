@@ -173,3 +173,27 @@ async fn a_code_is_taken_one_period_early_or_late_and_no_more() {
     let other = json!({"method": "sms", "code": "123456"});
     assert_eq!(as_operator(&world, ATTEST, desk, &other).await.status(), 400);
 }
+
+#[tokio::test]
+async fn after_five_wrong_codes_the_operator_is_locked_out_for_a_quarter_of_an_hour() {
+    let world = world::start().await;
+    let (desk, lead) = (world.operator("frontdesk", "kabul"), world.operator("gm", "kabul"));
+    let wrong = json!({"method": "totp", "code": "00000000"});
+    let judged = async |who, body: &Value| {
+        let answer = as_operator(&world, ATTEST, who, body).await;
+        (answer.status().as_u16(), answer.headers().contains_key("retry-after"))
+    };
+    for _ in 0..4 {
+        assert_eq!(judged(desk, &wrong).await, (401, false));
+    }
+    assert_eq!(judged(desk, &code(&world, desk, 0)).await, (200, false), "it ends the series");
+    for _ in 0..5 {
+        assert_eq!(judged(desk, &wrong).await, (401, false));
+    }
+    assert_eq!(judged(desk, &code(&world, desk, 1)).await, (429, true), "right or wrong");
+    let locked = (429, "MELMASTOON.IAM.MFA_LOCKED".to_owned());
+    assert_eq!(refusal(as_operator(&world, ATTEST, desk, &wrong).await).await, locked);
+    assert_eq!(judged(lead, &code(&world, lead, 0)).await.0, 200, "nobody else is");
+    world.pass(SignedDuration::from_mins(15));
+    assert_eq!(judged(desk, &code(&world, desk, 0)).await.0, 200);
+}

@@ -1,0 +1,200 @@
+//! No connection of the pool is held while an upstream is called. The gateway has one connection, and
+//! every upstream takes it before it answers: a call for which it is not free is an offence. Every
+//! route of the OpenAPI document is called, so a new one is in it by itself, and every job that calls
+//! an upstream.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use bff::endpoints::Endpoint;
+use contracts::clock::{Clock, wire_time};
+use contracts::role::Role;
+use contracts::upstream::Upstream;
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use service_kit::postgres::Database;
+use service_kit::testing::postgres;
+use tower::ServiceExt;
+use upstream_clients::{BaseUrls, Limits, Upstreams};
+
+use crate::desk::{BASE, fresh_key};
+use crate::house::{House, Plan, composer};
+use crate::internal;
+use crate::isolation::Call;
+use crate::issuer::{Issuer, SCHEDULER};
+use crate::platform::{Locks, Platform};
+use crate::replays::attested;
+
+/// Shorter than the gateway waits for any answer that it needs, so that it is still waiting.
+const FREE_WITHIN: Duration = Duration::from_millis(350);
+/// Routes that call no upstream.
+const CALL_NONE: [&str; 5] = [
+    "get /locks/audit",
+    "get /session",
+    "get /sse/stream",
+    "get /sync/cursor",
+    "post /sync/cursor",
+];
+
+/// What upstreams saw of the gateway's pool.
+#[derive(Default)]
+struct Witness {
+    database: OnceLock<Database>,
+    calls: Mutex<Vec<String>>,
+    offences: Mutex<Vec<String>>,
+}
+
+impl Witness {
+    async fn look(self: Arc<Self>, call: String) {
+        self.calls.lock().unwrap().push(call.clone());
+        let connection = self.database.get().unwrap().connection();
+        if !matches!(tokio::time::timeout(FREE_WITHIN, connection).await, Ok(Ok(_))) {
+            self.offences.lock().unwrap().push(call);
+        }
+    }
+
+    fn calls(&self) -> Vec<String> {
+        std::mem::take(&mut *self.calls.lock().unwrap())
+    }
+
+    #[track_caller]
+    fn saw_no_offence(&self, by: &str) {
+        let offences = std::mem::take(&mut *self.offences.lock().unwrap());
+        assert!(offences.is_empty(), "{by} holds a connection while it calls {offences:?}");
+    }
+}
+
+/// In a task of its own: a gateway that gives up does not end it.
+async fn look(State(witness): State<Arc<Witness>>, request: Request, next: Next) -> Response {
+    let call = format!("{} {}", request.method(), request.uri().path());
+    tokio::spawn(witness.look(call)).await.unwrap();
+    next.run(request).await
+}
+
+/// What the platform of other tests does not play.
+fn others() -> Router {
+    let verified = json!({"verifiedAt": "2026-11-21T12:00:00.000Z"});
+    let cursors = async |request: Request| {
+        let query = request.uri().query().unwrap_or_default();
+        let property = query.split_once("propertyId=").map(|(_, rest)| rest[..30].to_owned());
+        let now = wire_time(Clock::system().now());
+        Json(json!({"propertyId": property, "asOf": now, "items": []}))
+    };
+    Router::new()
+        .route("/api/v1/auth/mfa/attest", post(async || Json(verified)))
+        .route("/api/v1/sync/tenants/{tenant}/cursors", get(cursors))
+}
+
+/// A gateway with one connection, and who watches it.
+async fn open() -> (House, Arc<Witness>) {
+    let witness = Arc::new(Witness::default());
+    let layer = from_fn_with_state(Arc::clone(&witness), look);
+    let (platform, urls) = Platform::open_around(|app| app.merge(others()).layer(layer)).await;
+    let url = urls[&Upstream::Billing].clone();
+    // tenant-service apart: it is asked beside a request, not for it.
+    let played = Upstream::ALL.into_iter().filter(|upstream| *upstream != Upstream::Tenant);
+    let urls: BaseUrls = played.map(|upstream| (upstream, url.clone())).collect();
+    let patient = |upstream| Limits { attempt: Duration::from_secs(2), ..Limits::of(upstream) };
+    let house = House::build(Plan::usual()).await.with_part(|gateway| {
+        gateway.upstreams = Arc::new(Upstreams::new(&urls, patient).unwrap());
+    });
+    let one = Database::new(&postgres(house.database.url(), 1)).unwrap();
+    let house = house.with_part(|gateway| {
+        gateway.database = one.clone();
+        gateway.composer = composer(gateway);
+    });
+    platform.locks(Locks::In(house.property.to_string()));
+    drop(one.connection().await.unwrap());
+    assert!(witness.database.set(one).is_ok());
+    (house, witness)
+}
+
+#[tokio::test]
+async fn no_route_holds_a_connection_while_it_calls_an_upstream() {
+    let (house, witness) = open().await;
+    let document: Value = serde_json::from_str(&bff::openapi::json()).unwrap();
+    let mut without = BTreeSet::new();
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        for (method, operation) in operations.as_object().unwrap() {
+            let name = format!("{method} {}", path.strip_prefix(BASE).unwrap());
+            let own = Some(house.property);
+            send(&house, &Call { document: &document, path, method, operation, own }).await;
+            witness.saw_no_offence(&name);
+            if witness.calls().is_empty() {
+                without.insert(name);
+            }
+        }
+    }
+    assert_eq!(without, CALL_NONE.map(str::to_owned).into(), "these call no upstream");
+}
+
+/// As an operator who may do everything, with all that the route asks for.
+async fn send(house: &House, call: &Call<'_>) {
+    let endpoint = Endpoint::find(call.method, call.path.strip_prefix(BASE).unwrap()).unwrap();
+    let (path, body, _) = call.filled().unwrap();
+    let (method, bare) = (call.method.to_ascii_uppercase(), path.split('?').next().unwrap());
+    let token = house.token(|claims| claims.roles = vec![Role::TenantAdmin.name().to_owned()]);
+    let request = if endpoint.proof_only {
+        let own = |claims: &mut Value| {
+            claims["htm"] = json!(method);
+            claims.as_object_mut().unwrap().remove("ath");
+        };
+        let request = http::Request::post(&path).header("dpop", house.proof(bare, "", own));
+        request.header("x-device-id", house.device.as_str())
+    } else {
+        let proof = house.proof(bare, &token, |claims| claims["htm"] = json!(method));
+        house.with(&path, &format!("DPoP {token}"), &proof).method(method.as_str())
+    };
+    let request = match endpoint.second_factor {
+        Some(scope) => request.header("x-mfa-attestation", attested(house, scope).await),
+        None => request,
+    };
+    let request = request.header("idempotency-key", fresh_key());
+    let request = request.header("content-type", "application/json");
+    let body = body.map_or_else(Body::empty, |body| Body::from(body.to_string()));
+    let answer = house.app.clone().oneshot(request.body(body).unwrap()).await.unwrap();
+    // A stream does not end.
+    let is_stream = answer.headers()["content-type"] == "text/event-stream";
+    if !is_stream {
+        answer.into_body().collect().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn no_job_holds_a_connection_while_it_calls_an_upstream() {
+    let (house, witness) = open().await;
+    let lock = "INSERT INTO bff.lock_action_proxy_audit
+             (tenant_id, sequence, id, action_id, action, phase, property_id, lock_id, operator_id,
+              device_id, roles, request_id, idempotency_key, body_digest, occurred_at, prev_hash, hash)
+         SELECT 'TENANT', 1, 'a', 'a', 'issue_key', 'requested', 'PROPERTY', 'l', 'o', 'd', '{}', 'r',
+                'the-idempotency-key', nothing, now() - interval '10 minutes', nothing, nothing
+         FROM decode(repeat('00', 32), 'hex') AS nothing";
+    let own = |sql: &str| {
+        let sql = sql.replace("TENANT", house.tenant.as_str());
+        sql.replace("PROPERTY", house.property.as_str())
+    };
+    house.database.run(&own(lock)).await;
+    let cursor = house.post(&format!("{BASE}/sync/cursor"), &json!({"version": 3})).await;
+    assert_eq!(cursor.status, 200, "{}", cursor.body);
+    let placed = "UPDATE bff.device_sync_status SET property_id = 'PROPERTY'";
+    house.database.run(&own(placed)).await;
+    let issuer = Issuer::open().await;
+    let app = internal::app(&house, Some(issuer.identity(house.clock.clone())));
+    for job in ["reconcile-locks", "reconcile-cursors"] {
+        witness.calls();
+        let token = issuer.token_of(SCHEDULER, &house.clock);
+        let path = format!("/internal/jobs/{job}");
+        let request = internal::request("POST", &path, Some(&token), &json!({}));
+        let answer = crate::house::send_to(&app, request).await;
+        assert_eq!((answer.status.as_u16(), &answer.body["ran"]), (200, &json!(true)), "{job}");
+        assert!(!witness.calls().is_empty(), "{job} called nobody: {}", answer.body);
+        witness.saw_no_offence(job);
+    }
+}
