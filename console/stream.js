@@ -111,5 +111,7 @@ export class Stream {
       this.#on.state("open", "open");
     }
     this.#on.event(event);
+    // Another window of this desktop took over; connecting again would take it back.
+    if (event.type === "superseded") this.#stop.abort();
   }
 }

@@ -37,6 +37,7 @@ use crate::sessions::{Profiles, Sessions};
 use crate::standing::Standings;
 use crate::state::{Gateway, Parts, SessionTier};
 use crate::table_maintenance::MAINTENANCE;
+use crate::streams::Streams;
 use crate::tls::{Tls, TlsError};
 use crate::{attestation, internal, locks, middleware, session_tier, sync_status};
 
@@ -143,6 +144,7 @@ pub fn gateway(
         revocations: revocations(config, following, session.clone(), &clock),
         database,
         lockout: config.mfa.lockout(),
+        streams: Streams::new(session.clone()),
         session_tier: SessionTier(session),
         sessions: Sessions::new(clock.clone(), entropy.clone()),
         profiles,
@@ -230,6 +232,7 @@ fn follow_news(config: &GatewayConfig, gateway: &Gateway) -> anyhow::Result<()> 
         .context("redis.session_url is not a Redis URL")?;
     gateway.revocations.follow(listener.clone(), &gateway.lifecycle);
     gateway.standings.follow(listener.clone(), &gateway.lifecycle);
+    gateway.streams.follow(listener.clone(), &gateway.lifecycle);
     gateway.edge_orders.follow(listener, &gateway.lifecycle);
     let cache = redis::Client::open(config.redis.cache_url.expose_secret())
         .context("redis.cache_url is not a Redis URL")?;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use auth::Principal;
 use auth::edge::{Admission, AuthError, HeldSession};
+use auth::judge::Verified;
 use auth::proof::ProofError;
 use auth::request_token::RequestTokens;
 use axum::extract::{
@@ -24,9 +25,10 @@ use service_kit::extract::Query;
 use service_kit::problem::ApiError;
 use service_kit::request::RequestContext;
 use tokio::time::Instant;
-use upstream_clients::{CallContext, Credentials};
+use upstream_clients::{CallContext, Credentials, Rights};
 
 use crate::guards::{Guard, holds};
+use crate::handlers::auth::sign_out::is_sign_out;
 use crate::revocation::is_too_old;
 use crate::sessions::{Known, Session, details};
 use crate::state::Gateway;
@@ -78,7 +80,11 @@ async fn admit(
 ) -> Result<Admitted, Refusal> {
     let verified = gateway.authenticator.verify(method, path, headers).await?;
     let live = gateway.revocations.live();
+    let is_sign_out = is_sign_out(method, path);
     if let Some(reason) = live.against(&verified.principal) {
+        if is_sign_out {
+            return Err(signed_out_before(gateway, verified, headers).await);
+        }
         return Err(Refusal::Revoked(reason));
     }
     if is_too_old(&verified.principal, gateway.authenticator.clock.now()) {
@@ -94,13 +100,29 @@ async fn admit(
         judged(gateway.authenticator.look(&verified, &claim).await)?;
         return Err(Refusal::Suspended(claim.tenant));
     }
-    let held = judged(gateway.authenticator.admit(&verified, &claim).await)?;
+    let admission = gateway.authenticator.admit(&verified, &claim).await;
+    if is_sign_out && admission == Admission::Ended {
+        return Err(signed_out_before(gateway, verified, headers).await);
+    }
+    let held = judged(admission)?;
     let session = held.map(|held| gateway.sessions.session(&claim, held));
     let over = session.as_ref().and_then(|it| live.ended(it.tenant, it.id, claim.issued_at));
     match over {
+        Some(_) if is_sign_out => Err(Refusal::AlreadySignedOut),
         Some(reason) => Err(Refusal::Revoked(reason)),
         None => Ok(Admitted { principal: known.narrow(verified.principal), session, known }),
     }
+}
+
+/// For a sign-out whose session has ended: what a first one must show is asked of it too.
+async fn signed_out_before(gateway: &Gateway, verified: Verified, headers: &HeaderMap) -> Refusal {
+    if holds(Guard::Device)
+        && let Err(error) = verified.check_device(headers)
+    {
+        return error.into();
+    }
+    let burnt = gateway.authenticator.burn(verified).await;
+    burnt.map_or_else(Refusal::Auth, |_| Refusal::AlreadySignedOut)
 }
 
 fn judged(admission: Admission) -> Result<Option<HeldSession>, Refusal> {
@@ -296,6 +318,14 @@ impl Credentials for CallerCredentials {
     fn bearer(&self, audience: Upstream) -> Arc<str> {
         let audience = if holds(Guard::Audience) { audience.name() } else { "nobody" };
         self.tokens.token_for(&self.principal, audience)
+    }
+
+    fn rights(&self) -> Rights {
+        Rights::new(self.principal.roles, &self.principal.properties)
+    }
+
+    fn caller(&self) -> Option<[u8; 32]> {
+        Some(self.principal.token_digest)
     }
 }
 

@@ -23,6 +23,8 @@ use axum::extract::{FromRef, FromRequestParts};
 use axum::response::{IntoResponse, Response};
 use composer::Composer;
 use composer::compose::Told;
+use composer::fetch::property_card;
+use composer::rules::PROPERTY_CARD;
 use composer::snapshots::{Fetched, Key, Reading, Rule, Source};
 use composer::workbench::Asked;
 use contracts::dashboard::WidgetStatus;
@@ -33,6 +35,7 @@ use http::header::{AGE, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use jiff::civil::Date;
+use jiff::tz::TimeZone;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use service_kit::etag;
@@ -105,6 +108,23 @@ impl Reads {
     pub fn day(&self, property: PropertyId, day: Option<Date>) -> Asked {
         let Principal { tenant, roles, .. } = *self.principal;
         Asked { tenant, roles, property, day, admitted: self.calls.received() }
+    }
+
+    /// The time zone of a property the caller was found to have in scope: from what is known, else
+    /// from its card. Nothing when the card cannot be had now.
+    pub async fn zone(&self, property: PropertyId) -> Option<TimeZone> {
+        let (snapshots, tenant) = (self.composer.snapshots(), self.principal.tenant);
+        if let Some(zone) = snapshots.zone(tenant, property) {
+            return Some(zone);
+        }
+        let key = self.key_in(&PROPERTY_CARD, property);
+        let card = self.read(&PROPERTY_CARD, key, move |upstreams, context| async move {
+            Ok(property_card(&upstreams.property(&context, property).await?))
+        });
+        if let Err(ApiError(problem)) = card.await {
+            tracing::warn!(%property, detail = %problem.detail, "A property's time zone is not known now.");
+        }
+        snapshots.zone(tenant, property)
     }
 
     /// The snapshot, which is not of a property outside the caller's scope.

@@ -19,6 +19,7 @@ use crate::edge_rules::EdgeRules;
 use crate::revocation::Feed;
 use crate::sessions::{Profiles, Sessions};
 use crate::standing::Standings;
+use crate::streams::Streams;
 
 /// The parts under one count: routes are cloned for every request, and with them this.
 #[derive(Debug, Clone)]
@@ -51,6 +52,7 @@ parts! {
     profiles: Profiles,
     standings: Standings,
     revocations: Feed,
+    streams: Streams,
     database: Database,
     lockout: Lockout,
     clock: Clock,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use contracts::id::PropertyId;
 use contracts::upstream::inventory::{Availability, NightAvailability};
+use contracts::upstream::property::Property;
 use contracts::upstream::reservation::Stays;
 use jiff::civil::Date;
 use serde::Serialize;
@@ -65,7 +66,7 @@ impl Sources {
             Question::Kpis => whole!(to.kpis(context, of)),
             Question::StaffOnDuty => whole!(to.on_duty(context, of)),
             Question::StaffingGaps => whole!(to.staffing_gaps(context, of)),
-            Question::PropertyCard => whole!(to.property(context, of)),
+            Question::PropertyCard => to.property(context, of).await.map(|it| property_card(&it)),
             Question::SyncStatus => self.own.sync_status(context, of).await,
         }
     }
@@ -75,7 +76,13 @@ impl Sources {
 pub fn availability(answer: &Availability) -> Answer {
     let occupancy = Occupancy::tonight(answer)
         .ok_or_else(|| CallError::SchemaDrift { path: "roomTypes[].nights".to_owned() })?;
-    Ok(Fetched::new(answer.property_id, answer.as_of, answer).and(&occupancy))
+    let whole = Fetched::new(answer.property_id, answer.as_of, answer);
+    Ok(whole.and(&occupancy).in_zone(&answer.time_zone))
+}
+
+/// A property's card, which states its time zone.
+pub fn property_card(card: &Property) -> Fetched {
+    Fetched::new(card.property_id, card.as_of, card).in_zone(&card.time_zone)
 }
 
 fn arrivals(stays: &Stays) -> Fetched {

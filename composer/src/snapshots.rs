@@ -12,9 +12,11 @@ mod local;
 mod marks;
 mod meters;
 mod shared;
+mod sharing;
 mod snapshot;
 #[cfg(test)]
 mod tests;
+mod zones;
 
 use std::future::Future;
 use std::ops::Deref;
@@ -26,13 +28,14 @@ use contracts::dashboard::Reason;
 use contracts::id::{PropertyId, TenantId};
 use contracts::upstream::Upstream;
 use futures_util::FutureExt;
-use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use jiff::{Span, Timestamp};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 use upstream_clients::{CallContext, CallError};
 
 use crate::guards::Guards;
-use flights::{Flight, Flights, Outcome};
+use flights::{Flights, Outcome};
 pub use key::Key;
 use local::Local;
 use marks::Marks;
@@ -40,6 +43,7 @@ pub use meters::CacheCounts;
 use meters::Meters;
 pub use shared::SharedTier;
 pub use snapshot::{Fetched, Snapshot};
+use zones::Zones;
 
 /// Who holds something to show does not wait longer than this for something newer.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -63,6 +67,9 @@ pub struct Rule {
     pub fresh: Duration,
     /// Past that, shown for so long with its age when nothing newer is to be had.
     pub stale: Duration,
+    /// Whether the answer is about "today": then it is neither fresh nor stale any more when the
+    /// property's day ends.
+    pub is_of_today: bool,
 }
 
 /// What a read found.
@@ -99,6 +106,7 @@ pub struct Parts {
     shared: Option<SharedTier>,
     flights: Flights,
     marks: Marks,
+    zones: Zones,
     meters: Meters,
     clock: Clock,
     tasks: TaskTracker,
@@ -123,6 +131,7 @@ impl Snapshots {
             shared,
             flights: Flights::default(),
             marks: Marks::new(),
+            zones: Zones::new(),
             meters: Meters::default(),
             clock,
             tasks,
@@ -180,6 +189,7 @@ impl Snapshots {
                 self.marks.set_at(key.tenant, property, rule.upstream, at);
             }
             if let Some(snapshot) = found.snapshot {
+                self.learn_zone(key.tenant, &snapshot);
                 self.local.put_newer(key, snapshot, rule);
             }
         }
@@ -200,7 +210,7 @@ impl Snapshots {
     {
         let (began, now) = (Instant::now(), self.clock.now());
         let held = self.held(rule, key, now);
-        let changed_at = self.marks.of(key, rule.upstream);
+        let changed_at = self.changed_at(rule, key, now);
         let is_fresh =
             |(it, age): &&(Arc<Snapshot>, Duration)| *age < rule.fresh && it.asked_at > changed_at;
         if let Some((snapshot, age)) = held.as_ref().filter(is_fresh) {
@@ -213,20 +223,14 @@ impl Snapshots {
         }
         self.meters.miss(rule.name);
         let held = held.filter(|_| !rule.stale.is_zero());
-        let (flight, joined) = self.join(rule, key, context, &fetch);
+        let first = self.first(rule, key, context, &fetch);
+        let flight = first.flight.clone();
         // What is known to have changed is worth waiting for.
         let patience = match &held {
             Some((it, _)) if it.asked_at > changed_at => context.deadline.min(began + PATIENCE),
             _ => context.deadline + GUARD,
         };
-        let answer = async {
-            match flight.clone().await {
-                Err(error) if joined && is_the_leader_s(&error) => {
-                    self.once_more(rule, key, context, &fetch).await
-                }
-                outcome => outcome,
-            }
-        };
+        let answer = self.shared_outcome(rule, key, context, first, &fetch);
         let outcome = timeout_at(patience, answer).await.unwrap_or_else(|_| {
             if held.is_some() {
                 self.tasks.spawn(flight.map(drop));
@@ -243,13 +247,28 @@ impl Snapshots {
         }
         let snapshot = self.local.get(key)?;
         let age = snapshot.age(now);
-        (age < rule.fresh + rule.stale).then_some((snapshot, age))
+        let is_of_this_day = snapshot.asked_at >= self.day_began(key, now);
+        (is_of_this_day && age < rule.fresh + rule.stale).then_some((snapshot, age))
+    }
+
+    /// When the property's day began, for an answer that ends with it.
+    fn day_began(&self, key: &Key, now: Timestamp) -> Timestamp {
+        let property = key.property.filter(|_| key.ends_with_day);
+        property.map_or(Timestamp::MIN, |property| self.zones.day_began(key.tenant, property, now))
+    }
+
+    /// What was asked before this instant is not the answer to a question of now: the upstream is
+    /// known to have changed, or a new day has begun at the property.
+    fn changed_at(&self, rule: &Rule, key: &Key, now: Timestamp) -> Timestamp {
+        // A question of the very instant at which the day begins is one of that day.
+        let before_this_day = self.day_began(key, now).saturating_sub(Span::new().nanoseconds(1));
+        let changed_at = self.marks.of(key, rule.upstream);
+        before_this_day.map_or(changed_at, |yesterday| yesterday.max(changed_at))
     }
 
     fn is_fresh(&self, rule: &Rule, key: &Key, now: Timestamp) -> bool {
-        self.local.get(key).is_some_and(|it| {
-            it.age(now) < rule.fresh && it.asked_at > self.marks.of(key, rule.upstream)
-        })
+        let changed_at = self.changed_at(rule, key, now);
+        self.local.get(key).is_some_and(|it| it.age(now) < rule.fresh && it.asked_at > changed_at)
     }
 
     fn settle(
@@ -273,51 +292,15 @@ impl Snapshots {
         }
     }
 
-    /// The question under way, unless something has changed since it was asked; or a new one.
-    fn join<F, A>(
-        &self,
-        rule: &'static Rule,
-        key: &Key,
-        context: &CallContext,
-        fetch: &F,
-    ) -> (Flight, bool)
-    where
-        F: Fn(CallContext) -> A,
-        A: Future<Output = Result<Fetched, CallError>> + Send + 'static,
-    {
-        let changed_at = self.marks.of(key, rule.upstream);
-        let asked_at = self.clock.now();
-        let (flight, joined) = self.flights.join(key, (asked_at, changed_at), || {
-            // Boxed at once: a call is large, and it is moved from here to where it is driven.
-            self.flight(rule, key, context, (asked_at, fetch(context.clone()).boxed()))
-        });
-        if joined {
-            self.meters.follower(rule.name);
+    fn learn_zone(&self, tenant: TenantId, snapshot: &Snapshot) {
+        if let Some(name) = &snapshot.time_zone {
+            self.zones.learn(tenant, snapshot.property, name);
         }
-        (flight, joined)
     }
 
-    /// Asked by its leader's deadline, then kept for everybody.
-    fn flight<A>(
-        &self,
-        rule: &'static Rule,
-        key: &Key,
-        context: &CallContext,
-        (asked_at, answer): (Timestamp, A),
-    ) -> impl Future<Output = Outcome> + Send + use<A>
-    where
-        A: Future<Output = Result<Fetched, CallError>> + Send + 'static,
-    {
-        let (snapshots, key, guard) = (self.clone(), key.clone(), context.deadline + GUARD);
-        async move {
-            let fetched = timeout_at(guard, answer).await.unwrap_or(Err(CallError::Timeout))?;
-            if key.property.is_some_and(|property| property != fetched.property) {
-                return Err(Arc::new(CallError::SchemaDrift { path: "propertyId".to_owned() }));
-            }
-            let snapshot = Arc::new(fetched.taken(asked_at));
-            snapshots.keep(rule, &key, &snapshot);
-            Ok(snapshot)
-        }
+    /// The time zone of a property, when an answer has stated it.
+    pub fn zone(&self, tenant: TenantId, property: PropertyId) -> Option<TimeZone> {
+        self.zones.get(tenant, property)
     }
 
     fn keep(&self, rule: &'static Rule, key: &Key, snapshot: &Arc<Snapshot>) {
@@ -327,40 +310,6 @@ impl Snapshots {
         self.local.put(key, Arc::clone(snapshot), rule);
         if let Some(tier) = &self.shared {
             tier.put(rule, key, snapshot);
-        }
-    }
-
-    /// For a follower whose leader failed at what is only the leader's: asked again together with
-    /// the others whom it failed, when enough time remains to be answered.
-    async fn once_more<F, A>(
-        &self,
-        rule: &'static Rule,
-        key: &Key,
-        context: &CallContext,
-        fetch: &F,
-    ) -> Outcome
-    where
-        F: Fn(CallContext) -> A,
-        A: Future<Output = Result<Fetched, CallError>> + Send + 'static,
-    {
-        let left = context.deadline.saturating_duration_since(Instant::now());
-        if left < WORTH_ASKING {
-            return Err(Arc::new(CallError::Timeout));
-        }
-        self.join(rule, key, context, fetch).0.await
-    }
-
-    /// Asks again before what is shown grows old, so that nobody has to wait for it.
-    fn ask_ahead<F, A>(&self, rule: &'static Rule, key: &Key, context: &CallContext, fetch: F)
-    where
-        F: Fn(CallContext) -> A + Send + Sync + 'static,
-        A: Future<Output = Result<Fetched, CallError>> + Send + 'static,
-    {
-        let deadline = Instant::now() + rule.deadline;
-        let context = CallContext { deadline, ..context.clone() };
-        let (flight, joined) = self.join(rule, key, &context, &fetch);
-        if !joined {
-            self.tasks.spawn(flight.map(drop));
         }
     }
 
@@ -396,11 +345,4 @@ fn reading(snapshot: &Arc<Snapshot>, source: Source, began: Instant) -> Reading 
 /// In the last fifth of its freshness.
 fn is_soon_old(rule: &Rule, age: Duration) -> bool {
     age * 5 > rule.fresh * 4
-}
-
-/// Whether the failure says nothing about what another caller would get: the leader's time was
-/// over, or its rights were too few.
-fn is_the_leader_s(error: &CallError) -> bool {
-    matches!(error, CallError::Timeout)
-        || matches!(error, CallError::Status { status, .. } if (400..500).contains(status))
 }

@@ -114,8 +114,7 @@ impl Asked {
     }
 
     fn key_of_day(&self, rule: &Rule) -> Key {
-        let key = self.key(rule);
-        self.day.map_or(key.clone(), |day| key.narrowed(day))
+        self.key(rule).on(self.day)
     }
 }
 

@@ -72,7 +72,7 @@ impl Role {
 }
 
 /// A set of roles. A name this program does not know is dropped: it grants nothing.
-#[derive(Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct RoleSet(u16);
 
 impl RoleSet {

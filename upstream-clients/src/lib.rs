@@ -23,6 +23,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use contracts::id::{PropertyId, RequestId, TenantId};
+use contracts::role::RoleSet;
 use contracts::upstream::Upstream;
 use tokio::time::Instant;
 use url::Url;
@@ -38,6 +39,33 @@ pub use transport::{Connector, TransportError};
 pub trait Credentials: Send + Sync {
     /// A bearer token meant for this upstream alone.
     fn bearer(&self, audience: Upstream) -> Arc<str>;
+
+    /// What the caller may do. Callers with equal rights may share one call, as far as the upstream
+    /// decides by rights alone.
+    fn rights(&self) -> Rights {
+        Rights::default()
+    }
+
+    /// A key that no other caller has; absent where the gateway calls for no operator.
+    fn caller(&self) -> Option<[u8; 32]> {
+        None
+    }
+}
+
+/// The roles and the property scope of a caller, in one order.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Rights {
+    roles: RoleSet,
+    properties: Box<[PropertyId]>,
+}
+
+impl Rights {
+    pub fn new(roles: RoleSet, properties: &[PropertyId]) -> Self {
+        let mut properties = properties.to_vec();
+        properties.sort_unstable();
+        properties.dedup();
+        Self { roles, properties: properties.into() }
+    }
 }
 
 /// What a call takes from the request it is made for.

@@ -27,6 +27,8 @@ pub(super) enum Refusal {
     TooOld,
     #[error("the session is another operator's, device's or key's")]
     OtherSession,
+    #[error("the session has ended, which is what was asked for")]
+    AlreadySignedOut,
     #[error("the tenant is suspended")]
     Suspended(TenantId),
 }
@@ -67,6 +69,9 @@ pub(crate) fn refused(error: AuthError) -> Response {
 
 /// The answer of gateway-api section 3, with the challenge of RFC 9449 section 7.1.
 pub(super) fn refusal(refusal: Refusal) -> Response {
+    if matches!(refusal, Refusal::AlreadySignedOut) {
+        return StatusCode::NO_CONTENT.into_response();
+    }
     tracing::info!(reason = %refusal, "A request was refused at the edge.");
     let (problem, challenge) = match refusal {
         Refusal::Auth(error) => {
@@ -75,7 +80,7 @@ pub(super) fn refusal(refusal: Refusal) -> Response {
             }
             (problem(error), challenge(error))
         }
-        Refusal::Revoked(_) => (
+        Refusal::Revoked(_) | Refusal::AlreadySignedOut => (
             ended("Your session was ended. Sign in again."),
             challenge(AuthError::Token(TokenError::Expired)),
         ),

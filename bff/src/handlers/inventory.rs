@@ -4,7 +4,7 @@
 use axum::response::Response;
 use composer::fetch::availability;
 use composer::rules::{AVAILABILITY, CALENDAR};
-use composer::snapshots::Fetched;
+use composer::snapshots::{Fetched, Key};
 use contracts::upstream::inventory::{Availability, Calendar};
 use jiff::civil::Date;
 use serde::Deserialize;
@@ -53,7 +53,7 @@ pub async fn get_availability(
 ) -> ApiResult<Response> {
     let nights = query.nights()?;
     let property = in_property.property;
-    let key = reads.key_in(&AVAILABILITY, property).narrowed(part(nights));
+    let key = of_nights(reads.key_in(&AVAILABILITY, property), nights);
     reads
         .answer(&AVAILABILITY, key, move |upstreams, context| async move {
             availability(&upstreams.availability(&context, property, nights).await?)
@@ -72,13 +72,19 @@ pub async fn get_calendar(
     Query(query): Query<NightsQuery>,
 ) -> ApiResult<Response> {
     let (property, nights) = (in_property.property, query.nights()?);
-    let key = reads.key_in(&CALENDAR, property).narrowed(part(nights));
+    let key = of_nights(reads.key_in(&CALENDAR, property), nights);
     reads
         .answer(&CALENDAR, key, move |upstreams, context| async move {
             let it = upstreams.calendar(&context, property, nights).await?;
-            Ok(Fetched::new(it.property_id, it.as_of, &it))
+            Ok(Fetched::new(it.property_id, it.as_of, &it).in_zone(&it.time_zone))
         })
         .await
+}
+
+/// Without a first night the answer begins with today, and ends with it.
+fn of_nights(key: Key, nights: Nights) -> Key {
+    let key = key.narrowed(part(nights));
+    if nights.0.is_some() { key.of_named_days() } else { key }
 }
 
 /// The usual nights are those of the dashboard, too.

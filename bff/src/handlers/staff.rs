@@ -55,12 +55,11 @@ pub async fn list_shifts(
     paging: Paging,
 ) -> ApiResult<Response> {
     let (property, day) = (in_property.property, date("query.date", query.date.as_deref())?);
-    let of = day.map_or_else(String::new, |day| day.to_string());
-    let key = reads.key_in(&STAFF_SHIFTS, property).narrowed(of);
+    let key = reads.key_in(&STAFF_SHIFTS, property).on(day);
     let (reading, found) = reads
         .content(&STAFF_SHIFTS, key, move |upstreams, context| async move {
             let it = upstreams.shifts(&context, property, day).await?;
-            Ok(Fetched::new(it.property_id, it.as_of, &it))
+            Ok(Fetched::new(it.property_id, it.as_of, &it).in_zone(&it.time_zone))
         })
         .await?;
     let Shifts { property_id, time_zone, as_of, date, shifts } = found;

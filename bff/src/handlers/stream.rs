@@ -1,7 +1,8 @@
 //! `GET /sse/stream`: the connection through which the desktop is told things.
 //!
 //! This file holds what every stream has: hello, heartbeat, the warning before the token
-//! ends, and the goodbye of a draining server.
+//! ends, the notice that a newer stream of the device supersedes it, and the goodbye of a draining
+//! server.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use axum::extract::{FromRef, State};
 use axum::response::{IntoResponse, Response};
 use contracts::clock::{Clock, Entropy};
 use contracts::id::{EventId, Id};
-use contracts::problem::Problem;
+use contracts::problem::{Problem, code};
 use futures_util::StreamExt;
 use http::HeaderName;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
@@ -33,6 +34,7 @@ use crate::revocation::Feed;
 use crate::sessions::Session;
 use crate::standing::Standings;
 use crate::state::Gateway;
+use crate::streams::{Device, NotOpened, Registration, Streams};
 
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// How long before the token's end the desktop is told to refresh.
@@ -70,6 +72,7 @@ pub struct StreamParts {
     lifecycle: Lifecycle,
     revocations: Feed,
     standings: Standings,
+    streams: Streams,
 }
 
 impl FromRef<Gateway> for StreamParts {
@@ -80,11 +83,16 @@ impl FromRef<Gateway> for StreamParts {
             lifecycle: gateway.lifecycle.clone(),
             revocations: gateway.revocations.clone(),
             standings: gateway.standings.clone(),
+            streams: gateway.streams.clone(),
         }
     }
 }
 
 /// The stream of events.
+///
+/// A device has one stream: a newer one ends the older with the event `superseded`, after which a
+/// client must not connect again by itself. A device that opens more than ten streams a minute is
+/// answered 429 with `Retry-After`.
 #[utoipa::path(
     get, path = "/sse/stream", tag = "stream", security(("dpop" = [])), params(StreamQuery),
     responses(
@@ -99,6 +107,8 @@ pub async fn open_stream(
     State(parts): State<StreamParts>,
 ) -> ApiResult<Response> {
     check_channels(query.channels.as_deref())?;
+    let device = Device { tenant: session.tenant, device: session.device };
+    let registration = parts.streams.open(device).await.map_err(not_opened)?;
     let (events, received) = mpsc::channel(QUEUE);
     let left = caller.principal.expires_at.duration_since(parts.clock.now());
     let connection = Connection {
@@ -113,7 +123,7 @@ pub async fn open_stream(
         events,
     };
     let stopping = parts.lifecycle.clone();
-    parts.lifecycle.spawn(async move { connection.run(stopping).await });
+    parts.lifecycle.spawn(async move { connection.run(stopping, registration).await });
     let headers = [
         (CONTENT_TYPE, "text/event-stream"),
         (CACHE_CONTROL, "no-store"),
@@ -121,6 +131,23 @@ pub async fn open_stream(
     ];
     let body = ReceiverStream::new(received).map(Ok::<_, Infallible>);
     Ok((headers, Body::from_stream(body)).into_response())
+}
+
+fn not_opened(error: NotOpened) -> ApiError {
+    match error {
+        NotOpened::TooMany { wait } => {
+            let seconds = wait.as_millis().div_ceil(1000) as u64;
+            let detail = format!(
+                "This device has opened too many streams. Try again in {seconds} s, and keep one open."
+            );
+            Problem::new(&code::RATE_LIMITED, detail).with_retry_after(seconds).into()
+        }
+        NotOpened::Tier(error) => {
+            tracing::warn!(%error, "A stream was not opened: the session tier is away.");
+            let detail = "Streams cannot be opened now. Try again in a few seconds.";
+            ApiError::new(&code::CACHE_UNAVAILABLE, detail)
+        }
+    }
 }
 
 fn check_channels(named: Option<&str>) -> Result<(), ApiError> {
@@ -154,14 +181,17 @@ struct Connection {
 struct Gone;
 
 impl Connection {
-    async fn run(self, lifecycle: Lifecycle) {
+    async fn run(self, lifecycle: Lifecycle, registration: Registration) {
         let open = gauge!("bff_backoffice_sse_active_connections");
         open.increment(1);
-        let _ = self.talk(&lifecycle).await;
+        let _ = self.talk(&lifecycle, &registration).await;
         open.decrement(1);
+        // The client sees the end of its stream before the session tier is told.
+        drop(self);
+        registration.close().await;
     }
 
-    async fn talk(&self, lifecycle: &Lifecycle) -> Result<(), Gone> {
+    async fn talk(&self, lifecycle: &Lifecycle, registration: &Registration) -> Result<(), Gone> {
         // Subscribed before the first look, so that nothing falls between the two.
         let mut revocations = self.revocations.live().changes();
         let mut standings = self.standings.changes();
@@ -175,7 +205,14 @@ impl Connection {
         let mut warned = false;
         loop {
             tokio::select! {
-                _ = heartbeat.tick() => self.send(": heartbeat\n\n".to_owned())?,
+                _ = heartbeat.tick() => {
+                    self.send(": heartbeat\n\n".to_owned())?;
+                    registration.renew().await;
+                }
+                () = registration.superseded() => {
+                    counter!("bff_backoffice_sse_superseded_total").increment(1);
+                    return self.event(4, "superseded", &json!({"reason": "newer_stream"}));
+                }
                 () = &mut warning, if !warned => {
                     warned = true;
                     self.event(1, "session.expiring", &json!({"sessionExpiresAt": contracts::clock::wire_time(self.expires_at)}))?;

@@ -11,7 +11,7 @@ use axum::{Json, Router};
 use contracts::clock::Clock;
 use contracts::upstream::Upstream;
 use http::StatusCode;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use service_kit::lifecycle::Lifecycle;
 use service_kit::serve::{Plain, bind, serve};
@@ -20,6 +20,8 @@ use crate::desk::BASE;
 use crate::house::{Answer, House, Plan};
 
 pub(crate) const AS_OF: &str = "2026-11-21T08:00:00.000Z";
+/// When a world opens: at no hour at which a day may begin anywhere within the next minutes.
+const START: &str = "2026-11-21T08:00:30Z";
 const ROOM: &str = "rom_01K0000000000000000000000A";
 const STAY: &str = "rsv_01K0000000000000000000000A";
 
@@ -51,8 +53,10 @@ impl World {
         let upstreams = played.map(|upstream| (upstream, url.clone())).collect();
         let ahead = Arc::new(AtomicI64::new(0));
         let (system, seconds) = (Clock::system(), Arc::clone(&ahead));
+        let (opened, start) = (system.now(), START.parse::<Timestamp>().unwrap());
         let clock = Clock::from_fn(move || {
-            system.now() + SignedDuration::from_secs(seconds.load(Ordering::SeqCst))
+            let passed = SignedDuration::from_secs(seconds.load(Ordering::SeqCst));
+            start + system.now().duration_since(opened) + passed
         });
         let house = House::build(Plan { upstreams, clock, ..Plan::usual() }).await;
         Self { house, said, ahead }

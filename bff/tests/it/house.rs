@@ -19,6 +19,7 @@ use bff::revocation::Feed;
 use bff::sessions::{Profiles, Sessions};
 use bff::standing::Standings;
 use bff::state::{Gateway, Parts, SessionTier};
+use bff::streams::Streams;
 use composer::{Composer, Snapshots};
 use contracts::clock::{Clock, Entropy};
 use contracts::id::{DeviceId, Id, OperatorId, PropertyId, SessionId, TenantId};
@@ -281,11 +282,12 @@ impl House {
         self.send_with(request, Body::from(body.to_string())).await
     }
 
-    /// Follows revocations and standings, told through the session tier at `bell`.
+    /// Follows revocations, standings and streams, told through the session tier at `bell`.
     pub(crate) fn follow(&self, bell: &str) {
         let bell = redis::Client::open(bell).unwrap();
         self.gateway.revocations.follow(bell.clone(), &self.gateway.lifecycle);
-        self.gateway.standings.follow(bell, &self.gateway.lifecycle);
+        self.gateway.standings.follow(bell.clone(), &self.gateway.lifecycle);
+        self.gateway.streams.follow(bell, &self.gateway.lifecycle);
     }
 
     /// An order on the internal listener.
@@ -379,6 +381,7 @@ fn gateway(
         revocations: Feed::new(database.clone(), tier.clone(), clock.clone()),
         database,
         lockout: bff::config::MfaConfig::default().lockout(),
+        streams: Streams::new(tier.clone()),
         session_tier: SessionTier(tier),
         sessions: Sessions::new(clock.clone(), entropy.clone()),
         profiles: Profiles::new(

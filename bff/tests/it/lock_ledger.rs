@@ -4,11 +4,14 @@
 use bff::locks::verify::{Broken, Verdict, What, verify};
 use contracts::id::{PropertyId, TenantId};
 use futures_util::future::join_all;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
 use serde_json::Value;
 
 use crate::desk::{BASE, Desk};
 use crate::house::{Answer, fresh};
 use crate::locks::{Act, open, rows};
+use crate::platform::Command;
 
 async fn verdict(desk: &Desk) -> Verdict {
     verify(&desk.house.gateway.database, desk.house.tenant).await.unwrap()
@@ -157,4 +160,50 @@ async fn the_ledger_is_told_to_managers_of_the_property_alone() {
         let answer = list(&desk, query).await;
         answer.is_problem(400, "MELMASTOON.GENERAL.VALIDATION_FAILED");
     }
+}
+
+/// A desk in Shiraz at 01:03: in UTC it is still yesterday, 21:33.
+async fn at_night_in_shiraz() -> (Desk, Date) {
+    let desk = open().await;
+    let now = desk.house.gateway.clock.now().to_zoned(TimeZone::get("Asia/Tehran").unwrap());
+    let night = now.date().tomorrow().unwrap().at(1, 3, 0, 0);
+    let night = night.to_zoned(now.time_zone().clone()).unwrap();
+    desk.pass(night.timestamp().as_second() - now.timestamp().as_second());
+    assert_eq!(Act::issue().send(&desk).await.status, 201);
+    (desk, night.date())
+}
+
+#[tokio::test]
+async fn a_key_is_found_on_the_day_of_the_property_and_on_no_other() {
+    let (desk, today) = at_night_in_shiraz().await;
+    let (yesterday, tomorrow) = (today.yesterday().unwrap(), today.tomorrow().unwrap());
+    for query in [
+        format!("&from={today}"),
+        format!("&from={today}&to={today}"),
+        format!("&from={today}&to={tomorrow}"),
+        format!("&to={tomorrow}"),
+    ] {
+        assert_eq!(sequences(&list(&desk, &query).await), [2, 1], "{query}");
+    }
+    for query in [
+        format!("&from={tomorrow}"),
+        format!("&to={today}"),
+        format!("&from={yesterday}&to={yesterday}"),
+        format!("&from={yesterday}&to={today}"),
+    ] {
+        assert_eq!(sequences(&list(&desk, &query).await), [0; 0], "{query}");
+    }
+    let cards = desk.platform.seen();
+    let cards = cards.iter().filter(|seen| seen.target.contains("/properties/"));
+    assert_eq!(cards.count(), 1, "the zone is known after the first question");
+}
+
+#[tokio::test]
+async fn without_the_propertys_card_a_key_is_still_found_on_its_day() {
+    let (desk, today) = at_night_in_shiraz().await;
+    for _ in 0..4 {
+        desk.platform.command(Command::Fail(500));
+    }
+    let found = list(&desk, &format!("&from={today}&to={today}")).await;
+    assert_eq!((found.status.as_u16(), sequences(&found)), (200, vec![2, 1]));
 }

@@ -97,6 +97,7 @@ impl Platform {
             .route("/api/v1/inventory/properties/{id}/calendar", get(read))
             .route("/api/v1/housekeeping/board", get(read))
             .route("/api/v1/staff/{what}", get(read))
+            .route("/internal/v1/properties/{id}", get(read))
             .with_state(Arc::clone(&platform));
         let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let url: url::Url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
@@ -164,13 +165,14 @@ fn locked<T>(shared: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 /// What it plays.
-const ASKED: [Upstream; 6] = [
+const ASKED: [Upstream; 7] = [
     Upstream::Reservation,
     Upstream::Billing,
     Upstream::Inventory,
     Upstream::Lock,
     Upstream::Housekeeping,
     Upstream::Staff,
+    Upstream::Property,
 ];
 /// Of keys; nobody judges it.
 const PROPERTY: &str = "ppt_01K0000000000000000000000A";
@@ -259,6 +261,13 @@ fn listed(uri: &http::Uri) -> Value {
         "arrivals" => (query, json!({"date": "2026-11-22", "items": []})),
         "board" => (query, json!({"pendingTasksAtArrivalWindow": 3, "columns": []})),
         "shifts" => (query, json!({"timeZone": "Asia/Kabul", "date": "2026-11-22", "shifts": []})),
+        _ if uri.path().starts_with("/internal/v1/properties/") => (
+            uri.path(),
+            json!({
+            "name": "Arg", "address": "Zand 1", "city": "Shiraz", "country": "IR",
+            "timeZone": "Asia/Tehran", "currency": "IRR", "locale": "fa-IR", "roomCount": 40,
+            "phone": "+98 71 0000", "email": "desk@arg.test"}),
+        ),
         "capacity" | "on-duty" => (query, json!({"departments": []})),
         _ => {
             let nights = json!({"timeZone": "Asia/Kabul", "from": "2026-11-22", "to": "2026-11-24",

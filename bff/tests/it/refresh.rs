@@ -26,7 +26,7 @@ fn fresh<T: Id>() -> T {
     T::generate(&Clock::system(), &Entropy::system())
 }
 
-fn proof(house: &House, change: impl FnOnce(&mut Value)) -> String {
+pub(crate) fn proof(house: &House, change: impl FnOnce(&mut Value)) -> String {
     house.proof(REFRESH, "", |claims| {
         claims["htm"] = json!("POST");
         claims.as_object_mut().unwrap().remove("ath");
@@ -34,12 +34,14 @@ fn proof(house: &House, change: impl FnOnce(&mut Value)) -> String {
     })
 }
 
-fn request(house: &House, proof: &str) -> Builder {
+pub(crate) fn request(house: &House, proof: &str) -> Builder {
     http::Request::post(REFRESH).header("dpop", proof).header("x-device-id", house.device.as_str())
 }
 
+/// With a refresh token that nobody sent before.
 async fn send(house: &House, request: Builder) -> Answer {
-    house.send_json(request, &json!({"refreshToken": "the-first"})).await
+    let token = format!("{:032x}", Entropy::system().u128());
+    house.send_json(request, &json!({"refreshToken": token})).await
 }
 
 /// As a desktop does it.
@@ -56,7 +58,8 @@ async fn a_device_that_proves_its_key_gets_a_new_pair() {
     let (house, iam) = house().await;
     let token = house.token(|claims| claims.exp = claims.iat + 600);
     iam.grants(token.clone());
-    let answer = refresh(&house).await;
+    let body = json!({"refreshToken": "the-first"});
+    let answer = house.send_json(request(&house, &proof(&house, |_| {})), &body).await;
     assert_eq!(answer.status, 200, "{}", answer.body);
     assert_eq!(answer.headers["cache-control"], "no-store");
     assert_eq!(answer.body["accessToken"], token);

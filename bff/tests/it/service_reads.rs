@@ -74,6 +74,8 @@ async fn who_is_on_duty_is_asked_once_for_the_dashboard_and_the_page() {
 #[tokio::test]
 async fn the_board_of_before_is_shown_with_its_age_while_housekeeping_is_away_for_five_minutes() {
     let desk = Desk::open().await;
+    // States the time zone: without it the board would end where a day may begin somewhere.
+    get(&desk, "/staff/shifts").await;
     let first = get(&desk, "/housekeeping/board").await;
     assert_eq!(came(&first), (200, "MISS"), "{}", first.body);
     desk.pass(120);

@@ -52,6 +52,39 @@ async fn afterwards_no_instance_takes_the_token_and_no_refresh_renews_it() {
 }
 
 #[tokio::test]
+async fn a_sign_out_whose_answer_was_lost_can_be_repeated_on_every_instance() {
+    let (house, iam) = house().await;
+    let there = house.another();
+    assert_eq!(sign_out(&house).await.status, 204);
+    // Whether the other instance has heard of it or not.
+    assert_eq!(sign_out(&there).await.status, 204);
+    there.gateway.revocations.catch_up().await.unwrap();
+    for instance in [&house, &there] {
+        let again = sign_out(instance).await;
+        assert_eq!((again.status.as_u16(), &again.body), (204, &Value::Null));
+        instance.send(instance.request(SESSION)).await.is_problem(401, ENDED);
+    }
+    assert_eq!(iam.asked().len(), 1);
+    assert_eq!(revocations(&house).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_repeated_sign_out_is_proven_like_the_first() {
+    let (house, _iam) = house().await;
+    let token = house.token(|_| {});
+    let proof = house.proof(SIGN_OUT, &token, |claims| claims["htm"] = json!("POST"));
+    let request = || house.with(SIGN_OUT, &format!("DPoP {token}"), &proof).method("POST");
+    assert_eq!(house.send(request()).await.status, 204);
+    house.send(request()).await.is_problem(401, "MELMASTOON.BFF.DPOP_INVALID");
+    let fresh = || house.proof(SIGN_OUT, &token, |claims| claims["htm"] = json!("POST"));
+    let other = house.with(SIGN_OUT, &format!("DPoP {token}"), &fresh()).method("POST");
+    let mut other = other;
+    let device: contracts::id::DeviceId = crate::house::fresh();
+    other.headers_mut().unwrap().insert("x-device-id", device.as_str().parse().unwrap());
+    house.send(other).await.is_problem(403, "MELMASTOON.BFF.DEVICE_MISMATCH");
+}
+
+#[tokio::test]
 async fn it_holds_while_iam_is_away() {
     let alone = house_without().await;
     assert_eq!(sign_out(&alone).await.status, 204);

@@ -113,3 +113,41 @@ async fn money_and_keys_are_not_asked_for_whom_they_do_not_concern() {
     }
     assert_eq!((world.asked("/api/v1/billing"), world.asked("/api/v1/locks")), (0, 0));
 }
+
+/// Kabul's midnight is at 19:30 UTC.
+async fn shortly_before_midnight() -> World {
+    let world = World::open().await;
+    world.pass(11 * 3600 + 29 * 60 + 20);
+    assert_eq!(world.get("/staff/shifts").await.body["timeZone"], "Asia/Kabul");
+    world
+}
+
+fn cache(answer: &crate::house::Answer) -> (u16, &str) {
+    let cache = answer.headers.get("x-cache").map_or("", |value| value.to_str().unwrap());
+    (answer.status.as_u16(), cache)
+}
+
+#[tokio::test]
+async fn today_ends_with_the_propertys_day_however_fresh_it_is() {
+    for view in VIEWS {
+        let world = shortly_before_midnight().await;
+        assert_eq!(cache(&world.get(view).await), (200, "MISS"));
+        assert_eq!(cache(&world.get(view).await), (200, "HIT"));
+        world.pass(14);
+        assert_eq!(cache(&world.get(view).await), (200, "MISS"), "{view} is of yesterday");
+    }
+}
+
+#[tokio::test]
+async fn yesterday_is_not_shown_as_today_while_reservation_is_away() {
+    for view in VIEWS {
+        let world = shortly_before_midnight().await;
+        let named = format!("{view}?date=2026-11-22");
+        world.get(view).await;
+        world.get(&named).await;
+        world.is_away("/api/v1/reservations", 500);
+        world.pass(60);
+        world.get(view).await.is_problem(502, "MELMASTOON.BFF.UPSTREAM_UNAVAILABLE");
+        assert_eq!(cache(&world.get(&named).await), (200, "STALE"));
+    }
+}

@@ -10,6 +10,8 @@ use foldhash::quality::RandomState;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared, WeakShared};
 use jiff::Timestamp;
+use tokio::time::Instant;
+use upstream_clients::Rights;
 
 use super::{Key, ReadError, Snapshot};
 
@@ -22,23 +24,60 @@ pub(super) struct Flights(Arc<Mutex<Board>>);
 #[derive(Debug, Default)]
 struct Board {
     last: u64,
-    airborne: HashMap<Key, Airborne, RandomState>,
+    airborne: HashMap<FlightKey, Airborne, RandomState>,
 }
 
 #[derive(Debug)]
 struct Airborne {
     number: u64,
     asked_at: Timestamp,
+    /// The leader's.
+    deadline: Instant,
     flight: WeakShared<BoxFuture<'static, Outcome>>,
 }
 
+/// What is read, and for whom: who shares a call is of the same audience.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct FlightKey {
+    pub(super) key: Key,
+    pub(super) audience: Audience,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Audience {
+    Everybody,
+    /// Callers with these rights.
+    With(Rights),
+    /// One caller alone.
+    Caller(Option<[u8; 32]>),
+}
+
+/// Which call a reader may join.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    /// When a new call is asked.
+    pub(super) asked_at: Timestamp,
+    /// A call under way must have been asked later than this.
+    pub(super) changed_at: Timestamp,
+    /// The reader's own deadline, which becomes that of a new call.
+    pub(super) deadline: Instant,
+    /// A call under way must last at least until then.
+    pub(super) lasting: Option<Instant>,
+}
+
+impl Airborne {
+    fn suits(&self, wanted: &Wanted) -> bool {
+        self.asked_at > wanted.changed_at
+            && wanted.lasting.is_none_or(|until| self.deadline >= until)
+    }
+}
+
 impl Flights {
-    /// The question under way, when it was asked after `changed_at`; else the new one that `ask`
-    /// makes. True when it was under way.
+    /// The call under way that suits; else the new one that `ask` makes. True when it was under way.
     pub(super) fn join<A>(
         &self,
-        key: &Key,
-        (asked_at, changed_at): (Timestamp, Timestamp),
+        key: &FlightKey,
+        wanted: &Wanted,
         ask: impl FnOnce() -> A,
     ) -> (Flight, bool)
     where
@@ -46,7 +85,7 @@ impl Flights {
     {
         let mut board = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(other) = board.airborne.get(key)
-            && other.asked_at > changed_at
+            && other.suits(wanted)
             && let Some(flight) = other.flight.upgrade()
         {
             return (flight, true);
@@ -61,7 +100,8 @@ impl Flights {
         };
         let flight = flight.boxed().shared();
         let weak = flight.downgrade().expect("it has not been polled yet");
-        board.airborne.insert(key.clone(), Airborne { number, asked_at, flight: weak });
+        let Wanted { asked_at, deadline, .. } = *wanted;
+        board.airborne.insert(key.clone(), Airborne { number, asked_at, deadline, flight: weak });
         (flight, false)
     }
 }
@@ -69,7 +109,7 @@ impl Flights {
 /// Takes a question off the board when it was answered or dropped.
 struct Landing {
     flights: Flights,
-    key: Key,
+    key: FlightKey,
     number: u64,
 }
 

@@ -20,12 +20,20 @@ pub struct Fetched {
     pub property: PropertyId,
     /// When the upstream said that it was true.
     pub as_of: Timestamp,
+    /// IANA name of the property's time zone, where the upstream states it.
+    time_zone: Option<Box<str>>,
     parts: Vec<Arc<RawValue>>,
 }
 
 impl Fetched {
     pub fn new(property: PropertyId, as_of: Timestamp, body: &impl Serialize) -> Self {
-        Self { property, as_of, parts: Vec::with_capacity(2) }.and(body)
+        Self { property, as_of, time_zone: None, parts: Vec::with_capacity(2) }.and(body)
+    }
+
+    /// With the time zone of the property, by its IANA name.
+    #[must_use]
+    pub fn in_zone(self, name: &str) -> Self {
+        Self { time_zone: Some(name.into()), ..self }
     }
 
     /// Another view of the same answer.
@@ -38,8 +46,8 @@ impl Fetched {
 
     pub(super) fn taken(self, asked_at: Timestamp) -> Snapshot {
         let tag = tag(&self.parts, self.as_of);
-        let Self { property, as_of, parts } = self;
-        Snapshot { property, as_of, asked_at, tag, parts }
+        let Self { property, as_of, time_zone, parts } = self;
+        Snapshot { property, as_of, asked_at, tag, time_zone, parts }
     }
 }
 
@@ -53,6 +61,8 @@ pub struct Snapshot {
     pub(super) asked_at: Timestamp,
     /// The same for the same content, whenever it was read.
     pub tag: u64,
+    #[serde(default)]
+    pub(super) time_zone: Option<Box<str>>,
     parts: Vec<Arc<RawValue>>,
 }
 

@@ -1,3 +1,6 @@
+mod days;
+mod sharing;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use contracts::id::RequestId;
@@ -14,6 +17,7 @@ static RULE: Rule = Rule {
     deadline: Duration::from_millis(400),
     fresh: Duration::from_secs(10),
     stale: Duration::from_secs(300),
+    is_of_today: false,
 };
 
 #[derive(Debug)]

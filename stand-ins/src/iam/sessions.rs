@@ -1,11 +1,13 @@
 //! Sessions: each a family of refresh tokens of which one is good. A token that was used before
-//! ends its family, because two parties hold it (RFC 9700 section 4.14.2).
+//! ends its family, because two parties hold it (RFC 9700 section 4.14.2). For 30 s after its use it
+//! gets the same pair again: the first answer may have been lost.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
 
 use contracts::clock::{Clock, Entropy};
 use contracts::id::{DeviceId, Id, OperatorId, SessionId, TenantId};
+use contracts::upstream::iam::TokenResponse;
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
 
@@ -14,10 +16,12 @@ use crate::ledger::lock;
 
 /// How long a refresh token may lie unused.
 const IDLE: SignedDuration = SignedDuration::from_hours(30 * 24);
+/// How long a used refresh token gets the pair that it was exchanged for.
+const GRACE: SignedDuration = SignedDuration::from_secs(30);
 /// Ended sessions are forgotten when there are more than this many.
 const TIDY_ABOVE: usize = 10_000;
 
-/// Only digests are kept, as a real server would.
+/// Only digests are kept, as a real server would; but for [`GRACE`] the pair.
 type TokenDigest = [u8; 32];
 
 #[derive(Debug, Clone)]
@@ -87,8 +91,10 @@ pub(super) enum SignedOut {
 pub(super) enum Refreshed {
     Rotated {
         session: Session,
-        token: String,
+        pair: TokenResponse,
     },
+    /// It was used a moment ago, and gets the same pair.
+    Repeated(TokenResponse),
     /// It was used before; its session is now revoked.
     Reused(Session),
     Refused,
@@ -102,6 +108,14 @@ struct Book {
     sessions: HashMap<SessionId, Session>,
     /// Every token ever given to a session that is remembered.
     tokens: HashMap<TokenDigest, SessionId>,
+    /// What tokens were exchanged for within [`GRACE`].
+    exchanged: HashMap<TokenDigest, Exchanged>,
+}
+
+#[derive(Debug)]
+struct Exchanged {
+    at: Timestamp,
+    pair: TokenResponse,
 }
 
 impl Sessions {
@@ -131,30 +145,39 @@ impl Sessions {
         (session, token)
     }
 
-    /// Exchanges a refresh token.
+    /// Exchanges a refresh token for the pair that `issue` makes of the session and a new refresh
+    /// token; without one nothing is exchanged.
     pub(super) fn refresh(
         &self,
         presented: &Presented<'_>,
-        clock: &Clock,
+        now: Timestamp,
         entropy: &Entropy,
+        issue: impl FnOnce(&Session, String) -> Option<TokenResponse>,
     ) -> Refreshed {
         let given = digest(presented.token);
         let mut book = lock(&self.0);
+        book.exchanged.retain(|_, exchanged| now < exchanged.at + GRACE);
+        let again = book.exchanged.get(&given).map(|exchanged| exchanged.pair.clone());
         let Some(session) = book.session_of(&given) else { return Refreshed::Refused };
         // A thief without the key learns nothing and ends nothing.
-        if session.revoked || session.ends_at <= clock.now() || !session.is_held_by(presented) {
+        if session.revoked || session.ends_at <= now || !session.is_held_by(presented) {
             return Refreshed::Refused;
+        }
+        if let Some(pair) = again {
+            return Refreshed::Repeated(pair);
         }
         if session.good != given {
             session.revoked = true;
             return Refreshed::Reused(session.clone());
         }
         let (token, good) = fresh(entropy);
+        let Some(pair) = issue(session, token) else { return Refreshed::Refused };
         session.good = good;
-        session.ends_at = clock.now() + IDLE;
+        session.ends_at = now + IDLE;
         let session = session.clone();
         book.tokens.insert(good, session.id);
-        Refreshed::Rotated { session, token }
+        book.exchanged.insert(given, Exchanged { at: now, pair: pair.clone() });
+        Refreshed::Rotated { session, pair }
     }
 
     /// Ends a session of this operator on this device.

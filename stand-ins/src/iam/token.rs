@@ -97,13 +97,17 @@ impl Iam {
 
     /// A new pair, unless the token is not good any more or not theirs.
     pub(super) fn refresh(&self, presented: &Presented<'_>) -> Option<TokenResponse> {
-        let (clock, entropy) = (&self.world.clock, &self.world.entropy);
-        match self.sessions.refresh(presented, clock, entropy) {
-            Refreshed::Rotated { session, token } => {
-                let operator = self.accounts.operator(session.operator)?;
+        let (now, entropy) = (self.world.clock.now(), &self.world.entropy);
+        let issue = |session: &Session, token| {
+            let operator = self.accounts.operator(session.operator)?;
+            Some(self.tokens(operator, session, token))
+        };
+        match self.sessions.refresh(presented, now, entropy, issue) {
+            Refreshed::Rotated { session, pair } => {
                 self.note("session.refreshed", &session);
-                Some(self.tokens(operator, &session, token))
+                Some(pair)
             }
+            Refreshed::Repeated(pair) => Some(pair),
             Refreshed::Reused(session) => {
                 tracing::warn!(session = %session.id, "A refresh token was used twice; its session is revoked.");
                 self.end(&session, "A refresh token was used twice. Sign in again.");

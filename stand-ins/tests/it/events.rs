@@ -17,6 +17,7 @@ use contracts::upstream::tenant::{
     OperatorProfile, TENANT_REACTIVATED, TENANT_SUSPENDED, TenantStatus,
 };
 use http::{HeaderMap, StatusCode};
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 use service_kit::lifecycle::Lifecycle;
 use stand_ins::config::{ConfigProblem, SubscriberConfig};
@@ -116,6 +117,7 @@ async fn a_session_that_ends_is_told_to_the_gateway_by_the_events_account() {
     for status in [200, 400] {
         let answer = world.token(&refresh_form(&first), &desktop.proof(&world)).await;
         assert_eq!(answer.status(), status);
+        world.pass(SignedDuration::from_secs(30));
     }
     let push = subscriber.pushes.recv().await.unwrap();
     let told = push.event();

@@ -86,12 +86,33 @@ async fn a_token_used_twice_ends_its_family() {
     let (desk, desktop) = (world.operator("frontdesk", "kabul"), Desktop::new());
     let first = world.sign_in(desk, &desktop).await.refresh_token.unwrap();
     let second = refresh(&world, &presented(&first, &desktop, desk)).await.unwrap();
+    world.pass(SignedDuration::from_secs(30));
     for token in [first, second.refresh_token.unwrap()] {
         assert_eq!(refresh(&world, &presented(&token, &desktop, desk)).await, not_valid());
     }
     let effects = world.listed("effects", Iam).await;
     let actions: Vec<_> = effects.iter().map(|effect| effect["action"].clone()).collect();
     assert_eq!(actions, ["session.opened", "session.refreshed", "session.revoked"]);
+}
+
+#[tokio::test]
+async fn a_token_used_a_moment_ago_gets_the_same_pair_unless_the_session_has_ended() {
+    let world = world::start().await;
+    let (desk, desktop) = (world.operator("frontdesk", "kabul"), Desktop::new());
+    let first = world.sign_in(desk, &desktop).await.refresh_token.unwrap();
+    let own = presented(&first, &desktop, desk);
+    let (one, two) = tokio::join!(refresh(&world, &own), refresh(&world, &own));
+    let (one, two) = (one.unwrap(), two.unwrap());
+    assert!(one == two, "two refreshes at once got two pairs");
+    world.pass(SignedDuration::from_secs(29));
+    assert!(refresh(&world, &own).await.unwrap() == one, "a lost answer cannot be had again");
+    assert_eq!(refresh(&world, &presented(&first, &Desktop::new(), desk)).await, not_valid());
+    let next = one.refresh_token.unwrap();
+    assert!(refresh(&world, &presented(&next, &desktop, desk)).await.is_ok());
+    assert_eq!(refresh(&world, &own).await.map(drop), Ok(()), "the new token was used already");
+    world.pass(SignedDuration::from_secs(2));
+    assert_eq!(refresh(&world, &own).await, not_valid());
+    assert_eq!(refresh(&world, &presented(&next, &desktop, desk)).await, not_valid());
 }
 
 #[tokio::test]

@@ -1,8 +1,11 @@
 //! `POST /auth/refresh`: a new pair of tokens for a device that proves its key.
 //!
-//! iam decides whether the refresh token is good. What it answers is judged here before it is
-//! handed out: by the rules for tokens that callers send, and by what was revoked since the
-//! session began.
+//! iam decides whether the refresh token is good; equal refreshes share its answer for 30 s
+//! ([`crate::refresh_sharing`]). What it answers is judged here before it is handed out, to each
+//! caller anew: by the rules for tokens that callers send, and by what was revoked since the session
+//! began.
+
+use std::sync::Arc;
 
 use auth::Principal;
 use auth::edge::{AuthError, Authenticator};
@@ -25,6 +28,7 @@ use upstream_clients::CallError;
 use super::IAM_WITHIN;
 use crate::edge::ended;
 use crate::proven::{OwnCalls, Proven};
+use crate::refresh_sharing::{NotRefreshed, RefreshSharing};
 use crate::revocation::store::was_revoked;
 use crate::revocation::{Feed, Target, targets};
 use crate::state::Gateway;
@@ -69,7 +73,9 @@ impl std::fmt::Debug for NewTokens {
 /// Renew the tokens.
 ///
 /// Send the refresh token with a proof for this URL and the device, without an `Authorization`
-/// header. Refused for a session, device, operator or tenant that was revoked.
+/// header. Refused for a session, device, operator or tenant that was revoked. The same refresh
+/// token sent again within 30 s, with a new proof of the same key, gets the same pair: repeat a
+/// refresh whose answer was lost.
 #[utoipa::path(
     post, path = "/auth/refresh", tag = "auth", security(("proof" = [])), request_body = RefreshBody,
     responses((status = 200, body = NewTokens), (status = "default", response = crate::openapi::AnyProblem)),
@@ -81,8 +87,7 @@ pub async fn refresh(
     Json(body): Json<RefreshBody>,
 ) -> ApiResult<Response> {
     let request = asked(body, &proven)?;
-    let context = calls.until(calls.received() + IAM_WITHIN);
-    let answer = gateway.upstreams.refresh(&context, &request).await.map_err(not_refreshed)?;
+    let answer = shared(&gateway, &calls, &proven, &request).await?;
     let token = judged(&gateway.authenticator, &answer, &proven).await?;
     calls.context.note_caller(&token.principal);
     if is_revoked(&gateway.revocations, &gateway.database, &token.principal).await? {
@@ -93,6 +98,31 @@ pub async fn refresh(
     let left = token.principal.expires_at.duration_since(gateway.clock.now());
     let expires_in = u64::try_from(left.as_secs()).unwrap_or_default();
     Ok(handed_out(answer, request.refresh_token, expires_in))
+}
+
+/// iam's answer to this refresh or to an equal one. An answer that nobody may be given is not shared.
+async fn shared(
+    gateway: &Gateway,
+    calls: &OwnCalls,
+    proven: &Proven,
+    request: &RefreshRequest,
+) -> Result<TokenResponse, ApiError> {
+    let deadline = calls.received() + IAM_WITHIN;
+    let (upstreams, context) = (Arc::clone(&gateway.upstreams), calls.until(deadline));
+    let (authenticator, proven) = (Arc::clone(&gateway.authenticator), proven.clone());
+    let sent = request.clone();
+    let ask = async move {
+        let answer = upstreams.refresh(&context, &sent).await.map_err(not_refreshed)?;
+        let usable = judged(&authenticator, &answer, &proven).await;
+        usable.map_err(|ApiError(problem)| NotRefreshed { problem, is_refusal: false })?;
+        Ok(answer)
+    };
+    let sharing = RefreshSharing {
+        tier: gateway.session_tier.0.clone(),
+        entropy: gateway.entropy.clone(),
+        lifecycle: gateway.lifecycle.clone(),
+    };
+    Ok(sharing.outcome(request, deadline, ask).await?)
 }
 
 fn count(outcome: &'static str) {
@@ -110,14 +140,14 @@ fn asked(body: RefreshBody, proven: &Proven) -> Result<RefreshRequest, ApiError>
 }
 
 /// iam's own word about the refresh token, or what kept it away (row F-1).
-fn not_refreshed(error: CallError) -> ApiError {
+fn not_refreshed(error: CallError) -> NotRefreshed {
     let refused = matches!(&error, CallError::Status { status: 400..500, .. });
     count(if refused { "refused" } else { "failed" });
     let ApiError(mut problem) = upstream_problem::problem(Upstream::Iam, &error);
     if problem.is(&code::UPSTREAM_UNAVAILABLE) || problem.is(&code::UPSTREAM_TIMEOUT) {
         problem.runbook = Some(RUNBOOK.into());
     }
-    ApiError(problem)
+    NotRefreshed { is_refusal: refused && problem.status < 500, problem }
 }
 
 /// The new token, if the gateway itself will take it from this device and this key.

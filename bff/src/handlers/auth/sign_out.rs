@@ -11,8 +11,10 @@ use contracts::clock::Clock;
 use contracts::upstream::iam::SignOutRequest;
 use http::StatusCode;
 use metrics::counter;
+use service_kit::lifecycle::Lifecycle;
 use service_kit::postgres::Database;
-use service_kit::problem::{ApiResult, chain};
+use service_kit::problem::{ApiError, ApiResult, chain};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 use upstream_clients::Upstreams;
 
@@ -21,14 +23,17 @@ use crate::edge::{Caller, Calls, SignedIn};
 use crate::revocation::store::Order;
 use crate::revocation::{Feed, Target};
 use crate::store::unavailable;
+use crate::router::BASE_PATH;
 
+/// Below the base path.
+const PATH: &str = "/auth/sign-out";
 /// Shown on the session's live streams.
 const REASON: &str = "signed_out";
 
 /// End the session.
 ///
 /// Its tokens are refused from now on and its live streams end. A token without a session ends
-/// all sessions of its device.
+/// all sessions of its device. Signing out again, with a new proof, is a success too.
 #[utoipa::path(
     post, path = "/auth/sign-out", tag = "auth", security(("dpop" = [])),
     responses(
@@ -43,16 +48,31 @@ pub async fn sign_out(
     State(database): State<Database>,
     State(upstreams): State<Arc<Upstreams>>,
     State(clock): State<Clock>,
+    State(lifecycle): State<Lifecycle>,
 ) -> ApiResult<StatusCode> {
     // With the token's time: an id that a client sends again must not make a later sign-out a repeat.
     let cause = format!("{}:{}", calls.request_id(), caller.principal.issued_at.as_second());
     let order = order(&caller.principal, &clock, cause);
-    feed.revoke(&database, &order).await.map_err(unavailable)?;
-    counter!("bff_backoffice_revocation_total", "kind" => order.target.kind()).increment(1);
-    let told = tell_iam(&upstreams, &calls, &caller.principal).await;
-    counter!("bff_backoffice_sign_out_total", "iam" => if told { "told" } else { "untold" })
-        .increment(1);
-    Ok(StatusCode::NO_CONTENT)
+    let work = async move {
+        feed.revoke(&database, &order).await.map_err(unavailable)?;
+        counter!("bff_backoffice_revocation_total", "kind" => order.target.kind()).increment(1);
+        let told = tell_iam(&upstreams, &calls, &caller.principal).await;
+        counter!("bff_backoffice_sign_out_total", "iam" => if told { "told" } else { "untold" })
+            .increment(1);
+        Ok(StatusCode::NO_CONTENT)
+    };
+    // A client that goes away does not leave a session that has ended here and lives on at iam.
+    let (tell, told) = oneshot::channel();
+    lifecycle.spawn(async move {
+        let _ = tell.send(work.await);
+    });
+    told.await.unwrap_or_else(|error| Err(ApiError::internal(&error)))
+}
+
+/// Whether a request is a sign-out. One whose session has ended already is answered like the first
+/// (as RFC 7009 section 2.2 has it): its answer may have been lost.
+pub(crate) fn is_sign_out(method: &str, path: &str) -> bool {
+    method == "POST" && path.strip_prefix(BASE_PATH) == Some(PATH)
 }
 
 fn order(principal: &Principal, clock: &Clock, cause: String) -> Order {

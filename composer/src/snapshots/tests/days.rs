@@ -1,0 +1,110 @@
+//! An answer about "today" ends with the property's day.
+
+use super::*;
+
+static TODAY: Rule = Rule { name: "today", is_of_today: true, ..RULE };
+const ZONE: &str = "Asia/Tehran";
+
+/// Midnight in Tehran is at 20:30 UTC. The clock begins at `start`.
+struct Hotel {
+    snapshots: Snapshots,
+    zone: Option<&'static str>,
+}
+
+impl Hotel {
+    fn at(start: &str, zone: Option<&'static str>) -> Self {
+        let (start, began) = (start.parse::<Timestamp>().unwrap(), Instant::now());
+        let clock = Clock::from_fn(move || start + began.elapsed());
+        Self { snapshots: Snapshots::new(clock, TaskTracker::new(), None), zone }
+    }
+
+    /// The upstream is at work, or answers 503.
+    async fn read(&self, key: &Key, works: bool) -> Result<Source, ReadError> {
+        let (now, zone) = (self.snapshots.clock.now(), self.zone);
+        let fetch = move |_| async move {
+            sleep(Duration::from_millis(20)).await;
+            let answer = Fetched::new(property(), now, &json!({"at": now.to_string()}));
+            let answer = match zone {
+                Some(zone) => answer.in_zone(zone),
+                None => answer,
+            };
+            works.then_some(answer).ok_or(CallError::Status { status: 503, problem: None })
+        };
+        Ok(self.snapshots.read(&TODAY, key, &within(400), fetch).await?.source)
+    }
+}
+
+fn today() -> Key {
+    Key::of_property(&TODAY, tenant('A'), property())
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_fresh_at_midnight_is_of_yesterday_a_moment_later() {
+    let hotel = Hotel::at("2026-11-20T20:29:58Z", Some(ZONE));
+    assert_eq!(hotel.read(&today(), true).await.unwrap(), Source::Miss);
+    after(1).await;
+    assert!(matches!(hotel.read(&today(), true).await.unwrap(), Source::Hit { .. }));
+    after(1).await;
+    assert_eq!(hotel.read(&today(), true).await.unwrap(), Source::Miss);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_may_be_shown_old_is_not_shown_on_another_day() {
+    let hotel = Hotel::at("2026-11-20T20:28:00Z", Some(ZONE));
+    hotel.read(&today(), true).await.unwrap();
+    after(100).await;
+    assert!(matches!(hotel.read(&today(), false).await.unwrap(), Source::Stale { .. }));
+    after(30).await;
+    assert!(hotel.read(&today(), false).await.is_err(), "it is of yesterday");
+}
+
+#[tokio::test(start_paused = true)]
+async fn midnight_elsewhere_changes_nothing() {
+    let hotel = Hotel::at("2026-11-20T23:59:58Z", Some(ZONE));
+    hotel.read(&today(), true).await.unwrap();
+    after(4).await;
+    assert!(matches!(hotel.read(&today(), true).await.unwrap(), Source::Hit { .. }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_the_zone_nothing_outlives_an_instant_that_may_be_midnight() {
+    let hotel = Hotel::at("2026-11-20T20:29:58Z", None);
+    hotel.read(&today(), true).await.unwrap();
+    after(1).await;
+    assert!(matches!(hotel.read(&today(), true).await.unwrap(), Source::Hit { .. }));
+    after(2).await;
+    assert_eq!(hotel.read(&today(), true).await.unwrap(), Source::Miss);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_day_that_the_query_names_outlives_midnight() {
+    let hotel = Hotel::at("2026-11-20T20:29:58Z", Some(ZONE));
+    let key = today().on("2026-11-21".parse().ok());
+    hotel.read(&key, true).await.unwrap();
+    after(4).await;
+    assert!(matches!(hotel.read(&key, true).await.unwrap(), Source::Hit { .. }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_of_before_midnight_is_not_shared_with_a_read_of_after() {
+    let hotel = Hotel::at("2026-11-20T20:29:50Z", Some(ZONE));
+    hotel.read(&today(), true).await.unwrap();
+    hotel.snapshots.outdate(tenant('A'), None, Upstream::Housekeeping);
+    advance(Duration::from_millis(9_970)).await;
+    let key = today();
+    let mut early = Box::pin(hotel.read(&key, true));
+    assert!(futures_util::poll!(&mut early).is_pending());
+    advance(Duration::from_millis(15)).await;
+    let context = within(400);
+    let late = hotel.snapshots.read(&TODAY, &key, &context, |_| async {
+        let now = hotel_time();
+        Ok(Fetched::new(property(), now, &json!({"at": "late"})))
+    });
+    let late = late.await.unwrap();
+    assert_eq!(late.snapshot.part(0).unwrap().get(), r#"{"at":"late"}"#);
+    early.await.unwrap();
+}
+
+fn hotel_time() -> Timestamp {
+    "2026-11-20T20:30:00Z".parse().unwrap()
+}
