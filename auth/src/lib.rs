@@ -6,7 +6,6 @@
 
 pub mod edge;
 pub mod htu;
-pub mod json;
 pub mod judge;
 pub mod jwks;
 pub mod jwt;
@@ -23,4 +22,5 @@ pub mod token;
 #[cfg(test)]
 mod signature_sets;
 
+pub use contracts::json;
 pub use principal::Principal;

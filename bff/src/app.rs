@@ -36,8 +36,8 @@ use crate::session_tier::watch::{ReplayCheck, Watch};
 use crate::sessions::{Profiles, Sessions};
 use crate::standing::Standings;
 use crate::state::{Gateway, Parts, SessionTier};
-use crate::table_maintenance::MAINTENANCE;
 use crate::streams::Streams;
+use crate::table_maintenance::MAINTENANCE;
 use crate::tls::{Tls, TlsError};
 use crate::{attestation, internal, locks, middleware, session_tier, sync_status};
 

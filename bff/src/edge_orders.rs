@@ -9,6 +9,7 @@ use std::sync::Arc;
 use auth::oidc::ServiceAccount;
 use contracts::clock::Clock;
 use contracts::id::RequestId;
+use contracts::text::Reason;
 use jiff::{SignedDuration, Timestamp};
 use metrics::{counter, gauge};
 use redis::aio::ConnectionManager;
@@ -141,10 +142,11 @@ impl Orders {
         id: RequestId,
         by: ServiceAccount,
         rules: String,
-        reason: String,
+        reason: Reason,
     ) -> Result<Request, OrderError> {
         file::parse(&rules)?;
         let now = self.0.clock.now();
+        let reason = reason.into();
         let request = Request { id, rules, reason, by, requested_at: now, expires_at: now + WAITS };
         let mut connection = self.0.database.connection().await?;
         let transaction = write(&mut connection, platform()).await?;

@@ -3,11 +3,14 @@
 
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use http::HeaderValue;
+use http::header::CACHE_CONTROL;
 use service_kit::health::Readiness;
 use service_kit::identity::{Guard, Role};
 use service_kit::request::{Observer, observed};
 use service_kit::request_metrics;
 use service_kit::telemetry::Telemetry;
+use tower_http::set_header::SetResponseHeaderLayer;
 
 use crate::handlers::{
     composition, cursor_jobs, edge_orders, events, lock_jobs, probe_isolation, retention_jobs,
@@ -23,11 +26,16 @@ pub fn app(gateway: Gateway, readiness: Readiness, telemetry: &Telemetry, guard:
         entropy: gateway.entropy.clone(),
     };
     let app = Router::new()
-        .nest("/internal", routes(gateway, guard))
+        .nest("/internal", routes(gateway, guard).layer(not_stored()))
         .route("/.well-known/jwks.json", get(move || async move { Json(keys.clone()) }))
         .merge(readiness.router())
         .merge(telemetry.router());
     observed(app, observer)
+}
+
+/// Answers to people and programs of the platform are kept by nobody.
+fn not_stored() -> SetResponseHeaderLayer<HeaderValue> {
+    SetResponseHeaderLayer::if_not_present(CACHE_CONTROL, HeaderValue::from_static("no-store"))
 }
 
 /// What changes something, each group behind the accounts it is for. Unknown paths are behind the

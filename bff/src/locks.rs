@@ -165,7 +165,10 @@ pub(crate) fn count(phase: LockActionPhase, vendor: &str) {
 /// its word that it did not (seed F-10); a request that never left cannot have been carried out.
 fn leaves_it_open(error: &CallError) -> bool {
     match error {
-        CallError::Timeout | CallError::SchemaDrift { .. } | CallError::TooLarge { .. } => true,
+        CallError::Timeout
+        | CallError::Status { status: 408, .. }
+        | CallError::SchemaDrift { .. }
+        | CallError::TooLarge { .. } => true,
         CallError::Unavailable(cause) => {
             !matches!(cause, TransportError::Connect(_) | TransportError::Trust(_))
         }
@@ -189,6 +192,7 @@ mod tests {
             (CallError::SchemaDrift { path: "a".to_owned() }, true),
             (CallError::TooLarge { limit: 1 }, true),
             (CallError::Unavailable(TransportError::Connect(refused)), false),
+            (CallError::Status { status: 408, problem: None }, true),
             (CallError::Status { status: 503, problem: None }, false),
             (CallError::Status { status: 422, problem: None }, false),
             (CallError::BreakerOpen, false),

@@ -5,11 +5,12 @@
 
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use contracts::headers;
 use http::header::{ACCEPT, AGE, AUTHORIZATION, CONTENT_TYPE, ETAG, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, Method, Request};
 use service_kit::around::AroundLayer;
+use service_kit::etag;
 use service_kit::health::Readiness;
 use service_kit::request::{Observer, observing};
 use service_kit::request_metrics;
@@ -36,14 +37,19 @@ pub fn public(gateway: Gateway, readiness: Readiness, allowed_origins: &[String]
     //    API is behind it without doing anything.
     let api = api
         .fallback(not_found)
-        .layer(from_fn_with_state(gateway.clone(), edge::authenticate))
+        .layer((
+            from_fn_with_state(gateway.clone(), edge::authenticate),
+            // 8. Every read has an entity tag, and what the caller holds is not sent again.
+            from_fn(etag::conditional_get),
+        ))
         .with_state(gateway.clone());
     //    Around the renewal of a token alone: whose key is calling.
     let (renewal, _) = proven().split_for_parts();
     let renewal =
         renewal.route_layer(from_fn_with_state(gateway.clone(), prove)).with_state(gateway.clone());
     let api = api.merge(renewal).merge(readiness.router());
-    let app = Router::new().nest(BASE_PATH, api).merge(open());
+    let app =
+        Router::new().nest(BASE_PATH, api).merge(open().layer(from_fn(etag::conditional_get)));
     let observer = Observer {
         metrics: request_metrics!("bff_backoffice"),
         clock: gateway.clock.clone(),

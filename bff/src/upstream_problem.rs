@@ -9,17 +9,21 @@ use upstream_clients::CallError;
 
 use crate::guards::{Guard, holds};
 
-/// The upstream's own problem where it is about the request, else what kept the answer away.
+/// Seconds that a caller is asked to wait at most, whatever an upstream says.
+const LONGEST_RETRY_AFTER: u64 = 300;
+
+/// The upstream's own problem where it is about the request, else what kept the answer away. The
+/// status decides, whatever the code says.
 pub fn problem(upstream: Upstream, error: &CallError) -> ApiError {
     tracing::info!(%upstream, error = %chain(error), "An upstream did not do what was asked.");
     if !holds(Guard::UpstreamProblems) {
         return ApiError::internal(error);
     }
     match error {
-        CallError::Status { status, problem: Some(own) } if is_about_the_request(*status, own) => {
+        CallError::Status { status, problem: Some(own) } if is_about_the_request(*status) => {
             passed_on(*status, own).into()
         }
-        CallError::Timeout => ApiError::new(
+        CallError::Timeout | CallError::Status { status: 408, .. } => ApiError::new(
             &code::UPSTREAM_TIMEOUT,
             format!("The {upstream} service did not answer in time. Try again in a few seconds."),
         ),
@@ -41,11 +45,26 @@ pub fn problem(upstream: Upstream, error: &CallError) -> ApiError {
 
 /// The same for reads: an upstream that is too slow is away, because nothing became of it.
 pub fn of_read(upstream: Upstream, error: &CallError) -> ApiError {
-    match problem(upstream, error) {
-        ApiError(slow) if slow.is(&code::UPSTREAM_TIMEOUT) => {
-            Problem::new(&code::UPSTREAM_UNAVAILABLE, slow.detail).into()
+    let ApiError(told) = problem(upstream, error);
+    match error {
+        CallError::Timeout if told.is(&code::UPSTREAM_TIMEOUT) => {
+            Problem::new(&code::UPSTREAM_UNAVAILABLE, told.detail).into()
         }
-        other => other,
+        _ => ApiError(told),
+    }
+}
+
+/// The same for what iam answers about the operator's own token or second factor: its 401 speaks of
+/// them, unless it refuses the gateway's own token.
+pub fn of_iam(error: &CallError) -> ApiError {
+    match error {
+        CallError::Status { status: 401, problem: Some(own) }
+            if !own.is(&code::UNAUTHENTICATED) && holds(Guard::UpstreamProblems) =>
+        {
+            tracing::info!(error = %chain(error), "iam refused the operator.");
+            passed_on(401, own).into()
+        }
+        _ => problem(Upstream::Iam, error),
     }
 }
 
@@ -62,20 +81,28 @@ pub fn drifted(upstream: Upstream) -> ApiError {
 /// Whether the upstream answered, and what it answered is about the request.
 pub fn is_a_refusal(error: &CallError) -> bool {
     match error {
-        CallError::Status { status, problem: Some(own) } => is_about_the_request(*status, own),
+        CallError::Status { status, problem: Some(_) } => is_about_the_request(*status),
         _ => false,
     }
 }
 
-/// An upstream that does not take the gateway's own token refuses the gateway, not the operator,
-/// who must not be sent to sign in for it.
-fn is_about_the_request(status: u16, problem: &Problem) -> bool {
-    (400..500).contains(&status) && !problem.is(&code::UNAUTHENTICATED)
+/// A 401 or 407 refuses the gateway, not the operator, who must not be sent to sign in for it; a 408
+/// says that the gateway's request was slow to arrive.
+fn is_about_the_request(status: u16) -> bool {
+    (400..500).contains(&status) && !matches!(status, 401 | 407 | 408)
 }
 
 /// Its code and words; the ids are those of the caller's request, which the request layer adds.
 fn passed_on(status: u16, problem: &Problem) -> Problem {
-    Problem { status, request_id: None, trace_id: None, tenant_id: None, ..problem.clone() }
+    let retry_after = problem.retry_after.map(|seconds| seconds.clamp(1, LONGEST_RETRY_AFTER));
+    Problem {
+        status,
+        retry_after,
+        request_id: None,
+        trace_id: None,
+        tenant_id: None,
+        ..problem.clone()
+    }
 }
 
 #[cfg(test)]
@@ -125,13 +152,36 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_of_the_gateway_itself_or_without_a_problem_is_not_the_callers_fault() {
-        for error in [
-            refused(401, &code::UNAUTHENTICATED),
-            refused(500, &code::INTERNAL),
-            CallError::Status { status: 404, problem: None },
-        ] {
-            assert_eq!(told(error), (502, "BFF.UPSTREAM_UNAVAILABLE".to_owned()));
+    fn the_status_of_a_refusal_decides_and_not_its_code() {
+        for status in 300..=599 {
+            let (told, code) = told(refused(status, &code::OCC_CONFLICT));
+            let expected = match status {
+                408 => (504, "BFF.UPSTREAM_TIMEOUT"),
+                401 | 407 | ..=399 | 500.. => (502, "BFF.UPSTREAM_UNAVAILABLE"),
+                _ => (status, "GENERAL.OCC_CONFLICT"),
+            };
+            assert_eq!((told, code.as_str()), expected, "{status}");
+            let bare = CallError::Status { status, problem: None };
+            assert!(matches!(self::told(bare).0, 502 | 504), "{status}");
         }
+    }
+
+    #[test]
+    fn only_what_iam_says_of_the_operator_passes_with_401() {
+        let told = |code| of_iam(&refused(401, code)).0.status;
+        assert_eq!(told(&code::OCC_CONFLICT), 401);
+        assert_eq!(told(&code::UNAUTHENTICATED), 502);
+        assert_eq!(of_iam(&CallError::Status { status: 401, problem: None }).0.status, 502);
+        assert_eq!(of_iam(&refused(407, &code::OCC_CONFLICT)).0.status, 502);
+    }
+
+    #[test]
+    fn a_caller_is_not_asked_to_wait_for_ever() {
+        let waits = |seconds| {
+            let own = Problem::new(&code::RATE_LIMITED, "No.").with_retry_after(seconds);
+            let error = CallError::Status { status: 429, problem: Some(Box::new(own)) };
+            problem(Upstream::Billing, &error).0.retry_after
+        };
+        assert_eq!([waits(0), waits(7), waits(u64::MAX)], [Some(1), Some(7), Some(300)]);
     }
 }

@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::Offset;
 use rand::{Rng, RngCore, SeedableRng, rngs::StdRng};
 
 /// Reads the wall clock. Cheap to clone.
@@ -99,9 +101,12 @@ pub fn wire_time(at: Timestamp) -> String {
 
 /// Serde form of [`wire_time`].
 pub mod wire {
+    use std::fmt::{self, Formatter};
+
     use jiff::Timestamp;
     use jiff::tz::Offset;
-    use serde::{Deserialize, Deserializer, Serializer};
+    use serde::de::{Error, Unexpected, Visitor};
+    use serde::{Deserializer, Serializer};
 
     pub fn serialize<S: Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
         match digits(*at) {
@@ -135,8 +140,22 @@ pub mod wire {
         std::str::from_utf8(text).expect("digits are ASCII")
     }
 
+    /// Takes what [`parse_instant`](super::parse_instant) takes.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
-        Timestamp::deserialize(deserializer)
+        struct Instant;
+        impl Visitor<'_> for Instant {
+            type Value = Timestamp;
+
+            fn expecting(&self, f: &mut Formatter<'_>) -> fmt::Result {
+                f.write_str("an instant like 2026-11-21T08:00:00.000Z in the years 0001 to 9999")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Timestamp, E> {
+                super::parse_instant(text)
+                    .ok_or_else(|| E::invalid_value(Unexpected::Str(text), &self))
+            }
+        }
+        deserializer.deserialize_str(Instant)
     }
 
     /// For an instant that may be absent.
@@ -157,7 +176,77 @@ pub mod wire {
         pub fn deserialize<'de, D: Deserializer<'de>>(
             deserializer: D,
         ) -> Result<Option<Timestamp>, D::Error> {
-            Option::deserialize(deserializer)
+            #[derive(Deserialize)]
+            struct Bounded(#[serde(with = "super")] Timestamp);
+            Ok(Option::<Bounded>::deserialize(deserializer)?.map(|Bounded(at)| at))
+        }
+    }
+}
+
+/// Whether the instant lies in the years 0001 to 9999, in which RFC 3339 writes it and Postgres
+/// stores it.
+pub fn in_range(at: Timestamp) -> bool {
+    (1..=9999).contains(&Offset::UTC.to_datetime(at).year())
+}
+
+/// The instant of an RFC 3339 text, with any offset, in the years 0001 to 9999. Other forms of ISO
+/// 8601 are refused.
+pub fn parse_instant(text: &str) -> Option<Timestamp> {
+    let shape = b"dddd-dd-ddTdd:dd:dd";
+    let fits = |(given, shape): (&u8, &u8)| match shape {
+        b'd' => given.is_ascii_digit(),
+        _ => given.eq_ignore_ascii_case(shape),
+    };
+    let (start, rest) = text.as_bytes().split_at_checked(shape.len())?;
+    let is_zoned = match rest {
+        [.., b'Z' | b'z'] => true,
+        [.., b'+' | b'-', _, _, b':', _, _] => true,
+        _ => false,
+    };
+    let is_rfc_3339 = is_zoned && start.iter().zip(shape).all(fits);
+    text.parse().ok().filter(|at| is_rfc_3339 && in_range(*at))
+}
+
+/// The day of `YYYY-MM-DD` in the years 0001 to 9999, and of no other form of ISO 8601.
+pub fn parse_date(text: &str) -> Option<Date> {
+    let is_plain = text.len() == "YYYY-MM-DD".len() && !text.starts_with("0000");
+    text.parse().ok().filter(|_| is_plain)
+}
+
+/// Serde form of a date: `YYYY-MM-DD`, as [`parse_date`] takes it.
+pub mod wire_date {
+    use jiff::civil::Date;
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<S: Serializer>(date: &Date, serializer: S) -> Result<S::Ok, S::Error> {
+        date.serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Date, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        let invalid = || D::Error::custom("expected a date like 2026-11-21 from 0001 to 9999");
+        super::parse_date(&text).ok_or_else(invalid)
+    }
+
+    /// For a date that may be absent.
+    pub mod option {
+        use jiff::civil::Date;
+        use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+        pub fn serialize<S: Serializer>(
+            date: &Option<Date>,
+            serializer: S,
+        ) -> Result<S::Ok, S::Error> {
+            date.serialize(serializer)
+        }
+
+        pub fn deserialize<'de, D: Deserializer<'de>>(
+            deserializer: D,
+        ) -> Result<Option<Date>, D::Error> {
+            #[derive(Deserialize)]
+            struct Bounded(#[serde(with = "super")] Date);
+            Ok(Option::<Bounded>::deserialize(deserializer)?.map(|Bounded(date)| date))
         }
     }
 }
@@ -184,6 +273,58 @@ mod tests {
         ] {
             let at: Timestamp = given.parse().unwrap();
             assert_eq!(wire_time(at), format!("{at:.3}"));
+        }
+    }
+
+    #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+    struct Times {
+        #[serde(with = "wire")]
+        at: Timestamp,
+        #[serde(default, with = "wire::option")]
+        until: Option<Timestamp>,
+        #[serde(with = "wire_date")]
+        day: Date,
+        #[serde(default, with = "wire_date::option")]
+        last: Option<Date>,
+    }
+
+    fn times(at: &str, day: &str) -> Option<Times> {
+        let json = serde_json::json!({"at": at, "until": at, "day": day, "last": day});
+        let read = serde_json::from_value::<Times>(json.clone()).ok();
+        for (name, value) in [("at", at), ("until", at), ("day", day), ("last", day)] {
+            let mut good = serde_json::json!({"at": "2026-11-21T08:00:00Z", "day": "2026-11-21"});
+            good[name] = value.into();
+            let is_good = serde_json::from_value::<Times>(good).is_ok();
+            assert!(is_good || read.is_none(), "{name} {value}");
+        }
+        read
+    }
+
+    #[test]
+    fn instants_and_dates_have_years_of_four_digits() {
+        for at in ["0001-01-01T00:00:00Z", "9999-12-30T22:00:00.999Z", "2026-11-21T08:00:00+04:30"]
+        {
+            assert!(times(at, "0001-01-01").is_some(), "{at}");
+        }
+        for at in [
+            "-004800-01-01T00:00:00Z",
+            "0000-12-31T23:59:59Z",
+            "0001-01-01T00:00:00+01:00",
+            "1",
+            "20261121T080000Z",
+            "2026-11-21T08:00Z",
+            "2026-11-21 08:00:00Z",
+            "2026-11-21T08:00:00",
+            "2026-11-21T08:00:00Z[UTC]",
+            "2026-11-21T08:00:00+0430",
+            "2026-11-21T08:00:00+04",
+        ] {
+            assert_eq!(times(at, "2026-11-21"), None, "{at}");
+        }
+        for day in
+            ["0000-12-31", "-000001-01-01", "+002026-11-21", "20261121", "2026-02-30", "2026-W10-1"]
+        {
+            assert_eq!(times("2026-11-21T08:00:00Z", day), None, "{day}");
         }
     }
 

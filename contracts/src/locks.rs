@@ -8,14 +8,16 @@ use crate::id::{
     AttestationId, DeviceId, KeyCredentialId, LockAuditId, LockDeviceId, OperatorId, PropertyId,
     RequestId, SessionId,
 };
+use crate::text::Reason;
 
 /// Ends a key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RevokeKey {
     pub key_credential_id: KeyCredentialId,
-    /// 1 to 200 characters.
-    pub reason: String,
+    /// For the audit.
+    #[schema(value_type = String, min_length = 1, max_length = 200)]
+    pub reason: Reason,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]

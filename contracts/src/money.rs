@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Money {
-    /// Millionths of the unit, a decimal integer.
+    /// Millionths of the unit, a decimal integer in its shortest form: no plus sign, no leading zeros.
     #[serde(with = "as_text")]
-    #[schema(value_type = String, example = "125000000")]
+    #[schema(value_type = String, pattern = "^(0|-?[1-9][0-9]{0,18})$", example = "125000000")]
     pub amount_micro: i64,
     pub currency: Currency,
 }
@@ -16,7 +16,7 @@ pub struct Money {
 /// ISO 4217 code: three capital letters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(try_from = "String", into = "String")]
-#[schema(value_type = String, example = "AFN")]
+#[schema(value_type = String, pattern = "^[A-Z]{3}$", example = "AFN")]
 pub struct Currency([u8; 3]);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -47,7 +47,17 @@ mod as_text {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
         let text = String::deserialize(deserializer)?;
-        text.parse().map_err(|_| de::Error::custom("amountMicro is an integer written as a string"))
+        canonical(&text).ok_or_else(|| {
+            de::Error::custom("expected an integer as a string, without plus sign or leading zeros")
+        })
+    }
+
+    /// The integer, if this is the one way to write it.
+    fn canonical(text: &str) -> Option<i64> {
+        let digits = text.strip_prefix('-').unwrap_or(text);
+        let is_zero = text == "0";
+        let is_shortest = digits.starts_with(|first: char| ('1'..='9').contains(&first));
+        text.parse().ok().filter(|_| is_zero || is_shortest)
     }
 }
 
@@ -62,6 +72,42 @@ mod tests {
         assert_eq!(money.amount_micro, -125_000_000);
         assert_eq!(serde_json::to_string(&money).unwrap(), wire);
         assert!(serde_json::from_str::<Money>(r#"{"amountMicro":1,"currency":"AFN"}"#).is_err());
-        assert!(serde_json::from_str::<Money>(r#"{"amountMicro":"1","currency":"afn"}"#).is_err());
+        for currency in ["afn", "AF", "AFNI", "AF1", " AFN", ""] {
+            let wire = format!(r#"{{"amountMicro":"1","currency":"{currency}"}}"#);
+            assert!(serde_json::from_str::<Money>(&wire).is_err(), "{currency}");
+        }
+    }
+
+    #[test]
+    fn an_amount_has_one_form() {
+        let read = |amount: &str| {
+            let wire = serde_json::json!({"amountMicro": amount, "currency": "AFN"});
+            serde_json::from_value::<Money>(wire).ok().map(|money| money.amount_micro)
+        };
+        for amount in ["0", "1", "-1", "10", "9223372036854775807", "-9223372036854775808"] {
+            assert_eq!(read(amount).map(|it| it.to_string()).as_deref(), Some(amount));
+        }
+        for amount in [
+            "",
+            "-",
+            "+1",
+            "+0",
+            "-0",
+            "00",
+            "01",
+            "-01",
+            "0001000000",
+            " 1",
+            "1 ",
+            "1.0",
+            "1e6",
+            "0x1",
+            "1_000",
+            "9223372036854775808",
+            "\u{661}",
+            "\u{ff11}",
+        ] {
+            assert_eq!(read(amount), None, "{amount}");
+        }
     }
 }

@@ -40,6 +40,7 @@ pub struct TodayView {
 pub struct View {
     pub id: WorkbenchViewId,
     pub property_id: PropertyId,
+    #[serde(with = "crate::clock::wire_date")]
     #[schema(value_type = String, format = Date)]
     pub date: Date,
     /// When the stays were true; the oldest of several lists.

@@ -1,10 +1,17 @@
 //! Entity tags of reads (RFC 9110 section 8.8.3): a caller that has the answer gets 304.
 
+use axum::body::{Body, HttpBody};
+use axum::extract::Request;
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http::header::{CACHE_CONTROL, ETAG, IF_NONE_MATCH};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use headers::{HeaderMapExt, IfMatch, IfNoneMatch};
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http_body_util::BodyExt;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
+
+use crate::problem::ApiError;
 
 /// Answers `body`, or 304 when the request already holds it. `basis` is what makes two answers
 /// the same: the body without the instant it was read at. The tag is weak for that reason.
@@ -21,23 +28,70 @@ pub fn answer<T: Serialize>(request: &HeaderMap, basis: &impl Serialize, body: &
     (headers, axum::Json(body)).into_response()
 }
 
-/// Whether the caller says that it holds the answer with this tag.
+/// Whether the caller says that it holds the answer with this tag (RFC 9110 section 13.1.2). A
+/// header that cannot be parsed says nothing.
 pub fn holds(request: &HeaderMap, tag: &str) -> bool {
-    request.get_all(IF_NONE_MATCH).iter().any(|value| names(value, tag))
+    let held = request.typed_get::<IfNoneMatch>();
+    held.zip(tag.parse().ok()).is_some_and(|(held, tag)| !held.precondition_passes(&tag))
+}
+
+/// Whether a change may go on: without `If-Match`, or when it names this tag or `*` (RFC 9110
+/// section 13.1.1). A header that cannot be parsed names nothing.
+pub fn may_change(request: &HeaderMap, tag: &str) -> bool {
+    if !request.contains_key(IF_MATCH) {
+        return true;
+    }
+    let expected = request.typed_get::<IfMatch>();
+    expected.zip(tag.parse().ok()).is_some_and(|(it, tag)| it.precondition_passes(&tag))
 }
 
 fn tag(basis: &impl Serialize) -> String {
-    let bytes = serde_json::to_vec(basis).expect("a body is plain JSON");
+    tag_of(&serde_json::to_vec(basis).expect("a body is plain JSON"))
+}
+
+fn tag_of(bytes: &[u8]) -> String {
     let digest = Sha256::digest(bytes);
     let start = digest.first_chunk().copied().unwrap_or_default();
     format!("W/\"{:032x}\"", u128::from_be_bytes(start))
 }
 
-/// Weak comparison with each member of the list; `*` names any.
-fn names(header: &HeaderValue, tag: &str) -> bool {
-    let opaque = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
-    let list = header.to_str().unwrap_or_default();
-    list.split(',').any(|member| member.trim() == "*" || opaque(member) == opaque(tag))
+/// Middleware that gives every successful GET an entity tag and a `Cache-Control`, and answers 304
+/// to a caller that holds it. What has a tag already, must not be stored, or has no known end (a
+/// stream) stays as it is.
+pub async fn conditional_get(request: Request, next: Next) -> Response {
+    if request.method() != Method::GET {
+        return next.run(request).await;
+    }
+    let held = request.headers().get_all(IF_NONE_MATCH).iter().cloned();
+    let held: HeaderMap = held.map(|value| (IF_NONE_MATCH, value)).collect();
+    let response = next.run(request).await;
+    if is_untagged(&response) { tagged(response, &held).await } else { response }
+}
+
+fn is_untagged(response: &Response) -> bool {
+    let headers = response.headers();
+    let is_stored = headers.get(CACHE_CONTROL).is_none_or(|it| it != "no-store");
+    let is_whole = response.body().size_hint().exact().is_some();
+    response.status() == StatusCode::OK && !headers.contains_key(ETAG) && is_stored && is_whole
+}
+
+async fn tagged(response: Response, held: &HeaderMap) -> Response {
+    let (mut parts, body) = response.into_parts();
+    let body = match body.collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(error) => return ApiError::internal(&error).into_response(),
+    };
+    let tag = tag_of(&body);
+    parts.headers.insert(ETAG, HeaderValue::from_str(&tag).expect("a tag is ASCII"));
+    let private = HeaderValue::from_static("private, no-cache");
+    parts.headers.entry(CACHE_CONTROL).or_insert(private);
+    if !holds(held, &tag) {
+        return Response::from_parts(parts, Body::from(body));
+    }
+    parts.status = StatusCode::NOT_MODIFIED;
+    parts.headers.remove(CONTENT_TYPE);
+    parts.headers.remove(CONTENT_LENGTH);
+    Response::from_parts(parts, Body::empty())
 }
 
 #[cfg(test)]
@@ -59,5 +113,33 @@ mod tests {
         }
         assert_eq!(asked("*"), StatusCode::NOT_MODIFIED);
         assert_eq!(asked("\"x\""), StatusCode::OK);
+    }
+
+    fn headers(name: http::HeaderName, lines: &[&str]) -> HeaderMap {
+        lines.iter().map(|line| (name.clone(), line.parse().unwrap())).collect()
+    }
+
+    #[test]
+    fn a_list_of_tags_is_read_as_rfc_9110_writes_it() {
+        let tag = "W/\"a,b\"";
+        for held in [&["\"x\", W/\"a,b\""][..], &["\"a,b\""], &["\"x\"", "\"y\" , \"a,b\""], &["*"]]
+        {
+            assert!(holds(&headers(IF_NONE_MATCH, held), tag), "{held:?}");
+        }
+        for other in [&["\"a\", \"b\""][..], &["\"x, a,b\""], &["a,b"], &["w/\"a,b\""], &[""], &[]]
+        {
+            assert!(!holds(&headers(IF_NONE_MATCH, other), tag), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_change_goes_on_when_its_tag_is_named_strongly() {
+        let tag = "\"v=3\"";
+        for expected in [&["\"v=3\""][..], &["\"v=2\", \"v=3\""], &["*"], &[]] {
+            assert!(may_change(&headers(IF_MATCH, expected), tag), "{expected:?}");
+        }
+        for other in [&["\"v=2\""][..], &["W/\"v=3\""], &["v=3"], &["\"x, \"v=3\"\""]] {
+            assert!(!may_change(&headers(IF_MATCH, other), tag), "{other:?}");
+        }
     }
 }

@@ -1,20 +1,43 @@
 //! axum's extractors with problems for rejections.
 
-use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
-use axum::extract::{FromRequest, FromRequestParts};
+use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
+use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::response::{IntoResponse, Response};
+use contracts::clock::parse_date;
 use contracts::id::PropertyId;
+use contracts::json::{self, Fault, ZeroCharacter};
 use contracts::problem::{Problem, code};
+use http::HeaderMap;
+use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use jiff::civil::Date;
+use mime::Mime;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::problem::{ApiError, ApiResult};
 
-/// `?a=b` as a struct.
-#[derive(Debug, Clone, Copy, FromRequestParts)]
-#[from_request(via(axum::extract::Query), rejection(ApiError))]
+/// `?a=b` as a struct. A parameter with U+0000 in its name or value is refused.
+#[derive(Debug, Clone, Copy)]
 pub struct Query<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let pairs = url::form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes());
+        for (name, value) in pairs {
+            if name.contains('\0') || value.contains('\0') {
+                let field = format!("query.{}", name.replace('\0', "\u{fffd}"));
+                let detail = "Leave the character U+0000 out of the query.";
+                return Err(ApiError::field(&field, "INVALID", detail));
+            }
+        }
+        let query = axum::extract::Query::<T>::from_request_parts(parts, state).await?;
+        Ok(Self(query.0))
+    }
+}
 
 /// Path parameters.
 #[derive(Debug, Clone, Copy, FromRequestParts)]
@@ -49,22 +72,72 @@ impl<S: Send + Sync> FromRequestParts<S> for PropertyQuery {
     }
 }
 
-/// A date that a parameter may hold; `field` is how a problem names it. In the one form of the wire:
-/// others of ISO 8601 reach years that Postgres has not.
+/// Reads a date parameter in the form `YYYY-MM-DD`, years 0001 to 9999; `field` is how a problem
+/// names it.
 pub fn date(field: &str, given: Option<&str>) -> ApiResult<Option<Date>> {
-    let read = |text: &str| text.parse().ok().filter(|_| text.len() == "YYYY-MM-DD".len());
     let invalid = || ApiError::field(field, "INVALID", "Send the date as YYYY-MM-DD.");
-    given.map(|text| read(text).ok_or_else(invalid)).transpose()
+    given.map(|text| parse_date(text).ok_or_else(invalid)).transpose()
 }
 
-/// A JSON body, in or out.
-#[derive(Debug, Clone, Copy, FromRequest)]
-#[from_request(via(axum::Json), rejection(ApiError))]
+/// A JSON body, in or out. A request's body is read as [`body`] does.
+#[derive(Debug, Clone, Copy)]
 pub struct Json<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        content_type(request.headers())?;
+        let bytes = Bytes::from_request(request, state).await?;
+        body(&bytes).map(Self)
+    }
+}
 
 impl<T: Serialize> IntoResponse for Json<T> {
     fn into_response(self) -> Response {
         axum::Json(self.0).into_response()
+    }
+}
+
+/// Reads a request body as strict JSON: one object, each member once, no U+0000 in a text, and
+/// nested at most [`json::MAX_DEPTH`] levels. The problem names the member that is wrong.
+pub fn body<T: DeserializeOwned>(bytes: &[u8]) -> ApiResult<T> {
+    json::from_slice(bytes, ZeroCharacter::Refused).map_err(|error| refused("body", &error))
+}
+
+/// The problem for a document that was refused; `root` names the document.
+pub fn refused(root: &str, error: &json::Error) -> ApiError {
+    let field = error.field(root);
+    let detail = match error.fault() {
+        Fault::Syntax => format!("{field} is not valid JSON: {error}."),
+        _ => format!("{field} is not what this route takes: {error}."),
+    };
+    Problem::field(field, error.fault().code(), detail).into()
+}
+
+/// The media type of a JSON body as it was sent, in any case and with any parameters.
+pub fn content_type(headers: &HeaderMap) -> ApiResult<&str> {
+    let mut lines = headers.get_all(CONTENT_TYPE).iter();
+    let sent = lines.next().and_then(|line| line.to_str().ok()).unwrap_or_default();
+    let is_json = |kind: &Mime| {
+        let suffix = kind.suffix().map(|it| it.as_str());
+        kind.type_() == mime::APPLICATION
+            && (kind.subtype() == mime::JSON || suffix == Some(mime::JSON.as_str()))
+    };
+    if lines.next().is_none() && sent.parse().is_ok_and(|kind| is_json(&kind)) {
+        return Ok(sent);
+    }
+    Err(ApiError::new(&code::UNSUPPORTED_MEDIA_TYPE, "Send the body as application/json."))
+}
+
+impl From<BytesRejection> for ApiError {
+    fn from(rejection: BytesRejection) -> Self {
+        match rejection.status().as_u16() {
+            413 => Self::new(&code::PAYLOAD_TOO_LARGE, "The body is larger than this route takes."),
+            _ => {
+                Self::new(&code::MALFORMED_REQUEST, "The body did not arrive whole. Send it again.")
+            }
+        }
     }
 }
 
@@ -81,12 +154,28 @@ impl From<PathRejection> for ApiError {
     }
 }
 
-impl From<JsonRejection> for ApiError {
-    fn from(rejection: JsonRejection) -> Self {
-        match rejection.status().as_u16() {
-            413 => Self::new(&code::PAYLOAD_TOO_LARGE, "The body is larger than this route takes."),
-            415 => Self::new(&code::UNSUPPORTED_MEDIA_TYPE, "Send the body as application/json."),
-            _ => Problem::field("body", "INVALID", format!("{}.", rejection.body_text())).into(),
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_media_type_is_json_in_any_case_and_with_parameters() {
+        let read = |line: &str| {
+            let headers = HeaderMap::from_iter([(CONTENT_TYPE, line.parse().unwrap())]);
+            content_type(&headers).is_ok()
+        };
+        for good in [
+            "application/json",
+            "Application/JSON",
+            "application/json;charset=utf-8",
+            "application/json ; charset=\"utf-8\"",
+            "application/cloudevents+json",
+        ] {
+            assert!(read(good), "{good}");
         }
+        for bad in ["", "json", "text/json", "application/jsonx", "application/json, text/plain"] {
+            assert!(!read(bad), "{bad}");
+        }
+        assert!(content_type(&HeaderMap::new()).is_err());
     }
 }

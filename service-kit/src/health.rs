@@ -8,11 +8,15 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use futures_util::future::{BoxFuture, join_all};
-use http::StatusCode;
+use http::header::CACHE_CONTROL;
+use http::{HeaderValue, StatusCode};
 use serde::Serialize;
+use tower_http::set_header::SetResponseHeaderLayer;
 
 use crate::lifecycle::Lifecycle;
 
+/// Nobody keeps what was true a moment ago.
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 /// Longest time one check may take.
 const LIMIT: Duration = Duration::from_millis(500);
 
@@ -97,6 +101,7 @@ impl Readiness {
             .route("/health/live", get(live))
             .route("/health/ready", get(ready))
             .with_state(self)
+            .layer(SetResponseHeaderLayer::overriding(CACHE_CONTROL, NO_STORE))
     }
 
     async fn report(&self) -> (bool, Report) {

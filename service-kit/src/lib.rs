@@ -2,6 +2,7 @@
 //!
 //! Entry rule: used by two servers or more. Not here: anything a single server does.
 
+pub mod accept;
 pub mod around;
 pub mod caller;
 pub mod config;

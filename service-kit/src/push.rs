@@ -5,8 +5,10 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use contracts::event::CloudEvent;
+use contracts::json::{self, ZeroCharacter};
 use serde::Deserialize;
 
+use crate::extract::refused;
 use crate::problem::ApiError;
 
 /// The push form; members we do not read are left out.
@@ -22,13 +24,14 @@ struct Message {
 }
 
 impl Push {
-    /// The event inside. What is not one is delivered again, and ends in the dead-letter stream.
+    /// The event inside. What is not one is refused: the sender delivers it ten times at most, then
+    /// it ends in the dead-letter stream. U+0000 is left out of its texts, because an event that was
+    /// published cannot be corrected.
     pub fn event(&self) -> Result<CloudEvent, ApiError> {
-        let invalid = |detail| ApiError::field("body.message.data", "INVALID", detail);
-        let bytes = STANDARD
-            .decode(&self.message.data)
-            .map_err(|_| invalid("Send the CloudEvent as base64."))?;
-        serde_json::from_slice(&bytes)
-            .map_err(|_| invalid("The data is not a CloudEvent of the platform's profile."))
+        let bytes = STANDARD.decode(&self.message.data).map_err(|_| {
+            let detail = "Send the CloudEvent as base64.";
+            ApiError::field("body.message.data", "INVALID", detail)
+        })?;
+        json::from_slice(&bytes, ZeroCharacter::Dropped).map_err(|error| refused("event", &error))
     }
 }

@@ -22,6 +22,7 @@ use crate::config::{
     TelemetryConfig,
 };
 use crate::deadline;
+use crate::etag;
 use crate::health::Readiness;
 use crate::identity::{Guard, Identity, Role};
 use crate::lifecycle::Lifecycle;
@@ -182,7 +183,8 @@ impl Service {
             .with_state(shared)
             .nest("/internal", internal)
             .route("/openapi.json", get(async || ([(CONTENT_TYPE, "application/json")], document)))
-            .layer(from_fn(deadline::enforce));
+            // Inside the deadline: the answer of a read gets its entity tag.
+            .layer((from_fn(deadline::enforce), from_fn(etag::conditional_get)));
         // Merged last: the later router's answer for unknown paths is the one that stays.
         readiness.router().merge(observed(api, observer))
     }

@@ -30,6 +30,7 @@ use crate::testing::issuer::Issuer;
 
 pub mod contract;
 pub mod issuer;
+pub mod malformed;
 pub mod proxy;
 pub mod world;
 
@@ -76,8 +77,13 @@ impl Harness {
 
     /// A request with a JSON body, without a token.
     pub fn post(&self, path: &str, body: &Value) -> TestRequest<'_> {
+        self.post_text(path, &body.to_string())
+    }
+
+    /// The same with a body that need not be JSON.
+    pub fn post_text(&self, path: &str, body: &str) -> TestRequest<'_> {
         let request = Request::post(path).header(CONTENT_TYPE, "application/json");
-        let request = request.body(Body::from(body.to_string())).expect("the path is a URI");
+        let request = request.body(Body::from(body.to_owned())).expect("the path is a URI");
         TestRequest { harness: self, request }
     }
 

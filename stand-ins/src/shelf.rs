@@ -11,14 +11,14 @@ use axum::extract::{FromRequest, Request};
 use axum::response::{IntoResponse, Response};
 use contracts::headers;
 use contracts::id::TenantId;
-use contracts::problem::{Code, Problem, code};
+use contracts::problem::{Code, code};
 use contracts::upstream::Upstream;
 use http::{HeaderMap, StatusCode};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use service_kit::extract::Json;
+use service_kit::extract::{self, Json};
 use service_kit::problem::{ApiError, ApiResult};
 use sha2::{Digest, Sha256};
 
@@ -69,10 +69,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Mutation<T> {
             ApiError::new(&code::BODY_TOO_LARGE, "The body is larger than this route takes.")
         })?;
         digest.update(&bytes);
-        let body = serde_json::from_slice(&bytes).map_err(|error| {
-            let detail = format!("The body is not what is asked for: {error}.");
-            ApiError::from(Problem::field("body", "INVALID", detail))
-        })?;
+        let body = extract::body(&bytes)?;
         Ok(Self { ticket: Ticket { key, fingerprint: digest.finalize().into() }, body })
     }
 }

@@ -18,8 +18,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use contracts::dashboard::Reason;
-use contracts::problem::Problem;
+use contracts::json::{self, ZeroCharacter};
+use contracts::problem::{Problem, code};
 use contracts::upstream::Upstream;
+use http::StatusCode;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -296,10 +298,23 @@ struct Missed {
 
 impl Missed {
     fn by(answer: &Answer) -> Self {
-        let problem = serde_json::from_slice::<Problem>(&answer.body).ok().map(Box::new);
+        let problem = json::from_slice(&answer.body, ZeroCharacter::Dropped).ok();
+        let problem = with_retry_after(problem, answer).map(Box::new);
         let error = CallError::Status { status: answer.status.as_u16(), problem };
         Self { error, retry_after: answer.retry_after }
     }
+}
+
+/// The problem with the `Retry-After` of the answer, where it names none itself. A 429 is one that
+/// callers are told about, also when it came without a problem.
+fn with_retry_after(problem: Option<Problem>, answer: &Answer) -> Option<Problem> {
+    let is_limit = answer.status == StatusCode::TOO_MANY_REQUESTS;
+    let bare = || Problem::new(&code::RATE_LIMITED, "Too many requests. Try again later.");
+    let mut problem = problem.or_else(|| is_limit.then(bare))?;
+    let named = answer.retry_after.map(|wait| wait.as_secs());
+    problem.retry_after =
+        if is_limit { named.or(problem.retry_after) } else { problem.retry_after };
+    Some(problem)
 }
 
 impl From<CallError> for Missed {

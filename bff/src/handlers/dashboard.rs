@@ -9,9 +9,10 @@ use composer::compose::{Composed, Composer, NoPlan, Plan, Settled};
 use contracts::dashboard::{Dashboard, Record};
 use contracts::problem::{Problem, code};
 use futures_util::{Stream, StreamExt, stream};
-use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderMap, HeaderName};
+use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, VARY};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;
+use service_kit::accept;
 use service_kit::extract::Query;
 use service_kit::problem::{ApiError, ApiResult};
 use upstream_clients::CallContext;
@@ -56,14 +57,16 @@ pub async fn get_dashboard(
         .plan(principal, in_property.property, query.widgets.as_deref(), calls.received())
         .map_err(unplanned)?;
     let context = calls.until(plan.deadline());
-    Ok(match form {
+    let mut response = match form {
         Form::Json => {
             let Composed { dashboard, told } = composer.compose(&plan, &context).await;
             reads.composed(&told, &dashboard)
         }
         Form::Lines => progressive(Form::Lines, composer, &plan, &context),
         Form::Events => progressive(Form::Events, composer, &plan, &context),
-    })
+    };
+    response.headers_mut().append(VARY, HeaderValue::from(ACCEPT));
+    Ok(response)
 }
 
 fn unplanned(error: NoPlan) -> ApiError {
@@ -89,20 +92,13 @@ enum Form {
 }
 
 impl Form {
-    /// The first form of `Accept` that exists; JSON without the header.
+    const OFFERED: [Self; 3] = [Self::Json, Self::Lines, Self::Events];
+
+    /// The one of `Accept` that the client wants most; JSON without the header.
     fn accepted(headers: &HeaderMap) -> Result<Self, ApiError> {
-        let Some(accept) = headers.get(ACCEPT).and_then(|value| value.to_str().ok()) else {
-            return Ok(Self::Json);
-        };
-        let names =
-            accept.split(',').map(|range| range.split(';').next().unwrap_or_default().trim());
-        let found = names.filter_map(|name| match name {
-            "application/json" | "application/*" | "*/*" => Some(Self::Json),
-            "application/x-ndjson" => Some(Self::Lines),
-            "text/event-stream" => Some(Self::Events),
-            _ => None,
-        });
-        found.into_iter().next().ok_or_else(|| {
+        let names = Self::OFFERED.map(Self::content_type);
+        let wanted = accept::preferred(headers, &names).map(|index| Self::OFFERED[index]);
+        wanted.ok_or_else(|| {
             ApiError::new(
                 &code::NOT_ACCEPTABLE,
                 "Accept application/json, application/x-ndjson or text/event-stream.",
@@ -155,22 +151,4 @@ fn records(
         };
         std::future::ready(Some(form.write(&record)))
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn accepted(accept: &str) -> Option<Form> {
-        Form::accepted(&HeaderMap::from_iter([(ACCEPT, accept.parse().unwrap())])).ok()
-    }
-
-    #[test]
-    fn the_form_is_the_first_that_the_client_names() {
-        assert_eq!(accepted("application/json"), Some(Form::Json));
-        assert_eq!(accepted("application/x-ndjson, application/json;q=0.5"), Some(Form::Lines));
-        assert_eq!(accepted("text/event-stream"), Some(Form::Events));
-        assert_eq!(accepted("text/html, */*;q=0.8"), Some(Form::Json));
-        assert_eq!(accepted("image/png"), None);
-    }
 }

@@ -7,6 +7,7 @@ use axum::Extension;
 use axum::extract::State;
 use contracts::id::RequestId;
 use contracts::problem::{Problem, code};
+use contracts::text::Reason;
 use http::StatusCode;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -14,7 +15,6 @@ use service_kit::extract::{Json, Path};
 use service_kit::problem::{ApiError, ApiResult};
 use service_kit::request::RequestContext;
 
-use super::revoke::reason;
 use crate::edge_orders::store::Order;
 use crate::edge_orders::{OrderError, Orders};
 use crate::edge_rules::Source;
@@ -26,7 +26,7 @@ pub struct OrderRequest {
     /// TOML, as `ops/edge-rules.toml` shows; empty: back to the file.
     rules: String,
     /// For the audit.
-    reason: String,
+    reason: Reason,
 }
 
 /// A request that waits for its second person.
@@ -67,8 +67,7 @@ pub async fn request(
     Extension(context): Extension<RequestContext>,
     Json(wish): Json<OrderRequest>,
 ) -> ApiResult<(StatusCode, Json<Waiting>)> {
-    let reason = reason(wish.reason)?;
-    let request = orders.request(context.id, account, wish.rules, reason).await?;
+    let request = orders.request(context.id, account, wish.rules, wish.reason).await?;
     let waiting = Waiting { id: request.id, expires_at: request.expires_at };
     Ok((StatusCode::ACCEPTED, Json(waiting)))
 }

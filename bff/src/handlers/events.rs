@@ -12,18 +12,20 @@ use composer::Composer;
 use composer::changes::changed;
 use contracts::clock::Clock;
 use contracts::event::CloudEvent;
+use contracts::json;
+use contracts::text::Reason;
 use contracts::upstream::iam::{SESSION_REVOKED, SessionRevoked};
 use contracts::upstream::tenant::{TENANT_REACTIVATED, TENANT_SUSPENDED, TenantStatusChanged};
 use http::StatusCode;
 use jiff::Timestamp;
 use metrics::counter;
-use serde::Deserialize;
-use service_kit::extract::Json;
+use serde::de::DeserializeOwned;
+use service_kit::extract::{Json, refused};
 use service_kit::postgres::{Database, StoreError, Transaction, write};
 use service_kit::problem::{ApiError, ApiResult};
 use service_kit::push::Push;
 
-use super::revoke::{reason, target};
+use super::revoke::target;
 use crate::revocation::Feed;
 use crate::revocation::store::{self, Order};
 use crate::standing::{self, Standings, Statement};
@@ -36,7 +38,7 @@ const SKEW: Duration = Duration::from_secs(60);
 enum Change {
     Revocation(Order),
     /// With its reason.
-    Standing(Statement, String),
+    Standing(Statement, Reason),
 }
 
 /// Acknowledges with 204.
@@ -91,7 +93,8 @@ impl Change {
         match self {
             Self::Revocation(order) => store::insert(transaction, order, now).await.map(drop),
             Self::Standing(statement, reason) => {
-                standing::store::insert(transaction, statement, (event.id, reason), now).await
+                standing::store::insert(transaction, statement, (event.id, reason.as_str()), now)
+                    .await
             }
         }
     }
@@ -105,33 +108,38 @@ impl Change {
     }
 }
 
+fn data<T: DeserializeOwned>(event: &CloudEvent) -> ApiResult<T> {
+    json::from_value(&event.data).map_err(|error| refused("event.data", &error))
+}
+
 /// What iam revoked. iam's own clock says up to when, because it dates the tokens too.
 fn order(event: &CloudEvent, now: Timestamp) -> Result<Order, ApiError> {
-    let data = SessionRevoked::deserialize(&event.data).map_err(|_| {
-        ApiError::field("event.data", "INVALID", "The data is not that of a session.revoked event.")
-    })?;
+    let data: SessionRevoked = data(event)?;
     Ok(Order {
         tenant: event.tenantid,
-        target: target(event.tenantid, &data.kind, &data.id)?,
+        target: target("event.data", event.tenantid, (&data.kind, &data.id))?,
         revoked_at: event.time.min(now + SKEW),
-        reason: reason(data.reason)?,
+        reason: reason(&data.reason),
         cause: event.id.to_string(),
     })
+}
+
+/// The reason of an event, made to fit: what it says must be done whatever its reason looks like.
+fn reason(given: &str) -> Reason {
+    Reason::fitted(given, "No reason was given.")
 }
 
 /// What tenant-service said of the tenant. Its own clock says when, because statements overtake
 /// one another.
 fn standing(event: &CloudEvent, suspended: bool, now: Timestamp) -> Result<Change, ApiError> {
-    let data = TenantStatusChanged::deserialize(&event.data).map_err(|_| {
-        ApiError::field("event.data", "INVALID", "The data is not that of a tenant's status event.")
-    })?;
+    let data: TenantStatusChanged = data(event)?;
     if event.subject != event.tenantid.as_str() {
         let detail = "The subject of a tenant's event is the tenant itself.";
         return Err(ApiError::field("event.subject", "INVALID", detail));
     }
     let stated_at = standing::not_ahead(event.time, now);
     let statement = Statement { tenant: event.tenantid, suspended, stated_at };
-    Ok(Change::Standing(statement, reason(data.reason)?))
+    Ok(Change::Standing(statement, reason(&data.reason)))
 }
 
 /// False when the event was consumed before.

@@ -8,10 +8,9 @@ use composer::snapshots::{Fetched, Key};
 use contracts::upstream::inventory::{Availability, Calendar};
 use jiff::civil::Date;
 use serde::Deserialize;
-use service_kit::extract::Query;
+use service_kit::extract::{Query, date};
 use service_kit::problem::ApiResult;
 
-use super::reading::date;
 use super::reservations::Reception;
 use crate::edge::{InProperty, SignedIn};
 use crate::reads::Reads;

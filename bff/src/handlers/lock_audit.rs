@@ -1,6 +1,7 @@
 //! `GET /locks/audit`: what was done with the locks of a property, and by whom.
 
 use axum::extract::State;
+use contracts::clock::in_range;
 use contracts::locks::LockAuditPage;
 use contracts::role::{Role, RoleSet};
 use jiff::civil::Date;
@@ -14,8 +15,8 @@ use service_kit::problem::{ApiError, ApiResult};
 use crate::edge::{InProperty, Permission};
 use crate::locks::page::{Cursor, Wanted, page};
 use crate::pages::{PageQuery, no_such_place};
-use crate::store::unavailable;
 use crate::reads::Reads;
+use crate::store::unavailable;
 
 /// May see what others did.
 #[derive(Debug, Clone, Copy)]
@@ -83,8 +84,9 @@ enum Bound {
 impl Bound {
     fn parse(field: &str, given: Option<&str>) -> ApiResult<Option<Self>> {
         let read = |text: &str| {
-            let day = || text.parse().ok().map(Self::Day);
-            text.parse().ok().map(Self::Instant).or_else(day).ok_or_else(|| {
+            let day = || text.parse().ok().filter(|day: &Date| day.year() >= 1).map(Self::Day);
+            let instant = text.parse().ok().filter(|at| in_range(*at)).map(Self::Instant);
+            instant.or_else(day).ok_or_else(|| {
                 let detail = "Send an instant like 2026-11-21T08:00:00Z or a date like 2026-11-21.";
                 ApiError::field(field, "INVALID", detail)
             })

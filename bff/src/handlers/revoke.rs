@@ -6,7 +6,7 @@ use axum::Extension;
 use axum::extract::State;
 use contracts::clock::Clock;
 use contracts::id::TenantId;
-use contracts::problem::Problem;
+use contracts::text::Reason;
 use jiff::Timestamp;
 use metrics::counter;
 use serde::{Deserialize, Serialize};
@@ -19,9 +19,6 @@ use crate::revocation::store::Order;
 use crate::revocation::{Feed, Target, TargetError};
 use crate::store::unavailable;
 
-/// Characters a reason may have.
-const LONGEST_REASON: usize = 200;
-
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RevokeRequest {
@@ -30,7 +27,7 @@ pub struct RevokeRequest {
     kind: String,
     id: String,
     /// Shown to the person whose session ends.
-    reason: String,
+    reason: Reason,
 }
 
 #[derive(Debug, Serialize)]
@@ -52,12 +49,12 @@ pub async fn revoke(
     Json(request): Json<RevokeRequest>,
 ) -> ApiResult<Json<Revoked>> {
     let revoked_at = clock.now();
-    let target = target(request.tenant_id, &request.kind, &request.id)?;
+    let target = target("body", request.tenant_id, (&request.kind, &request.id))?;
     let order = Order {
         tenant: request.tenant_id,
         target,
         revoked_at,
-        reason: reason(request.reason)?,
+        reason: request.reason,
         cause: context.id.to_string(),
     };
     let is_new = feed.revoke(&database, &order).await.map_err(unavailable)?;
@@ -65,24 +62,18 @@ pub async fn revoke(
     Ok(Json(Revoked { revoked_at, repeated: !is_new }))
 }
 
-/// The target, if it is one and, when a tenant, the tenant that orders.
-pub(crate) fn target(tenant: TenantId, kind: &str, id: &str) -> Result<Target, ApiError> {
+/// The target, if it is one and, when a tenant, the tenant that orders. `root` is where `kind` and
+/// `id` stand in the request.
+pub(crate) fn target(root: &str, tenant: TenantId, (kind, id): (&str, &str)) -> ApiResult<Target> {
+    let wrong = |name, code, detail| ApiError::field(&format!("{root}.{name}"), code, detail);
     let target = Target::parse(kind, id).map_err(|error| match error {
         TargetError::Kind => {
-            ApiError::field("body.kind", "UNKNOWN", "kind is session, device, operator or tenant.")
+            wrong("kind", "UNKNOWN", "kind is session, device, operator or tenant.")
         }
-        TargetError::Id(_) => ApiError::field("body.id", "INVALID", "Send an id of that kind."),
+        TargetError::Id(_) => wrong("id", "INVALID", "Send an id of that kind."),
     })?;
     if matches!(target, Target::Tenant(id) if id != tenant) {
-        return Err(ApiError::field("body.id", "INVALID", "A tenant is revoked under its own id."));
+        return Err(wrong("id", "INVALID", "A tenant is revoked under its own id."));
     }
     Ok(target)
-}
-
-pub(crate) fn reason(given: String) -> Result<String, ApiError> {
-    let length = given.chars().count();
-    if (1..=LONGEST_REASON).contains(&length) {
-        return Ok(given);
-    }
-    Err(Problem::field("body.reason", "INVALID", "Give a reason of 1 to 200 characters.").into())
 }

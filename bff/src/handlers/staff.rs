@@ -8,10 +8,10 @@ use contracts::lists::ShiftList;
 use contracts::role::{Role, RoleSet};
 use contracts::upstream::staff::{Capacity, OnDuty, Shift, Shifts};
 use serde::Deserialize;
-use service_kit::extract::Query;
+use service_kit::extract::{Query, date};
 use service_kit::problem::ApiResult;
 
-use super::reading::{PropertyQuery, date};
+use super::reading::PropertyQuery;
 use crate::edge::{InProperty, Permission};
 use crate::pages::{PageQuery, Paging};
 use crate::reads::Reads;

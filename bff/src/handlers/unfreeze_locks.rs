@@ -7,6 +7,7 @@ use axum::Extension;
 use axum::extract::State;
 use contracts::id::RequestId;
 use contracts::problem::code;
+use contracts::text::Reason;
 use http::StatusCode;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -15,7 +16,6 @@ use service_kit::postgres::read;
 use service_kit::problem::{ApiError, ApiResult};
 use service_kit::request::RequestContext;
 
-use super::revoke::reason;
 use crate::admin_audit::platform;
 use crate::locks::freeze::{self, FreezeError};
 use crate::state::Gateway;
@@ -25,7 +25,7 @@ use crate::store::unavailable;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct UnfreezeRequest {
     /// For the audit: what was found to be the cause.
-    reason: String,
+    reason: Reason,
 }
 
 /// A request that waits for its second person.
@@ -49,7 +49,7 @@ pub async fn request(
     Extension(context): Extension<RequestContext>,
     Json(wish): Json<UnfreezeRequest>,
 ) -> ApiResult<(StatusCode, Json<Waiting>)> {
-    let wish = (context.id, account, reason(wish.reason)?);
+    let wish = (context.id, account, wish.reason);
     let wish = freeze::request(&gateway.database, wish, &gateway.clock).await?;
     Ok((StatusCode::ACCEPTED, Json(Waiting { id: wish.id, expires_at: wish.expires_at })))
 }

@@ -8,10 +8,9 @@ use composer::workbench::{List, Viewed};
 use contracts::upstream::Upstream;
 use contracts::workbench::{StaysView, TodayView, WorkbenchRow};
 use serde::Deserialize;
-use service_kit::extract::Query;
+use service_kit::extract::{Query, date};
 use service_kit::problem::{ApiError, ApiResult};
 
-use super::reading::date;
 use crate::edge::{InProperty, SignedIn};
 use crate::pages::Paging;
 use crate::reads::Reads;

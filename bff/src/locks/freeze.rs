@@ -7,6 +7,7 @@ use auth::oidc::ServiceAccount;
 use contracts::clock::Clock;
 use contracts::id::RequestId;
 use contracts::problem::code;
+use contracts::text::Reason;
 use jiff::{SignedDuration, Timestamp};
 use metrics::counter;
 use service_kit::postgres::{Database, StoreError, Transaction, write};
@@ -92,11 +93,11 @@ const REQUEST: &str = "
 /// Writes the wish down; it waits for its second person.
 pub async fn request(
     database: &Database,
-    (id, by, reason): (RequestId, ServiceAccount, String),
+    (id, by, reason): (RequestId, ServiceAccount, Reason),
     clock: &Clock,
 ) -> Result<Wish, FreezeError> {
     let now = clock.now();
-    let wish = Wish { id, reason, by, expires_at: now + WAITS };
+    let wish = Wish { id, reason: reason.into(), by, expires_at: now + WAITS };
     let mut connection = database.connection().await?;
     let transaction = write(&mut connection, platform()).await?;
     let statement = transaction.prepare_cached(REQUEST).await?;

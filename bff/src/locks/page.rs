@@ -1,5 +1,6 @@
 //! Pages of the ledger for people, newest first.
 
+use contracts::clock::in_range;
 use contracts::id::PropertyId;
 use contracts::locks::LockAuditRow;
 use jiff::Timestamp;
@@ -17,8 +18,10 @@ pub struct Cursor {
 impl Cursor {
     pub fn parse(text: &str) -> Option<Self> {
         let (micros, sequence) = text.split_once('-')?;
+        let sequence = sequence.parse().ok()?;
         let at = Timestamp::from_microsecond(micros.parse().ok()?).ok()?;
-        Some(Self { at, sequence: sequence.parse().ok()? })
+        let is_stored = in_range(at);
+        is_stored.then_some(Self { at, sequence: sequence })
     }
 }
 

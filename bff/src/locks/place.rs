@@ -82,7 +82,7 @@ async fn ask(upstreams: &Upstreams, calls: &Calls, lock: LockDeviceId) -> Result
         tracing::error!(asked = %lock, answered = %lock_id, "An upstream answered about another lock.");
         return Err(CallError::SchemaDrift { path: "lockId".to_owned() });
     }
-    Ok(Place { property: property_id, vendor })
+    Ok(Place { property: property_id, vendor: vendor.into() })
 }
 
 async fn remembered(

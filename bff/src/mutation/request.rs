@@ -8,10 +8,10 @@ use axum::body::Bytes;
 use axum::extract::{
     DefaultBodyLimit, FromRef, FromRequest, FromRequestParts, MatchedPath, OriginalUri,
 };
-use contracts::problem::{Problem, code};
-use http::header::CONTENT_TYPE;
-use http::{HeaderMap, Uri};
+use contracts::problem::code;
+use http::Uri;
 use serde::de::DeserializeOwned;
+use service_kit::extract;
 use service_kit::problem::{ApiError, ApiResult};
 use service_kit::request::RequestContext;
 use sha2::{Digest, Sha256};
@@ -47,14 +47,7 @@ pub struct Request {
 impl Request {
     /// The body as its contract reads it; nothing is claimed for one that breaks it.
     pub fn read<T: DeserializeOwned>(&self) -> ApiResult<T> {
-        serde_json::from_slice(&self.body).map_err(|error| {
-            Problem::field(
-                "body",
-                "INVALID",
-                format!("The body is not what this route takes: {error}."),
-            )
-            .into()
-        })
+        extract::body(&self.body)
     }
 
     /// SHA-256 of the body: what a second factor may be bound to.
@@ -78,7 +71,7 @@ where
         let context =
             context.ok_or_else(|| ApiError::new(&code::INTERNAL, "The request has no context."))?;
         let key = Key::of(&parts.headers)?;
-        let content_type = json_type(&parts.headers)?.to_owned();
+        let content_type = extract::content_type(&parts.headers)?.to_owned();
         let route = parts.extensions.get::<MatchedPath>().cloned();
         let route =
             route.ok_or_else(|| ApiError::new(&code::INTERNAL, "The route has no name."))?;
@@ -108,15 +101,6 @@ where
 /// With the base path, as the client sent it.
 fn original(extensions: &http::Extensions, uri: &Uri) -> Uri {
     extensions.get::<OriginalUri>().map_or_else(|| uri.clone(), |original| original.0.clone())
-}
-
-fn json_type(headers: &HeaderMap) -> ApiResult<&str> {
-    let sent = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let essence = sent.split(';').next().unwrap_or_default().trim_ascii();
-    if essence.eq_ignore_ascii_case("application/json") {
-        return Ok(sent);
-    }
-    Err(ApiError::new(&code::UNSUPPORTED_MEDIA_TYPE, "Send the body as application/json."))
 }
 
 fn unread(status: http::StatusCode) -> ApiError {

@@ -2,6 +2,7 @@
 //! one function that may ([`after`] runs as the system).
 
 use contracts::id::TenantId;
+use contracts::text::Reason;
 use jiff::Timestamp;
 use service_kit::postgres::{Database, StoreError, Transaction};
 use service_kit::problem::chain;
@@ -15,7 +16,7 @@ pub struct Order {
     pub target: Target,
     /// Tokens issued up to here are void.
     pub revoked_at: Timestamp,
-    pub reason: String,
+    pub reason: Reason,
     /// What led to it: told twice, it is written once.
     pub cause: String,
 }
@@ -31,11 +32,11 @@ pub async fn insert(
     order: &Order,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
-    let (tenant, reason, cause) = (order.tenant.as_str(), &order.reason, &order.cause);
+    let (tenant, reason, cause) = (order.tenant.as_str(), order.reason.as_str(), &order.cause);
     let (kind, id) = (order.target.kind(), order.target.id());
     let statement = transaction.prepare_cached(INSERT).await?;
     let rows = transaction
-        .execute(&statement, &[&tenant, &kind, &id, &order.revoked_at, reason, cause, &now])
+        .execute(&statement, &[&tenant, &kind, &id, &order.revoked_at, &reason, cause, &now])
         .await?;
     Ok(rows == 1)
 }

@@ -4,6 +4,7 @@
 
 mod answers;
 mod attestations;
+mod bodies;
 mod contract;
 mod decision_order;
 mod desk;
@@ -32,8 +33,8 @@ mod reads;
 mod refresh;
 mod refresh_sharing;
 mod refunds;
-mod retention;
 mod replays;
+mod retention;
 mod revocation;
 mod service_reads;
 mod session_tier;
@@ -49,4 +50,6 @@ mod sync;
 mod sync_service;
 mod tenant;
 mod tls;
+mod upstream_statuses;
+mod wire;
 mod workbench;

@@ -373,7 +373,7 @@ async fn a_request_that_cannot_be_told_apart_or_read_claims_nothing() {
     let odd = CheckIn { body: json!({"room": 7}), ..check_in.clone() };
     let answer = odd.send(&desk).await;
     answer.is_problem(400, "MELMASTOON.GENERAL.VALIDATION_FAILED");
-    assert_eq!(answer.body["errors"][0]["field"], "body");
+    assert_eq!(answer.body["errors"][0]["field"], "body.room");
     let large = CheckIn { body: json!({"roomId": "x".repeat(64 * 1024)}), ..check_in.clone() };
     large.send(&desk).await.is_problem(413, "MELMASTOON.BFF.PAYLOAD_TOO_LARGE");
     let unknown =

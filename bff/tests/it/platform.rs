@@ -65,6 +65,8 @@ pub(crate) enum Locks {
     In(String),
     /// It answers 503.
     Ill,
+    /// It refuses with this problem.
+    Refusing(Box<Problem>),
 }
 
 impl Platform {
@@ -285,6 +287,7 @@ async fn device(State(platform): State<Arc<Platform>>, Path(id): Path<String>) -
     match said {
         Locks::None => refused(&nothing()),
         Locks::Ill => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+        Locks::Refusing(problem) => refused(&problem),
         Locks::In(property) => Json(json!({
             "lockId": id, "propertyId": property, "roomId": "rom_01K0000000000000000000000A",
             "vendor": "ttlock",

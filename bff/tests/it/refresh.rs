@@ -110,7 +110,7 @@ async fn what_was_revoked_since_the_session_began_is_not_renewed() {
 /// Written down so long ago that no instance keeps it in memory.
 async fn revoked_long_ago(house: &House, target: Target) {
     let then = house.clock.now() - SignedDuration::from_hours(20 * 24);
-    let (reason, cause) = ("lost".to_owned(), "an-event".to_owned());
+    let (reason, cause) = ("lost".to_owned().try_into().unwrap(), "an-event".to_owned());
     let order = Order { tenant: house.tenant, target, revoked_at: then, reason, cause };
     let mut connection = house.gateway.database.connection().await.unwrap();
     let transaction = write(&mut connection, house.tenant).await.unwrap();

@@ -14,6 +14,7 @@ pub struct Kpis {
     #[serde(with = "crate::clock::wire")]
     #[schema(value_type = String, format = DateTime)]
     pub as_of: Timestamp,
+    #[serde(with = "crate::clock::wire_date")]
     #[schema(value_type = String, format = Date)]
     pub business_date: Date,
     pub occupancy_percent: f64,

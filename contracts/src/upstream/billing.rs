@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{FolioId, PropertyId, ReservationId};
 use crate::money::Money;
+use crate::text::Reason;
 
 /// What the guests of a property owe, in numbers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -85,6 +86,7 @@ pub struct FolioCharge {
     /// billing's own.
     pub charge_id: String,
     /// The business day it belongs to.
+    #[serde(with = "crate::clock::wire_date")]
     #[schema(value_type = String, format = Date)]
     pub date: Date,
     pub description: String,
@@ -116,7 +118,9 @@ pub struct FolioPayment {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RefundRequest {
     pub amount: Money,
-    pub reason: String,
+    /// For the folio and the audit.
+    #[schema(value_type = String, min_length = 1, max_length = 200)]
+    pub reason: Reason,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{HousekeepingTaskId, PropertyId, RoomId, StaffId};
+use crate::text::Reason;
 
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema,
@@ -84,8 +85,9 @@ pub struct OneRoomStatus {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct FlipRoomStatus {
     pub status: RoomStatus,
-    /// For the audit: 1 to 200 characters.
-    pub reason: String,
+    /// For the audit.
+    #[schema(value_type = String, min_length = 1, max_length = 200)]
+    pub reason: Reason,
 }
 
 /// Today's work in numbers.

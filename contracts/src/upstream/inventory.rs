@@ -17,9 +17,11 @@ pub struct Availability {
     #[schema(value_type = String, format = DateTime)]
     pub as_of: Timestamp,
     /// First night.
+    #[serde(with = "crate::clock::wire_date")]
     #[schema(value_type = String, format = Date)]
     pub from: Date,
     /// The day after the last night.
+    #[serde(with = "crate::clock::wire_date")]
     #[schema(value_type = String, format = Date)]
     pub to: Date,
     pub room_types: Vec<RoomTypeAvailability>,
@@ -37,6 +39,7 @@ pub struct RoomTypeAvailability {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NightAvailability {
+    #[serde(with = "crate::clock::wire_date")]
     #[schema(value_type = String, format = Date)]
     pub date: Date,
     pub total: u32,
@@ -59,9 +62,11 @@ pub struct Calendar {
     #[schema(value_type = String, format = DateTime)]
     pub as_of: Timestamp,
     /// First night.
+    #[serde(with = "crate::clock::wire_date")]
     #[schema(value_type = String, format = Date)]
     pub from: Date,
     /// The day after the last night.
+    #[serde(with = "crate::clock::wire_date")]
     #[schema(value_type = String, format = Date)]
     pub to: Date,
     pub room_types: Vec<RoomTypeAvailability>,
@@ -105,8 +110,10 @@ pub struct CalendarStay {
     /// Absent for a hold that no reservation was made from yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reservation_id: Option<ReservationId>,
+    #[serde(with = "crate::clock::wire_date")]
     #[schema(value_type = String, format = Date)]
     pub check_in: Date,
+    #[serde(with = "crate::clock::wire_date")]
     #[schema(value_type = String, format = Date)]
     pub check_out: Date,
     pub status: StayStatus,
@@ -139,8 +146,10 @@ pub struct CalendarBlock {
     /// Absent for a stop-sell of the whole property.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub room_type_id: Option<RoomTypeId>,
+    #[serde(with = "crate::clock::wire_date")]
     #[schema(value_type = String, format = Date)]
     pub from: Date,
+    #[serde(with = "crate::clock::wire_date")]
     #[schema(value_type = String, format = Date)]
     pub to: Date,
     pub reason: String,

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{GuestId, KeyCredentialId, LockDeviceId, PropertyId, ReservationId, RoomId};
 use crate::locks::LockActionKind;
+use crate::text::{Reason, Text};
 
 /// A lock at a door.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,7 +21,7 @@ pub struct LockDevice {
     pub property_id: PropertyId,
     pub room_id: RoomId,
     /// Whose lock it is: `ttlock`, `salto` …
-    pub vendor: String,
+    pub vendor: Text<64>,
 }
 
 /// What a key can be.
@@ -63,7 +64,9 @@ pub struct IssueKeyRequest {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct KeyHolder {
     pub id: GuestId,
-    pub display_name: String,
+    /// 1 to 200 characters.
+    #[schema(value_type = String, min_length = 1, max_length = 200)]
+    pub display_name: Text<200>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub contact: Option<Contact>,
 }
@@ -72,8 +75,10 @@ pub struct KeyHolder {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Contact {
+    /// E.164, with its plus sign.
     #[serde(rename = "phoneE164", default, skip_serializing_if = "Option::is_none")]
-    pub phone_e164: Option<String>,
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 32)]
+    pub phone_e164: Option<Text<32>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -102,8 +107,8 @@ pub struct IssuedKey {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RevokeKeyRequest {
-    /// 1 to 200 characters.
-    pub reason: String,
+    /// For the audit.
+    pub reason: Reason,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]

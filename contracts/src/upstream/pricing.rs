@@ -14,6 +14,7 @@ pub struct RateSnapshot {
     #[schema(value_type = String, format = DateTime)]
     pub as_of: Timestamp,
     /// Tonight in the property's time zone.
+    #[serde(with = "crate::clock::wire_date")]
     #[schema(value_type = String, format = Date)]
     pub date: Date,
     pub rates: Vec<Rate>,

@@ -33,6 +33,7 @@ impl ReservationState {
 #[serde(rename_all = "camelCase")]
 pub struct Stays {
     pub property_id: PropertyId,
+    #[serde(with = "crate::clock::wire_date")]
     #[schema(value_type = String, format = Date)]
     pub date: Date,
     #[serde(with = "crate::clock::wire")]
@@ -50,8 +51,10 @@ pub struct Stay {
     pub guest_name: String,
     pub room_id: Option<RoomId>,
     pub room_number: Option<String>,
+    #[serde(with = "crate::clock::wire_date")]
     #[schema(value_type = String, format = Date)]
     pub check_in: Date,
+    #[serde(with = "crate::clock::wire_date")]
     #[schema(value_type = String, format = Date)]
     pub check_out: Date,
     pub adults: u8,

@@ -83,6 +83,7 @@ pub struct Shifts {
     #[schema(value_type = String, format = DateTime)]
     pub as_of: Timestamp,
     /// In the property's time zone.
+    #[serde(with = "crate::clock::wire_date")]
     #[schema(value_type = String, format = Date)]
     pub date: Date,
     /// By department, then start.

@@ -8,12 +8,13 @@ use axum::response::Response;
 use contracts::event::{CloudEvent, RetentionClass};
 use contracts::id::{EventId, Id, RoomId};
 use contracts::problem::{Problem, code};
+use contracts::text::Reason;
 use contracts::upstream::housekeeping::{FlipRoomStatus, RoomStatus};
 use http::HeaderMap;
-use http::header::IF_MATCH;
 use jiff::Timestamp;
 use serde_json::json;
 use service_kit::caller::Caller;
+use service_kit::etag;
 use service_kit::extract::{Json, Path};
 use service_kit::postgres::{self, StoreError, Transaction};
 use service_kit::problem::{ApiError, ApiResult};
@@ -26,8 +27,6 @@ use crate::supervisor::Supervisor;
 #[cfg(test)]
 mod tests;
 
-/// Characters a reason may have.
-const LONGEST_REASON: usize = 200;
 const CHANGED: &str = "melmastoon.housekeeping.room_status.changed.v1";
 
 /// Sets the room's status by hand.
@@ -72,8 +71,9 @@ pub(crate) async fn handler(
     Ok(answer(room, &flipped))
 }
 
-fn check_reason(reason: &str) -> Result<(), ApiError> {
-    if (1..=LONGEST_REASON).contains(&reason.trim().chars().count()) {
+/// A reason of blanks is none.
+fn check_reason(reason: &Reason) -> Result<(), ApiError> {
+    if !reason.as_str().trim().is_empty() {
         return Ok(());
     }
     Err(ApiError::field("body.reason", "INVALID", "Give a reason of 1 to 200 characters."))
@@ -81,10 +81,7 @@ fn check_reason(reason: &str) -> Result<(), ApiError> {
 
 /// `*` and a list are taken as RFC 9110 section 13.1.1 has them.
 fn check_version(headers: &HeaderMap, version: u32) -> Result<(), ApiError> {
-    let Some(header) = headers.get(IF_MATCH) else { return Ok(()) };
-    let (list, tag) = (header.to_str().unwrap_or_default(), tag(version));
-    let matches = list.split(',').any(|one| one.trim() == "*" || one.trim() == tag);
-    if matches { Ok(()) } else { Err(changed_meanwhile()) }
+    if etag::may_change(headers, &tag(version)) { Ok(()) } else { Err(changed_meanwhile()) }
 }
 
 fn changed_meanwhile() -> ApiError {
@@ -177,7 +174,7 @@ impl Flip {
         let (to, operator) = (self.wish.status.name(), self.caller.0.operator.as_str());
         let statement = transaction.prepare_cached(AUDIT).await?;
         let values: [&(dyn tokio_postgres::types::ToSql + Sync); 7] =
-            [&room, &property, &from, &to, &self.wish.reason, &operator, &self.at];
+            [&room, &property, &from, &to, &self.wish.reason.as_str(), &operator, &self.at];
         transaction.execute(&statement, &values).await?;
         Ok(())
     }

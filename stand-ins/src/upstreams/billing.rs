@@ -10,7 +10,6 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use contracts::id::{FolioId, Id, RequestId};
 use contracts::money::Money;
-use contracts::problem::Problem;
 use contracts::upstream::Upstream;
 use contracts::upstream::billing::{Balances, BillingSummary, Folio, Refund, RefundRequest};
 use http::StatusCode;
@@ -23,8 +22,6 @@ use super::{OfProperty, Scene, Stage};
 use crate::shelf::{Mutation, Ticket};
 
 pub(crate) use accounts::{FolioSummary, Folios};
-
-const LONGEST_REASON: usize = 200;
 
 #[derive(Debug, Serialize)]
 struct FolioList {
@@ -85,10 +82,6 @@ async fn refund(
     mutation: Mutation<RefundRequest>,
 ) -> ApiResult<Response> {
     let Mutation { ticket, body } = mutation;
-    if !(1..=LONGEST_REASON).contains(&body.reason.chars().count()) {
-        let detail = "Give a reason of 1 to 200 characters.";
-        return Err(Problem::field("body.reason", "INVALID", detail).into());
-    }
     let scope = (Upstream::Billing, caller.0.tenant);
     stage.scene.shelf.once(scope, &ticket, stage.scene.clock.now(), || {
         Ok((StatusCode::CREATED, stage.refund(&caller, folio, &ticket, body.amount)?))

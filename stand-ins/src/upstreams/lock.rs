@@ -10,7 +10,8 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use contracts::id::{Id, KeyCredentialId, LockDeviceId, PropertyId, RoomId, TenantId};
 use contracts::locks::LockActionKind;
-use contracts::problem::{Code, Problem};
+use contracts::problem::Code;
+use contracts::text::Text;
 use contracts::upstream::Upstream;
 use contracts::upstream::lock::{
     IssueKeyRequest, IssuedKey, KeyState, LockDevice, LockKey, LockKeys, LockOperation,
@@ -27,8 +28,6 @@ use super::{OfProperty, Scene, Stage};
 use crate::demo::{House, Lock, RoomKey};
 use crate::ledger::lock as locked;
 use crate::shelf::{Mutation, Ticket};
-
-const LONGEST_REASON: usize = 200;
 
 static KEY_INVALID: Code = Code {
     name: "MELMASTOON.LOCK.KEY_INVALID",
@@ -85,7 +84,12 @@ async fn device(
     Path(id): Path<LockDeviceId>,
 ) -> ApiResult<Json<LockDevice>> {
     let Lock { id, property_id, room_id, vendor, .. } = *stage.lock(&caller, id)?;
-    Ok(Json(LockDevice { lock_id: id, property_id, room_id, vendor: vendor.to_owned() }))
+    Ok(Json(LockDevice {
+        lock_id: id,
+        property_id,
+        room_id,
+        vendor: Text::fitted(vendor, "unknown"),
+    }))
 }
 
 async fn list(
@@ -127,12 +131,8 @@ async fn revoke(
     State(stage): State<Stage<Keyring>>,
     caller: Caller,
     Path((id, key)): Path<(LockDeviceId, KeyCredentialId)>,
-    Mutation { ticket, body }: Mutation<RevokeKeyRequest>,
+    Mutation { ticket, .. }: Mutation<RevokeKeyRequest>,
 ) -> ApiResult<Response> {
-    if !(1..=LONGEST_REASON).contains(&body.reason.chars().count()) {
-        let detail = "Give a reason of 1 to 200 characters.";
-        return Err(Problem::field("body.reason", "INVALID", detail).into());
-    }
     let scope = (Upstream::Lock, caller.0.tenant);
     stage.scene.shelf.once(scope, &ticket, stage.scene.clock.now(), || {
         Ok((StatusCode::OK, stage.revoke(&caller, (id, key), &ticket)?))

@@ -57,7 +57,7 @@ pub(crate) struct Moved {
     device_id: DeviceId,
     version: u64,
     /// As it was when absent.
-    #[serde(default)]
+    #[serde(default, with = "contracts::clock::wire::option")]
     last_pull_at: Option<Timestamp>,
 }
 

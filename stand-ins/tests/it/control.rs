@@ -19,8 +19,8 @@ async fn a_fault_that_makes_no_sense_is_refused_with_the_field() {
             json!({"upstream": "iam", "kind": "hang", "tenantId": world.house.tenants[0].id}),
         ),
         ("body.upstream", json!({"upstream": "inventory", "kind": "hang"})),
-        ("body", json!({"upstream": "pricing", "kind": "explode"})),
-        ("body", json!({"upstream": "pricing", "kind": "hang", "root": "GET /"})),
+        ("body.kind", json!({"upstream": "pricing", "kind": "explode"})),
+        ("body.root", json!({"upstream": "pricing", "kind": "hang", "root": "GET /"})),
     ] {
         let answer = world.http.put(world.control("faults")).json(&fault).send().await.unwrap();
         assert_eq!(answer.status(), 400, "{fault}");

@@ -141,9 +141,9 @@ fn asked(body: RefreshBody, proven: &Proven) -> Result<RefreshRequest, ApiError>
 
 /// iam's own word about the refresh token, or what kept it away (row F-1).
 fn not_refreshed(error: CallError) -> NotRefreshed {
-    let refused = matches!(&error, CallError::Status { status: 400..500, .. });
+    let ApiError(mut problem) = upstream_problem::of_iam(&error);
+    let refused = problem.status < 500;
     count(if refused { "refused" } else { "failed" });
-    let ApiError(mut problem) = upstream_problem::problem(Upstream::Iam, &error);
     if problem.is(&code::UPSTREAM_UNAVAILABLE) || problem.is(&code::UPSTREAM_TIMEOUT) {
         problem.runbook = Some(RUNBOOK.into());
     }

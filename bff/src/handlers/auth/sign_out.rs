@@ -8,6 +8,7 @@ use std::sync::Arc;
 use auth::Principal;
 use axum::extract::State;
 use contracts::clock::Clock;
+use contracts::text::Reason;
 use contracts::upstream::iam::SignOutRequest;
 use http::StatusCode;
 use metrics::counter;
@@ -22,8 +23,8 @@ use super::IAM_WITHIN;
 use crate::edge::{Caller, Calls, SignedIn};
 use crate::revocation::store::Order;
 use crate::revocation::{Feed, Target};
-use crate::store::unavailable;
 use crate::router::BASE_PATH;
+use crate::store::unavailable;
 
 /// Below the base path.
 const PATH: &str = "/auth/sign-out";
@@ -77,7 +78,7 @@ pub(crate) fn is_sign_out(method: &str, path: &str) -> bool {
 
 fn order(principal: &Principal, clock: &Clock, cause: String) -> Order {
     let target = principal.session.map_or(Target::Device(principal.device), Target::Session);
-    let (revoked_at, reason) = (clock.now(), REASON.to_owned());
+    let (revoked_at, reason) = (clock.now(), Reason::fitted(REASON, REASON));
     Order { tenant: principal.tenant, target, revoked_at, reason, cause }
 }
 

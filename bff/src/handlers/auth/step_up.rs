@@ -13,7 +13,6 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use contracts::id::{AttestationId, FolioId, LockDeviceId};
 use contracts::problem::{Problem, code};
-use contracts::upstream::Upstream;
 use contracts::upstream::iam::{AttestRequest, MfaMethod};
 use http::StatusCode;
 use http::header::CACHE_CONTROL;
@@ -285,7 +284,7 @@ fn not_attested(error: &CallError) -> ApiError {
     if let Some(retry_after) = locked_by_iam(error) {
         return locked(retry_after);
     }
-    let ApiError(mut problem) = upstream_problem::problem(Upstream::Iam, error);
+    let ApiError(mut problem) = upstream_problem::of_iam(error);
     if problem.is(&code::UPSTREAM_UNAVAILABLE) || problem.is(&code::UPSTREAM_TIMEOUT) {
         problem.runbook = Some(RUNBOOK.into());
     }

@@ -1,6 +1,7 @@
 use auth::Principal;
 use contracts::role::{Role, RoleSet};
 use serde_json::{Value, json};
+use service_kit::testing::malformed::{Fault, malformed};
 use service_kit::testing::world::{OTHER_TENANT, PROPERTY, TENANT, UNKNOWN_PROPERTY, operator};
 use service_kit::testing::{Answer, Harness};
 
@@ -65,6 +66,25 @@ async fn a_flip_is_stored_with_its_audit_row_and_its_event() {
     assert_eq!(events[1]["type"], CHANGED);
     assert_eq!(events[1]["data"]["from"], "cleaning");
     assert_eq!(events[1]["tenantid"], TENANT);
+}
+
+#[tokio::test]
+async fn a_body_that_is_wrong_in_any_place_is_refused_with_its_place_and_changes_nothing() {
+    let fixture = Fixture::with_room().await;
+    for wrong in malformed(&wish("cleaning")) {
+        let request = fixture.harness.post_text(PATH, &wrong.text).by(&supervisor());
+        let answer = request.send().await;
+        answer.refused(400, "GENERAL.VALIDATION_FAILED");
+        let field = answer.body["errors"][0]["field"].as_str().unwrap();
+        let expected = format!("body.{}", wrong.field);
+        let expected = expected.trim_end_matches('.');
+        let is_named = field.starts_with(expected) || wrong.fault == Fault::Nested;
+        assert!(is_named, "{expected} {field}");
+    }
+    for table in ["room_status", "room_status_audit", "outbox"] {
+        let rows = format!("SELECT '1' FROM housekeeping.{table}");
+        assert!(stored(&fixture, &rows).await.is_empty(), "{table}");
+    }
 }
 
 #[tokio::test]
@@ -140,8 +160,8 @@ async fn a_flip_says_why_and_what() {
     for (body, field) in [
         (json!({"status": "cleaning", "reason": " "}), "body.reason"),
         (json!({"status": "cleaning", "reason": long}), "body.reason"),
-        (json!({"status": "spotless", "reason": "a"}), "body"),
-        (json!({"status": "cleaning"}), "body"),
+        (json!({"status": "spotless", "reason": "a"}), "body.status"),
+        (json!({"status": "cleaning"}), "body.reason"),
     ] {
         let answer = harness.post(PATH, &body).by(&supervisor()).send().await;
         answer.refused_field(field);

@@ -1,0 +1,351 @@
+//! Every JSON body of the API and of the internal listener, made wrong in each of its places: none
+//! is taken, none is a failure of the server, and the problem names the member that is wrong. What is
+//! taken reaches the upstream or the store whole.
+
+use axum::Router;
+use axum::body::Body;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bff::attestation::{Purpose, Scope, issue};
+use bff::endpoints::Endpoint;
+use contracts::id::{
+    AttestationId, EventId, FolioId, LockDeviceId, OperatorId, RequestId, ReservationId,
+};
+use http::Request;
+use serde_json::{Value, json};
+use service_kit::postgres::write;
+use service_kit::testing::malformed::{Fault, Malformed, example, malformed};
+
+use crate::attestations::principal;
+use crate::desk::{BASE, Desk, fresh_key};
+use crate::house::{Answer, House, fresh, push_form, send_to};
+use crate::iam::{self, Iam};
+use crate::internal;
+use crate::issuer::{EVENTS, FIRST, Issuer};
+use crate::locks;
+use crate::sync_service::SyncService;
+
+const INVALID: &str = "MELMASTOON.GENERAL.VALIDATION_FAILED";
+
+/// A route of the document that takes a body.
+struct Route {
+    endpoint: &'static Endpoint,
+    valid: Value,
+}
+
+fn routes() -> Vec<Route> {
+    let document: Value = serde_json::from_str(&bff::openapi::json()).unwrap();
+    let paths = document["paths"].as_object().unwrap();
+    let operations = paths.iter().flat_map(|(path, item)| {
+        item.as_object().unwrap().iter().map(move |(method, it)| (path, method, it))
+    });
+    let with_body = operations.filter_map(|(path, method, operation)| {
+        let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
+        let endpoint = Endpoint::find(method, path.strip_prefix(BASE).unwrap()).unwrap();
+        let valid = || meaningful(endpoint.path, example(&document, schema));
+        (!schema.is_null()).then(|| Route { endpoint, valid: valid() })
+    });
+    with_body.collect()
+}
+
+/// What a schema cannot say of a body.
+fn meaningful(path: &str, mut body: Value) -> Value {
+    if path == "/auth/mfa/step-up" {
+        body["resource"] = json!(fresh::<FolioId>());
+        body["scope"] = json!("folio.refund");
+        body["bodyDigest"] = json!(auth::jwt::encode(&[7; 32]));
+    }
+    body
+}
+
+/// A gateway whose upstreams take everything, and what they were sent.
+enum Rig {
+    Desk(Desk),
+    Iam(House, Iam),
+    Sync(House, SyncService),
+}
+
+impl Rig {
+    async fn of(path: &str) -> Self {
+        if path.starts_with("/auth/") {
+            let (house, iam) = iam::house().await;
+            if path.ends_with("/refresh") {
+                iam.grants(house.token(|_| {}));
+            } else {
+                iam.attests();
+            }
+            Self::Iam(house, iam)
+        } else if path.starts_with("/sync/") {
+            let (house, service) = SyncService::with_house().await;
+            Self::Sync(house, service)
+        } else {
+            Self::Desk(locks::open().await)
+        }
+    }
+
+    fn house(&self) -> &House {
+        match self {
+            Self::Desk(desk) => &desk.house,
+            Self::Iam(house, _) | Self::Sync(house, _) => house,
+        }
+    }
+
+    /// Bodies that reached an upstream; asking where a lock is has none.
+    fn reached(&self) -> Vec<Value> {
+        match self {
+            Self::Desk(desk) => desk.platform.seen().into_iter().map(|it| it.body).collect(),
+            Self::Iam(_, iam) => iam.asked().into_iter().map(|it| it.body).collect(),
+            Self::Sync(_, service) => service.asked().into_iter().map(|it| it.1).collect(),
+        }
+    }
+
+    async fn attestation(&self, scope: Option<&str>) -> Option<AttestationId> {
+        let scope = scope.map(|it| serde_json::from_value::<Scope>(json!(it)).unwrap())?;
+        let gateway = &self.house().gateway;
+        let mut connection = gateway.database.connection().await.unwrap();
+        let transaction = write(&mut connection, self.house().tenant).await.unwrap();
+        let purpose = Purpose { scope, resource: None, body_digest: None };
+        let (caller, by) = (principal(self.house()), (&gateway.clock, &gateway.entropy));
+        let issued = issue(&transaction, &caller, &purpose, fresh::<RequestId>(), by).await;
+        transaction.commit().await.unwrap();
+        Some(issued.unwrap().id)
+    }
+
+    async fn send(&self, route: &Route, text: &str, factor: Option<AttestationId>) -> Answer {
+        let (house, endpoint) = (self.house(), route.endpoint);
+        let id = if endpoint.path.starts_with("/folios") {
+            fresh::<FolioId>().to_string()
+        } else {
+            fresh::<ReservationId>().to_string()
+        };
+        let lock = fresh::<LockDeviceId>();
+        let path = endpoint.path.replace("{id}", &id).replace("{lockId}", lock.as_str());
+        let path = format!("{BASE}{path}");
+        let role = endpoint.roles.iter().next().unwrap().name().to_owned();
+        let token = house.token(|claims| claims.roles = vec![role]);
+        let mut proof = house.proof(&path, &token, |claims| claims["htm"] = json!("POST"));
+        if endpoint.proof_only {
+            proof = house.proof(&path, &token, |claims| {
+                claims["htm"] = json!("POST");
+                claims.as_object_mut().unwrap().remove("ath");
+            });
+        }
+        let request = Request::post(&path)
+            .header("dpop", &proof)
+            .header("x-device-id", house.device.as_str())
+            .header("content-type", "Application/JSON; charset=utf-8")
+            .header("idempotency-key", fresh_key());
+        let request = match (endpoint.proof_only, factor) {
+            (true, _) => request,
+            (_, None) => request.header("authorization", format!("DPoP {token}")),
+            (_, Some(factor)) => request
+                .header("authorization", format!("DPoP {token}"))
+                .header("x-mfa-attestation", factor.as_str()),
+        };
+        house.send_text(request, text).await
+    }
+}
+
+/// A refusal that names the member; how deep is too deep the parser may say of the whole.
+#[track_caller]
+fn names_the_member(answer: &Answer, wrong: &Malformed, root: &str) {
+    let shown: String = wrong.text.chars().take(300).collect();
+    assert_eq!(answer.status, 400, "{:?} {} {shown} {}", wrong.fault, wrong.field, answer.body);
+    answer.is_problem(400, INVALID);
+    let field = answer.body["errors"][0]["field"].as_str().unwrap();
+    let expected = format!("{root}.{}", wrong.field);
+    let expected = expected.trim_end_matches('.');
+    if wrong.fault == Fault::Nested {
+        assert!(field.starts_with(expected) || field == root, "{expected} {field}");
+    } else {
+        assert_eq!(field, expected, "{:?} {shown}", wrong.fault);
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_is_wrong_in_any_place_is_refused_with_the_name_of_the_place() {
+    let routes = routes();
+    assert!(routes.len() >= 8, "the document has bodies");
+    for route in &routes {
+        let rig = Rig::of(route.endpoint.path).await;
+        let factor = rig.attestation(route.endpoint.second_factor).await;
+        for wrong in malformed(&route.valid) {
+            let answer = rig.send(route, &wrong.text, factor).await;
+            names_the_member(&answer, &wrong, "body");
+        }
+        let reached: Vec<_> = rig.reached().into_iter().filter(|body| !body.is_null()).collect();
+        assert!(reached.is_empty(), "{} {reached:?}", route.endpoint.path);
+    }
+}
+
+/// What of the body reaches the upstream; the rest is the gateway's own.
+fn forwarded(path: &str, body: &Value) -> Vec<(String, Value)> {
+    let own: &[&str] = match path {
+        "/auth/mfa/step-up" => &["resource", "scope", "bodyDigest"],
+        "/locks/{lockId}/revoke-key" => &["keyCredentialId"],
+        _ => &[],
+    };
+    let members = body.as_object().unwrap().clone().into_iter();
+    members.filter(|(name, _)| !own.contains(&name.as_str())).collect()
+}
+
+#[tokio::test]
+async fn a_body_that_is_right_reaches_its_upstream_whole() {
+    for route in routes() {
+        let path = route.endpoint.path;
+        let rig = Rig::of(path).await;
+        let factor = rig.attestation(route.endpoint.second_factor).await;
+        let answer = rig.send(&route, &route.valid.to_string(), factor).await;
+        assert!(answer.status.is_success(), "{path} {} {}", route.valid, answer.body);
+        if path == "/sync/cursor" {
+            assert_eq!(answer.body["cursor"]["version"], route.valid["version"]);
+            continue;
+        }
+        let reached = rig.reached().pop().unwrap();
+        for (name, value) in forwarded(path, &route.valid) {
+            assert_eq!(reached[&name], value, "{path} {name}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_amount_in_another_than_its_one_form_moves_no_money() {
+    let desk = Desk::open().await;
+    let rig = Rig::Desk(desk);
+    let all = routes();
+    let route = all.iter().find(|route| route.endpoint.path.ends_with("/refunds")).unwrap();
+    let factor = rig.attestation(Some("folio.refund")).await;
+    for amount in
+        ["+1000000", "0001000000", "-0", "00", " 1", "1 ", "1.0", "1e6", "", "9223372036854775808"]
+    {
+        let mut body = route.valid.clone();
+        body["amount"]["amountMicro"] = json!(amount);
+        let answer = rig.send(route, &body.to_string(), factor).await;
+        answer.is_problem(400, INVALID);
+        assert_eq!(answer.body["errors"][0]["field"], "body.amount.amountMicro", "{amount}");
+    }
+    for currency in ["afn", "AF", "AFNI", "A1N", ""] {
+        let mut body = route.valid.clone();
+        body["amount"]["currency"] = json!(currency);
+        let answer = rig.send(route, &body.to_string(), factor).await;
+        answer.is_problem(400, INVALID);
+        assert_eq!(answer.body["errors"][0]["field"], "body.amount.currency", "{currency}");
+    }
+    assert!(rig.reached().is_empty());
+}
+
+/// The internal listener, as those who may call it do.
+struct Internal {
+    house: House,
+    issuer: Issuer,
+    app: Router,
+}
+
+impl Internal {
+    async fn open() -> Self {
+        let (house, issuer) = (House::open().await, Issuer::open().await);
+        let app = internal::app(&house, Some(issuer.identity(house.clock.clone())));
+        Self { house, issuer, app }
+    }
+
+    async fn send(&self, path: &str, account: &str, text: &str) -> Answer {
+        let token = self.issuer.token_of(account, &self.house.clock);
+        let request = Request::post(path)
+            .header("content-type", "application/json")
+            .header("authorization", format!("Bearer {token}"));
+        send_to(&self.app, request.body(Body::from(text.to_owned())).unwrap()).await
+    }
+
+    async fn push(&self, event: &str) -> Answer {
+        let push = json!({"message": {"data": STANDARD.encode(event)}});
+        self.send("/internal/events", EVENTS, &push.to_string()).await
+    }
+
+    async fn reasons(&self) -> Vec<String> {
+        self.house.rows("SELECT reason FROM bff.revocations ORDER BY sequence").await
+    }
+
+    /// An event that revokes an operator.
+    fn event(&self) -> Value {
+        json!({
+            "specversion": "1.0", "id": fresh::<EventId>(), "source": "/services/iam-service",
+            "type": "melmastoon.iam.session.revoked.v1", "subject": "opr",
+            "time": "2026-11-21T12:00:00.000Z", "datacontenttype": "application/json",
+            "tenantid": self.house.tenant, "orderingkey": "k", "correlationid": "c",
+            "actortype": "system", "actorid": "iam", "retentionclass": "audit",
+            "data": {"kind": "operator", "id": fresh::<OperatorId>(), "reason": "left"},
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_body_on_the_internal_listener_is_refused_with_the_name_of_the_place() {
+    let internal = Internal::open().await;
+    let revocation = json!({"tenantId": internal.house.tenant, "kind": "operator",
+                            "id": fresh::<OperatorId>(), "reason": "left"});
+    let push = push_form(&internal.event());
+    let push = json!({"message": {"data": push["message"]["data"]}});
+    for (path, account, valid, status) in [
+        ("/internal/sessions/revoke", FIRST, &revocation, 200),
+        ("/internal/admin/edge-rules", FIRST, &json!({"rules": "", "reason": "calm"}), 202),
+        ("/internal/admin/unfreeze-locks", FIRST, &json!({"reason": "mended"}), 202),
+        ("/internal/events", EVENTS, &push, 204),
+    ] {
+        for wrong in malformed(valid) {
+            let answer = internal.send(path, account, &wrong.text).await;
+            names_the_member(&answer, &wrong, "body");
+        }
+        let answer = internal.send(path, account, &valid.to_string()).await;
+        assert_eq!(answer.status, status, "{path} {}", answer.body);
+    }
+    assert_eq!(internal.reasons().await, ["left", "left"], "the right ones alone were carried out");
+}
+
+#[tokio::test]
+async fn an_event_that_is_wrong_is_refused_and_one_with_a_zero_character_is_carried_out() {
+    let internal = Internal::open().await;
+    let valid = internal.event();
+    let mut taken = 0;
+    for wrong in malformed(&valid) {
+        let answer = internal.push(&wrong.text).await;
+        if wrong.fault == Fault::ZeroCharacter {
+            assert_eq!(answer.status, 204, "{} {}", wrong.field, answer.body);
+            taken += 1;
+        } else {
+            names_the_member(&answer, &wrong, "event");
+        }
+    }
+    assert!(taken > 10, "an event has texts");
+    assert_eq!(internal.reasons().await, ["left"], "once, whichever text had the character");
+}
+
+#[tokio::test]
+async fn no_revocation_is_lost_for_its_reason() {
+    let internal = Internal::open().await;
+    for reason in ["lo\0st", "\0", "", &"x".repeat(500)] {
+        let mut event = internal.event();
+        event["data"]["reason"] = json!(reason);
+        assert_eq!(internal.push(&event.to_string()).await.status, 204, "{reason:?}");
+    }
+    let none = "No reason was given.";
+    assert_eq!(internal.reasons().await, ["lost", none, none, &"x".repeat(200)]);
+}
+
+#[tokio::test]
+async fn an_event_of_an_impossible_time_or_with_an_array_for_its_data_is_refused_each_time() {
+    let internal = Internal::open().await;
+    for (member, value) in [
+        ("time", json!("-004800-01-01T00:00:00Z")),
+        ("time", json!("0000-12-31T23:59:59Z")),
+        ("data", json!(["operator", fresh::<OperatorId>(), "left"])),
+    ] {
+        let mut event = internal.event();
+        event[member] = value;
+        for _ in 0..2 {
+            let answer = internal.push(&event.to_string()).await;
+            answer.is_problem(400, INVALID);
+            assert_eq!(answer.body["errors"][0]["field"], format!("event.{member}"));
+        }
+    }
+    assert!(internal.reasons().await.is_empty());
+}

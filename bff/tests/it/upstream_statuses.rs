@@ -1,0 +1,116 @@
+//! What becomes of each status of an upstream, on each kind of route: the status decides, whatever
+//! code came with it, and no upstream sends an operator to sign in but iam.
+
+use contracts::id::ReservationId;
+use contracts::problem::Problem;
+use serde_json::json;
+
+use crate::desk::{BASE, Desk, fresh_key};
+use crate::house::{Answer, fresh};
+use crate::iam;
+use crate::locks::{self, Act};
+use crate::platform::{Command, Locks, refusal};
+use crate::sync_service::{Mood, SyncService};
+
+const OWN: &str = "MELMASTOON.TEST.REFUSED";
+const AWAY: &str = "MELMASTOON.BFF.UPSTREAM_UNAVAILABLE";
+const SLOW: &str = "MELMASTOON.BFF.UPSTREAM_TIMEOUT";
+/// Those of server errors last: they open the breaker.
+const STATUSES: [u16; 19] =
+    [300, 302, 400, 401, 402, 403, 404, 407, 408, 409, 410, 418, 422, 426, 429, 499, 500, 503, 599];
+
+/// A refusal that asks to wait.
+fn refused(status: u16) -> Box<Problem> {
+    Box::new(refusal(status, OWN).with_retry_after(7))
+}
+
+/// Of an upstream that speaks of the request.
+fn expected(status: u16) -> (u16, &'static str) {
+    match status {
+        401 | 407 => (502, AWAY),
+        408 => (504, SLOW),
+        400..500 => (status, OWN),
+        _ => (502, AWAY),
+    }
+}
+
+#[track_caller]
+fn is_as_expected(status: u16, answer: &Answer) {
+    let (told, code) = expected(status);
+    answer.is_problem(told, code);
+    assert!(!answer.headers.contains_key("www-authenticate"), "{status}");
+    if status == 429 {
+        assert_eq!(answer.headers["retry-after"], "7");
+    }
+}
+
+#[tokio::test]
+async fn a_read_and_a_change_pass_on_what_is_about_the_request_alone() {
+    let desk = Desk::open().await;
+    for status in STATUSES {
+        desk.platform.command(Command::Refuse(refused(status)));
+        let path = format!("{BASE}/arrivals?propertyId={}", desk.house.property);
+        is_as_expected(status, &desk.house.send(desk.house.request(&path)).await);
+        if status >= 500 {
+            continue;
+        }
+        desk.platform.command(Command::Refuse(refused(status)));
+        let path = format!("{BASE}/reservations/{}/check-in", fresh::<ReservationId>());
+        let request = desk.house.change(&path, |_| {}).header("idempotency-key", fresh_key());
+        is_as_expected(status, &desk.house.send_json(request, &json!({})).await);
+    }
+}
+
+#[tokio::test]
+async fn a_status_without_a_problem_is_no_word_about_the_request() {
+    let desk = Desk::open().await;
+    for status in STATUSES {
+        desk.platform.command(Command::Fail(status));
+        let path = format!("{BASE}/arrivals?propertyId={}", desk.house.property);
+        let answer = desk.house.send(desk.house.request(&path)).await;
+        match status {
+            408 => answer.is_problem(504, SLOW),
+            429 => answer.is_problem(429, "MELMASTOON.BFF.RATE_LIMITED"),
+            _ => answer.is_problem(502, AWAY),
+        }
+    }
+}
+
+#[tokio::test]
+async fn where_a_lock_is_is_asked_by_the_same_rules() {
+    let desk = locks::open().await;
+    for status in STATUSES {
+        desk.platform.locks(Locks::Refusing(refused(status)));
+        let answer = Act::issue().send(&desk).await;
+        is_as_expected(status, &answer);
+    }
+}
+
+#[tokio::test]
+async fn a_handshake_goes_by_the_same_rules() {
+    let (house, service) = SyncService::with_house().await;
+    let path = format!("{BASE}/sync/handshake");
+    for status in STATUSES {
+        service.is(Mood::Refuses(status, OWN));
+        let answer = house.post(&path, &json!({})).await;
+        let (told, code) = expected(status);
+        answer.is_problem(told, code);
+        assert!(!answer.headers.contains_key("www-authenticate"), "{status}");
+    }
+}
+
+#[tokio::test]
+async fn iam_alone_speaks_of_the_operator() {
+    let (house, iam) = iam::house().await;
+    let path = format!("{BASE}/auth/mfa/step-up");
+    let body = json!({"method": "totp", "code": "123456", "scope": "folio.refund"});
+    for status in STATUSES {
+        iam.refuses(status, OWN);
+        let answer = house.post(&path, &body).await;
+        let (told, code) = if status == 401 { (401, OWN) } else { expected(status) };
+        answer.is_problem(told, code);
+        assert_eq!(answer.headers.contains_key("www-authenticate"), status == 401, "{status}");
+    }
+    iam.refuses(401, "MELMASTOON.GENERAL.UNAUTHENTICATED");
+    house.post(&path, &body).await.is_problem(502, AWAY);
+}

@@ -1,0 +1,129 @@
+//! Why a document was refused, and at which member.
+
+use std::fmt;
+
+use serde::de;
+
+/// Characters of a member's name that an error repeats.
+const LONGEST_NAME: usize = 64;
+
+/// What is wrong with a member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The document is not JSON.
+    Syntax,
+    /// Another type or value than expected.
+    Invalid,
+    /// The member is missing.
+    Required,
+    /// No such member is known.
+    Unknown,
+    /// The member occurs twice.
+    Duplicate,
+    /// The document nests too deep.
+    TooDeep,
+}
+
+impl Fault {
+    /// As in `errors[].code` of a problem.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Syntax | Self::Invalid => "INVALID",
+            Self::Required => "REQUIRED",
+            Self::Unknown => "UNKNOWN",
+            Self::Duplicate => "DUPLICATE",
+            Self::TooDeep => "TOO_DEEP",
+        }
+    }
+}
+
+/// A document that was refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Error {
+    fault: Fault,
+    detail: String,
+    /// From the member outwards.
+    path: Vec<Step>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Step {
+    Member(String),
+    Item(usize),
+}
+
+impl Error {
+    pub(super) fn of(fault: Fault, detail: String) -> Self {
+        Self { fault, detail, path: Vec::new() }
+    }
+
+    pub(super) fn syntax(error: &serde_json::Error) -> Self {
+        Self::of(Fault::Syntax, error.to_string())
+    }
+
+    pub(super) fn expected(what: impl fmt::Display) -> Self {
+        Self::of(Fault::Invalid, format!("expected {what}"))
+    }
+
+    pub(super) fn in_member(mut self, name: &str) -> Self {
+        let visible = |letter: char| if letter.is_control() { '\u{fffd}' } else { letter };
+        self.path.push(Step::Member(name.chars().take(LONGEST_NAME).map(visible).collect()));
+        self
+    }
+
+    pub(super) fn in_item(mut self, index: usize) -> Self {
+        self.path.push(Step::Item(index));
+        self
+    }
+
+    pub fn fault(&self) -> Fault {
+        self.fault
+    }
+
+    /// The member below `root`: `body.amount.currency`, `body.rooms[2]`.
+    pub fn field(&self, root: &str) -> String {
+        let mut field = root.to_owned();
+        for step in self.path.iter().rev() {
+            match step {
+                Step::Member(name) => field.extend([".", name]),
+                Step::Item(index) => field.push_str(&format!("[{index}]")),
+            }
+        }
+        field
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.detail)
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl de::Error for Error {
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        Self::of(Fault::Invalid, message.to_string())
+    }
+
+    /// Without the value, which may be a secret.
+    fn invalid_type(_: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
+        Self::expected(expected)
+    }
+
+    fn invalid_value(_: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
+        Self::expected(expected)
+    }
+
+    fn unknown_variant(_: &str, expected: &'static [&'static str]) -> Self {
+        Self::expected(format_args!("one of {}", expected.join(", ")))
+    }
+
+    fn missing_field(name: &'static str) -> Self {
+        Self::of(Fault::Required, "the member is missing".to_owned()).in_member(name)
+    }
+
+    fn unknown_field(name: &str, _: &'static [&'static str]) -> Self {
+        Self::of(Fault::Unknown, "there is no such member".to_owned()).in_member(name)
+    }
+}
