@@ -1,5 +1,6 @@
 //! The rules of the house that a machine can check: which crate may depend on which, how long
-//! a file may be, and that no module hides in a `mod.rs`.
+//! a file may be, that no module hides in a `mod.rs`, and that nothing is run from PATH that a
+//! machine with a Rust toolchain may lack.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -92,9 +93,10 @@ fn every_crate_is_known_to_the_architecture() {
 }
 
 /// Folders that hold what is made, not what is written.
-const MADE: [&str; 3] = ["target", ".git", ".local"];
+const MADE: [&str; 4] = ["target", ".git", ".local", "node_modules"];
 
-fn sources() -> Vec<PathBuf> {
+/// Every file that is written.
+fn written_files() -> Vec<PathBuf> {
     let (mut folders, mut files) = (vec![root()], Vec::new());
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).expect("a folder can be read") {
@@ -102,11 +104,18 @@ fn sources() -> Vec<PathBuf> {
             let made = path.file_name().is_some_and(|name| MADE.iter().any(|made| name == *made));
             if path.is_dir() && !path.is_symlink() && !made {
                 folders.push(path);
-            } else if path.extension().is_some_and(|ending| ending == "rs") {
+            } else if path.is_file() {
                 files.push(path);
             }
         }
     }
+    files
+}
+
+fn sources() -> Vec<PathBuf> {
+    let files = written_files().into_iter();
+    let files: Vec<PathBuf> =
+        files.filter(|path| path.extension().is_some_and(|ending| ending == "rs")).collect();
     assert!(files.len() > 50, "the sources were not found");
     files
 }
@@ -150,4 +159,73 @@ fn every_instant_and_date_of_the_wire_is_bounded_to_what_a_store_holds() {
         }
     }
     assert!(found > 40, "the fields were not found");
+}
+
+/// What Rust code may start by name: cargo, and programs of Debian's essential packages.
+const STARTED_BY_NAME: [&str; 3] = ["cargo", "dpkg-deb", "setpriv"];
+
+/// What scripts must ask the launcher for (`tool NAME` of launcher/prerequisites.sh), or do without.
+const NOT_FROM_PATH: [&str; 12] = [
+    "chromium",
+    "curl",
+    "git",
+    "jq",
+    "node",
+    "npm",
+    "openssl",
+    "postgres",
+    "promtool",
+    "psql",
+    "python3",
+    "redis-server",
+];
+
+/// Outside ./check, and free to use what the machine has: one clones into a system of its own with
+/// git, one makes a virtual environment with python3.
+const FREE_SCRIPTS: [&str; 2] = ["ops/bare-debian/run", "bff/schemathesis/run"];
+
+#[test]
+fn no_rust_code_starts_a_server_or_tool_by_its_name() {
+    let marker = ["Command", "::new(\""].concat();
+    for file in sources() {
+        let text = std::fs::read_to_string(&file).expect("a tracked file can be read");
+        for rest in text.split(marker.as_str()).skip(1) {
+            let name = rest.split('"').next().unwrap_or_default();
+            assert!(
+                STARTED_BY_NAME.contains(&name),
+                "{} starts {name} from PATH: take it from launcher::programs, or in a test from a variable that ./check sets",
+                file.display()
+            );
+        }
+    }
+}
+
+/// The first word of each command in a line of a script, roughly.
+fn commands(line: &str) -> impl Iterator<Item = &str> {
+    let code = if line.trim_start().starts_with('#') { "" } else { line };
+    code.split(['(', '|', ';', '&']).filter_map(|part| {
+        part.split_whitespace().find(|word| !["if", "!", "exec", "then", "do"].contains(word))
+    })
+}
+
+#[test]
+fn no_script_runs_a_server_or_tool_from_path() {
+    let mut scripts = 0;
+    for file in written_files() {
+        let Ok(text) = std::fs::read_to_string(&file) else { continue };
+        let is_script = text.starts_with("#!/usr/bin/env bash")
+            || file.extension().is_some_and(|ending| ending == "sh");
+        if !is_script || FREE_SCRIPTS.iter().any(|free| file.ends_with(free)) {
+            continue;
+        }
+        scripts += 1;
+        for name in text.lines().flat_map(commands) {
+            assert!(
+                !NOT_FROM_PATH.contains(&name),
+                "{} runs {name} from PATH: use `tool {name}`",
+                file.display()
+            );
+        }
+    }
+    assert!(scripts >= 8, "only {scripts} scripts were found");
 }

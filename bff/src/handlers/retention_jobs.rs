@@ -9,8 +9,8 @@ use service_kit::extract::Json;
 use service_kit::problem::ApiResult;
 use service_kit::table_maintenance::Swept;
 
-use super::revoke::unavailable;
 use crate::state::Gateway;
+use crate::store::unavailable;
 use crate::table_maintenance::RETENTION;
 
 #[derive(Debug, Serialize)]

@@ -53,10 +53,6 @@ impl Iam {
         (iam, url)
     }
 
-    pub(crate) fn url(&self) -> String {
-        self.url.clone()
-    }
-
     pub(crate) fn answers(&self, status: u16, body: Value) {
         self.played.lock().unwrap().answer = (status, body);
     }

@@ -99,7 +99,7 @@ async fn another_device_or_key_does_not_share_and_each_proof_is_used_once() {
     elsewhere.device = fresh::<DeviceId>();
     let mut stolen = pair.there.another();
     stolen.device_key = Key::new();
-    let url = pair.iam.url();
+    let url = pair.iam.url().to_owned();
     for house in [elsewhere, stolen].map(|house| house.asking(Upstream::Iam, &url)) {
         let answer = refresh(&house, &token).await;
         answer.is_problem(401, "MELMASTOON.IAM.REFRESH_TOKEN_INVALID");
