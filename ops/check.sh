@@ -37,7 +37,7 @@ metrics() {
 }
 
 # Histograms are named once and exported thrice. Request metrics are made from a prefix by
-# service-kit's request_metrics!.
+# service-kit's request_metrics!, connection metrics by its connection_metrics!.
 metric_exists() {
     local base=$1 ending
     grep -q "record: $base\$" "${alerts[@]}" && return 0
@@ -45,6 +45,11 @@ metric_exists() {
         [[ $base == *_seconds$ending ]] && base=${base%"$ending"}
     done
     rust -F "\"$base\"" && return 0
+    for ending in _connections_open _connections_refused_total; do
+        if [[ $base == *"$ending" ]]; then
+            rust -F "connection_metrics!(\"${base%"$ending"}\")" && rust -F "concat!(\$prefix, \"$ending\")" && return 0
+        fi
+    done
     for ending in _request_total _request_duration_seconds _request_inflight _errors_total; do
         if [[ $base == *"$ending" ]]; then
             rust -F "request_metrics!(\"${base%"$ending"}\")" && rust -F "concat!(\$prefix, \"$ending\")" && return 0

@@ -11,7 +11,8 @@ use launcher::obstacle::Obstacle;
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{dashboard, floor};
+use crate::flood::FloodArguments;
+use crate::{dashboard, flood, floor};
 
 #[derive(Debug, Parser)]
 #[command(name = "bench", about = "What the gateway costs on this machine.")]
@@ -26,6 +27,8 @@ enum Command {
     Dashboard(DashboardArguments),
     /// Load one guarded read, plain and over TLS, and say what it costs the gateway.
     Read(LoadArguments),
+    /// Flood the gateway with connections from one address, and say what another one sees of it.
+    Flood(FloodArguments),
     /// The trivial server that the load generator is measured against.
     #[command(hide = true)]
     Hello {
@@ -160,6 +163,7 @@ pub async fn run() -> ExitCode {
             until_stopped(Box::pin(dashboard::run(&arguments))).await
         }
         Some(Command::Read(load)) => until_stopped(Box::pin(dashboard::run(&load.into()))).await,
+        Some(Command::Flood(arguments)) => until_stopped(Box::pin(flood::run(&arguments))).await,
         Some(Command::Hello { folder }) => floor::serve(&folder).await.map(|()| ExitCode::SUCCESS),
         None => Ok(ExitCode::SUCCESS),
     };

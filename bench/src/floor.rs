@@ -129,4 +129,8 @@ impl Accept for OverTls {
     async fn accept(&self, connection: TcpStream) -> std::io::Result<Self::Stream> {
         self.0.accept(connection).await
     }
+
+    fn reset_on_close(stream: &Self::Stream) {
+        let _ = stream.get_ref().0.set_zero_linger();
+    }
 }

@@ -6,6 +6,7 @@
 
 pub mod cli;
 mod dashboard;
+mod flood;
 mod floor;
 mod kept;
 mod load;

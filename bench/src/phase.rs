@@ -64,6 +64,18 @@ pub(crate) async fn run(
     Ok(Phase::new(target, &tally, figures(&watched, &before, &after, &tally)))
 }
 
+/// Loads one target for a while and looks at nothing but the answers.
+pub(crate) async fn alone(
+    stage: &Stage,
+    target: Target,
+    length: Duration,
+    arguments: &LoadArguments,
+) -> anyhow::Result<Tally> {
+    let (aims, mode) = (stage.aims(target).await?, Mode::of(arguments));
+    let run = Run { aims, flood: None, target, mode };
+    run.load(length, GUESS, arguments.seed).await
+}
+
 /// Whose requests are measured, and of whom a flood comes.
 fn split(
     aims: Arc<Vec<Aim>>,

@@ -109,6 +109,11 @@ impl Stage {
         self.stack.stop().await
     }
 
+    /// Where the stack listens.
+    pub(crate) fn info(&self) -> &launcher::StackInfo {
+        self.stack.info()
+    }
+
     /// What each seat asks for in a phase. Everyone is signed in anew.
     pub(crate) async fn aims(&self, target: Target) -> anyhow::Result<Arc<Vec<Aim>>> {
         self.seats.sign_in().await?;

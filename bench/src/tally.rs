@@ -97,6 +97,20 @@ impl Tally {
         }
     }
 
+    /// Adds what another tally counted.
+    pub(crate) fn merge(&mut self, other: &Self) -> anyhow::Result<()> {
+        self.whole += other.whole;
+        self.partial += other.partial;
+        self.bytes += other.bytes;
+        for (why, count) in &other.errors {
+            *self.errors.entry(why.clone()).or_default() += count;
+        }
+        self.latency.add(&other.latency)?;
+        self.first_byte.add(&other.first_byte)?;
+        self.lateness.add(&other.lateness)?;
+        Ok(())
+    }
+
     pub(crate) fn fail(&mut self, why: &str) {
         *self.errors.entry(why.to_owned()).or_default() += 1;
     }

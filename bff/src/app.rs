@@ -24,11 +24,15 @@ use service_kit::http_client;
 use service_kit::identity::{Guard, Identity};
 use service_kit::lifecycle::Lifecycle;
 use service_kit::postgres::Database;
-use service_kit::serve::{Plain, bind, serve};
+use service_kit::request::Observer;
+use service_kit::serve::{ConnectionLimits, ListenerConfig, Plain, Server, bind};
 use service_kit::telemetry::Telemetry;
+use service_kit::{connection_metrics, request_metrics};
 use upstream_clients::{Limits, Upstreams};
 
-use crate::config::{ASKED, DpopConfig, GatewayConfig, REQUEST_TOKEN_ISSUER, TlsConfig};
+use crate::config::{
+    ASKED, DpopConfig, GatewayConfig, PublicConfig, REQUEST_TOKEN_ISSUER, TlsConfig,
+};
 use crate::edge_orders::Orders;
 use crate::edge_rules::{self, EdgeRules};
 use crate::revocation::Feed;
@@ -407,7 +411,8 @@ async fn open_internal(
     let identity = Identity::configured(config.internal.oidc.as_ref(), gateway.clock.clone());
     let guard = Guard::new(identity, "bff_backoffice_internal_auth_failure_total");
     let app = internal::app(gateway.clone(), readiness, telemetry, &guard);
-    serve(listener, Plain, app, &gateway.lifecycle);
+    let listening = listening("internal", config.internal.connections, gateway);
+    Server::new(app, listening).serve(listener, Plain, &gateway.lifecycle);
     tracing::info!(address = %config.internal.listen, "The internal listener is open.");
     Ok(())
 }
@@ -419,11 +424,31 @@ async fn open_public(
 ) -> anyhow::Result<()> {
     let lifecycle = gateway.lifecycle.clone();
     let listener = bind(config.public.listen).await?;
-    let app = middleware::public(gateway, readiness, &config.public.allowed_origins);
+    let server = public_server(&config.public, gateway, readiness);
     match &config.public.tls {
-        Some(tls) => serve(listener, acceptor(config, tls, &lifecycle)?, app, &lifecycle),
-        None => serve(listener, Plain, app, &lifecycle),
+        Some(tls) => server.serve(listener, acceptor(config, tls, &lifecycle)?, &lifecycle),
+        None => server.serve(listener, Plain, &lifecycle),
     }
     tracing::info!(address = %config.public.listen, "The public listener is open.");
     Ok(())
+}
+
+/// The public listener's application within its limits.
+pub fn public_server(config: &PublicConfig, gateway: Gateway, readiness: Readiness) -> Server {
+    let listening = listening("public", config.connections, &gateway);
+    let client_address = gateway.edge_rules.client_address();
+    let app = middleware::public(gateway, readiness, &config.allowed_origins);
+    match client_address {
+        Some(client) => Server::behind_proxies(app, listening, client),
+        None => Server::new(app, listening),
+    }
+}
+
+fn listening(name: &'static str, limits: ConnectionLimits, gateway: &Gateway) -> ListenerConfig {
+    let observer = Observer {
+        metrics: request_metrics!("bff_backoffice"),
+        clock: gateway.clock.clone(),
+        entropy: gateway.entropy.clone(),
+    };
+    ListenerConfig { name, limits, metrics: connection_metrics!("bff_backoffice"), observer }
 }

@@ -12,6 +12,7 @@ use contracts::id::TenantId;
 use contracts::upstream::Upstream;
 use serde::Deserialize;
 use service_kit::config::{MaintenanceConfig, OidcConfig, PostgresConfig, TelemetryConfig};
+use service_kit::serve::ConnectionLimits;
 use upstream_clients::BaseUrls;
 
 use crate::attestation::attempts::Lockout;
@@ -58,6 +59,9 @@ impl GatewayConfig {
 #[serde(deny_unknown_fields)]
 pub struct PublicConfig {
     pub listen: SocketAddr,
+    /// Limits of its connections.
+    #[serde(default)]
+    pub connections: ConnectionLimits,
     /// What desktops call us; a proof's `htu` is compared with these, never with `Host`.
     pub base_urls: Vec<String>,
     /// Absent when a load balancer ends TLS.
@@ -81,6 +85,9 @@ pub struct TlsConfig {
 pub struct InternalConfig {
     /// Metrics, health, jobs: never the public listener.
     pub listen: SocketAddr,
+    /// Limits of its connections.
+    #[serde(default)]
+    pub connections: ConnectionLimits,
     /// Who may call `/internal/*`. Absent: nobody.
     pub oidc: Option<OidcConfig>,
 }

@@ -14,7 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 use metrics::{counter, gauge};
 use redis::aio::ConnectionManager;
 use service_kit::lifecycle::Lifecycle;
-use service_kit::postgres::{Database, StoreError, write};
+use service_kit::postgres::{Database, StoreError, read_again, write};
 use service_kit::problem::chain;
 use sha2::{Digest, Sha256};
 
@@ -107,7 +107,7 @@ impl Orders {
     /// version cannot read leaves the old ones in force, and says so.
     pub async fn catch_up(&self) -> Result<(), StoreError> {
         let mut taken = self.0.taken.lock().await;
-        let newest = store::newest(&self.0.database).await?;
+        let newest = read_again(|| store::newest(&self.0.database)).await?;
         if newest.as_ref().map(|order| order.sequence) == taken.as_ref().map(|order| order.sequence)
         {
             return Ok(());

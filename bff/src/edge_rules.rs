@@ -14,6 +14,7 @@ use contracts::headers;
 use http::HeaderMap;
 use metrics::counter;
 use serde::Serialize;
+use service_kit::serve;
 
 pub mod address;
 pub mod file;
@@ -87,6 +88,14 @@ impl EdgeRules {
         let mut edge = Self::new(rules, hops);
         edge.sources.get_mut().unwrap_or_else(PoisonError::into_inner).has_file = file.is_some();
         Ok(edge)
+    }
+
+    /// Tells a client's address as the trusted proxies do. None without proxies: then the peer of
+    /// a connection is the client.
+    pub fn client_address(&self) -> Option<serve::ClientAddress> {
+        let hops = self.hops;
+        let client = move |peer, headers: &HeaderMap| hops.client(peer, headers);
+        (hops.0 > 0).then(|| Arc::new(client) as serve::ClientAddress)
     }
 
     #[cfg(feature = "sabotage")]

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use metrics::{counter, gauge};
 use redis::aio::ConnectionManager;
 use service_kit::lifecycle::Lifecycle;
-use service_kit::postgres::{Database, StoreError};
+use service_kit::postgres::{Database, StoreError, read_again};
 use service_kit::problem::chain;
 use tokio::sync::{Mutex, watch};
 
@@ -122,7 +122,8 @@ impl Standings {
     /// Reads what is new. One at a time; who waited finds little to do.
     pub async fn catch_up(&self) -> Result<(), StoreError> {
         let mut last = self.0.last.lock().await;
-        let (news, reached) = store::after(&self.0.database, *last).await?;
+        let sequence = *last;
+        let (news, reached) = read_again(|| store::after(&self.0.database, sequence)).await?;
         *last = reached;
         for statement in news {
             self.learn(statement);

@@ -108,6 +108,10 @@ impl Accept for Tls {
     async fn accept(&self, connection: TcpStream) -> std::io::Result<Self::Stream> {
         self.acceptor.accept(connection).await
     }
+
+    fn reset_on_close(stream: &Self::Stream) {
+        let _ = stream.get_ref().0.set_zero_linger();
+    }
 }
 
 fn load(config: &TlsConfig) -> Result<Loaded, TlsError> {

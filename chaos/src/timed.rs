@@ -64,9 +64,14 @@ pub async fn arriving(house: &House) -> anyhow::Result<Vec<(String, String)>> {
 
 /// Shows this code for refunds.
 pub async fn step_up(house: &House, code: &str) -> anyhow::Result<Answer> {
+    step_up_at(&house.desktop, code).await
+}
+
+/// The same at any desk.
+pub async fn step_up_at(desktop: &Desktop, code: &str) -> anyhow::Result<Answer> {
     let body = json!({"method": "totp", "code": code, "scope": "folio.refund"});
     let call = Call { json: Some(body), ..Call::new(Method::POST, "/auth/mfa/step-up") };
-    send(&house.desktop, &call).await
+    send(desktop, &call).await
 }
 
 /// Shows a code that iam takes, and says which attestation came of it.

@@ -16,6 +16,7 @@ use http::request::Parts;
 use crate::config::CallersConfig;
 use crate::problem::ApiError;
 use crate::request::RequestContext;
+use crate::serve::mark_authenticated;
 
 /// Verifies the request tokens meant for one service.
 pub type Callers = Arc<RequestTokenAuthenticator>;
@@ -90,6 +91,7 @@ where
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let callers = Callers::from_ref(state);
         callers.authenticate_service(&parts.headers).await.map_err(rejection)?;
+        mark_authenticated(&parts.extensions);
         Ok(Self)
     }
 }

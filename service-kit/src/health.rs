@@ -11,6 +11,8 @@ use futures_util::future::{BoxFuture, join_all};
 use http::header::CACHE_CONTROL;
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 use tower_http::set_header::SetResponseHeaderLayer;
 
 use crate::lifecycle::Lifecycle;
@@ -19,6 +21,8 @@ use crate::lifecycle::Lifecycle;
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 /// Longest time one check may take.
 const LIMIT: Duration = Duration::from_millis(500);
+/// How old the checks may be that an answer is made from, counted from their beginning.
+const MAX_AGE: Duration = Duration::from_secs(1);
 
 type Probe = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
 
@@ -27,6 +31,15 @@ type Probe = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Syn
 pub struct Readiness {
     checks: Vec<Check>,
     lifecycle: Lifecycle,
+    /// Held while the checks run, so that requests at the same time share one run.
+    last: Arc<Mutex<Option<Run>>>,
+}
+
+/// What the checks said when they last ran.
+#[derive(Debug, Clone)]
+struct Run {
+    began: Instant,
+    reports: Arc<[CheckReport]>,
 }
 
 impl std::fmt::Debug for Readiness {
@@ -64,12 +77,12 @@ struct CheckReport {
 #[derive(Debug, Serialize)]
 struct Report {
     status: &'static str,
-    checks: Vec<CheckReport>,
+    checks: Arc<[CheckReport]>,
 }
 
 impl Readiness {
     pub fn new(lifecycle: Lifecycle) -> Self {
-        Self { checks: Vec::new(), lifecycle }
+        Self { checks: Vec::new(), lifecycle, last: Arc::default() }
     }
 
     /// Without it the program is not ready.
@@ -92,6 +105,8 @@ impl Readiness {
 
     fn with(mut self, check: Check) -> Self {
         self.checks.push(check);
+        // What ran before this check was added does not know of it.
+        self.last = Arc::default();
         self
     }
 
@@ -105,7 +120,7 @@ impl Readiness {
     }
 
     async fn report(&self) -> (bool, Report) {
-        let checks = join_all(self.checks.iter().map(run)).await;
+        let checks = self.recent().await;
         let up = checks.iter().all(|check| !check.required || matches!(check.state, Condition::Up));
         let status = match (self.lifecycle.is_stopping(), up) {
             (true, _) => "draining",
@@ -113,6 +128,20 @@ impl Readiness {
             (false, false) => "down",
         };
         (status == "ready", Report { status, checks })
+    }
+}
+
+impl Readiness {
+    /// The checks' reports, at most [`MAX_AGE`] old: a flood of requests runs them once a second.
+    async fn recent(&self) -> Arc<[CheckReport]> {
+        let mut last = self.last.lock().await;
+        if let Some(run) = last.as_ref().filter(|run| run.began.elapsed() < MAX_AGE) {
+            return Arc::clone(&run.reports);
+        }
+        let began = Instant::now();
+        let reports: Arc<[CheckReport]> = join_all(self.checks.iter().map(run)).await.into();
+        *last = Some(Run { began, reports: Arc::clone(&reports) });
+        reports
     }
 }
 
@@ -135,4 +164,65 @@ async fn ready(State(readiness): State<Readiness>) -> Response {
     let (ready, report) = readiness.report().await;
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(report)).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use axum::body::Body;
+    use futures_util::FutureExt;
+    use http::Request;
+    use tower::ServiceExt;
+
+    use super::*;
+
+    /// A program whose one check takes a while and counts its runs.
+    fn program() -> (Router, Arc<AtomicUsize>) {
+        let runs = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&runs);
+        let readiness = Readiness::new(Lifecycle::new()).requires("check", "nothing", move || {
+            let run = counted.fetch_add(1, Ordering::SeqCst);
+            async move {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                if run == 1 { Err("away".to_owned()) } else { Ok(()) }
+            }
+            .boxed()
+        });
+        (readiness.router(), runs)
+    }
+
+    async fn status(app: &Router) -> StatusCode {
+        let request = Request::get("/health/ready").body(Body::empty()).unwrap();
+        app.clone().oneshot(request).await.unwrap().status()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_at_the_same_time_and_within_a_second_share_one_check() {
+        let (app, runs) = program();
+        let flood = join_all((0..500).map(|_| status(&app))).await;
+        assert!(flood.iter().all(|status| *status == StatusCode::OK));
+        tokio::time::sleep(Duration::from_millis(850)).await;
+        assert_eq!(status(&app).await, StatusCode::OK);
+        assert_eq!(runs.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_is_from_a_check_of_the_last_second() {
+        let (app, runs) = program();
+        for wanted in [StatusCode::OK, StatusCode::SERVICE_UNAVAILABLE, StatusCode::OK] {
+            assert_eq!(status(&app).await, wanted);
+            tokio::time::sleep(MAX_AGE).await;
+        }
+        assert_eq!(runs.load(Ordering::SeqCst), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_leaves_does_not_take_the_answer_with_it() {
+        let (app, runs) = program();
+        let impatient = tokio::time::timeout(Duration::from_millis(10), status(&app));
+        assert!(impatient.await.is_err());
+        assert_eq!(status(&app).await, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(runs.load(Ordering::SeqCst), 2);
+    }
 }

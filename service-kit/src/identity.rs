@@ -19,6 +19,7 @@ use metrics::counter;
 use crate::config::{AccountsConfig, OidcConfig};
 use crate::http_client;
 use crate::problem::ApiError;
+use crate::serve::mark_authenticated;
 
 /// An unknown key id makes us ask the issuer at most this often.
 const KEYS_COOLDOWN: Duration = Duration::from_secs(10);
@@ -163,6 +164,7 @@ async fn check(
     match guard.judge(request.headers(), role).await {
         Ok(account) => {
             tracing::info!(account = account.email, ?role, "A service account calls.");
+            mark_authenticated(request.extensions());
             request.extensions_mut().insert(account);
             next.run(request).await
         }

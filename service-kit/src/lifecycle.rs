@@ -49,6 +49,11 @@ impl Lifecycle {
         self.tasks.clone()
     }
 
+    /// Is cancelled when the program is asked to stop.
+    pub fn stop_token(&self) -> CancellationToken {
+        self.stopping.clone()
+    }
+
     /// Resolves when the program was asked to stop.
     pub async fn stopping(&self) {
         self.stopping.cancelled().await;

@@ -163,6 +163,18 @@ impl Database {
     }
 }
 
+/// Reads again on another connection where the first one failed: for background tasks, which must
+/// not wait for their next turn because a connection broke.
+pub async fn read_again<T, R>(mut read: impl FnMut() -> R) -> Result<T, StoreError>
+where
+    R: Future<Output = Result<T, StoreError>>,
+{
+    match read().await {
+        Err(error) if error.ends_connection() => read().await,
+        outcome => outcome,
+    }
+}
+
 /// Opens a read-only transaction that sees this tenant's rows and no other's, all its statements
 /// those of one moment.
 pub async fn read(

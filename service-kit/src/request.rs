@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use contracts::clock::{Clock, Entropy};
 use contracts::headers;
 use contracts::id::{Id, RequestId, TenantId};
-use contracts::problem::{self, Problem};
+use contracts::problem::{self, Problem, code};
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use opentelemetry::trace::TraceContextExt;
@@ -24,6 +24,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use crate::around::Answering;
 use crate::problem::{ApiError, for_status};
+use crate::serve::{BODY_TOO_SLOW, BodyTimeout, ConnectionHandle};
 
 mod meters;
 
@@ -59,13 +60,19 @@ pub struct RequestContext {
     pub trace_id: String,
     pub received: Instant,
     caller: Arc<OnceLock<CallerLabels>>,
+    /// Absent where a test calls a router without a socket.
+    connection: Option<ConnectionHandle>,
 }
 
 impl RequestContext {
-    /// Notes who is calling, for the metric, the log line and the problem.
+    /// Notes who is calling, for the metric, the log line, the problem and the limits of the
+    /// connection.
     pub fn note_caller(&self, principal: &auth::Principal) {
         let role = principal.roles.iter().next().map_or("none", contracts::role::Role::name);
         let _ = self.caller.set(CallerLabels { tenant: principal.tenant, role });
+        if let Some(connection) = &self.connection {
+            connection.mark_authenticated();
+        }
         Span::current().record("tenant", principal.tenant.as_str());
     }
 
@@ -155,6 +162,7 @@ pub struct Seen {
     context: RequestContext,
     method: Method,
     uri: Uri,
+    body_timeout: Option<BodyTimeout>,
 }
 
 /// Counts a request out even when its client went away and the handler was dropped.
@@ -185,17 +193,27 @@ impl Observing {
             tenant = tracing::field::Empty, otel.kind = "server",
             otel.name = %format_args!("{method} {}", route.route),
         );
-        let context = self.observer.context(id, request.headers(), &span);
+        let mut context = self.observer.context(id, request.headers(), &span);
+        context.connection = request.extensions().get().cloned();
         request.extensions_mut().insert(context.clone());
-        Seen { under_way: UnderWay::on(route), span, context, method, uri }
+        let body_timeout = request.extensions().get().cloned();
+        Seen { under_way: UnderWay::on(route), span, context, method, uri, body_timeout }
     }
 }
 
 impl Seen {
-    fn finish(self, response: Response) -> Response {
+    fn finish(self, mut response: Response) -> Response {
+        if self.is_body_late() && is_error(response.status()) {
+            // Whatever the handler made of a body that broke off.
+            response = ApiError::new(&code::REQUEST_TIMEOUT, BODY_TOO_SLOW).into_response();
+        }
         let response = finish(response, &self.context, self.uri.path());
         self.span.in_scope(|| self.record(&response));
         response
+    }
+
+    fn is_body_late(&self) -> bool {
+        self.body_timeout.as_ref().is_some_and(BodyTimeout::has_passed)
     }
 
     fn record(&self, response: &Response) {
@@ -235,7 +253,8 @@ impl Observer {
             || format!("{:032x}", self.entropy.u128().max(1)),
             |span| span.trace_id().to_string(),
         );
-        RequestContext { id, trace_id, received: Instant::now(), caller: Arc::default() }
+        let (received, caller) = (Instant::now(), Arc::default());
+        RequestContext { id, trace_id, received, caller, connection: None }
     }
 }
 
@@ -264,13 +283,16 @@ fn problem_of(response: &mut Response) -> Option<Problem> {
         return Some(*problem);
     }
     let status = response.status();
-    let is_error = status.is_client_error() || status.is_server_error();
     let is_json = response
         .headers()
         .get(CONTENT_TYPE)
         .is_some_and(|value| value.as_bytes().ends_with(b"json"));
     // JSON errors are whole already: health reports, and answers passed on from an upstream.
-    (is_error && !is_json).then(|| for_status(status))
+    (is_error(status) && !is_json).then(|| for_status(status))
+}
+
+fn is_error(status: StatusCode) -> bool {
+    status.is_client_error() || status.is_server_error()
 }
 
 fn write(mut problem: Problem, bare: Response, context: &RequestContext, path: &str) -> Response {

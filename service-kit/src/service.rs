@@ -28,7 +28,9 @@ use crate::identity::{Guard, Identity, Role};
 use crate::lifecycle::Lifecycle;
 use crate::postgres::{Database, DatabaseConfigError};
 use crate::request::{Observer, RequestMetrics, observed};
-use crate::serve::{BindError, Plain, bind, serve};
+use crate::serve::{
+    BindError, ConnectionLimits, ConnectionMetrics, ListenerConfig, Plain, Server, bind,
+};
 use crate::table_maintenance::TableMaintenance;
 use crate::telemetry::{Telemetry, TelemetryError};
 
@@ -37,6 +39,9 @@ use crate::telemetry::{Telemetry, TelemetryError};
 #[serde(deny_unknown_fields)]
 pub struct ServiceConfig {
     pub listen: SocketAddr,
+    /// Limits of its connections.
+    #[serde(default)]
+    pub connections: ConnectionLimits,
     #[serde(default)]
     pub telemetry: TelemetryConfig,
     pub postgres: PostgresConfig,
@@ -112,6 +117,7 @@ pub struct Service {
     /// Also the audience of the request tokens it takes.
     pub name: &'static str,
     pub metrics: RequestMetrics,
+    pub connection_metrics: ConnectionMetrics,
     /// Its routes and their documentation.
     pub api: fn() -> OpenApiRouter<Shared>,
     pub internal: Internal,
@@ -142,10 +148,11 @@ impl Service {
         let identity = Identity::configured(config.internal.oidc.as_ref(), shared.clock.clone());
         let Shared { database, clock, entropy, .. } = &shared;
         self.maintenance.start(&config.maintenance, database, clock, entropy, &lifecycle);
+        let listening = self.listening(config.connections, &shared);
         let app = telemetry.router().merge(self.app(shared, identity, &lifecycle));
         let listener = bind(config.listen).await?;
         tracing::info!(listen = %config.listen, service = self.name, "Serving.");
-        serve(listener, Plain, app, &lifecycle);
+        Server::new(app, listening).serve(listener, Plain, &lifecycle);
         lifecycle.run_until_signal().await?;
         telemetry.finish();
         Ok(())
@@ -162,6 +169,16 @@ impl Service {
         })
     }
 
+    fn observer(&self, shared: &Shared) -> Observer {
+        let (clock, entropy) = (shared.clock.clone(), shared.entropy.clone());
+        Observer { metrics: self.metrics, clock, entropy }
+    }
+
+    fn listening(&self, limits: ConnectionLimits, shared: &Shared) -> ListenerConfig {
+        let (metrics, observer) = (self.connection_metrics, self.observer(shared));
+        ListenerConfig { name: "api", limits, metrics, observer }
+    }
+
     /// Everything but `/metrics`, which belongs to the process.
     pub fn app(
         &self,
@@ -169,11 +186,7 @@ impl Service {
         identity: Option<Arc<Identity>>,
         lifecycle: &Lifecycle,
     ) -> Router {
-        let observer = Observer {
-            metrics: self.metrics,
-            clock: shared.clock.clone(),
-            entropy: shared.entropy.clone(),
-        };
+        let observer = self.observer(&shared);
         let internal = self.internal(shared.clone(), identity);
         let readiness = readiness(shared.database.clone(), lifecycle.clone());
         let document = self.document();
@@ -304,7 +317,7 @@ pub enum WriteProblems {
     #[response(
         status = 503,
         content_type = "application/problem+json",
-        description = "The database is away and nothing was changed; `Retry-After` says when to try again."
+        description = "The database is not available; `Retry-After` says when to send the request again."
     )]
     Unavailable(Problem),
     #[response(

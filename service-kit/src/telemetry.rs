@@ -1,4 +1,4 @@
-//! Logs as JSON lines, metrics for Prometheus, traces over OTLP when a collector is configured.
+//! Logs as JSON lines (panics included), metrics for Prometheus, traces over OTLP when a collector is configured.
 
 use std::io::{IsTerminal, Stdout};
 
@@ -18,6 +18,7 @@ use crate::config::{LogFormat, TelemetryConfig};
 
 mod batch;
 mod json_lines;
+mod panics;
 
 use batch::Batch;
 use json_lines::{JsonFields, JsonLines};
@@ -60,6 +61,7 @@ impl Telemetry {
         opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
         let lines = Batch::new(std::io::stdout())?;
         subscribe(config, tracer, lines.clone())?;
+        panics::log_panics();
         Ok(Self { metrics: recorder()?, lines, traces })
     }
 

@@ -13,8 +13,8 @@ use contracts::upstream::Upstream;
 use service_kit::health::Readiness;
 use service_kit::lifecycle::Lifecycle;
 use service_kit::request::{Observer, observed};
-use service_kit::request_metrics;
-use service_kit::serve::{BindError, Plain};
+use service_kit::serve::{BindError, ConnectionLimits, ListenerConfig, Plain, Server};
+use service_kit::{connection_metrics, request_metrics};
 use tokio::net::TcpListener;
 
 use crate::config::{Config, ConfigProblem};
@@ -80,7 +80,8 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, StartError>
     for (upstream, listener) in listeners {
         stage.open(upstream, listener, addresses[&upstream]);
     }
-    service_kit::serve::serve(control_listener, Plain, stage.control(), &stage.lifecycle);
+    let server = Server::new(stage.control(), stage.listening("control"));
+    server.serve(control_listener, Plain, &stage.lifecycle);
     Ok(Running { control, upstreams: addresses, issuer: stage.iam.issuer().to_owned() })
 }
 
@@ -179,7 +180,8 @@ impl Stage {
         // Outside of the faults, so that a browser may read what a fault answers.
         let app =
             if upstream == Upstream::Iam { app.layer(iam::cors(&self.origins())) } else { app };
-        listener::serve(listener, at, app, self.gates[&upstream].clone(), &self.lifecycle);
+        let server = Server::new(app, self.listening(upstream.name()));
+        listener::serve(listener, at, server, self.gates[&upstream].clone(), &self.lifecycle);
     }
 
     fn routes(&self, upstream: Upstream) -> Router {
@@ -220,13 +222,20 @@ impl Stage {
     }
 
     fn observed(&self, router: Router) -> Router {
-        let observer = Observer {
-            metrics: request_metrics!("stand_ins"),
-            clock: self.clock.clone(),
-            entropy: self.entropy.clone(),
-        };
         let health = Readiness::new(self.lifecycle.clone()).router();
-        observed(router.merge(health), observer)
+        observed(router.merge(health), self.observer())
+    }
+
+    fn observer(&self) -> Observer {
+        let (clock, entropy) = (self.clock.clone(), self.entropy.clone());
+        Observer { metrics: request_metrics!("stand_ins"), clock, entropy }
+    }
+
+    fn listening(&self, name: &'static str) -> ListenerConfig {
+        // A port that a fault closes takes its idle connections with it at once.
+        let limits = ConnectionLimits { drain_idle_ms: 0, ..self.config.connections };
+        let metrics = connection_metrics!("stand_ins");
+        ListenerConfig { name, limits, metrics, observer: self.observer() }
     }
 
     /// Web origins of the console.

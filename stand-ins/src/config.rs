@@ -8,6 +8,7 @@ use contracts::upstream::Upstream;
 use secrecy::SecretString;
 use serde::Deserialize;
 use service_kit::config::{CallersConfig, TelemetryConfig};
+use service_kit::serve::ConnectionLimits;
 use url::Url;
 
 #[derive(Debug, Clone, Deserialize)]
@@ -15,6 +16,9 @@ pub struct Config {
     #[serde(default)]
     pub telemetry: TelemetryConfig,
     pub control: ControlConfig,
+    /// Limits of the connections of each listener.
+    #[serde(default)]
+    pub connections: ConnectionLimits,
     /// One listener for each upstream that is stood in for.
     pub upstreams: BTreeMap<Upstream, SocketAddr>,
     /// Base URLs of real services. Their listeners pass on what no fault hits; nothing is played.

@@ -39,15 +39,8 @@ fn parse(text: &str) -> Option<IpAddr> {
         .or_else(|| with_port().map(|address| address.ip()))
 }
 
-/// What shares a rate: an IPv4 address, or an IPv6 /64, which one household has whole.
-pub fn shared(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(address) => {
-            IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)))
-        }
-    }
-}
+/// What shares a rate shares a limit of connections, too.
+pub use service_kit::serve::address_group as shared;
 
 #[cfg(test)]
 mod tests {

@@ -6,7 +6,7 @@ use contracts::clock::Clock;
 use metrics::{counter, gauge};
 use redis::aio::ConnectionManager;
 use service_kit::lifecycle::Lifecycle;
-use service_kit::postgres::{Database, StoreError, write};
+use service_kit::postgres::{Database, StoreError, read_again, write};
 use service_kit::problem::chain;
 use tokio::sync::Mutex;
 
@@ -78,11 +78,13 @@ impl Feed {
         }
     }
 
-    /// Reads what is new. One at a time; who waited finds little to do.
+    /// Reads what is new. One at a time; who waited finds little to do. The lock is held for two
+    /// statements' time limits at most, a little over two seconds.
     pub async fn catch_up(&self) -> Result<(), StoreError> {
         let mut last = self.0.last.lock().await;
         let now = self.0.clock.now();
-        let (news, reached) = store::after(&self.0.database, *last, now).await?;
+        let sequence = *last;
+        let (news, reached) = read_again(|| store::after(&self.0.database, sequence, now)).await?;
         for one in &news {
             tracing::info!(tenant = %one.tenant, kind = one.target.kind(), reason = %one.reason, "A revocation is in force.");
         }

@@ -77,14 +77,13 @@ async fn a_table_nobody_can_try_fails_the_probe() {
 #[tokio::test]
 async fn while_one_instance_is_at_it_another_leaves_it_be() {
     let guarded = Guarded::open().await;
-    let at_it = guarded
-        .house
-        .database
-        .hold("SELECT pg_advisory_xact_lock(hashtextextended('bff.probe-tenant-isolation', 0))")
-        .await;
+    let lease = "INSERT INTO bff.job_leases (tenant_id, job, holder, expires_at)
+                 VALUES ('tnt_00000000000000000000000000', 'probe-tenant-isolation', 'another',
+                         now() + interval '1 minute')";
+    guarded.house.database.run(lease).await;
     let second = probe(&guarded).await;
     assert_eq!((second.status.as_u16(), second.body), (200, json!({"ran": false})));
-    at_it.end().await;
+    guarded.house.database.run("DELETE FROM bff.job_leases").await;
     assert_eq!(probe(&guarded).await.body["outcome"], "clean", "and afterwards it runs again");
 }
 

@@ -5,6 +5,7 @@
 mod answers;
 mod attestations;
 mod bodies;
+mod connections;
 mod contract;
 mod decision_order;
 mod desk;

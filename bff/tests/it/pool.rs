@@ -14,10 +14,12 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use bff::endpoints::Endpoint;
+use bff::locks::reconcile::OLDER_THAN;
 use contracts::clock::{Clock, wire_time};
 use contracts::role::Role;
 use contracts::upstream::Upstream;
 use http_body_util::BodyExt;
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 use service_kit::postgres::Database;
 use service_kit::testing::postgres;
@@ -161,7 +163,8 @@ async fn send(house: &House, call: &Call<'_>) {
     let body = body.map_or_else(Body::empty, |body| Body::from(body.to_string()));
     let answer = house.app.clone().oneshot(request.body(body).unwrap()).await.unwrap();
     // A stream does not end.
-    let is_stream = answer.headers()["content-type"] == "text/event-stream";
+    let is_stream =
+        answer.headers().get("content-type").is_some_and(|it| it == "text/event-stream");
     if !is_stream {
         answer.into_body().collect().await.unwrap();
     }
@@ -170,21 +173,24 @@ async fn send(house: &House, call: &Call<'_>) {
 #[tokio::test]
 async fn no_job_holds_a_connection_while_it_calls_an_upstream() {
     let (house, witness) = open().await;
-    let lock = "INSERT INTO bff.lock_action_proxy_audit
-             (tenant_id, sequence, id, action_id, action, phase, property_id, lock_id, operator_id,
-              device_id, roles, request_id, idempotency_key, body_digest, occurred_at, prev_hash, hash)
-         SELECT 'TENANT', 1, 'a', 'a', 'issue_key', 'requested', 'PROPERTY', 'l', 'o', 'd', '{}', 'r',
-                'the-idempotency-key', nothing, now() - interval '10 minutes', nothing, nothing
-         FROM decode(repeat('00', 32), 'hex') AS nothing";
-    let own = |sql: &str| {
-        let sql = sql.replace("TENANT", house.tenant.as_str());
-        sql.replace("PROPERTY", house.property.as_str())
-    };
-    house.database.run(&own(lock)).await;
+    // A lock action whose end is not written down, as when its process dies.
+    let table = "ALTER TABLE bff.lock_action_proxy_audit";
+    let refuse = format!("{table} ADD CONSTRAINT no_end CHECK (phase = 'requested') NOT VALID");
+    house.database.run(&refuse).await;
+    let document: Value = serde_json::from_str(&bff::openapi::json()).unwrap();
+    let path = format!("{BASE}/locks/{{lockId}}/issue-key");
+    let operation = &document["paths"][&path]["post"];
+    let own = Some(house.property);
+    let call = Call { document: &document, path: &path, method: "post", operation, own };
+    send(&house, &call).await;
+    house.database.run(&format!("{table} DROP CONSTRAINT no_end")).await;
     let cursor = house.post(&format!("{BASE}/sync/cursor"), &json!({"version": 3})).await;
     assert_eq!(cursor.status, 200, "{}", cursor.body);
-    let placed = "UPDATE bff.device_sync_status SET property_id = 'PROPERTY'";
-    house.database.run(&own(placed)).await;
+    let placed = format!("UPDATE bff.device_sync_status SET property_id = '{}'", house.property);
+    house.database.run(&placed).await;
+    let system = house.clock.clone();
+    let later = Clock::from_fn(move || system.now() + OLDER_THAN + SignedDuration::from_secs(1));
+    let house = house.with_part(|gateway| gateway.clock = later);
     let issuer = Issuer::open().await;
     let app = internal::app(&house, Some(issuer.identity(house.clock.clone())));
     for job in ["reconcile-locks", "reconcile-cursors"] {

@@ -14,15 +14,16 @@ use service_kit::lifecycle::Lifecycle;
 use service_kit::serve::{bind, serve};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 /// A certificate of its own making, in PEM and DER, and its key.
-struct Made {
-    cert: String,
-    key: String,
-    der: Vec<u8>,
+pub(crate) struct Made {
+    pub(crate) cert: String,
+    pub(crate) key: String,
+    pub(crate) der: Vec<u8>,
 }
 
-fn made(last_year: i32) -> Made {
+pub(crate) fn made(last_year: i32) -> Made {
     let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
     params.not_after = date_time_ymd(last_year, 1, 1);
     let key = KeyPair::generate().unwrap();
@@ -30,20 +31,20 @@ fn made(last_year: i32) -> Made {
     Made { cert: certificate.pem(), key: key.serialize_pem(), der: certificate.der().to_vec() }
 }
 
-struct Folder(PathBuf);
+pub(crate) struct Folder(PathBuf);
 
 impl Folder {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = std::env::temp_dir().join(format!("tls-{:x}", Entropy::system().u128()));
         std::fs::create_dir(&folder).unwrap();
         Self(folder)
     }
 
-    fn config(&self) -> TlsConfig {
+    pub(crate) fn config(&self) -> TlsConfig {
         TlsConfig { cert_file: self.0.join("cert.pem"), key_file: self.0.join("key.pem") }
     }
 
-    fn write(&self, name: &str, text: &str) {
+    pub(crate) fn write(&self, name: &str, text: &str) {
         std::fs::write(self.0.join(Path::new(name)), text).unwrap();
     }
 }
@@ -54,18 +55,30 @@ impl Drop for Folder {
     }
 }
 
+/// A connection that trusts this certificate alone and offers no protocol.
+pub(crate) async fn connect(address: SocketAddr, trusted: &[u8]) -> TlsStream<TcpStream> {
+    handshake(address, [trusted]).await
+}
+
 /// The server's certificate, from a handshake of its own.
 async fn served(address: SocketAddr, trusted: &[&Made]) -> Vec<u8> {
+    let stream = handshake(address, trusted.iter().map(|made| &made.der[..])).await;
+    stream.get_ref().1.peer_certificates().unwrap()[0].to_vec()
+}
+
+async fn handshake<'a>(
+    address: SocketAddr,
+    trusted: impl IntoIterator<Item = &'a [u8]>,
+) -> TlsStream<TcpStream> {
     let mut roots = rustls::RootCertStore::empty();
-    for made in trusted {
-        roots.add(made.der.clone().into()).unwrap();
+    for certificate in trusted {
+        roots.add(certificate.to_vec().into()).unwrap();
     }
     let client =
         rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
     let connection = TcpStream::connect(address).await.unwrap();
     let name = "localhost".try_into().unwrap();
-    let stream = TlsConnector::from(Arc::new(client)).connect(name, connection).await.unwrap();
-    stream.get_ref().1.peer_certificates().unwrap()[0].to_vec()
+    TlsConnector::from(Arc::new(client)).connect(name, connection).await.unwrap()
 }
 
 #[tokio::test]

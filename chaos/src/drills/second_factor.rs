@@ -4,6 +4,8 @@
 use std::time::Duration;
 
 use anyhow::Context;
+use contracts::clock::Clock;
+use launcher::desktop::Desktop;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
@@ -42,10 +44,14 @@ pub(super) async fn run(
     let before = timed::attested(house).await;
     let what = "a second factor is attested";
     seen.expect(Step::Steady, what, before.is_ok(), format!("{before:?}"));
-    for kind in ["status", "hang"] {
-        let guest = guests.next();
+    for (kind, colleague) in [("status", 0), ("hang", 1)] {
+        let work = Work {
+            folio: &folio,
+            guest: guests.next(),
+            colleague: colleague_of(house, colleague)?,
+        };
         let alert = kind == "status" && form == Form::Full;
-        one((kind, alert), (&folio, guest), objective, house, seen).await?;
+        one((kind, alert), work, objective, house, seen).await?;
     }
     kept(&folio, before.ok(), house, seen).await?;
     let answer = refund(&folio, Some(&timed::attested(house).await?), house).await?;
@@ -57,13 +63,32 @@ pub(super) async fn run(
     Ok(())
 }
 
+/// What is tried while iam is ill.
+struct Work<'a> {
+    folio: &'a Refundable,
+    guest: Option<(String, String)>,
+    /// Shows wrong codes, to see whether iam judges them. Not the operator of the drill, whose second
+    /// factor they would lock.
+    colleague: Desktop,
+}
+
+/// Another operator than the drill's own.
+fn colleague_of(house: &House, number: usize) -> anyhow::Result<Desktop> {
+    let (info, own) = (house.stack.info(), &house.desktop.operator().username);
+    let mut others = info.operators.iter().filter(|operator| operator.username != *own);
+    let other = others.nth(number).context("the demo house has more operators")?;
+    Desktop::open(info, &other.username, &house.folder.join("desktop"), Clock::system())
+}
+
 async fn one(
     (kind, alert): (&str, bool),
-    (folio, guest): (&Refundable, Option<(String, String)>),
+    work: Work<'_>,
     objective: Duration,
     house: &House,
     seen: &mut Observations,
 ) -> anyhow::Result<()> {
+    let Work { folio, guest, colleague } = work;
+    let is_well = async |house: &House| is_well(&colleague, house).await;
     let steady = house.until("a whole dashboard and iam's word", objective, is_well).await;
     seen.took(Step::Steady, "every widget is ok and iam judges codes", steady);
     let (before, struck) = (failed(house).await?, Instant::now());
@@ -192,10 +217,13 @@ async fn refund(
     timed::send(&house.desktop, &folio.refund(&desk::new_key(), attestation)?).await
 }
 
-/// A wrong code is iam's to refuse: it says so, and no code is used up.
-async fn is_well(house: &House) -> anyhow::Result<bool> {
-    let judged = timed::step_up(house, NO_CODE).await?.is(WRONG.0, WRONG.1);
-    Ok(judged && house.dashboard().await.is_whole())
+/// A wrong code is iam's to refuse: it says so, and no code is used up. Sent only when the rest is
+/// well, because five of them lock.
+async fn is_well(colleague: &Desktop, house: &House) -> anyhow::Result<bool> {
+    if !house.dashboard().await.is_whole() {
+        return Ok(false);
+    }
+    Ok(timed::step_up_at(colleague, NO_CODE).await?.is(WRONG.0, WRONG.1))
 }
 
 async fn failed(house: &House) -> anyhow::Result<f64> {

@@ -8,6 +8,7 @@ use crate::table_maintenance::MAINTENANCE;
 pub const SERVICE: Service = Service {
     name: "housekeeping",
     metrics: service_kit::request_metrics!("housekeeping"),
+    connection_metrics: service_kit::connection_metrics!("housekeeping"),
     api: router::router,
     internal: Internal {
         routes: router::internal,

@@ -8,6 +8,7 @@ use crate::table_maintenance::MAINTENANCE;
 pub const SERVICE: Service = Service {
     name: "inventory",
     metrics: service_kit::request_metrics!("inventory"),
+    connection_metrics: service_kit::connection_metrics!("inventory"),
     api: router::router,
     internal: Internal {
         routes: no_internal_routes,

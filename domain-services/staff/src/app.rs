@@ -8,6 +8,7 @@ use crate::table_maintenance::MAINTENANCE;
 pub const SERVICE: Service = Service {
     name: "staff",
     metrics: service_kit::request_metrics!("staff"),
+    connection_metrics: service_kit::connection_metrics!("staff"),
     api: router::router,
     internal: Internal {
         routes: no_internal_routes,

@@ -1,8 +1,8 @@
 //! A connection whose every statement has a time limit on our side. The client of the driver is
 //! never handed out, so that no statement goes without.
 //!
-//! A connection goes back to the pool only when the server has replied to everything it was sent
-//! and no transaction is open.
+//! A connection whose statement was abandoned goes back to the pool only once the server has
+//! replied.
 
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use contracts::id::TenantId;
 use deadpool_postgres::Object;
+use futures_util::FutureExt;
 use tokio::time::timeout;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Row, SimpleQueryMessage, Statement, ToStatement};
@@ -180,28 +181,28 @@ impl Connection {
         self.object.as_ref().expect("it is absent only while the connection is dropped")
     }
 
-    /// What makes the connection reusable; `None` where it is. A statement whose future was
-    /// dropped is still running: the reply to an empty one comes after its own.
-    fn pending(&self) -> Option<&'static str> {
-        if self.is_in_transaction || self.needs_rollback.load(Ordering::Relaxed) {
-            return Some("ROLLBACK");
-        }
-        (self.in_flight.load(Ordering::Relaxed) > 0).then_some("")
+    fn is_transaction_open(&self) -> bool {
+        self.is_in_transaction || self.needs_rollback.load(Ordering::Relaxed)
     }
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
         let Some(object) = self.object.take() else { return };
+        let sql = if self.is_transaction_open() { "ROLLBACK" } else { "" };
         if self.is_broken.load(Ordering::Relaxed) || !self.database.trusts(self.generation) {
             drop(Object::take(object));
-        } else if let Some(sql) = self.pending() {
+        } else if self.in_flight.load(Ordering::Relaxed) > 0 {
             self.database.clean_up(CleanUp { object, sql, generation: self.generation });
+        } else if !sql.is_empty() {
+            // Sent, not waited for: its reply comes before that to the next statement.
+            object.batch_execute(sql).now_or_never();
         }
     }
 }
 
-/// A connection that was dropped in the middle of its work.
+/// A connection that was dropped while a statement was running. The reply to the statement that is
+/// sent now comes after its reply.
 pub(super) struct CleanUp {
     object: Object,
     sql: &'static str,

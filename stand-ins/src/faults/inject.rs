@@ -19,7 +19,7 @@ use serde::Deserialize;
 use super::wire::{self, whole};
 use super::{Fault, Faults, Kind, Target, late};
 use crate::ledger::Ledger;
-use crate::listener::{Cut, Ending};
+use service_kit::serve::{ConnectionHandle, Ending};
 
 static INJECTED: Code = Code {
     name: "MELMASTOON.STAND_INS.INJECTED",
@@ -40,7 +40,7 @@ pub(crate) struct Point {
 
 pub(crate) async fn inject(
     State(point): State<Point>,
-    Extension(cut): Extension<Cut>,
+    Extension(connection): Extension<ConnectionHandle>,
     request: Request,
     next: Next,
 ) -> Response {
@@ -48,7 +48,7 @@ pub(crate) async fn inject(
         return next.run(request).await;
     }
     match point.meet(&request) {
-        Some(fault) => apply(&fault, cut, request, next).await,
+        Some(fault) => apply(&fault, connection, request, next).await,
         None => next.run(request).await,
     }
 }
@@ -67,7 +67,12 @@ impl Point {
     }
 }
 
-async fn apply(fault: &Fault, cut: Cut, request: Request, next: Next) -> Response {
+async fn apply(
+    fault: &Fault,
+    connection: ConnectionHandle,
+    request: Request,
+    next: Next,
+) -> Response {
     match fault.kind {
         Kind::Status => status(fault.status.unwrap_or(503), &request),
         Kind::Latency => {
@@ -80,15 +85,15 @@ async fn apply(fault: &Fault, cut: Cut, request: Request, next: Next) -> Respons
         }
         Kind::Reset => {
             whole(request.into_body()).await;
-            cut.now(Ending::Reset);
+            connection.end(Ending::Reset);
             pending().await
         }
         Kind::LostAnswer => {
             whole(next.run(request).await.into_body()).await;
-            cut.now(Ending::Close);
+            connection.end(Ending::Close);
             pending().await
         }
-        Kind::HalfBody => wire::half(next.run(request).await, cut).await,
+        Kind::HalfBody => wire::half(next.run(request).await, connection).await,
         Kind::HugeBody => wire::huge(),
         Kind::Drip => wire::drip(next.run(request).await).await,
         Kind::Drift => wire::drift(next.run(request).await).await,

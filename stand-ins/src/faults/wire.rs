@@ -9,7 +9,7 @@ use futures_util::{StreamExt, stream};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use serde_json::{Map, Value};
 
-use crate::listener::{Cut, Ending};
+use service_kit::serve::{ConnectionHandle, Ending};
 
 const LARGEST: usize = 16 * 1024 * 1024;
 const HUGE: usize = 100 * 1024 * 1024;
@@ -24,14 +24,14 @@ pub(super) async fn whole(body: Body) -> Bytes {
 }
 
 /// Promises the whole body, sends half of it, and closes the connection.
-pub(super) async fn half(response: Response, cut: Cut) -> Response {
+pub(super) async fn half(response: Response, connection: ConnectionHandle) -> Response {
     let (mut parts, body) = response.into_parts();
     let body = whole(body).await;
     parts.headers.insert(CONTENT_LENGTH, body.len().into());
     let first = body.slice(..body.len() / 2);
     let then = stream::once(async move {
         tokio::time::sleep(FLUSH).await;
-        cut.now(Ending::Close);
+        connection.end(Ending::Close);
         std::future::pending().await
     });
     let body = stream::once(async { Ok::<_, Infallible>(first) }).chain(then);

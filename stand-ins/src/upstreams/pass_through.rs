@@ -14,7 +14,7 @@ use http::{HeaderMap, HeaderName};
 use service_kit::http_client;
 use url::Url;
 
-use crate::listener::{Cut, Ending};
+use service_kit::serve::{ConnectionHandle, Ending};
 
 const LARGEST: usize = 16 * 1024 * 1024;
 /// They belong to one connection (RFC 9110 section 7.6.1), or the client sets them by itself.
@@ -34,14 +34,14 @@ pub(crate) fn router(base: &Url) -> Router {
 /// A service that is away is away here, too: the connection ends without an answer.
 async fn forward(
     State(service): State<Service>,
-    Extension(cut): Extension<Cut>,
+    Extension(connection): Extension<ConnectionHandle>,
     request: Request,
 ) -> Response {
     match service.ask(request).await {
         Ok(answer) => answer,
         Err(error) => {
             tracing::info!(service = %service.base, %error, "The service did not answer.");
-            cut.now(Ending::Close);
+            connection.end(Ending::Close);
             pending().await
         }
     }

@@ -20,6 +20,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
 use service_kit::config::{CallersConfig, TelemetryConfig};
 use service_kit::lifecycle::Lifecycle;
+use service_kit::serve::ConnectionLimits;
 use stand_ins::app::{self, Running};
 use stand_ins::config::{
     Config, ConsoleConfig, ControlConfig, EventsConfig, IamConfig, OidcConfig,
@@ -100,6 +101,7 @@ pub(crate) fn config(key_file: PathBuf, jwks_url: String) -> Config {
     Config {
         telemetry: TelemetryConfig::default(),
         control: ControlConfig { listen: ANY_PORT },
+        connections: ConnectionLimits::default(),
         upstreams: played.map(|upstream| (upstream, ANY_PORT)).collect::<BTreeMap<_, _>>(),
         pass_through: BTreeMap::new(),
         callers: CallersConfig { jwks_url, issuer: "bff-backoffice".to_owned() },

@@ -1,0 +1,264 @@
+//! The flood: silent connections, slow bodies and requests for `/health/ready`, all from
+//! 127.0.0.2, on a thread of its own so that it does not slow down the one that measures.
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::AddAssign;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use contracts::clock::Clock;
+use launcher::StackInfo;
+use launcher::desktop::{DeviceKey, Proof};
+use reqwest::{Method, Url};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use serde::Serialize;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::runtime;
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+use tokio::time::{interval, sleep, timeout};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::FloodArguments;
+
+/// Where the flood comes from.
+const SOURCE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+/// Connections that the requests for `/health/ready` take turns on.
+const HEALTH_CONNECTIONS: u32 = 10;
+/// Between two attempts of one connection that was refused or closed.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Between two bytes of a slow body.
+const TRICKLE: Duration = Duration::from_secs(4);
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What the flood got.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Attacked {
+    pub(crate) connections: u64,
+    /// Connections that the gateway ended or refused.
+    pub(crate) ended: u64,
+    /// Slow bodies that were answered.
+    pub(crate) bodies_answered: u64,
+    pub(crate) health_answers: u64,
+}
+
+impl AddAssign for Attacked {
+    fn add_assign(&mut self, other: Self) {
+        self.connections += other.connections;
+        self.ended += other.ended;
+        self.bodies_answered += other.bodies_answered;
+        self.health_answers += other.health_answers;
+    }
+}
+
+impl fmt::Display for Attacked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "the flood opened {} connections; {} were refused or closed, {} slow bodies answered, {} readiness answers",
+            self.connections, self.ended, self.bodies_answered, self.health_answers
+        )
+    }
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    connections: AtomicU64,
+    ended: AtomicU64,
+    bodies_answered: AtomicU64,
+    health_answers: AtomicU64,
+}
+
+fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+/// A flood under way.
+pub(crate) struct Attack {
+    stop: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
+    counts: Arc<Counts>,
+}
+
+impl Attack {
+    pub(crate) fn start(info: &StackInfo, arguments: &FloodArguments) -> anyhow::Result<Self> {
+        let attacker = Arc::new(Attacker::new(info)?);
+        let (counts, arguments) = (Arc::clone(&attacker.counts), arguments.clone());
+        let (stop, stopped) = oneshot::channel();
+        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+        let thread = std::thread::Builder::new().name("flood".to_owned()).spawn(move || {
+            runtime.block_on(async {
+                let _tasks = attacker.spawn(&arguments);
+                let _ = stopped.await;
+            });
+        })?;
+        Ok(Self { stop, thread, counts })
+    }
+
+    /// Closes all connections of the flood.
+    pub(crate) fn stop(self) -> anyhow::Result<Attacked> {
+        drop(self.stop);
+        self.thread.join().map_err(|_| anyhow!("the flood's thread panicked"))?;
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Ok(Attacked {
+            connections: get(&self.counts.connections),
+            ended: get(&self.counts.ended),
+            bodies_answered: get(&self.counts.bodies_answered),
+            health_answers: get(&self.counts.health_answers),
+        })
+    }
+}
+
+struct Attacker {
+    address: SocketAddr,
+    tls: TlsConnector,
+    key: DeviceKey,
+    device: String,
+    refresh: Url,
+    health: String,
+    counts: Arc<Counts>,
+}
+
+impl Attacker {
+    fn new(info: &StackInfo) -> anyhow::Result<Self> {
+        let api = Url::parse(&info.gateway.api_url)?;
+        let port = api.port().context("the gateway has a port")?;
+        let path = api.path().trim_end_matches('/').to_owned();
+        let operator = info.operators.first().context("there is an operator")?;
+        Ok(Self {
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+            tls: connector(&info.ca_file)?,
+            key: DeviceKey::generate()?,
+            device: operator.device_id.clone(),
+            refresh: api.join(&format!("{path}/auth/refresh"))?,
+            health: format!("{path}/health/ready"),
+            counts: Arc::default(),
+        })
+    }
+
+    /// The requests for readiness begin first: they need connections, of which the address has few.
+    fn spawn(self: &Arc<Self>, arguments: &FloodArguments) -> JoinSet<()> {
+        let mut tasks = JoinSet::new();
+        let every = Duration::from_secs(1) * HEALTH_CONNECTIONS / arguments.health_rate.get();
+        for _ in 0..HEALTH_CONNECTIONS {
+            let attacker = Arc::clone(self);
+            tasks.spawn(async move { attacker.ask_for_health(every).await });
+        }
+        for _ in 0..arguments.silent {
+            let attacker = Arc::clone(self);
+            tasks.spawn(async move {
+                loop {
+                    let _ = attacker.be_silent().await;
+                    sleep(PAUSE).await;
+                }
+            });
+        }
+        for _ in 0..arguments.slow_bodies {
+            let attacker = Arc::clone(self);
+            tasks.spawn(async move {
+                loop {
+                    let _ = attacker.trickle().await;
+                    sleep(PAUSE).await;
+                }
+            });
+        }
+        tasks
+    }
+
+    async fn connect(&self) -> anyhow::Result<TcpStream> {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind(SocketAddr::from((SOURCE, 0)))?;
+        let stream = socket.connect(self.address).await?;
+        count(&self.counts.connections);
+        Ok(stream)
+    }
+
+    async fn over_tls(&self) -> anyhow::Result<TlsStream<TcpStream>> {
+        let stream = self.connect().await?;
+        let connecting = self.tls.connect(ServerName::try_from("localhost")?, stream);
+        let outcome = timeout(PATIENCE, connecting).await?;
+        if outcome.is_err() {
+            count(&self.counts.ended);
+        }
+        Ok(outcome?)
+    }
+
+    async fn be_silent(&self) -> anyhow::Result<()> {
+        let mut stream = self.connect().await?;
+        let _ = stream.read(&mut [0]).await;
+        count(&self.counts.ended);
+        Ok(())
+    }
+
+    async fn trickle(&self) -> anyhow::Result<()> {
+        let mut stream = self.over_tls().await?;
+        let now = Clock::system().unix_seconds();
+        let proof = Proof::new(&Method::POST, &self.refresh, now).sign(&self.key)?;
+        let head = format!(
+            "POST {} HTTP/1.1\r\nHost: localhost\r\nDPoP: {proof}\r\nX-Device-Id: {}\r\n\
+             Content-Type: application/json\r\nContent-Length: 1000\r\n\r\n{{",
+            self.refresh.path(),
+            self.device,
+        );
+        stream.write_all(head.as_bytes()).await?;
+        let mut answer = [0; 1024];
+        loop {
+            tokio::select! {
+                read = stream.read(&mut answer) => {
+                    if matches!(read, Ok(1..)) {
+                        count(&self.counts.bodies_answered);
+                    }
+                    count(&self.counts.ended);
+                    return Ok(());
+                }
+                () = sleep(TRICKLE) => stream.write_all(b" ").await?,
+            }
+        }
+    }
+
+    async fn ask_for_health(&self, every: Duration) {
+        let mut turns = interval(every);
+        loop {
+            let _ = self.ask_on_one_connection(&mut turns).await;
+            sleep(PAUSE).await;
+        }
+    }
+
+    async fn ask_on_one_connection(&self, turns: &mut tokio::time::Interval) -> anyhow::Result<()> {
+        let mut stream = self.over_tls().await?;
+        let request = format!("GET {} HTTP/1.1\r\nHost: localhost\r\n\r\n", self.health);
+        let mut answer = [0; 16 * 1024];
+        loop {
+            turns.tick().await;
+            stream.write_all(request.as_bytes()).await?;
+            if timeout(PATIENCE, stream.read(&mut answer)).await?? == 0 {
+                count(&self.counts.ended);
+                return Ok(());
+            }
+            count(&self.counts.health_answers);
+        }
+    }
+}
+
+fn connector(ca_file: &Path) -> anyhow::Result<TlsConnector> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(ca_file)? {
+        roots.add(certificate?)?;
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(TlsConnector::from(Arc::new(config)))
+}

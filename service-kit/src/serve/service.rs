@@ -1,0 +1,157 @@
+//! Hands the requests of one connection to the application, with what the listener knows of them.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use axum::response::{IntoResponse, Response};
+use axum::routing::future::RouteFuture;
+use axum::{Extension, Json, Router};
+use contracts::problem::{self, Problem, code};
+use http::header::{CONNECTION, CONTENT_TYPE};
+use http::request::Parts;
+use http::{HeaderValue, Request, StatusCode, Version};
+use hyper::body::{Body as _, Incoming};
+use pin_project_lite::pin_project;
+use tokio_util::sync::CancellationToken;
+use tower::Service;
+
+use super::body::{BodyTimeout, TimedBody, TrackedBody};
+use super::connection::{Connection, ConnectionHandle, UnderWay};
+use super::{ClientAddress, host};
+use crate::problem::ApiError;
+use crate::request::{Observer, observed};
+
+/// What the connections of one listener share.
+#[derive(Clone)]
+pub(super) struct Applications {
+    app: Router,
+    /// Answers what the listener itself refuses, with an id, a metric and a log line as any request.
+    refusals: Router,
+    client_address: Option<ClientAddress>,
+}
+
+impl Applications {
+    pub(super) fn new(
+        app: Router,
+        observer: Observer,
+        client_address: Option<ClientAddress>,
+    ) -> Self {
+        let refuse = async |Extension(refusal): Extension<ApiError>| refusal;
+        let refusals = observed(Router::new().fallback(refuse), observer);
+        Self { app, refusals, client_address }
+    }
+}
+
+/// Serves one connection.
+pub(super) struct ConnectionService {
+    applications: Applications,
+    connection: Arc<Connection>,
+    draining: CancellationToken,
+}
+
+impl ConnectionService {
+    pub(super) fn new(
+        applications: Applications,
+        connection: Arc<Connection>,
+        draining: CancellationToken,
+    ) -> Self {
+        Self { applications, connection, draining }
+    }
+
+    fn check(&self, parts: &Parts) -> Result<(), ApiError> {
+        host::check(parts)?;
+        let Some(client_address) = &self.applications.client_address else { return Ok(()) };
+        let address = client_address(self.connection.peer.ip(), &parts.headers);
+        self.connection.claim(address).map_err(|reason| {
+            self.connection.refused(reason);
+            ApiError::new(
+                &code::RATE_LIMITED,
+                "Your address has too many connections without a sign-in. Close some, then retry.",
+            )
+        })
+    }
+
+    fn body(&self, incoming: Incoming, parts: &mut Parts) -> Body {
+        if incoming.is_end_stream() {
+            return Body::empty();
+        }
+        let body = TimedBody::new(incoming, Arc::clone(&self.connection));
+        parts.extensions.insert(body.timeout());
+        Body::new(body)
+    }
+}
+
+impl hyper::service::Service<Request<Incoming>> for ConnectionService {
+    type Response = Response<TrackedBody>;
+    type Error = Infallible;
+    type Future = Answer;
+
+    fn call(&self, request: Request<Incoming>) -> Answer {
+        let under_way = Some(self.connection.request());
+        let (mut parts, incoming) = request.into_parts();
+        let refusal = self.check(&parts).err();
+        let body = self.body(incoming, &mut parts);
+        let timeout = parts.extensions.get::<BodyTimeout>().cloned();
+        let is_http2 = parts.version >= Version::HTTP_2;
+        parts.extensions.insert(ConnectInfo(self.connection.peer));
+        parts.extensions.insert(ConnectionHandle(Arc::clone(&self.connection)));
+        let closes = refusal.is_some();
+        let mut app = if let Some(refusal) = refusal {
+            parts.extensions.insert(refusal);
+            self.applications.refusals.clone()
+        } else {
+            self.applications.app.clone()
+        };
+        let inner = app.call(Request::from_parts(parts, body));
+        let draining = self.draining.clone();
+        Answer { inner, under_way, timeout, draining, closes, is_http2 }
+    }
+}
+
+pin_project! {
+    pub(super) struct Answer {
+        #[pin]
+        inner: RouteFuture<Infallible>,
+        under_way: Option<UnderWay>,
+        timeout: Option<BodyTimeout>,
+        draining: CancellationToken,
+        closes: bool,
+        is_http2: bool,
+    }
+}
+
+impl Future for Answer {
+    type Output = Result<Response<TrackedBody>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let mut response = ready!(this.inner.poll(cx))?;
+        let is_late = this.timeout.as_ref().is_some_and(BodyTimeout::has_passed);
+        if is_late {
+            response = too_slow(response);
+        }
+        let closes = *this.closes || is_late || this.draining.is_cancelled();
+        if closes && !*this.is_http2 {
+            // HTTP/2 has GOAWAY for this.
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        let under_way = this.under_way.take().expect("a future that is ready is not polled again");
+        Poll::Ready(Ok(response.map(|body| TrackedBody::new(body, under_way))))
+    }
+}
+
+/// The 408 of an application whose answers no request layer writes; others have it already.
+fn too_slow(response: Response) -> Response {
+    let is_error = response.status().is_client_error() || response.status().is_server_error();
+    if !is_error || response.status() == StatusCode::REQUEST_TIMEOUT {
+        return response;
+    }
+    let problem = Problem::new(&code::REQUEST_TIMEOUT, super::BODY_TOO_SLOW);
+    // The tuple's headers replace those of the body.
+    (StatusCode::REQUEST_TIMEOUT, [(CONTENT_TYPE, problem::CONTENT_TYPE)], Json(problem))
+        .into_response()
+}
