@@ -14,6 +14,8 @@ use std::time::Duration;
 use contracts::clock::Entropy;
 use contracts::problem::{Problem, code};
 use contracts::upstream::iam::{RefreshRequest, TokenResponse};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use metrics::counter;
 use redis::aio::ConnectionManager;
 use redis::{RedisResult, Script};
@@ -63,6 +65,9 @@ return 1
 /// What iam said, or what kept its word away.
 pub type Outcome = Result<TokenResponse, NotRefreshed>;
 
+/// Asks iam.
+pub type Ask = BoxFuture<'static, Outcome>;
+
 /// Why there is no new pair.
 #[derive(Debug, Clone)]
 pub struct NotRefreshed {
@@ -110,10 +115,7 @@ impl std::fmt::Debug for RefreshSharing {
 impl RefreshSharing {
     /// The outcome of `ask`, or of an equal refresh under way or of the last 30 s. Once begun, `ask`
     /// is carried through even when its caller goes away: iam has used the refresh token by then.
-    pub async fn outcome<A>(&self, request: &RefreshRequest, deadline: Instant, ask: A) -> Outcome
-    where
-        A: Future<Output = Outcome> + Send + 'static,
-    {
+    pub async fn outcome(&self, request: &RefreshRequest, deadline: Instant, ask: Ask) -> Outcome {
         let seal = Seal::of(request);
         let lease = format!("{:032x}", self.entropy.u128());
         let mut awaited = String::new();
@@ -137,35 +139,26 @@ impl RefreshSharing {
         }
     }
 
-    async fn lead<A>(&self, seal: Seal, lease: String, ask: A) -> Outcome
-    where
-        A: Future<Output = Outcome> + Send + 'static,
-    {
+    async fn lead(&self, seal: Seal, lease: String, ask: Ask) -> Outcome {
         count("leader");
         let sharing = self.clone();
-        self.carried_through(async move {
+        let asked_and_kept = async move {
             let outcome = ask.await;
             if let Err(error) = sharing.settle(&seal, &lease, &outcome).await {
                 tracing::warn!(%error, "The answer to a refresh was not kept for equal ones.");
             }
             outcome
-        })
-        .await
+        };
+        self.carried_through(asked_and_kept.boxed()).await
     }
 
-    async fn alone<A>(&self, ask: A) -> Outcome
-    where
-        A: Future<Output = Outcome> + Send + 'static,
-    {
+    async fn alone(&self, ask: Ask) -> Outcome {
         count("unshared");
         self.carried_through(ask).await
     }
 
     /// Runs to its end whether anybody waits for it or not.
-    async fn carried_through<A>(&self, work: A) -> Outcome
-    where
-        A: Future<Output = Outcome> + Send + 'static,
-    {
+    async fn carried_through(&self, work: Ask) -> Outcome {
         let (tell, told) = oneshot::channel();
         self.lifecycle.spawn(async move {
             let _ = tell.send(work.await);

@@ -114,7 +114,7 @@ async fn put(
         &cursor.at,
     ];
     transaction.execute(&statement, &values).await?;
-    Ok(transaction.commit().await?)
+    transaction.commit().await
 }
 
 /// As Postgres keeps it. What does not fit is larger than any version of the wire.

@@ -21,6 +21,7 @@ pub const RETENTION: Retention = Retention {
     sweeps: &[
         Sweep { table: "idempotency", statement: "SELECT bff.sweep_idempotency($1)" },
         Sweep { table: "mfa_attestations", statement: "SELECT bff.sweep_mfa_attestations($1)" },
+        Sweep { table: "mfa_attempts", statement: "SELECT bff.sweep_mfa_attempts($1)" },
         Sweep { table: "inbox", statement: "SELECT bff.sweep_inbox($1)" },
         Sweep { table: "outbox", statement: "SELECT bff.sweep_outbox($1)" },
         Sweep { table: "operator_activity", statement: "SELECT bff.sweep_operator_activity($1)" },

@@ -124,6 +124,23 @@ async fn until_then_not_even_the_owner_can_change_or_delete_them() {
     }
 }
 
+#[tokio::test]
+async fn attempts_at_a_second_factor_go_after_a_day() {
+    let database = TestDatabase::create(Schema::Bff).await;
+    database
+        .run(
+            "INSERT INTO bff.mfa_attempts
+                 (tenant_id, attempt_id, operator_id, device_id, request_id, reserved_at)
+             SELECT tenant, age, 'o', 'd', 'r', now() - age::interval
+             FROM unnest('{a,b}'::text[]) AS tenant, unnest('{1 minute,23 hours,25 hours}'::text[]) AS age",
+        )
+        .await;
+    let service = connect(database.url()).await;
+    assert_eq!(sweep_all(&service, "bff.sweep_mfa_attempts").await, 2);
+    let left = "SELECT DISTINCT attempt_id FROM bff.mfa_attempts ORDER BY 1";
+    assert_eq!(database.rows(left).await, ["1 minute", "23 hours"]);
+}
+
 fn consumed_and_published(schema: Schema) -> String {
     format!(
         "INSERT INTO {schema}.inbox (tenant_id, event_type, event_id, received_at, processed_at)

@@ -42,7 +42,7 @@ const TAKE: &str = "
 /// Takes the end of the chain, which waits for whoever has it. Changes nothing.
 pub(super) async fn take(transaction: &Transaction<'_>) -> Result<tokio_postgres::Row, StoreError> {
     let statement = transaction.prepare_cached(TAKE).await?;
-    Ok(transaction.query_one(&statement, &[&&FIRST[..]]).await?)
+    transaction.query_one(&statement, &[&&FIRST[..]]).await
 }
 
 const APPEND: &str = "

@@ -56,7 +56,7 @@ const JOB: Job = Job { name: "reconcile-locks", lease: Duration::from_secs(30) }
 
 /// Looks at every tenant; `None` when another instance is at it.
 pub async fn run(gateway: &Gateway, calls: &OwnCalls) -> Result<Option<Reconciled>, StoreError> {
-    let work = reconcile(gateway, calls);
+    let work = Box::pin(reconcile(gateway, calls));
     exclusively(&gateway.database, &gateway.entropy, JOB, work).await
 }
 

@@ -47,7 +47,7 @@ const JOB: Job = Job { name: "reconcile-cursors", lease: Duration::from_secs(40)
 
 /// Looks at every property; `None` when another instance is at it.
 pub async fn run(gateway: &Gateway, calls: &OwnCalls) -> Result<Option<Compared>, StoreError> {
-    let work = compare(gateway, calls);
+    let work = Box::pin(compare(gateway, calls));
     let done = exclusively(&gateway.database, &gateway.entropy, JOB, work).await?;
     if let Some(done) = done {
         note(done, gateway.clock.unix_seconds());

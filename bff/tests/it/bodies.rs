@@ -49,7 +49,7 @@ fn routes() -> Vec<Route> {
 }
 
 /// What a schema cannot say of a body.
-fn meaningful(path: &str, mut body: Value) -> Value {
+pub(crate) fn meaningful(path: &str, mut body: Value) -> Value {
     if path == "/auth/mfa/step-up" {
         body["resource"] = json!(fresh::<FolioId>());
         body["scope"] = json!("folio.refund");

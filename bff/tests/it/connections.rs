@@ -35,6 +35,15 @@ const LIMITS: ConnectionLimits = ConnectionLimits {
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
+#[derive(Debug, Clone, Copy)]
+enum Front {
+    Plain,
+    /// With its handshake done.
+    Tls,
+}
+
+const FRONTS: [Front; 2] = [Front::Plain, Front::Tls];
+
 /// A gateway on two sockets.
 struct Listening {
     house: House,
@@ -60,10 +69,12 @@ impl Listening {
         Self { house, plain, tls, certificate: made.der, _folder: folder }
     }
 
-    /// A connection without TLS, and one whose handshake is done.
-    async fn connect(&self) -> [Box<dyn Stream>; 2] {
-        let plain = TcpStream::connect(self.plain).await.unwrap();
-        [Box::new(plain), Box::new(connect(self.tls, &self.certificate).await)]
+    /// A new connection, whose time begins now.
+    async fn connect(&self, front: Front) -> Box<dyn Stream> {
+        match front {
+            Front::Plain => Box::new(TcpStream::connect(self.plain).await.unwrap()),
+            Front::Tls => Box::new(connect(self.tls, &self.certificate).await),
+        }
     }
 }
 
@@ -113,7 +124,8 @@ async fn ask(stream: &mut dyn Stream, request: &Builder) -> String {
 async fn silence_and_half_a_beginning_are_closed() {
     let gateway = Listening::open().await;
     for half in ["", "PRI * HT", "GET /api HTTP/1.1\r\nhost: a\r\n"] {
-        for mut stream in gateway.connect().await {
+        for front in FRONTS {
+            let mut stream = gateway.connect(front).await;
             stream.write_all(half.as_bytes()).await.unwrap();
             let (text, took) = rest(&mut *stream).await;
             assert_eq!(text, "");
@@ -150,7 +162,8 @@ async fn a_body_that_stands_still_is_408_on_every_kind_of_route() {
         ("cursor", &|| change("/sync/cursor")),
     ];
     for (name, request) in requests {
-        for mut stream in gateway.connect().await {
+        for front in FRONTS {
+            let mut stream = gateway.connect(front).await;
             let body = "content-type: application/json\r\ncontent-length: 50\r\n\r\n{";
             let request = request().header("x-forwarded-for", format!("192.0.2.{}", name.len()));
             stream.write_all(format!("{}{body}", head(&request)).as_bytes()).await.unwrap();
@@ -168,7 +181,8 @@ async fn a_body_that_stands_still_is_408_on_every_kind_of_route() {
 async fn a_request_without_a_host_or_with_two_is_a_problem() {
     let gateway = Listening::open().await;
     for hosts in ["", "host: a\r\nhost: b\r\n"] {
-        for mut stream in gateway.connect().await {
+        for front in FRONTS {
+            let mut stream = gateway.connect(front).await;
             let request = format!("GET {API}/session HTTP/1.1\r\n{hosts}\r\n");
             stream.write_all(request.as_bytes()).await.unwrap();
             let (answer, _) = rest(&mut *stream).await;

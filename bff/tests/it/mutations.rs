@@ -214,11 +214,11 @@ async fn a_refusal_of_the_upstream_passes_through_is_kept_and_carries_the_ids_of
 #[tokio::test]
 async fn a_refusal_that_is_not_the_last_word_is_not_kept() {
     let desk = Desk::open().await;
-    for status in [408, 429] {
-        let code = "MELMASTOON.RESERVATION.NOT_NOW";
-        desk.platform.command(Command::Refuse(refusal(status, code)));
+    let own = "MELMASTOON.RESERVATION.NOT_NOW";
+    for (status, seen, code) in [(408, 504, "MELMASTOON.BFF.UPSTREAM_TIMEOUT"), (429, 429, own)] {
+        desk.platform.command(Command::Refuse(refusal(status, own)));
         let check_in = CheckIn::new();
-        check_in.send(&desk).await.is_problem(status, code);
+        check_in.send(&desk).await.is_problem(seen, code);
         assert_eq!(check_in.send(&desk).await.status, 200, "{status}");
     }
 }

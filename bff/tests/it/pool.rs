@@ -16,18 +16,21 @@ use axum::{Json, Router};
 use bff::endpoints::Endpoint;
 use bff::locks::reconcile::OLDER_THAN;
 use contracts::clock::{Clock, wire_time};
+use contracts::id::SessionId;
 use contracts::role::Role;
 use contracts::upstream::Upstream;
 use http_body_util::BodyExt;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 use service_kit::postgres::Database;
+use service_kit::testing::malformed::example;
 use service_kit::testing::postgres;
 use tower::ServiceExt;
 use upstream_clients::{BaseUrls, Limits, Upstreams};
 
+use crate::bodies::meaningful;
 use crate::desk::{BASE, fresh_key};
-use crate::house::{House, Plan, composer};
+use crate::house::{House, Plan, composer, fresh};
 use crate::internal;
 use crate::isolation::Call;
 use crate::issuer::{Issuer, SCHEDULER};
@@ -140,9 +143,16 @@ async fn no_route_holds_a_connection_while_it_calls_an_upstream() {
 /// As an operator who may do everything, with all that the route asks for.
 async fn send(house: &House, call: &Call<'_>) {
     let endpoint = Endpoint::find(call.method, call.path.strip_prefix(BASE).unwrap()).unwrap();
-    let (path, body, _) = call.filled().unwrap();
+    let (path, _, _) = call.filled().unwrap();
+    let schema = &call.operation["requestBody"]["content"]["application/json"]["schema"];
+    let valid = || meaningful(endpoint.path, example(call.document, schema));
+    let body = (!schema.is_null()).then(valid);
     let (method, bare) = (call.method.to_ascii_uppercase(), path.split('?').next().unwrap());
-    let token = house.token(|claims| claims.roles = vec![Role::TenantAdmin.name().to_owned()]);
+    let token = house.token(|claims| {
+        claims.roles = vec![Role::TenantAdmin.name().to_owned()];
+        // One of the routes ends the session it is called in.
+        claims.sid = Some(fresh::<SessionId>().to_string());
+    });
     let request = if endpoint.proof_only {
         let own = |claims: &mut Value| {
             claims["htm"] = json!(method);

@@ -36,7 +36,8 @@ async fn expired_keys_of_all_tenants_go_and_the_others_stay() {
     let answer = sweep(&guarded).await;
     assert_eq!(answer.status, 200, "{}", answer.body);
     let rows = json!({
-        "idempotency": 2, "mfa_attestations": 0, "inbox": 0, "outbox": 0, "operator_activity": 0,
+        "idempotency": 2, "mfa_attestations": 0, "mfa_attempts": 0, "inbox": 0, "outbox": 0,
+        "operator_activity": 0,
     });
     assert_eq!(answer.body, json!({"ran": true, "rows": rows, "complete": true}));
     let left =

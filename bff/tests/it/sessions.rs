@@ -214,9 +214,11 @@ async fn no_request_asks_the_session_tier_more_than_once() {
         assert_eq!(tap.commands().len(), requests, "{:?}", tap.commands());
     }
     house.first_bytes(house.request(STREAM)).await;
-    assert_eq!(tap.commands().len(), 7, "{:?}", tap.commands());
+    // A stream registers itself once it is let in, and takes that back when it ends.
+    let commands = tap.commands();
+    assert!((8..=9).contains(&commands.len()), "{commands:?}");
     let expected = ["EVAL", "EVALSHA", "EVALSHA", "EVALSHA", "EVALSHA", "EVALSHA", "EVALSHA"];
-    assert_eq!(tap.commands(), expected);
+    assert_eq!(commands[..7], expected);
 }
 
 /// A way to the session tier on which commands are counted.

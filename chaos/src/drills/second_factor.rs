@@ -89,7 +89,7 @@ async fn one(
 ) -> anyhow::Result<()> {
     let Work { folio, guest, colleague } = work;
     let is_well = async |house: &House| is_well(&colleague, house).await;
-    let steady = house.until("a whole dashboard and iam's word", objective, is_well).await;
+    let steady = house.until("a whole dashboard and iam's word", objective, &is_well).await;
     seen.took(Step::Steady, "every widget is ok and iam judges codes", steady);
     let (before, struck) = (failed(house).await?, Instant::now());
     let mut fault = json!({"upstream": "iam", "route": ROUTE, "kind": kind});
@@ -111,7 +111,7 @@ async fn one(
         .await;
     seen.took(Step::Detection, format!("{FAILURES} counts the failed step-ups"), counted);
     house.clear_faults().await?;
-    let back = house.until("a whole dashboard and iam's word", objective, is_well).await;
+    let back = house.until("a whole dashboard and iam's word", objective, &is_well).await;
     let within = objective.as_secs();
     let what = format!("codes are judged again within {within} s, by themselves");
     let took = seen.took(Step::Recovery, what, back);

@@ -16,6 +16,7 @@ use contracts::id::Id;
 use contracts::problem::code;
 use contracts::upstream::Upstream;
 use contracts::upstream::iam::{RefreshRequest, TokenResponse};
+use futures_util::FutureExt;
 use http::header::CACHE_CONTROL;
 use jiff::Timestamp;
 use metrics::counter;
@@ -122,7 +123,7 @@ async fn shared(
         entropy: gateway.entropy.clone(),
         lifecycle: gateway.lifecycle.clone(),
     };
-    Ok(sharing.outcome(request, deadline, ask).await?)
+    Ok(sharing.outcome(request, deadline, ask.boxed()).await?)
 }
 
 fn count(outcome: &'static str) {

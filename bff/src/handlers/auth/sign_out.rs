@@ -3,8 +3,6 @@
 //! What the gateway wrote down holds without iam: the token is refused from now on, and the
 //! session is never renewed (`refresh`).
 
-use std::sync::Arc;
-
 use auth::Principal;
 use axum::extract::State;
 use contracts::clock::Clock;
@@ -12,8 +10,6 @@ use contracts::text::Reason;
 use contracts::upstream::iam::SignOutRequest;
 use http::StatusCode;
 use metrics::counter;
-use service_kit::lifecycle::Lifecycle;
-use service_kit::postgres::Database;
 use service_kit::problem::{ApiError, ApiResult, chain};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -21,9 +17,10 @@ use upstream_clients::Upstreams;
 
 use super::IAM_WITHIN;
 use crate::edge::{Caller, Calls, SignedIn};
+use crate::revocation::Target;
 use crate::revocation::store::Order;
-use crate::revocation::{Feed, Target};
 use crate::router::BASE_PATH;
+use crate::state::Gateway;
 use crate::store::unavailable;
 
 /// Below the base path.
@@ -45,29 +42,32 @@ const REASON: &str = "signed_out";
 pub async fn sign_out(
     caller: Caller<SignedIn>,
     calls: Calls,
-    State(feed): State<Feed>,
-    State(database): State<Database>,
-    State(upstreams): State<Arc<Upstreams>>,
-    State(clock): State<Clock>,
-    State(lifecycle): State<Lifecycle>,
+    State(gateway): State<Gateway>,
 ) -> ApiResult<StatusCode> {
     // With the token's time: an id that a client sends again must not make a later sign-out a repeat.
     let cause = format!("{}:{}", calls.request_id(), caller.principal.issued_at.as_second());
-    let order = order(&caller.principal, &clock, cause);
-    let work = async move {
-        feed.revoke(&database, &order).await.map_err(unavailable)?;
-        counter!("bff_backoffice_revocation_total", "kind" => order.target.kind()).increment(1);
-        let told = tell_iam(&upstreams, &calls, &caller.principal).await;
-        counter!("bff_backoffice_sign_out_total", "iam" => if told { "told" } else { "untold" })
-            .increment(1);
-        Ok(StatusCode::NO_CONTENT)
-    };
+    let order = order(&caller.principal, &gateway.clock, cause);
+    let lifecycle = gateway.lifecycle.clone();
     // A client that goes away does not leave a session that has ended here and lives on at iam.
     let (tell, told) = oneshot::channel();
     lifecycle.spawn(async move {
-        let _ = tell.send(work.await);
+        let _ = tell.send(carry_out(&gateway, &calls, &caller.principal, &order).await);
     });
     told.await.unwrap_or_else(|error| Err(ApiError::internal(&error)))
+}
+
+async fn carry_out(
+    gateway: &Gateway,
+    calls: &Calls,
+    principal: &Principal,
+    order: &Order,
+) -> ApiResult<StatusCode> {
+    gateway.revocations.revoke(&gateway.database, order).await.map_err(unavailable)?;
+    counter!("bff_backoffice_revocation_total", "kind" => order.target.kind()).increment(1);
+    let told = tell_iam(&gateway.upstreams, calls, principal).await;
+    counter!("bff_backoffice_sign_out_total", "iam" => if told { "told" } else { "untold" })
+        .increment(1);
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Whether a request is a sign-out. One whose session has ended already is answered like the first
