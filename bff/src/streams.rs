@@ -224,9 +224,11 @@ impl Streams {
         connection.subscribe(CHANNEL).await?;
         let mut messages = connection.into_on_message();
         while let Some(message) = messages.next().await {
-            match message.get_payload::<String>().ok().as_deref().and_then(opened) {
-                Some((device, generation)) => self.supersede(device, generation),
-                None => tracing::warn!("A message about an opened stream cannot be read."),
+            let payload = message.get_payload::<String>().ok();
+            if let Some((device, generation)) = payload.as_deref().and_then(opened) {
+                self.supersede(device, generation);
+            } else {
+                tracing::warn!("A message about an opened stream cannot be read.");
             }
         }
         Ok(())

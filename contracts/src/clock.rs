@@ -198,11 +198,7 @@ pub fn parse_instant(text: &str) -> Option<Timestamp> {
         _ => given.eq_ignore_ascii_case(shape),
     };
     let (start, rest) = text.as_bytes().split_at_checked(shape.len())?;
-    let is_zoned = match rest {
-        [.., b'Z' | b'z'] => true,
-        [.., b'+' | b'-', _, _, b':', _, _] => true,
-        _ => false,
-    };
+    let is_zoned = matches!(rest, [.., b'Z' | b'z'] | [.., b'+' | b'-', _, _, b':', _, _]);
     let is_rfc_3339 = is_zoned && start.iter().zip(shape).all(fits);
     text.parse().ok().filter(|at| is_rfc_3339 && in_range(*at))
 }

@@ -46,7 +46,7 @@ pub fn may_change(request: &HeaderMap, tag: &str) -> bool {
 }
 
 /// The lines of one header, in which no entity tag has white space within its quotes. RFC 9110 allows
-/// none there, and the parser panics on it in a debug build. Such a tag equals none of ours.
+/// none there, and the parser panics on it in a debug build. No tag of ours has the mark that stands for it.
 fn parsable(request: &HeaderMap, name: &HeaderName) -> HeaderMap {
     let lines = request.get_all(name).iter();
     lines.filter_map(|line| Some((name.clone(), without_quoted_space(line)?))).collect()
@@ -56,7 +56,7 @@ fn without_quoted_space(line: &HeaderValue) -> Option<HeaderValue> {
     let mut is_quoted = false;
     let replaced = |&byte: &u8| {
         is_quoted ^= byte == b'"';
-        if is_quoted && matches!(byte, b' ' | b'\t') { 0xff } else { byte }
+        if is_quoted && matches!(byte, b' ' | b'\t') { b'!' } else { byte }
     };
     let bytes: Vec<u8> = line.as_bytes().iter().map(replaced).collect();
     HeaderValue::from_bytes(&bytes).ok()

@@ -124,7 +124,9 @@ pub fn content_type(headers: &HeaderMap) -> ApiResult<&str> {
         kind.type_() == mime::APPLICATION
             && (kind.subtype() == mime::JSON || suffix == Some(mime::JSON.as_str()))
     };
-    if lines.next().is_none() && sent.parse().is_ok_and(|kind| is_json(&kind)) {
+    // Parameters may follow white space, which the parser does not take before a semicolon.
+    let kind = sent.split(';').next().unwrap_or_default().trim();
+    if lines.next().is_none() && kind.parse().is_ok_and(|kind| is_json(&kind)) {
         return Ok(sent);
     }
     Err(ApiError::new(&code::UNSUPPORTED_MEDIA_TYPE, "Send the body as application/json."))

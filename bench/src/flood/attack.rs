@@ -152,7 +152,7 @@ impl Attacker {
         let every = Duration::from_secs(1) * HEALTH_CONNECTIONS / arguments.health_rate.get();
         for _ in 0..HEALTH_CONNECTIONS {
             let attacker = Arc::clone(self);
-            tasks.spawn(async move { attacker.ask_for_health(every).await });
+            tasks.spawn(async move { Box::pin(attacker.ask_for_health(every)).await });
         }
         for _ in 0..arguments.silent {
             let attacker = Arc::clone(self);
@@ -229,7 +229,7 @@ impl Attacker {
     async fn ask_for_health(&self, every: Duration) {
         let mut turns = interval(every);
         loop {
-            let _ = self.ask_on_one_connection(&mut turns).await;
+            let _ = Box::pin(self.ask_on_one_connection(&mut turns)).await;
             sleep(PAUSE).await;
         }
     }

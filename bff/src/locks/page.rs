@@ -21,7 +21,7 @@ impl Cursor {
         let sequence = sequence.parse().ok()?;
         let at = Timestamp::from_microsecond(micros.parse().ok()?).ok()?;
         let is_stored = in_range(at);
-        is_stored.then_some(Self { at, sequence: sequence })
+        is_stored.then_some(Self { at, sequence })
     }
 }
 

@@ -157,6 +157,11 @@ fn members(path: &str, ids: &[&str]) -> Value {
         "/api/v1/billing/balances" => json!({"items": [{
             "folioId": "fol_01K0000000000000000000000A", "reservationId": STAY, "balance": money()}]}),
         "/api/v1/locks/keys" => json!({"items": []}),
+        "/api/v1/housekeeping/board" => json!({"pendingTasksAtArrivalWindow": 3, "columns": []}),
+        "/api/v1/staff/capacity" | "/api/v1/staff/on-duty" => json!({"departments": []}),
+        nights if nights.starts_with("/api/v1/inventory/properties/") => json!({
+            "timeZone": "Asia/Kabul", "from": "2026-11-21", "to": "2026-11-23",
+            "roomTypes": [], "rooms": [], "stays": [], "blocks": []}),
         "/api/v1/maintenance/board" => json!({"columns": [{"state": "open", "items": []}]}),
         "/api/v1/alerts" => json!({"items": three("alert", "alr")}),
         "/api/v1/ai/suggestions" => json!({"items": three("suggestion", "sug")}),

@@ -100,7 +100,7 @@ fn head(request: &Builder) -> String {
     let path = request.uri_ref().unwrap();
     let mut text = format!("{method} {path} HTTP/1.1\r\nhost: desk.test\r\n");
     for (name, value) in request.headers_ref().unwrap() {
-        text.push_str(&format!("{name}: {}\r\n", value.to_str().unwrap()));
+        text.extend([name.as_str(), ": ", value.to_str().unwrap(), "\r\n"]);
     }
     text
 }

@@ -86,7 +86,7 @@ impl Error {
         for step in self.path.iter().rev() {
             match step {
                 Step::Member(name) => field.extend([".", name]),
-                Step::Item(index) => field.push_str(&format!("[{index}]")),
+                Step::Item(index) => field.extend(["[", &index.to_string(), "]"]),
             }
         }
         field

@@ -245,13 +245,6 @@ impl Transaction<'_> {
         self.end("ROLLBACK").await
     }
 
-    /// Lets the transaction wait so long between two statements. Without it the server ends the
-    /// session after a few seconds, because a client that is gone would keep its locks.
-    pub async fn allow_idle(&self, length: Duration) -> Result<(), StoreError> {
-        let setting = "SET LOCAL idle_in_transaction_session_timeout";
-        self.batch_execute(&format!("{setting} = {}", length.as_millis())).await
-    }
-
     async fn end(self, sql: &str) -> Result<(), StoreError> {
         self.connection.batch_execute(sql).await?;
         self.connection.is_in_transaction = false;
