@@ -50,7 +50,7 @@ pub(crate) struct FloodArguments {
     /// By how much the 99th percentile may be higher under the flood, percent.
     #[arg(long, default_value = "10")]
     allowed: f64,
-    /// Threads that work in a gateway: those of an instance with one core, unless told otherwise.
+    /// Worker threads of a gateway. The default is that of an instance with one core.
     #[arg(long, default_value = "1", value_parser = clap::value_parser!(u16).range(1..=64))]
     workers: u16,
     /// Measure the servers that were built before and stand in this folder.

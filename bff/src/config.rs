@@ -148,7 +148,8 @@ pub struct DpopConfig {
 #[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MfaConfig {
-    /// So many within the window: 5, few enough that nobody guesses one of a million codes.
+    /// Wrong codes within the window that lock an operator. 5 by default: too few to guess one of a
+    /// million codes.
     pub wrong_codes: NonZeroU32,
     /// Seconds that a wrong code counts: 900. At least as long as iam counts it, or iam locks longer.
     pub window_s: u64,

@@ -33,7 +33,7 @@ pub fn app(gateway: Gateway, readiness: Readiness, telemetry: &Telemetry, guard:
     observed(app, observer)
 }
 
-/// Answers to people and programs of the platform are kept by nobody.
+/// Forbids caches to store responses of the internal listener.
 fn not_stored() -> SetResponseHeaderLayer<HeaderValue> {
     SetResponseHeaderLayer::if_not_present(CACHE_CONTROL, HeaderValue::from_static("no-store"))
 }

@@ -1,12 +1,13 @@
 //! Equal refreshes (same refresh token, same key, same device) share one call to iam, and for 30 s
-//! one answer, on every instance: a lost answer or two windows of one desktop sign nobody out.
+//! one answer, on every instance: a lost answer, or two windows of one
+//! desktop, end no session.
 //!
 //! The session tier holds, for each such refresh, a lease of the instance that asks iam, then iam's
 //! answer, sealed with a key that only the refresh token yields ([`sealing`]). Without the session
 //! tier every refresh asks iam itself.
 //!
 //! Not here: whether the caller may have the answer. Each caller's proof is verified before, and
-//! tokens and revocations are checked after, for every caller anew.
+//! tokens and revocations are checked afterwards, for each caller.
 
 use std::future::Future;
 use std::time::Duration;

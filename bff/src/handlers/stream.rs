@@ -186,7 +186,7 @@ impl Connection {
         open.increment(1);
         let _ = self.talk(&lifecycle, &registration).await;
         open.decrement(1);
-        // The client sees the end of its stream before the session tier is told.
+        // The stream ends for the client before its registration is removed from the session tier.
         drop(self);
         registration.close().await;
     }

@@ -1,9 +1,9 @@
 //! `POST /auth/refresh`: a new pair of tokens for a device that proves its key.
 //!
 //! iam decides whether the refresh token is good; equal refreshes share its answer for 30 s
-//! ([`crate::refresh_sharing`]). What it answers is judged here before it is handed out, to each
-//! caller anew: by the rules for tokens that callers send, and by what was revoked since the session
-//! began.
+//! ([`crate::refresh_sharing`]). Its answer is checked here for each
+//! caller before it is returned: by the rules for tokens that callers send, and by what was revoked
+//! since the session began.
 
 use std::sync::Arc;
 
@@ -101,7 +101,7 @@ pub async fn refresh(
     Ok(handed_out(answer, request.refresh_token, expires_in))
 }
 
-/// iam's answer to this refresh or to an equal one. An answer that nobody may be given is not shared.
+/// iam's answer to this refresh or to an equal one. An invalid answer is not shared.
 async fn shared(
     gateway: &Gateway,
     calls: &OwnCalls,
@@ -178,7 +178,7 @@ async fn judged(
     Ok(token)
 }
 
-/// iam answered what nobody may be given.
+/// Counts an invalid answer of iam and makes the problem for it.
 fn drifted(why: &str) -> ApiError {
     counter!("bff_backoffice_upstream_schema_drift_total", "upstream" => Upstream::Iam.name())
         .increment(1);

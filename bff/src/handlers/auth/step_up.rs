@@ -291,7 +291,8 @@ fn not_attested(error: &CallError) -> ApiError {
     ApiError(problem)
 }
 
-/// iam counts too, also the codes that it is sent by others; the operator is told the same then.
+/// The seconds to wait, when iam has locked the operator. iam also counts codes that other services
+/// send, and the response to the operator is the same.
 fn locked_by_iam(error: &CallError) -> Option<u64> {
     match error {
         CallError::Status { status: 429, problem: Some(own) } if own.code == LOCKED_BY_IAM => {
