@@ -14,10 +14,15 @@ use contracts::clock::Entropy;
 use contracts::id::RequestId;
 use service_kit::postgres::{Database, StoreError, Transaction, write};
 use service_kit::row;
+use tokio::time::sleep;
 
 /// How long a reserved attempt may be waiting for iam; longer than the gateway waits. An older one
 /// was abandoned by a process that died.
 const OPEN_FOR: Duration = Duration::from_secs(10);
+/// How often, and how far apart, a reservation is tried while another attempt of the operator is being
+/// written; together shorter than a statement may take.
+const TRIES: u32 = 20;
+const TRY_AGAIN_AFTER: Duration = Duration::from_millis(25);
 
 /// When wrong codes lock an operator's second factor.
 #[derive(Debug, Clone, Copy)]
@@ -102,6 +107,21 @@ async fn lock(transaction: &Transaction<'_>, principal: &Principal) -> Result<()
     Ok(())
 }
 
+/// The same lock if nobody holds it.
+const TRY_LOCK: &str = "
+    SELECT pg_try_advisory_xact_lock(
+        hashtextextended('bff.mfa_attempts:' || $1 || ':' || $2, 0)) AS locked";
+
+/// False when another transaction holds the lock.
+async fn try_lock(
+    transaction: &Transaction<'_>,
+    principal: &Principal,
+) -> Result<bool, StoreError> {
+    let (tenant, operator) = (principal.tenant.as_str(), principal.operator.as_str());
+    let statement = transaction.prepare_cached(TRY_LOCK).await?;
+    row::get(&transaction.query_one(&statement, &[&tenant, &operator]).await?, "locked")
+}
+
 /// $1 tenant, $2 operator, $3 the attempt, $4 device, $5 request, $6 seconds an attempt counts, $7 how
 /// many make a series.
 const RESERVE: &str = "
@@ -129,26 +149,46 @@ impl Attempt {
     }
 }
 
-/// Reserves an attempt in a transaction of its own, unless the operator is locked. A series that is
-/// full is answered without a lock, so that a flood of codes waits for nothing.
+/// Reserves an attempt in a transaction of its own, unless the operator is locked.
+///
+/// While another attempt of the operator is being reserved or settled it tries again, and holds no
+/// connection between two tries: a flood of codes for one operator leaves the pool to all others.
+/// After [`TRIES`] it is refused as locked for a second.
 pub async fn reserve(
     database: &Database,
     attempt: &Attempt,
     lockout: Lockout,
 ) -> Result<Reservation, StoreError> {
+    for _ in 0..TRIES {
+        if let Some(reservation) = try_reserve(database, attempt, lockout).await? {
+            return Ok(reservation);
+        }
+        sleep(TRY_AGAIN_AFTER).await;
+    }
+    Ok(Reservation::Locked { retry_after: 1 })
+}
+
+/// `None` when another transaction is changing the operator's series. A full series needs no lock.
+async fn try_reserve(
+    database: &Database,
+    attempt: &Attempt,
+    lockout: Lockout,
+) -> Result<Option<Reservation>, StoreError> {
     let principal = &attempt.principal;
     let mut connection = database.connection().await?;
     let transaction = write(&mut connection, principal.tenant).await?;
     let before = series(&transaction, principal, lockout).await?;
     if before.is_full(lockout) {
-        return Ok(before.locked(lockout));
+        return Ok(Some(before.locked(lockout)));
     }
-    lock(&transaction, principal).await?;
+    if !try_lock(&transaction, principal).await? {
+        return Ok(None);
+    }
     if insert(&transaction, attempt, lockout).await? {
         transaction.commit().await?;
-        return Ok(Reservation::Reserved);
+        return Ok(Some(Reservation::Reserved));
     }
-    Ok(series(&transaction, principal, lockout).await?.locked(lockout))
+    Ok(Some(series(&transaction, principal, lockout).await?.locked(lockout)))
 }
 
 /// False when the series is full.
@@ -228,7 +268,8 @@ pub async fn end_series(
 }
 
 /// Every statement of this module, for the test that prepares them on the migrated schema.
-pub(super) const STATEMENTS: [&str; 6] = [SERIES, LOCK, RESERVE, WRONG, RELEASE, END_SERIES];
+pub(super) const STATEMENTS: [&str; 7] =
+    [SERIES, LOCK, TRY_LOCK, RESERVE, WRONG, RELEASE, END_SERIES];
 
 #[cfg(test)]
 mod tests {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use contracts::clock::{Clock, Entropy};
 use contracts::id::{DeviceId, FolioId, Id, OperatorId, TenantId};
+use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 use service_kit::testing::prepare_all;
@@ -157,6 +158,31 @@ async fn an_iam_that_judges_no_code_costs_no_attempt() {
     iam.answers(200, json!({"verified": true}));
     show(&house).await.is_problem(502, "MELMASTOON.BFF.SCHEMA_DRIFT");
     assert_eq!(attempts(&house).await, 0);
+}
+
+#[tokio::test]
+async fn codes_that_come_while_the_series_is_written_for_long_are_429_and_hold_no_connection() {
+    let (house, iam) = house().await;
+    guess(&house, &iam).await.is_problem(401, WRONG);
+    let held = async {
+        let lock = "SELECT pg_advisory_xact_lock(hashtextextended(
+                        'bff.mfa_attempts:' || tenant_id || ':' || operator_id, 0)), pg_sleep(2)
+                    FROM bff.mfa_attempts";
+        house.database.run(lock).await;
+    };
+    let codes = async {
+        let locks =
+            "SELECT mode FROM pg_locks WHERE locktype = 'advisory' AND granted AND database =
+                         (SELECT oid FROM pg_database WHERE datname = current_database())";
+        while house.rows(locks).await.is_empty() {}
+        join_all((0..40).map(|_| right(&house, &iam))).await
+    };
+    let ((), answers) = tokio::join!(held, codes);
+    for answer in &answers {
+        assert_eq!(is_locked(answer), 1);
+    }
+    assert_eq!(iam.asked().len(), 1, "iam compares none of them");
+    assert_eq!(right(&house, &iam).await.status, 201);
 }
 
 #[tokio::test]
