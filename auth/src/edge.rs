@@ -1,7 +1,6 @@
 //! The crate's one part with I/O: fetches key sets, asks the shared replay store, and puts a
 //! request through all checks in the order the contract gives them.
 
-mod guards;
 mod pulse;
 mod remote_keys;
 mod replay_store;

@@ -43,6 +43,11 @@ pub struct Use {
 }
 
 impl Use {
+    /// Stands in for a proof that is not valid, in drills without the check of proofs.
+    pub(crate) fn unproven(now: Timestamp) -> Self {
+        Self { key: ReplayKey::of("", &now.to_string()), acceptable_until: now }
+    }
+
     /// How long to remember it: at least a second, never negative.
     pub fn remember_for(&self, now: Timestamp) -> Duration {
         let left = self.acceptable_until.as_millisecond() - now.as_millisecond();

@@ -14,7 +14,7 @@ use auth::token::TokenRules;
 use composer::snapshots::SharedTier;
 use composer::{Composer, Snapshots};
 use contracts::clock::{Clock, Entropy};
-use contracts::upstream::Upstream;
+use contracts::safeguard;
 use futures_util::FutureExt;
 use redis::aio::ConnectionManager;
 use secrecy::ExposeSecret;
@@ -30,9 +30,7 @@ use service_kit::telemetry::Telemetry;
 use service_kit::{connection_metrics, request_metrics};
 use upstream_clients::{Limits, Upstreams};
 
-use crate::config::{
-    ASKED, DpopConfig, GatewayConfig, PublicConfig, REQUEST_TOKEN_ISSUER, TlsConfig,
-};
+use crate::config::{ASKED, DpopConfig, GatewayConfig, PublicConfig, REQUEST_TOKEN_ISSUER};
 use crate::edge_orders::Orders;
 use crate::edge_rules::{self, EdgeRules};
 use crate::revocation::Feed;
@@ -42,7 +40,7 @@ use crate::standing::Standings;
 use crate::state::{Gateway, Parts, SessionTier};
 use crate::streams::Streams;
 use crate::table_maintenance::MAINTENANCE;
-use crate::tls::{Tls, TlsError};
+use crate::tls::Tls;
 use crate::{attestation, internal, locks, middleware, session_tier, sync_status};
 
 /// An unknown key id makes us ask iam at most this often.
@@ -51,22 +49,11 @@ const KEYS_COOLDOWN: Duration = Duration::from_secs(10);
 /// Between two attempts to hear of changes.
 const CHANGES_AGAIN: Duration = Duration::from_secs(1);
 
-/// Protections of the gateway's own that a drill may switch off.
-#[cfg(feature = "sabotage")]
-const OWN_GUARDS: [&str; 6] =
-    ["kept-keys", "profile-wait", "replay-probe", "shadow", "tenant-keys", "tls-reload"];
-/// Those of the replay store; the composer knows the others.
-#[cfg(feature = "sabotage")]
-const REPLAY_GUARDS: [&str; 3] = ["replay", "replay-fallback", "replay-filter"];
-/// Those of the judge of proofs and tokens.
-#[cfg(feature = "sabotage")]
-const JUDGE_GUARDS: [&str; 2] = ["expiry", "proof"];
-
 /// Runs the gateway until it is asked to stop.
 pub async fn run() -> anyhow::Result<()> {
     let config: GatewayConfig = service_kit::config::load()?;
     #[cfg(feature = "sabotage")]
-    crate::guards::switch_off(&config.guards_off);
+    contracts::safeguard::switch_off(&config.guards_off);
     http_client::install_crypto_provider();
     let telemetry = Telemetry::start("bff-backoffice", &config.telemetry)?;
     let lifecycle = Lifecycle::new();
@@ -81,7 +68,7 @@ pub async fn run() -> anyhow::Result<()> {
     lifecycle.spawn_until_stop(upstream_clients::ticks::tick());
     lifecycle.spawn_until_stop(attestation::watch::watch(database.clone(), clock.clone()));
     lifecycle.spawn_until_stop(locks::watch::watch(database, clock));
-    let replays = watch_session_tier(&config, &gateway, session.clone());
+    let replays = watch_session_tier(&gateway, session.clone());
     let readiness = readiness(&lifecycle, &gateway, session, cache).requires(
         "replay-check",
         "A stolen request could be sent again.",
@@ -104,7 +91,7 @@ pub fn gateway(
     for upstream in ASKED.iter().filter(|upstream| !config.upstreams.contains_key(upstream)) {
         tracing::warn!(%upstream, "No address is configured: what comes from it will be missing.");
     }
-    let upstreams = Upstreams::new(&config.upstreams, limits(config))
+    let upstreams = Upstreams::new(&config.upstreams, Limits::of)
         .context("the upstream client cannot be made")?;
     let upstreams = Arc::new(upstreams);
     let pem = std::fs::read(&config.request_token.key_file).with_context(|| {
@@ -122,11 +109,6 @@ pub fn gateway(
         clock.clone(),
         lifecycle.clone(),
     );
-    #[cfg(feature = "sabotage")]
-    let profiles =
-        if config.is_off("tenant-keys") { profiles.without_tenant_keys() } else { profiles };
-    #[cfg(feature = "sabotage")]
-    let profiles = if config.is_off("profile-wait") { profiles.without_haste() } else { profiles };
     let parts = Parts {
         authenticator: Arc::new(authenticator(config, session.clone(), clock.clone())?),
         edge_orders: Orders::new(
@@ -145,7 +127,7 @@ pub fn gateway(
             &lifecycle,
         ),
         upstreams,
-        revocations: revocations(config, following, session.clone(), &clock),
+        revocations: Feed::new(following, session.clone(), clock.clone()),
         database,
         lockout: config.mfa.lockout(),
         streams: Streams::new(session.clone()),
@@ -163,30 +145,11 @@ pub fn gateway(
 /// Those of the file, watched from now on.
 fn edge_rules(config: &GatewayConfig, lifecycle: &Lifecycle) -> anyhow::Result<Arc<EdgeRules>> {
     let (file, hops) = (config.edge.rules_file.as_deref(), config.edge.trusted_proxy_hops);
-    let rules = EdgeRules::load(file, hops)?;
-    #[cfg(feature = "sabotage")]
-    let rules = if config.is_off("shadow") { rules.without_shadow() } else { rules };
-    let rules = Arc::new(rules);
+    let rules = Arc::new(EdgeRules::load(file, hops)?);
     if let Some(file) = config.edge.rules_file.clone() {
         lifecycle.spawn_until_stop(edge_rules::watch(Arc::clone(&rules), file));
     }
     Ok(rules)
-}
-
-#[cfg_attr(
-    not(feature = "sabotage"),
-    expect(unused_variables, reason = "what a drill may switch off stands in the configuration")
-)]
-fn acceptor(
-    config: &GatewayConfig,
-    tls: &TlsConfig,
-    lifecycle: &Lifecycle,
-) -> Result<Tls, TlsError> {
-    #[cfg(feature = "sabotage")]
-    if config.is_off("tls-reload") {
-        return Tls::fixed(tls);
-    }
-    Tls::new(tls, lifecycle)
 }
 
 /// Connections of their own for what an instance follows: however busy the pool is, a revocation
@@ -195,40 +158,14 @@ fn following(config: &GatewayConfig) -> anyhow::Result<Database> {
     Ok(Database::new(&PostgresConfig { pool: 3, ..config.postgres.clone() })?)
 }
 
-#[cfg_attr(
-    not(feature = "sabotage"),
-    expect(unused_variables, reason = "what a drill may switch off stands in the configuration")
-)]
-fn watch_session_tier(
-    config: &GatewayConfig,
-    gateway: &Gateway,
-    session: ConnectionManager,
-) -> ReplayCheck {
+fn watch_session_tier(gateway: &Gateway, session: ConnectionManager) -> ReplayCheck {
     let authenticator = Arc::clone(&gateway.authenticator);
     let watch = Watch::new(authenticator, session, gateway.entropy.clone());
     let check = watch.check();
-    #[cfg(feature = "sabotage")]
-    if config.is_off("replay-probe") {
-        return check;
+    if safeguard!(ReplayProbe) {
+        gateway.lifecycle.spawn_until_stop(watch.run());
     }
-    gateway.lifecycle.spawn_until_stop(watch.run());
     check
-}
-
-#[cfg_attr(
-    not(feature = "sabotage"),
-    expect(unused_variables, reason = "what a drill may switch off stands in the configuration")
-)]
-fn revocations(
-    config: &GatewayConfig,
-    following: Database,
-    session: ConnectionManager,
-    clock: &Clock,
-) -> Feed {
-    let feed = Feed::new(following, session, clock.clone());
-    #[cfg(feature = "sabotage")]
-    let feed = if config.is_off("tenant-keys") { feed.without_tenant_keys() } else { feed };
-    feed
 }
 
 fn follow_news(config: &GatewayConfig, gateway: &Gateway) -> anyhow::Result<()> {
@@ -254,17 +191,6 @@ async fn follow_changes(composer: Composer, cache: redis::Client) {
     }
 }
 
-#[cfg(not(feature = "sabotage"))]
-fn limits(_: &GatewayConfig) -> fn(Upstream) -> Limits {
-    Limits::of
-}
-
-#[cfg(feature = "sabotage")]
-fn limits(config: &GatewayConfig) -> fn(Upstream) -> Limits {
-    let endless = |upstream| Limits { attempt: Duration::from_secs(30), ..Limits::of(upstream) };
-    if config.is_off("deadlines") { endless } else { Limits::of }
-}
-
 fn composer(
     config: &GatewayConfig,
     upstreams: Arc<Upstreams>,
@@ -278,18 +204,7 @@ fn composer(
     let snapshots = if config.dashboard.keep { snapshots } else { snapshots.keeping_nothing() };
     let own = sync_status::Store::shared(database.clone(), clock.clone());
     let composer = Composer::new(upstreams, own, snapshots, (clock.clone(), entropy.clone()));
-    let composer = composer.with_deadlines(config.dashboard.deadlines());
-    #[cfg(feature = "sabotage")]
-    let composer = config
-        .guards_off
-        .iter()
-        .filter(|guard| !OWN_GUARDS.iter().chain(&REPLAY_GUARDS).any(|own| own == guard))
-        .filter(|guard| !JUDGE_GUARDS.iter().any(|own| own == guard))
-        .filter(|guard| !crate::guards::is_known(guard))
-        .fold(composer, |composer, guard| composer.without(guard));
-    #[cfg(not(feature = "sabotage"))]
-    let _ = config;
-    composer
+    composer.with_deadlines(config.dashboard.deadlines())
 }
 
 fn authenticator(
@@ -305,45 +220,15 @@ fn authenticator(
         TokenRules { issuer: config.iam.issuer.clone(), audience: config.iam.audience.clone() };
     Ok(Authenticator {
         keys: keys(config),
-        replays: replays(config, session, proofs.span()),
-        judge: judge(config, Judge::new(proofs, rules, base_urls)),
+        replays: ReplayStore::new(Some(session), proofs.span()),
+        judge: Judge::new(proofs, rules, base_urls),
         clock,
     })
 }
 
-#[cfg_attr(
-    not(feature = "sabotage"),
-    expect(unused_variables, reason = "what a drill may switch off stands in the configuration")
-)]
-fn judge(config: &GatewayConfig, judge: Judge) -> Judge {
-    #[cfg(feature = "sabotage")]
-    let judge = JUDGE_GUARDS
-        .iter()
-        .filter(|guard| config.is_off(guard))
-        .fold(judge, |judge, guard| judge.without(guard));
-    judge
-}
-
-#[cfg_attr(
-    not(feature = "sabotage"),
-    expect(unused_variables, reason = "what a drill may switch off stands in the configuration")
-)]
-fn replays(config: &GatewayConfig, session: ConnectionManager, window: Duration) -> ReplayStore {
-    let replays = ReplayStore::new(Some(session), window);
-    #[cfg(feature = "sabotage")]
-    let replays = REPLAY_GUARDS
-        .iter()
-        .filter(|guard| config.is_off(guard))
-        .fold(replays, |replays, guard| replays.without(guard));
-    replays
-}
-
 fn keys(config: &GatewayConfig) -> RemoteKeys {
     let client = http_client::short_requests();
-    let keys = RemoteKeys::new(config.iam.jwks_url.clone(), client, KEYS_COOLDOWN);
-    #[cfg(feature = "sabotage")]
-    let keys = if config.is_off("kept-keys") { keys.without_memory() } else { keys };
-    keys
+    RemoteKeys::new(config.iam.jwks_url.clone(), client, KEYS_COOLDOWN)
 }
 
 /// With nonces when they are switched on. Without a key file each start makes its own key: right
@@ -426,7 +311,7 @@ async fn open_public(
     let listener = bind(config.public.listen).await?;
     let server = public_server(&config.public, gateway, readiness);
     match &config.public.tls {
-        Some(tls) => server.serve(listener, acceptor(config, tls, &lifecycle)?, &lifecycle),
+        Some(tls) => server.serve(listener, Tls::new(tls, &lifecycle)?, &lifecycle),
         None => server.serve(listener, Plain, &lifecycle),
     }
     tracing::info!(address = %config.public.listen, "The public listener is open.");

@@ -10,8 +10,9 @@ use std::marker::PhantomData;
 
 use axum::extract::{FromRequestParts, OptionalFromRequestParts};
 use contracts::headers::MFA_ATTESTATION;
-use contracts::id::AttestationId;
+use contracts::id::{AttestationId, Id};
 use contracts::problem::code;
+use contracts::safeguard;
 use http::request::Parts;
 use jiff::{SignedDuration, Timestamp};
 use metrics::counter;
@@ -208,6 +209,11 @@ impl<S: MfaScope> Presented<S> {
     pub fn scope(&self) -> Scope {
         S::SCOPE
     }
+
+    /// Stands in for an attestation in drills that require none.
+    fn missing() -> Self {
+        Self { id: AttestationId::from_parts(Timestamp::UNIX_EPOCH, 1), scope: PhantomData }
+    }
 }
 
 fn presented<S: MfaScope>(parts: &Parts) -> Result<Option<Presented<S>>, ApiError> {
@@ -241,20 +247,14 @@ impl<T: Send + Sync, S: MfaScope> OptionalFromRequestParts<T> for Presented<S> {
 
 /// The attestation of a request that turned out to need one.
 pub fn require<S: MfaScope>(given: Option<Presented<S>>) -> Result<Presented<S>, ApiError> {
-    #[cfg(feature = "sabotage")]
-    let given = given.or_else(unasked);
-    given.ok_or_else(|| {
-        count(S::SCOPE, "required");
-        required(S::SCOPE)
-    })
-}
-
-/// Drills only: what stands for an attestation where none is asked for.
-#[cfg(feature = "sabotage")]
-fn unasked<S>() -> Option<Presented<S>> {
-    let id = contracts::id::Id::from_parts(jiff::Timestamp::UNIX_EPOCH, 1);
-    let holds = crate::guards::holds(crate::guards::Guard::Mfa);
-    (!holds).then_some(Presented { id, scope: PhantomData })
+    match given {
+        Some(given) => Ok(given),
+        None if !safeguard!(SecondFactorRequired) => Ok(Presented::missing()),
+        None => {
+            count(S::SCOPE, "required");
+            Err(required(S::SCOPE))
+        }
+    }
 }
 
 #[cfg(test)]

@@ -41,18 +41,10 @@ pub struct GatewayConfig {
     /// Base URL of each upstream by its name; an upstream without one is unavailable. `h2c://` is
     /// HTTP/2 over cleartext; over `https` both sides agree on the version.
     pub upstreams: BaseUrls,
-    /// Protections to switch off, by name; a setting that a production build does not know.
+    /// Safeguards to switch off, by name; a production build does not have this setting.
     #[cfg(feature = "sabotage")]
     #[serde(default)]
-    pub guards_off: Vec<String>,
-}
-
-#[cfg(feature = "sabotage")]
-impl GatewayConfig {
-    /// Whether a protection is to be missing.
-    pub fn is_off(&self, guard: &str) -> bool {
-        self.guards_off.iter().any(|off| off == guard)
-    }
+    pub guards_off: Vec<contracts::safeguard::Safeguard>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -218,3 +210,27 @@ pub const ASKED: [Upstream; 15] = [
     Upstream::Property,
     Upstream::Sync,
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal_of(guards_off: &[&str]) -> String {
+        let settings = serde_json::json!({"guards_off": guards_off});
+        serde_json::from_value::<GatewayConfig>(settings).unwrap_err().to_string()
+    }
+
+    #[cfg(not(feature = "sabotage"))]
+    #[test]
+    fn a_production_build_switches_no_safeguard_off() {
+        let refused = refusal_of(&["authentication"]);
+        assert!(refused.contains("unknown field `guards_off`"), "{refused}");
+    }
+
+    #[cfg(feature = "sabotage")]
+    #[test]
+    fn an_unknown_safeguard_is_refused() {
+        let refused = refusal_of(&["authentication", "authorisation"]);
+        assert!(refused.contains("There is no safeguard named `authorisation`."), "{refused}");
+    }
+}

@@ -17,6 +17,7 @@ use axum::response::Response;
 use contracts::id::{PropertyId, RequestId};
 use contracts::problem::{Problem, code};
 use contracts::role::RoleSet;
+use contracts::safeguard;
 use contracts::upstream::Upstream;
 use http::HeaderMap;
 use http::request::Parts;
@@ -27,7 +28,6 @@ use service_kit::request::RequestContext;
 use tokio::time::Instant;
 use upstream_clients::{CallContext, Credentials, Rights};
 
-use crate::guards::{Guard, holds};
 use crate::handlers::auth::sign_out::is_sign_out;
 use crate::revocation::is_too_old;
 use crate::sessions::{Known, Session, details};
@@ -61,7 +61,7 @@ pub async fn authenticate(
             admitted.note(&mut request);
             next.run(request).await
         }
-        Err(Refusal::Auth(AuthError::NoCredentials)) if !holds(Guard::Authentication) => {
+        Err(Refusal::Auth(AuthError::NoCredentials)) if !safeguard!(Authentication) => {
             next.run(request).await
         }
         Err(error) => refusal(error),
@@ -90,13 +90,13 @@ async fn admit(
     if is_too_old(&verified.principal, gateway.authenticator.clock.now()) {
         return Err(Refusal::TooOld);
     }
-    if holds(Guard::Device) {
+    if safeguard!(DeviceBinding) {
         verified.check_device(headers)?;
     }
     let details = details(headers);
     let claim = gateway.sessions.claim(&verified.principal, &details);
     let known = gateway.profiles.known(&verified.principal, context).await;
-    if holds(Guard::Suspension) && gateway.standings.is_suspended(claim.tenant) {
+    if safeguard!(TenantSuspension) && gateway.standings.is_suspended(claim.tenant) {
         judged(gateway.authenticator.look(&verified, &claim).await)?;
         return Err(Refusal::Suspended(claim.tenant));
     }
@@ -116,7 +116,7 @@ async fn admit(
 
 /// For a sign-out whose session has ended: what a first one must show is asked of it too.
 async fn signed_out_before(gateway: &Gateway, verified: Verified, headers: &HeaderMap) -> Refusal {
-    if holds(Guard::Device)
+    if safeguard!(DeviceBinding)
         && let Err(error) = verified.check_device(headers)
     {
         return error.into();
@@ -142,14 +142,11 @@ impl Admitted {
             context.note_caller(&self.principal);
         }
         extensions.insert(self.known);
-        #[cfg(feature = "sabotage")]
-        if let Some(session) = crate::guards::unheld(&self.principal) {
-            extensions.insert(session);
-        }
-        extensions.insert(Arc::new(self.principal));
-        if let Some(session) = self.session {
+        let unkept = || (!safeguard!(LiveSession)).then(|| Session::unkept(&self.principal));
+        if let Some(session) = self.session.or_else(unkept) {
             extensions.insert(Arc::new(session));
         }
+        extensions.insert(Arc::new(self.principal));
     }
 }
 
@@ -213,7 +210,7 @@ impl<S: Send + Sync, P: Permission> FromRequestParts<S> for InProperty<P> {
         let property: PropertyId = given.parse().map_err(|_| {
             Problem::field("query.propertyId", "INVALID", "propertyId has the form ppt_<ULID>.")
         })?;
-        if holds(Guard::Scope) && !principal(parts)?.covers(property) {
+        if safeguard!(PropertyScope) && !principal(parts)?.covers(property) {
             return Err(ApiError::new(
                 &code::PROPERTY_OUT_OF_SCOPE,
                 "The property is not in your scope. Ask for access to it.",
@@ -316,8 +313,7 @@ struct CallerCredentials {
 
 impl Credentials for CallerCredentials {
     fn bearer(&self, audience: Upstream) -> Arc<str> {
-        let audience = if holds(Guard::Audience) { audience.name() } else { "nobody" };
-        self.tokens.token_for(&self.principal, audience)
+        self.tokens.token_for(&self.principal, audience.name())
     }
 
     fn rights(&self) -> Rights {

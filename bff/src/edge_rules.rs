@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use contracts::headers;
+use contracts::safeguard;
 use http::HeaderMap;
 use metrics::counter;
 use serde::Serialize;
@@ -35,8 +36,6 @@ pub struct EdgeRules {
     current: ArcSwap<InForce>,
     sources: Mutex<Sources>,
     hops: TrustedHops,
-    /// Drills only: whether `shadow` is taken for `enforce`.
-    shadow_off: bool,
 }
 
 #[derive(Debug)]
@@ -79,7 +78,7 @@ impl EdgeRules {
     pub fn new(rules: Rules, hops: usize) -> Self {
         let current = ArcSwap::from_pointee(InForce::of(rules.clone()));
         let sources = Mutex::new(Sources { file: rules, ..Sources::default() });
-        Self { current, sources, hops: TrustedHops(hops), shadow_off: false }
+        Self { current, sources, hops: TrustedHops(hops) }
     }
 
     /// Those of the file, or the defaults when none is configured.
@@ -96,13 +95,6 @@ impl EdgeRules {
         let hops = self.hops;
         let client = move |peer, headers: &HeaderMap| hops.client(peer, headers);
         (hops.0 > 0).then(|| Arc::new(client) as serve::ClientAddress)
-    }
-
-    #[cfg(feature = "sabotage")]
-    #[must_use]
-    pub fn without_shadow(mut self) -> Self {
-        self.shadow_off = true;
-        self
     }
 
     /// Takes what the file says now.
@@ -148,8 +140,8 @@ impl EdgeRules {
     }
 
     /// Counts a rule that applied to a request, and says whether it is to be obeyed.
-    fn applies(&self, rule: &str, mode: Mode) -> bool {
-        let obeyed = mode == Mode::Enforce || (self.shadow_off && mode == Mode::Shadow);
+    fn applies(rule: &str, mode: Mode) -> bool {
+        let obeyed = mode == Mode::Enforce || mode == Mode::Shadow && !safeguard!(ShadowMode);
         let mode = if obeyed { Mode::Enforce } else { mode };
         counter!("bff_backoffice_edge_rule_total", "rule" => rule.to_owned(), "mode" => mode.name())
             .increment(1);

@@ -13,7 +13,6 @@ pub mod edge;
 pub mod edge_orders;
 pub mod edge_rules;
 pub mod endpoints;
-mod guards;
 pub mod handlers;
 pub mod idempotency;
 pub mod internal;

@@ -22,6 +22,7 @@ use composer::Composer;
 use contracts::clock::{Clock, Entropy};
 use contracts::id::{AttestationId, PropertyId, SessionId};
 use contracts::problem::code;
+use contracts::safeguard;
 use contracts::upstream::Upstream;
 use jiff::Timestamp;
 use metrics::counter;
@@ -36,7 +37,6 @@ use upstream_clients::{CallContext, CallError, Reply, Upstreams};
 
 use crate::activity::{self, Activity};
 use crate::attestation::{self, MfaScope, Presented, Scope, Use};
-use crate::guards::{Guard, holds};
 use crate::idempotency::Reach;
 use crate::idempotency::store::{self, Claim, Claimed};
 use crate::locks::{self, Ending};
@@ -165,9 +165,11 @@ impl Mutations {
         T: Send,
     {
         let deadline = Instant::now() + FORWARDED_WITHIN;
-        let unclaimed = !holds(Guard::Store);
-        let claimed =
-            if unclaimed { Claimed::First { fence: 1 } } else { self.claim(request, deed).await? };
+        let claimed = if safeguard!(DurableClaim) {
+            self.claim(request, deed).await?
+        } else {
+            Claimed::First { fence: 1 }
+        };
         note(&claimed);
         let fence = match claimed {
             Claimed::First { fence } | Claimed::Resumed { fence, .. } => fence,
@@ -204,7 +206,7 @@ impl Mutations {
         if let Claimed::First { fence } | Claimed::Resumed { fence, .. } = claimed {
             let begun = self.note_activity(&transaction, request, deed, ("requested", fence, None));
             begun.await.map_err(unavailable)?;
-            if let Some(action) = deed.lock.as_ref().filter(|_| holds(Guard::LockLedger)) {
+            if let Some(action) = deed.lock.as_ref().filter(|_| safeguard!(LockAudit)) {
                 let noted = action.note_request(&transaction, (request, deed), &self.clock);
                 noted.await?;
             }
@@ -239,7 +241,7 @@ impl Mutations {
 
     /// The caller's own, so that a repeat is one for the upstream, too.
     fn key(&self, request: &Request) -> String {
-        if holds(Guard::SameKey) {
+        if safeguard!(SameIdempotencyKey) {
             return request.slot.key.as_str().to_owned();
         }
         format!("{:032x}", self.entropy.u128())
@@ -296,7 +298,7 @@ impl Mutations {
     ) -> Result<(), StoreError> {
         let (Some(action), Some(ending)) = (&deed.lock, ending) else { return Ok(()) };
         action.count(&ending);
-        if !holds(Guard::LockLedger) {
+        if !safeguard!(LockAudit) {
             return Ok(());
         }
         let by = (&self.clock, &self.entropy);
@@ -327,7 +329,7 @@ impl Mutations {
 /// Refuses a repeat by a caller whose scope no longer holds where the first may have had its effect.
 fn check_scope(claimed: &Claimed, principal: &Principal) -> ApiResult<()> {
     let is_in_scope = claimed.reach().is_none_or(|reach| reach.is_in_scope_of(principal));
-    if is_in_scope || !holds(Guard::Scope) {
+    if is_in_scope || !safeguard!(PropertyScope) {
         return Ok(());
     }
     Err(ApiError::new(
@@ -348,7 +350,7 @@ impl Check<'_> {
     /// Consumes the attestation for work that is to be done. A repeat that gets an answer shows one
     /// that permits the request; that the first consumed it does not matter then.
     async fn second_factor(&self, claimed: &Claimed) -> ApiResult<()> {
-        let factor = self.deed.second_factor.filter(|_| holds(Guard::Mfa));
+        let factor = self.deed.second_factor.filter(|_| safeguard!(SecondFactorRequired));
         let Some(SecondFactor { scope, attestation }) = factor else { return Ok(()) };
         let Self { transaction, request, deed, now } = self;
         let wanted = Use {

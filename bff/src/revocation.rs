@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use auth::Principal;
 use contracts::id::{DeviceId, Id, IdError, OperatorId, SessionId, TenantId};
+use contracts::safeguard;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
@@ -89,19 +90,11 @@ pub struct Revocation {
 pub struct Revocations {
     live: RwLock<HashMap<(TenantId, Target), Revocation>>,
     changes: watch::Sender<u64>,
-    /// Drills only: whether the keys are without their tenant.
-    #[cfg(feature = "sabotage")]
-    tenantless: bool,
 }
 
 impl Default for Revocations {
     fn default() -> Self {
-        Self {
-            live: RwLock::default(),
-            changes: watch::Sender::new(0),
-            #[cfg(feature = "sabotage")]
-            tenantless: false,
-        }
+        Self { live: RwLock::default(), changes: watch::Sender::new(0) }
     }
 }
 
@@ -121,7 +114,7 @@ impl Revocations {
             return None;
         }
         targets(principal).find_map(|target| {
-            let revocation = live.get(&self.key(principal.tenant, target))?;
+            let revocation = live.get(&key(principal.tenant, target))?;
             let final_for_all = matches!(target, Target::Session(_));
             let is_earlier = granted.as_second() <= revocation.revoked_at.as_second();
             (final_for_all || is_earlier).then(|| Arc::clone(&revocation.reason))
@@ -136,37 +129,21 @@ impl Revocations {
         issued_at: Timestamp,
     ) -> Option<Arc<str>> {
         let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
-        let revocation = live.get(&self.key(tenant, Target::Session(session)))?;
+        let revocation = live.get(&key(tenant, Target::Session(session)))?;
         let is_earlier = issued_at.as_second() <= revocation.revoked_at.as_second();
         is_earlier.then(|| Arc::clone(&revocation.reason))
     }
 
-    #[cfg_attr(
-        not(feature = "sabotage"),
-        expect(clippy::unused_self, reason = "the sabotaged twin looks at itself")
-    )]
-    fn key(&self, tenant: TenantId, target: Target) -> (TenantId, Target) {
-        #[cfg(feature = "sabotage")]
-        if self.tenantless {
-            return (crate::admin_audit::platform(), target);
-        }
-        (tenant, target)
-    }
-
     /// Whether a device revoked by `one` is found by `one`, and whether it is by `other`, under
     /// the keys that these revocations are kept under. They themselves are not touched.
-    pub(crate) fn probe(&self, one: TenantId, other: TenantId, now: Timestamp) -> (bool, bool) {
+    pub(crate) fn probe(one: TenantId, other: TenantId, now: Timestamp) -> (bool, bool) {
         let target = Target::Device(DeviceId::from_parts(Timestamp::UNIX_EPOCH, 1));
         let reason = Arc::from("probe");
         let written = Revocation { tenant: one, target, revoked_at: now, reason, recorded_at: now };
-        let twin = Self {
-            #[cfg(feature = "sabotage")]
-            tenantless: self.tenantless,
-            ..Self::default()
-        };
-        twin.learn(vec![written], now);
-        let live = twin.live.read().unwrap_or_else(PoisonError::into_inner);
-        let finds = |tenant| live.contains_key(&self.key(tenant, target));
+        let probed = Self::default();
+        probed.learn(vec![written], now);
+        let live = probed.live.read().unwrap_or_else(PoisonError::into_inner);
+        let finds = |tenant| live.contains_key(&key(tenant, target));
         (finds(one), finds(other))
     }
 
@@ -193,7 +170,7 @@ impl Revocations {
         let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
         live.retain(|_, kept| kept.recorded_at >= now - KEPT_FOR);
         for revocation in news {
-            let known = live.entry(self.key(revocation.tenant, revocation.target));
+            let known = live.entry(key(revocation.tenant, revocation.target));
             // News may come late: the later cut holds, and is kept as long as the later record.
             let kept = known.or_insert_with(|| revocation.clone());
             if revocation.revoked_at >= kept.revoked_at {
@@ -205,6 +182,12 @@ impl Revocations {
             self.changes.send_modify(|version| *version += 1);
         }
     }
+}
+
+/// The key of a revocation.
+fn key(tenant: TenantId, target: Target) -> (TenantId, Target) {
+    let tenant = if safeguard!(TenantKeys) { tenant } else { crate::admin_audit::platform() };
+    (tenant, target)
 }
 
 pub(crate) fn targets(principal: &Principal) -> impl Iterator<Item = Target> {

@@ -41,6 +41,23 @@ pub struct Session {
     pub app: App,
 }
 
+impl Session {
+    /// Stands in for the session of a caller, in drills that require none.
+    pub(crate) fn unkept(caller: &Principal) -> Self {
+        let at = caller.issued_at;
+        Self {
+            id: SessionId::from_parts(at, 1),
+            tenant: caller.tenant,
+            operator: caller.operator,
+            device: caller.device,
+            thumbprint: caller.thumbprint.as_deref().unwrap_or_default().to_owned(),
+            opened_at: at,
+            last_seen: at,
+            app: App::default(),
+        }
+    }
+}
+
 /// What the desktop says of itself; nothing of it is verified.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct App {

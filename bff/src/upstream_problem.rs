@@ -7,8 +7,6 @@ use contracts::upstream::Upstream;
 use service_kit::problem::{ApiError, chain};
 use upstream_clients::CallError;
 
-use crate::guards::{Guard, holds};
-
 /// Seconds that a caller is asked to wait at most, whatever an upstream says.
 const LONGEST_RETRY_AFTER: u64 = 300;
 
@@ -16,9 +14,6 @@ const LONGEST_RETRY_AFTER: u64 = 300;
 /// status decides, whatever the code says.
 pub fn problem(upstream: Upstream, error: &CallError) -> ApiError {
     tracing::info!(%upstream, error = %chain(error), "An upstream did not do what was asked.");
-    if !holds(Guard::UpstreamProblems) {
-        return ApiError::internal(error);
-    }
     match error {
         CallError::Status { status, problem: Some(own) } if is_about_the_request(*status) => {
             passed_on(*status, own).into()
@@ -59,7 +54,7 @@ pub fn of_read(upstream: Upstream, error: &CallError) -> ApiError {
 pub fn of_iam(error: &CallError) -> ApiError {
     match error {
         CallError::Status { status: 401, problem: Some(own) }
-            if !own.is(&code::UNAUTHENTICATED) && holds(Guard::UpstreamProblems) =>
+            if !own.is(&code::UNAUTHENTICATED) =>
         {
             tracing::info!(error = %chain(error), "iam refused the operator.");
             passed_on(401, own).into()

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, bail};
+use contracts::safeguard::Safeguard;
+use launcher::builder::SABOTAGED;
 use serde::Deserialize;
 
 const FILE: &str = include_str!("../catalog.toml");
@@ -28,8 +30,35 @@ pub struct Entry {
     pub runbook: String,
     #[serde(default)]
     pub stands_for: Option<String>,
-    /// What `--sabotage` switches off: a guard of the gateway, or `<server>:<guard>`.
-    pub sabotage: Vec<String>,
+    /// The safeguards that `--sabotage` switches off, so that the row turns red.
+    #[serde(default)]
+    pub sabotage: Vec<ServerSafeguard>,
+    /// Why no safeguard turns the row red yet: `--sabotage` skips it.
+    #[serde(default)]
+    pub no_safeguard: Option<String>,
+}
+
+/// A safeguard of one server: `<server>:<safeguard>`, or `<safeguard>` for the gateway's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct ServerSafeguard {
+    pub server: &'static str,
+    pub safeguard: Safeguard,
+}
+
+impl TryFrom<String> for ServerSafeguard {
+    type Error = anyhow::Error;
+
+    fn try_from(text: String) -> anyhow::Result<Self> {
+        let (server, safeguard) = text.split_once(':').unwrap_or(("bff", &text));
+        let known = SABOTAGED.into_iter().find(|known| *known == server);
+        let server = known.with_context(|| {
+            format!(
+                "`{text}`: no safeguard of {server} can be switched off. Use one of {SABOTAGED:?}."
+            )
+        })?;
+        Ok(Self { server, safeguard: safeguard.parse()? })
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -39,7 +68,11 @@ struct Catalog {
 
 /// All entries by id, in the catalogues' order.
 pub fn load() -> anyhow::Result<Vec<(String, Entry)>> {
-    let catalog: Catalog = toml::from_str(FILE).context("chaos/catalog.toml cannot be read")?;
+    parse(FILE).context("chaos/catalog.toml cannot be read")
+}
+
+fn parse(text: &str) -> anyhow::Result<Vec<(String, Entry)>> {
+    let catalog: Catalog = toml::from_str(text)?;
     let mut rows: Vec<_> = catalog.row.into_iter().collect();
     rows.sort_by_key(|(id, _)| place(id));
     Ok(rows)
@@ -77,9 +110,46 @@ mod tests {
                 "{id}: {} is missing",
                 entry.runbook
             );
-            assert!(!entry.sabotage.is_empty(), "{id} cannot be shown red");
+            assert_eq!(
+                entry.sabotage.is_empty(),
+                entry.no_safeguard.is_some(),
+                "{id} names a safeguard, or says why there is none"
+            );
             assert_eq!(entry.kind == Kind::Emulated, entry.stands_for.is_some(), "{id}");
         }
+    }
+
+    fn with_sabotage(names: &str) -> anyhow::Result<Vec<(String, Entry)>> {
+        parse(&format!(
+            "[row.F-5]\ntitle = \"a\"\nkind = \"live\"\nrecover_within_s = 1\nrunbook = \"b\"\nsabotage = {names}"
+        ))
+    }
+
+    #[test]
+    fn a_safeguard_is_of_the_gateway_unless_it_names_its_server() {
+        let rows = with_sabotage(r#"["replay", "housekeeping:roles"]"#).unwrap();
+        let found: Vec<_> = rows[0].1.sabotage.iter().map(|it| (it.server, it.safeguard)).collect();
+        let expected = [("bff", Safeguard::Replay), ("housekeeping", Safeguard::SupervisorRole)];
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn an_unknown_safeguard_or_server_is_refused() {
+        let refused = format!("{:#}", with_sabotage(r#"["reply"]"#).unwrap_err());
+        assert!(refused.contains("There is no safeguard named `reply`."), "{refused}");
+        let refused = format!("{:#}", with_sabotage(r#"["staff:roles"]"#).unwrap_err());
+        assert!(refused.contains("no safeguard of staff can be switched off"), "{refused}");
+    }
+
+    #[test]
+    fn every_safeguard_turns_a_row_red() {
+        let rows = load().unwrap();
+        let used = |safeguard: &&Safeguard| {
+            let mut named = rows.iter().flat_map(|(_, entry)| &entry.sabotage);
+            named.any(|named| named.safeguard == **safeguard)
+        };
+        let unused: Vec<_> = Safeguard::ALL.iter().filter(|safeguard| !used(safeguard)).collect();
+        assert!(unused.is_empty(), "no row names {unused:?}");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use contracts::clock::Clock;
+use contracts::safeguard::Safeguard;
 use launcher::builder::{Build, SERVERS, workspace_root};
 use launcher::desktop::{Call, Desktop};
 use launcher::edge_rules;
@@ -20,9 +21,13 @@ use reqwest::Client;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::catalog::ServerSafeguard;
+
 /// How often a condition is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(25);
 const GATEWAY: &str = "bff";
+/// The setting of a sabotaged server that names the safeguards to switch off.
+pub const GUARDS_OFF: &str = "MELMASTOON_GUARDS_OFF";
 /// Whether the gateway keeps answers.
 const KEEP: &str = "MELMASTOON_DASHBOARD__KEEP";
 
@@ -34,8 +39,8 @@ pub struct House {
     pub property: String,
     /// Everything its stack keeps.
     pub folder: PathBuf,
-    /// Protections that the gateway runs without.
-    pub guards_off: Vec<String>,
+    /// Safeguards that the gateway runs without.
+    pub safeguards_off: Vec<Safeguard>,
     http: Client,
 }
 
@@ -50,20 +55,22 @@ pub struct Plan<'a> {
     pub cold: bool,
     /// Faults of the stand-ins hit the services, too.
     pub faults_on_services: bool,
-    /// Protections that the servers are run without.
-    pub guards_off: &'a [&'a str],
+    /// Safeguards that the servers are run without.
+    pub safeguards_off: &'a [ServerSafeguard],
     /// Where the gateway and the services send their traces.
     pub collector: Option<String>,
 }
 
-/// `housekeeping:roles` is the guard `roles` of housekeeping; without a server it is the gateway's.
-fn by_server<'a>(guards: &[&'a str]) -> BTreeMap<&'a str, Vec<&'a str>> {
-    let mut servers: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for guard in guards {
-        let (server, guard) = guard.split_once(':').unwrap_or(("bff", guard));
-        servers.entry(server).or_default().push(guard);
+fn by_server(safeguards: &[ServerSafeguard]) -> BTreeMap<&'static str, Vec<Safeguard>> {
+    let mut servers: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for ServerSafeguard { server, safeguard } in safeguards {
+        servers.entry(*server).or_default().push(*safeguard);
     }
     servers
+}
+
+fn of_gateway(safeguards: &[ServerSafeguard]) -> Vec<Safeguard> {
+    by_server(safeguards).remove(GATEWAY).unwrap_or_default()
 }
 
 impl<'a> Plan<'a> {
@@ -74,23 +81,23 @@ impl<'a> Plan<'a> {
             second_gateway: false,
             cold: false,
             faults_on_services: false,
-            guards_off: &[],
+            safeguards_off: &[],
             collector: None,
         }
     }
 
-    /// Without these protections, in a build that allows it.
+    /// Without these safeguards, in a build that allows it.
     #[must_use]
-    pub fn without(self, guards: &'a [&'a str]) -> Self {
-        Self { guards_off: guards, build: Build::Sabotage, ..self }
+    pub fn without(self, safeguards_off: &'a [ServerSafeguard]) -> Self {
+        Self { safeguards_off, build: Build::Sabotage, ..self }
     }
 
     fn environment(&self) -> anyhow::Result<BTreeMap<String, BTreeMap<String, String>>> {
         let mut environment: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
-        for (server, guards) in by_server(self.guards_off) {
-            let value = serde_json::to_string(&guards)?;
+        for (server, safeguards) in by_server(self.safeguards_off) {
+            let value = serde_json::to_string(&safeguards)?;
             let server = environment.entry(server.to_owned()).or_default();
-            server.insert("MELMASTOON_GUARDS_OFF".to_owned(), value);
+            server.insert(GUARDS_OFF.to_owned(), value);
         }
         if self.cold {
             let gateway = environment.entry(GATEWAY.to_owned()).or_default();
@@ -158,8 +165,8 @@ impl House {
             Desktop::open(info, &manager.username, &folder.join("desktop"), Clock::system())?;
         let property = manager.property_ids.first().context("the manager has no property")?.clone();
         let http = http_client::plain()?;
-        let guards_off = plan.guards_off.iter().map(|guard| (*guard).to_owned()).collect();
-        Ok(Self { stack, desktop, property, folder, guards_off, http })
+        let safeguards_off = of_gateway(plan.safeguards_off);
+        Ok(Self { stack, desktop, property, folder, safeguards_off, http })
     }
 
     /// Where drills and tests keep their stacks.
@@ -167,12 +174,12 @@ impl House {
         workspace_root().join(".local").join(name)
     }
 
-    /// Runs the gateway without these protections and with all others from now on.
-    pub async fn without(&mut self, guards: &[&str]) -> anyhow::Result<()> {
-        let value = serde_json::to_string(guards)?;
-        self.stack.process("bff")?.set_env("MELMASTOON_GUARDS_OFF", value).await?;
-        self.stack.restart("bff").await?;
-        self.guards_off = guards.iter().map(|guard| (*guard).to_owned()).collect();
+    /// Runs the gateway without these safeguards and with all others from now on.
+    pub async fn without(&mut self, safeguards: &[ServerSafeguard]) -> anyhow::Result<()> {
+        self.safeguards_off = of_gateway(safeguards);
+        let value = serde_json::to_string(&self.safeguards_off)?;
+        self.stack.process(GATEWAY)?.set_env(GUARDS_OFF, value).await?;
+        self.stack.restart(GATEWAY).await?;
         self.reconnect()
     }
 

@@ -5,7 +5,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use chaos::catalog::{self, Entry};
+use chaos::catalog::{self, Entry, ServerSafeguard};
 use chaos::drills::{self, Form};
 use chaos::house::{House, Plan};
 use chaos::observations::Observations;
@@ -27,7 +27,7 @@ enum Command {
     /// Runs drills, all when none is named, and writes a report.
     Run {
         ids: Vec<String>,
-        /// Switches each row's protection off: the row must then be reported as broken.
+        /// Switches each row's safeguard off: the row must then be reported as broken.
         #[arg(long)]
         sabotage: bool,
         /// Seconds per row: without the wait for its alert.
@@ -56,9 +56,12 @@ async fn main() -> ExitCode {
 }
 
 fn list() -> anyhow::Result<bool> {
-    for (id, entry) in catalog::load()? {
+    let rows = catalog::load()?;
+    for (id, entry) in &rows {
         println!("{id:6} {:?} · {} · ops/runbooks/{}.md", entry.kind, entry.title, entry.runbook);
     }
+    println!();
+    print!("{}", report::without_safeguard(rows.iter())?);
     Ok(true)
 }
 
@@ -67,8 +70,11 @@ async fn run(ids: &[String], sabotage: bool, form: Form) -> anyhow::Result<bool>
     let progress = Progress::for_screen();
     let mut rows = Vec::new();
     let mut shared = None;
-    for (id, entry) in catalog::chosen(ids)? {
-        let row = drill((&id, &entry), sabotage, form, &mut shared, &progress);
+    let chosen = catalog::chosen(ids)?;
+    let (skipped, drilled): (Vec<_>, Vec<_>) =
+        chosen.iter().partition(|(_, entry)| sabotage && entry.no_safeguard.is_some());
+    for (id, entry) in drilled {
+        let row = drill((id, entry), sabotage, form, &mut shared, &progress);
         let row = Box::pin(row).await?;
         print_row(&row);
         rows.push(row);
@@ -77,8 +83,12 @@ async fn run(ids: &[String], sabotage: bool, form: Form) -> anyhow::Result<bool>
         house.close().await?;
     }
     let wanted = if sabotage { Verdict::Broken } else { Verdict::Green };
-    let file = report::write(&rows, sabotage, &House::folder("drills"))?;
+    let skipped = report::without_safeguard(skipped)?;
+    let file = report::write(&rows, sabotage.then_some(&*skipped), &House::folder("drills"))?;
     let right = rows.iter().filter(|row| row.verdict == wanted).count();
+    if sabotage {
+        print!("{skipped}");
+    }
     println!(
         "{right} of {} rows are {wanted:?} as they must be. Report: {}",
         rows.len(),
@@ -88,7 +98,7 @@ async fn run(ids: &[String], sabotage: bool, form: Form) -> anyhow::Result<bool>
 }
 
 /// Every drill has a stack of its own, so that none depends on another; but those that leave it as
-/// it was share one, each with a gateway without its own protection in a sabotaged run.
+/// it was share one, each with a gateway without its own safeguard in a sabotaged run.
 async fn drill(
     (id, entry): (&str, &Entry),
     sabotage: bool,
@@ -97,13 +107,12 @@ async fn drill(
     progress: &Progress,
 ) -> anyhow::Result<Row> {
     println!("{id} {}", entry.title);
-    let off: Vec<&str> =
-        if sabotage { entry.sabotage.iter().map(String::as_str).collect() } else { Vec::new() };
+    let off: &[ServerSafeguard] = if sabotage { &entry.sabotage } else { &[] };
     let shares = drills::shares_a_house(id);
     let mut house = match shared.take() {
         Some(mut house) if shares => {
             if sabotage {
-                house.without(&off).await?;
+                house.without(off).await?;
             }
             house
         }
@@ -112,7 +121,7 @@ async fn drill(
                 other.close().await?;
             }
             let plan = drills::prepare(id, Plan::new(House::folder("drills/stack")));
-            let plan = if sabotage { plan.without(&off) } else { plan };
+            let plan = if sabotage { plan.without(off) } else { plan };
             House::open(plan, progress).await?
         }
     };

@@ -43,20 +43,35 @@ impl Row {
     }
 }
 
-/// Writes `report.md` and `report.json` and answers where the first is.
-pub fn write(rows: &[Row], sabotaged: bool, folder: &Path) -> anyhow::Result<PathBuf> {
+/// Counts and lists the rows that no safeguard turns red yet.
+pub fn without_safeguard<'a>(
+    rows: impl IntoIterator<Item = &'a (String, Entry)>,
+) -> anyhow::Result<String> {
+    let (mut count, mut lines) = (0, String::new());
+    for (id, entry) in rows {
+        let Some(reason) = &entry.no_safeguard else { continue };
+        count += 1;
+        writeln!(lines, "{id:6} {} · {reason}", entry.title)?;
+    }
+    Ok(format!("{count} rows have no safeguard yet.\n{lines}"))
+}
+
+/// Writes `report.md` and `report.json` and returns the path of the first. `skipped` says which
+/// rows a run with safeguards switched off left out; `None` for other runs.
+pub fn write(rows: &[Row], skipped: Option<&str>, folder: &Path) -> anyhow::Result<PathBuf> {
     std::fs::create_dir_all(folder)?;
-    let name = if sabotaged { "sabotage" } else { "report" };
+    let name = if skipped.is_some() { "sabotage" } else { "report" };
     let file = folder.join(format!("{name}.md"));
-    std::fs::write(&file, markdown(rows, sabotaged)?)?;
+    std::fs::write(&file, markdown(rows, skipped)?)?;
     std::fs::write(folder.join(format!("{name}.json")), serde_json::to_vec_pretty(rows)?)?;
     Ok(file)
 }
 
-fn markdown(rows: &[Row], sabotaged: bool) -> anyhow::Result<String> {
+fn markdown(rows: &[Row], skipped: Option<&str>) -> anyhow::Result<String> {
     let mut text = String::from("# Drills\n\n");
-    if sabotaged {
-        text.push_str("Run with the protections switched off: every row must be broken.\n\n");
+    if let Some(skipped) = skipped {
+        text.push_str("Run with the safeguards switched off: every row must be broken.\n\n");
+        writeln!(text, "```text\n{skipped}```\n")?;
     }
     text.push_str("| row | failure | detected | recovered | objective | verdict |\n|---|---|---|---|---|---|\n");
     for row in rows {

@@ -11,6 +11,7 @@ use auth::Principal;
 use contracts::clock::{Clock, Entropy};
 use contracts::dashboard::{Dashboard, Record, Widget, WidgetStatus};
 use contracts::id::{DashboardId, Id, PropertyId, TenantId};
+use contracts::safeguard::{Safeguard, time_limit};
 use contracts::upstream::Upstream;
 use futures_util::stream::{FuturesUnordered, Stream, StreamExt};
 use tokio::sync::mpsc;
@@ -18,7 +19,6 @@ use tokio::time::Instant;
 use upstream_clients::{CallContext, CallError, Upstreams};
 
 use crate::fetch::Sources;
-use crate::guards::Guards;
 use crate::load::{Load, Slot};
 use crate::meters::Meters;
 use crate::own::OwnStore;
@@ -151,7 +151,6 @@ pub struct Parts {
     deadlines: Arc<Deadlines>,
     pub(crate) clock: Clock,
     pub(crate) entropy: Entropy,
-    guards: Guards,
 }
 
 impl Deref for Composer {
@@ -170,9 +169,8 @@ impl Composer {
         (clock, entropy): (Clock, Entropy),
     ) -> Self {
         let (sources, meters) = (Sources { upstreams, own }, Meters::new());
-        let (deadlines, guards) = (Arc::default(), Guards::default());
-        let load = Load::new();
-        let parts = Parts { sources, snapshots, meters, load, deadlines, clock, entropy, guards };
+        let (deadlines, load) = (Arc::default(), Load::new());
+        let parts = Parts { sources, snapshots, meters, load, deadlines, clock, entropy };
         Self(Arc::new(parts))
     }
 
@@ -200,16 +198,6 @@ impl Composer {
         &self.meters
     }
 
-    /// The same composer with a protection switched off.
-    #[cfg(feature = "sabotage")]
-    #[must_use]
-    pub fn without(mut self, guard: &str) -> Self {
-        let parts = Arc::make_mut(&mut self.0);
-        parts.guards.switch_off(guard);
-        parts.snapshots.guard(parts.guards.clone());
-        self
-    }
-
     /// Decides what this caller will be shown. `names` limits the set, comma separated.
     pub fn plan(
         &self,
@@ -225,7 +213,7 @@ impl Composer {
         let (allowed, forbidden) = wanted
             .into_iter()
             .partition(|spec: &&WidgetSpec| spec.roles.intersects(principal.roles));
-        let route_deadline = self.guards.deadline(self.deadlines.of(principal.tenant));
+        let route_deadline = time_limit(Safeguard::Deadlines, self.deadlines.of(principal.tenant));
         let slot = self.load.enter(principal.tenant, admitted, route_deadline);
         let slot = slot.ok_or(NoPlan::Overloaded)?;
         Ok(Plan {
@@ -254,7 +242,8 @@ impl Composer {
             let (allowed, key, admitted, route) = plan;
             composer.warm(&allowed, key).await;
             let widget = |spec: &'static WidgetSpec| {
-                let deadline = (admitted + composer.guards.deadline(spec.rule.deadline)).min(route);
+                let limit = time_limit(Safeguard::Deadlines, spec.rule.deadline);
+                let deadline = (admitted + limit).min(route);
                 composer.clone().widget(spec, context.until(deadline), key)
             };
             allowed.into_iter().map(widget).collect::<FuturesUnordered<_>>()
@@ -309,7 +298,6 @@ impl Composer {
     /// The whole dashboard, once every widget has settled.
     pub async fn compose(&self, plan: &Plan, context: &CallContext) -> Composed {
         let settled: Vec<Settled> = self.settle(plan, context).collect().await;
-        let settled = self.guards.isolate(settled);
         let partial = settled.iter().any(Settled::is_lacking);
         let mut told: Vec<Told> = settled.iter().map(Told::of).collect();
         told.sort_by_key(|it| it.name);

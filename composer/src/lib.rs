@@ -5,7 +5,6 @@
 pub mod changes;
 pub mod compose;
 pub mod fetch;
-mod guards;
 mod load;
 mod meters;
 pub mod own;

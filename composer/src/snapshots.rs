@@ -26,6 +26,8 @@ use std::time::Duration;
 use contracts::clock::Clock;
 use contracts::dashboard::Reason;
 use contracts::id::{PropertyId, TenantId};
+use contracts::safeguard;
+use contracts::safeguard::{Safeguard, time_limit};
 use contracts::upstream::Upstream;
 use futures_util::FutureExt;
 use jiff::tz::TimeZone;
@@ -34,7 +36,6 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 use upstream_clients::{CallContext, CallError};
 
-use crate::guards::Guards;
 use flights::{Flights, Outcome};
 pub use key::Key;
 use local::Local;
@@ -111,7 +112,6 @@ pub struct Parts {
     clock: Clock,
     tasks: TaskTracker,
     keeps: bool,
-    pub(crate) guards: Guards,
 }
 
 impl Deref for Snapshots {
@@ -136,7 +136,6 @@ impl Snapshots {
             clock,
             tasks,
             keeps: true,
-            guards: Guards::default(),
         }))
     }
 
@@ -145,12 +144,6 @@ impl Snapshots {
     pub fn keeping_nothing(mut self) -> Self {
         Arc::make_mut(&mut self.0).keeps = false;
         self
-    }
-
-    /// With these protections.
-    #[cfg(feature = "sabotage")]
-    pub(crate) fn guard(&mut self, guards: Guards) {
-        Arc::make_mut(&mut self.0).guards = guards;
     }
 
     /// Runs what outlives whoever began it.
@@ -181,9 +174,8 @@ impl Snapshots {
         if wanted.is_empty() {
             return;
         }
-        for (read, found) in
-            wanted.iter().zip(tier.get(&wanted, self.guards.deadline(TIER_ANSWERS_WITHIN)).await)
-        {
+        let limit = time_limit(Safeguard::Deadlines, TIER_ANSWERS_WITHIN);
+        for (read, found) in wanted.iter().zip(tier.get(&wanted, limit).await) {
             let (rule, key) = (read.0, &read.1);
             for (property, at) in found.changes {
                 self.marks.set_at(key.tenant, property, rule.upstream, at);
@@ -282,7 +274,7 @@ impl Snapshots {
         match (outcome, held) {
             (Ok(snapshot), _) => Ok(reading(&snapshot, source, began)),
             (Err(error), Some((snapshot, age)))
-                if error.is_illness() && self.guards.shows_stale() =>
+                if error.is_illness() && safeguard!(StaleSnapshots) =>
             {
                 self.meters.stale(rule.name);
                 let source = Source::Stale { age, reason: error.reason() };

@@ -15,6 +15,7 @@ pub mod locks;
 pub mod money;
 pub mod problem;
 pub mod role;
+pub mod safeguard;
 pub mod sync;
 pub mod text;
 pub mod upstream;

@@ -10,7 +10,7 @@ use tokio::process::Command;
 
 use crate::obstacle::Obstacle;
 
-/// Servers that have a program whose protections can be switched off: `<name>-sabotaged`.
+/// Servers that have a program whose safeguards can be switched off: `<name>-sabotaged`.
 pub const SABOTAGED: [&str; 2] = ["bff", "housekeeping"];
 /// Package and program have the same name.
 pub const SERVERS: [&str; 5] = ["bff", "inventory", "housekeeping", "staff", "stand-ins"];
@@ -22,7 +22,7 @@ pub enum Build {
     Dev,
     /// cargo's release profile, for measurements.
     Release,
-    /// The dev profile, with servers whose protections can be switched off, for drills.
+    /// The dev profile, with servers whose safeguards can be switched off, for drills.
     Sabotage,
     /// They were built just now and stand in this folder.
     Done { folder: PathBuf },

@@ -12,6 +12,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use contracts::clock::Clock;
 use contracts::problem::{Problem, code};
+use contracts::safeguard;
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
 use metrics::counter;
@@ -118,27 +119,12 @@ pub struct Guard {
     identity: Option<Arc<Identity>>,
     /// Name of the counter of those it turned away.
     failures: &'static str,
-    /// Drills only: whether everybody is let in.
-    #[cfg(feature = "sabotage")]
-    wide_open: bool,
 }
 
 impl Guard {
     /// Without an identity it lets nobody in. `failures` is a counter's name.
     pub fn new(identity: Option<Arc<Identity>>, failures: &'static str) -> Self {
-        Self {
-            identity,
-            failures,
-            #[cfg(feature = "sabotage")]
-            wide_open: false,
-        }
-    }
-
-    /// Drills only.
-    #[cfg(feature = "sabotage")]
-    #[must_use]
-    pub fn wide_open(self) -> Self {
-        Self { wide_open: true, ..self }
+        Self { identity, failures }
     }
 
     /// What stands behind it may take the caller as `Extension<ServiceAccount>`.
@@ -147,8 +133,7 @@ impl Guard {
     }
 
     async fn judge(&self, headers: &HeaderMap, role: Role) -> Result<ServiceAccount, Refusal> {
-        #[cfg(feature = "sabotage")]
-        if self.wide_open {
+        if !safeguard!(ServiceIdentity) {
             return Ok(ServiceAccount { email: "anybody".to_owned(), subject: "0".to_owned() });
         }
         let identity = self.identity.as_ref().ok_or(Refusal::NotConfigured)?;

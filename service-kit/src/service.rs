@@ -53,10 +53,10 @@ pub struct ServiceConfig {
     pub internal: InternalConfig,
     #[serde(default)]
     pub maintenance: MaintenanceConfig,
-    /// Protections to switch off, by name; a setting that a production build does not know.
+    /// Safeguards to switch off, by name; a production build does not have this setting.
     #[cfg(feature = "sabotage")]
     #[serde(default)]
-    pub guards_off: Vec<String>,
+    pub guards_off: Vec<contracts::safeguard::Safeguard>,
 }
 
 /// Who may call `/internal/*`.
@@ -80,20 +80,6 @@ pub struct Shared {
     pub database: Database,
     pub clock: Clock,
     pub entropy: Entropy,
-    #[cfg(feature = "sabotage")]
-    pub guards_off: GuardsOff,
-}
-
-/// Protections that a drill has switched off, by name.
-#[cfg(feature = "sabotage")]
-#[derive(Debug, Clone, Default)]
-pub struct GuardsOff(Arc<[String]>);
-
-#[cfg(feature = "sabotage")]
-impl GuardsOff {
-    pub fn is_off(&self, guard: &str) -> bool {
-        self.0.iter().any(|off| off == guard)
-    }
 }
 
 /// Why a service did not start, in one sentence that says what to do.
@@ -142,6 +128,8 @@ impl Service {
     /// Reads the settings, serves until SIGTERM or SIGINT, drains.
     pub async fn run(self) -> Result<(), StartError> {
         let config: ServiceConfig = config::load()?;
+        #[cfg(feature = "sabotage")]
+        contracts::safeguard::switch_off(&config.guards_off);
         let telemetry = Telemetry::start(self.name, &config.telemetry)?;
         let lifecycle = Lifecycle::new();
         let shared = self.shared(&config, Clock::system())?;
@@ -164,8 +152,6 @@ impl Service {
             database: Database::new(&config.postgres)?,
             clock,
             entropy: Entropy::system(),
-            #[cfg(feature = "sabotage")]
-            guards_off: GuardsOff(config.guards_off.clone().into()),
         })
     }
 
@@ -205,8 +191,6 @@ impl Service {
     /// Unknown paths are behind the strictest guard, so that nobody learns which exist.
     fn internal(&self, shared: Shared, identity: Option<Arc<Identity>>) -> Router {
         let guard = Guard::new(identity, self.internal.failures);
-        #[cfg(feature = "sabotage")]
-        let guard = if shared.guards_off.is_off("identity") { guard.wide_open() } else { guard };
         let unknown = Router::new().fallback(async || http::StatusCode::NOT_FOUND);
         (self.internal.routes)(shared, &guard).merge(guard.around(unknown, Role::Operators))
     }

@@ -60,8 +60,6 @@ impl Harness {
             database: Database::new(&postgres).expect("the test database has a URL"),
             clock: clock.clone(),
             entropy: Entropy::system(),
-            #[cfg(feature = "sabotage")]
-            guards_off: crate::service::GuardsOff::default(),
         };
         let issuer = Issuer::open(clock.clone(), &lifecycle).await;
         let identity = Identity::configured(Some(&issuer.config), clock);

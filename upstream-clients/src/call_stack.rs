@@ -20,6 +20,7 @@ use bytes::Bytes;
 use contracts::dashboard::Reason;
 use contracts::json::{self, ZeroCharacter};
 use contracts::problem::{Problem, code};
+use contracts::safeguard::{Safeguard, time_limit};
 use contracts::upstream::Upstream;
 use http::StatusCode;
 use serde::Serialize;
@@ -175,7 +176,8 @@ impl CallStack {
     }
 
     async fn attempt(&self, context: &CallContext, ask: &Ask<'_>) -> Result<Answer, Missed> {
-        let deadline = context.deadline.min(Instant::now() + self.limits.attempt);
+        let limit = time_limit(Safeguard::Deadlines, self.limits.attempt);
+        let deadline = context.deadline.min(Instant::now() + limit);
         let answer = async {
             match self.limits.hedge {
                 Some(after) if ask.is_read() => {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use contracts::safeguard;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
@@ -25,9 +26,6 @@ pub struct RemoteKeys {
     /// When the set in use was read or last found unchanged; `None` before the first.
     read_at: ArcSwap<Option<Instant>>,
     cooldown: Duration,
-    /// Drills only: whether it asks each time and keeps nothing.
-    #[cfg(feature = "sabotage")]
-    forgetful: bool,
 }
 
 #[derive(Debug, Default)]
@@ -53,23 +51,13 @@ impl RemoteKeys {
             tries: Mutex::default(),
             read_at: ArcSwap::default(),
             cooldown,
-            #[cfg(feature = "sabotage")]
-            forgetful: false,
         }
-    }
-
-    /// Drills only: the issuer is asked for each token, and without it there are no keys.
-    #[cfg(feature = "sabotage")]
-    #[must_use]
-    pub fn without_memory(self) -> Self {
-        Self { forgetful: true, ..self }
     }
 
     /// The keys as they are; when they are old, one caller fetches them again while the others
     /// go on with what there is.
     pub async fn current(&self) -> Arc<KeySet> {
-        #[cfg(feature = "sabotage")]
-        if self.forgetful {
+        if !safeguard!(KeptKeys) {
             self.current.store(Arc::new(self.fetch().await.unwrap_or_default()));
         }
         let old = self.read_at.load().is_some_and(|at| at.elapsed() >= OLD);

@@ -9,13 +9,13 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use contracts::id::SessionId;
+use contracts::safeguard;
 use jiff::Timestamp;
 use metrics::{Counter, counter};
 use redis::aio::ConnectionManager;
 use redis::{Cmd, FromRedisValue};
 use tokio::time::timeout_at;
 
-use super::guards::Guards;
 use super::pulse::Pulse;
 use super::script::KnownScript;
 use super::session::{HeldSession, SESSION_LASTS, SLIDES_EVERY, SessionClaim, SessionKeys};
@@ -59,7 +59,6 @@ pub struct ReplayStore {
     /// Seconds.
     span: u64,
     pulse: Pulse,
-    guards: Guards,
     /// Proofs the tier judged, looked up once.
     judged: OnceLock<Counter>,
 }
@@ -80,7 +79,6 @@ impl ReplayStore {
             local: LocalReplays::new(REMEMBERED, window),
             span: window.as_secs() + 2,
             pulse: Pulse::new(),
-            guards: Guards::default(),
             judged: OnceLock::new(),
         }
     }
@@ -89,14 +87,6 @@ impl ReplayStore {
     #[must_use]
     pub fn with_patience(mut self, patience: Duration) -> Self {
         self.pulse = self.pulse.with_patience(patience);
-        self
-    }
-
-    /// Switches a protection off: drills show with it that the protection matters.
-    #[cfg(feature = "sabotage")]
-    #[must_use]
-    pub fn without(mut self, guard: &str) -> Self {
-        self.guards.switch_off(guard);
         self
     }
 
@@ -125,7 +115,7 @@ impl ReplayStore {
         now: Timestamp,
     ) -> Admission {
         let local = self.local.note(proof, now);
-        if !self.guards.replay() {
+        if !safeguard!(Replay) {
             return self.unburnt(proof, claim, now).await;
         }
         if local == Verdict::Used {
@@ -137,12 +127,12 @@ impl ReplayStore {
         }
         shared.unwrap_or_else(|| {
             counted("local").increment(1);
-            let first = local == Verdict::First && self.guards.fallback();
+            let first = local == Verdict::First && safeguard!(ReplayFallback);
             if first { Admission::Admitted(None) } else { Admission::Replayed }
         })
     }
 
-    /// What a store without its protection says: any proof is let in.
+    /// Admits any proof, for drills without replay protection.
     async fn unburnt(
         &self,
         proof: Use,
@@ -169,7 +159,7 @@ impl Call<'_> {
     /// `None` when the tier does not answer.
     async fn shared(&self) -> Option<Admission> {
         let answer: Answer = self.ask(&self.store.admit).await?;
-        if answer.0 == -1 && !self.store.guards.filter() {
+        if answer.0 == -1 && !safeguard!(ReplayFilter) {
             return None;
         }
         let session = self.session(&answer);

@@ -3,13 +3,13 @@
 use auth::Principal;
 use contracts::clock::{Clock, Entropy};
 use contracts::id::{AttestationId, Id, RequestId};
+use contracts::safeguard;
 use jiff::Timestamp;
 use service_kit::postgres::{StoreError, Transaction};
 use service_kit::row;
 use tokio_postgres::types::ToSql;
 
 use super::{ConsumeError, Issued, LASTS, Purpose, Refused, Use, count};
-use crate::guards::{Guard, holds};
 
 const ISSUE: &str = "
     INSERT INTO bff.mfa_attestations (tenant_id, attestation_id, operator_id, device_id, thumbprint,
@@ -104,7 +104,7 @@ async fn try_consume(
     }
     let is_new =
         now < found.expires_at && note_use(transaction, principal, presented, wanted, now).await?;
-    if is_new || !holds(Guard::SingleUse) {
+    if is_new || !safeguard!(SingleUseAttestation) {
         return Ok(());
     }
     Err(if now < found.expires_at { Refused::Replayed } else { Refused::Expired }.into())

@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use contracts::headers::DEVICE_ID;
 use contracts::id::DeviceId;
 use contracts::problem::{Problem, code};
+use contracts::safeguard;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use semver::Version;
@@ -23,7 +24,6 @@ use super::file::Mode;
 use super::matching::Facts;
 use super::rates::Standing;
 use super::{ClientAddress, EdgeRules, InForce, app_version, single};
-use crate::guards::{Guard, holds};
 use crate::router::BASE_PATH;
 
 /// Header fields of a request. A desktop sends about fifteen.
@@ -120,9 +120,9 @@ impl EdgeRules {
             path: request.uri().path(),
         };
         let meaning = in_force.rules.deny.iter().filter(|rule| rule.means(&facts));
-        let obeyed = meaning.filter(|rule| self.applies(&rule.name, rule.mode));
+        let obeyed = meaning.filter(|rule| Self::applies(&rule.name, rule.mode));
         let obeyed: Vec<&str> = obeyed.map(|rule| &*rule.name).collect();
-        (!obeyed.is_empty() && holds(Guard::Deny)).then(|| {
+        (!obeyed.is_empty() && safeguard!(DenyRules)).then(|| {
             // Not which rule: whoever is meant would learn how to pass it. The log has it.
             tracing::info!(rules = ?obeyed, %address, "An edge rule blocked a request.");
             Problem::new(
@@ -137,7 +137,7 @@ impl EdgeRules {
         let standings = standings.iter().flatten();
         let mut used_up = standings.filter_map(|standing| Some((standing, standing.wait?)));
         let (_, wait) =
-            used_up.find(|(standing, _)| self.applies(standing.name, standing.limit.mode))?;
+            used_up.find(|(standing, _)| Self::applies(standing.name, standing.limit.mode))?;
         let mut problem = Problem::new(
             &code::RATE_LIMITED,
             "Too many requests came from here. Wait as long as Retry-After says.",

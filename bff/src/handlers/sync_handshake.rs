@@ -10,6 +10,7 @@ use auth::Principal;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use contracts::problem::{Problem, code};
+use contracts::safeguard::{Safeguard, time_limit};
 use contracts::sync::{HandshakeBody, LARGEST_VERSION, SyncCursor, SyncSession};
 use contracts::upstream::Upstream;
 use contracts::upstream::sync::{CURSOR_EXPIRED, Handshake, HandshakeRequest};
@@ -21,7 +22,6 @@ use upstream_clients::CallError;
 
 use super::sync_cursor::version;
 use crate::edge::{Caller, Calls, SignedIn};
-use crate::guards::{Guard, holds};
 use crate::state::Gateway;
 use crate::sync_cursors::Noted;
 use crate::sync_cursors::noting::note;
@@ -77,7 +77,7 @@ pub async fn shake_hands(
 }
 
 fn asked_for() -> Duration {
-    if holds(Guard::HandshakeDeadline) { ASKED_FOR } else { Duration::from_secs(30) }
+    time_limit(Safeguard::HandshakeDeadline, ASKED_FOR)
 }
 
 fn count(outcome: &'static str) {

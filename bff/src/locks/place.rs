@@ -8,6 +8,7 @@ use auth::request_token::RequestTokens;
 use axum::extract::{FromRef, FromRequestParts};
 use contracts::id::{LockDeviceId, PropertyId, TenantId};
 use contracts::problem::code;
+use contracts::safeguard;
 use contracts::upstream::Upstream;
 use contracts::upstream::lock::LockDevice;
 use http::request::Parts;
@@ -19,7 +20,6 @@ use upstream_clients::{CallError, Upstreams};
 
 use super::ledger;
 use crate::edge::{Caller, Calls, Permission, SignedIn};
-use crate::guards::{Guard, holds};
 use crate::upstream_problem;
 
 /// Longest question for where a lock is.
@@ -64,7 +64,7 @@ where
             Err(error) => remembered(&Database::from_ref(state), caller.tenant, lock, error).await,
         };
         let is_elsewhere = place.as_ref().is_ok_and(|place| !caller.covers(place.property));
-        if is_elsewhere && holds(Guard::Scope) {
+        if is_elsewhere && safeguard!(PropertyScope) {
             return Err(ApiError::new(
                 &code::PROPERTY_OUT_OF_SCOPE,
                 "The lock is in a property that is not in your scope. Ask for access to it.",

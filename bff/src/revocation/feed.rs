@@ -46,18 +46,6 @@ impl Feed {
         Self(Arc::new(Inner { live, database, bell, tier, clock, last: Mutex::new(0) }))
     }
 
-    /// Drills only: revocations of one tenant are those of all.
-    ///
-    /// # Panics
-    /// When somebody shares it already.
-    #[cfg(feature = "sabotage")]
-    #[must_use]
-    pub fn without_tenant_keys(self) -> Self {
-        let mut inner = Arc::into_inner(self.0).expect("nobody shares it yet");
-        inner.live.tenantless = true;
-        Self(Arc::new(inner))
-    }
-
     pub fn live(&self) -> &Revocations {
         &self.0.live
     }

@@ -14,6 +14,8 @@ use contracts::clock::Clock;
 use contracts::id::{Id, OperatorId, PropertyId, TenantId};
 use contracts::problem::code;
 use contracts::role::RoleSet;
+use contracts::safeguard;
+use contracts::safeguard::{Safeguard, time_limit};
 use contracts::upstream::tenant::{OperatorProfile, TenantStatus};
 use foldhash::quality::RandomState;
 use jiff::Timestamp;
@@ -27,6 +29,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 use upstream_clients::{CallError, Upstreams};
 
+use crate::admin_audit;
 use crate::edge::Calls;
 use crate::standing::{self, Standings, Statement};
 
@@ -95,12 +98,6 @@ struct Inner {
     lifecycle: Lifecycle,
     seats: Cache<(TenantId, OperatorId), Arc<Seat>, RandomState>,
     usual: Usual,
-    /// Drills only: whether the keys are without their tenant.
-    #[cfg(feature = "sabotage")]
-    tenantless: bool,
-    /// Drills only: what a request gives a profile that is missing, and tenant-service an answer.
-    #[cfg(feature = "sabotage")]
-    patience: Option<Duration>,
 }
 
 impl std::fmt::Debug for Profiles {
@@ -194,66 +191,16 @@ impl Profiles {
             lifecycle,
             seats,
             usual: Usual::default(),
-            #[cfg(feature = "sabotage")]
-            tenantless: false,
-            #[cfg(feature = "sabotage")]
-            patience: None,
         }))
-    }
-
-    /// Drills only: a request waits for its operator's profile for as long as it takes.
-    ///
-    /// # Panics
-    /// When somebody shares it already.
-    #[cfg(feature = "sabotage")]
-    #[must_use]
-    pub fn without_haste(self) -> Self {
-        let inner = Arc::into_inner(self.0).expect("nobody shares it yet");
-        Self(Arc::new(Inner { patience: Some(Duration::from_secs(30)), ..inner }))
-    }
-
-    #[cfg_attr(
-        not(feature = "sabotage"),
-        expect(clippy::unused_self, reason = "the sabotaged twin looks at itself")
-    )]
-    fn at_most(&self, limit: Duration) -> Duration {
-        #[cfg(feature = "sabotage")]
-        if let Some(patience) = self.0.patience {
-            return patience;
-        }
-        limit
-    }
-
-    /// Drills only: the profile of one tenant's operator is that of all.
-    ///
-    /// # Panics
-    /// When somebody shares it already.
-    #[cfg(feature = "sabotage")]
-    #[must_use]
-    pub fn without_tenant_keys(self) -> Self {
-        let inner = Arc::into_inner(self.0).expect("nobody shares it yet");
-        Self(Arc::new(Inner { tenantless: true, ..inner }))
-    }
-
-    #[cfg_attr(
-        not(feature = "sabotage"),
-        expect(clippy::unused_self, reason = "the sabotaged twin looks at itself")
-    )]
-    fn key(&self, tenant: TenantId, operator: OperatorId) -> (TenantId, OperatorId) {
-        #[cfg(feature = "sabotage")]
-        if self.0.tenantless {
-            return (crate::admin_audit::platform(), operator);
-        }
-        (tenant, operator)
     }
 
     /// Whether a profile kept for `one` is found by `one`, and whether it is by `other`. Both are
     /// nobody; nothing of it stays.
     pub(crate) fn probe(&self, one: TenantId, other: TenantId) -> (bool, bool) {
         let operator = OperatorId::from_parts(Timestamp::UNIX_EPOCH, 1);
-        let own = self.key(one, operator);
+        let own = key(one, operator);
         self.0.seats.insert(own, Arc::new(Seat::new()));
-        let finds = |tenant| self.0.seats.contains_key(&self.key(tenant, operator));
+        let finds = |tenant| self.0.seats.contains_key(&key(tenant, operator));
         let found = (finds(one), finds(other));
         self.0.seats.invalidate(&own);
         found
@@ -262,7 +209,7 @@ impl Profiles {
     /// What is known of the caller now. One that is missing is waited for, shortly; one that is
     /// old is asked for behind the request's back.
     pub async fn known(&self, principal: &Principal, context: Option<&RequestContext>) -> Known {
-        let key = self.key(principal.tenant, principal.operator);
+        let key = key(principal.tenant, principal.operator);
         let seat = self.0.seats.get_with(key, || Arc::new(Seat::new()));
         let mut known = seat.known(self.0.clock.now());
         self.0.usual.count_cache(known.profile.is_some());
@@ -272,7 +219,9 @@ impl Profiles {
             let mut settled = seat.settled.subscribe();
             let since = self.ask(&seat, principal, context);
             if let (None, Some(since)) = (&known.profile, since) {
-                let _ = timeout_at(since + self.at_most(WAIT), settled.changed()).await;
+                let _ =
+                    timeout_at(since + time_limit(Safeguard::ProfileWait, WAIT), settled.changed())
+                        .await;
                 known = seat.known(self.0.clock.now());
             }
         }
@@ -301,7 +250,8 @@ impl Profiles {
     }
 
     async fn read(&self, principal: &Principal, calls: &Calls) -> Option<Read> {
-        let context = calls.until(Instant::now() + self.at_most(DEADLINE));
+        let limit = time_limit(Safeguard::ProfileWait, DEADLINE);
+        let context = calls.until(Instant::now() + limit);
         let (tenant, operator) = (principal.tenant, principal.operator);
         let answer = self.0.upstreams.operator(&context, tenant, operator).await;
         let profile = match answer {
@@ -333,6 +283,12 @@ impl Profiles {
             stated_at: standing::not_ahead(answer.as_of, self.0.clock.now()),
         });
     }
+}
+
+/// The key of an operator's profile.
+fn key(tenant: TenantId, operator: OperatorId) -> (TenantId, OperatorId) {
+    let tenant = if safeguard!(TenantKeys) { tenant } else { admin_audit::platform() };
+    (tenant, operator)
 }
 
 /// Said by tenant-service itself: a bare 404 comes from a wrong address, or something between.

@@ -1,6 +1,7 @@
 //! Notes what a handshake was told, in a task of its own: its desktop waits a moment for that, and is
 //! kept offline neither by a durable store that is away nor by one that all desktops want at once.
 
+use contracts::safeguard;
 use std::time::Duration;
 
 use metrics::counter;
@@ -11,7 +12,6 @@ use tokio::time::{sleep, timeout};
 use tracing::Instrument;
 
 use super::{Noted, advance, reset};
-use crate::guards::{Guard, holds};
 use crate::state::Gateway;
 
 /// So long the desktop waits, so that what it asks next finds the cursor.
@@ -63,7 +63,7 @@ async fn put_at_last(gateway: &Gateway, noted: &Noted) -> bool {
 }
 
 async fn put(gateway: &Gateway, noted: &Noted) -> Result<(), StoreError> {
-    if holds(Guard::CursorAuthority) {
+    if safeguard!(CursorAuthority) {
         return reset(&gateway.database, noted, (&gateway.clock, &gateway.entropy)).await;
     }
     advance(&gateway.database, noted, (&gateway.clock, &gateway.entropy)).await

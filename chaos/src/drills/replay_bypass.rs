@@ -4,18 +4,18 @@
 
 use std::time::Duration;
 
+use contracts::safeguard::Safeguard;
 use launcher::info::Gateway;
 use launcher::servers::SECOND_GATEWAY;
 
 use super::Form;
 use crate::alerts;
-use crate::house::{House, metrics_of};
+use crate::house::{GUARDS_OFF, House, metrics_of};
 use crate::observations::{Observations, Step};
 use crate::thief::{Tally, Thief};
 
 const PROBE: &str = "bff_backoffice_dpop_replay_probe_total";
 const BLOCKED: &str = "bff_backoffice_dpop_replay_blocked_total";
-const GUARDS: &str = "MELMASTOON_GUARDS_OFF";
 const ALERT: &str = "BffDpopReplayAccepted";
 /// The probe's 5 s and a look of its own.
 const DETECT_WITHIN: Duration = Duration::from_secs(15);
@@ -34,7 +34,7 @@ pub(super) async fn run(
 ) -> anyhow::Result<()> {
     let house = &*house;
     steady(house, objective, seen).await?;
-    deploy(house, &["replay"]).await?;
+    deploy(house, &[Safeguard::Replay]).await?;
     let what = "one instance is replaced by a revision that lets replays in";
     seen.expect(Step::Fault, what, true, "done");
     during(form, house, seen).await?;
@@ -125,12 +125,12 @@ async fn out_of_traffic(
     Ok(())
 }
 
-/// Replaces the second instance by one without these protections.
-async fn deploy(house: &House, lacking: &[&str]) -> anyhow::Result<()> {
-    let mut off = house.guards_off.clone();
-    off.extend(lacking.iter().map(|guard| (*guard).to_owned()));
+/// Replaces the second instance by one without these safeguards.
+async fn deploy(house: &House, lacking: &[Safeguard]) -> anyhow::Result<()> {
+    let mut off = house.safeguards_off.clone();
+    off.extend(lacking);
     let gateway = house.stack.process(SECOND_GATEWAY)?;
-    gateway.set_env(GUARDS, serde_json::to_string(&off)?).await?;
+    gateway.set_env(GUARDS_OFF, serde_json::to_string(&off)?).await?;
     gateway.restart().await?;
     // Not until it is ready: a bad one may never be.
     let second = second(house)?;

@@ -77,7 +77,7 @@ async fn spike(house: &House, thief: &Thief<'_>) -> anyhow::Result<usize> {
         thief.flood(&thief.steal_many(FRESH).await?, 1, false).await;
         sent += FRESH;
         // Without the filter nothing else tells that the tier is full.
-        if house.guards_off.iter().any(|guard| guard == "replay-filter") && sent >= SPIKE / 2 {
+        if house.safeguards_off.contains(&Safeguard::ReplayFilter) && sent >= SPIKE / 2 {
             break;
         }
     }

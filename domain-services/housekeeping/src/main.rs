@@ -4,7 +4,7 @@
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[tokio::main]
-async fn main() -> std::process::ExitCode {
+pub(crate) async fn main() -> std::process::ExitCode {
     match housekeeping::app::SERVICE.run().await {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(error) => {

@@ -13,6 +13,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use contracts::id::{AttestationId, FolioId, LockDeviceId};
 use contracts::problem::{Problem, code};
+use contracts::safeguard;
 use contracts::upstream::iam::{AttestRequest, MfaMethod};
 use http::StatusCode;
 use http::header::CACHE_CONTROL;
@@ -30,7 +31,6 @@ use super::IAM_WITHIN;
 use crate::attestation::attempts::{self, Attempt, Reservation};
 use crate::attestation::{self, Issued, Purpose, Scope};
 use crate::edge::{Caller, Calls, SignedIn};
-use crate::guards::{Guard, holds};
 use crate::state::Gateway;
 use crate::store::unavailable;
 use crate::upstream_problem;
@@ -162,7 +162,7 @@ impl StepUp {
         match self.gateway.upstreams.attest(&context, &self.code).await {
             Ok(_) => Judgement::Right,
             Err(error) if is_about_the_code(&error) => Judgement::Wrong(not_attested(&error)),
-            Err(_) if !holds(Guard::SecondFactor) => Judgement::Right,
+            Err(_) if !safeguard!(SecondFactorCheck) => Judgement::Right,
             Err(error) => Judgement::None(not_attested(&error)),
         }
     }
