@@ -141,7 +141,7 @@ impl EdgeRules {
 
     /// Counts a rule that applied to a request, and says whether it is to be obeyed.
     fn applies(rule: &str, mode: Mode) -> bool {
-        let obeyed = mode == Mode::Enforce || mode == Mode::Shadow && !safeguard!(ShadowMode);
+        let obeyed = mode == Mode::Enforce || (mode == Mode::Shadow && !safeguard!(ShadowMode));
         let mode = if obeyed { Mode::Enforce } else { mode };
         counter!("bff_backoffice_edge_rule_total", "rule" => rule.to_owned(), "mode" => mode.name())
             .increment(1);

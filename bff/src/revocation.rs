@@ -86,16 +86,10 @@ pub struct Revocation {
 }
 
 /// The live revocations, as this instance knows them.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Revocations {
     live: RwLock<HashMap<(TenantId, Target), Revocation>>,
     changes: watch::Sender<u64>,
-}
-
-impl Default for Revocations {
-    fn default() -> Self {
-        Self { live: RwLock::default(), changes: watch::Sender::new(0) }
-    }
 }
 
 impl Revocations {
@@ -134,8 +128,8 @@ impl Revocations {
         is_earlier.then(|| Arc::clone(&revocation.reason))
     }
 
-    /// Whether a device revoked by `one` is found by `one`, and whether it is by `other`, under
-    /// the keys that these revocations are kept under. They themselves are not touched.
+    /// Whether a device revoked by `one` is found by `one`, and whether it is by `other`. The
+    /// revocations in force are not touched.
     pub(crate) fn probe(one: TenantId, other: TenantId, now: Timestamp) -> (bool, bool) {
         let target = Target::Device(DeviceId::from_parts(Timestamp::UNIX_EPOCH, 1));
         let reason = Arc::from("probe");

@@ -1,11 +1,13 @@
 //! The rows that must have a drill: `chaos/catalog.toml`, one entry per row of the catalogues.
 
 use std::collections::BTreeMap;
+use std::str::FromStr;
 
 use anyhow::{Context, bail};
 use contracts::safeguard::Safeguard;
 use launcher::builder::SABOTAGED;
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 
 const FILE: &str = include_str!("../catalog.toml");
 
@@ -39,18 +41,23 @@ pub struct Entry {
 }
 
 /// A safeguard of one server: `<server>:<safeguard>`, or `<safeguard>` for the gateway's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ServerSafeguard {
     pub server: &'static str,
     pub safeguard: Safeguard,
 }
 
-impl TryFrom<String> for ServerSafeguard {
-    type Error = anyhow::Error;
+impl<'de> Deserialize<'de> for ServerSafeguard {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}
 
-    fn try_from(text: String) -> anyhow::Result<Self> {
-        let (server, safeguard) = text.split_once(':').unwrap_or(("bff", &text));
+impl FromStr for ServerSafeguard {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> anyhow::Result<Self> {
+        let (server, safeguard) = text.split_once(':').unwrap_or(("bff", text));
         let known = SABOTAGED.into_iter().find(|known| *known == server);
         let server = known.with_context(|| {
             format!(

@@ -61,7 +61,7 @@ fn list() -> anyhow::Result<bool> {
         println!("{id:6} {:?} · {} · ops/runbooks/{}.md", entry.kind, entry.title, entry.runbook);
     }
     println!();
-    print!("{}", report::without_safeguard(rows.iter())?);
+    print!("{}", report::without_safeguard(&rows)?);
     Ok(true)
 }
 

@@ -104,3 +104,22 @@ fn markdown(rows: &[Row], skipped: Option<&str>) -> anyhow::Result<String> {
     }
     Ok(text)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sabotaged_run_says_which_rows_it_leaves_out() {
+        let rows = crate::catalog::load().unwrap();
+        let skipped = without_safeguard(&rows).unwrap();
+        let count = rows.iter().filter(|(_, entry)| entry.sabotage.is_empty()).count();
+        assert!(
+            skipped.starts_with(&format!("{count} rows have no safeguard yet.\n")),
+            "{skipped}"
+        );
+        let report = markdown(&[], Some(&skipped)).unwrap();
+        assert!(report.contains(&skipped), "{report}");
+        assert!(!markdown(&[], None).unwrap().contains("no safeguard"));
+    }
+}

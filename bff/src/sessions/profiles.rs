@@ -219,9 +219,8 @@ impl Profiles {
             let mut settled = seat.settled.subscribe();
             let since = self.ask(&seat, principal, context);
             if let (None, Some(since)) = (&known.profile, since) {
-                let _ =
-                    timeout_at(since + time_limit(Safeguard::ProfileWait, WAIT), settled.changed())
-                        .await;
+                let wait = time_limit(Safeguard::ProfileWait, WAIT);
+                let _ = timeout_at(since + wait, settled.changed()).await;
                 known = seat.known(self.0.clock.now());
             }
         }

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use anyhow::Context;
+use contracts::safeguard::Safeguard;
 use redis::InfoDict;
 use redis::aio::MultiplexedConnection;
 use tokio::time::Instant;
