@@ -428,12 +428,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_guard_is_the_gateway_s_unless_it_names_its_server() {
-        let servers = by_server(&["shadow", "housekeeping:roles", "housekeeping:identity"]);
+    fn each_server_gets_its_own_safeguards() {
+        let names = ["shadow", "housekeeping:roles", "housekeeping:identity"];
+        let safeguards = names.map(|name| name.parse().unwrap());
+        let of_housekeeping = vec![Safeguard::SupervisorRole, Safeguard::ServiceIdentity];
         assert_eq!(
-            servers,
-            [("bff", vec!["shadow"]), ("housekeeping", vec!["roles", "identity"])].into()
+            by_server(&safeguards),
+            [("bff", vec![Safeguard::ShadowMode]), ("housekeeping", of_housekeeping)].into()
         );
+        assert_eq!(of_gateway(&safeguards), [Safeguard::ShadowMode]);
     }
 
     #[test]
