@@ -75,7 +75,7 @@ impl Around for Limit {
         }
         let in_force = edge.in_force();
         let standings = standings(&in_force, request);
-        let refused = edge.exhausted(&standings).or_else(|| too_old(&in_force, request.headers()));
+        let refused = exhausted(&standings).or_else(|| too_old(&in_force, request.headers()));
         match refused {
             Some(problem) => {
                 let refusal = ApiError::from(problem).into_response();
@@ -131,20 +131,20 @@ impl EdgeRules {
             )
         })
     }
+}
 
-    /// The first limit that is used up and obeyed.
-    fn exhausted(&self, standings: &[Option<Standing>]) -> Option<Problem> {
-        let standings = standings.iter().flatten();
-        let mut used_up = standings.filter_map(|standing| Some((standing, standing.wait?)));
-        let (_, wait) =
-            used_up.find(|(standing, _)| Self::applies(standing.name, standing.limit.mode))?;
-        let mut problem = Problem::new(
-            &code::RATE_LIMITED,
-            "Too many requests came from here. Wait as long as Retry-After says.",
-        );
-        problem.retry_after = Some(whole_seconds(wait));
-        Some(problem)
-    }
+/// The first limit that is used up and obeyed.
+fn exhausted(standings: &[Option<Standing>]) -> Option<Problem> {
+    let standings = standings.iter().flatten();
+    let mut used_up = standings.filter_map(|standing| Some((standing, standing.wait?)));
+    let (_, wait) =
+        used_up.find(|(standing, _)| EdgeRules::applies(standing.name, standing.limit.mode))?;
+    let mut problem = Problem::new(
+        &code::RATE_LIMITED,
+        "Too many requests came from here. Wait as long as Retry-After says.",
+    );
+    problem.retry_after = Some(whole_seconds(wait));
+    Some(problem)
 }
 
 /// Of the address, and of the device.
