@@ -10,12 +10,11 @@ use std::time::Duration;
 use composer::compose::{Deadlines, ROUTE_DEADLINE};
 use contracts::id::TenantId;
 use contracts::upstream::Upstream;
+use jiff::SignedDuration;
 use serde::Deserialize;
 use service_kit::config::{MaintenanceConfig, OidcConfig, PostgresConfig, TelemetryConfig};
 use service_kit::serve::ConnectionLimits;
 use upstream_clients::BaseUrls;
-
-use crate::attestation::attempts::Lockout;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -136,6 +135,9 @@ pub struct DpopConfig {
     pub nonce_key_file: Option<PathBuf>,
 }
 
+/// From the issue of an attestation to its expiry.
+pub const ATTESTATION_LIFETIME: SignedDuration = SignedDuration::from_mins(5);
+
 /// When wrong codes lock an operator's second factor.
 #[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -151,6 +153,15 @@ impl Default for MfaConfig {
     fn default() -> Self {
         Self { wrong_codes: const { NonZeroU32::new(5).unwrap() }, window_s: 15 * 60 }
     }
+}
+
+/// When wrong codes lock an operator's second factor.
+#[derive(Debug, Clone, Copy)]
+pub struct Lockout {
+    /// A series of so many locks.
+    pub wrong_codes: u32,
+    /// How long each wrong code counts.
+    pub window: Duration,
 }
 
 impl MfaConfig {

@@ -14,25 +14,24 @@ use axum::extract::{
 };
 use axum::middleware::Next;
 use axum::response::Response;
-use contracts::id::{PropertyId, RequestId};
+use contracts::id::PropertyId;
 use contracts::problem::{Problem, code};
 use contracts::role::RoleSet;
 use contracts::safeguard;
-use contracts::upstream::Upstream;
 use http::HeaderMap;
 use http::request::Parts;
 use serde::Deserialize;
 use service_kit::extract::Query;
 use service_kit::problem::ApiError;
 use service_kit::request::RequestContext;
-use tokio::time::Instant;
-use upstream_clients::{CallContext, Credentials, Rights};
 
-use crate::handlers::auth::sign_out::is_sign_out;
-use crate::revocation::is_too_old;
+pub use crate::caller_context::CallerContext;
+use crate::paths::BASE_PATH;
+use crate::sessions::revocation::is_too_old;
 use crate::sessions::{Known, Session, details};
 use crate::state::Gateway;
 
+pub mod proof_only;
 mod refusal;
 
 use refusal::{Refusal, refusal};
@@ -148,6 +147,14 @@ impl Admitted {
         }
         extensions.insert(Arc::new(self.principal));
     }
+}
+
+/// Below the base path.
+const SIGN_OUT_PATH: &str = "/auth/sign-out";
+
+/// Whether the request is a sign-out, which also succeeds when the session has ended already.
+fn is_sign_out(method: &str, path: &str) -> bool {
+    method == "POST" && path.strip_prefix(BASE_PATH) == Some(SIGN_OUT_PATH)
 }
 
 /// What an operator must be to use a route. Implemented by one unit type per permission.
@@ -266,66 +273,7 @@ fn principal(parts: &Parts) -> Result<Arc<Principal>, ApiError> {
     })
 }
 
-/// What upstream calls take from this request.
-#[derive(Debug, Clone)]
-pub struct Calls {
-    context: RequestContext,
-    credentials: Arc<CallerCredentials>,
-}
-
-impl Calls {
-    /// For a caller that no extractor hands over.
-    pub fn new(
-        context: RequestContext,
-        tokens: Arc<RequestTokens>,
-        principal: Arc<Principal>,
-    ) -> Self {
-        Self { context, credentials: Arc::new(CallerCredentials { tokens, principal }) }
-    }
-
-    /// When the request's first byte arrived: deadlines count from here.
-    pub fn received(&self) -> Instant {
-        self.context.received
-    }
-
-    /// The request's id.
-    pub fn request_id(&self) -> RequestId {
-        self.context.id
-    }
-
-    pub fn until(&self, deadline: Instant) -> CallContext {
-        CallContext {
-            tenant: Some(self.credentials.principal.tenant),
-            request_id: self.context.id,
-            traceparent: self.context.traceparent().into(),
-            credentials: Arc::clone(&self.credentials) as Arc<dyn Credentials>,
-            deadline,
-        }
-    }
-}
-
-/// Signs, for each upstream, who is calling.
-#[derive(Debug)]
-struct CallerCredentials {
-    tokens: Arc<RequestTokens>,
-    principal: Arc<Principal>,
-}
-
-impl Credentials for CallerCredentials {
-    fn bearer(&self, audience: Upstream) -> Arc<str> {
-        self.tokens.token_for(&self.principal, audience.name())
-    }
-
-    fn rights(&self) -> Rights {
-        Rights::new(self.principal.roles, &self.principal.properties)
-    }
-
-    fn caller(&self) -> Option<[u8; 32]> {
-        Some(self.principal.token_digest)
-    }
-}
-
-impl<S> FromRequestParts<S> for Calls
+impl<S> FromRequestParts<S> for CallerContext
 where
     S: Send + Sync,
     Arc<RequestTokens>: FromRef<S>,

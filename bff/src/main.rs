@@ -9,8 +9,8 @@ use tokio::runtime::{Builder, Runtime};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-pub(crate) fn main() -> ExitCode {
-    let ended = runtime().map_err(Into::into).and_then(|it| it.block_on(bff::app::run()));
+fn main() -> ExitCode {
+    let ended = runtime().map_err(Into::into).and_then(|it| it.block_on(bff::wiring::run()));
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

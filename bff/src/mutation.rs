@@ -1,14 +1,14 @@
-//! The one path every mutation takes, so that each happens exactly once:
+//! The one path every mutation takes, so that each takes effect exactly once:
 //!
-//! 1. claim: in one transaction the key is claimed, the second factor consumed, the activity noted; a
-//!    repeat is checked against the caller's scope of now, and against the attestation it comes with;
-//! 2. forward: one call with the same key, so that the upstream can tell a repeat too;
-//! 3. settle: the answer is stored, or the claim given back, and the outcome noted;
-//! 4. answer.
+//! 1. claim: one transaction claims the key, consumes the second factor and records the activity; a
+//!    repeat is checked against the caller's present scope, and against the attestation it comes with;
+//! 2. forward: one call with the same key, so that the upstream recognizes a repeat too;
+//! 3. settle: the response is stored, or the claim released, and the outcome recorded;
+//! 4. respond.
 //!
-//! From the claim on it runs in a task of its own: a client that goes away stops nothing half-way.
-//! Wherever the process dies, the next repeat takes the claim over once its lease has run out and
-//! forwards again with the same key. Not here: who may do it, and what an upstream is told.
+//! From the claim on it runs in a task of its own, so that a client that disconnects leaves nothing half
+//! done. Wherever the process dies, the next repeat takes the claim over once its lease has expired and
+//! forwards again with the same key. Not here: who may do it, and the upstream call itself.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use axum::body::Bytes;
 use axum::extract::FromRef;
 use axum::response::Response;
 use composer::Composer;
-use contracts::clock::{Clock, Entropy};
+use contracts::env::Env;
 use contracts::id::{AttestationId, PropertyId, SessionId};
 use contracts::problem::code;
 use contracts::safeguard;
@@ -35,44 +35,47 @@ use tokio::time::Instant;
 use tracing::Instrument;
 use upstream_clients::{CallContext, CallError, Reply, Upstreams};
 
-use crate::activity::{self, Activity};
-use crate::attestation::{self, MfaScope, Presented, Scope, Use};
-use crate::idempotency::Reach;
-use crate::idempotency::store::{self, Claim, Claimed};
-use crate::locks::{self, Ending};
+use crate::problems::unavailable;
 use crate::state::Gateway;
-use crate::store::unavailable;
 
+pub mod activity;
+pub mod attestation;
+mod effect_log;
+pub mod idempotency;
 mod outcome;
 pub mod request;
 
+use activity::Activity;
+use attestation::{MfaScope, Presented, Scope, Use};
+use idempotency::Reach;
+use idempotency::store::{self, Claim, ClaimRequest, FencedScope};
 use outcome::{Outcome, outcome};
 
+pub use effect_log::{ClaimedMutation, EffectLog, Forwarded};
 pub use request::Request;
 
-/// An upstream has so long, its own retry included; counted from the claim.
-const FORWARDED_WITHIN: Duration = Duration::from_secs(2);
-/// How long a claim is its worker's: the forwarding, then the settling with all the database's
-/// time limits.
-const LEASE: Duration = Duration::from_secs(5);
+/// For the upstream call with its own retry, counted from the claim.
+const FORWARD_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a worker holds a claim: for forwarding, then for settling with all the database's limits.
+const CLAIM_LEASE: Duration = Duration::from_secs(5);
 
-/// What a mutation does, for the ledger.
+/// What a mutation does.
 #[derive(Debug, Clone)]
-pub struct Deed {
-    /// Who is asked to do it.
+pub struct Mutation {
+    /// The upstream it is forwarded to.
     pub upstream: Upstream,
     /// `<aggregate>.<verb>`
     pub action: &'static str,
-    /// Id of what is changed.
+    /// Id of the changed resource.
     pub resource: String,
-    /// Without the session tier there is none, and nothing is changed.
+    /// While the session store is down there is none, and nothing is changed.
     pub session: SessionId,
     pub second_factor: Option<SecondFactor>,
-    /// Where it is done, if the request says so. Else the answer does, or the caller's scope stands for
-    /// it: a repeat is checked against it.
+    /// The property, if the request names it; else the response does, or the caller's scope is taken. A
+    /// repeat is checked against it.
     pub property: Option<PropertyId>,
-    /// A lock action has a ledger of its own besides.
-    pub lock: Option<locks::Action>,
+    /// Where its effect is audited besides the activity.
+    pub effect_log: Option<Arc<dyn EffectLog>>,
 }
 
 /// The attestation that came with the request; the claim consumes it.
@@ -94,24 +97,23 @@ impl<S: MfaScope> From<Presented<S>> for SecondFactor {
     }
 }
 
-/// What a forwarded call is made of.
+/// Arguments of the upstream call.
 #[derive(Debug, Clone)]
 pub struct Forward {
     pub upstreams: Arc<Upstreams>,
     pub context: CallContext,
     pub key: String,
-    /// As it came.
+    /// As the client sent it.
     pub body: Bytes,
 }
 
-/// Carries mutations out.
+/// Executes mutations.
 #[derive(Debug, Clone)]
 pub struct Mutations {
     database: Database,
     upstreams: Arc<Upstreams>,
     composer: Composer,
-    clock: Clock,
-    entropy: Entropy,
+    env: Env,
     lifecycle: Lifecycle,
 }
 
@@ -121,24 +123,22 @@ impl FromRef<Gateway> for Mutations {
             database: gateway.database.clone(),
             upstreams: Arc::clone(&gateway.upstreams),
             composer: gateway.composer.clone(),
-            clock: gateway.clock.clone(),
-            entropy: gateway.entropy.clone(),
+            env: gateway.env.clone(),
             lifecycle: gateway.lifecycle.clone(),
         }
     }
 }
 
 impl Mutations {
-    /// Where a deed's ids come from.
-    pub fn sources(&self) -> (&Clock, &Entropy) {
-        (&self.clock, &self.entropy)
+    pub fn env(&self) -> &Env {
+        &self.env
     }
 
-    /// Once per key. Shutdown waits for what was begun.
-    pub async fn carry_out<T, F, A>(
+    /// Takes effect once per key. Shutdown waits for mutations that have begun.
+    pub async fn execute<T, F, A>(
         self,
         request: Request,
-        deed: Deed,
+        mutation: Mutation,
         call: F,
     ) -> ApiResult<Response>
     where
@@ -146,83 +146,84 @@ impl Mutations {
         A: Future<Output = Result<Reply<T>, CallError>> + Send,
         T: Send,
     {
-        let (tell, told) = oneshot::channel();
+        let (sender, receiver) = oneshot::channel();
         let lifecycle = self.lifecycle.clone();
         let work = async move {
-            let answer = self.run(&request, &deed, call).await;
-            if tell.send(answer).is_err() {
-                tracing::info!("The client went away before its mutation was answered.");
+            let response = self.run(&request, &mutation, call).await;
+            if sender.send(response).is_err() {
+                tracing::info!("The client disconnected before its mutation was answered.");
             }
         };
         lifecycle.spawn(work.in_current_span());
-        told.await.unwrap_or_else(|_| Err(interrupted()))
+        receiver.await.unwrap_or_else(|_| Err(interrupted()))
     }
 
-    async fn run<T, F, A>(&self, request: &Request, deed: &Deed, call: F) -> ApiResult<Response>
+    async fn run<T, F, A>(
+        &self,
+        request: &Request,
+        mutation: &Mutation,
+        call: F,
+    ) -> ApiResult<Response>
     where
         F: FnOnce(Forward) -> A + Send,
         A: Future<Output = Result<Reply<T>, CallError>> + Send,
         T: Send,
     {
-        let deadline = Instant::now() + FORWARDED_WITHIN;
-        let claimed = if safeguard!(DurableClaim) {
-            self.claim(request, deed).await?
+        let deadline = Instant::now() + FORWARD_TIMEOUT;
+        let claim = if safeguard!(DurableClaim) {
+            self.claim(request, mutation).await?
         } else {
-            Claimed::First { fence: 1 }
+            Claim::Acquired { fence: 1 }
         };
-        note(&claimed);
-        let fence = match claimed {
-            Claimed::First { fence } | Claimed::Resumed { fence, .. } => fence,
-            Claimed::Finished { answer, .. } => return Ok(answer.replayed()),
-            Claimed::InFlight { .. } => return Err(in_flight()),
-            Claimed::Reused => return Err(reused()),
+        count_claim(&claim);
+        let fence = match claim {
+            Claim::Acquired { fence } | Claim::TakenOver { fence, .. } => fence,
+            Claim::Completed { response, .. } => return Ok(response.replayed()),
+            Claim::InProgress { .. } => return Err(in_progress()),
+            Claim::KeyReused => return Err(key_reused()),
         };
-        let called = self.forward(request, deadline, call).await;
-        let ending = deed.lock.as_ref().map(|action| action.ending(&called));
-        let outcome = outcome(deed.upstream, called);
-        // Who reads next sees what was done.
-        self.composer.snapshots().outdate(request.slot.tenant, None, deed.upstream);
-        self.settle(request, deed, (fence, &outcome, ending)).await;
-        outcome.into_answer()
+        let forwarded = self.forward(request, deadline, call).await;
+        let outcome = outcome(mutation.upstream, &forwarded);
+        // The next read sees the change.
+        self.composer.snapshots().outdate(request.scope.tenant, None, mutation.upstream);
+        let claimed = ClaimedMutation { request, mutation, fence };
+        self.settle(claimed, &forwarded, &outcome).await;
+        outcome.into_response()
     }
 
-    /// The key claimed, the second factor consumed and the activity noted, or nothing of it: a
-    /// repeat that only gets an answer uses no attestation up.
-    async fn claim(&self, request: &Request, deed: &Deed) -> ApiResult<Claimed> {
+    /// Claims the key, consumes the second factor and records the activity, or does nothing of it: a
+    /// repeat that only gets a stored response uses no attestation up.
+    async fn claim(&self, request: &Request, mutation: &Mutation) -> ApiResult<Claim> {
         let mut connection = self.database.connection().await.map_err(unavailable)?;
-        let transaction = write(&mut connection, request.slot.tenant).await.map_err(unavailable)?;
-        let now = self.clock.now();
-        let claim = Claim {
-            slot: &request.slot,
+        let transaction =
+            write(&mut connection, request.scope.tenant).await.map_err(unavailable)?;
+        let now = self.env.now();
+        let wanted = ClaimRequest {
+            scope: &request.scope,
             fingerprint: &request.fingerprint,
-            reach: &Reach::new(&request.principal, deed.property),
+            reach: &Reach::new(&request.principal, mutation.property),
             now,
-            lease: LEASE,
+            lease: CLAIM_LEASE,
         };
-        let claimed = store::claim(&transaction, &claim).await.map_err(unavailable)?;
-        check_scope(&claimed, &request.principal)?;
-        let check = Check { transaction: &transaction, request, deed, now };
-        check.second_factor(&claimed).await?;
-        if let Claimed::First { fence } | Claimed::Resumed { fence, .. } = claimed {
-            let begun = self.note_activity(&transaction, request, deed, ("requested", fence, None));
-            begun.await.map_err(unavailable)?;
-            if let Some(action) = deed.lock.as_ref().filter(|_| safeguard!(LockAudit)) {
-                let noted = action.note_request(&transaction, (request, deed), &self.clock);
-                noted.await?;
+        let claim = store::claim(&transaction, &wanted).await.map_err(unavailable)?;
+        check_scope(&claim, &request.principal)?;
+        let check = SecondFactorCheck { transaction: &transaction, request, mutation, now };
+        check.run(&claim).await?;
+        if let Claim::Acquired { fence } | Claim::TakenOver { fence, .. } = claim {
+            let claimed = ClaimedMutation { request, mutation, fence };
+            let recorded = self.record_activity(&transaction, claimed, "requested", None).await;
+            recorded.map_err(unavailable)?;
+            if let Some(log) = &mutation.effect_log {
+                log.before(&transaction, claimed).await?;
             }
             transaction.commit().await.map_err(unavailable)?;
         }
-        Ok(claimed)
+        Ok(claim)
     }
 
-    /// One call. None is begun when its time has passed: the process may have been held up since
-    /// the claim, which by now can be somebody else's.
-    async fn forward<T, F, A>(
-        &self,
-        request: &Request,
-        deadline: Instant,
-        call: F,
-    ) -> Result<Reply<T>, CallError>
+    /// Calls the upstream once, and not after the deadline: the process may have been suspended since
+    /// the claim, which another worker can have taken over by now.
+    async fn forward<T, F, A>(&self, request: &Request, deadline: Instant, call: F) -> Forwarded
     where
         F: FnOnce(Forward) -> A + Send,
         A: Future<Output = Result<Reply<T>, CallError>> + Send,
@@ -230,32 +231,28 @@ impl Mutations {
         if Instant::now() >= deadline {
             return Err(CallError::Timeout);
         }
-        call(Forward {
+        let reply = call(Forward {
             upstreams: Arc::clone(&self.upstreams),
-            context: request.calls.until(deadline),
+            context: request.calls.with_deadline(deadline),
             key: self.key(request),
             body: request.body.clone(),
         })
-        .await
+        .await?;
+        Ok(Reply { status: reply.status, body: reply.body, value: () })
     }
 
-    /// The caller's own, so that a repeat is one for the upstream, too.
+    /// The caller's own key, so that the upstream recognizes a repeat too.
     fn key(&self, request: &Request) -> String {
         if safeguard!(SameIdempotencyKey) {
-            return request.slot.key.as_str().to_owned();
+            return request.scope.key.as_str().to_owned();
         }
-        format!("{:032x}", self.entropy.u128())
+        format!("{:032x}", self.env.entropy.u128())
     }
 
-    /// What the upstream did is done, whether or not we can write it down: then the caller still
-    /// gets its answer, and a repeat finds it out from the upstream under the same key.
-    async fn settle(
-        &self,
-        request: &Request,
-        deed: &Deed,
-        (fence, outcome, ending): (i64, &Outcome, Option<Ending>),
-    ) {
-        let settled = match self.write_outcome(request, deed, (fence, outcome, ending)).await {
+    /// The upstream's effect stands even if the outcome cannot be stored: the caller still gets the
+    /// response, and a repeat learns it from the upstream under the same key.
+    async fn settle(&self, claimed: ClaimedMutation<'_>, forwarded: &Forwarded, outcome: &Outcome) {
+        let settled = match self.write_outcome(claimed, forwarded, outcome).await {
             Ok(true) if matches!(outcome, Outcome::Final(_)) => "stored",
             Ok(true) => "released",
             Ok(false) => "late",
@@ -267,68 +264,56 @@ impl Mutations {
         counter!("bff_backoffice_mutation_settled_total", "outcome" => settled).increment(1);
     }
 
-    /// False when the claim was taken over meanwhile.
+    /// Returns false when another worker has taken the claim over.
     async fn write_outcome(
         &self,
-        request: &Request,
-        deed: &Deed,
-        (fence, outcome, ending): (i64, &Outcome, Option<Ending>),
+        claimed: ClaimedMutation<'_>,
+        forwarded: &Forwarded,
+        outcome: &Outcome,
     ) -> Result<bool, StoreError> {
+        let ClaimedMutation { request, mutation, fence } = claimed;
         let mut connection = self.database.connection().await?;
-        let transaction = write(&mut connection, request.slot.tenant).await?;
-        let (claim, now) = ((&request.slot, fence), self.clock.now());
+        let transaction = write(&mut connection, request.scope.tenant).await?;
+        let (fenced, now) = (FencedScope { scope: &request.scope, fence }, self.env.now());
         let is_ours = match outcome {
-            Outcome::Final(answer) => store::complete(&transaction, claim, answer, now).await?,
-            Outcome::Open { .. } => store::release(&transaction, claim, now).await?,
+            Outcome::Final(response) => {
+                store::complete(&transaction, fenced, response, now).await?
+            }
+            Outcome::Open { .. } => store::release(&transaction, fenced, now).await?,
         };
-        let noted = (outcome.name(), fence, outcome.code());
-        self.note_activity(&transaction, request, deed, noted).await?;
-        self.note_ending(&transaction, request, deed, ending).await?;
+        self.record_activity(&transaction, claimed, outcome.name(), outcome.code()).await?;
+        if let Some(log) = &mutation.effect_log {
+            log.after(&transaction, claimed, forwarded).await?;
+        }
         transaction.commit().await?;
         Ok(is_ours)
     }
 
-    /// Also of a claim that was taken over: it was this call that had this end.
-    async fn note_ending(
+    async fn record_activity(
         &self,
         transaction: &Transaction<'_>,
-        request: &Request,
-        deed: &Deed,
-        ending: Option<Ending>,
+        claimed: ClaimedMutation<'_>,
+        outcome: &'static str,
+        code: Option<String>,
     ) -> Result<(), StoreError> {
-        let (Some(action), Some(ending)) = (&deed.lock, ending) else { return Ok(()) };
-        action.count(&ending);
-        if !safeguard!(LockAudit) {
-            return Ok(());
-        }
-        let by = (&self.clock, &self.entropy);
-        action.note_ending(transaction, (request, deed), &ending, by).await
-    }
-
-    async fn note_activity(
-        &self,
-        transaction: &Transaction<'_>,
-        request: &Request,
-        deed: &Deed,
-        (outcome, fence, code): (&'static str, i64, Option<String>),
-    ) -> Result<(), StoreError> {
+        let ClaimedMutation { request, mutation, .. } = claimed;
         let activity = Activity {
             principal: &request.principal,
-            session: Some(deed.session),
+            session: Some(mutation.session),
             request: &request.context,
-            action: deed.action,
-            resource: &deed.resource,
+            action: mutation.action,
+            resource: &mutation.resource,
             outcome,
-            detail: detail(request, deed, fence, code),
+            detail: detail(claimed, code),
         };
-        activity::record(transaction, &activity, (&self.clock, &self.entropy)).await?;
+        activity::record(transaction, &activity, &self.env).await?;
         Ok(())
     }
 }
 
 /// Refuses a repeat by a caller whose scope no longer holds where the first may have had its effect.
-fn check_scope(claimed: &Claimed, principal: &Principal) -> ApiResult<()> {
-    let is_in_scope = claimed.reach().is_none_or(|reach| reach.is_in_scope_of(principal));
+fn check_scope(claim: &Claim, principal: &Principal) -> ApiResult<()> {
+    let is_in_scope = claim.reach().is_none_or(|reach| reach.is_in_scope_of(principal));
     if is_in_scope || !safeguard!(PropertyScope) {
         return Ok(());
     }
@@ -338,31 +323,31 @@ fn check_scope(claimed: &Claimed, principal: &Principal) -> ApiResult<()> {
     ))
 }
 
-/// What is checked of a request in the transaction of its claim.
-struct Check<'a> {
+/// Checks the second factor in the transaction of the claim.
+struct SecondFactorCheck<'a> {
     transaction: &'a Transaction<'a>,
     request: &'a Request,
-    deed: &'a Deed,
+    mutation: &'a Mutation,
     now: Timestamp,
 }
 
-impl Check<'_> {
-    /// Consumes the attestation for work that is to be done. A repeat that gets an answer shows one
-    /// that permits the request; that the first consumed it does not matter then.
-    async fn second_factor(&self, claimed: &Claimed) -> ApiResult<()> {
-        let factor = self.deed.second_factor.filter(|_| safeguard!(SecondFactorRequired));
+impl SecondFactorCheck<'_> {
+    /// Consumes the attestation of work that is to be done. A repeat that gets a stored response needs
+    /// one that permits the request, whether or not the first request consumed it.
+    async fn run(&self, claim: &Claim) -> ApiResult<()> {
+        let factor = self.mutation.second_factor.filter(|_| safeguard!(SecondFactorRequired));
         let Some(SecondFactor { scope, attestation }) = factor else { return Ok(()) };
-        let Self { transaction, request, deed, now } = self;
+        let Self { transaction, request, mutation, now } = self;
         let wanted = Use {
             scope,
-            resource: &deed.resource,
+            resource: &mutation.resource,
             body_digest: request.body_digest(),
-            by: request.slot.key.as_str(),
+            by: request.scope.key.as_str(),
             fingerprint: *request.fingerprint.as_bytes(),
-            resumes: matches!(claimed, Claimed::Resumed { .. }),
+            resumes: matches!(claim, Claim::TakenOver { .. }),
         };
         let principal = &request.principal;
-        let is_to_be_done = matches!(claimed, Claimed::First { .. } | Claimed::Resumed { .. });
+        let is_to_be_done = matches!(claim, Claim::Acquired { .. } | Claim::TakenOver { .. });
         if is_to_be_done {
             attestation::consume(transaction, principal, attestation, &wanted, *now).await?;
         } else {
@@ -372,9 +357,10 @@ impl Check<'_> {
     }
 }
 
-fn detail(request: &Request, deed: &Deed, fence: i64, code: Option<String>) -> Value {
-    let mut detail = json!({"idempotencyKey": request.slot.key.as_str(), "attempt": fence});
-    if let Some(factor) = deed.second_factor {
+fn detail(claimed: ClaimedMutation<'_>, code: Option<String>) -> Value {
+    let ClaimedMutation { request, mutation, fence } = claimed;
+    let mut detail = json!({"idempotencyKey": request.scope.key.as_str(), "attempt": fence});
+    if let Some(factor) = mutation.second_factor {
         detail["attestation"] = factor.attestation.as_str().into();
     }
     if let Some(code) = code {
@@ -383,25 +369,25 @@ fn detail(request: &Request, deed: &Deed, fence: i64, code: Option<String>) -> V
     detail
 }
 
-fn note(claimed: &Claimed) {
-    let outcome = match claimed {
-        Claimed::First { .. } => "first",
-        Claimed::Resumed { .. } => "taken_over",
-        Claimed::Finished { .. } => "replayed",
-        Claimed::InFlight { .. } => "in_flight",
-        Claimed::Reused => "reused",
+fn count_claim(claim: &Claim) {
+    let outcome = match claim {
+        Claim::Acquired { .. } => "first",
+        Claim::TakenOver { .. } => "taken_over",
+        Claim::Completed { .. } => "replayed",
+        Claim::InProgress { .. } => "in_flight",
+        Claim::KeyReused => "reused",
     };
     counter!("bff_backoffice_idempotency_dedup_total", "outcome" => outcome).increment(1);
 }
 
-fn in_flight() -> ApiError {
+fn in_progress() -> ApiError {
     ApiError::new(
         &code::IDEMPOTENCY_IN_FLIGHT,
         "The first request with this Idempotency-Key is still running. Repeat it in a second.",
     )
 }
 
-fn reused() -> ApiError {
+fn key_reused() -> ApiError {
     ApiError::new(
         &code::IDEMPOTENCY_KEY_REUSED,
         "This Idempotency-Key belongs to another request. Send a new key with a new change.",

@@ -12,8 +12,11 @@ use http::HeaderMap;
 use jiff::Timestamp;
 use metrics::counter;
 
-pub mod ending;
 pub mod profiles;
+pub mod refresh_sharing;
+pub mod revocation;
+pub mod session_store;
+pub mod tenant_status;
 
 pub use profiles::{Freshness, Known, Profile, Profiles};
 

@@ -7,19 +7,19 @@ use auth::edge::Authenticator;
 use auth::request_token::RequestTokens;
 use axum::extract::FromRef;
 use composer::Composer;
-use contracts::clock::{Clock, Entropy};
-use redis::aio::ConnectionManager;
+use contracts::env::Env;
 use service_kit::lifecycle::Lifecycle;
 use service_kit::postgres::Database;
 use upstream_clients::Upstreams;
 
-use crate::attestation::attempts::Lockout;
-use crate::edge_orders::Orders;
-use crate::edge_rules::EdgeRules;
-use crate::revocation::Feed;
+use crate::config::Lockout;
+use crate::firewall::EdgeRules;
+use crate::firewall::rule_override::Orders;
+use crate::sessions::revocation::Feed;
+use crate::sessions::session_store::SessionRedis;
+use crate::sessions::tenant_status::Standings;
 use crate::sessions::{Profiles, Sessions};
-use crate::standing::Standings;
-use crate::streams::Streams;
+use crate::stream::Streams;
 
 /// The parts under one count: routes are cloned for every request, and with them this.
 #[derive(Debug, Clone)]
@@ -47,7 +47,7 @@ parts! {
     request_tokens: Arc<RequestTokens>,
     composer: Composer,
     upstreams: Arc<Upstreams>,
-    session_tier: SessionTier,
+    session_redis: SessionRedis,
     sessions: Sessions,
     profiles: Profiles,
     standings: Standings,
@@ -55,8 +55,7 @@ parts! {
     streams: Streams,
     database: Database,
     lockout: Lockout,
-    clock: Clock,
-    entropy: Entropy,
+    env: Env,
     lifecycle: Lifecycle,
 }
 
@@ -84,15 +83,5 @@ impl DerefMut for Gateway {
 impl std::fmt::Debug for Parts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Parts")
-    }
-}
-
-/// The connection to the session tier; a type of its own, so that nobody takes the cache's.
-#[derive(Clone)]
-pub struct SessionTier(pub ConnectionManager);
-
-impl std::fmt::Debug for SessionTier {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("SessionTier")
     }
 }

@@ -6,6 +6,7 @@
 pub mod clock;
 pub mod dashboard;
 pub mod deadline;
+pub mod env;
 pub mod event;
 pub mod headers;
 pub mod id;

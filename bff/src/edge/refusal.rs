@@ -14,7 +14,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use metrics::counter;
 use service_kit::problem::ApiError;
 
-use crate::attestation;
+use crate::config::ATTESTATION_LIFETIME;
 
 /// Why a request is not let in, in the order of gateway-api section 3.
 #[derive(Debug, thiserror::Error)]
@@ -50,9 +50,20 @@ pub(crate) fn finish(authenticator: &Authenticator, response: &mut Response) {
 fn asks_again(response: &Response) -> HeaderValue {
     let algorithms = ALGORITHMS.join(" ");
     let code = response.extensions().get::<ApiError>().map_or("", |ApiError(it)| &it.code);
-    let challenge = attestation::challenge(code, &algorithms)
+    let challenge = second_factor_challenge(code, &algorithms)
         .unwrap_or_else(|| format!(r#"DPoP algs="{algorithms}""#));
     challenge.parse().expect("a challenge is ASCII")
+}
+
+/// RFC 9470 section 3, where the code asks for a second factor.
+fn second_factor_challenge(code: &str, algorithms: &str) -> Option<String> {
+    let asks = [&code::MFA_REQUIRED, &code::MFA_INVALID_OR_USED].map(|code| code.name);
+    let max_age = ATTESTATION_LIFETIME.as_secs();
+    asks.contains(&code).then(|| {
+        format!(
+            r#"DPoP error="insufficient_user_authentication", error_description="A fresh second factor is required", max_age="{max_age}", algs="{algorithms}""#
+        )
+    })
 }
 
 /// The nonce for the next proof (RFC 9449 section 8.2), once; no cache may hand it to another.

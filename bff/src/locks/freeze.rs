@@ -1,11 +1,11 @@
 //! The freeze of the lock routes: a gap in the ledger stops them everywhere, and two people of the
 //! platform start them again, one who asks and one who approves within ten minutes.
 //!
-//! Not here: who finds the gap ([`super::watch`]) and who may clear it ([`crate::internal`]).
+//! Not here: who finds the gap ([`super::completeness_check`]) and who may clear it ([`crate::http::internal_router`]).
 
 use auth::oidc::ServiceAccount;
 use contracts::clock::Clock;
-use contracts::id::RequestId;
+use contracts::id::{RequestId, TenantId};
 use contracts::problem::code;
 use contracts::text::Reason;
 use jiff::{SignedDuration, Timestamp};
@@ -16,8 +16,8 @@ use service_kit::row;
 use sha2::{Digest, Sha256};
 use tokio_postgres::Row;
 
-use super::watch::Completeness;
-use crate::admin_audit::{self, Entry, Step, platform};
+use super::completeness_check::Completeness;
+use crate::admin::audit::{self, Entry, Step};
 
 const ACTION: &str = "unfreeze-locks";
 /// How long a request waits for its second person.
@@ -77,7 +77,7 @@ pub async fn freeze(
     now: Timestamp,
 ) -> Result<bool, StoreError> {
     let mut connection = database.connection().await?;
-    let transaction = write(&mut connection, platform()).await?;
+    let transaction = write(&mut connection, TenantId::platform()).await?;
     let statement = transaction.prepare_cached(FREEZE).await?;
     let written = transaction.execute(&statement, &[&found.actions, &found.complete, &now]).await?;
     transaction.commit().await?;
@@ -99,7 +99,7 @@ pub async fn request(
     let now = clock.now();
     let wish = Wish { id, reason: reason.into(), by, expires_at: now + WAITS };
     let mut connection = database.connection().await?;
-    let transaction = write(&mut connection, platform()).await?;
+    let transaction = write(&mut connection, TenantId::platform()).await?;
     let statement = transaction.prepare_cached(REQUEST).await?;
     let values: [&(dyn tokio_postgres::types::ToSql + Sync); 6] =
         [&id.as_str(), &wish.reason, &wish.by.email, &wish.by.subject, &now, &wish.expires_at];
@@ -121,7 +121,7 @@ pub async fn approve(
 ) -> Result<(), FreezeError> {
     let now = clock.now();
     let mut connection = database.connection().await?;
-    let transaction = write(&mut connection, platform()).await?;
+    let transaction = write(&mut connection, TenantId::platform()).await?;
     let wish = find(&transaction, id).await?.ok_or(FreezeError::Unknown)?;
     let outcome = match judge(&wish, &by, now) {
         Ok(()) if !clear(&transaction, (&wish, &by), now).await? => Err(FreezeError::Approved),
@@ -196,7 +196,7 @@ async fn audit(
     let reason = &wish.reason;
     let digest = Sha256::digest(reason).into();
     let entry = Entry { action: ACTION, step, request: wish.id, account, reason, digest };
-    admin_audit::write(transaction, &entry, now).await?;
+    audit::write(transaction, &entry, now).await?;
     counter!("bff_backoffice_admin_action_total", "action" => ACTION, "step" => step.name())
         .increment(1);
     Ok(())

@@ -18,9 +18,9 @@ use service_kit::problem::chain;
 use service_kit::row;
 use tokio::time::Instant;
 
-use super::ledger::{self, Row, from_row};
-use crate::job_lease::{Job, exclusively};
-use crate::proven::OwnCalls;
+use super::audit_log::{self, Row, from_row};
+use crate::background::job_lease::{Job, exclusively};
+use crate::edge::proof_only::ServiceCalls;
 use crate::state::Gateway;
 
 /// Younger ones may still be under way: longer than any lease, and than lock-integration takes.
@@ -55,12 +55,15 @@ struct Open {
 const JOB: Job = Job { name: "reconcile-locks", lease: Duration::from_secs(30) };
 
 /// Looks at every tenant; `None` when another instance is at it.
-pub async fn run(gateway: &Gateway, calls: &OwnCalls) -> Result<Option<Reconciled>, StoreError> {
+pub async fn run(
+    gateway: &Gateway,
+    calls: &ServiceCalls,
+) -> Result<Option<Reconciled>, StoreError> {
     let work = Box::pin(reconcile(gateway, calls));
-    exclusively(&gateway.database, &gateway.entropy, JOB, work).await
+    exclusively(&gateway.database, &gateway.env.entropy, JOB, work).await
 }
 
-async fn reconcile(gateway: &Gateway, calls: &OwnCalls) -> Result<Reconciled, StoreError> {
+async fn reconcile(gateway: &Gateway, calls: &ServiceCalls) -> Result<Reconciled, StoreError> {
     let (until, mut done) = (Instant::now() + RUNS_FOR, Reconciled::default());
     for tenant in tenants(gateway).await? {
         for open in open_actions(gateway, tenant).await? {
@@ -76,7 +79,7 @@ const TENANTS: &str = "SELECT bff.tenants_with_open_lock_actions($1, $2) AS tena
 
 /// Runs as the system.
 async fn tenants(gateway: &Gateway) -> Result<Vec<TenantId>, StoreError> {
-    let now = gateway.clock.now();
+    let now = gateway.env.now();
     let connection = gateway.database.connection().await?;
     let statement = connection.prepare_cached(TENANTS).await?;
     let rows = connection.query(&statement, &[&(now - LOOKS_BACK), &(now - OLDER_THAN)]).await?;
@@ -97,7 +100,7 @@ const OPEN: &str = "
     LIMIT $3";
 
 async fn open_actions(gateway: &Gateway, tenant: TenantId) -> Result<Vec<Open>, StoreError> {
-    let now = gateway.clock.now();
+    let now = gateway.env.now();
     let mut connection = gateway.database.connection().await?;
     let transaction = read(&mut connection, tenant).await?;
     let statement = transaction.prepare_cached(OPEN).await?;
@@ -111,7 +114,7 @@ async fn open_actions(gateway: &Gateway, tenant: TenantId) -> Result<Vec<Open>, 
 
 async fn one(
     gateway: &Gateway,
-    calls: &OwnCalls,
+    calls: &ServiceCalls,
     (tenant, open): (TenantId, Open),
     done: &mut Reconciled,
 ) -> Result<(), StoreError> {
@@ -120,7 +123,7 @@ async fn one(
         done.left += 1;
         return Ok(());
     }
-    let id = LockAuditId::generate(&gateway.clock, &gateway.entropy);
+    let id = LockAuditId::generate(&gateway.env.clock, &gateway.env.entropy);
     let row = open.row.reconciled((id, phase), key);
     if append_once(gateway, tenant, row).await? {
         counter!("bff_backoffice_lock_reconciled_total", "outcome" => phase.name()).increment(1);
@@ -136,7 +139,7 @@ async fn one(
 /// lock-integration's word, and which key it speaks of.
 async fn ask(
     gateway: &Gateway,
-    calls: &OwnCalls,
+    calls: &ServiceCalls,
     tenant: TenantId,
     row: &Row,
 ) -> (LockActionPhase, Option<String>) {
@@ -144,7 +147,7 @@ async fn ask(
         // Nothing was sent.
         return (LockActionPhase::Failure, None);
     }
-    let context = calls.until(Instant::now() + ASKED_FOR);
+    let context = calls.with_deadline(Instant::now() + ASKED_FOR);
     match gateway.upstreams.lock_operation(&context, tenant, &row.key).await {
         Ok(Some(done)) if done.action.name() == row.action && done.lock_id.as_str() == row.lock => {
             (LockActionPhase::Success, Some(done.key_credential_id.to_string()))
@@ -167,13 +170,13 @@ const HAS_ENDED: &str = "
 async fn append_once(gateway: &Gateway, tenant: TenantId, row: Row) -> Result<bool, StoreError> {
     let mut connection = gateway.database.connection().await?;
     let transaction = write(&mut connection, tenant).await?;
-    ledger::take(&transaction).await?;
+    audit_log::take(&transaction).await?;
     let statement = transaction.prepare_cached(HAS_ENDED).await?;
     let values: [&(dyn tokio_postgres::types::ToSql + Sync); 2] = [&row.action_id, &row.phase];
     if transaction.query_one(&statement, &values).await?.get(0) {
         return Ok(false);
     }
-    ledger::append(&transaction, row, gateway.clock.now()).await?;
+    audit_log::append(&transaction, row, gateway.env.now()).await?;
     transaction.commit().await?;
     Ok(true)
 }

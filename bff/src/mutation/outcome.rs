@@ -1,41 +1,41 @@
-//! What came of forwarding a mutation: a last word, which is kept, or one that leaves the next
-//! repeat free to try again.
+//! Outcome of forwarding a mutation: final, then it is stored, or open, then the next repeat may try
+//! again.
 
 use axum::response::{IntoResponse, Response};
 use contracts::problem::Problem;
 use contracts::upstream::Upstream;
 use service_kit::problem::{ApiError, ApiResult};
-use upstream_clients::{CallError, Reply};
+use upstream_clients::CallError;
 
-use crate::idempotency::StoredAnswer;
-use crate::upstream_problem;
+use super::Forwarded;
+use super::idempotency::StoredResponse;
+use crate::problems::upstream;
 
-/// What came of forwarding.
+/// Outcome of forwarding.
 pub(super) enum Outcome {
-    /// Kept, and given to every repeat.
-    Final(StoredAnswer),
+    /// Stored, and sent again to every repeat.
+    Final(StoredResponse),
     /// A repeat may try again.
     Open { error: ApiError, was_sent: bool },
 }
 
-pub(super) fn outcome<T>(upstream: Upstream, called: Result<Reply<T>, CallError>) -> Outcome {
-    let error = match called {
-        Ok(reply) => return Outcome::Final(StoredAnswer::json(reply.status, reply.body)),
+pub(super) fn outcome(upstream: Upstream, forwarded: &Forwarded) -> Outcome {
+    let error = match forwarded {
+        Ok(reply) => return Outcome::Final(StoredResponse::json(reply.status, reply.body.clone())),
         Err(error) => error,
     };
     let was_sent = !matches!(
         error,
         CallError::NotConfigured | CallError::BreakerOpen | CallError::ConcurrencyLimit
     );
-    let error = upstream_problem::problem(upstream, &error);
+    let error = upstream::problem(upstream, error);
     if is_final(&error.0) {
-        return Outcome::Final(StoredAnswer::problem(&error.0));
+        return Outcome::Final(StoredResponse::problem(&error.0));
     }
     Outcome::Open { error, was_sent }
 }
 
-/// Whether a refusal is an upstream's last word: then a repeat gets it again. Never one that speaks
-/// of this attempt alone.
+/// Whether a refusal is final, so that a repeat gets it again. One about this attempt alone is not.
 fn is_final(problem: &Problem) -> bool {
     let of_this_attempt = matches!(problem.status, 401 | 408 | 425 | 429);
     let in_flight = problem.status == 409 && problem.retriable;
@@ -45,7 +45,7 @@ fn is_final(problem: &Problem) -> bool {
 impl Outcome {
     pub(super) fn name(&self) -> &'static str {
         match self {
-            Self::Final(answer) if answer.status < 400 => "success",
+            Self::Final(response) if response.status < 400 => "success",
             Self::Final(_) => "refused",
             Self::Open { was_sent: true, .. } => "unknown",
             Self::Open { was_sent: false, .. } => "not_sent",
@@ -54,14 +54,14 @@ impl Outcome {
 
     pub(super) fn code(&self) -> Option<String> {
         match self {
-            Self::Final(answer) => answer.as_problem().map(|it: Problem| it.code.into_owned()),
+            Self::Final(response) => response.as_problem().map(|it: Problem| it.code.into_owned()),
             Self::Open { error, .. } => Some(error.0.code.clone().into_owned()),
         }
     }
 
-    pub(super) fn into_answer(self) -> ApiResult<Response> {
+    pub(super) fn into_response(self) -> ApiResult<Response> {
         match self {
-            Self::Final(answer) => Ok(answer.into_response()),
+            Self::Final(response) => Ok(response.into_response()),
             Self::Open { error, .. } => Err(error),
         }
     }
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_last_word_is_final() {
+    fn only_a_refusal_of_the_request_itself_is_final() {
         for status in [400, 403, 404, 409, 410, 422] {
             assert!(is_final(&refused(status, false)), "{status}");
         }

@@ -1,4 +1,4 @@
-//! A mutation as it came: its key, its body as bytes, and what it is told apart by.
+//! Request of a mutation: its key, its body as bytes, and its fingerprint.
 
 use std::sync::Arc;
 
@@ -16,12 +16,12 @@ use service_kit::problem::{ApiError, ApiResult};
 use service_kit::request::RequestContext;
 use sha2::{Digest, Sha256};
 
-use crate::edge::{Caller, Calls, SignedIn};
-use crate::idempotency::fingerprint::Line;
-use crate::idempotency::{Fingerprint, Key, Slot};
+use super::idempotency::fingerprint::RequestLine;
+use super::idempotency::{Fingerprint, IdempotencyScope, Key};
+use crate::edge::{Caller, CallerContext, SignedIn};
 
-/// Bytes of a mutation's body.
-const LARGEST: usize = 64 * 1024;
+/// Bytes.
+const MAX_BODY: usize = 64 * 1024;
 
 /// The headers of a mutation, for the OpenAPI document.
 #[derive(Debug, utoipa::IntoParams)]
@@ -37,20 +37,20 @@ pub struct Headers {
 #[derive(Debug)]
 pub struct Request {
     pub(crate) principal: Arc<Principal>,
-    pub(crate) calls: Calls,
+    pub(crate) calls: CallerContext,
     pub(crate) context: RequestContext,
-    pub(crate) slot: Slot,
+    pub(crate) scope: IdempotencyScope,
     pub(crate) fingerprint: Fingerprint,
     pub(crate) body: Bytes,
 }
 
 impl Request {
-    /// The body as its contract reads it; nothing is claimed for one that breaks it.
+    /// Parses the body. Nothing is claimed for one that breaks its contract.
     pub fn read<T: DeserializeOwned>(&self) -> ApiResult<T> {
         extract::body(&self.body)
     }
 
-    /// SHA-256 of the body: what a second factor may be bound to.
+    /// SHA-256 of the body, to which a second factor may be bound.
     pub fn body_digest(&self) -> [u8; 32] {
         Sha256::digest(&self.body).into()
     }
@@ -66,7 +66,7 @@ where
     async fn from_request(request: axum::extract::Request, state: &S) -> Result<Self, ApiError> {
         let (mut parts, body) = request.into_parts();
         let caller = Caller::<SignedIn>::from_request_parts(&mut parts, state).await?;
-        let calls = Calls::from_request_parts(&mut parts, state).await?;
+        let calls = CallerContext::from_request_parts(&mut parts, state).await?;
         let context = parts.extensions.get::<RequestContext>().cloned();
         let context =
             context.ok_or_else(|| ApiError::new(&code::INTERNAL, "The request has no context."))?;
@@ -78,18 +78,19 @@ where
         let method = parts.method.clone();
         let uri = original(&parts.extensions, &parts.uri);
         let mut request = axum::extract::Request::from_parts(parts, body);
-        DefaultBodyLimit::max(LARGEST).apply(&mut request);
-        let body =
-            Bytes::from_request(request, state).await.map_err(|error| unread(error.status()))?;
-        let line = Line {
+        DefaultBodyLimit::max(MAX_BODY).apply(&mut request);
+        let body = Bytes::from_request(request, state)
+            .await
+            .map_err(|error| body_error(error.status()))?;
+        let line = RequestLine {
             method: method.as_str(),
             path: uri.path(),
             query: uri.query(),
             content_type: &content_type,
         };
         Ok(Self {
-            slot: Slot::of(&caller.principal, method.as_str(), route.as_str(), key),
-            fingerprint: Fingerprint::of(line, &body),
+            scope: IdempotencyScope::new(&caller.principal, method.as_str(), route.as_str(), key),
+            fingerprint: Fingerprint::new(line, &body),
             principal: caller.principal,
             calls,
             context,
@@ -103,7 +104,7 @@ fn original(extensions: &http::Extensions, uri: &Uri) -> Uri {
     extensions.get::<OriginalUri>().map_or_else(|| uri.clone(), |original| original.0.clone())
 }
 
-fn unread(status: http::StatusCode) -> ApiError {
+fn body_error(status: http::StatusCode) -> ApiError {
     if status == http::StatusCode::PAYLOAD_TOO_LARGE {
         return ApiError::new(
             &code::PAYLOAD_TOO_LARGE,

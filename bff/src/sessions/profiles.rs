@@ -29,9 +29,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 use upstream_clients::{CallError, Upstreams};
 
-use crate::admin_audit;
-use crate::edge::Calls;
-use crate::standing::{self, Standings, Statement};
+use super::tenant_status::{self, Standings, Statement};
+use crate::caller_context::CallerContext;
 
 /// A profile is asked for again when it is older (platform facts; seed F-3).
 const FRESH_FOR: Duration = Duration::from_secs(5 * 60);
@@ -239,8 +238,11 @@ impl Profiles {
         if begins {
             let (profiles, seat) = (self.clone(), Arc::clone(seat));
             let principal = Arc::new(principal.clone());
-            let calls =
-                Calls::new(context.clone(), Arc::clone(&self.0.tokens), Arc::clone(&principal));
+            let calls = CallerContext::new(
+                context.clone(),
+                Arc::clone(&self.0.tokens),
+                Arc::clone(&principal),
+            );
             self.0.lifecycle.spawn_until_stop(async move {
                 seat.settle(profiles.read(&principal, &calls).await);
             });
@@ -248,9 +250,9 @@ impl Profiles {
         Some(since)
     }
 
-    async fn read(&self, principal: &Principal, calls: &Calls) -> Option<Read> {
+    async fn read(&self, principal: &Principal, calls: &CallerContext) -> Option<Read> {
         let limit = time_limit(Safeguard::ProfileWait, DEADLINE);
-        let context = calls.until(Instant::now() + limit);
+        let context = calls.with_deadline(Instant::now() + limit);
         let (tenant, operator) = (principal.tenant, principal.operator);
         let answer = self.0.upstreams.operator(&context, tenant, operator).await;
         let profile = match answer {
@@ -279,14 +281,14 @@ impl Profiles {
         self.0.standings.learn(Statement {
             tenant: answer.tenant_id,
             suspended: answer.tenant_status == TenantStatus::Suspended,
-            stated_at: standing::not_ahead(answer.as_of, self.0.clock.now()),
+            stated_at: tenant_status::not_ahead(answer.as_of, self.0.clock.now()),
         });
     }
 }
 
 /// The key of an operator's profile.
 fn key(tenant: TenantId, operator: OperatorId) -> (TenantId, OperatorId) {
-    let tenant = if safeguard!(TenantKeys) { tenant } else { admin_audit::platform() };
+    let tenant = if safeguard!(TenantKeys) { tenant } else { TenantId::platform() };
     (tenant, operator)
 }
 

@@ -7,9 +7,10 @@ use axum::Router;
 use axum::body::Body;
 use axum::middleware::from_fn_with_state;
 use axum::routing::post;
-use bff::attestation::watch::used_twice;
-use bff::attestation::{
-    ConsumeError, FolioRefund, LASTS, Presented, Purpose, Refused, Scope, Use, consume, issue,
+use bff::config::ATTESTATION_LIFETIME;
+use bff::mutation::attestation::watch::used_twice;
+use bff::mutation::attestation::{
+    ConsumeError, FolioRefund, Presented, Purpose, Refused, Scope, Use, consume, issue,
 };
 use contracts::clock::{Clock, Entropy};
 use contracts::id::{AttestationId, DeviceId, Id, OperatorId, RequestId, TenantId};
@@ -63,7 +64,7 @@ async fn issued(house: &House, resource: Option<&str>, digest: Option<[u8; 32]>)
     };
     let mut connection = house.gateway.database.connection().await.unwrap();
     let transaction = write(&mut connection, house.tenant).await.unwrap();
-    let by = (&house.clock, &Entropy::system());
+    let by = &house.gateway.env;
     let request = fresh::<RequestId>();
     let issued = issue(&transaction, &principal(house), &purpose, request, by).await.unwrap();
     transaction.commit().await.unwrap();
@@ -149,7 +150,7 @@ async fn only_a_request_that_goes_on_with_its_own_unfinished_one_uses_it_again()
     let house = House::open().await;
     let (id, principal, now) =
         (issued(&house, None, None).await, principal(&house), house.clock.now());
-    let (database, late) = (&house.gateway.database, now + LASTS);
+    let (database, late) = (&house.gateway.database, now + ATTESTATION_LIFETIME);
     let first = refund("the-same");
     let resumed = Use { resumes: true, ..first };
     used(database, &principal, id, &first, now).await.unwrap();
@@ -189,7 +190,7 @@ async fn a_use_from_before_requests_were_kept_permits_nothing_any_more() {
 async fn its_five_minutes_end() {
     let house = House::open().await;
     let (id, principal) = (issued(&house, None, None).await, principal(&house));
-    let late = house.clock.now() + LASTS;
+    let late = house.clock.now() + ATTESTATION_LIFETIME;
     let database = &house.gateway.database;
     let outcome = used(database, &principal, id, &refund("too-late"), late).await;
     assert_eq!(outcome, Err(Refused::Expired));

@@ -6,8 +6,8 @@ use axum::Router;
 use axum::body::Body;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bff::attestation::{Purpose, Scope, issue};
-use bff::endpoints::Endpoint;
+use bff::http::endpoints::Endpoint;
+use bff::mutation::attestation::{Purpose, Scope, issue};
 use contracts::id::{
     AttestationId, EventId, FolioId, LockDeviceId, OperatorId, RequestId, ReservationId,
 };
@@ -34,7 +34,7 @@ struct Route {
 }
 
 fn routes() -> Vec<Route> {
-    let document: Value = serde_json::from_str(&bff::openapi::json()).unwrap();
+    let document: Value = serde_json::from_str(&bff::http::openapi::json()).unwrap();
     let paths = document["paths"].as_object().unwrap();
     let operations = paths.iter().flat_map(|(path, item)| {
         item.as_object().unwrap().iter().map(move |(method, it)| (path, method, it))
@@ -105,7 +105,7 @@ impl Rig {
         let mut connection = gateway.database.connection().await.unwrap();
         let transaction = write(&mut connection, self.house().tenant).await.unwrap();
         let purpose = Purpose { scope, resource: None, body_digest: None };
-        let (caller, by) = (principal(self.house()), (&gateway.clock, &gateway.entropy));
+        let (caller, by) = (principal(self.house()), &gateway.env);
         let issued = issue(&transaction, &caller, &purpose, fresh::<RequestId>(), by).await;
         transaction.commit().await.unwrap();
         Some(issued.unwrap().id)

@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use bff::app::public_server;
 use bff::config::PublicConfig;
-use bff::tls::Tls;
+use bff::http::tls::Tls;
+use bff::wiring::public_server;
 use http::request::Builder;
 use serde_json::json;
 use service_kit::health::Readiness;

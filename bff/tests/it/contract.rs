@@ -12,7 +12,7 @@ const PROVEN: [&str; 1] = ["/api/bff/backoffice/v1/auth/refresh"];
 #[test]
 fn the_committed_document_is_the_generated_one() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../contracts/openapi/bff.json");
-    let generated = bff::openapi::json();
+    let generated = bff::http::openapi::json();
     #[expect(clippy::disallowed_methods, reason = "a switch for the person who runs the test")]
     if std::env::var("UPDATE_OPENAPI").is_ok_and(|value| value == "1") {
         std::fs::write(&file, &generated).unwrap();
@@ -26,7 +26,7 @@ fn the_committed_document_is_the_generated_one() {
 
 #[test]
 fn every_documented_route_names_its_guard_and_its_problems() {
-    let document: Value = serde_json::from_str(&bff::openapi::json()).unwrap();
+    let document: Value = serde_json::from_str(&bff::http::openapi::json()).unwrap();
     for (path, operations) in document["paths"].as_object().unwrap() {
         for (method, operation) in operations.as_object().unwrap() {
             let needs = |scheme| operation["security"][0].get(scheme).is_some();
@@ -43,7 +43,7 @@ fn every_documented_route_names_its_guard_and_its_problems() {
 
 #[test]
 fn every_reference_of_the_document_leads_somewhere() {
-    let json = bff::openapi::json();
+    let json = bff::http::openapi::json();
     let document: Value = serde_json::from_str(&json).unwrap();
     let references =
         json.split("\"$ref\": \"#").skip(1).map(|rest| rest.split('"').next().unwrap());

@@ -1,7 +1,7 @@
 //! The decision order of gateway-api section 3: where two neighbouring steps would both answer,
 //! the earlier one does.
 
-use bff::standing::Statement;
+use bff::sessions::tenant_status::Statement;
 use contracts::id::{DeviceId, OperatorId, PropertyId, RequestId};
 use serde_json::json;
 

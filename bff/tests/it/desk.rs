@@ -52,7 +52,7 @@ impl Desk {
         let clock = Clock::from_fn(move || {
             system.now() + SignedDuration::from_secs(seconds.load(Ordering::SeqCst))
         });
-        let house = House::build(plan).await.with_part(|gateway| gateway.clock = clock);
+        let house = House::build(plan).await.with_part(|gateway| gateway.env.clock = clock);
         let url = house.database.url().to_owned();
         let patient = |upstream| Limits { attempt: Duration::from_secs(2), ..Limits::of(upstream) };
         let house = house.with_part(|gateway| {

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bff::edge_orders::Orders;
-use bff::edge_rules::{EdgeRules, Source};
+use bff::firewall::rule_override::Orders;
+use bff::firewall::{EdgeRules, Source};
 use contracts::clock::Clock;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
@@ -129,9 +129,9 @@ async fn rules_with_a_mistake_are_refused_with_the_parser_s_sentence() {
 
 /// What another instance, told through this session tier, says within the contract's 5 s.
 async fn heard(house: &House, bell: &str) -> Source {
-    let rules = Arc::new(EdgeRules::new(bff::edge_rules::file::parse("").unwrap(), 1));
+    let rules = Arc::new(EdgeRules::new(bff::firewall::file::parse("").unwrap(), 1));
     let gateway = &house.gateway;
-    let (tier, clock) = (gateway.session_tier.0.clone(), house.clock.clone());
+    let (tier, clock) = (gateway.session_redis.0.clone(), house.clock.clone());
     let orders = Orders::new(Arc::clone(&rules), gateway.database.clone(), tier, clock);
     orders.follow(redis::Client::open(bell).unwrap(), &gateway.lifecycle);
     let mut look = interval(Duration::from_millis(20));
@@ -163,7 +163,7 @@ async fn an_order_outlives_the_file_s_changes_and_a_lost_database() {
     let id = guarded.ask(RULES).await;
     guarded.approve(&id, SECOND).await;
     let rules = &guarded.house.gateway.edge_rules;
-    rules.take_file(bff::edge_rules::file::parse("").unwrap());
+    rules.take_file(bff::firewall::file::parse("").unwrap());
     assert!(is_blocked(&guarded.house).await);
     guarded.house.database.go_away().await;
     assert!(guarded.house.gateway.edge_orders.catch_up().await.is_err());

@@ -164,7 +164,7 @@ async fn too_many_or_too_large_headers_are_a_problem() {
 
 #[tokio::test]
 async fn a_changed_file_is_taken_and_a_bad_one_is_not() {
-    use bff::edge_rules::{EdgeRules, watch};
+    use bff::firewall::{EdgeRules, watch};
     use std::sync::Arc;
     let file = std::env::temp_dir()
         .join(format!("edge-{:x}.toml", contracts::clock::Entropy::system().u128()));

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use bff::attestation::Scope;
-use bff::endpoints::{ENDPOINTS, Endpoint};
+use bff::http::endpoints::{ENDPOINTS, Endpoint};
+use bff::mutation::attestation::Scope;
 use contracts::clock::{Clock, Entropy};
 use contracts::id::{FolioId, Id, LockDeviceId, PropertyId, ReservationId};
 use contracts::role::{Role, RoleSet};
@@ -19,13 +19,14 @@ fn fresh<T: Id>() -> T {
 
 #[test]
 fn the_document_and_the_table_list_the_same_endpoints_and_requirements() {
-    let document: Value = serde_json::from_str(&bff::openapi::json()).unwrap();
+    let document: Value = serde_json::from_str(&bff::http::openapi::json()).unwrap();
     let mut documented = BTreeSet::new();
     for (path, operations) in document["paths"].as_object().unwrap() {
         let path = path.strip_prefix(BASE).unwrap();
         for (method, operation) in operations.as_object().unwrap() {
             let row = Endpoint::find(method, path);
-            let row = row.unwrap_or_else(|| panic!("{method} {path} is not in bff::endpoints"));
+            let row =
+                row.unwrap_or_else(|| panic!("{method} {path} is not in bff::http::endpoints"));
             assert_eq!(operation["x-requires"], row.requirement(), "{method} {path}");
             documented.insert((method.clone(), path.to_owned()));
         }

@@ -13,15 +13,17 @@ use auth::token::TokenRules;
 use axum::Router;
 use axum::body::Body;
 use base64::Engine;
-use bff::edge_orders::Orders;
-use bff::edge_rules::EdgeRules;
-use bff::revocation::Feed;
+use bff::firewall::EdgeRules;
+use bff::firewall::rule_override::Orders;
+use bff::sessions::revocation::Feed;
+use bff::sessions::session_store::SessionRedis;
+use bff::sessions::tenant_status::Standings;
 use bff::sessions::{Profiles, Sessions};
-use bff::standing::Standings;
-use bff::state::{Gateway, Parts, SessionTier};
-use bff::streams::Streams;
+use bff::state::{Gateway, Parts};
+use bff::stream::Streams;
 use composer::{Composer, Snapshots};
 use contracts::clock::{Clock, Entropy};
+use contracts::env::Env;
 use contracts::id::{DeviceId, Id, OperatorId, PropertyId, SessionId, TenantId};
 use contracts::upstream::Upstream;
 use contracts::upstream::iam::{AccessTokenClaims, Confirmation};
@@ -64,7 +66,7 @@ pub(crate) struct Plan {
 
 impl Plan {
     pub(crate) fn usual() -> Self {
-        let rules = bff::edge_rules::file::parse("").unwrap();
+        let rules = bff::firewall::file::parse("").unwrap();
         let rules = Arc::new(EdgeRules::new(rules, HOPS));
         let (upstreams, clock) = (BaseUrls::new(), Clock::system());
         Self { rules, nonces: false, upstreams, clock, tier: session_url() }
@@ -109,7 +111,7 @@ impl House {
 
     /// With these edge rules (TOML), behind one proxy of ours.
     pub(crate) async fn with_rules(rules: &str) -> Self {
-        let rules = bff::edge_rules::file::parse(rules).unwrap();
+        let rules = bff::firewall::file::parse(rules).unwrap();
         Self::with_edge_rules(Arc::new(EdgeRules::new(rules, HOPS))).await
     }
 
@@ -136,7 +138,7 @@ impl House {
         let gateway = gateway(&plan, tier, jwks_url.clone(), &database);
         let readiness = Readiness::new(gateway.lifecycle.clone());
         Self {
-            app: bff::middleware::public(gateway.clone(), readiness, &[]),
+            app: bff::http::middleware::public(gateway.clone(), readiness, &[]),
             internal: internal(&gateway),
             gateway,
             jwks_url,
@@ -230,11 +232,11 @@ pub(crate) async fn answer(response: http::Response<Body>) -> Answer {
 impl House {
     /// Another instance of the same gateway, with the same iam, stores and caller.
     pub(crate) fn another(&self) -> Self {
-        let tier = self.gateway.session_tier.0.clone();
+        let tier = self.gateway.session_redis.0.clone();
         let gateway = gateway(&self.plan, tier, self.jwks_url.clone(), &self.database);
         let readiness = Readiness::new(gateway.lifecycle.clone());
         Self {
-            app: bff::middleware::public(gateway.clone(), readiness, &[]),
+            app: bff::http::middleware::public(gateway.clone(), readiness, &[]),
             internal: internal(&gateway),
             gateway,
             jwks_url: self.jwks_url.clone(),
@@ -255,7 +257,7 @@ impl House {
     pub(crate) fn with_part(mut self, change: impl FnOnce(&mut Gateway)) -> Self {
         change(&mut self.gateway);
         let readiness = Readiness::new(self.gateway.lifecycle.clone());
-        self.app = bff::middleware::public(self.gateway.clone(), readiness, &[]);
+        self.app = bff::http::middleware::public(self.gateway.clone(), readiness, &[]);
         self.internal = internal(&self.gateway);
         self
     }
@@ -382,7 +384,7 @@ fn gateway(
         database,
         lockout: bff::config::MfaConfig::default().lockout(),
         streams: Streams::new(tier.clone()),
-        session_tier: SessionTier(tier),
+        session_redis: SessionRedis(tier),
         sessions: Sessions::new(clock.clone(), entropy.clone()),
         profiles: Profiles::new(
             upstreams,
@@ -392,8 +394,7 @@ fn gateway(
             lifecycle.clone(),
         ),
         standings,
-        clock,
-        entropy,
+        env: Env::new(clock, entropy),
         lifecycle,
     };
     parts.into()
@@ -406,14 +407,14 @@ fn composing(
     clock: &Clock,
     lifecycle: &Lifecycle,
 ) -> Composer {
-    let own = bff::sync_status::Store::shared(database.clone(), clock.clone());
+    let own = bff::sync::status::Store::shared(database.clone(), clock.clone());
     let snapshots = Snapshots::new(clock.clone(), lifecycle.tasks(), None);
     Composer::new(Arc::clone(upstreams), own, snapshots, (clock.clone(), Entropy::system()))
 }
 
 /// Anew, for a gateway whose parts were exchanged.
 pub(crate) fn composer(gateway: &Gateway) -> Composer {
-    composing(&gateway.upstreams, &gateway.database, &gateway.clock, &gateway.lifecycle)
+    composing(&gateway.upstreams, &gateway.database, &gateway.env.clock, &gateway.lifecycle)
 }
 
 /// What the listener puts around a router.
@@ -428,8 +429,8 @@ pub(crate) async fn send_to(app: &Router, request: Request<Body>) -> Answer {
 
 fn internal(gateway: &Gateway) -> Router {
     // Without the guard, which the tests of `identity` are about.
-    let orders =
-        bff::internal::revoking(gateway.clone()).merge(bff::internal::listening(gateway.clone()));
+    let orders = bff::http::internal_router::revoking(gateway.clone())
+        .merge(bff::http::internal_router::listening(gateway.clone()));
     seen_from_outside(Router::new().nest("/internal", orders))
 }
 

@@ -44,7 +44,7 @@ impl Guarded {
 
 pub(crate) fn app(house: &House, identity: Option<Arc<Identity>>) -> Router {
     let guard = Guard::new(identity, "test_internal_auth_failure_total");
-    let routes = bff::internal::routes(house.gateway.clone(), &guard);
+    let routes = bff::http::internal_router::routes(house.gateway.clone(), &guard);
     seen_from_outside(Router::new().nest("/internal", routes))
 }
 

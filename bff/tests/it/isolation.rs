@@ -41,7 +41,7 @@ async fn no_route_gives_anything_of_another_tenant() {
     let played = Upstream::ALL.into_iter().filter(|upstream| *upstream != Upstream::Tenant);
     let upstreams: BaseUrls = played.map(|upstream| (upstream, url.parse().unwrap())).collect();
     let house = House::build(Plan { upstreams, ..Plan::usual() }).await;
-    let document: Value = serde_json::from_str(&bff::openapi::json()).unwrap();
+    let document: Value = serde_json::from_str(&bff::http::openapi::json()).unwrap();
     let mut tried = 0_usize;
     for (path, operations) in document["paths"].as_object().unwrap() {
         for (method, operation) in operations.as_object().unwrap() {

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use bff::isolation_probe::samples::SAMPLES;
-use bff::state::SessionTier;
+use bff::admin::isolation_probe::samples::SAMPLES;
+use bff::sessions::session_store::SessionRedis;
 use migrations::Schema;
 use migrations::test_database::TestDatabase;
 use serde_json::{Value, json};
@@ -107,14 +107,15 @@ async fn every_table_has_a_row_to_try_it_with() {
                AND relkind IN ('r', 'p') AND NOT relispartition AND relname <> 'schema_migrations'";
     let tables: BTreeSet<String> = database.rows(sql).await.into_iter().collect();
     let tried: BTreeSet<String> = SAMPLES.iter().map(|sample| sample.table.to_owned()).collect();
-    assert_eq!(tried, tables, "add a row to bff/src/isolation_probe/samples.rs");
+    assert_eq!(tried, tables, "add a row to bff/src/admin/isolation_probe/samples.rs");
 }
 
 #[tokio::test]
 async fn a_lost_session_tier_fails_the_probe() {
     let mut house = House::open().await;
     let away = "redis://127.0.0.1:1/".to_owned().into();
-    house.gateway.session_tier = SessionTier(bff::session_tier::connect(&away).unwrap());
+    house.gateway.session_redis =
+        SessionRedis(bff::sessions::session_store::connect(&away).unwrap());
     let guarded = Guarded::around(house, Issuer::open().await);
     let answer = probe(&guarded).await;
     assert_eq!(answer.body["outcome"], "failed", "{}", answer.body);

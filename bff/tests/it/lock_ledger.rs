@@ -1,7 +1,7 @@
 //! The ledger of lock actions: one chain per tenant, whole whatever happens at once, and told page
 //! by page to those who may see it.
 
-use bff::locks::verify::{Broken, Verdict, What, verify};
+use bff::locks::verify_chain::{Broken, Verdict, What, verify};
 use contracts::id::{PropertyId, TenantId};
 use futures_util::future::join_all;
 use jiff::civil::Date;
@@ -165,7 +165,7 @@ async fn the_ledger_is_told_to_managers_of_the_property_alone() {
 /// A desk in Shiraz at 01:03: in UTC it is still yesterday, 21:33.
 async fn at_night_in_shiraz() -> (Desk, Date) {
     let desk = open().await;
-    let now = desk.house.gateway.clock.now().to_zoned(TimeZone::get("Asia/Tehran").unwrap());
+    let now = desk.house.gateway.env.now().to_zoned(TimeZone::get("Asia/Tehran").unwrap());
     let night = now.date().tomorrow().unwrap().at(1, 3, 0, 0);
     let night = night.to_zoned(now.time_zone().clone()).unwrap();
     desk.pass(night.timestamp().as_second() - now.timestamp().as_second());

@@ -2,9 +2,9 @@
 //! freezes the lock routes until two people of the platform clear it.
 
 use axum::Router;
+use bff::locks::completeness_check::{GRACE, look};
 use bff::locks::reconcile::OLDER_THAN;
-use bff::locks::verify::verify;
-use bff::locks::watch::{GRACE, look};
+use bff::locks::verify_chain::verify;
 use serde_json::{Value, json};
 
 use crate::desk::Desk;
@@ -132,7 +132,7 @@ async fn while_nobody_can_be_asked_the_end_is_written_down_as_unknown_and_found_
 
 async fn looked(desk: &Desk) -> bool {
     let gateway = &desk.house.gateway;
-    look(&gateway.database, &gateway.clock).await.unwrap().is_whole()
+    look(&gateway.database, &gateway.env.clock).await.unwrap().is_whole()
 }
 
 #[tokio::test]

@@ -1,8 +1,8 @@
 //! Keys of doors: nothing is asked of lock-integration that is not written down before, and what
 //! came of it is written down after.
 
-use bff::attestation::{LASTS, Purpose, Scope, issue};
-use contracts::clock::Entropy;
+use bff::config::ATTESTATION_LIFETIME;
+use bff::mutation::attestation::{Purpose, Scope, issue};
 use contracts::id::{AttestationId, KeyCredentialId, LockDeviceId, PropertyId, RequestId};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -73,7 +73,7 @@ async fn attested(desk: &Desk, lock: LockDeviceId) -> AttestationId {
         Purpose { scope: Scope::LockRevoke, resource: Some(lock.to_string()), body_digest: None };
     let mut connection = desk.house.gateway.database.connection().await.unwrap();
     let transaction = write(&mut connection, desk.house.tenant).await.unwrap();
-    let by = (&desk.house.gateway.clock, &Entropy::system());
+    let by = &desk.house.gateway.env;
     let caller = principal(&desk.house);
     let issued = issue(&transaction, &caller, &purpose, fresh::<RequestId>(), by).await.unwrap();
     transaction.commit().await.unwrap();
@@ -239,7 +239,7 @@ async fn a_key_is_revoked_with_a_second_factor_that_is_good_once_and_stands_in_i
     let first = act.send(&desk).await;
     assert_eq!((first.status.as_u16(), &first.body["state"]), (200, &json!("revoked")));
     assert_eq!(first.body["keyCredentialId"], act.body["keyCredentialId"]);
-    desk.pass(LASTS.as_secs() + 1);
+    desk.pass(ATTESTATION_LIFETIME.as_secs() + 1);
     assert!(is_replay(&act.send(&desk).await));
     let seen = desk.platform.seen();
     assert_eq!((seen.len(), &seen[0].body), (1, &json!({"reason": "lost"})));

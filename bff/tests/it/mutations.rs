@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use bff::idempotency::fingerprint::Line;
-use bff::idempotency::store::{self, Claim, Claimed};
-use bff::idempotency::{Fingerprint, Key, Reach, Slot};
+use bff::mutation::idempotency::fingerprint::RequestLine;
+use bff::mutation::idempotency::store::{self, Claim, ClaimRequest};
+use bff::mutation::idempotency::{Fingerprint, IdempotencyScope, Key, Reach};
 use contracts::clock::{Clock, Entropy};
 use contracts::id::{Id, OperatorId, ReservationId};
 use contracts::upstream::iam::AccessTokenClaims;
@@ -290,7 +290,7 @@ async fn claim_and_die(desk: &Desk, check_in: &CheckIn) {
         http::HeaderName::from_static("idempotency-key"),
         check_in.key.parse().unwrap(),
     )]);
-    let slot = Slot {
+    let scope = IdempotencyScope {
         tenant: house.tenant,
         operator: house.operator,
         device: house.device,
@@ -299,19 +299,19 @@ async fn claim_and_die(desk: &Desk, check_in: &CheckIn) {
         key: Key::of(&headers).unwrap(),
     };
     let content_type = "application/json";
-    let line = Line { method: "POST", path: &check_in.path, query: None, content_type };
-    let fingerprint = Fingerprint::of(line, check_in.body.to_string().as_bytes());
+    let line = RequestLine { method: "POST", path: &check_in.path, query: None, content_type };
+    let fingerprint = Fingerprint::new(line, check_in.body.to_string().as_bytes());
     let mut connection = house.gateway.database.connection().await.unwrap();
     let transaction = service_kit::postgres::write(&mut connection, house.tenant).await.unwrap();
-    let claim = Claim {
-        slot: &slot,
+    let wanted = ClaimRequest {
+        scope: &scope,
         fingerprint: &fingerprint,
         reach: &Reach::new(&principal(house), None),
-        now: house.gateway.clock.now(),
+        now: house.gateway.env.now(),
         lease: Duration::from_secs(5),
     };
-    let claimed = store::claim(&transaction, &claim).await.unwrap();
-    assert_eq!(claimed, Claimed::First { fence: 1 });
+    let claim = store::claim(&transaction, &wanted).await.unwrap();
+    assert_eq!(claim, Claim::Acquired { fence: 1 });
     transaction.commit().await.unwrap();
 }
 

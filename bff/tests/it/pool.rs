@@ -13,7 +13,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use bff::endpoints::Endpoint;
+use bff::http::endpoints::Endpoint;
 use bff::locks::reconcile::OLDER_THAN;
 use contracts::clock::{Clock, wire_time};
 use contracts::id::SessionId;
@@ -125,7 +125,7 @@ async fn open() -> (House, Arc<Witness>) {
 #[tokio::test]
 async fn no_route_holds_a_connection_while_it_calls_an_upstream() {
     let (house, witness) = open().await;
-    let document: Value = serde_json::from_str(&bff::openapi::json()).unwrap();
+    let document: Value = serde_json::from_str(&bff::http::openapi::json()).unwrap();
     let mut without = BTreeSet::new();
     for (path, operations) in document["paths"].as_object().unwrap() {
         for (method, operation) in operations.as_object().unwrap() {
@@ -196,7 +196,7 @@ async fn no_job_holds_a_connection_while_it_calls_an_upstream() {
     let table = "ALTER TABLE bff.lock_action_proxy_audit";
     let refuse = format!("{table} ADD CONSTRAINT no_end CHECK (phase = 'requested') NOT VALID");
     house.database.run(&refuse).await;
-    let document: Value = serde_json::from_str(&bff::openapi::json()).unwrap();
+    let document: Value = serde_json::from_str(&bff::http::openapi::json()).unwrap();
     let path = format!("{BASE}/locks/{{lockId}}/issue-key");
     let operation = &document["paths"][&path]["post"];
     let own = Some(house.property);
@@ -209,7 +209,7 @@ async fn no_job_holds_a_connection_while_it_calls_an_upstream() {
     house.database.run(&placed).await;
     let system = house.clock.clone();
     let later = Clock::from_fn(move || system.now() + OLDER_THAN + SignedDuration::from_secs(1));
-    let house = house.with_part(|gateway| gateway.clock = later);
+    let house = house.with_part(|gateway| gateway.env.clock = later);
     let issuer = Issuer::open().await;
     let app = internal::app(&house, Some(issuer.identity(house.clock.clone())));
     for job in ["reconcile-locks", "reconcile-cursors"] {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use auth::jwks::KeySet;
 use auth::request_token::{RequestTokenRules, verify_service};
-use bff::revocation::Target;
-use bff::revocation::store::{Order, insert};
+use bff::sessions::revocation::Target;
+use bff::sessions::revocation::store::{Order, insert};
 use contracts::clock::{Clock, Entropy};
 use contracts::id::{DeviceId, Id, RequestId, SessionId};
 use contracts::upstream::iam::Confirmation;

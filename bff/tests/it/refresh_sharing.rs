@@ -141,7 +141,7 @@ async fn the_session_tier_holds_no_legible_token_and_forgets_within_thirty_secon
     let access = pair.here.token(|_| {});
     pair.iam.grants(access.clone());
     assert_eq!(refresh(&pair.here, &token).await.status, 200);
-    let mut tier = pair.here.gateway.session_tier.0.clone();
+    let mut tier = pair.here.gateway.session_redis.0.clone();
     let keys: Vec<String> =
         redis::cmd("KEYS").arg("bff:refresh:*").query_async(&mut tier).await.unwrap();
     assert!(!keys.is_empty());

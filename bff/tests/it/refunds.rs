@@ -1,6 +1,7 @@
 //! A refund asks for a second factor, which permits one refund, once.
 
-use bff::attestation::{LASTS, Purpose, Scope, issue};
+use bff::config::ATTESTATION_LIFETIME;
+use bff::mutation::attestation::{Purpose, Scope, issue};
 use contracts::clock::{Clock, Entropy};
 use contracts::id::{AttestationId, FolioId, Id, RequestId};
 use futures_util::future::join_all;
@@ -62,7 +63,7 @@ async fn attested(desk: &Desk, resource: Option<FolioId>, body: Option<&Value>) 
     };
     let mut connection = desk.house.gateway.database.connection().await.unwrap();
     let transaction = write(&mut connection, desk.house.tenant).await.unwrap();
-    let by = (&desk.house.gateway.clock, &Entropy::system());
+    let by = &desk.house.gateway.env;
     let caller = principal(&desk.house);
     let issued = issue(&transaction, &caller, &purpose, fresh::<RequestId>(), by).await.unwrap();
     transaction.commit().await.unwrap();
@@ -96,7 +97,7 @@ async fn a_repeat_replays_even_when_its_factor_has_expired_meanwhile() {
     let desk = Desk::open().await;
     let refund = Refund::with(Some(attested(&desk, None, None).await));
     assert_eq!(refund.send(&desk).await.status, 201);
-    desk.pass(LASTS.as_secs() + 60);
+    desk.pass(ATTESTATION_LIFETIME.as_secs() + 60);
     let repeat = refund.send(&desk).await;
     assert_eq!(repeat.status, 201, "{}", repeat.body);
     assert_eq!(repeat.headers["idempotency-replayed"], "true");
@@ -123,7 +124,7 @@ async fn a_factor_that_is_unknown_expired_or_for_something_else_pays_nothing() {
         refund.send(&desk).await.is_problem(401, USED);
     }
     let expired = Refund::with(Some(attested(&desk, None, None).await));
-    desk.pass(LASTS.as_secs() + 1);
+    desk.pass(ATTESTATION_LIFETIME.as_secs() + 1);
     let answer = expired.send(&desk).await;
     answer.is_problem(401, USED);
     assert!(answer.headers["www-authenticate"].to_str().unwrap().contains("max_age"));

@@ -1,9 +1,8 @@
 //! A repeat is checked anew: token, device, role and property scope, on every route that takes an
 //! idempotency key.
 
-use bff::attestation::{Purpose, Scope, issue};
-use bff::endpoints::{ENDPOINTS, Endpoint};
-use contracts::clock::Entropy;
+use bff::http::endpoints::{ENDPOINTS, Endpoint};
+use bff::mutation::attestation::{Purpose, Scope, issue};
 use contracts::id::{
     FolioId, KeyCredentialId, LockDeviceId, PropertyId, RequestId, ReservationId, SessionId,
 };
@@ -96,7 +95,7 @@ pub(crate) async fn attested(house: &House, scope: &str) -> String {
     let purpose = Purpose { scope, resource: None, body_digest: None };
     let mut connection = house.gateway.database.connection().await.unwrap();
     let transaction = write(&mut connection, house.tenant).await.unwrap();
-    let by = (&house.gateway.clock, &Entropy::system());
+    let by = &house.gateway.env;
     let (caller, request) = (principal(house), fresh::<RequestId>());
     let issued = issue(&transaction, &caller, &purpose, request, by).await.unwrap();
     transaction.commit().await.unwrap();

@@ -1,6 +1,6 @@
 //! The sweep of what the gateway wrote and nobody can need any more, asked for by the scheduler.
 
-use bff::table_maintenance::MAINTENANCE;
+use bff::admin::table_maintenance::MAINTENANCE;
 use migrations::Schema;
 use migrations::test_database::TestDatabase;
 use serde_json::json;

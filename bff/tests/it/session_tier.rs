@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use bff::session_tier::watch::Watch;
+use bff::sessions::session_store::watch::Watch;
 use contracts::clock::Entropy;
 
 use crate::house::{House, session_url};
 
 fn watch(house: &House, tier: &str) -> Watch {
-    let tier = bff::session_tier::connect(&tier.into()).unwrap();
+    let tier = bff::sessions::session_store::connect(&tier.into()).unwrap();
     Watch::new(Arc::clone(&house.gateway.authenticator), tier, Entropy::system())
 }
 
@@ -34,11 +34,11 @@ async fn a_tier_that_is_away_says_nothing_about_replays() {
 
 #[tokio::test]
 async fn the_tier_says_which_server_it_is_and_how_full() {
-    let tier = || bff::session_tier::connect(&session_url().into()).unwrap();
-    let condition = bff::session_tier::condition(tier()).await.unwrap();
+    let tier = || bff::sessions::session_store::connect(&session_url().into()).unwrap();
+    let condition = bff::sessions::session_store::condition(tier()).await.unwrap();
     assert_eq!(condition.run_id.len(), 40);
     let used = condition.memory_used.unwrap();
     assert!((0.0..1.0).contains(&used), "{used}");
-    let again = bff::session_tier::condition(tier()).await.unwrap();
+    let again = bff::sessions::session_store::condition(tier()).await.unwrap();
     assert_eq!(again.run_id, condition.run_id);
 }

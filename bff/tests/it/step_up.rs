@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bff::attestation::{Scope, Use, consume};
+use bff::mutation::attestation::{Scope, Use, consume};
 use contracts::clock::{Clock, Entropy};
 use contracts::id::{FolioId, Id, LockDeviceId};
 use serde_json::{Value, json};

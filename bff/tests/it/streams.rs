@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::body::Body;
-use bff::streams::{Device, NotOpened};
+use bff::stream::{Device, NotOpened};
 use contracts::id::DeviceId;
 use futures_util::future::join_all;
 use http_body_util::BodyExt;
@@ -122,7 +122,7 @@ async fn an_older_stream_that_ends_late_leaves_its_successors_lease_alone() {
     older.close().await;
     assert_eq!(here.gateway.streams.len(), 1);
     let key = format!("bff:stream:{{{}:{}}}", device.tenant, device.device);
-    let mut tier = here.gateway.session_tier.0.clone();
+    let mut tier = here.gateway.session_redis.0.clone();
     let held: Option<String> = redis::cmd("GET").arg(&key).query_async(&mut tier).await.unwrap();
     assert!(held.is_some(), "the newer stream lost its lease");
     newer.close().await;

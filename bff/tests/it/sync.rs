@@ -8,7 +8,7 @@ use std::time::Duration;
 use auth::jwks::KeySet;
 use auth::request_token::RequestTokenRules;
 use auth::sync_token;
-use bff::sync_cursors::{Noted, reset};
+use bff::sync::cursors::{Noted, reset};
 use contracts::id::DeviceId;
 use contracts::sync::SyncCursor;
 use jiff::SignedDuration;
@@ -189,7 +189,7 @@ async fn what_was_heard_later_stands_when_an_earlier_handshake_is_noted_late() {
             property: Some(house.property),
         }
     };
-    let by = (clock, &house.gateway.entropy);
+    let by = &house.gateway.env;
     reset(database, &heard(9, 0), by).await.unwrap();
     reset(database, &heard(3, -5), by).await.unwrap();
     assert_eq!(stored(&house).await, row(&house, "9"));

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::Router;
 use bff::config::TlsConfig;
-use bff::tls::Tls;
+use bff::http::tls::Tls;
 use contracts::clock::Entropy;
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use service_kit::lifecycle::Lifecycle;

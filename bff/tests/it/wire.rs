@@ -12,7 +12,7 @@ const INVALID: &str = "MELMASTOON.GENERAL.VALIDATION_FAILED";
 
 /// The reads of the document, below the base path.
 fn reads() -> Vec<String> {
-    let document: Value = serde_json::from_str(&bff::openapi::json()).unwrap();
+    let document: Value = serde_json::from_str(&bff::http::openapi::json()).unwrap();
     let paths = document["paths"].as_object().unwrap();
     let reads = paths.iter().filter(|(_, item)| item.get("get").is_some());
     reads.map(|(path, _)| path.strip_prefix(BASE).unwrap().to_owned()).collect()

@@ -1,0 +1,65 @@
+//! What people of the platform do here by hand, step by step, in an append-only table. A step is
+//! written in the transaction of the change it is about.
+
+use auth::oidc::ServiceAccount;
+use contracts::id::RequestId;
+use jiff::Timestamp;
+use service_kit::postgres::{StoreError, Transaction};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    Requested,
+    Approved,
+    /// Somebody tried to approve and may not.
+    Refused,
+}
+
+impl Step {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Requested => "requested",
+            Self::Approved => "approved",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// One line of the audit.
+#[derive(Debug)]
+pub struct Entry<'a> {
+    pub action: &'static str,
+    pub step: Step,
+    pub request: RequestId,
+    pub account: &'a ServiceAccount,
+    pub reason: &'a str,
+    /// SHA-256 of what was asked for.
+    pub digest: [u8; 32],
+}
+
+const WRITE: &str = "
+    INSERT INTO bff.admin_audit
+        (tenant_id, action, step, request_id, account, subject, reason, digest, occurred_at)
+    VALUES (bff.current_tenant_id(), $1, $2, $3, $4, $5, $6, $7, $8)";
+
+/// In a transaction of the platform's own tenant.
+pub async fn write(
+    transaction: &Transaction<'_>,
+    entry: &Entry<'_>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let (step, request, digest) = (entry.step.name(), entry.request.as_str(), &entry.digest[..]);
+    let account = entry.account;
+    let statement = transaction.prepare_cached(WRITE).await?;
+    let values: [&(dyn tokio_postgres::types::ToSql + Sync); 8] = [
+        &entry.action,
+        &step,
+        &request,
+        &account.email,
+        &account.subject,
+        &entry.reason,
+        &digest,
+        &now,
+    ];
+    transaction.execute(&statement, &values).await?;
+    Ok(())
+}

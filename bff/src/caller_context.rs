@@ -1,0 +1,72 @@
+//! What upstream calls take from a caller's request: its id, its trace, its deadline, and a token
+//! that says who is calling.
+
+use std::sync::Arc;
+
+use auth::Principal;
+use auth::request_token::RequestTokens;
+use contracts::id::RequestId;
+use contracts::upstream::Upstream;
+use service_kit::request::RequestContext;
+use tokio::time::Instant;
+use upstream_clients::{CallContext, Credentials, Rights};
+
+/// The caller's part of an upstream call.
+#[derive(Debug, Clone)]
+pub struct CallerContext {
+    context: RequestContext,
+    credentials: Arc<CallerCredentials>,
+}
+
+impl CallerContext {
+    /// For a caller that no extractor hands over.
+    pub fn new(
+        context: RequestContext,
+        tokens: Arc<RequestTokens>,
+        principal: Arc<Principal>,
+    ) -> Self {
+        Self { context, credentials: Arc::new(CallerCredentials { tokens, principal }) }
+    }
+
+    /// When the request's first byte arrived: deadlines count from here.
+    pub fn received(&self) -> Instant {
+        self.context.received
+    }
+
+    /// The request's id.
+    pub fn request_id(&self) -> RequestId {
+        self.context.id
+    }
+
+    /// The context of a call that ends at the deadline.
+    pub fn with_deadline(&self, deadline: Instant) -> CallContext {
+        CallContext {
+            tenant: Some(self.credentials.principal.tenant),
+            request_id: self.context.id,
+            traceparent: self.context.traceparent().into(),
+            credentials: Arc::clone(&self.credentials) as Arc<dyn Credentials>,
+            deadline,
+        }
+    }
+}
+
+/// Signs, for each upstream, who is calling.
+#[derive(Debug)]
+struct CallerCredentials {
+    tokens: Arc<RequestTokens>,
+    principal: Arc<Principal>,
+}
+
+impl Credentials for CallerCredentials {
+    fn bearer(&self, audience: Upstream) -> Arc<str> {
+        self.tokens.token_for(&self.principal, audience.name())
+    }
+
+    fn rights(&self) -> Rights {
+        Rights::new(self.principal.roles, &self.principal.properties)
+    }
+
+    fn caller(&self) -> Option<[u8; 32]> {
+        Some(self.principal.token_digest)
+    }
+}

@@ -1,0 +1,37 @@
+//! `GET /alerts`: what the house must know and nobody has acknowledged yet.
+
+use axum::response::Response;
+use composer::rules::ALERTS;
+use composer::snapshots::Fetched;
+use contracts::lists::AlertList;
+use contracts::upstream::notification::{Alert, Alerts};
+use service_kit::problem::ApiResult;
+
+use crate::edge::{InProperty, SignedIn};
+use crate::reads::cached_read::Reads;
+use crate::reads::pagination::{PageQuery, Paging};
+use crate::reads::params::PropertyQuery;
+
+/// The alerts of a property, the newest first.
+///
+/// While notification is away, those of up to five minutes ago, with their age.
+#[utoipa::path(
+    get, path = "/alerts", tag = "alerts", security(("dpop" = [])), params(PropertyQuery, PageQuery),
+    responses((status = 200, body = AlertList), (status = 304), (status = "default", response = crate::problems::AnyProblem)),
+)]
+pub async fn list_alerts(
+    in_property: InProperty<SignedIn>,
+    reads: Reads,
+    paging: Paging,
+) -> ApiResult<Response> {
+    let property = in_property.property;
+    let key = reads.key_in(&ALERTS, property);
+    let (reading, Alerts { property_id, as_of, items }) = reads
+        .content(&ALERTS, key, move |upstreams, context| async move {
+            let it = upstreams.alerts(&context, property).await?;
+            Ok(Fetched::new(it.property_id, it.as_of, &it))
+        })
+        .await?;
+    let (items, next_cursor) = paging.page(items, |alert: &Alert| alert.alert_id.as_str())?;
+    Ok(reads.shown(&ALERTS, &reading, &AlertList { property_id, as_of, items, next_cursor }))
+}

@@ -1,0 +1,309 @@
+//! `POST /auth/mfa/step-up`: a second factor for one action, as an attestation.
+//!
+//! iam judges the factor; the gateway counts the wrong ones and locks the operator's second factor
+//! after a series of them. No connection is held while iam is called: an attempt is reserved before and
+//! settled after, each in a transaction of its own.
+//! Not here: the count ([`attempts`]), what an attestation is good for, and its use
+//! ([`crate::mutation::attestation`]).
+
+use std::sync::Arc;
+
+use auth::Principal;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use contracts::id::{AttestationId, FolioId, LockDeviceId};
+use contracts::problem::{Problem, code};
+use contracts::safeguard;
+use contracts::upstream::iam::{AttestRequest, MfaMethod};
+use http::StatusCode;
+use http::header::CACHE_CONTROL;
+use jiff::Timestamp;
+use metrics::counter;
+use serde::{Deserialize, Serialize};
+use service_kit::extract::Json;
+use service_kit::postgres::{StoreError, write};
+use service_kit::problem::{ApiError, ApiResult, chain};
+use tokio::sync::oneshot;
+use tracing::Instrument;
+use upstream_clients::CallError;
+
+use super::IAM_WITHIN;
+use crate::edge::{Caller, CallerContext, SignedIn};
+use crate::mutation::attestation::attempts::{self, Attempt, Reservation};
+use crate::mutation::attestation::{self, Issued, Purpose, Scope};
+use crate::problems::unavailable;
+use crate::problems::upstream;
+use crate::state::Gateway;
+
+/// Characters of a code; those of today have six.
+const LONGEST_CODE: usize = 32;
+const RUNBOOK: &str = "bff-backoffice/mfa-down";
+const LOCKED_BY_IAM: &str = "MELMASTOON.IAM.MFA_LOCKED";
+
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct StepUpRequest {
+    method: MfaMethod,
+    /// What the operator's device shows.
+    #[schema(min_length = 1, max_length = 32)]
+    code: String,
+    scope: Scope,
+    /// The folio or lock it is for; any of the scope when left out.
+    resource: Option<String>,
+    /// SHA-256 of the one body it permits, base64url without padding; any when left out.
+    body_digest: Option<String>,
+}
+
+impl std::fmt::Debug for StepUpRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StepUpRequest").field("scope", &self.scope).finish_non_exhaustive()
+    }
+}
+
+/// Send `id` as `X-MFA-Attestation`, once, before it ends.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SteppedUp {
+    id: AttestationId,
+    scope: Scope,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resource: Option<String>,
+    #[serde(with = "contracts::clock::wire")]
+    #[schema(value_type = String, format = DateTime)]
+    expires_at: Timestamp,
+}
+
+/// Show a second factor.
+///
+/// The attestation permits one action of the scope, once, within five minutes, to this operator
+/// at this device with this key.
+///
+/// After five wrong codes within 15 minutes every code of the operator, also a right one, is 429
+/// `MFA_LOCKED` at every device until `Retry-After` has passed. A right code ends the series.
+#[utoipa::path(
+    post, path = "/auth/mfa/step-up", tag = "auth", security(("dpop" = [])), request_body = StepUpRequest,
+    responses((status = 201, body = SteppedUp), (status = "default", response = crate::problems::AnyProblem)),
+)]
+pub async fn step_up(
+    caller: Caller<SignedIn>,
+    calls: CallerContext,
+    State(gateway): State<Gateway>,
+    Json(request): Json<StepUpRequest>,
+) -> ApiResult<Response> {
+    let purpose = purpose(&request)?;
+    let attempt = Attempt::new(caller.principal.clone(), calls.request_id(), &gateway.env.entropy);
+    let code = AttestRequest { method: request.method, code: request.code };
+    let step_up = StepUp { gateway, principal: caller.principal, calls, attempt, purpose, code };
+    step_up.run_to_the_end().await
+}
+
+/// One attempt on its way.
+struct StepUp {
+    gateway: Gateway,
+    principal: Arc<Principal>,
+    calls: CallerContext,
+    attempt: Attempt,
+    purpose: Purpose,
+    code: AttestRequest,
+}
+
+/// What iam said of a code.
+enum Judgement {
+    Right,
+    Wrong(ApiError),
+    /// iam compared no code.
+    None(ApiError),
+}
+
+impl StepUp {
+    /// Also when the client goes away: what iam said of the code is written down.
+    async fn run_to_the_end(self) -> ApiResult<Response> {
+        let (sender, receiver) = oneshot::channel();
+        let lifecycle = self.gateway.lifecycle.clone();
+        let work = async move {
+            if sender.send(self.run().await).is_err() {
+                tracing::info!("The client went away before its second factor was answered.");
+            }
+        };
+        lifecycle.spawn(work.in_current_span());
+        receiver.await.unwrap_or_else(|_| Err(interrupted()))
+    }
+
+    async fn run(self) -> ApiResult<Response> {
+        self.reserve().await?;
+        match self.ask_iam().await {
+            Judgement::Right => self.attest().await,
+            Judgement::Wrong(refusal) => {
+                self.settle_wrong().await;
+                Err(refusal)
+            }
+            Judgement::None(refusal) => {
+                self.release().await;
+                Err(refusal)
+            }
+        }
+    }
+
+    /// A code is good once: that the store answers is made sure of before iam sees it.
+    async fn reserve(&self) -> ApiResult<()> {
+        let lockout = self.gateway.lockout;
+        let reserved = attempts::reserve(&self.gateway.database, &self.attempt, lockout).await;
+        match reserved.map_err(unavailable)? {
+            Reservation::Reserved => Ok(()),
+            Reservation::Locked { retry_after } => {
+                count("locked");
+                Err(locked(retry_after))
+            }
+        }
+    }
+
+    async fn ask_iam(&self) -> Judgement {
+        let context = self.calls.with_deadline(self.calls.received() + IAM_WITHIN);
+        match self.gateway.upstreams.attest(&context, &self.code).await {
+            Ok(_) => Judgement::Right,
+            Err(error) if is_about_the_code(&error) => Judgement::Wrong(not_attested(&error)),
+            Err(_) if !safeguard!(SecondFactorCheck) => Judgement::Right,
+            Err(error) => Judgement::None(not_attested(&error)),
+        }
+    }
+
+    async fn attest(&self) -> ApiResult<Response> {
+        let issued = self.issue().await.map_err(unavailable)?;
+        count("right");
+        Ok(answer(&self.purpose, issued))
+    }
+
+    /// Writes the attestation down and ends the operator's series of wrong codes, or neither.
+    async fn issue(&self) -> Result<Issued, StoreError> {
+        let env = &self.gateway.env;
+        let (principal, request) = (&self.principal, self.calls.request_id());
+        let mut connection = self.gateway.database.connection().await?;
+        let transaction = write(&mut connection, principal.tenant).await?;
+        attempts::end_series(&transaction, &self.attempt).await?;
+        let issued = attestation::issue(&transaction, principal, &self.purpose, request, env);
+        let issued = issued.await?;
+        transaction.commit().await?;
+        Ok(issued)
+    }
+
+    /// Not settled, it counts all the same.
+    async fn settle_wrong(&self) {
+        count("wrong");
+        let lockout = self.gateway.lockout;
+        match attempts::settle_wrong(&self.gateway.database, &self.attempt, lockout).await {
+            Ok(false) => {}
+            Ok(true) => {
+                let (tenant, operator) = (self.principal.tenant, self.principal.operator);
+                tracing::warn!(%tenant, %operator, device = %self.principal.device,
+                    "An operator's second factor is locked after too many wrong codes.");
+                counter!("bff_backoffice_mfa_lockouts_total").increment(1);
+            }
+            Err(error) => {
+                tracing::warn!(error = %chain(&error), "A wrong code was not settled; its attempt counts until the window ends.");
+            }
+        }
+    }
+
+    async fn release(&self) {
+        count("not_judged");
+        if let Err(error) = attempts::release(&self.gateway.database, &self.attempt).await {
+            tracing::warn!(error = %chain(&error), "An attempt that iam did not judge was not taken back; it counts as a wrong code until the window ends.");
+        }
+    }
+}
+
+fn count(outcome: &'static str) {
+    counter!("bff_backoffice_mfa_step_up_total", "outcome" => outcome).increment(1);
+}
+
+fn locked(retry_after: u64) -> ApiError {
+    let detail = "Too many wrong codes were sent for this operator. Wait until Retry-After has passed, then send the code that the device shows.";
+    Problem::new(&code::MFA_LOCKED, detail).with_retry_after(retry_after).into()
+}
+
+fn interrupted() -> ApiError {
+    ApiError::new(
+        &code::INTERNAL,
+        "The request was interrupted on our side. Send the next code that the device shows.",
+    )
+}
+
+/// What the factor is shown for, if that can be acted on at all.
+fn purpose(request: &StepUpRequest) -> Result<Purpose, ApiError> {
+    if !(1..=LONGEST_CODE).contains(&request.code.chars().count()) {
+        return Err(ApiError::field(
+            "body.code",
+            "INVALID",
+            "Send the code that the device shows.",
+        ));
+    }
+    let named = request.resource.as_deref();
+    if !named.is_none_or(|id| is_of(request.scope, id)) {
+        return Err(ApiError::field(
+            "body.resource",
+            "INVALID",
+            "Send the id of the folio or lock that the scope is about.",
+        ));
+    }
+    let digest = request.body_digest.as_deref().map(digest).transpose()?;
+    Ok(Purpose { scope: request.scope, resource: request.resource.clone(), body_digest: digest })
+}
+
+fn is_of(scope: Scope, id: &str) -> bool {
+    match scope {
+        Scope::FolioRefund | Scope::FolioCharge => id.parse::<FolioId>().is_ok(),
+        Scope::LockRevoke => id.parse::<LockDeviceId>().is_ok(),
+    }
+}
+
+fn digest(text: &str) -> Result<[u8; 32], ApiError> {
+    let bytes = auth::jwt::decoded(text).and_then(|bytes| bytes.try_into().ok());
+    bytes.ok_or_else(|| {
+        ApiError::field(
+            "body.bodyDigest",
+            "INVALID",
+            "Send the SHA-256 of the body as base64url without padding.",
+        )
+    })
+}
+
+/// Whether iam's answer is a judgement of the code. Nothing is known of a code when iam does not take
+/// the gateway's own token, does not know the operator, or wants no more requests now.
+fn is_about_the_code(error: &CallError) -> bool {
+    match error {
+        CallError::Status { status, problem: Some(own) } => {
+            let says_nothing = matches!(status, 404 | 407 | 408 | 425 | 429);
+            (400..500).contains(status) && !says_nothing && !own.is(&code::UNAUTHENTICATED)
+        }
+        _ => false,
+    }
+}
+
+/// iam's own word about the code, or what kept it away.
+fn not_attested(error: &CallError) -> ApiError {
+    if let Some(retry_after) = locked_by_iam(error) {
+        return locked(retry_after);
+    }
+    let ApiError(mut problem) = upstream::of_iam(error);
+    if problem.is(&code::UPSTREAM_UNAVAILABLE) || problem.is(&code::UPSTREAM_TIMEOUT) {
+        problem.runbook = Some(RUNBOOK.into());
+    }
+    ApiError(problem)
+}
+
+/// The seconds to wait, when iam has locked the operator. iam also counts codes that other services
+/// send, and the response to the operator is the same.
+fn locked_by_iam(error: &CallError) -> Option<u64> {
+    match error {
+        CallError::Status { status: 429, problem: Some(own) } if own.code == LOCKED_BY_IAM => {
+            Some(own.retry_after.unwrap_or(1).max(1))
+        }
+        _ => None,
+    }
+}
+
+fn answer(purpose: &Purpose, Issued { id, expires_at }: Issued) -> Response {
+    let body =
+        SteppedUp { id, scope: purpose.scope, resource: purpose.resource.clone(), expires_at };
+    (StatusCode::CREATED, [(CACHE_CONTROL, "no-store")], Json(body)).into_response()
+}

@@ -1,0 +1,81 @@
+//! `GET /folios/{id}`: the account of a stay; `POST /folios/{id}/refunds`: pays money back to a guest.
+
+use axum::extract::State;
+use axum::response::Response;
+use composer::rules::FOLIO;
+use composer::snapshots::Fetched;
+use contracts::id::{AttestationId, FolioId};
+use contracts::role::{Role, RoleSet};
+use contracts::upstream::Upstream;
+use contracts::upstream::billing::{Folio, Refund, RefundRequest};
+use service_kit::extract::Path;
+use service_kit::problem::ApiResult;
+
+use super::reservations::Reception;
+use crate::edge::{Caller, LiveSession, Permission};
+use crate::mutation::attestation::{FolioRefund, Presented};
+use crate::mutation::{Mutation, Mutations, Request};
+use crate::reads::cached_read::Reads;
+
+/// May pay money back.
+#[derive(Debug, Clone, Copy)]
+pub struct Refunds;
+
+impl Permission for Refunds {
+    const ROLES: RoleSet =
+        RoleSet::of(&[Role::FrontDeskManager, Role::PropertyGm, Role::TenantAdmin]);
+}
+
+/// What was charged, paid and paid back.
+#[utoipa::path(
+    get, path = "/folios/{id}", tag = "folios", security(("dpop" = [])),
+    params(("id" = FolioId, Path, description = "The folio.")),
+    responses((status = 200, body = Folio), (status = 304), (status = "default", response = crate::problems::AnyProblem)),
+)]
+pub async fn get_folio(
+    _: Caller<Reception>,
+    Path(folio): Path<FolioId>,
+    reads: Reads,
+) -> ApiResult<Response> {
+    reads
+        .answer(&FOLIO, reads.key_of(&FOLIO, folio), move |upstreams, context| async move {
+            let it = upstreams.folio(&context, folio).await?;
+            Ok(Fetched::new(it.property_id, it.as_of, &it))
+        })
+        .await
+}
+
+/// Pays back part of a folio.
+///
+/// What may be paid back is billing's to say: its refusals pass through.
+#[utoipa::path(
+    post, path = "/folios/{id}/refunds", tag = "folios", security(("dpop" = [])),
+    params(("id" = FolioId, Path, description = "The folio."), crate::mutation::request::Headers,
+        ("X-MFA-Attestation" = AttestationId, Header, description = "From step-up, for `folio.refund`.")),
+    request_body = RefundRequest,
+    responses((status = 201, body = Refund), (status = "default", response = crate::problems::AnyProblem)),
+)]
+pub async fn refund(
+    _: Caller<Refunds>,
+    LiveSession(session): LiveSession,
+    attestation: Presented<FolioRefund>,
+    Path(folio): Path<FolioId>,
+    State(mutations): State<Mutations>,
+    request: Request,
+) -> ApiResult<Response> {
+    let RefundRequest { .. } = request.read()?;
+    let mutation = Mutation {
+        upstream: Upstream::Billing,
+        action: "folio.refund",
+        resource: folio.to_string(),
+        session: session.id,
+        second_factor: Some(attestation.into()),
+        property: None,
+        effect_log: None,
+    };
+    mutations
+        .execute(request, mutation, move |to| async move {
+            to.upstreams.refund(&to.context, folio, (&to.key, to.body)).await
+        })
+        .await
+}

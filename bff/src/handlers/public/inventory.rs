@@ -1,0 +1,93 @@
+//! `GET /inventory/availability`: what can still be sold, by room type and night; and
+//! `GET /inventory/calendar`: the same with who has which room.
+
+use axum::response::Response;
+use composer::fetch::availability;
+use composer::rules::{AVAILABILITY, CALENDAR};
+use composer::snapshots::{Fetched, Key};
+use contracts::upstream::inventory::{Availability, Calendar};
+use jiff::civil::Date;
+use serde::Deserialize;
+use service_kit::extract::{Query, date};
+use service_kit::problem::ApiResult;
+
+use super::reservations::Reception;
+use crate::edge::{InProperty, SignedIn};
+use crate::reads::cached_read::Reads;
+
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(rename_all = "camelCase")]
+#[into_params(parameter_in = Query)]
+pub struct NightsQuery {
+    /// The property shown; it must be in the caller's scope.
+    #[param(rename = "propertyId", value_type = String, required = true)]
+    #[serde(rename = "propertyId")]
+    _property: Option<String>,
+    /// First night; today in the property's time zone when left out.
+    #[param(value_type = Option<String>, format = Date)]
+    from: Option<String>,
+    /// The day after the last night, at most 60 nights on; 14 nights after `from` when left out.
+    #[param(value_type = Option<String>, format = Date)]
+    to: Option<String>,
+}
+
+type Nights = (Option<Date>, Option<Date>);
+
+impl NightsQuery {
+    fn nights(&self) -> ApiResult<Nights> {
+        let from = date("query.from", self.from.as_deref())?;
+        Ok((from, date("query.to", self.to.as_deref())?))
+    }
+}
+
+/// Rooms by type and night, overbooking and stop-sell applied.
+#[utoipa::path(
+    get, path = "/inventory/availability", tag = "inventory", security(("dpop" = [])), params(NightsQuery),
+    responses((status = 200, body = Availability), (status = 304), (status = "default", response = crate::problems::AnyProblem)),
+)]
+pub async fn get_availability(
+    in_property: InProperty<SignedIn>,
+    reads: Reads,
+    Query(query): Query<NightsQuery>,
+) -> ApiResult<Response> {
+    let nights = query.nights()?;
+    let property = in_property.property;
+    let key = of_nights(reads.key_in(&AVAILABILITY, property), nights);
+    reads
+        .answer(&AVAILABILITY, key, move |upstreams, context| async move {
+            availability(&upstreams.availability(&context, property, nights).await?)
+        })
+        .await
+}
+
+/// Rooms by type and night, each room's stays, and why what is not for sale is not.
+#[utoipa::path(
+    get, path = "/inventory/calendar", tag = "inventory", security(("dpop" = [])), params(NightsQuery),
+    responses((status = 200, body = Calendar), (status = 304), (status = "default", response = crate::problems::AnyProblem)),
+)]
+pub async fn get_calendar(
+    in_property: InProperty<Reception>,
+    reads: Reads,
+    Query(query): Query<NightsQuery>,
+) -> ApiResult<Response> {
+    let (property, nights) = (in_property.property, query.nights()?);
+    let key = of_nights(reads.key_in(&CALENDAR, property), nights);
+    reads
+        .answer(&CALENDAR, key, move |upstreams, context| async move {
+            let it = upstreams.calendar(&context, property, nights).await?;
+            Ok(Fetched::new(it.property_id, it.as_of, &it).in_zone(&it.time_zone))
+        })
+        .await
+}
+
+/// Without a first night the answer begins with today, and ends with it.
+fn of_nights(key: Key, nights: Nights) -> Key {
+    let key = key.narrowed(part(nights));
+    if nights.0.is_some() { key.of_named_days() } else { key }
+}
+
+/// The usual nights are those of the dashboard, too.
+fn part((from, to): Nights) -> String {
+    let day = |day: Option<Date>| day.map_or_else(String::new, |day| day.to_string());
+    if from.or(to).is_none() { String::new() } else { format!("{}..{}", day(from), day(to)) }
+}

@@ -1,0 +1,27 @@
+//! `GET /maintenance/board`: what is broken, and how far the mending has come.
+
+use axum::response::Response;
+use composer::rules::MAINTENANCE_BOARD;
+use composer::snapshots::Fetched;
+use contracts::upstream::maintenance::MaintenanceBoard;
+use service_kit::problem::ApiResult;
+
+use crate::edge::{InProperty, SignedIn};
+use crate::reads::cached_read::Reads;
+use crate::reads::params::PropertyQuery;
+
+/// The work orders of a property by state.
+#[utoipa::path(
+    get, path = "/maintenance/board", tag = "maintenance", security(("dpop" = [])), params(PropertyQuery),
+    responses((status = 200, body = MaintenanceBoard), (status = 304), (status = "default", response = crate::problems::AnyProblem)),
+)]
+pub async fn get_board(in_property: InProperty<SignedIn>, reads: Reads) -> ApiResult<Response> {
+    let property = in_property.property;
+    let key = reads.key_in(&MAINTENANCE_BOARD, property);
+    reads
+        .answer(&MAINTENANCE_BOARD, key, move |upstreams, context| async move {
+            let it = upstreams.maintenance_board(&context, property).await?;
+            Ok(Fetched::new(it.property_id, it.as_of, &it))
+        })
+        .await
+}

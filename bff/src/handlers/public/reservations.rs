@@ -1,0 +1,59 @@
+//! `POST /reservations/{id}/check-in`: puts a reservation in house.
+
+use axum::extract::State;
+use axum::response::Response;
+use contracts::id::ReservationId;
+use contracts::role::{Role, RoleSet};
+use contracts::upstream::Upstream;
+use contracts::upstream::reservation::{CheckInRequest, CheckedIn};
+use service_kit::extract::Path;
+use service_kit::problem::ApiResult;
+
+use crate::edge::{Caller, LiveSession, Permission};
+use crate::mutation::{Mutation, Mutations, Request};
+
+/// May receive guests.
+#[derive(Debug, Clone, Copy)]
+pub struct Reception;
+
+impl Permission for Reception {
+    const ROLES: RoleSet = RoleSet::of(&[
+        Role::FrontDesk,
+        Role::FrontDeskManager,
+        Role::PropertyGm,
+        Role::TenantAdmin,
+    ]);
+}
+
+/// Checks a guest in.
+///
+/// The reservation's own rules are reservation-service's: its refusals pass through.
+#[utoipa::path(
+    post, path = "/reservations/{id}/check-in", tag = "reservations", security(("dpop" = [])),
+    params(("id" = ReservationId, Path, description = "The reservation."), crate::mutation::request::Headers),
+    request_body = CheckInRequest,
+    responses((status = 200, body = CheckedIn), (status = "default", response = crate::problems::AnyProblem)),
+)]
+pub async fn check_in(
+    _: Caller<Reception>,
+    LiveSession(session): LiveSession,
+    Path(reservation): Path<ReservationId>,
+    State(mutations): State<Mutations>,
+    request: Request,
+) -> ApiResult<Response> {
+    let CheckInRequest { .. } = request.read()?;
+    let mutation = Mutation {
+        upstream: Upstream::Reservation,
+        action: "reservation.check_in",
+        resource: reservation.to_string(),
+        session: session.id,
+        second_factor: None,
+        property: None,
+        effect_log: None,
+    };
+    mutations
+        .execute(request, mutation, move |to| async move {
+            to.upstreams.check_in(&to.context, reservation, (&to.key, to.body)).await
+        })
+        .await
+}

@@ -1,0 +1,70 @@
+//! `GET /session`: who the gateway takes the caller for.
+
+use contracts::clock::wire_time;
+use contracts::id::{DeviceId, OperatorId, PropertyId, SessionId, TenantId};
+use contracts::role::Role;
+use jiff::Timestamp;
+use serde::Serialize;
+use service_kit::extract::Json;
+
+use crate::edge::{Caller, LiveSession, SignedIn};
+use crate::sessions::{Freshness, Known};
+
+/// The caller and its session. Roles and properties are those that both the access token and
+/// tenant-service grant.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Session)]
+pub struct SessionView {
+    /// Null while the session tier is away and the token names none.
+    pub session_id: Option<SessionId>,
+    pub tenant_id: TenantId,
+    pub operator_id: OperatorId,
+    /// Null until tenant-service has answered once.
+    pub display_name: Option<String>,
+    /// BCP 47; null until tenant-service has answered once.
+    pub locale: Option<String>,
+    pub device_id: DeviceId,
+    pub roles: Vec<Role>,
+    pub property_ids: Vec<PropertyId>,
+    /// The property to begin with, when it is in scope.
+    pub primary_property_id: Option<PropertyId>,
+    /// Null while the session tier is away.
+    #[schema(format = DateTime)]
+    pub opened_at: Option<String>,
+    /// When the access token ends; refresh it before.
+    #[serde(with = "contracts::clock::wire")]
+    #[schema(value_type = String, format = DateTime)]
+    pub expires_at: Timestamp,
+    /// How far names, roles and properties from tenant-service can be relied on.
+    pub profile: Freshness,
+}
+
+/// Who is calling.
+#[utoipa::path(
+    get, path = "/session", tag = "session", security(("dpop" = [])),
+    responses((status = 200, body = SessionView), (status = "default", response = crate::problems::AnyProblem)),
+)]
+pub async fn get_session(
+    caller: Caller<SignedIn>,
+    session: Option<LiveSession>,
+    known: Known,
+) -> Json<SessionView> {
+    let principal = caller.principal;
+    let session = session.as_ref().map(|live| &live.0);
+    let profile = known.profile.unwrap_or_default();
+    Json(SessionView {
+        session_id: session.map(|session| session.id).or(principal.session),
+        tenant_id: principal.tenant,
+        operator_id: principal.operator,
+        display_name: profile.display_name.clone(),
+        locale: profile.locale.clone(),
+        device_id: principal.device,
+        roles: principal.roles.iter().collect(),
+        property_ids: principal.properties.clone(),
+        primary_property_id: profile.primary_property.filter(|it| principal.covers(*it)),
+        opened_at: session.map(|session| wire_time(session.opened_at)),
+        expires_at: principal.expires_at,
+        profile: known.freshness,
+    })
+}

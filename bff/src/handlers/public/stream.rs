@@ -1,0 +1,274 @@
+//! `GET /sse/stream`: the connection through which the desktop is told things.
+//!
+//! This file holds what every stream has: hello, heartbeat, the warning before the token
+//! ends, the notice that a newer stream of the device supersedes it, and the goodbye of a draining
+//! server.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use auth::Principal;
+use axum::body::{Body, Bytes};
+use axum::extract::{FromRef, State};
+use axum::response::{IntoResponse, Response};
+use contracts::clock::{Clock, Entropy};
+use contracts::id::{EventId, Id};
+use contracts::problem::{Problem, code};
+use futures_util::StreamExt;
+use http::HeaderName;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use jiff::Timestamp;
+use metrics::{counter, gauge};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use service_kit::extract::Query;
+use service_kit::lifecycle::Lifecycle;
+use service_kit::problem::{ApiError, ApiResult};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, interval_at, sleep_until};
+use tokio_stream::wrappers::ReceiverStream;
+
+use crate::edge::{Caller, LiveSession, SignedIn};
+use crate::sessions::Session;
+use crate::sessions::revocation::Feed;
+use crate::sessions::tenant_status::Standings;
+use crate::state::Gateway;
+use crate::stream::{Device, NotOpened, Registration, Streams};
+
+const HEARTBEAT: Duration = Duration::from_secs(15);
+/// How long before the token's end the desktop is told to refresh.
+const WARNING: Duration = Duration::from_secs(30);
+/// Events a slow reader may be behind.
+const QUEUE: usize = 64;
+const CHANNELS: [&str; 7] =
+    ["session", "alerts", "ai", "housekeeping", "inventory", "sync", "dashboard"];
+
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct StreamQuery {
+    /// Names of channels, comma separated; all when left out.
+    channels: Option<String>,
+}
+
+/// First event of every stream.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Hello {
+    pub connection_id: EventId,
+    #[serde(with = "contracts::clock::wire")]
+    #[schema(value_type = String, format = DateTime)]
+    pub session_expires_at: Timestamp,
+    pub heartbeat_ms: u64,
+    /// How long to wait before connecting again; other for each client.
+    pub retry_ms: u64,
+}
+
+/// The parts of the gateway that a stream lives on.
+#[derive(Debug, Clone)]
+pub struct StreamParts {
+    clock: Clock,
+    entropy: Entropy,
+    lifecycle: Lifecycle,
+    revocations: Feed,
+    standings: Standings,
+    streams: Streams,
+}
+
+impl FromRef<Gateway> for StreamParts {
+    fn from_ref(gateway: &Gateway) -> Self {
+        Self {
+            clock: gateway.env.clock.clone(),
+            entropy: gateway.env.entropy.clone(),
+            lifecycle: gateway.lifecycle.clone(),
+            revocations: gateway.revocations.clone(),
+            standings: gateway.standings.clone(),
+            streams: gateway.streams.clone(),
+        }
+    }
+}
+
+/// The stream of events.
+///
+/// A device has one stream: a newer one ends the older with the event `superseded`, after which a
+/// client must not connect again by itself. A device that opens more than ten streams a minute is
+/// answered 429 with `Retry-After`.
+#[utoipa::path(
+    get, path = "/sse/stream", tag = "stream", security(("dpop" = [])), params(StreamQuery),
+    responses(
+        (status = 200, content_type = "text/event-stream", body = Hello),
+        (status = "default", response = crate::problems::AnyProblem),
+    ),
+)]
+pub async fn open_stream(
+    caller: Caller<SignedIn>,
+    LiveSession(session): LiveSession,
+    Query(query): Query<StreamQuery>,
+    State(parts): State<StreamParts>,
+) -> ApiResult<Response> {
+    check_channels(query.channels.as_deref())?;
+    let device = Device { tenant: session.tenant, device: session.device };
+    let registration = parts.streams.open(device).await.map_err(not_opened)?;
+    let (events, received) = mpsc::channel(QUEUE);
+    let left = caller.principal.expires_at.duration_since(parts.clock.now());
+    let connection = Connection {
+        id: EventId::generate(&parts.clock, &parts.entropy),
+        expires_at: caller.principal.expires_at,
+        ends: Instant::now() + Duration::try_from(left).unwrap_or_default(),
+        retry: retry(&parts.entropy),
+        principal: caller.principal,
+        session,
+        revocations: parts.revocations,
+        standings: parts.standings,
+        events,
+    };
+    let stopping = parts.lifecycle.clone();
+    parts.lifecycle.spawn(async move { connection.run(stopping, registration).await });
+    let headers = [
+        (CONTENT_TYPE, "text/event-stream"),
+        (CACHE_CONTROL, "no-store"),
+        (HeaderName::from_static("x-accel-buffering"), "no"),
+    ];
+    let body = ReceiverStream::new(received).map(Ok::<_, Infallible>);
+    Ok((headers, Body::from_stream(body)).into_response())
+}
+
+fn not_opened(error: NotOpened) -> ApiError {
+    match error {
+        NotOpened::TooMany { wait } => {
+            let seconds = wait.as_millis().div_ceil(1000) as u64;
+            let detail = format!(
+                "This device has opened too many streams. Try again in {seconds} s, and keep one open."
+            );
+            Problem::new(&code::RATE_LIMITED, detail).with_retry_after(seconds).into()
+        }
+        NotOpened::Tier(error) => {
+            tracing::warn!(%error, "A stream was not opened: the session tier is away.");
+            let detail = "Streams cannot be opened now. Try again in a few seconds.";
+            ApiError::new(&code::CACHE_UNAVAILABLE, detail)
+        }
+    }
+}
+
+fn check_channels(named: Option<&str>) -> Result<(), ApiError> {
+    match named.and_then(|names| names.split(',').find(|name| !CHANNELS.contains(name))) {
+        Some(_) => {
+            let detail = format!("Channels are {}.", CHANNELS.join(", "));
+            Err(Problem::field("query.channels", "UNKNOWN", detail).into())
+        }
+        None => Ok(()),
+    }
+}
+
+/// Between one and three seconds, so that 2,000 desks do not come back at once.
+fn retry(entropy: &Entropy) -> Duration {
+    Duration::from_millis(1000 + (entropy.unit() * 2000.0) as u64)
+}
+
+struct Connection {
+    id: EventId,
+    expires_at: Timestamp,
+    ends: Instant,
+    retry: Duration,
+    principal: Arc<Principal>,
+    session: Arc<Session>,
+    revocations: Feed,
+    standings: Standings,
+    events: mpsc::Sender<Bytes>,
+}
+
+/// The client is gone, or reads too slowly to keep.
+struct Gone;
+
+impl Connection {
+    async fn run(self, lifecycle: Lifecycle, registration: Registration) {
+        let open = gauge!("bff_backoffice_sse_active_connections");
+        open.increment(1);
+        let _ = self.talk(&lifecycle, &registration).await;
+        open.decrement(1);
+        // The stream ends for the client before its registration is removed from the session tier.
+        drop(self);
+        registration.close().await;
+    }
+
+    async fn talk(&self, lifecycle: &Lifecycle, registration: &Registration) -> Result<(), Gone> {
+        // Subscribed before the first look, so that nothing falls between the two.
+        let mut revocations = self.revocations.live().changes();
+        let mut standings = self.standings.changes();
+        self.hello()?;
+        if let Some(goodbye) = self.force_logout() {
+            return goodbye;
+        }
+        let mut heartbeat = interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
+        let warning = sleep_until(self.ends.checked_sub(WARNING).unwrap_or(self.ends));
+        tokio::pin!(warning);
+        let mut warned = false;
+        loop {
+            tokio::select! {
+                _ = heartbeat.tick() => {
+                    self.send(": heartbeat\n\n".to_owned())?;
+                    registration.renew().await;
+                }
+                () = registration.superseded() => {
+                    counter!("bff_backoffice_sse_superseded_total").increment(1);
+                    return self.event(4, "superseded", &json!({"reason": "newer_stream"}));
+                }
+                () = &mut warning, if !warned => {
+                    warned = true;
+                    self.event(1, "session.expiring", &json!({"sessionExpiresAt": contracts::clock::wire_time(self.expires_at)}))?;
+                }
+                Ok(()) = revocations.changed() => {
+                    if let Some(goodbye) = self.force_logout() {
+                        return goodbye;
+                    }
+                }
+                Ok(()) = standings.changed() => {
+                    if let Some(goodbye) = self.force_logout() {
+                        return goodbye;
+                    }
+                }
+                () = sleep_until(self.ends) => return Ok(()),
+                () = lifecycle.stopping() => {
+                    return self.event(2, "drain", &json!({"retryMs": self.retry.as_millis() as u64}));
+                }
+                () = self.events.closed() => return Ok(()),
+            }
+        }
+    }
+
+    /// The last event of a stream whose session, device, operator or tenant was revoked, or whose
+    /// tenant was suspended. It goes by what the stream was opened with: a refresh changes nothing
+    /// about it.
+    fn force_logout(&self) -> Option<Result<(), Gone>> {
+        let (live, session) = (self.revocations.live(), &self.session);
+        let revoked = live
+            .against(&self.principal)
+            .or_else(|| live.ended(session.tenant, session.id, self.principal.issued_at));
+        let suspended = self.standings.is_suspended(session.tenant);
+        let reason = revoked.or_else(|| suspended.then(|| "tenant_suspended".into()))?;
+        counter!("bff_backoffice_force_logout_total").increment(1);
+        Some(self.event(3, "session.force_logout", &json!({"reason": &*reason})))
+    }
+
+    fn hello(&self) -> Result<(), Gone> {
+        let retry_ms = self.retry.as_millis() as u64;
+        self.send(format!("retry: {retry_ms}\n"))?;
+        let hello = Hello {
+            connection_id: self.id,
+            session_expires_at: self.expires_at,
+            heartbeat_ms: HEARTBEAT.as_millis() as u64,
+            retry_ms,
+        };
+        self.event(0, "hello", &hello)
+    }
+
+    fn event(&self, number: u32, name: &str, data: &impl Serialize) -> Result<(), Gone> {
+        let data = serde_json::to_string(data).expect("events are plain JSON");
+        self.send(format!("id: {}.{number}\nevent: {name}\ndata: {data}\n\n", self.id))
+    }
+
+    /// Never waits: a reader that does not drain its queue is let go.
+    fn send(&self, text: String) -> Result<(), Gone> {
+        self.events.try_send(text.into()).map_err(|_| Gone)
+    }
+}

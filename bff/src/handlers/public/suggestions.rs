@@ -1,0 +1,86 @@
+//! `GET /ai/suggestions`: advice that waits for somebody to decide. Without ai-orchestrator there
+//! is none, and that is no failure.
+
+use axum::response::Response;
+use composer::compose::Told;
+use composer::rules::AI_SUGGESTIONS;
+use composer::snapshots::{Fetched, Reading};
+use contracts::dashboard::WidgetStatus;
+use contracts::id::PropertyId;
+use contracts::lists::SuggestionList;
+use contracts::role::{Role, RoleSet};
+use contracts::upstream::ai::{Suggestion, Suggestions};
+use service_kit::problem::{ApiError, ApiResult};
+
+use crate::edge::{InProperty, Permission};
+use crate::reads::cached_read::Reads;
+use crate::reads::pagination::{PageQuery, Paging};
+use crate::reads::params::PropertyQuery;
+
+/// May decide what is suggested.
+#[derive(Debug, Clone, Copy)]
+pub struct Decides;
+
+impl Permission for Decides {
+    const ROLES: RoleSet = RoleSet::of(&[
+        Role::TenantAdmin,
+        Role::PropertyGm,
+        Role::FrontDeskManager,
+        Role::HousekeepingManager,
+        Role::MaintenanceManager,
+    ]);
+}
+
+/// What is suggested for a property.
+///
+/// 200 also while ai-orchestrator is away: with an empty list and `degraded: true`.
+#[utoipa::path(
+    get, path = "/ai/suggestions", tag = "ai", security(("dpop" = [])), params(PropertyQuery, PageQuery),
+    responses((status = 200, body = SuggestionList), (status = 304), (status = "default", response = crate::problems::AnyProblem)),
+)]
+pub async fn list_suggestions(
+    in_property: InProperty<Decides>,
+    reads: Reads,
+    paging: Paging,
+) -> ApiResult<Response> {
+    let property = in_property.property;
+    let key = reads.key_in(&AI_SUGGESTIONS, property);
+    let found = reads
+        .content(&AI_SUGGESTIONS, key, move |upstreams, context| async move {
+            let it = upstreams.suggestions(&context, property).await?;
+            Ok(Fetched::new(it.property_id, it.as_of, &it))
+        })
+        .await;
+    match found {
+        Ok((reading, found)) => {
+            let list = page(found, &paging)?;
+            Ok(reads.composed(&[told(Some(&reading))], &list))
+        }
+        Err(ApiError(away)) if away.status >= 500 => {
+            Ok(reads.composed(&[told(None)], &none(property)))
+        }
+        Err(refused) => Err(refused),
+    }
+}
+
+fn page(found: Suggestions, paging: &Paging) -> ApiResult<SuggestionList> {
+    let Suggestions { property_id, as_of, items } = found;
+    let (items, next_cursor) = paging.page(items, |it: &Suggestion| it.suggestion_id.as_str())?;
+    Ok(SuggestionList { property_id, as_of: Some(as_of), degraded: false, items, next_cursor })
+}
+
+fn none(property_id: PropertyId) -> SuggestionList {
+    SuggestionList { property_id, as_of: None, degraded: true, items: vec![], next_cursor: None }
+}
+
+fn told(reading: Option<&Reading>) -> Told {
+    let status = reading.map_or(WidgetStatus::Unavailable, |_| WidgetStatus::Ok);
+    Told {
+        name: AI_SUGGESTIONS.name,
+        upstream: AI_SUGGESTIONS.upstream,
+        status,
+        source: reading.map(|reading| reading.source),
+        tag: reading.map_or(0, |reading| reading.snapshot.tag),
+        took: reading.map(|reading| reading.took).unwrap_or_default(),
+    }
+}

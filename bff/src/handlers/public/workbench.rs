@@ -1,0 +1,121 @@
+//! `GET /today`, `/arrivals`, `/departures` and `/in-house`: the workbench's lists of stays.
+//!
+//! The stays must be had; what is shown beside them may be lacking, and the body says so.
+
+use axum::response::Response;
+use composer::snapshots::ReadError;
+use composer::workbench::{List, Viewed};
+use contracts::upstream::Upstream;
+use contracts::workbench::{StaysView, TodayView, WorkbenchRow};
+use serde::Deserialize;
+use service_kit::extract::{Query, date};
+use service_kit::problem::{ApiError, ApiResult};
+
+use crate::edge::{InProperty, SignedIn};
+use crate::problems::upstream::of_read;
+use crate::reads::cached_read::Reads;
+use crate::reads::pagination::Paging;
+
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(rename_all = "camelCase")]
+#[into_params(parameter_in = Query)]
+pub struct DayQuery {
+    /// The property shown; it must be in the caller's scope.
+    #[param(rename = "propertyId", value_type = String, required = true)]
+    #[serde(rename = "propertyId")]
+    _property: Option<String>,
+    /// Today in the property's time zone when left out.
+    #[param(value_type = Option<String>, format = Date)]
+    date: Option<String>,
+}
+
+/// What a list takes besides, for the document; [`Pages`] reads it.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct StaysPageQuery {
+    /// `nextCursor` of the page before.
+    #[param(rename = "cursor", value_type = Option<String>)]
+    _cursor: Option<String>,
+    /// Stays of a page, 1 to 1000; 1000 when left out.
+    #[param(rename = "limit", value_type = Option<u16>, minimum = 1, maximum = 1000)]
+    _limit: Option<u16>,
+}
+
+/// A day's list is shown whole, as long as it is that of a hotel.
+type Pages = Paging<1000, 1000>;
+
+/// Who comes, who goes and who is here.
+#[utoipa::path(
+    get, path = "/today", tag = "workbench", security(("dpop" = [])), params(DayQuery),
+    responses((status = 200, body = TodayView), (status = 304), (status = "default", response = crate::problems::AnyProblem)),
+)]
+pub async fn show_today(
+    in_property: InProperty<SignedIn>,
+    reads: Reads,
+    Query(query): Query<DayQuery>,
+) -> ApiResult<Response> {
+    let day = reads.day(in_property.property, date("query.date", query.date.as_deref())?);
+    let viewed =
+        reads.composer().today_view(&day, &reads.context()).await.map_err(without_stays)?;
+    Ok(reads.composed(&viewed.told, &viewed.view))
+}
+
+/// The arrivals of a day.
+#[utoipa::path(
+    get, path = "/arrivals", tag = "workbench", security(("dpop" = [])), params(DayQuery, StaysPageQuery),
+    responses((status = 200, body = StaysView), (status = 304), (status = "default", response = crate::problems::AnyProblem)),
+)]
+pub async fn list_arrivals(
+    in_property: InProperty<SignedIn>,
+    reads: Reads,
+    query: Query<DayQuery>,
+    pages: Pages,
+) -> ApiResult<Response> {
+    list(List::Arrivals, &in_property, &reads, (query, pages)).await
+}
+
+/// The departures of a day.
+#[utoipa::path(
+    get, path = "/departures", tag = "workbench", security(("dpop" = [])), params(DayQuery, StaysPageQuery),
+    responses((status = 200, body = StaysView), (status = 304), (status = "default", response = crate::problems::AnyProblem)),
+)]
+pub async fn list_departures(
+    in_property: InProperty<SignedIn>,
+    reads: Reads,
+    query: Query<DayQuery>,
+    pages: Pages,
+) -> ApiResult<Response> {
+    list(List::Departures, &in_property, &reads, (query, pages)).await
+}
+
+/// Who is in the house.
+#[utoipa::path(
+    get, path = "/in-house", tag = "workbench", security(("dpop" = [])), params(DayQuery, StaysPageQuery),
+    responses((status = 200, body = StaysView), (status = 304), (status = "default", response = crate::problems::AnyProblem)),
+)]
+pub async fn list_in_house(
+    in_property: InProperty<SignedIn>,
+    reads: Reads,
+    query: Query<DayQuery>,
+    pages: Pages,
+) -> ApiResult<Response> {
+    list(List::InHouse, &in_property, &reads, (query, pages)).await
+}
+
+async fn list(
+    list: List,
+    in_property: &InProperty<SignedIn>,
+    reads: &Reads,
+    (Query(query), pages): (Query<DayQuery>, Pages),
+) -> ApiResult<Response> {
+    let day = reads.day(in_property.property, date("query.date", query.date.as_deref())?);
+    let viewed = reads.composer().stays_view(&day, list, &reads.context()).await;
+    let Viewed { mut view, told } = viewed.map_err(without_stays)?;
+    (view.items, view.next_cursor) =
+        pages.page(view.items, |row: &WorkbenchRow| row.stay.reservation_id.as_str())?;
+    Ok(reads.composed(&told, &view))
+}
+
+fn without_stays(error: ReadError) -> ApiError {
+    of_read(Upstream::Reservation, &error)
+}

@@ -1,0 +1,75 @@
+//! The OpenAPI document, generated from the handlers; committed as `contracts/openapi/bff.json`.
+
+use contracts::problem::Problem;
+use utoipa::openapi::extensions::Extensions;
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
+use utoipa::{Modify, OpenApi};
+
+use super::router::{guarded, proven};
+use crate::http::endpoints::Endpoint;
+use crate::paths::BASE_PATH;
+use crate::problems::AnyProblem;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Back office gateway",
+        description = "One server between the hotel desktop and the platform. Sign in at iam, then send \
+            `Authorization: DPoP <token>`, `DPoP: <proof>` and `X-Device-Id` with every request (RFC 9449).",
+        license(name = "Apache-2.0"),
+    ),
+    components(schemas(Problem), responses(AnyProblem)),
+    modifiers(&Dpop),
+)]
+struct Document;
+
+struct Dpop;
+
+impl Modify for Dpop {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let scheme = ApiKey::Header(ApiKeyValue::with_description(
+            "Authorization",
+            "An access token of iam under the scheme DPoP, with a proof in the header DPoP (RFC 9449).",
+        ));
+        let proof = ApiKey::Header(ApiKeyValue::with_description(
+            "DPoP",
+            "A proof alone, without an access token, for the route that gives a new one (RFC 9449 section 5).",
+        ));
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("dpop", SecurityScheme::ApiKey(scheme));
+        components.add_security_scheme("proof", SecurityScheme::ApiKey(proof));
+    }
+}
+
+/// The document as it is served and committed: pretty, with a newline at its end.
+pub fn json() -> String {
+    let (_, routes) = guarded().split_for_parts();
+    let (_, renewal) = proven().split_for_parts();
+    let parts = [routes, renewal].map(with_requirements);
+    let document =
+        parts.into_iter().fold(Document::openapi(), |all, part| all.nest(BASE_PATH, part));
+    let mut json = document.to_pretty_json().expect("the document is plain JSON");
+    json.push('\n');
+    json
+}
+
+/// Each operation says what its row in the table of endpoints requires.
+fn with_requirements(mut routes: utoipa::openapi::OpenApi) -> utoipa::openapi::OpenApi {
+    for (path, item) in &mut routes.paths.paths {
+        let operations = [
+            ("get", &mut item.get),
+            ("post", &mut item.post),
+            ("put", &mut item.put),
+            ("delete", &mut item.delete),
+        ];
+        for (method, operation) in operations {
+            let row = Endpoint::find(method, path);
+            if let (Some(operation), Some(row)) = (operation, row) {
+                let mut requires = Extensions::default();
+                requires.insert("x-requires".to_owned(), row.requirement());
+                operation.extensions.get_or_insert_default().merge(requires);
+            }
+        }
+    }
+    routes
+}

@@ -1,0 +1,108 @@
+//! The location of a lock, and whether the caller may act there. lock-integration knows it; while it
+//! is unavailable, the audit log has the location of the lock's last action.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use auth::request_token::RequestTokens;
+use axum::extract::{FromRef, FromRequestParts};
+use contracts::id::{LockDeviceId, PropertyId, TenantId};
+use contracts::problem::code;
+use contracts::safeguard;
+use contracts::upstream::Upstream;
+use contracts::upstream::lock::LockDevice;
+use http::request::Parts;
+use service_kit::extract::Path;
+use service_kit::postgres::Database;
+use service_kit::problem::{ApiError, chain};
+use tokio::time::Instant;
+use upstream_clients::{CallError, Upstreams};
+
+use super::audit_log;
+use crate::edge::{Caller, CallerContext, Permission, SignedIn};
+use crate::problems::upstream;
+
+/// For the request to lock-integration.
+const LOCATION_TIMEOUT: Duration = Duration::from_millis(800);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LockLocation {
+    pub property: PropertyId,
+    pub vendor: String,
+}
+
+/// Extracts a caller with this permission at the lock of the path.
+///
+/// A lock of another tenant is 404, one out of the caller's scope 403; both before the role.
+#[derive(Debug)]
+pub struct AtLock<P> {
+    pub caller: Caller<P>,
+    pub lock: LockDeviceId,
+    /// Without a location nothing is sent; the error says why it is unknown.
+    pub location: Result<LockLocation, CallError>,
+}
+
+impl<S, P> FromRequestParts<S> for AtLock<P>
+where
+    S: Send + Sync,
+    P: Permission,
+    Arc<RequestTokens>: FromRef<S>,
+    Arc<Upstreams>: FromRef<S>,
+    Database: FromRef<S>,
+{
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let caller = Caller::<SignedIn>::from_request_parts(parts, state).await?.principal;
+        let Path(lock) = Path::<LockDeviceId>::from_request_parts(parts, state).await?;
+        let calls = CallerContext::from_request_parts(parts, state).await?;
+        let upstreams = Arc::<Upstreams>::from_ref(state);
+        let location = match fetch(&upstreams, &calls, lock).await {
+            Ok(location) => Ok(location),
+            Err(error) if upstream::is_a_refusal(&error) => {
+                return Err(upstream::problem(Upstream::Lock, &error));
+            }
+            Err(error) => last_known(&Database::from_ref(state), caller.tenant, lock, error).await,
+        };
+        let is_elsewhere =
+            location.as_ref().is_ok_and(|location| !caller.covers(location.property));
+        if is_elsewhere && safeguard!(PropertyScope) {
+            return Err(ApiError::new(
+                &code::PROPERTY_OUT_OF_SCOPE,
+                "The lock is in a property that is not in your scope. Ask for access to it.",
+            ));
+        }
+        Ok(Self { caller: Caller::from_request_parts(parts, state).await?, lock, location })
+    }
+}
+
+async fn fetch(
+    upstreams: &Upstreams,
+    calls: &CallerContext,
+    lock: LockDeviceId,
+) -> Result<LockLocation, CallError> {
+    let context = calls.with_deadline(Instant::now() + LOCATION_TIMEOUT);
+    let LockDevice { lock_id, property_id, vendor, .. } =
+        upstreams.lock_device(&context, lock).await?;
+    if lock_id != lock {
+        tracing::error!(requested = %lock, received = %lock_id, "An upstream sent another lock than the requested one.");
+        return Err(CallError::SchemaDrift { path: "lockId".to_owned() });
+    }
+    Ok(LockLocation { property: property_id, vendor: vendor.into() })
+}
+
+async fn last_known(
+    database: &Database,
+    tenant: TenantId,
+    lock: LockDeviceId,
+    error: CallError,
+) -> Result<LockLocation, CallError> {
+    match audit_log::last_location(database, tenant, lock).await {
+        Ok(Some(location)) => Ok(location),
+        Ok(None) => Err(error),
+        Err(unread) => {
+            tracing::info!(error = %chain(&unread), "The last location of a lock could not be read.");
+            Err(error)
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! Attestations of a second factor: one permits one action, once, within five minutes, to the
+//! operator, device and device key it was issued to (gateway-api section 4).
+//!
+//! A use is a row whose key is the attestation, written in the caller's own transaction: single
+//! use is a constraint of Postgres, and a use whose work was rolled back has not happened.
+//! [`attempts`] counts wrong codes. Not here: whether the factor was right (iam), and how
+//! `POST /auth/mfa/step-up` asks it.
+
+use std::marker::PhantomData;
+
+use axum::extract::{FromRequestParts, OptionalFromRequestParts};
+use contracts::headers::MFA_ATTESTATION;
+use contracts::id::{AttestationId, Id};
+use contracts::problem::code;
+use contracts::safeguard;
+use http::request::Parts;
+use jiff::Timestamp;
+use metrics::counter;
+use serde::{Deserialize, Serialize};
+use service_kit::postgres::StoreError;
+use service_kit::problem::ApiError;
+
+pub mod attempts;
+mod store;
+pub mod watch;
+
+pub use store::{check, consume, issue};
+
+/// Every statement about attestations, for the test that prepares them on the migrated schema.
+pub fn statements() -> Vec<&'static str> {
+    [&store::STATEMENTS[..], &attempts::STATEMENTS].concat()
+}
+
+/// What an attestation permits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = MfaScope)]
+pub enum Scope {
+    #[serde(rename = "folio.refund")]
+    FolioRefund,
+    #[serde(rename = "folio.charge")]
+    FolioCharge,
+    #[serde(rename = "lock.revoke")]
+    LockRevoke,
+}
+
+impl Scope {
+    /// As on the wire, in the store and in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::FolioRefund => "folio.refund",
+            Self::FolioCharge => "folio.charge",
+            Self::LockRevoke => "lock.revoke",
+        }
+    }
+}
+
+/// What the operator shows the factor for.
+#[derive(Debug, Clone)]
+pub struct Purpose {
+    pub scope: Scope,
+    /// Id of the one thing it is about; any of the scope when absent.
+    pub resource: Option<String>,
+    /// SHA-256 of the one body it permits; any when absent.
+    pub body_digest: Option<[u8; 32]>,
+}
+
+/// What was issued.
+#[derive(Debug, Clone, Copy)]
+pub struct Issued {
+    pub id: AttestationId,
+    pub expires_at: Timestamp,
+}
+
+/// What an attestation is presented for.
+#[derive(Debug, Clone, Copy)]
+pub struct Use<'a> {
+    pub scope: Scope,
+    /// Id of what is acted on.
+    pub resource: &'a str,
+    /// SHA-256 of the request's body.
+    pub body_digest: [u8; 32],
+    /// What uses it: the idempotency key.
+    pub by: &'a str,
+    /// The request under that key. Both together are one use.
+    pub fingerprint: [u8; 32],
+    /// Whether the request goes on with one that had not finished. Only then is the same use allowed
+    /// again; under a key whose row has run out, the attestation is used.
+    pub resumes: bool,
+}
+
+/// Why an attestation does not permit a use. The caller is never told which.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    #[error("the tenant has no such attestation")]
+    Unknown,
+    #[error("it was issued to another operator, device or key, or for something else")]
+    Mismatch,
+    #[error("its five minutes are over")]
+    Expired,
+    #[error("it was used by another request")]
+    Replayed,
+}
+
+impl Refused {
+    /// For metrics.
+    fn outcome(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Mismatch => "mismatch",
+            Self::Expired => "expired",
+            Self::Replayed => "replayed",
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ConsumeError {
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<ConsumeError> for ApiError {
+    fn from(error: ConsumeError) -> Self {
+        match error {
+            ConsumeError::Refused(_) => invalid(),
+            ConsumeError::Store(error) => crate::problems::unavailable(error),
+        }
+    }
+}
+
+fn count(scope: Scope, outcome: &'static str) {
+    let scope = scope.name();
+    counter!("bff_backoffice_mfa_attestation_total", "scope" => scope, "outcome" => outcome)
+        .increment(1);
+}
+
+fn required(scope: Scope) -> ApiError {
+    let scope = scope.name();
+    ApiError::new(
+        &code::MFA_REQUIRED,
+        format!(
+            "Ask the operator for the second factor, step up for {scope}, and send the request again with X-MFA-Attestation."
+        ),
+    )
+}
+
+/// One answer for all reasons: whoever tries attestations of others learns nothing.
+fn invalid() -> ApiError {
+    ApiError::new(
+        &code::MFA_INVALID_OR_USED,
+        "The attestation does not permit this request. Ask the operator for the second factor again.",
+    )
+}
+
+/// Which scope a route asks for. Implemented by one unit type per scope.
+pub trait MfaScope: Send + Sync {
+    const SCOPE: Scope;
+}
+
+/// `folio.refund`
+#[derive(Debug, Clone, Copy)]
+pub struct FolioRefund;
+
+/// `folio.charge`
+#[derive(Debug, Clone, Copy)]
+pub struct FolioCharge;
+
+/// `lock.revoke`
+#[derive(Debug, Clone, Copy)]
+pub struct LockRevoke;
+
+impl MfaScope for FolioRefund {
+    const SCOPE: Scope = Scope::FolioRefund;
+}
+
+impl MfaScope for FolioCharge {
+    const SCOPE: Scope = Scope::FolioCharge;
+}
+
+impl MfaScope for LockRevoke {
+    const SCOPE: Scope = Scope::LockRevoke;
+}
+
+/// The attestation that came with the request, well-formed and not judged yet: [`consume`] does
+/// that, where the work is written down.
+#[derive(Debug, Clone, Copy)]
+pub struct Presented<S> {
+    pub id: AttestationId,
+    scope: PhantomData<S>,
+}
+
+impl<S: MfaScope> Presented<S> {
+    pub fn scope(&self) -> Scope {
+        S::SCOPE
+    }
+
+    /// Stands in for an attestation in drills that require none.
+    fn missing() -> Self {
+        Self { id: AttestationId::from_parts(Timestamp::UNIX_EPOCH, 1), scope: PhantomData }
+    }
+}
+
+fn presented<S: MfaScope>(parts: &Parts) -> Result<Option<Presented<S>>, ApiError> {
+    let mut values = parts.headers.get_all(MFA_ATTESTATION).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let id = value.to_str().ok().and_then(|text| text.parse().ok());
+    if let (Some(id), None) = (id, values.next()) {
+        return Ok(Some(Presented { id, scope: PhantomData }));
+    }
+    tracing::info!("X-MFA-Attestation is doubled or not of the form mfa_<ULID>.");
+    count(S::SCOPE, Refused::Unknown.outcome());
+    Err(invalid())
+}
+
+impl<T: Send + Sync, S: MfaScope> FromRequestParts<T> for Presented<S> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &T) -> Result<Self, ApiError> {
+        require(presented(parts)?)
+    }
+}
+
+/// For routes where only some requests need one; those ask [`require`] then.
+impl<T: Send + Sync, S: MfaScope> OptionalFromRequestParts<T> for Presented<S> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &T) -> Result<Option<Self>, ApiError> {
+        presented(parts)
+    }
+}
+
+/// The attestation of a request that turned out to need one.
+pub fn require<S: MfaScope>(given: Option<Presented<S>>) -> Result<Presented<S>, ApiError> {
+    match given {
+        Some(given) => Ok(given),
+        None if !safeguard!(SecondFactorRequired) => Ok(Presented::missing()),
+        None => {
+            count(S::SCOPE, "required");
+            Err(required(S::SCOPE))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scope_has_one_name_everywhere() {
+        for scope in [Scope::FolioRefund, Scope::FolioCharge, Scope::LockRevoke] {
+            assert_eq!(serde_json::to_value(scope).unwrap(), scope.name());
+        }
+    }
+}

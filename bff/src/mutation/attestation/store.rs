@@ -1,0 +1,214 @@
+//! Attestations in Postgres: issued and used in the caller's transaction, both only ever inserted.
+
+use auth::Principal;
+use contracts::env::Env;
+use contracts::id::{AttestationId, RequestId};
+use contracts::safeguard;
+use jiff::Timestamp;
+use service_kit::postgres::{StoreError, Transaction};
+use service_kit::row;
+use tokio_postgres::types::ToSql;
+
+use super::{ConsumeError, Issued, Purpose, Refused, Use, count};
+use crate::config::ATTESTATION_LIFETIME;
+
+const ISSUE: &str = "
+    INSERT INTO bff.mfa_attestations (tenant_id, attestation_id, operator_id, device_id, thumbprint,
+                                      scope, resource, body_digest, issued_at, expires_at, request_id)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+
+/// Writes down what the factor was shown for, to whoever showed it. Good from the commit on.
+pub async fn issue(
+    transaction: &Transaction<'_>,
+    principal: &Principal,
+    purpose: &Purpose,
+    request: RequestId,
+    env: &Env,
+) -> Result<Issued, StoreError> {
+    let now = env.now();
+    let issued = Issued { id: env.new_id(), expires_at: now + ATTESTATION_LIFETIME };
+    let (tenant, operator) = (principal.tenant.as_str(), principal.operator.as_str());
+    let (device, thumbprint) = (principal.device.as_str(), principal.thumbprint.as_deref());
+    let (id, request) = (issued.id.as_str(), request.as_str());
+    let digest = purpose.body_digest.as_ref().map(<[u8; 32]>::as_slice);
+    let (scope, resource) = (purpose.scope.name(), purpose.resource.as_deref());
+    let statement = transaction.prepare_cached(ISSUE).await?;
+    transaction
+        .execute(
+            &statement,
+            &[
+                &tenant,
+                &id,
+                &operator,
+                &device,
+                &thumbprint,
+                &scope,
+                &resource,
+                &digest,
+                &now,
+                &issued.expires_at,
+                &request,
+            ],
+        )
+        .await?;
+    count(purpose.scope, "issued");
+    Ok(issued)
+}
+
+/// Uses the attestation for the work of `transaction`, in `principal`'s own tenant. Rolled back
+/// with it, the attestation is as good as before. A request that goes on with one that had not
+/// finished may use it again, also after the expiry.
+pub async fn consume(
+    transaction: &Transaction<'_>,
+    principal: &Principal,
+    presented: AttestationId,
+    wanted: &Use<'_>,
+    now: Timestamp,
+) -> Result<(), ConsumeError> {
+    let outcome = try_consume(transaction, principal, presented, wanted, now).await;
+    if outcome.is_ok() {
+        count(wanted.scope, "used");
+    }
+    note_refusal(presented, wanted, &outcome);
+    outcome
+}
+
+/// Checks that the attestation was issued to `principal` for this request, for a repeat that gets the
+/// answer of the first. Whether it was used or has expired does not matter then.
+pub async fn check(
+    transaction: &Transaction<'_>,
+    principal: &Principal,
+    presented: AttestationId,
+    wanted: &Use<'_>,
+) -> Result<(), ConsumeError> {
+    let outcome = permitting(transaction, principal, presented, wanted).await.map(drop);
+    note_refusal(presented, wanted, &outcome);
+    outcome
+}
+
+fn note_refusal(presented: AttestationId, wanted: &Use<'_>, outcome: &Result<(), ConsumeError>) {
+    let Err(ConsumeError::Refused(reason)) = outcome else { return };
+    tracing::warn!(attestation = %presented, scope = wanted.scope.name(), %reason, "An attestation was refused.");
+    count(wanted.scope, reason.outcome());
+}
+
+async fn try_consume(
+    transaction: &Transaction<'_>,
+    principal: &Principal,
+    presented: AttestationId,
+    wanted: &Use<'_>,
+    now: Timestamp,
+) -> Result<(), ConsumeError> {
+    let found = permitting(transaction, principal, presented, wanted).await?;
+    if wanted.resumes && is_used_by(transaction, principal, presented, wanted).await? {
+        return Ok(());
+    }
+    let is_new =
+        now < found.expires_at && note_use(transaction, principal, presented, wanted, now).await?;
+    if is_new || !safeguard!(SingleUseAttestation) {
+        return Ok(());
+    }
+    Err(if now < found.expires_at { Refused::Replayed } else { Refused::Expired }.into())
+}
+
+async fn permitting(
+    transaction: &Transaction<'_>,
+    principal: &Principal,
+    presented: AttestationId,
+    wanted: &Use<'_>,
+) -> Result<Attestation, ConsumeError> {
+    let found = find(transaction, principal, presented).await?.ok_or(Refused::Unknown)?;
+    if found.permits(principal, wanted) { Ok(found) } else { Err(Refused::Mismatch.into()) }
+}
+
+/// What stands in the row.
+struct Attestation {
+    operator: String,
+    device: String,
+    thumbprint: String,
+    scope: String,
+    resource: Option<String>,
+    body_digest: Option<Vec<u8>>,
+    expires_at: Timestamp,
+}
+
+impl Attestation {
+    fn from_row(row: &tokio_postgres::Row) -> Result<Self, StoreError> {
+        Ok(Self {
+            operator: row::get(row, "operator_id")?,
+            device: row::get(row, "device_id")?,
+            thumbprint: row::get(row, "thumbprint")?,
+            scope: row::get(row, "scope")?,
+            resource: row::get(row, "resource")?,
+            body_digest: row::get(row, "body_digest")?,
+            expires_at: row::get(row, "expires_at")?,
+        })
+    }
+
+    /// Whether it was issued to this caller and covers what is wanted.
+    fn permits(&self, principal: &Principal, wanted: &Use<'_>) -> bool {
+        self.operator == principal.operator.as_str()
+            && self.device == principal.device.as_str()
+            && principal.thumbprint.as_deref() == Some(self.thumbprint.as_str())
+            && self.scope == wanted.scope.name()
+            && self.resource.as_deref().is_none_or(|resource| resource == wanted.resource)
+            && self.body_digest.as_deref().is_none_or(|digest| digest == wanted.body_digest)
+    }
+}
+
+const FIND: &str = "
+    SELECT operator_id, device_id, thumbprint, scope, resource, body_digest, expires_at
+    FROM bff.mfa_attestations
+    WHERE tenant_id = $1 AND attestation_id = $2";
+
+async fn find(
+    transaction: &Transaction<'_>,
+    principal: &Principal,
+    id: AttestationId,
+) -> Result<Option<Attestation>, StoreError> {
+    let statement = transaction.prepare_cached(FIND).await?;
+    let (tenant, id) = (principal.tenant.as_str(), id.as_str());
+    let row = transaction.query_opt(&statement, &[&tenant, &id]).await?;
+    row.as_ref().map(Attestation::from_row).transpose()
+}
+
+const NOTE_USE: &str = "
+    INSERT INTO bff.mfa_attestation_uses (tenant_id, attestation_id, used_by, fingerprint, used_at)
+    VALUES ($1, $2, $3, $4, $5)
+    ON CONFLICT DO NOTHING";
+
+/// False when it was used before. Waits for a transaction that is using it.
+async fn note_use(
+    transaction: &Transaction<'_>,
+    principal: &Principal,
+    id: AttestationId,
+    wanted: &Use<'_>,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let statement = transaction.prepare_cached(NOTE_USE).await?;
+    let (tenant, id) = (principal.tenant.as_str(), id.as_str());
+    let fingerprint = wanted.fingerprint.as_slice();
+    let values: [&(dyn ToSql + Sync); 5] = [&tenant, &id, &wanted.by, &fingerprint, &now];
+    Ok(transaction.execute(&statement, &values).await? == 1)
+}
+
+const IS_USED_BY: &str = "
+    SELECT EXISTS (SELECT FROM bff.mfa_attestation_uses
+                   WHERE tenant_id = $1 AND attestation_id = $2 AND used_by = $3 AND fingerprint = $4)";
+
+/// Whether this very request used it, under this key.
+async fn is_used_by(
+    transaction: &Transaction<'_>,
+    principal: &Principal,
+    id: AttestationId,
+    wanted: &Use<'_>,
+) -> Result<bool, StoreError> {
+    let statement = transaction.prepare_cached(IS_USED_BY).await?;
+    let (tenant, id) = (principal.tenant.as_str(), id.as_str());
+    let fingerprint = wanted.fingerprint.as_slice();
+    let values: [&(dyn ToSql + Sync); 4] = [&tenant, &id, &wanted.by, &fingerprint];
+    Ok(transaction.query_one(&statement, &values).await?.get(0))
+}
+
+/// Every statement of this module, for the test that prepares them on the migrated schema.
+pub(super) const STATEMENTS: [&str; 4] = [ISSUE, FIND, NOTE_USE, IS_USED_BY];

@@ -1,0 +1,4 @@
+//! Paths that several modules know.
+
+/// Where the API stands, on every host.
+pub const BASE_PATH: &str = "/api/bff/backoffice/v1";

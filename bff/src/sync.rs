@@ -1,0 +1,4 @@
+//! Synchronization of the desktops: their cursors, and how far they are.
+
+pub mod cursors;
+pub mod status;

@@ -1,0 +1,110 @@
+//! The cached cursors of desktops: a projection in `bff.device_sync_status`. A desktop moves its own
+//! on; a handshake replaces it with sync-service's word; [`reconcile`] marks those that differ.
+
+use std::sync::Arc;
+
+use auth::Principal;
+use contracts::env::Env;
+use contracts::id::{DeviceId, DeviceSyncStatusId, PropertyId, TenantId};
+use contracts::sync::{CachedCursor, SyncCursor};
+use jiff::Timestamp;
+use service_kit::postgres::{Database, StoreError, read, write};
+use service_kit::row;
+use tokio_postgres::types::ToSql;
+
+pub mod cursor_writer;
+pub mod reconcile;
+
+const CACHED: &str = "
+    SELECT cursor_version, sync_cursor_at, cursor_diverged_at
+    FROM bff.device_sync_status
+    WHERE tenant_id = bff.current_tenant_id() AND device_id = $1";
+
+/// What is cached of the device's cursor.
+pub async fn cached(
+    database: &Database,
+    (tenant, device): (TenantId, DeviceId),
+) -> Result<CachedCursor, StoreError> {
+    let mut connection = database.connection().await?;
+    let transaction = read(&mut connection, tenant).await?;
+    let statement = transaction.prepare_cached(CACHED).await?;
+    let found = transaction.query_opt(&statement, &[&device.as_str()]).await?;
+    let nothing = CachedCursor { device_id: device, cursor: None, stale: false };
+    found.map_or(Ok(nothing), |row| from_row(device, &row))
+}
+
+fn from_row(device_id: DeviceId, row: &tokio_postgres::Row) -> Result<CachedCursor, StoreError> {
+    let version: Option<i64> = row::get(row, "cursor_version")?;
+    let at: Option<Timestamp> = row::get(row, "sync_cursor_at")?;
+    let diverged: Option<Timestamp> = row::get(row, "cursor_diverged_at")?;
+    let cursor = version.zip(at).map(|(version, at)| SyncCursor { version: version as u64, at });
+    Ok(CachedCursor { device_id, cursor, stale: diverged.is_some() })
+}
+
+/// A cursor, and the desktop it is of.
+#[derive(Debug)]
+pub struct Noted {
+    pub principal: Arc<Principal>,
+    pub cursor: SyncCursor,
+    /// When the gateway heard of it.
+    pub at: Timestamp,
+    /// Where the desktop stands, where that is known.
+    pub property: Option<PropertyId>,
+}
+
+const INSERT: &str = "
+    INSERT INTO bff.device_sync_status AS s
+        (tenant_id, id, device_id, operator_id, property_id, last_heartbeat_at, cursor_version,
+         sync_cursor_at, cursor_noted_at)
+    VALUES (bff.current_tenant_id(), $1, $2, $3, $4, $5, $6, $7, $5)
+    ON CONFLICT (tenant_id, device_id) DO UPDATE SET
+        operator_id = excluded.operator_id,
+        property_id = coalesce(excluded.property_id, s.property_id),
+        last_heartbeat_at = greatest(s.last_heartbeat_at, excluded.last_heartbeat_at),
+        cursor_version = excluded.cursor_version,
+        sync_cursor_at = excluded.sync_cursor_at,
+        cursor_noted_at = excluded.cursor_noted_at,
+        version = s.version + 1";
+
+/// Only forwards: an older report that comes late changes nothing, and no report ends a mark.
+const ADVANCES: &str =
+    " WHERE s.cursor_version IS NULL OR s.cursor_version < excluded.cursor_version";
+
+/// In whatever direction: it is the authority's. But what was heard later stands.
+const RESETS: &str = ", cursor_diverged_at = NULL
+    WHERE s.cursor_noted_at IS NULL OR s.cursor_noted_at <= excluded.cursor_noted_at";
+
+/// Moves the cursor on to where the desktop says it is.
+pub async fn advance(database: &Database, noted: &Noted, env: &Env) -> Result<(), StoreError> {
+    put(database, noted, &[INSERT, ADVANCES].concat(), env).await
+}
+
+/// Replaces the cursor with sync-service's word (row F-35).
+pub async fn reset(database: &Database, noted: &Noted, env: &Env) -> Result<(), StoreError> {
+    put(database, noted, &[INSERT, RESETS].concat(), env).await
+}
+
+async fn put(database: &Database, noted: &Noted, sql: &str, env: &Env) -> Result<(), StoreError> {
+    let Noted { principal, cursor, at, property } = noted;
+    let mut connection = database.connection().await?;
+    let transaction = write(&mut connection, principal.tenant).await?;
+    let statement = transaction.prepare_cached(sql).await?;
+    let id: DeviceSyncStatusId = env.new_id();
+    let property = property.as_ref().map(PropertyId::as_str);
+    let values: [&(dyn ToSql + Sync); 7] = [
+        &id.as_str(),
+        &principal.device.as_str(),
+        &principal.operator.as_str(),
+        &property,
+        at,
+        &signed(cursor.version),
+        &cursor.at,
+    ];
+    transaction.execute(&statement, &values).await?;
+    transaction.commit().await
+}
+
+/// As Postgres keeps it. What does not fit is larger than any version of the wire.
+fn signed(version: u64) -> i64 {
+    i64::try_from(version).unwrap_or(i64::MAX)
+}
