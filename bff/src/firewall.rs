@@ -21,12 +21,14 @@ pub mod address;
 pub mod file;
 pub mod layers;
 pub mod matching;
+pub mod mode;
 pub mod rates;
 pub mod rule_override;
 mod watch;
 
 use address::TrustedHops;
-use file::{Mode, Rules, RulesError};
+use file::{Rules, RulesError};
+use mode::Mode;
 use rates::Rates;
 
 pub use watch::watch;

@@ -15,6 +15,7 @@ pub mod freeze;
 pub mod hash_chain;
 mod location;
 pub mod reconcile;
+mod row;
 pub mod verify_chain;
 
 pub use action::Action;

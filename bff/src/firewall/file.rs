@@ -13,6 +13,7 @@ use semver::Version;
 use serde::Deserialize;
 
 use super::matching::{DenyRule, Versions};
+use super::mode::Mode;
 
 /// Each is asked of each request.
 const MOST_RULES: usize = 200;
@@ -20,27 +21,6 @@ const MOST_BYTES: u64 = 256 * 1024;
 const LONGEST_NAME: usize = 40;
 /// Names of the limits in metrics and headers; no deny rule may have one.
 pub(super) const LIMITS: [&str; 2] = ["address", "device"];
-
-/// Whether a rule is obeyed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
-    #[default]
-    Enforce,
-    /// Only counted, to see whom it would hit.
-    Shadow,
-    Off,
-}
-
-impl Mode {
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Enforce => "enforce",
-            Self::Shadow => "shadow",
-            Self::Off => "off",
-        }
-    }
-}
 
 /// So many requests at once, and as many again spread evenly over the seconds (GCRA).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]

@@ -20,8 +20,8 @@ use semver::Version;
 use service_kit::around::Around;
 use service_kit::problem::ApiError;
 
-use super::file::Mode;
 use super::matching::Facts;
+use super::mode::Mode;
 use super::rates::Standing;
 use super::{ClientAddress, EdgeRules, InForce, app_version, single};
 use crate::paths::BASE_PATH;

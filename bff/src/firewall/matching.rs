@@ -7,7 +7,7 @@ use contracts::id::DeviceId;
 use ipnet::IpNet;
 use semver::Version;
 
-use super::file::Mode;
+use super::mode::Mode;
 
 /// Which desktops: one version, or all that are older. A pre-release is older than its release
 /// (Semantic Versioning 2.0 section 11).

@@ -21,7 +21,8 @@ use moka::sync::Cache;
 use tokio::time::Instant;
 
 use super::address::shared;
-use super::file::{Limit, Limits, Mode};
+use super::file::{Limit, Limits};
+use super::mode::Mode;
 
 /// Buckets kept of each kind, about 200 bytes each. Past that the one used longest ago is
 /// forgotten, which only ever gives its owner a fresh one.

@@ -23,7 +23,8 @@ use tower_http::set_header::SetResponseHeaderLayer;
 use crate::edge;
 use crate::edge::proof_only::prove;
 use crate::firewall::layers as edge_rules;
-use crate::http::router::{guarded, open, proven};
+use crate::http::openapi::open_routes;
+use crate::http::router::{guarded, proven};
 use crate::paths::BASE_PATH;
 use crate::reads::cached_read;
 use crate::state::Gateway;
@@ -49,8 +50,9 @@ pub fn public(gateway: Gateway, readiness: Readiness, allowed_origins: &[String]
     let renewal =
         renewal.route_layer(from_fn_with_state(gateway.clone(), prove)).with_state(gateway.clone());
     let api = api.merge(renewal).merge(readiness.router());
-    let app =
-        Router::new().nest(BASE_PATH, api).merge(open().layer(from_fn(etag::conditional_get)));
+    let app = Router::new()
+        .nest(BASE_PATH, api)
+        .merge(open_routes().layer(from_fn(etag::conditional_get)));
     let observer = Observer {
         metrics: request_metrics!("bff_backoffice"),
         clock: gateway.env.clock.clone(),

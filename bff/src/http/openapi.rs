@@ -1,11 +1,13 @@
 //! The OpenAPI document, generated from the handlers; committed as `contracts/openapi/bff.json`.
 
+use axum::Router;
 use contracts::problem::Problem;
 use utoipa::openapi::extensions::Extensions;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use super::router::{guarded, proven};
+use crate::handlers::public::reference;
 use crate::http::endpoints::Endpoint;
 use crate::paths::BASE_PATH;
 use crate::problems::AnyProblem;
@@ -72,4 +74,9 @@ fn with_requirements(mut routes: utoipa::openapi::OpenApi) -> utoipa::openapi::O
         }
     }
     routes
+}
+
+/// Routes that need none: the API's own description. Health is added where readiness is known.
+pub fn open_routes() -> Router {
+    Router::new().merge(reference::router(json()))
 }

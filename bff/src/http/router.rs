@@ -1,15 +1,13 @@
 //! Every route of the public listener, and whether it is open.
 
-use axum::Router;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::handlers::public::auth::{refresh, sign_out, step_up};
 use crate::handlers::public::{
-    alerts, dashboard, folios, housekeeping, inventory, lock_audit, locks, maintenance, reference,
+    alerts, dashboard, folios, housekeeping, inventory, lock_audit, locks, maintenance,
     reservations, session, staff, stream, suggestions, sync_cursor, sync_handshake, workbench,
 };
-use crate::http::openapi;
 use crate::state::Gateway;
 
 /// Routes that need a principal.
@@ -46,9 +44,4 @@ pub fn guarded() -> OpenApiRouter<Gateway> {
 /// Routes for which a proof and the device are enough: whoever calls has no good token any more.
 pub fn proven() -> OpenApiRouter<Gateway> {
     OpenApiRouter::new().routes(routes!(refresh::refresh))
-}
-
-/// Routes that need none: the API's own description. Health is added where readiness is known.
-pub fn open() -> Router {
-    Router::new().merge(reference::router(openapi::json()))
 }

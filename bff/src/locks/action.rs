@@ -13,9 +13,9 @@ use service_kit::postgres::{StoreError, Transaction};
 use service_kit::problem::ApiResult;
 use upstream_clients::{CallError, TransportError};
 
-use super::audit_log::{self, Row};
-use super::freeze;
 use super::location::LockLocation;
+use super::row::Row;
+use super::{audit_log, freeze};
 use crate::mutation::{ClaimedMutation, EffectLog, Forwarded};
 use crate::problems::unavailable;
 

@@ -2,36 +2,12 @@
 //! transaction. Whoever appends holds the end of the chain until the commit, so it is the last
 //! thing a transaction does.
 
-use contracts::id::{LockDeviceId, TenantId};
 use jiff::Timestamp;
-use serde_json::Value;
-use service_kit::postgres::{Database, StoreError, Transaction, read};
+use service_kit::postgres::{StoreError, Transaction};
 use service_kit::row;
 
 use super::hash_chain::{Content, FIRST};
-use super::location::LockLocation;
-
-/// A row before it has its place in the chain. Texts are as they stand in the columns.
-#[derive(Debug, Clone)]
-pub(crate) struct Row {
-    pub(crate) id: String,
-    pub(crate) action_id: String,
-    pub(crate) action: String,
-    pub(crate) phase: String,
-    pub(crate) property: Option<String>,
-    pub(crate) lock: String,
-    pub(crate) operator: String,
-    pub(crate) device: String,
-    pub(crate) roles: Vec<String>,
-    pub(crate) session: Option<String>,
-    pub(crate) request: String,
-    pub(crate) trace: Option<String>,
-    pub(crate) key: String,
-    pub(crate) body_digest: Vec<u8>,
-    pub(crate) attestation: Option<String>,
-    /// Texts by name.
-    pub(crate) detail: Value,
-}
+use super::row::Row;
 
 const TAKE: &str = "
     INSERT INTO bff.lock_audit_heads AS head (tenant_id, sequence, hash)
@@ -104,52 +80,4 @@ async fn insert(
     let statement = transaction.prepare_cached(APPEND).await?;
     transaction.execute(&statement, &values).await?;
     Ok(())
-}
-
-const LAST_PLACE: &str = "
-    SELECT property_id, coalesce(detail->>'vendor', 'unknown') AS vendor
-    FROM bff.lock_action_proxy_audit
-    WHERE tenant_id = bff.current_tenant_id() AND lock_id = $1 AND property_id IS NOT NULL
-    ORDER BY sequence DESC
-    LIMIT 1";
-
-/// Where the lock was when it was last used.
-pub(super) async fn last_location(
-    database: &Database,
-    tenant: TenantId,
-    lock: LockDeviceId,
-) -> Result<Option<LockLocation>, StoreError> {
-    let mut connection = database.connection().await?;
-    let transaction = read(&mut connection, tenant).await?;
-    let statement = transaction.prepare_cached(LAST_PLACE).await?;
-    let found = transaction.query_opt(&statement, &[&lock.as_str()]).await?;
-    let place = |row: &tokio_postgres::Row| {
-        Ok(LockLocation {
-            property: row::id(row, "property_id")?,
-            vendor: row::get(row, "vendor")?,
-        })
-    };
-    found.as_ref().map(place).transpose()
-}
-
-/// As the columns hold it, whatever somebody made of them.
-pub(super) fn from_row(row: &tokio_postgres::Row) -> Result<Row, StoreError> {
-    Ok(Row {
-        id: row::get(row, "id")?,
-        action_id: row::get(row, "action_id")?,
-        action: row::get(row, "action")?,
-        phase: row::get(row, "phase")?,
-        property: row::get(row, "property_id")?,
-        lock: row::get(row, "lock_id")?,
-        operator: row::get(row, "operator_id")?,
-        device: row::get(row, "device_id")?,
-        roles: row::get(row, "roles")?,
-        session: row::get(row, "session_id")?,
-        request: row::get(row, "request_id")?,
-        trace: row::get(row, "trace_id")?,
-        key: row::get(row, "idempotency_key")?,
-        body_digest: row::get(row, "body_digest")?,
-        attestation: row::get(row, "mfa_attestation_id")?,
-        detail: row::get(row, "detail")?,
-    })
 }

@@ -10,30 +10,13 @@ use service_kit::postgres::{Database, StoreError};
 use service_kit::problem::chain;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::freeze::freeze;
+use super::freeze::{Completeness, freeze};
 
 const ASK_EVERY: Duration = Duration::from_secs(5);
 /// The reconciler has so long to write what a process did not live to write.
 pub const GRACE: SignedDuration = SignedDuration::from_mins(5);
 /// Actions older than this were looked at often enough; a freeze stays.
 const LOOKS_BACK: SignedDuration = SignedDuration::from_hours(24);
-
-/// Lock actions of all tenants, and those with both rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Completeness {
-    pub actions: i64,
-    pub complete: i64,
-}
-
-impl Completeness {
-    pub fn is_whole(self) -> bool {
-        self.complete == self.actions
-    }
-
-    fn share(self) -> f64 {
-        if self.actions == 0 { 1.0 } else { self.complete as f64 / self.actions as f64 }
-    }
-}
 
 /// Asks until the program stops.
 pub async fn watch(database: Database, clock: Clock) {

@@ -16,8 +16,24 @@ use service_kit::row;
 use sha2::{Digest, Sha256};
 use tokio_postgres::Row;
 
-use super::completeness_check::Completeness;
 use crate::admin::audit::{self, Entry, Step};
+
+/// Lock actions of all tenants, and those with both rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Completeness {
+    pub actions: i64,
+    pub complete: i64,
+}
+
+impl Completeness {
+    pub fn is_whole(self) -> bool {
+        self.complete == self.actions
+    }
+
+    pub(super) fn share(self) -> f64 {
+        if self.actions == 0 { 1.0 } else { self.complete as f64 / self.actions as f64 }
+    }
+}
 
 const ACTION: &str = "unfreeze-locks";
 /// How long a request waits for its second person.

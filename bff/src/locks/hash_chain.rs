@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::audit_log::Row;
+use super::row::Row;
 
 /// What the first row of a chain goes on from.
 pub(crate) const FIRST: [u8; 32] = [0; 32];

@@ -13,12 +13,12 @@ use contracts::upstream::Upstream;
 use contracts::upstream::lock::LockDevice;
 use http::request::Parts;
 use service_kit::extract::Path;
-use service_kit::postgres::Database;
+use service_kit::postgres::{Database, StoreError, read};
 use service_kit::problem::{ApiError, chain};
+use service_kit::row;
 use tokio::time::Instant;
 use upstream_clients::{CallError, Upstreams};
 
-use super::audit_log;
 use crate::edge::{Caller, CallerContext, Permission, SignedIn};
 use crate::problems::upstream;
 
@@ -91,13 +91,39 @@ async fn fetch(
     Ok(LockLocation { property: property_id, vendor: vendor.into() })
 }
 
+const LAST_LOCATION: &str = "
+    SELECT property_id, coalesce(detail->>'vendor', 'unknown') AS vendor
+    FROM bff.lock_action_proxy_audit
+    WHERE tenant_id = bff.current_tenant_id() AND lock_id = $1 AND property_id IS NOT NULL
+    ORDER BY sequence DESC
+    LIMIT 1";
+
+/// The location of the lock's last action.
+async fn last_location(
+    database: &Database,
+    tenant: TenantId,
+    lock: LockDeviceId,
+) -> Result<Option<LockLocation>, StoreError> {
+    let mut connection = database.connection().await?;
+    let transaction = read(&mut connection, tenant).await?;
+    let statement = transaction.prepare_cached(LAST_LOCATION).await?;
+    let found = transaction.query_opt(&statement, &[&lock.as_str()]).await?;
+    let location = |row: &tokio_postgres::Row| {
+        Ok(LockLocation {
+            property: row::id(row, "property_id")?,
+            vendor: row::get(row, "vendor")?,
+        })
+    };
+    found.as_ref().map(location).transpose()
+}
+
 async fn last_known(
     database: &Database,
     tenant: TenantId,
     lock: LockDeviceId,
     error: CallError,
 ) -> Result<LockLocation, CallError> {
-    match audit_log::last_location(database, tenant, lock).await {
+    match last_location(database, tenant, lock).await {
         Ok(Some(location)) => Ok(location),
         Ok(None) => Err(error),
         Err(unread) => {

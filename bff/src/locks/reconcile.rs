@@ -18,7 +18,8 @@ use service_kit::problem::chain;
 use service_kit::row;
 use tokio::time::Instant;
 
-use super::audit_log::{self, Row, from_row};
+use super::audit_log;
+use super::row::{Row, from_row};
 use crate::background::job_lease::{Job, exclusively};
 use crate::edge::proof_only::ServiceCalls;
 use crate::state::Gateway;

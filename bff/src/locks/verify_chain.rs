@@ -8,8 +8,8 @@ use serde::Serialize;
 use service_kit::postgres::{Database, StoreError, Transaction, read};
 use service_kit::row;
 
-use super::audit_log::from_row;
 use super::hash_chain::{Content, FIRST};
+use super::row::from_row;
 
 /// Rows read at once.
 const PIECE: i64 = 500;

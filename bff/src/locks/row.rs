@@ -1,0 +1,49 @@
+//! A row of `bff.lock_action_proxy_audit`.
+
+use serde_json::Value;
+use service_kit::postgres::StoreError;
+use service_kit::row;
+
+/// A row without its position in the chain. Texts are as in the columns.
+#[derive(Debug, Clone)]
+pub(crate) struct Row {
+    pub(crate) id: String,
+    pub(crate) action_id: String,
+    pub(crate) action: String,
+    pub(crate) phase: String,
+    pub(crate) property: Option<String>,
+    pub(crate) lock: String,
+    pub(crate) operator: String,
+    pub(crate) device: String,
+    pub(crate) roles: Vec<String>,
+    pub(crate) session: Option<String>,
+    pub(crate) request: String,
+    pub(crate) trace: Option<String>,
+    pub(crate) key: String,
+    pub(crate) body_digest: Vec<u8>,
+    pub(crate) attestation: Option<String>,
+    /// Texts by name.
+    pub(crate) detail: Value,
+}
+
+/// Reads the columns as they are, also when they were tampered with.
+pub(super) fn from_row(row: &tokio_postgres::Row) -> Result<Row, StoreError> {
+    Ok(Row {
+        id: row::get(row, "id")?,
+        action_id: row::get(row, "action_id")?,
+        action: row::get(row, "action")?,
+        phase: row::get(row, "phase")?,
+        property: row::get(row, "property_id")?,
+        lock: row::get(row, "lock_id")?,
+        operator: row::get(row, "operator_id")?,
+        device: row::get(row, "device_id")?,
+        roles: row::get(row, "roles")?,
+        session: row::get(row, "session_id")?,
+        request: row::get(row, "request_id")?,
+        trace: row::get(row, "trace_id")?,
+        key: row::get(row, "idempotency_key")?,
+        body_digest: row::get(row, "body_digest")?,
+        attestation: row::get(row, "mfa_attestation_id")?,
+        detail: row::get(row, "detail")?,
+    })
+}

@@ -1,0 +1,11 @@
+//! Rules of the repository that a machine can check.
+
+#![expect(clippy::expect_used, reason = "a test ends at the first surprise")]
+
+mod crates;
+mod dashboards;
+mod files;
+mod language;
+mod modules;
+mod programs;
+mod sources;
