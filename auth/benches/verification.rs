@@ -1,15 +1,15 @@
-//! What a request's token and proof cost on one core, beside one raw ES256 verification by the
-//! fastest library. `cargo bench -p auth`.
+//! Cost of verifying a request's token and proof on one core, compared with one raw ES256
+//! verification by the fastest library: `cargo bench -p auth`.
 
 use std::hint::black_box;
 use std::sync::Arc;
 
 use auth::htu::Htu;
-use auth::judge::{Credentials, Judge};
 use auth::jwks::KeySet;
 use auth::jwt;
 use auth::proof::{ProofVerifier, Window};
 use auth::token::TokenRules;
+use auth::verifier::{RequestCredentials, RequestVerifier};
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 use criterion::{Criterion, criterion_group, criterion_main};
 use http::HeaderMap;
@@ -43,12 +43,12 @@ fn sign(key: &Jwk, header: &Value, claims: &Value) -> String {
     format!("{input}.{}", jwt::encode(&signature))
 }
 
-struct World {
+struct Fixture {
     iam: Jwk,
     keys: Arc<KeySet>,
 }
 
-impl World {
+impl Fixture {
     fn new() -> Self {
         let iam = key();
         let mut shown = public(&iam);
@@ -57,15 +57,15 @@ impl World {
         Self { iam, keys: Arc::new(KeySet::parse(document.as_bytes()).expect("a key set")) }
     }
 
-    fn judge() -> Judge {
+    fn verifier() -> RequestVerifier {
         let rules =
             TokenRules { issuer: "https://iam.test".into(), audience: "bff-backoffice".into() };
         let base = Htu::parse("https://desk.test").expect("a URI");
-        Judge::new(ProofVerifier::new(Window::default()), rules, vec![base])
+        RequestVerifier::new(ProofVerifier::new(Window::default()), rules, vec![base])
     }
 
     fn token(&self, device: &Jwk, jti: u32) -> String {
-        let jkt = auth::thumbprint::of(public(device).to_string().as_bytes()).expect("a key");
+        let jkt = auth::jwk::thumbprint(public(device).to_string().as_bytes()).expect("a key");
         let claims = json!({
             "iss": "https://iam.test", "aud": "bff-backoffice", "sub": "opr_01K0000000000000000000000A",
             "tenant_id": "tnt_01K0000000000000000000000A", "device_id": DEVICE,
@@ -91,11 +91,11 @@ impl World {
     }
 }
 
-fn judged(judge: &Judge, keys: &Arc<KeySet>, headers: &HeaderMap) {
+fn verify(verifier: &RequestVerifier, keys: &Arc<KeySet>, headers: &HeaderMap) {
     let path = "/api/bff/backoffice/v1/dashboard";
-    let request = Credentials::read("GET", path, headers).expect("credentials");
+    let request = RequestCredentials::read("GET", path, headers).expect("credentials");
     let now = Timestamp::from_second(NOW).expect("a time");
-    black_box(judge.judge(&request, keys, now).expect("a good request"));
+    black_box(verifier.verify(&request, keys, now).expect("a good request"));
 }
 
 fn baselines(criterion: &mut Criterion) {
@@ -136,64 +136,66 @@ fn baselines(criterion: &mut Criterion) {
 }
 
 fn requests(criterion: &mut Criterion) {
-    let (world, device) = (World::new(), key());
-    let token = world.token(&device, 0);
-    let judge = World::judge();
-    let fresh: Vec<_> = (0..512).map(|jti| World::request(&device, &token, jti)).collect();
-    judged(&judge, &world.keys, &fresh[0]);
+    let (fixture, device) = (Fixture::new(), key());
+    let token = fixture.token(&device, 0);
+    let verifier = Fixture::verifier();
+    let fresh: Vec<_> = (0..512).map(|jti| Fixture::request(&device, &token, jti)).collect();
+    verify(&verifier, &fixture.keys, &fresh[0]);
     let mut next = fresh.iter().cycle();
     criterion.bench_function("request: known key, known token", |bench| {
-        bench.iter(|| judged(&judge, &world.keys, next.next().expect("endless")));
+        bench.iter(|| verify(&verifier, &fixture.keys, next.next().expect("endless")));
     });
 
-    // Each iteration has a judge that knows nothing yet but what the name says.
+    // Each iteration starts with empty caches, except for what its name says.
     criterion.bench_function("request: known key, unknown token", |bench| {
         let mut jti = 0;
         let fresh = || {
             jti += 1;
-            World::request(&device, &world.token(&device, jti), jti)
+            Fixture::request(&device, &fixture.token(&device, jti), jti)
         };
         bench.iter_batched(
             fresh,
-            |headers| judged(&judge, &world.keys, &headers),
+            |headers| verify(&verifier, &fixture.keys, &headers),
             criterion::BatchSize::SmallInput,
         );
     });
     criterion.bench_function("request: new key, unknown token", |bench| {
         bench.iter_batched(
-            World::judge,
-            |judge| judged(&judge, &world.keys, &fresh[0]),
+            Fixture::verifier,
+            |verifier| verify(&verifier, &fixture.keys, &fresh[0]),
             criterion::BatchSize::SmallInput,
         );
     });
 }
 
-/// The whole request over the raw verification, in turns of a few each, so that whatever else the
-/// machine does falls on both. The smallest and the middle of all turns are told.
-#[expect(clippy::disallowed_methods, clippy::print_stdout, reason = "it measures, and says what")]
+/// The ratio of a whole request to the raw verification, measured in alternating rounds, so that
+/// load on the machine affects both. Prints the minimum and the median of all rounds.
+#[expect(clippy::disallowed_methods, clippy::print_stdout, reason = "it measures and prints")]
 fn ratio(_: &mut Criterion) {
-    const TURNS: usize = 400;
-    const EACH: u32 = 25;
-    let (world, device) = (World::new(), key());
-    let token = world.token(&device, 0);
-    let judge = World::judge();
-    let fresh: Vec<_> = (0..512).map(|jti| World::request(&device, &token, jti)).collect();
+    const ROUNDS: usize = 400;
+    const PER_ROUND: u32 = 25;
+    let (fixture, device) = (Fixture::new(), key());
+    let token = fixture.token(&device, 0);
+    let verifier = Fixture::verifier();
+    let fresh: Vec<_> = (0..512).map(|jti| Fixture::request(&device, &token, jti)).collect();
     let mut next = fresh.iter().cycle();
     let (parsed, message, signature) = raw(&device);
     let mut raws = Vec::new();
     let mut wholes = Vec::new();
-    for _ in 0..TURNS {
+    for _ in 0..ROUNDS {
         let begun = std::time::Instant::now();
-        (0..EACH).for_each(|_| parsed.verify_sig(black_box(&message), &signature).expect("valid"));
-        raws.push(begun.elapsed() / EACH);
+        (0..PER_ROUND)
+            .for_each(|_| parsed.verify_sig(black_box(&message), &signature).expect("valid"));
+        raws.push(begun.elapsed() / PER_ROUND);
         let begun = std::time::Instant::now();
-        (0..EACH).for_each(|_| judged(&judge, &world.keys, next.next().expect("endless")));
-        wholes.push(begun.elapsed() / EACH);
+        (0..PER_ROUND)
+            .for_each(|_| verify(&verifier, &fixture.keys, next.next().expect("endless")));
+        wholes.push(begun.elapsed() / PER_ROUND);
     }
     raws.sort_unstable();
     wholes.sort_unstable();
-    for (name, place) in [("smallest", 0), ("middle", TURNS / 2)] {
-        let (raw, whole) = (raws[place], wholes[place]);
+    for (name, index) in [("minimum", 0), ("median", ROUNDS / 2)] {
+        let (raw, whole) = (raws[index], wholes[index]);
         println!(
             "{name}: raw {raw:.1?}, request {whole:.1?}, ratio {:.2}",
             whole.as_secs_f64() / raw.as_secs_f64()

@@ -13,9 +13,9 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use auth::htu::Htu;
-use auth::judge::{Credentials, Judge};
 use auth::proof::{ProofVerifier, Window};
 use auth::token::TokenRules;
+use auth::verifier::{RequestCredentials, RequestVerifier};
 use http::HeaderValue;
 use jiff::Timestamp;
 use recipe::{BASE, Case, ISSUER, Keys, Request};
@@ -141,15 +141,19 @@ fn damage(dice: &mut Dice, request: &mut Request) -> Option<String> {
     Some(format!("{name} damaged at {place}"))
 }
 
-fn judge(base: &str) -> Judge {
+fn verifier(base: &str) -> RequestVerifier {
     let rules = TokenRules { issuer: ISSUER.into(), audience: "bff-backoffice".into() };
-    Judge::new(ProofVerifier::new(Window::default()), rules, vec![Htu::parse(base).unwrap()])
+    RequestVerifier::new(
+        ProofVerifier::new(Window::default()),
+        rules,
+        vec![Htu::parse(base).unwrap()],
+    )
 }
 
-fn verdict(judge: &Judge, request: &Request, keys: &Keys) -> String {
+fn verdict(verifier: &RequestVerifier, request: &Request, keys: &Keys) -> String {
     let now = Timestamp::from_second(request.at).unwrap();
-    let judged = Credentials::read(&request.method, &request.path, &request.headers)
-        .and_then(|credentials| judge.judge(&credentials, &keys.set, now));
+    let judged = RequestCredentials::read(&request.method, &request.path, &request.headers)
+        .and_then(|credentials| verifier.verify(&credentials, &keys.set, now));
     judged.map_or_else(|error| format!("{error:?}"), |_| "ok".to_owned())
 }
 
@@ -172,13 +176,13 @@ fn main() {
     let (mut dice, keys, pool) = (Dice(seed), Keys::new(), mutations());
     let mut out = BufWriter::new(std::io::stdout().lock());
     writeln!(out, "{}", json!({"issuer": ISSUER, "jwks": keys.document()})).unwrap();
-    let warm = judge(BASE);
+    let warm = verifier(BASE);
     for _ in 0..count {
         let case = case(&mut dice, &pool);
         let mut request = recipe::requests(&case, &keys).pop().unwrap();
         let damaged = if dice.one_in(8) { damage(&mut dice, &mut request) } else { None };
         let base = case.base.as_deref().unwrap_or(BASE);
-        let known = verdict(&judge(base), &request, &keys);
+        let known = verdict(&verifier(base), &request, &keys);
         if base == BASE {
             let warm = verdict(&warm, &request, &keys);
             assert_eq!(warm, known, "what is known changed the verdict");

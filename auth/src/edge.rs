@@ -1,7 +1,7 @@
-//! The crate's one part with I/O: fetches key sets, asks the shared replay store, and puts a
-//! request through all checks in the order the contract gives them.
+//! The part of this crate with I/O: fetches key sets, queries the shared replay store, and runs the
+//! checks of a request in the contract's order.
 
-mod pulse;
+mod redis_health;
 mod remote_keys;
 mod replay_store;
 mod script;
@@ -12,107 +12,90 @@ use std::sync::Arc;
 use contracts::clock::Clock;
 use http::{HeaderMap, header::AUTHORIZATION};
 
-use crate::judge::{Credentials, Judge, single, with_scheme};
 use crate::jwks::KeySet;
 use crate::principal::Principal;
 use crate::proof::{Proof, ProofError};
-use crate::replay::Use;
+use crate::replay::ProofUse;
 use crate::request_token::{self, RequestTokenRules};
 use crate::token::{self, AccessToken};
+use crate::verifier::{RequestCredentials, RequestVerifier, single, with_scheme};
 
-pub use crate::judge::{AuthError, Verified, proof_header};
+pub use crate::verifier::{AuthError, Verified, proof_header};
 pub use remote_keys::RemoteKeys;
-pub use replay_store::{Admission, ReplayStore};
-pub use session::{HeldSession, SESSION_LASTS, SessionClaim, SessionKeys};
+pub use replay_store::{AdmitOutcome, ReplayStore};
+pub use session::{SESSION_TTL, SessionClaim, SessionKeys, StoredSession};
 
 /// Authenticates requests at the gateway.
 #[derive(Debug)]
 pub struct Authenticator {
-    pub judge: Judge,
+    pub verifier: RequestVerifier,
     pub keys: RemoteKeys,
     pub replays: ReplayStore,
     pub clock: Clock,
 }
 
 impl Authenticator {
-    /// All checks in the contract's order. `path` is the request line's, without its query.
-    pub async fn authenticate(
-        &self,
-        method: &str,
-        path: &str,
-        headers: &HeaderMap,
-    ) -> Result<Principal, AuthError> {
-        let verified = self.verify(method, path, headers).await?;
-        verified.check_device(headers)?;
-        self.burn(verified).await
-    }
-
-    /// The checks up to the token's expiry; what the caller knows of sessions comes next.
+    /// Runs all checks up to the token's expiry. `path` is the request line's, without its query.
     pub async fn verify(
         &self,
         method: &str,
         path: &str,
         headers: &HeaderMap,
     ) -> Result<Verified, AuthError> {
-        let request = Credentials::read(method, path, headers)?;
+        let request = RequestCredentials::read(method, path, headers)?;
         let mut keys = self.keys.current().await;
-        if let Some(kid) = self.judge.missing_key(&request, &keys)? {
+        if let Some(kid) = self.verifier.missing_key(&request, &keys)? {
             keys = self.keys.holding(&kid).await;
         }
         if keys.is_empty() {
             return Err(AuthError::KeysUnavailable);
         }
-        self.judge.judge(&request, &keys, self.clock.now())
+        self.verifier.verify(&request, &keys, self.clock.now())
     }
 
-    /// Last, so that a request refused for another reason burns nothing.
-    pub async fn burn(&self, verified: Verified) -> Result<Principal, AuthError> {
-        self.burn_use(verified.replay).await?;
-        Ok(verified.principal)
-    }
-
-    /// As [`Self::burn`], for a proof that came without a token.
-    pub async fn burn_use(&self, replay: Use) -> Result<(), ProofError> {
+    /// Records the use of a proof. Comes last, so that a request refused for another reason uses
+    /// up nothing.
+    pub async fn consume_proof(&self, replay: ProofUse) -> Result<(), ProofError> {
         let is_first = self.replays.first_use(replay, self.clock.now()).await;
         if is_first { Ok(()) } else { Err(ProofError::Replayed) }
     }
 
-    /// The checks of a proof that comes without a token (RFC 9449 section 5), but its use.
+    /// Verifies a proof that comes without a token (RFC 9449 section 5). Does not consume it.
     pub fn verify_proof(
         &self,
         method: &str,
         path: &str,
         headers: &HeaderMap,
     ) -> Result<Proof, ProofError> {
-        self.judge.judge_proof((method, path), headers, self.clock.now())
+        self.verifier.verify_proof((method, path), headers, self.clock.now())
     }
 
-    /// A token that the issuer answered just now, by the rules for those that callers send.
+    /// Verifies a token that the issuer has just returned, by the rules for tokens of callers.
     pub async fn verify_issued(&self, token: &str) -> Result<AccessToken, AuthError> {
         let keys = self.keys.holding(&token::key_id(token)?).await;
         if keys.is_empty() {
             return Err(AuthError::KeysUnavailable);
         }
-        Ok(self.judge.judge_issued(token, &keys, self.clock.now())?)
+        Ok(self.verifier.verify_issued(token, &keys, self.clock.now())?)
     }
 
-    /// Finds the caller's session or opens it, then burns the proof: one round trip.
-    pub async fn admit(&self, verified: &Verified, claim: &SessionClaim<'_>) -> Admission {
+    /// Finds or opens the caller's session, then consumes the proof, in one round trip.
+    pub async fn admit(&self, verified: &Verified, claim: &SessionClaim<'_>) -> AdmitOutcome {
         self.replays.admit(verified.replay, claim, self.clock.now()).await
     }
 
-    /// Whether the session is the caller's, for a request that is refused anyway: burns nothing.
-    pub async fn look(&self, verified: &Verified, claim: &SessionClaim<'_>) -> Admission {
-        self.replays.look(verified.replay, claim, self.clock.now()).await
+    /// Checks the session without consuming the proof, for a request that is refused anyway.
+    pub async fn peek(&self, verified: &Verified, claim: &SessionClaim<'_>) -> AdmitOutcome {
+        self.replays.peek(verified.replay, claim, self.clock.now()).await
     }
 
     /// The nonce the next proof should carry, when nonces are required (RFC 9449 section 8.2).
     pub fn nonce(&self) -> Option<String> {
-        self.judge.proofs.nonce(self.clock.now())
+        self.verifier.proofs.nonce(self.clock.now())
     }
 }
 
-/// Authenticates the gateway's requests at a service.
+/// Authenticates requests of the gateway, at a service.
 #[derive(Debug)]
 pub struct RequestTokenAuthenticator {
     pub keys: RemoteKeys,
@@ -127,7 +110,7 @@ impl RequestTokenAuthenticator {
         Ok(request_token::verify(token, &keys, &self.rules, self.clock.now())?)
     }
 
-    /// The gateway itself, calling for no operator.
+    /// Verifies that the gateway itself calls, for no operator.
     pub async fn authenticate_service(&self, headers: &HeaderMap) -> Result<(), AuthError> {
         let token = bearer(headers)?;
         let keys = self.keys(request_token::service_key_id(token)?).await?;

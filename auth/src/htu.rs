@@ -1,5 +1,5 @@
-//! The `htu` claim and the URI it must name: RFC 9449 section 4.3 check 9, compared after the
-//! normalisation of RFC 3986 sections 6.2.2 and 6.2.3, without query and fragment.
+//! Parses and compares the `htu` claim with the request's URI (RFC 9449 section 4.3 check 9), after
+//! the normalisation of RFC 3986 sections 6.2.2 and 6.2.3 and without query and fragment.
 
 /// An http(s) URI in normal form: scheme and authority lower-cased, default port dropped,
 /// unreserved characters decoded, dot segments removed. Two equal values name the same target.
@@ -11,7 +11,7 @@ pub struct Htu(String);
 pub struct HtuError;
 
 impl Htu {
-    /// Reads an absolute URI. A path keeps its case, its trailing slash and its `%2F`.
+    /// Parses an absolute URI. A path keeps its case, its trailing slash and its `%2F`.
     pub fn parse(uri: &str) -> Result<Self, HtuError> {
         if is_normal(uri) { Ok(Self(uri.to_owned())) } else { Self::normalised(uri) }
     }
@@ -33,7 +33,7 @@ impl Htu {
         Ok(Self(format!("{scheme}://{authority}{}", normal_path(path)?)))
     }
 
-    /// The URI of a path below this base, as the request line carried it.
+    /// Joins this base with a path of a request line.
     pub fn join(&self, path: &str) -> Result<Self, HtuError> {
         let uri = format!("{}{path}", self.0.trim_end_matches('/'));
         if is_normal(&uri) { Ok(Self(uri)) } else { Self::normalised(&uri) }
@@ -44,8 +44,8 @@ impl Htu {
     }
 }
 
-/// Whether it plainly is in normal form, as nearly all are: a name in small letters, perhaps a port
-/// of its own, and a path without dots and escapes. Of others nothing is said.
+/// Fast path: recognises the common normal form (lower-case host name, non-default port, path
+/// without dots and escapes). `false` says nothing.
 fn is_normal(uri: &str) -> bool {
     let (rest, default_port) = match (uri.strip_prefix("https://"), uri.strip_prefix("http://")) {
         (Some(rest), _) => (rest, "443"),
@@ -81,14 +81,14 @@ fn normal_authority(authority: &str, default_port: &str) -> Result<String, HtuEr
     Ok(if default { host.to_owned() } else { authority })
 }
 
-/// Decodes unreserved characters, writes other escapes in capitals, removes dot segments.
+/// Decodes unreserved characters, upper-cases other escapes, removes dot segments.
 fn normal_path(path: &str) -> Result<String, HtuError> {
     let mut decoded = String::with_capacity(path.len() + 1);
     let mut rest = path;
     while let Some(at) = rest.find('%') {
         decoded.push_str(&rest[..at]);
         let digits = rest.get(at + 1..at + 3).ok_or(HtuError)?;
-        // The parser below would take a sign.
+        // `from_str_radix` would accept a sign.
         if !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
             return Err(HtuError);
         }
@@ -108,8 +108,8 @@ fn normal_path(path: &str) -> Result<String, HtuError> {
 fn without_dot_segments(path: &str) -> String {
     let mut kept: Vec<&str> = Vec::new();
     let segments: Vec<&str> = path.split('/').skip(1).collect();
-    for (place, segment) in segments.iter().enumerate() {
-        let last = place + 1 == segments.len();
+    for (index, segment) in segments.iter().enumerate() {
+        let last = index + 1 == segments.len();
         match *segment {
             "." if last => kept.push(""),
             "." => {}
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_taken_for_normal_is() {
+    fn the_fast_path_agrees_with_the_normalisation() {
         for uri in [TARGET, "http://host/", "https://a.b-c:80//x/_~/", "http://h:443/A/"] {
             assert!(is_normal(uri), "{uri}");
             assert_eq!(Htu::normalised(uri), Ok(Htu(uri.to_owned())));
@@ -183,7 +183,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn what_is_taken_for_normal_is_whatever_it_is(
+        fn the_fast_path_agrees_with_the_normalisation_for_any_uri(
             uri in "(https?|HTTP)://[a-zB0-9.:@%-]{0,8}(/[a-zA-Z0-9./%~_?#-]{0,12})?"
         ) {
             if is_normal(&uri) {
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_plain_http_uri_is_refused() {
+    fn other_than_plain_http_uris_are_rejected() {
         for bad in [
             "",
             "/api",

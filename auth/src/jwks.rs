@@ -1,6 +1,5 @@
-//! Key sets (RFC 7517) as this crate trusts them: signature keys with an id and an algorithm
-//! of the allow-list; everything else in the document is passed over, so that a key of a kind
-//! this server does not know costs nobody the others.
+//! Key sets (RFC 7517). Only signature keys with an id and an allowed algorithm are trusted; other
+//! entries are skipped, so that an unknown kind of key does not invalidate the set.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -10,12 +9,12 @@ use jsonwebtoken::{Algorithm, DecodingKey};
 use sha2::{Digest, Sha256};
 
 use crate::json::{Object, Value};
-use crate::thumbprint::{KeyKind, ProofKey};
+use crate::jwk::{KeyKind, ProofKey};
 
-/// A larger document is refused unread, in bytes.
-pub const LARGEST: usize = 128 * 1024;
+/// A larger document is rejected unread.
+pub const MAX_DOCUMENT_BYTES: usize = 128 * 1024;
 
-/// One key and the algorithms a token signed with it may name.
+/// A key and the algorithms that tokens signed with it may use.
 #[derive(Clone)]
 pub struct TrustedKey {
     pub key: DecodingKey,
@@ -29,10 +28,10 @@ impl std::fmt::Debug for TrustedKey {
     }
 }
 
-/// The usable keys of one document, by `kid`.
+/// The trusted keys of one document, by `kid`.
 #[derive(Debug, Clone, Default)]
 pub struct KeySet {
-    /// `None` where one id names several keys: which one is meant cannot be told.
+    /// `None` for an id that several keys share: it is ambiguous.
     keys: HashMap<String, Option<TrustedKey>>,
     digest: [u8; 32],
 }
@@ -48,9 +47,9 @@ pub enum KeySetError {
 }
 
 impl KeySet {
-    /// Reads a JWK Set (RFC 7517 section 5). Two different keys under one `kid` are both left out.
+    /// Parses a JWK Set (RFC 7517 section 5). Two different keys with one `kid` are both ignored.
     pub fn parse(json: &[u8]) -> Result<Self, KeySetError> {
-        if json.len() > LARGEST {
+        if json.len() > MAX_DOCUMENT_BYTES {
             return Err(KeySetError::TooLarge);
         }
         let set = Object::parse(json).map_err(|_| KeySetError::Json)?;
@@ -77,7 +76,7 @@ impl KeySet {
         self.len() == 0
     }
 
-    /// Whether both were read from the same document.
+    /// Whether both were parsed from equal documents.
     pub fn is_same_document(&self, other: &Self) -> bool {
         self.digest == other.digest
     }
@@ -85,19 +84,18 @@ impl KeySet {
 
 fn insert(keys: &mut HashMap<String, Option<TrustedKey>>, kid: String, key: TrustedKey) {
     match keys.entry(kid) {
-        Entry::Vacant(place) => drop(place.insert(Some(key))),
-        Entry::Occupied(mut place) => {
-            let same = place.get().as_ref().is_some_and(|known| known.thumbprint == key.thumbprint);
+        Entry::Vacant(entry) => drop(entry.insert(Some(key))),
+        Entry::Occupied(mut entry) => {
+            let same = entry.get().as_ref().is_some_and(|known| known.thumbprint == key.thumbprint);
             if !same {
-                tracing::warn!(kid = %place.key(), "Two keys carry one id in the key set; neither is trusted.");
-                place.insert(None);
+                tracing::warn!(kid = %entry.key(), "Ignored two different keys with one id in a key set.");
+                entry.insert(None);
             }
         }
     }
 }
 
-/// The id and the key, if tokens may be signed with it. A document that shows a private key is
-/// not trusted for that key: whoever read it can sign.
+/// The id and the key, if it is trusted. A published private key is not: anyone could sign with it.
 fn trusted(member: &Value<'_>) -> Option<(String, TrustedKey)> {
     let Value::Object(jwk) = member else { return None };
     let public = ProofKey::read(jwk).ok()?;
@@ -111,7 +109,8 @@ fn trusted(member: &Value<'_>) -> Option<(String, TrustedKey)> {
     Some((kid, TrustedKey { key, algorithms, thumbprint: public.thumbprint() }))
 }
 
-/// The allow-list of gateway-api section 2, narrowed by the key's own `alg` (RFC 7517 section 4.4).
+/// The algorithms allowed by gateway-api section 2 and by the key's own `alg` (RFC 7517 section
+/// 4.4).
 fn algorithms(kind: KeyKind, jwk: &Object<'_>) -> Option<Vec<Algorithm>> {
     let allowed: &[(&str, Algorithm)] = match kind {
         KeyKind::P256 => &[("ES256", Algorithm::ES256)],
@@ -145,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_of_unknown_kinds_cost_nobody_the_others() {
+    fn keys_of_unknown_kinds_do_not_invalidate_the_set() {
         let keys = [
             format!(r#"{{{ED},"kid":"a","alg":"EdDSA"}}"#),
             r#"{"kty":"AKP","alg":"ML-DSA-44","pub":"AA","kid":"b"}"#.to_owned(),
@@ -165,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn one_id_for_two_keys_names_none() {
+    fn an_id_of_two_keys_names_neither() {
         let (one, two) = (format!(r#"{{{ED},"kid":"a"}}"#), format!(r#"{{{EC},"kid":"a"}}"#));
         let third = format!(r#"{{{EC},"kid":"b"}}"#);
         let twice = set(&[one.clone(), two.clone(), third, one.clone()]).unwrap();
@@ -174,10 +173,13 @@ mod tests {
     }
 
     #[test]
-    fn documents_that_help_nobody_are_refused() {
+    fn invalid_documents_are_rejected() {
         assert_eq!(set(&[]).unwrap_err(), KeySetError::Empty);
         assert_eq!(KeySet::parse(b"[]").unwrap_err(), KeySetError::Json);
         assert_eq!(KeySet::parse(b"{}").unwrap_err(), KeySetError::Json);
-        assert_eq!(KeySet::parse(&vec![b' '; LARGEST + 1]).unwrap_err(), KeySetError::TooLarge);
+        assert_eq!(
+            KeySet::parse(&vec![b' '; MAX_DOCUMENT_BYTES + 1]).unwrap_err(),
+            KeySetError::TooLarge
+        );
     }
 }

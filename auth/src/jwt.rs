@@ -1,4 +1,5 @@
-//! The compact form of a JWS (RFC 7515 section 3.1), bounded, split and decoded without trust.
+//! Splits and decodes the compact form of a JWS (RFC 7515 section 3.1), bounded in size and
+//! untrusted.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -6,20 +7,20 @@ use serde::de::DeserializeOwned;
 
 use crate::json::Object;
 
-/// Tokens and proofs longer than this are refused before anything is decoded.
-pub const LONGEST: usize = 8 * 1024;
+/// Longer tokens and proofs are rejected before anything is decoded.
+pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum JwtError {
-    #[error("it is longer than 8 KiB")]
+    #[error("longer than 8 KiB")]
     TooLong,
-    #[error("it does not have three base64url parts")]
+    #[error("not three base64url parts")]
     Shape,
-    #[error("a part is not one JSON object in which every name stands once")]
+    #[error("a part is not a JSON object with unique member names")]
     Json,
 }
 
-/// A JWS whose signature nobody has checked yet.
+/// A JWS whose signature has not been verified.
 #[derive(Debug)]
 pub struct Unverified<'a> {
     /// The protected header as it was sent.
@@ -36,7 +37,7 @@ pub struct Unverified<'a> {
 impl<'a> Unverified<'a> {
     /// Three non-empty base64url parts without padding (RFC 7515 section 7.1).
     pub fn split(text: &'a str) -> Result<Self, JwtError> {
-        if text.len() > LONGEST {
+        if text.len() > MAX_TOKEN_BYTES {
             return Err(JwtError::TooLong);
         }
         let (input, signature) = text.rsplit_once('.').ok_or(JwtError::Shape)?;
@@ -51,23 +52,23 @@ impl<'a> Unverified<'a> {
         })
     }
 
-    /// The protected header, read strictly.
+    /// Parses the protected header strictly.
     pub fn header(&self) -> Result<Object<'_>, JwtError> {
         Object::parse(&self.header).map_err(|_| JwtError::Json)
     }
 
-    /// The claims, read strictly.
+    /// Parses the claims strictly.
     pub fn claims(&self) -> Result<Object<'_>, JwtError> {
         Object::parse(&self.payload).map_err(|_| JwtError::Json)
     }
 
-    /// The claims as a type of the caller's, for those who decide nothing by them.
+    /// Deserializes the claims, for callers that do not authorize by them.
     pub fn payload<T: DeserializeOwned>(&self) -> Result<T, JwtError> {
         serde_json::from_slice(&self.payload).map_err(|_| JwtError::Json)
     }
 }
 
-/// base64url without padding; an empty part, a second dot or loose trailing bits are refused.
+/// Decodes base64url without padding; rejects an empty part, a second dot and trailing bits.
 fn decode(part: &str) -> Result<Vec<u8>, JwtError> {
     if part.is_empty() {
         return Err(JwtError::Shape);
@@ -75,17 +76,17 @@ fn decode(part: &str) -> Result<Vec<u8>, JwtError> {
     URL_SAFE_NO_PAD.decode(part).map_err(|_| JwtError::Shape)
 }
 
-/// base64url without padding of these bytes.
+/// Encodes as base64url without padding.
 pub fn encode(bytes: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// Bytes of a base64url text without padding, if it is one and in its only form.
+/// Decodes base64url without padding, canonical form only.
 pub fn decoded(text: &str) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(text).ok()
 }
 
-/// Whether the text is the base64url form of these 32 bytes; takes as long for any text of its length.
+/// Compares a base64url text with a digest in constant time.
 pub(crate) fn is_digest(text: &str, digest: &[u8; 32]) -> bool {
     use subtle::ConstantTimeEq;
     let mut expected = [0; 43];

@@ -1,22 +1,22 @@
-//! Nonces the server asks proofs to carry (RFC 9449 sections 8 and 9): made and judged from a
-//! key that instances share, so that none is stored and each instance takes the others'.
+//! Server nonces for DPoP proofs (RFC 9449 sections 8 and 9). Derived from a key that all instances
+//! share, so that none is stored and each instance accepts the others'.
 //!
-//! A nonce is its period's number and a MAC over it. All clients of a period get the same one:
-//! what makes a proof single is its `jti`, the nonce only shows when it was made.
+//! A nonce is the number of its period and a MAC over it. All clients of a period get the same one:
+//! the `jti` makes a proof unique, the nonce only proves when it was made.
 
 use aws_lc_rs::hmac;
 use jiff::Timestamp;
 
 use crate::jwt;
 
-/// Seconds a nonce is handed out; it is taken for as long again.
-const PERIOD: i64 = 60;
-/// Separates these MACs from any other use of the key.
+/// A nonce is issued for one period and accepted until the end of the next.
+const PERIOD_SECONDS: i64 = 60;
+/// Domain separation from other uses of the key.
 const PURPOSE: &[u8] = b"melmastoon dpop nonce 1";
-const NUMBER: usize = 8;
-const WHOLE: usize = NUMBER + 32;
+const NUMBER_BYTES: usize = 8;
+const NONCE_BYTES: usize = NUMBER_BYTES + 32;
 
-/// Makes and judges nonces.
+/// Issues and verifies nonces.
 pub struct Nonces(hmac::Key);
 
 impl std::fmt::Debug for Nonces {
@@ -31,9 +31,9 @@ impl std::fmt::Debug for Nonces {
 pub struct KeyTooShort;
 
 impl Nonces {
-    /// The longest time a nonce is taken, in seconds, for a server whose clock lags by `ahead`.
-    pub(crate) const fn longest(ahead: i64) -> i64 {
-        2 * PERIOD + ahead
+    /// The longest time a nonce is accepted, in seconds, by a server whose clock lags by `ahead`.
+    pub(crate) const fn max_lifetime(ahead: i64) -> i64 {
+        2 * PERIOD_SECONDS + ahead
     }
 
     /// `key`: at least 32 random bytes, the same on every instance.
@@ -44,47 +44,47 @@ impl Nonces {
         Ok(Self(hmac::Key::new(hmac::HMAC_SHA256, key)))
     }
 
-    /// The nonce to hand out now (RFC 9449 section 8.2): 54 characters of base64url.
+    /// The nonce to issue now (RFC 9449 section 8.2): 54 characters of base64url.
     pub fn current(&self, now: Timestamp) -> String {
-        let number = period(now).to_be_bytes();
-        let mut whole = [0; WHOLE];
-        whole[..NUMBER].copy_from_slice(&number);
-        whole[NUMBER..].copy_from_slice(self.tag(number).as_ref());
+        let period_number = period(now).to_be_bytes();
+        let mut whole = [0; NONCE_BYTES];
+        whole[..NUMBER_BYTES].copy_from_slice(&period_number);
+        whole[NUMBER_BYTES..].copy_from_slice(self.tag(period_number).as_ref());
         jwt::encode(&whole)
     }
 
-    /// The first instant at which the nonce is no longer taken; `None` when it is not one of
-    /// this or the previous period, or not ours. `ahead`: seconds by which the clock of the
-    /// instance that made it may lead. The MAC is compared in constant time.
-    pub fn ends(&self, nonce: &str, now: Timestamp, ahead: i64) -> Option<Timestamp> {
-        if nonce.len() != WHOLE.div_ceil(3) * 4 - 2 {
+    /// Returns when the nonce expires, or `None` if it is not of this or the previous period or not
+    /// issued by this service. `ahead`: seconds by which the issuing instance's clock may lead. The
+    /// MAC is compared in constant time.
+    pub fn expires_at(&self, nonce: &str, now: Timestamp, ahead: i64) -> Option<Timestamp> {
+        if nonce.len() != NONCE_BYTES.div_ceil(3) * 4 - 2 {
             return None;
         }
         let whole = jwt::decoded(nonce)?;
-        let (number, tag) = whole.split_at_checked(NUMBER)?;
-        let number: [u8; NUMBER] = number.try_into().ok()?;
-        hmac::verify(&self.0, &message(number), tag).ok()?;
-        let made_in = i64::from_be_bytes(number);
-        let newest = now.as_second().checked_add(ahead)?.div_euclid(PERIOD);
-        if made_in < period(now) - 1 || made_in > newest {
+        let (period_number, tag) = whole.split_at_checked(NUMBER_BYTES)?;
+        let period_number: [u8; NUMBER_BYTES] = period_number.try_into().ok()?;
+        hmac::verify(&self.0, &message(period_number), tag).ok()?;
+        let issued_in = i64::from_be_bytes(period_number);
+        let newest = now.as_second().checked_add(ahead)?.div_euclid(PERIOD_SECONDS);
+        if issued_in < period(now) - 1 || issued_in > newest {
             return None;
         }
-        Timestamp::from_second((made_in + 2) * PERIOD).ok()
+        Timestamp::from_second((issued_in + 2) * PERIOD_SECONDS).ok()
     }
 
-    fn tag(&self, number: [u8; NUMBER]) -> hmac::Tag {
-        hmac::sign(&self.0, &message(number))
+    fn tag(&self, period_number: [u8; NUMBER_BYTES]) -> hmac::Tag {
+        hmac::sign(&self.0, &message(period_number))
     }
 }
 
 fn period(now: Timestamp) -> i64 {
-    now.as_second().div_euclid(PERIOD)
+    now.as_second().div_euclid(PERIOD_SECONDS)
 }
 
-fn message(number: [u8; NUMBER]) -> [u8; NUMBER + PURPOSE.len()] {
-    let mut message = [0; NUMBER + PURPOSE.len()];
-    message[..NUMBER].copy_from_slice(&number);
-    message[NUMBER..].copy_from_slice(PURPOSE);
+fn message(period_number: [u8; NUMBER_BYTES]) -> [u8; NUMBER_BYTES + PURPOSE.len()] {
+    let mut message = [0; NUMBER_BYTES + PURPOSE.len()];
+    message[..NUMBER_BYTES].copy_from_slice(&period_number);
+    message[NUMBER_BYTES..].copy_from_slice(PURPOSE);
     message
 }
 
@@ -104,38 +104,38 @@ mod tests {
     }
 
     #[test]
-    fn a_nonce_is_taken_in_its_period_and_the_next() {
-        assert_eq!(START % PERIOD, 0);
+    fn a_nonce_is_accepted_in_its_period_and_the_next() {
+        assert_eq!(START % PERIOD_SECONDS, 0);
         let (one, other) = (nonces(7), nonces(7));
         let nonce = one.current(at(START + 30));
         for second in [START, START + 30, START + 119] {
-            assert_eq!(other.ends(&nonce, at(second), 0), Some(at(START + 120)), "{second}");
+            assert_eq!(other.expires_at(&nonce, at(second), 0), Some(at(START + 120)), "{second}");
         }
-        assert_eq!(other.ends(&nonce, at(START + 120), 0), None);
+        assert_eq!(other.expires_at(&nonce, at(START + 120), 0), None);
         assert_eq!(one.current(at(START)), nonce);
         assert_ne!(one.current(at(START + 60)), nonce);
     }
 
     #[test]
-    fn an_instance_whose_clock_lags_takes_the_next_period_s() {
+    fn an_instance_whose_clock_lags_accepts_the_next_periods_nonce() {
         let nonce = nonces(7).current(at(START));
-        assert!(nonces(7).ends(&nonce, at(START - 10), 10).is_some());
-        assert!(nonces(7).ends(&nonce, at(START - 11), 10).is_none());
+        assert!(nonces(7).expires_at(&nonce, at(START - 10), 10).is_some());
+        assert!(nonces(7).expires_at(&nonce, at(START - 11), 10).is_none());
     }
 
     #[test]
-    fn what_another_key_made_or_somebody_changed_is_not_taken() {
+    fn forged_or_altered_nonces_are_rejected() {
         let ours = nonces(7);
         let nonce = ours.current(at(START));
-        assert!(ours.ends(&nonces(8).current(at(START)), at(START), 10).is_none());
-        for place in 0..nonce.len() {
+        assert!(ours.expires_at(&nonces(8).current(at(START)), at(START), 10).is_none());
+        for index in 0..nonce.len() {
             let mut changed = nonce.clone().into_bytes();
-            changed[place] = if changed[place] == b'A' { b'B' } else { b'A' };
+            changed[index] = if changed[index] == b'A' { b'B' } else { b'A' };
             let changed = String::from_utf8(changed).unwrap();
-            assert!(ours.ends(&changed, at(START), 10).is_none(), "{place}");
+            assert!(ours.expires_at(&changed, at(START), 10).is_none(), "{index}");
         }
         for bad in ["", "guess", &nonce[1..], &format!("{nonce}="), &"é".repeat(27)] {
-            assert!(ours.ends(bad, at(START), 10).is_none(), "{bad}");
+            assert!(ours.expires_at(bad, at(START), 10).is_none(), "{bad}");
         }
     }
 

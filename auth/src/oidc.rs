@@ -1,5 +1,5 @@
-//! Which service account calls: OpenID Connect identity tokens (Core 1.0 section 2) as the
-//! scheduler and the Pub/Sub push send them under `Bearer`. Pure: keys and time are passed in.
+//! Verifies OpenID Connect identity tokens (Core 1.0 section 2) of service accounts, as the
+//! scheduler and Pub/Sub push send them under `Bearer`. Pure: keys and time are passed in.
 //!
 //! Not here: what an account may do, and the tokens of operators ([`crate::token`]).
 
@@ -10,35 +10,35 @@ use crate::jwks::KeySet;
 use crate::jwt::{JwtError, Unverified};
 use crate::token::{self, TokenError};
 
-/// Seconds clocks may differ: a token is taken so long before its `iat`, and not after its `exp`.
-const SKEW: i64 = 10;
-/// Seconds; Google's live for an hour. One that lives longer was not made for a call.
-const LONGEST_LIFE: i64 = 2 * 60 * 60;
+/// A token is accepted this long before its `iat`, and never after its `exp`.
+const CLOCK_SKEW_SECONDS: i64 = 10;
+/// Google's live for an hour; a longer lifetime is suspicious.
+const MAX_LIFETIME_SECONDS: i64 = 2 * 60 * 60;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum OidcError {
-    #[error("it is not a well-formed JWT of at most 8 KiB")]
+    #[error("not a well-formed JWT of at most 8 KiB")]
     Malformed,
-    #[error("its type is not that of an identity token")]
+    #[error("not an identity token")]
     Type,
     /// RFC 7515 section 4.1.11.
-    #[error("its header names an extension this server does not know")]
+    #[error("the header has an unknown critical extension")]
     Critical,
-    #[error("it is signed with a key this server does not know")]
+    #[error("signed with an unknown key")]
     UnknownKey,
-    #[error("its algorithm is not allowed for its key")]
+    #[error("the algorithm is not allowed for the key")]
     Algorithm,
-    #[error("its signature does not verify")]
+    #[error("the signature is invalid")]
     Signature,
-    #[error("it is not from the issuer this server trusts")]
+    #[error("the issuer is not trusted")]
     Issuer,
-    #[error("it is meant for another audience")]
+    #[error("issued for another audience")]
     Audience,
     #[error("a claim is missing or of the wrong type")]
     Claims,
-    #[error("it is not valid at this time")]
+    #[error("not valid at this time")]
     Time,
-    #[error("its email is missing or not verified")]
+    #[error("the email is missing or not verified")]
     Email,
 }
 
@@ -46,25 +46,25 @@ pub enum OidcError {
 #[derive(Debug, Clone)]
 pub struct OidcRules {
     pub issuer: String,
-    /// The one audience; a token for several is not for us.
+    /// The only audience; a token with several is rejected.
     pub audience: String,
 }
 
-/// A service account whose token holds.
+/// A service account with a valid token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceAccount {
     pub email: String,
-    /// The issuer's own id of it, which is never given to another.
+    /// The issuer's id of the account, never reassigned.
     pub subject: String,
 }
 
-/// The key id a token names, to find its key. Nothing of the token is trusted yet.
+/// Returns the key id that a token names. Nothing of the token is trusted yet.
 pub fn key_id(token: &str) -> Result<String, OidcError> {
     let jwt = Unverified::split(token)?;
     check_header(&jwt.header()?)
 }
 
-/// An access token (`at+jwt`) of the same issuer must not pass for an identity.
+/// Rejects access tokens (`at+jwt`) of the same issuer.
 fn check_header(header: &Object<'_>) -> Result<String, OidcError> {
     let is_identity = match header.get("typ") {
         None => true,
@@ -94,7 +94,7 @@ pub fn verify(
         _ => OidcError::Signature,
     })?;
     let text = |name| claims.text(name).ok_or(OidcError::Claims);
-    // Two accounts are told apart by it.
+    // Accounts are identified by it.
     let subject = text("sub").ok().filter(|sub| !sub.is_empty()).ok_or(OidcError::Claims)?;
     if text("iss")? != rules.issuer {
         return Err(OidcError::Issuer);
@@ -118,10 +118,10 @@ fn check_time(claims: &Object<'_>, now: i64) -> Result<(), OidcError> {
         None => issued,
         Some(_) => claims.integer("nbf").ok_or(OidcError::Claims)?,
     };
-    let in_time = issued <= now + SKEW
-        && valid_from <= now + SKEW
+    let in_time = issued <= now + CLOCK_SKEW_SECONDS
+        && valid_from <= now + CLOCK_SKEW_SECONDS
         && now < ends
-        && ends.saturating_sub(issued) <= LONGEST_LIFE;
+        && ends.saturating_sub(issued) <= MAX_LIFETIME_SECONDS;
     if in_time { Ok(()) } else { Err(OidcError::Time) }
 }
 

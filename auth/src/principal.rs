@@ -1,4 +1,4 @@
-//! The caller, as every part behind the edge sees it.
+//! The authenticated caller.
 
 use std::sync::Arc;
 
@@ -7,24 +7,23 @@ use contracts::role::RoleSet;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-/// An authenticated operator at a device. Only this crate's verifiers make one.
+/// An authenticated operator at a device. Only this crate's verifiers create one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Principal {
     pub tenant: TenantId,
     pub operator: OperatorId,
     pub device: DeviceId,
-    /// iam's session, where the token names one.
+    /// iam's session, if the token names one.
     pub session: Option<SessionId>,
     pub roles: RoleSet,
     pub properties: Vec<PropertyId>,
-    /// When the token it came from was issued, to the second.
+    /// When the token was issued, to the second.
     pub issued_at: Timestamp,
-    /// When the token it came from ends.
+    /// When the token expires.
     pub expires_at: Timestamp,
-    /// RFC 7638 thumbprint of the device's key, which that token is bound to. Services are not told.
+    /// RFC 7638 thumbprint of the device key that the token is bound to. Not sent to services.
     pub thumbprint: Option<Arc<str>>,
-    /// SHA-256 of that token, or of it and what it was narrowed to: a key for caches, never sent
-    /// anywhere.
+    /// SHA-256 of the token and of any narrowing: a cache key, never sent anywhere.
     pub token_digest: [u8; 32],
 }
 
@@ -34,8 +33,7 @@ impl Principal {
         self.properties.contains(&property)
     }
 
-    /// The same caller with no more than these; nothing is ever added. What was kept for the
-    /// token as it stands is not found for the narrower caller.
+    /// Restricts the caller to these roles and properties; adds none. Changes the cache key.
     #[must_use]
     pub fn narrowed(mut self, roles: RoleSet, properties: &[PropertyId]) -> Self {
         let before = (self.roles, self.properties.len());

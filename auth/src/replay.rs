@@ -1,4 +1,4 @@
-//! Proofs that were used: each is remembered until it could no longer be accepted.
+//! Replay detection (RFC 9449 section 11.1): each used proof is remembered until it expires.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
@@ -7,8 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-/// What is remembered of a proof: SHA-256 of `jkt:jti`, so that nobody can burn another key's
-/// proof and a long `jti` costs no memory.
+/// SHA-256 of `jkt:jti`: nobody can consume another key's proof, and a long `jti` costs no memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ReplayKey(pub [u8; 32]);
 
@@ -24,9 +23,9 @@ impl ReplayKey {
         )
     }
 
-    /// Four places in a filter of this many bits, a power of two. The key is a digest: its
-    /// bytes are as good as any hash of it.
-    pub fn places(&self, bits: u32) -> [u32; 4] {
+    /// Four positions in a Bloom filter of this many bits, a power of two. The key is a digest, so
+    /// its own bytes serve as hashes.
+    pub fn bit_positions(&self, bits: u32) -> [u32; 4] {
         std::array::from_fn(|n| {
             let word = self.0[n * 4..n * 4 + 4].try_into().expect("four bytes");
             u32::from_be_bytes(word) & (bits - 1)
@@ -34,54 +33,54 @@ impl ReplayKey {
     }
 }
 
-/// A proof that passed every check but this one.
+/// The use of a proof that passed every other check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Use {
+pub struct ProofUse {
     pub key: ReplayKey,
-    /// The last instant at which the proof would pass again.
+    /// The last instant at which the proof would be accepted.
     pub acceptable_until: Timestamp,
 }
 
-impl Use {
+impl ProofUse {
     /// Stands in for a proof that is not valid, in drills without the check of proofs.
     pub(crate) fn unproven(now: Timestamp) -> Self {
         Self { key: ReplayKey::of("", &now.to_string()), acceptable_until: now }
     }
 
-    /// How long to remember it: at least a second, never negative.
+    /// How long to remember it; at least a second.
     pub fn remember_for(&self, now: Timestamp) -> Duration {
         let left = self.acceptable_until.as_millisecond() - now.as_millisecond();
-        // A second more than needed: the store's clock is not ours.
+        // One second more than needed: the store's clock may differ.
         Duration::from_millis(left.max(0) as u64) + Duration::from_secs(1)
     }
 }
 
-/// What a store of one process knows.
+/// Result of a local replay check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum ReplayCheck {
     First,
     Used,
-    /// The store is full and its filter cannot exclude that the proof was used.
-    Perhaps,
+    /// The store is full and its Bloom filter cannot rule out an earlier use.
+    Uncertain,
 }
 
-/// Parts that are locked one by one.
+/// Each shard has its own lock.
 const SHARDS: usize = 16;
-/// Bits of a shard's filter: 64 KiB per shard and generation.
+/// 64 KiB per shard and generation.
 const FILTER_BITS: u32 = 1 << 19;
 
-/// The store of one process, used while the shared one is away. Of a bounded number of proofs
-/// it knows exactly, of those beyond by a filter of fixed size that forgets nothing.
+/// In-process store, used while the shared one is down. Remembers a bounded number of proofs
+/// exactly and the rest in a Bloom filter.
 #[derive(Debug)]
 pub struct LocalReplays {
     shards: [Mutex<Shard>; SHARDS],
-    /// Exact ones per shard and generation.
+    /// Exact proofs per shard and generation.
     capacity: usize,
-    /// Milliseconds.
+    /// In milliseconds.
     window: i64,
 }
 
-/// Two generations, each as long as any proof stays acceptable: what was noted is found for at
+/// Two generations, each as long as any proof stays acceptable: a recorded proof is found for at
 /// least that long.
 #[derive(Debug, Default)]
 struct Shard {
@@ -94,7 +93,7 @@ struct Shard {
 #[derive(Debug, Default)]
 struct Generation {
     exact: HashSet<ReplayKey>,
-    /// Empty until the exact ones are too many.
+    /// Allocated once `exact` is full.
     filter: Vec<u64>,
 }
 
@@ -106,31 +105,31 @@ impl LocalReplays {
         Self { shards: std::array::from_fn(|_| Mutex::default()), capacity, window }
     }
 
-    /// Notes a use. Of many calls at once with one key, at most one is the first.
-    pub fn note(&self, proof: Use, now: Timestamp) -> Verdict {
+    /// Records a use. Of concurrent calls with one key, at most one returns `First`.
+    pub fn record(&self, proof: ProofUse, now: Timestamp) -> ReplayCheck {
         let shard = &self.shards[usize::from(proof.key.0[31]) % SHARDS];
         let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-        shard.turn(now.as_millisecond(), self.window);
-        shard.note(proof.key, self.capacity)
+        shard.rotate(now.as_millisecond(), self.window);
+        shard.record(proof.key, self.capacity)
     }
 
-    /// Takes a note back that [`note`](Self::note) called the first. One that is in the filter
-    /// stays: it may refuse the proof, and a fresh one is taken.
-    pub fn forget(&self, proof: Use) {
+    /// Reverts a [`record`](Self::record) that returned `First`. An entry in the filter stays; the
+    /// client must then send a new proof.
+    pub fn forget(&self, proof: ProofUse) {
         let shard = &self.shards[usize::from(proof.key.0[31]) % SHARDS];
         let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
         shard.current.exact.remove(&proof.key);
         shard.previous.exact.remove(&proof.key);
     }
 
-    /// Whether this is surely the first use.
-    pub fn first_use(&self, proof: Use, now: Timestamp) -> bool {
-        self.note(proof, now) == Verdict::First
+    /// Records a use. Returns whether it is certainly the first.
+    pub fn first_use(&self, proof: ProofUse, now: Timestamp) -> bool {
+        self.record(proof, now) == ReplayCheck::First
     }
 }
 
 impl Shard {
-    fn turn(&mut self, now: i64, window: i64) {
+    fn rotate(&mut self, now: i64, window: i64) {
         let age = now.saturating_sub(self.since);
         if age < window {
             return;
@@ -140,17 +139,17 @@ impl Shard {
         self.since = now;
     }
 
-    fn note(&mut self, key: ReplayKey, capacity: usize) -> Verdict {
+    fn record(&mut self, key: ReplayKey, capacity: usize) -> ReplayCheck {
         if self.current.exact.contains(&key) || self.previous.exact.contains(&key) {
-            return Verdict::Used;
+            return ReplayCheck::Used;
         }
-        let perhaps = self.current.may_hold(key) || self.previous.may_hold(key);
+        let may_be_used = self.current.may_hold(key) || self.previous.may_hold(key);
         if self.current.exact.len() < capacity {
             self.current.exact.insert(key);
         } else {
             self.current.mark(key);
         }
-        if perhaps { Verdict::Perhaps } else { Verdict::First }
+        if may_be_used { ReplayCheck::Uncertain } else { ReplayCheck::First }
     }
 }
 
@@ -158,17 +157,17 @@ impl Generation {
     fn may_hold(&self, key: ReplayKey) -> bool {
         !self.filter.is_empty()
             && key
-                .places(FILTER_BITS)
+                .bit_positions(FILTER_BITS)
                 .iter()
-                .all(|place| self.filter[*place as usize / 64] & (1 << (place % 64)) != 0)
+                .all(|bit| self.filter[*bit as usize / 64] & (1 << (bit % 64)) != 0)
     }
 
     fn mark(&mut self, key: ReplayKey) {
         if self.filter.is_empty() {
             self.filter = vec![0; FILTER_BITS as usize / 64];
         }
-        for place in key.places(FILTER_BITS) {
-            self.filter[place as usize / 64] |= 1 << (place % 64);
+        for bit in key.bit_positions(FILTER_BITS) {
+            self.filter[bit as usize / 64] |= 1 << (bit % 64);
         }
     }
 }
@@ -177,8 +176,8 @@ impl Generation {
 mod tests {
     use super::*;
 
-    fn proof(jti: &str) -> Use {
-        Use {
+    fn proof(jti: &str) -> ProofUse {
+        ProofUse {
             key: ReplayKey::of("thumb", jti),
             acceptable_until: Timestamp::from_second(100).unwrap(),
         }
@@ -189,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_use_is_seen_and_other_proofs_are_not_touched() {
+    fn a_second_use_is_detected_and_other_proofs_are_unaffected() {
         let store = LocalReplays::new(100, Duration::from_secs(60));
         assert!(store.first_use(proof("a"), at(0)));
         assert!(!store.first_use(proof("a"), at(0)));
@@ -198,7 +197,7 @@ mod tests {
         assert!(store.first_use(proof("a"), at(0)) && !store.first_use(proof("b"), at(0)));
     }
 
-    /// XukuLLC/attesto#18: whoever knows another's `jti` cannot burn it.
+    /// XukuLLC/attesto#18: knowing another's `jti` does not allow consuming it.
     #[test]
     fn one_jti_of_two_keys_is_two_proofs() {
         assert_ne!(ReplayKey::of("one", "jti"), ReplayKey::of("two", "jti"));
@@ -206,19 +205,19 @@ mod tests {
     }
 
     #[test]
-    fn a_use_is_found_for_at_least_the_window_and_forgotten_after_two() {
+    fn a_use_is_remembered_for_at_least_one_window_and_at_most_two() {
         for first in 0..60 {
             let store = LocalReplays::new(100, Duration::from_secs(60));
             store.first_use(proof("begins the generation"), at(0));
             assert!(store.first_use(proof("a"), at(first)));
-            assert_eq!(store.note(proof("a"), at(first + 59)), Verdict::Used, "{first}");
+            assert_eq!(store.record(proof("a"), at(first + 59)), ReplayCheck::Used, "{first}");
         }
         let store = LocalReplays::new(100, Duration::from_secs(60));
         assert!(store.first_use(proof("a"), at(0)) && store.first_use(proof("a"), at(120)));
     }
 
     #[test]
-    fn one_of_many_at_once_wins() {
+    fn one_of_many_concurrent_uses_wins() {
         let store = LocalReplays::new(1000, Duration::from_secs(60));
         let wins: usize = std::thread::scope(|scope| {
             let uses: Vec<_> =

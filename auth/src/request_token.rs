@@ -1,5 +1,5 @@
-//! The gateway's short-lived request tokens: what it tells a service about the caller, signed
-//! for that service alone. Services trust nothing else about identity.
+//! Short-lived request tokens: the gateway's signed statement to one service about the caller. It
+//! is the only statement about identity that services trust.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,17 +22,16 @@ use crate::jwt::Unverified;
 use crate::principal::Principal;
 use crate::token::{self, TokenError};
 
-/// Tells these tokens from access tokens and proofs (RFC 8725 section 3.11).
+/// `typ` that distinguishes these tokens from access tokens and proofs (RFC 8725 section 3.11).
 const TYPE: &str = "request+jwt";
-/// The gateway's own calls, for nobody.
+/// `typ` of tokens for the gateway's own calls.
 const SERVICE_TYPE: &str = "service+jwt";
-/// How long a token lasts.
 const LIFETIME: SignedDuration = SignedDuration::from_secs(60);
-/// Half of it: a token handed out always has at least this long to arrive.
-const REUSED_FOR: Duration = Duration::from_secs(30);
+/// Half of the lifetime, so that a reused token is still valid this long.
+const REUSE_DURATION: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Claims {
+pub(crate) struct CallerClaims {
     iss: String,
     aud: String,
     sub: String,
@@ -52,7 +51,7 @@ pub(crate) struct Claims {
 struct ServiceClaims {
     iss: String,
     aud: String,
-    /// The issuer again.
+    /// Equal to the issuer.
     sub: String,
     iat: i64,
     exp: i64,
@@ -65,14 +64,14 @@ pub enum SignerError {
     Key(#[source] jsonwebtoken::errors::Error),
 }
 
-/// Signs request tokens. One caller's token for one service is reused while it is fresh.
+/// Signs request tokens. Reuses a caller's token for a service while it is fresh.
 pub struct RequestTokens {
     issuer: String,
     key: EncodingKey,
     key_id: String,
     clock: Clock,
     entropy: Entropy,
-    recent: Cache<([u8; 32], &'static str), Arc<str>, RandomState>,
+    issued: Cache<([u8; 32], &'static str), Arc<str>, RandomState>,
 }
 
 impl std::fmt::Debug for RequestTokens {
@@ -92,14 +91,14 @@ impl RequestTokens {
         let public = Jwk::from_encoding_key(&key, Algorithm::ES256).map_err(SignerError::Key)?;
         let members = serde_json::to_vec(&public.algorithm).expect("a public key is plain JSON");
         let key_id = crate::jwt::encode(&Sha256::digest(members)[..12]);
-        let recent = Cache::builder().max_capacity(100_000).time_to_live(REUSED_FOR);
-        let recent = recent.build_with_hasher(RandomState::default());
-        Ok(Self { issuer: issuer.to_owned(), key, key_id, clock, entropy, recent })
+        let issued = Cache::builder().max_capacity(100_000).time_to_live(REUSE_DURATION);
+        let issued = issued.build_with_hasher(RandomState::default());
+        Ok(Self { issuer: issuer.to_owned(), key, key_id, clock, entropy, issued })
     }
 
-    /// The token that tells `audience` who is calling.
+    /// Returns a token that identifies the caller to `audience`.
     pub fn token_for(&self, principal: &Principal, audience: &'static str) -> Arc<str> {
-        self.recent
+        self.issued
             .get_with((principal.token_digest, audience), || self.sign(principal, audience).into())
     }
 
@@ -107,15 +106,15 @@ impl RequestTokens {
         self.encode(TYPE, &self.claims(principal, audience, LIFETIME))
     }
 
-    /// Who is calling, from now on for so long.
+    /// Claims about the caller, valid from now.
     pub(crate) fn claims(
         &self,
         principal: &Principal,
         audience: &str,
         lifetime: SignedDuration,
-    ) -> Claims {
+    ) -> CallerClaims {
         let now = self.clock.unix_seconds();
-        Claims {
+        CallerClaims {
             iss: self.issuer.clone(),
             aud: audience.to_owned(),
             sub: principal.operator.to_string(),
@@ -130,7 +129,7 @@ impl RequestTokens {
         }
     }
 
-    /// The token that tells `audience` that the gateway itself is calling, for no operator.
+    /// Returns a token that identifies the gateway itself to `audience`, for no operator.
     pub fn service_token(&self, audience: &str) -> Arc<str> {
         let now = self.clock.unix_seconds();
         let claims = ServiceClaims {
@@ -151,7 +150,7 @@ impl RequestTokens {
         encode(&header, claims, &self.key).expect("the key was checked when it was read")
     }
 
-    /// The public half, as services fetch it.
+    /// The public key, for services to fetch.
     pub fn key_set(&self) -> JwkSet {
         let mut jwk = Jwk::from_encoding_key(&self.key, Algorithm::ES256)
             .expect("the key was checked when it was read");
@@ -161,7 +160,7 @@ impl RequestTokens {
     }
 }
 
-/// What a service expects of a request token.
+/// What a service requires of a request token.
 #[derive(Debug, Clone)]
 pub struct RequestTokenRules {
     pub issuer: String,
@@ -169,12 +168,12 @@ pub struct RequestTokenRules {
     pub audience: String,
 }
 
-/// The key id a request token names, to find its key. Nothing of the token is trusted yet.
+/// Returns the key id that a request token names. Nothing of the token is trusted yet.
 pub fn key_id(token: &str) -> Result<String, TokenError> {
     key_id_of(TYPE, token)
 }
 
-/// The key id of a service token, to find its key.
+/// Returns the key id that a service token names.
 pub fn service_key_id(token: &str) -> Result<String, TokenError> {
     key_id_of(SERVICE_TYPE, token)
 }
@@ -195,18 +194,18 @@ fn check_header(kind: &str, header: &Object<'_>) -> Result<String, TokenError> {
     header.text("kid").map(str::to_owned).ok_or(TokenError::UnknownKey)
 }
 
-/// Verifies a request token, for the service it is meant for.
+/// Verifies a request token, at the service it was issued for.
 pub fn verify(
     token: &str,
     keys: &KeySet,
     rules: &RequestTokenRules,
     now: Timestamp,
 ) -> Result<Principal, TokenError> {
-    let claims: Claims = signed((TYPE, token), keys, rules, now)?;
+    let claims: CallerClaims = signed((TYPE, token), keys, rules, now)?;
     principal(&claims, token).ok_or(TokenError::Claims)
 }
 
-/// Verifies that the gateway itself calls the service the token is meant for.
+/// Verifies a service token, at the service it was issued for.
 pub fn verify_service(
     token: &str,
     keys: &KeySet,
@@ -214,12 +213,12 @@ pub fn verify_service(
     now: Timestamp,
 ) -> Result<(), TokenError> {
     let claims: ServiceClaims = signed((SERVICE_TYPE, token), keys, rules, now)?;
-    // The gateway speaks for itself alone, and each token has a name of its own.
+    // The gateway identifies only itself, and each token has an id.
     let is_own = claims.sub == claims.iss && !claims.jti.is_empty();
     if is_own { Ok(()) } else { Err(TokenError::Claims) }
 }
 
-/// The claims of a token of this kind whose signature, addressing and times hold.
+/// Verifies signature, addressing and times of a token of this kind. Returns its claims.
 pub(crate) fn signed<T: DeserializeOwned>(
     (kind, token): (&str, &str),
     keys: &KeySet,
@@ -239,8 +238,8 @@ pub(crate) fn signed<T: DeserializeOwned>(
     jwt.payload().map_err(|_| TokenError::Claims)
 }
 
-/// Who `token`, which says these claims, is about.
-pub(crate) fn principal(claims: &Claims, token: &str) -> Option<Principal> {
+/// The principal of a token with these claims.
+pub(crate) fn principal(claims: &CallerClaims, token: &str) -> Option<Principal> {
     Some(Principal {
         tenant: claims.tenant_id.parse().ok()?,
         operator: claims.sub.parse().ok()?,

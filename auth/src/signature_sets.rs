@@ -1,5 +1,5 @@
-//! Wycheproof's sets against every path a signature takes here: proofs (aws-lc-rs and josekit)
-//! and tokens (jsonwebtoken), each with its key read from a JWK as strangers send it.
+//! Runs Wycheproof's vectors through every signature path: proofs (aws-lc-rs and josekit) and
+//! tokens (jsonwebtoken), each with its key parsed from a JWK.
 
 use serde_json::{Value, json};
 use wycheproof::TestResult;
@@ -9,13 +9,13 @@ use wycheproof::rsa_pkcs1_verify::{TestName as Pkcs1, TestSet as Pkcs1Set};
 use wycheproof::rsa_pss_verify::{TestName as Pss, TestSet as PssSet};
 
 use crate::json::Object;
+use crate::jwk::ProofKey;
 use crate::jwks::KeySet;
 use crate::jwt;
-use crate::proof::signature::Verifier;
-use crate::thumbprint::ProofKey;
+use crate::proof::signature::SignatureVerifier;
 use crate::token;
 
-/// One signature and what is expected of it; `None` where both verdicts are right.
+/// One signature and what is expected of it; `None` if both results are valid.
 struct Sample<'a> {
     name: String,
     jwk: &'a Value,
@@ -28,7 +28,7 @@ struct Sample<'a> {
 fn proof_accepts(algorithm: &str, sample: &Sample<'_>) -> bool {
     let text = sample.jwk.to_string();
     let key = ProofKey::read(&Object::parse(text.as_bytes()).unwrap());
-    let verifier = key.and_then(|key| Verifier::new(algorithm, &key));
+    let verifier = key.and_then(|key| SignatureVerifier::new(algorithm, &key));
     verifier.is_ok_and(|verifier| verifier.accepts(sample.message, sample.signature))
 }
 
@@ -44,7 +44,7 @@ fn token_accepts(algorithm: &str, sample: &Sample<'_>) -> bool {
     token::check_raw_signature(sample.message, &signature, Some(algorithm), key).is_ok()
 }
 
-/// Runs a set through a path; answers how many signatures passed.
+/// Runs a set through a path and counts the accepted signatures.
 struct Run {
     algorithm: &'static str,
     accepts: fn(&str, &Sample<'_>) -> bool,
@@ -57,10 +57,10 @@ impl Run {
         Self { algorithm, accepts, passed: 0, wrong: Vec::new() }
     }
 
-    fn judge(&mut self, sample: &Sample<'_>) {
-        let verdict = (self.accepts)(self.algorithm, sample);
-        self.passed += usize::from(verdict);
-        if sample.expected.is_some_and(|expected| expected != verdict) {
+    fn check(&mut self, sample: &Sample<'_>) {
+        let is_accepted = (self.accepts)(self.algorithm, sample);
+        self.passed += usize::from(is_accepted);
+        if sample.expected.is_some_and(|expected| expected != is_accepted) {
             self.wrong.push(format!("{}: expected {:?}", sample.name, sample.expected));
         }
     }
@@ -84,7 +84,7 @@ fn ecdsa(name: Ecdsa, curve: &str, mut run: Run) {
         let (x, y) = group.key.key[1..].split_at((group.key.key.len() - 1) / 2);
         let jwk = json!({"kty": "EC", "crv": curve, "x": jwt::encode(x), "y": jwt::encode(y)});
         for test in &group.tests {
-            run.judge(&Sample {
+            run.check(&Sample {
                 name: format!("{} {}", test.tc_id, test.comment),
                 jwk: &jwk,
                 message: &test.msg,
@@ -100,7 +100,7 @@ fn ed25519(mut run: Run) {
     for group in EddsaSet::load(Eddsa::Ed25519).unwrap().test_groups {
         let jwk = json!({"kty": "OKP", "crv": "Ed25519", "x": jwt::encode(&group.key.pk)});
         for test in &group.tests {
-            run.judge(&Sample {
+            run.check(&Sample {
                 name: format!("{} {}", test.tc_id, test.comment),
                 jwk: &jwk,
                 message: &test.msg,
@@ -126,7 +126,7 @@ fn pkcs1(mut run: Run) {
         for group in Pkcs1Set::load(name).unwrap().test_groups {
             let jwk = rsa(&group.key.n, &group.key.e);
             for test in &group.tests {
-                run.judge(&Sample {
+                run.check(&Sample {
                     name: format!("{} {}", test.tc_id, test.comment),
                     jwk: &jwk,
                     message: &test.msg,
@@ -156,7 +156,7 @@ fn pss(mut run: Run) {
         for group in PssSet::load(name).unwrap().test_groups {
             let jwk = rsa(&group.key.n, &group.key.e);
             for test in &group.tests {
-                run.judge(&Sample {
+                run.check(&Sample {
                     name: format!("{name:?} {} {}", test.tc_id, test.comment),
                     jwk: &jwk,
                     message: &test.msg,

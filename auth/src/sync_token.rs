@@ -1,25 +1,25 @@
-//! The token a handshake gives a desktop for its bulk transfers with sync-service, which do not
-//! pass through the gateway (gateway-api section 4). Short-lived, for one operator at one device,
-//! and bound to the device's key: whoever takes it asks for a proof by that key (RFC 9449).
+//! The token that a sync handshake gives a desktop for its bulk transfers with sync-service, which
+//! do not pass through the gateway (gateway-api section 4). Short-lived, for one operator at one
+//! device, and bound to the device's key: the receiver also requires a DPoP proof (RFC 9449).
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::jwks::KeySet;
 use crate::principal::Principal;
-use crate::request_token::{self, Claims, RequestTokenRules, RequestTokens};
+use crate::request_token::{self, CallerClaims, RequestTokenRules, RequestTokens};
 use crate::token::TokenError;
 
-/// Tells these tokens from all others of the gateway (RFC 8725 section 3.11).
+/// `typ` that distinguishes these tokens from the gateway's others (RFC 8725 section 3.11).
 const TYPE: &str = "sync-session+jwt";
-/// As long as an access token: a desktop that still transfers shakes hands again, and one whose
-/// session was revoked is not given another.
+/// As long as an access token. A longer transfer needs another handshake, which a revoked session
+/// does not get.
 const LIFETIME: SignedDuration = SignedDuration::from_mins(15);
 
 #[derive(Debug, Serialize, Deserialize)]
 struct SyncClaims {
     #[serde(flatten)]
-    caller: Claims,
+    caller: CallerClaims,
     cnf: Confirmation,
 }
 
@@ -29,7 +29,7 @@ struct Confirmation {
     jkt: String,
 }
 
-/// A token and its end.
+/// A token and its expiry.
 #[derive(Clone)]
 pub struct SyncToken {
     pub text: String,
@@ -43,7 +43,7 @@ impl std::fmt::Debug for SyncToken {
 }
 
 impl RequestTokens {
-    /// For the caller's own device alone; `None` for a caller whose token is bound to no key.
+    /// Signs a token for the caller's device. `None` if the caller's token is not bound to a key.
     pub fn sync_session(&self, principal: &Principal, audience: &str) -> Option<SyncToken> {
         let jkt = principal.thumbprint.as_deref()?.to_owned();
         let caller = self.claims(principal, audience, LIFETIME);
@@ -53,13 +53,13 @@ impl RequestTokens {
     }
 }
 
-/// The key id a token names, to find its key. Nothing of the token is trusted yet.
+/// Returns the key id that a token names. Nothing of the token is trusted yet.
 pub fn key_id(token: &str) -> Result<String, TokenError> {
     request_token::key_id_of(TYPE, token)
 }
 
-/// Verifies a token for the service it is meant for. The principal names the key that must have
-/// made the request's proof.
+/// Verifies a token at the service it was issued for. The principal's `thumbprint` is that of the
+/// key that must have signed the request's proof.
 pub fn verify(
     token: &str,
     keys: &KeySet,

@@ -1,4 +1,5 @@
-//! Access tokens of iam (gateway-api section 2): signature, issuer, audience, claims, binding.
+//! Verifies access tokens of iam (gateway-api section 2): signature, issuer, audience, claims,
+//! binding.
 
 use std::str::FromStr;
 
@@ -13,36 +14,36 @@ use crate::jwks::{KeySet, TrustedKey};
 use crate::jwt::{self, Unverified};
 use crate::principal::Principal;
 
-/// Seconds a token is taken before its `iat` or `nbf`: clocks differ.
-const SKEW: i64 = 10;
+/// A token is accepted this long before its `iat` or `nbf`.
+const CLOCK_SKEW_SECONDS: i64 = 10;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
-    #[error("it is not a well-formed JWT of at most 8 KiB")]
+    #[error("not a well-formed JWT of at most 8 KiB")]
     Malformed,
-    #[error("its type is not that of an access token")]
+    #[error("not an access token")]
     Type,
     /// RFC 7515 section 4.1.11.
-    #[error("its header names an extension this server does not know")]
+    #[error("the header has an unknown critical extension")]
     Critical,
-    #[error("it is signed with a key this server does not know")]
+    #[error("signed with an unknown key")]
     UnknownKey,
-    #[error("its algorithm is not allowed for its key")]
+    #[error("the algorithm is not allowed for the key")]
     Algorithm,
-    #[error("its signature does not verify")]
+    #[error("the signature is invalid")]
     Signature,
-    #[error("it is not from the issuer this server trusts")]
+    #[error("the issuer is not trusted")]
     Issuer,
-    #[error("it is meant for another audience")]
+    #[error("issued for another audience")]
     Audience,
     #[error("a claim is missing or of the wrong type")]
     Claims,
-    /// Never taken as a plain bearer token instead (RFC 9449 sections 6.1 and 7.2).
-    #[error("it is not bound to a device's key")]
+    /// Never accepted as a bearer token instead (RFC 9449 sections 6.1 and 7.2).
+    #[error("not bound to a device's key")]
     Unbound,
-    #[error("it is not valid yet")]
+    #[error("not valid yet")]
     NotYetValid,
-    #[error("it has expired")]
+    #[error("expired")]
     Expired,
 }
 
@@ -53,12 +54,12 @@ pub struct TokenRules {
     pub audience: String,
 }
 
-/// A token whose signature and claims hold; whether it has expired is asked apart, because the
-/// proof is judged first.
+/// A token with valid signature and claims. Expiry is checked separately, because the proof is
+/// checked first.
 #[derive(Debug, Clone)]
 pub struct AccessToken {
     pub principal: Principal,
-    /// Thumbprint of the key it is bound to.
+    /// Thumbprint of the device key it is bound to.
     pub bound_to: String,
 }
 
@@ -68,7 +69,7 @@ impl AccessToken {
     }
 }
 
-/// The key id an access token names, to find its key. Nothing of the token is trusted yet.
+/// Returns the key id that an access token names. Nothing of the token is trusted yet.
 pub fn key_id(token: &str) -> Result<String, TokenError> {
     let jwt = Unverified::split(token).map_err(|_| TokenError::Malformed)?;
     let header = jwt.header().map_err(|_| TokenError::Malformed)?;
@@ -76,7 +77,7 @@ pub fn key_id(token: &str) -> Result<String, TokenError> {
     header.text("kid").map(str::to_owned).ok_or(TokenError::UnknownKey)
 }
 
-/// RFC 9068 section 4: a token of another kind, an identity token or a proof, is not taken.
+/// Rejects other kinds of tokens, such as identity tokens and proofs (RFC 9068 section 4).
 fn check_type(header: &Object<'_>) -> Result<(), TokenError> {
     let typ = header.text("typ").unwrap_or_default();
     let is_access_token =
@@ -84,7 +85,7 @@ fn check_type(header: &Object<'_>) -> Result<(), TokenError> {
     if is_access_token { Ok(()) } else { Err(TokenError::Type) }
 }
 
-/// Verifies a token with the key its `kid` names.
+/// Verifies a token with the key that its `kid` names.
 pub fn verify(
     token: &str,
     keys: &KeySet,
@@ -94,7 +95,7 @@ pub fn verify(
     verify_digested(token, Sha256::digest(token.as_bytes()).into(), keys, rules, now)
 }
 
-/// As [`verify`], for callers that have the token's SHA-256 already.
+/// As [`verify`], for callers that already have the token's SHA-256.
 pub(crate) fn verify_digested(
     token: &str,
     digest: [u8; 32],
@@ -127,7 +128,8 @@ pub(crate) fn check_signature(
     check_raw_signature(jwt.signing_input, jwt.signature_text, named, key)
 }
 
-/// The algorithm is the key's, never the token's choice alone (RFC 8725 section 3.1).
+/// Verifies a signature. The key decides which algorithms are allowed, not the token (RFC 8725
+/// section 3.1).
 pub(crate) fn check_raw_signature(
     input: &[u8],
     signature: &str,
@@ -144,11 +146,12 @@ pub(crate) fn check_raw_signature(
     if !key.algorithms.contains(&algorithm) {
         return Err(TokenError::Algorithm);
     }
-    let verdict = jsonwebtoken::crypto::verify(signature, input, &key.key, algorithm);
-    if verdict.unwrap_or(false) { Ok(()) } else { Err(TokenError::Signature) }
+    let is_valid = jsonwebtoken::crypto::verify(signature, input, &key.key, algorithm);
+    if is_valid.unwrap_or(false) { Ok(()) } else { Err(TokenError::Signature) }
 }
 
-/// `iss` is ours, and `aud`, one text or a list (RFC 7519 section 4.1.3), names us.
+/// Checks that `iss` is trusted and that `aud`, a string or a list (RFC 7519 section 4.1.3), names
+/// us.
 pub(crate) fn check_addressing(
     claims: &Object<'_>,
     issuer: &str,
@@ -165,9 +168,9 @@ pub(crate) fn check_addressing(
     if audience.contains(&expected) { Ok(()) } else { Err(TokenError::Audience) }
 }
 
-/// `iat` and, where present, `nbf` are not ahead of a clock that may differ a little.
+/// Checks that `iat` and `nbf`, if present, are not in the future, with some clock skew.
 pub(crate) fn check_start(claims: &Object<'_>, now: Timestamp) -> Result<(), TokenError> {
-    let latest = now.as_second() + SKEW;
+    let latest = now.as_second() + CLOCK_SKEW_SECONDS;
     let issued = claims.integer("iat").ok_or(TokenError::Claims)?;
     let valid_from = match claims.get("nbf") {
         None => issued,
@@ -176,7 +179,7 @@ pub(crate) fn check_start(claims: &Object<'_>, now: Timestamp) -> Result<(), Tok
     if issued > latest || valid_from > latest { Err(TokenError::NotYetValid) } else { Ok(()) }
 }
 
-/// `cnf.jkt`, if it is a SHA-256 thumbprint (RFC 7800 section 3.1, RFC 9449 section 6.1).
+/// Returns `cnf.jkt` if it is a SHA-256 thumbprint (RFC 7800 section 3.1, RFC 9449 section 6.1).
 fn bound_to(claims: &Object<'_>) -> Option<String> {
     let thumbprint = claims.object("cnf")?.text("jkt")?;
     let is_digest = jwt::decoded(thumbprint).is_some_and(|bytes| bytes.len() == 32);

@@ -14,23 +14,24 @@ const COOLDOWN: Duration = Duration::from_secs(10);
 const KEY: &str =
     r#""kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo""#;
 
-/// An issuer that counts how often it is asked.
+/// An issuer that counts the requests it receives.
 struct Issuer {
     url: String,
     answer: Arc<Mutex<String>>,
-    asked: Arc<AtomicUsize>,
+    requests: Arc<AtomicUsize>,
 }
 
 impl Issuer {
     async fn start(kids: &[&str]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/jwks", listener.local_addr().unwrap());
-        let (answer, asked) = (Arc::new(Mutex::new(String::new())), Arc::new(AtomicUsize::new(0)));
-        let issuer = Self { url, answer: Arc::clone(&answer), asked: Arc::clone(&asked) };
+        let (answer, requests) =
+            (Arc::new(Mutex::new(String::new())), Arc::new(AtomicUsize::new(0)));
+        let issuer = Self { url, answer: Arc::clone(&answer), requests: Arc::clone(&requests) };
         issuer.publish(kids);
         TaskTracker::new().spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
-                asked.fetch_add(1, Ordering::SeqCst);
+                requests.fetch_add(1, Ordering::SeqCst);
                 let mut request = [0; 4096];
                 drop(stream.read(&mut request).await);
                 let answer = answer.lock().unwrap().clone();
@@ -43,17 +44,17 @@ impl Issuer {
 
     fn publish(&self, kids: &[&str]) {
         let keys: Vec<_> = kids.iter().map(|kid| format!(r#"{{{KEY},"kid":"{kid}"}}"#)).collect();
-        self.say("200 OK", &format!(r#"{{"keys":[{}]}}"#, keys.join(",")));
+        self.respond("200 OK", &format!(r#"{{"keys":[{}]}}"#, keys.join(",")));
     }
 
-    fn say(&self, status: &str, body: &str) {
+    fn respond(&self, status: &str, body: &str) {
         let head =
             format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {}", body.len());
         *self.answer.lock().unwrap() = format!("{head}\r\n\r\n{body}");
     }
 
-    fn asked(&self) -> usize {
-        self.asked.load(Ordering::SeqCst)
+    fn requests(&self) -> usize {
+        self.requests.load(Ordering::SeqCst)
     }
 
     fn keys(&self) -> Arc<RemoteKeys> {
@@ -69,8 +70,8 @@ async fn pass(time: Duration) {
     tokio::time::resume();
 }
 
-/// That many callers at once, each with a key id of its own.
-async fn ask_at_once(keys: &Arc<RemoteKeys>, callers: usize) {
+/// So many concurrent callers, each with another key id.
+async fn fetch_concurrently(keys: &Arc<RemoteKeys>, callers: usize) {
     let tasks = TaskTracker::new();
     for n in 0..callers {
         let keys = Arc::clone(keys);
@@ -81,49 +82,49 @@ async fn ask_at_once(keys: &Arc<RemoteKeys>, callers: usize) {
 }
 
 #[tokio::test]
-async fn a_known_key_asks_nobody_and_a_new_one_once() {
+async fn a_known_key_needs_no_fetch_and_a_new_one_needs_one() {
     let issuer = Issuer::start(&["a"]).await;
     let keys = issuer.keys();
     assert!(!keys.is_loaded());
     assert!(keys.holding("a").await.get("a").is_some());
     assert!(keys.holding("a").await.get("a").is_some());
-    assert_eq!(issuer.asked(), 1);
+    assert_eq!(issuer.requests(), 1);
     issuer.publish(&["a", "b"]);
     assert!(keys.holding("b").await.get("b").is_none(), "the cooldown is not over");
-    assert_eq!(issuer.asked(), 1);
+    assert_eq!(issuer.requests(), 1);
     pass(COOLDOWN).await;
     assert!(keys.holding("b").await.get("b").is_some());
-    assert_eq!(issuer.asked(), 2);
+    assert_eq!(issuer.requests(), 2);
 }
 
 #[tokio::test]
 async fn a_hundred_unknown_keys_at_once_are_one_fetch() {
     let issuer = Issuer::start(&["a"]).await;
     let keys = issuer.keys();
-    ask_at_once(&keys, 100).await;
-    assert_eq!(issuer.asked(), 1, "with nothing loaded");
+    fetch_concurrently(&keys, 100).await;
+    assert_eq!(issuer.requests(), 1, "with nothing loaded");
     pass(COOLDOWN).await;
-    ask_at_once(&keys, 100).await;
-    assert_eq!(issuer.asked(), 2, "after the cooldown");
+    fetch_concurrently(&keys, 100).await;
+    assert_eq!(issuer.requests(), 2, "after the cooldown");
 }
 
 #[tokio::test]
-async fn an_issuer_that_fails_is_no_stampede_either_and_the_last_good_keys_stay() {
+async fn a_failing_issuer_gets_no_stampede_and_the_last_good_keys_stay() {
     let issuer = Issuer::start(&["a"]).await;
-    issuer.say("503 Service Unavailable", "");
+    issuer.respond("503 Service Unavailable", "");
     let keys = issuer.keys();
-    ask_at_once(&keys, 100).await;
-    assert_eq!((issuer.asked(), keys.is_loaded()), (1, false));
+    fetch_concurrently(&keys, 100).await;
+    assert_eq!((issuer.requests(), keys.is_loaded()), (1, false));
     issuer.publish(&["a"]);
     pass(Duration::from_secs(1)).await;
     let good = keys.holding("a").await;
     assert!(good.get("a").is_some(), "with nothing loaded a second is enough");
     for body in ["", "{}", r#"{"keys":[]}"#, "<html>", &"x".repeat(200_000)] {
-        issuer.say("200 OK", body);
-        let before = issuer.asked();
+        issuer.respond("200 OK", body);
+        let before = issuer.requests();
         pass(Duration::from_secs(301)).await;
         assert!(Arc::ptr_eq(&keys.holding("a").await, &good), "{body:.20}");
-        assert_eq!(issuer.asked(), before + 1);
+        assert_eq!(issuer.requests(), before + 1);
     }
 }
 

@@ -5,8 +5,8 @@ use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use auth::edge::{Admission, HeldSession, ReplayStore, SessionClaim};
-use auth::replay::{ReplayKey, Use};
+use auth::edge::{AdmitOutcome, ReplayStore, SessionClaim, StoredSession};
+use auth::replay::{ProofUse, ReplayKey};
 use contracts::id::{DeviceId, Id, OperatorId, SessionId, TenantId};
 use jiff::Timestamp;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
@@ -38,7 +38,7 @@ impl Redis {
             .expect("the program named by MELMASTOON_TEST_REDIS_SERVER starts");
         let redis = Self { child, url: format!("redis://127.0.0.1:{port}") };
         let up = async {
-            while redis.ask::<String>(&["PING"]).await.is_err() {
+            while redis.run::<String>(&["PING"]).await.is_err() {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
@@ -58,19 +58,20 @@ impl Redis {
 
     /// One more instance of the gateway.
     fn instance(&self) -> ReplayStore {
-        ReplayStore::new(Some(self.connection()), SPAN).with_patience(Duration::from_secs(5))
+        ReplayStore::new(Some(self.connection()), SPAN)
+            .with_unresponsive_timeout(Duration::from_secs(5))
     }
 
-    async fn ask<T: redis::FromRedisValue>(&self, words: &[&str]) -> redis::RedisResult<T> {
+    async fn run<T: redis::FromRedisValue>(&self, words: &[&str]) -> redis::RedisResult<T> {
         let mut command = redis::cmd(words[0]);
         command.arg(&words[1..]);
         command.query_async(&mut self.connection()).await
     }
 
-    /// No memory for one more key, from now on.
+    /// Leaves no memory for another key.
     async fn fill(&self) {
-        self.ask::<()>(&["CONFIG", "SET", "maxmemory", "1"]).await.unwrap();
-        let refused = self.ask::<()>(&["SET", "a", "b"]).await.unwrap_err();
+        self.run::<()>(&["CONFIG", "SET", "maxmemory", "1"]).await.unwrap();
+        let refused = self.run::<()>(&["SET", "a", "b"]).await.unwrap_err();
         assert_eq!(refused.code(), Some("OOM"), "{refused}");
     }
 }
@@ -86,20 +87,20 @@ fn now() -> Timestamp {
     contracts::clock::Clock::system().now()
 }
 
-fn proof(jti: &str) -> Use {
+fn proof(jti: &str) -> ProofUse {
     let acceptable_until = now() + Duration::from_secs(61);
-    Use { key: ReplayKey::of("thumbprint", jti), acceptable_until }
+    ProofUse { key: ReplayKey::of("thumbprint", jti), acceptable_until }
 }
 
 #[tokio::test]
-async fn what_one_instance_burnt_the_other_refuses_and_it_ends_with_the_proof() {
+async fn a_proof_consumed_at_one_instance_is_refused_at_the_other_until_it_expires() {
     let redis = Redis::start().await;
     let (one, other) = (redis.instance(), redis.instance());
     assert!(one.first_use(proof("a"), now()).await);
     assert!(!other.first_use(proof("a"), now()).await);
     assert!(!one.first_use(proof("a"), now()).await);
     assert!(other.first_use(proof("b"), now()).await);
-    let keys: Vec<Vec<u8>> = redis.ask(&["KEYS", "*"]).await.unwrap();
+    let keys: Vec<Vec<u8>> = redis.run(&["KEYS", "*"]).await.unwrap();
     assert_eq!(keys.len(), 2);
     let mut left = redis::cmd("PTTL");
     let left: i64 = left.arg(&keys[0]).query_async(&mut redis.connection()).await.unwrap();
@@ -107,12 +108,12 @@ async fn what_one_instance_burnt_the_other_refuses_and_it_ends_with_the_proof() 
 }
 
 #[tokio::test]
-async fn out_of_memory_a_shared_filter_accepts_no_replay_and_goes_on_being_asked() {
+async fn out_of_memory_the_shared_filter_accepts_no_replay() {
     let redis = Redis::start().await;
     let (one, other) = (redis.instance(), redis.instance());
     assert!(one.first_use(proof("before"), now()).await);
     redis.fill().await;
-    assert!(!other.first_use(proof("before"), now()).await, "burnt before the pressure");
+    assert!(!other.first_use(proof("before"), now()).await, "consumed before Redis was full");
     let mut taken = 0;
     for n in 0..200 {
         let jti = n.to_string();
@@ -121,41 +122,44 @@ async fn out_of_memory_a_shared_filter_accepts_no_replay_and_goes_on_being_asked
         assert!(!one.first_use(proof(&jti), now()).await, "{n}: replayed at the same instance");
     }
     assert_eq!(taken, 200, "a filter this empty refuses no fresh proof");
-    redis.ask::<()>(&["CONFIG", "SET", "maxmemory", "0"]).await.unwrap();
+    redis.run::<()>(&["CONFIG", "SET", "maxmemory", "0"]).await.unwrap();
     let third = redis.instance();
     for n in 0..200 {
-        assert!(!third.first_use(proof(&n.to_string()), now()).await, "{n}: after the pressure");
+        assert!(
+            !third.first_use(proof(&n.to_string()), now()).await,
+            "{n}: after Redis had memory again"
+        );
     }
     assert!(third.first_use(proof("after"), now()).await);
-    let filters: Vec<String> = redis.ask(&["KEYS", "dpop-filter:*"]).await.unwrap();
+    let filters: Vec<String> = redis.run(&["KEYS", "dpop-filter:*"]).await.unwrap();
     assert!((1..=2).contains(&filters.len()), "{filters:?}");
-    let left: i64 = redis.ask(&["TTL", &filters[0]]).await.unwrap();
+    let left: i64 = redis.run(&["TTL", &filters[0]]).await.unwrap();
     assert!((70..=150).contains(&left), "a filter ends by itself, not in {left} s");
 }
 
 #[tokio::test]
-async fn a_tier_that_is_late_is_waited_for_and_a_replay_is_still_refused() {
+async fn a_late_store_is_waited_for_and_a_replay_is_still_refused() {
     let redis = Redis::start().await;
     let (one, other) = (redis.instance(), redis.instance());
     assert!(one.first_use(proof("a"), now()).await);
     assert!(other.first_use(proof("b"), now()).await);
-    redis.ask::<()>(&["CLIENT", "PAUSE", "400", "ALL"]).await.unwrap();
+    redis.run::<()>(&["CLIENT", "PAUSE", "400", "ALL"]).await.unwrap();
     assert!(!other.first_use(proof("a"), now()).await);
 }
 
 #[tokio::test]
-async fn while_the_tier_is_away_an_instance_remembers_its_own() {
+async fn while_redis_is_down_an_instance_remembers_its_own_proofs() {
     let redis = Redis::start().await;
     let one = redis.instance();
     assert!(one.first_use(proof("a"), now()).await);
     drop(redis);
-    assert!(!one.first_use(proof("a"), now()).await, "burnt while the tier was there");
+    assert!(!one.first_use(proof("a"), now()).await, "consumed while Redis was up");
     assert!(one.first_use(proof("b"), now()).await);
     assert!(!one.first_use(proof("b"), now()).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 8)]
-async fn of_eight_threads_and_two_instances_that_race_one_proof_one_wins() {
+async fn of_eight_threads_and_two_instances_racing_one_proof_one_wins() {
     let redis = Redis::start().await;
     let instances = [redis.instance(), redis.instance()].map(std::sync::Arc::new);
     for round in 0..50 {
@@ -190,39 +194,39 @@ fn claim(named: Option<SessionId>, operator: u128) -> SessionClaim<'static> {
         thumbprint: "thumbprint",
         named,
         issued_at: now(),
-        fresh: id(99),
+        new_id: id(99),
         details: &[("appVersion", "2.4.0")],
     }
 }
 
-fn session(admission: Admission) -> HeldSession {
+fn session(admission: AdmitOutcome) -> StoredSession {
     match admission {
-        Admission::Admitted(Some(session)) => session,
+        AdmitOutcome::Admitted(Some(session)) => session,
         other => panic!("{other:?}"),
     }
 }
 
 #[tokio::test]
-async fn a_session_is_opened_once_and_another_s_burns_no_proof() {
+async fn a_session_is_opened_once_and_a_mismatch_consumes_no_proof() {
     let redis = Redis::start().await;
     let (one, other) = (redis.instance(), redis.instance());
     let own = claim(Some(id(7)), 1);
     let opened = session(one.admit(proof("a"), &own, now()).await);
     assert_eq!((opened.id, opened.is_new), (id(7), true));
     let found = session(other.admit(proof("b"), &own, now()).await);
-    assert_eq!(found, HeldSession { is_new: false, ..opened });
+    assert_eq!(found, StoredSession { is_new: false, ..opened });
     let foreign = claim(Some(id(7)), 2);
     for store in [&one, &one, &other] {
-        assert_eq!(store.admit(proof("c"), &foreign, now()).await, Admission::Mismatch);
+        assert_eq!(store.admit(proof("c"), &foreign, now()).await, AdmitOutcome::Mismatch);
     }
-    assert_eq!(one.look(proof("c"), &foreign, now()).await, Admission::Mismatch);
-    assert_eq!(session(one.look(proof("c"), &own, now()).await).id, id(7));
+    assert_eq!(one.peek(proof("c"), &foreign, now()).await, AdmitOutcome::Mismatch);
+    assert_eq!(session(one.peek(proof("c"), &own, now()).await).id, id(7));
     assert_eq!(session(one.admit(proof("c"), &own, now()).await).id, id(7));
-    assert_eq!(other.admit(proof("c"), &own, now()).await, Admission::Replayed);
+    assert_eq!(other.admit(proof("c"), &own, now()).await, AdmitOutcome::Replayed);
 }
 
 #[tokio::test]
-async fn out_of_memory_a_session_that_cannot_be_written_refuses_nobody_and_weakens_nothing() {
+async fn out_of_memory_an_unwritable_session_neither_refuses_nor_weakens() {
     let redis = Redis::start().await;
     let (one, other) = (redis.instance(), redis.instance());
     let (kept, new) = (claim(Some(id(7)), 1), claim(Some(id(8)), 2));
@@ -230,14 +234,14 @@ async fn out_of_memory_a_session_that_cannot_be_written_refuses_nobody_and_weake
     redis.fill().await;
     for jti in ["a", "b"] {
         assert_eq!(session(one.admit(proof(jti), &new, now()).await).id, id(8));
-        assert_eq!(other.admit(proof(jti), &new, now()).await, Admission::Replayed, "{jti}");
+        assert_eq!(other.admit(proof(jti), &new, now()).await, AdmitOutcome::Replayed, "{jti}");
     }
     assert!(!session(one.admit(proof("c"), &kept, now()).await).is_new, "it is there still");
-    assert_eq!(one.admit(proof("d"), &claim(Some(id(7)), 2), now()).await, Admission::Mismatch);
-    redis.ask::<()>(&["CONFIG", "SET", "maxmemory", "0"]).await.unwrap();
+    assert_eq!(one.admit(proof("d"), &claim(Some(id(7)), 2), now()).await, AdmitOutcome::Mismatch);
+    redis.run::<()>(&["CONFIG", "SET", "maxmemory", "0"]).await.unwrap();
     assert!(
         session(other.admit(proof("e"), &new, now()).await).is_new,
-        "opened after the pressure"
+        "opened after Redis had memory again"
     );
-    assert_eq!(other.admit(proof("a"), &new, now()).await, Admission::Replayed);
+    assert_eq!(other.admit(proof("a"), &new, now()).await, AdmitOutcome::Replayed);
 }

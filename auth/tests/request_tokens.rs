@@ -1,5 +1,5 @@
-//! The gateway's tokens for the services behind it and for a desktop's transfers, and the identity tokens it
-//! takes itself: none passes for another, nor for another audience, time or key.
+//! The gateway's tokens for services and for a desktop's transfers, and the identity tokens it
+//! accepts: none is accepted for another, nor for another audience, time or key.
 #![expect(clippy::unwrap_used, reason = "a test may end with a panic")]
 
 use std::sync::Arc;
@@ -132,7 +132,7 @@ fn a_token_is_for_one_audience_and_from_one_issuer() {
 }
 
 #[test]
-fn a_token_lasts_a_minute_and_is_not_taken_before_its_time() {
+fn a_token_lasts_a_minute_and_is_rejected_before_its_time() {
     let gateway = Gateway::new();
     let request = gateway.tokens.token_for(&caller(), "inventory");
     let service = gateway.tokens.service_token("inventory");
@@ -162,21 +162,21 @@ fn a_token_of_another_key_or_with_a_changed_letter_is_refused() {
     assert_eq!(gateway.service(&forged, "inventory", NOW), Err(TokenError::Signature));
     let algorithm = |alg: Value| gateway.forged(&json!({"alg": alg}), &json!({}));
     for alg in [json!("none"), json!("HS256"), json!("RS256"), json!(null)] {
-        let verdict = gateway.service(&algorithm(alg.clone()), "inventory", NOW);
-        assert_eq!(verdict, Err(TokenError::Algorithm), "{alg}");
+        let result = gateway.service(&algorithm(alg.clone()), "inventory", NOW);
+        assert_eq!(result, Err(TokenError::Algorithm), "{alg}");
     }
     let critical = gateway.forged(&json!({"crit": ["zz"]}), &json!({}));
     assert_eq!(gateway.service(&critical, "inventory", NOW), Err(TokenError::Critical));
-    for place in (0..service.len()).step_by(7) {
+    for index in (0..service.len()).step_by(7) {
         let mut changed = service.as_bytes().to_vec();
-        changed[place] = if changed[place] == b'A' { b'B' } else { b'A' };
+        changed[index] = if changed[index] == b'A' { b'B' } else { b'A' };
         let changed = String::from_utf8(changed).unwrap();
-        assert!(gateway.service(&changed, "inventory", NOW).is_err(), "{place}");
+        assert!(gateway.service(&changed, "inventory", NOW).is_err(), "{index}");
     }
 }
 
 #[test]
-fn a_token_of_a_handshake_names_the_desktop_and_its_key_for_a_quarter_of_an_hour() {
+fn a_sync_token_names_the_desktop_and_its_key_for_15_minutes() {
     let gateway = Gateway::new();
     let bound = Principal { thumbprint: Some("a-thumbprint".into()), ..caller() };
     let token = gateway.tokens.sync_session(&bound, "sync").unwrap();
@@ -202,7 +202,7 @@ fn a_token_of_a_handshake_names_the_desktop_and_its_key_for_a_quarter_of_an_hour
 }
 
 #[test]
-fn one_caller_s_token_is_used_again_for_the_same_service_alone() {
+fn a_callers_token_is_reused_only_for_the_same_service() {
     let gateway = Gateway::new();
     let first = gateway.tokens.token_for(&caller(), "inventory");
     assert!(Arc::ptr_eq(&first, &gateway.tokens.token_for(&caller(), "inventory")));
@@ -219,14 +219,14 @@ fn an_identity_token_is_strict_json_for_one_audience_of_a_verified_account() {
     let good = json!({
         "aud": "jobs", "sub": "117", "exp": NOW + 3600, "email": "jobs@hotel.test", "email_verified": true,
     });
-    let verdict = |header: Value, changes: Value| {
+    let result = |header: Value, changes: Value| {
         let mut claims = good.clone();
         claims.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
         let token = gateway.forged(&header, &claims);
         oidc::verify(&token, &gateway.keys, &rules, at(NOW)).map(|account| account.email)
     };
     let jwt = || json!({"typ": "JWT"});
-    assert_eq!(verdict(jwt(), json!({})), Ok("jobs@hotel.test".to_owned()));
+    assert_eq!(result(jwt(), json!({})), Ok("jobs@hotel.test".to_owned()));
     for (header, changes, expected) in [
         (json!({"typ": "JWT", "crit": ["zz"]}), json!({}), OidcError::Critical),
         (json!({"typ": null}), json!({}), OidcError::Type),
@@ -243,6 +243,6 @@ fn an_identity_token_is_strict_json_for_one_audience_of_a_verified_account() {
         (jwt(), json!({"exp": i64::MAX, "iat": i64::MIN}), OidcError::Time),
         (jwt(), json!({"exp": null}), OidcError::Claims),
     ] {
-        assert_eq!(verdict(header, changes.clone()), Err(expected), "{changes}");
+        assert_eq!(result(header, changes.clone()), Err(expected), "{changes}");
     }
 }

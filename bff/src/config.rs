@@ -178,7 +178,7 @@ pub struct DashboardConfig {
     pub deadline_ms: u64,
     /// For tenants with another one.
     pub tenant_deadlines_ms: BTreeMap<TenantId, u64>,
-    /// Whether answers of upstreams are kept, as the table in `composer/src/rules.rs` says. False
+    /// Whether answers of upstreams are kept, as the table in `composer/src/read_policies.rs` says. False
     /// is for measurements and drills: then every dashboard and every read is a cold one.
     pub keep: bool,
 }
@@ -192,10 +192,12 @@ impl Default for DashboardConfig {
 
 impl DashboardConfig {
     pub fn deadlines(&self) -> Deadlines {
-        let own = self.tenant_deadlines_ms.iter();
+        let by_tenant = self.tenant_deadlines_ms.iter();
         Deadlines {
-            usual: Duration::from_millis(self.deadline_ms),
-            own: own.map(|(tenant, ms)| (*tenant, Duration::from_millis(*ms))).collect(),
+            default: Duration::from_millis(self.deadline_ms),
+            by_tenant: by_tenant
+                .map(|(tenant, ms)| (*tenant, Duration::from_millis(*ms)))
+                .collect(),
         }
     }
 }

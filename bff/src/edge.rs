@@ -5,10 +5,10 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use auth::Principal;
-use auth::edge::{Admission, AuthError, HeldSession};
-use auth::judge::Verified;
+use auth::edge::{AdmitOutcome, AuthError, StoredSession};
 use auth::proof::ProofError;
 use auth::request_token::RequestTokens;
+use auth::verifier::Verified;
 use axum::extract::{
     FromRef, FromRequestParts, OptionalFromRequestParts, OriginalUri, Request, State,
 };
@@ -96,11 +96,11 @@ async fn admit(
     let claim = gateway.sessions.claim(&verified.principal, &details);
     let known = gateway.profiles.known(&verified.principal, context).await;
     if safeguard!(TenantSuspension) && gateway.standings.is_suspended(claim.tenant) {
-        judged(gateway.authenticator.look(&verified, &claim).await)?;
+        judged(gateway.authenticator.peek(&verified, &claim).await)?;
         return Err(Refusal::Suspended(claim.tenant));
     }
     let admission = gateway.authenticator.admit(&verified, &claim).await;
-    if is_sign_out && admission == Admission::Ended {
+    if is_sign_out && admission == AdmitOutcome::Ended {
         return Err(signed_out_before(gateway, verified, headers).await);
     }
     let held = judged(admission)?;
@@ -120,16 +120,16 @@ async fn signed_out_before(gateway: &Gateway, verified: Verified, headers: &Head
     {
         return error.into();
     }
-    let burnt = gateway.authenticator.burn(verified).await;
-    burnt.map_or_else(Refusal::Auth, |_| Refusal::AlreadySignedOut)
+    let burnt = gateway.authenticator.consume_proof(verified.replay).await;
+    burnt.map_or_else(|error| Refusal::Auth(error.into()), |()| Refusal::AlreadySignedOut)
 }
 
-fn judged(admission: Admission) -> Result<Option<HeldSession>, Refusal> {
+fn judged(admission: AdmitOutcome) -> Result<Option<StoredSession>, Refusal> {
     match admission {
-        Admission::Admitted(held) => Ok(held),
-        Admission::Replayed => Err(AuthError::Proof(ProofError::Replayed).into()),
-        Admission::Mismatch => Err(Refusal::OtherSession),
-        Admission::Ended => Err(Refusal::Revoked("the session was ended".into())),
+        AdmitOutcome::Admitted(held) => Ok(held),
+        AdmitOutcome::Replayed => Err(AuthError::Proof(ProofError::Replayed).into()),
+        AdmitOutcome::Mismatch => Err(Refusal::OtherSession),
+        AdmitOutcome::Ended => Err(Refusal::Revoked("the session was ended".into())),
     }
 }
 

@@ -185,7 +185,7 @@ impl Mutations {
         let forwarded = self.forward(request, deadline, call).await;
         let outcome = outcome(mutation.upstream, &forwarded);
         // The next read sees the change.
-        self.composer.snapshots().outdate(request.scope.tenant, None, mutation.upstream);
+        self.composer.snapshots().invalidate(request.scope.tenant, None, mutation.upstream);
         let claimed = ClaimedMutation { request, mutation, fence };
         self.settle(claimed, &forwarded, &outcome).await;
         outcome.into_response()

@@ -4,7 +4,7 @@
 //! Not here: who may have one (`edge`), and what was taken back (`revocation`).
 
 use auth::Principal;
-use auth::edge::{HeldSession, SessionClaim};
+use auth::edge::{SessionClaim, StoredSession};
 use contracts::clock::{Clock, Entropy};
 use contracts::headers;
 use contracts::id::{DeviceId, Id, OperatorId, SessionId, TenantId};
@@ -92,7 +92,7 @@ impl Sessions {
     }
 
     /// Says so when the request opened it.
-    pub fn session(&self, claim: &SessionClaim<'_>, held: HeldSession) -> Session {
+    pub fn session(&self, claim: &SessionClaim<'_>, held: StoredSession) -> Session {
         if held.is_new {
             counter!("bff_backoffice_session_opened_total").increment(1);
             tracing::info!(session = %held.id, device = %claim.device, "A session was opened.");

@@ -6,12 +6,12 @@ use std::time::Duration;
 use anyhow::Context;
 use auth::edge::{Authenticator, RemoteKeys, ReplayStore};
 use auth::htu::Htu;
-use auth::judge::Judge;
 use auth::nonce::Nonces;
 use auth::proof::{ProofVerifier, Window};
 use auth::request_token::RequestTokens;
 use auth::token::TokenRules;
-use composer::snapshots::SharedTier;
+use auth::verifier::RequestVerifier;
+use composer::snapshots::CacheStore;
 use composer::{Composer, Snapshots};
 use contracts::clock::{Clock, Entropy};
 use contracts::env::Env;
@@ -71,7 +71,7 @@ pub async fn run() -> anyhow::Result<()> {
     follow_news(&config, &gateway)?;
     let (database, clock) = (gateway.database.clone(), gateway.env.clock.clone());
     MAINTENANCE.start(&config.maintenance, &database, &clock, &gateway.env.entropy, &lifecycle);
-    lifecycle.spawn_until_stop(upstream_clients::ticks::tick());
+    lifecycle.spawn_until_stop(upstream_clients::timer_keepalive::run());
     lifecycle.spawn_until_stop(attestation::watch::watch(database.clone(), clock.clone()));
     lifecycle.spawn_until_stop(locks::completeness_check::watch(database, clock));
     let replays = watch_session_tier(&gateway, session.clone());
@@ -203,10 +203,10 @@ fn composer(
     (clock, entropy): (&Clock, &Entropy),
     lifecycle: &Lifecycle,
 ) -> Composer {
-    let (tier, writing) = SharedTier::new(cache);
+    let (tier, writing) = CacheStore::new(cache);
     lifecycle.spawn_until_stop(writing);
     let snapshots = Snapshots::new(clock.clone(), lifecycle.tasks(), Some(tier));
-    let snapshots = if config.dashboard.keep { snapshots } else { snapshots.keeping_nothing() };
+    let snapshots = if config.dashboard.keep { snapshots } else { snapshots.without_cache() };
     let own = status::Store::shared(database.clone(), clock.clone());
     let composer = Composer::new(upstreams, own, snapshots, (clock.clone(), entropy.clone()));
     composer.with_deadlines(config.dashboard.deadlines())
@@ -226,7 +226,7 @@ fn authenticator(
     Ok(Authenticator {
         keys: keys(config),
         replays: ReplayStore::new(Some(session), proofs.span()),
-        judge: Judge::new(proofs, rules, base_urls),
+        verifier: RequestVerifier::new(proofs, rules, base_urls),
         clock,
     })
 }

@@ -1,9 +1,9 @@
-//! What a dashboard of ten widgets, each of another upstream, costs the composer's core, without
-//! the edge: `cargo bench -p composer`. The answers are those of a house of 48 rooms, 14 kB
-//! together; each upstream is a server of its own on loopback.
+//! CPU cost of composing a dashboard of ten widgets from ten upstreams, without the edge:
+//! `cargo bench -p composer`. The responses are those of a hotel of 48 rooms, 14 kB together; each
+//! upstream is a server of its own on loopback.
 //!
-//! Processor time of the composing thread, from `/proc`: the servers' is not in it, nor is waiting.
-//! `cold` keeps nothing and asks all ten; `warm` shows what is kept.
+//! Measures the CPU time of the composing thread, from `/proc`, without the servers' and without
+//! waiting. `cold` caches nothing and calls all ten; `warm` shows cached snapshots.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use auth::Principal;
 use composer::compose::{Composer, Plan};
-use composer::own::OwnStore;
+use composer::local_data::LocalData;
 use composer::snapshots::{Fetched, Snapshots};
 use contracts::clock::{Clock, Entropy};
 use contracts::dashboard::Record;
@@ -50,7 +50,7 @@ const ANSWERS: [(Upstream, &str); 10] = answers![
     Notification "notification", Analytics "analytics", Staff "staff", Property "property",
 ];
 
-/// Answers every request alike, a thread for each connection.
+/// Sends every request the same response, with one thread per connection.
 fn server(body: &'static str) -> Url {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
     let port = listener.local_addr().expect("an address").port();
@@ -67,7 +67,7 @@ fn serve(mut stream: TcpStream, body: &str) {
     let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: ";
     let answer = format!("{head}{}\r\n\r\n{body}", body.len());
     let mut buffer = [0; 4096];
-    // A request comes in one piece: the client writes it at once.
+    // A request arrives in one piece, because the client writes it at once.
     while stream.read(&mut buffer).is_ok_and(|read| read > 0) {
         if stream.write_all(answer.as_bytes()).is_err() {
             return;
@@ -84,10 +84,10 @@ impl Credentials for Bearer {
     }
 }
 
-/// None of the ten widgets is its own.
-struct NoStore;
+/// None of the ten widgets needs local data.
+struct NoLocalData;
 
-impl OwnStore for NoStore {
+impl LocalData for NoLocalData {
     fn sync_status(
         &self,
         _: &CallContext,
@@ -97,7 +97,7 @@ impl OwnStore for NoStore {
     }
 }
 
-/// One operator who asks again and again.
+/// One operator who reads the dashboard repeatedly.
 struct Desk {
     composer: Composer,
     principal: Principal,
@@ -106,18 +106,18 @@ struct Desk {
 }
 
 impl Desk {
-    fn new(keeps: bool) -> Self {
+    fn new(is_cached: bool) -> Self {
         let (clock, entropy) = (Clock::system(), Entropy::seeded(7));
-        // What is kept stays fresh.
+        // The clock stands still, so that snapshots stay fresh.
         let start = clock.now();
-        let still = Clock::from_fn(move || start);
+        let frozen = Clock::from_fn(move || start);
         let base_urls = ANSWERS.map(|(upstream, body)| (upstream, server(body))).into();
         let upstreams =
             Upstreams::new(&base_urls, Limits::of).expect("this machine trusts someone");
-        let snapshots = Snapshots::new(still.clone(), TaskTracker::new(), None);
-        let snapshots = if keeps { snapshots } else { snapshots.keeping_nothing() };
-        let time = (still, entropy.clone());
-        let composer = Composer::new(Arc::new(upstreams), Arc::new(NoStore), snapshots, time);
+        let snapshots = Snapshots::new(frozen.clone(), TaskTracker::new(), None);
+        let snapshots = if is_cached { snapshots } else { snapshots.without_cache() };
+        let time = (frozen, entropy.clone());
+        let composer = Composer::new(Arc::new(upstreams), Arc::new(NoLocalData), snapshots, time);
         let property: PropertyId = PROPERTY.parse().expect("an id");
         let principal = Principal {
             tenant: TenantId::generate(&clock, &entropy),
@@ -159,21 +159,21 @@ impl Desk {
     async fn lines(&self) -> Vec<u8> {
         let (plan, context) = self.plan();
         let mut text = serde_json::to_vec(&plan.skeleton()).expect("plain JSON");
-        let mut settled = pin!(self.composer.settle_unhurried(&plan, &context));
-        while let Some(it) = settled.next().await {
-            assert!(!it.is_lacking(), "{it:?}");
-            let record = Record::Widget { name: it.name.to_owned(), widget: it.widget };
+        let mut results = pin!(self.composer.compose_buffered(&plan, &context));
+        while let Some(result) = results.next().await {
+            assert!(!result.is_degraded(), "{result:?}");
+            let record = Record::Widget { name: result.name.to_owned(), widget: result.widget };
             serde_json::to_writer(&mut text, &record).expect("plain JSON");
         }
         text
     }
 }
 
-/// Processor time of this thread so far.
-fn spent() -> Duration {
+/// CPU time of this thread so far.
+fn cpu_time() -> Duration {
     let line = std::fs::read_to_string("/proc/thread-self/schedstat").expect("this is Linux");
     let nanos = line.split(' ').next().and_then(|first| first.parse().ok());
-    Duration::from_nanos(nanos.expect("the first is the time spent"))
+    Duration::from_nanos(nanos.expect("the first is the time cpu_time"))
 }
 
 fn measure<F>(
@@ -185,13 +185,13 @@ fn measure<F>(
 {
     group.bench_function(name, |bench| {
         bench.iter_custom(|count| {
-            let before = spent();
+            let before = cpu_time();
             runtime.block_on(async {
                 for _ in 0..count {
                     std::hint::black_box(dashboard().await);
                 }
             });
-            spent().saturating_sub(before)
+            cpu_time().saturating_sub(before)
         });
     });
 }
@@ -203,11 +203,11 @@ fn one_dashboard(criterion: &mut Criterion) {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     // As in the gateway.
-    runtime.spawn(upstream_clients::ticks::tick());
+    runtime.spawn(upstream_clients::timer_keepalive::run());
     let mut group = criterion.benchmark_group("ten widgets");
     group.sample_size(50).measurement_time(Duration::from_secs(8));
-    for (keeps, state) in [(false, "cold"), (true, "warm")] {
-        let desk = Desk::new(keeps);
+    for (is_cached, state) in [(false, "cold"), (true, "warm")] {
+        let desk = Desk::new(is_cached);
         measure(&mut group, (&runtime, &format!("{state}, JSON")), || desk.json());
         measure(&mut group, (&runtime, &format!("{state}, NDJSON")), || desk.lines());
     }

@@ -1,5 +1,5 @@
-//! The plan of one dashboard and its execution: every widget at once, each under its own
-//! deadline, all under the route's.
+//! Plans and composes a dashboard: all widgets in parallel, each under its own deadline and all
+//! under the route's.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Deref;
@@ -12,52 +12,53 @@ use contracts::clock::{Clock, Entropy};
 use contracts::dashboard::{Dashboard, Record, Widget, WidgetStatus};
 use contracts::id::{DashboardId, Id, PropertyId, TenantId};
 use contracts::safeguard::{Safeguard, time_limit};
-use contracts::upstream::Upstream;
 use futures_util::stream::{FuturesUnordered, Stream, StreamExt};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use upstream_clients::{CallContext, CallError, Upstreams};
 
+use crate::admission::{ConcurrencyLimit, Permit};
 use crate::fetch::Sources;
-use crate::load::{Load, Slot};
+use crate::local_data::LocalData;
 use crate::meters::Meters;
-use crate::own::OwnStore;
-use crate::snapshots::{Key, ReadError, Reading, Rule, Snapshots, Source};
+use crate::read_policies::ReadPolicy;
+use crate::result::{WidgetOrigin, WidgetResult, milliseconds};
+use crate::snapshots::{Key, ReadError, Reading, Snapshots, Source};
 use crate::widgets::{WIDGETS, WidgetSpec, by_name};
 
-/// The route's own deadline, after the request was let in.
+/// The route's default timeout, counted from the receipt of the request.
 pub const ROUTE_DEADLINE: Duration = Duration::from_millis(550);
 
-/// Which route deadline a tenant has.
+/// The route's timeout per tenant.
 #[derive(Debug, Clone)]
 pub struct Deadlines {
-    pub usual: Duration,
-    /// Of tenants with another one.
-    pub own: HashMap<TenantId, Duration>,
+    pub default: Duration,
+    /// Tenants with another timeout than the default.
+    pub by_tenant: HashMap<TenantId, Duration>,
 }
 
 impl Default for Deadlines {
     fn default() -> Self {
-        Self { usual: ROUTE_DEADLINE, own: HashMap::new() }
+        Self { default: ROUTE_DEADLINE, by_tenant: HashMap::new() }
     }
 }
 
 impl Deadlines {
     fn of(&self, tenant: TenantId) -> Duration {
-        self.own.get(&tenant).copied().unwrap_or(self.usual)
+        self.by_tenant.get(&tenant).copied().unwrap_or(self.default)
     }
 }
 
-/// Why nothing is composed.
+/// Why a dashboard is not composed.
 #[derive(Debug, thiserror::Error)]
-pub enum NoPlan {
+pub enum PlanError {
     #[error("there is no widget named {0}")]
     UnknownWidget(String),
-    #[error("more dashboards are asked for than can be composed in time")]
+    #[error("too many dashboards are being composed")]
     Overloaded,
 }
 
-/// What will be shown, decided before any upstream is asked.
+/// The widgets to show, decided before any upstream is called.
 #[derive(Debug)]
 pub struct Plan {
     pub id: DashboardId,
@@ -67,12 +68,12 @@ pub struct Plan {
     route_deadline: Duration,
     allowed: Vec<&'static WidgetSpec>,
     forbidden: Vec<&'static WidgetSpec>,
-    /// Held until the last widget has settled.
-    slot: Arc<Slot>,
+    /// Held until the last widget is done.
+    permit: Arc<Permit>,
 }
 
 impl Plan {
-    /// The instant after which no widget of it lives.
+    /// The deadline of the whole dashboard.
     pub fn deadline(&self) -> Instant {
         self.admitted + self.route_deadline
     }
@@ -85,7 +86,7 @@ impl Plan {
         self.route_deadline.as_millis() as u64
     }
 
-    /// The first record of the progressive forms.
+    /// The first record of a streamed dashboard.
     pub fn skeleton(&self) -> Record {
         let names = self.allowed.iter().chain(&self.forbidden).map(|spec| spec.name.to_owned());
         Record::Skeleton {
@@ -98,65 +99,33 @@ impl Plan {
     }
 }
 
-/// One widget, settled.
-#[derive(Debug)]
-pub struct Settled {
-    pub name: &'static str,
-    pub upstream: Option<Upstream>,
-    pub widget: Widget,
-    /// Where its content came from; none when there is none.
-    pub source: Option<Source>,
-    /// The same for the same content.
-    pub tag: u64,
-    /// How long it waited for its upstream or its store.
-    pub took: Duration,
-}
-
-impl Settled {
-    /// Whether it makes the dashboard partial.
-    pub fn is_lacking(&self) -> bool {
-        matches!(self.widget.status, WidgetStatus::Stale | WidgetStatus::Unavailable)
-    }
-}
-
-/// A dashboard, and how it came about.
+/// A dashboard and the origin of its widgets.
 #[derive(Debug)]
 pub struct Composed {
     pub dashboard: Dashboard,
-    /// One per widget: its name, and what [`Settled`] says of it.
-    pub told: Vec<Told>,
+    /// One per widget, by name.
+    pub origins: Vec<WidgetOrigin>,
 }
 
-/// What a widget's content is and where it came from.
-#[derive(Debug, Clone, Copy)]
-pub struct Told {
-    pub name: &'static str,
-    pub upstream: Option<Upstream>,
-    pub status: WidgetStatus,
-    pub source: Option<Source>,
-    pub tag: u64,
-    pub took: Duration,
-}
-
-/// Cheap to clone: each widget under way holds one.
+/// Entry point of this crate. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Composer(Arc<Parts>);
+pub struct Composer(Arc<Inner>);
 
 #[derive(Debug, Clone)]
-pub struct Parts {
+pub struct Inner {
     pub(crate) sources: Sources,
     pub(crate) snapshots: Snapshots,
     meters: Meters,
-    load: Load,
+    limit: ConcurrencyLimit,
     deadlines: Arc<Deadlines>,
     pub(crate) clock: Clock,
     pub(crate) entropy: Entropy,
 }
 
 impl Deref for Composer {
-    type Target = Parts;
+    type Target = Inner;
 
-    fn deref(&self) -> &Parts {
+    fn deref(&self) -> &Inner {
         &self.0
     }
 }
@@ -164,14 +133,15 @@ impl Deref for Composer {
 impl Composer {
     pub fn new(
         upstreams: Arc<Upstreams>,
-        own: Arc<dyn OwnStore>,
+        local: Arc<dyn LocalData>,
         snapshots: Snapshots,
         (clock, entropy): (Clock, Entropy),
     ) -> Self {
-        let (sources, meters) = (Sources { upstreams, own }, Meters::new());
-        let (deadlines, load) = (Arc::default(), Load::new());
-        let parts = Parts { sources, snapshots, meters, load, deadlines, clock, entropy };
-        Self(Arc::new(parts))
+        let (sources, meters) = (Sources { upstreams, local }, Meters::new());
+        let deadlines = Arc::default();
+        let limit = ConcurrencyLimit::new();
+        let inner = Inner { sources, snapshots, meters, limit, deadlines, clock, entropy };
+        Self(Arc::new(inner))
     }
 
     #[must_use]
@@ -180,7 +150,7 @@ impl Composer {
         self
     }
 
-    /// What upstreams answered, for reads outside the dashboard.
+    /// The cache, for reads outside the dashboard.
     pub fn snapshots(&self) -> &Snapshots {
         &self.snapshots
     }
@@ -189,33 +159,33 @@ impl Composer {
         &self.sources.upstreams
     }
 
-    /// Dashboards that are composed now, and how many may be.
+    /// Dashboards in flight, and the current limit.
     pub fn load(&self) -> (usize, usize) {
-        self.load.usage()
+        self.limit.usage()
     }
 
     pub(crate) fn meters(&self) -> &Meters {
         &self.meters
     }
 
-    /// Decides what this caller will be shown. `names` limits the set, comma separated.
+    /// Decides what this caller sees. `names` limits the widgets, comma separated.
     pub fn plan(
         &self,
         principal: &Principal,
         property: PropertyId,
         names: Option<&str>,
         admitted: Instant,
-    ) -> Result<Plan, NoPlan> {
+    ) -> Result<Plan, PlanError> {
         let wanted = match names {
             None => WIDGETS.iter().collect(),
-            Some(names) => chosen(names)?,
+            Some(names) => parse_names(names)?,
         };
         let (allowed, forbidden) = wanted
             .into_iter()
             .partition(|spec: &&WidgetSpec| spec.roles.intersects(principal.roles));
         let route_deadline = time_limit(Safeguard::Deadlines, self.deadlines.of(principal.tenant));
-        let slot = self.load.enter(principal.tenant, admitted, route_deadline);
-        let slot = slot.ok_or(NoPlan::Overloaded)?;
+        let permit = self.limit.try_acquire(principal.tenant, admitted, route_deadline);
+        let permit = permit.ok_or(PlanError::Overloaded)?;
         Ok(Plan {
             id: DashboardId::generate(&self.clock, &self.entropy),
             tenant: principal.tenant,
@@ -224,83 +194,84 @@ impl Composer {
             route_deadline,
             allowed,
             forbidden,
-            slot: Arc::new(slot),
+            permit: Arc::new(permit),
         })
     }
 
-    /// The widgets as they settle. Dropping the stream cancels every call nobody else waits for.
-    pub fn settle(
+    /// Streams the widgets as they complete. Dropping the stream cancels its calls, unless other
+    /// requests share them.
+    pub fn compose_stream(
         &self,
         plan: &Plan,
         context: &CallContext,
-    ) -> impl Stream<Item = Settled> + Send + use<> {
-        let forbidden: Vec<_> = plan.forbidden.iter().map(|&spec| forbidden(spec)).collect();
+    ) -> impl Stream<Item = WidgetResult> + Send + use<> {
+        let forbidden: Vec<_> = plan.forbidden.iter().map(|&spec| forbidden_result(spec)).collect();
         let (composer, context) = (self.clone(), context.clone());
-        let slot = Arc::clone(&plan.slot);
+        let permit = Arc::clone(&plan.permit);
         let plan = (plan.allowed.clone(), plan.key(), plan.admitted, plan.deadline());
         let fetching = async move {
             let (allowed, key, admitted, route) = plan;
-            composer.warm(&allowed, key).await;
+            composer.prefetch(&allowed, key).await;
             let widget = |spec: &'static WidgetSpec| {
-                let limit = time_limit(Safeguard::Deadlines, spec.rule.deadline);
+                let limit = time_limit(Safeguard::Deadlines, spec.policy.deadline);
                 let deadline = (admitted + limit).min(route);
-                composer.clone().widget(spec, context.until(deadline), key)
+                composer.clone().widget(spec, context.with_deadline(deadline), key)
             };
             allowed.into_iter().map(widget).collect::<FuturesUnordered<_>>()
         };
         let fetched = futures_util::stream::once(fetching).flatten();
         futures_util::stream::iter(forbidden).chain(fetched).inspect(move |_| {
-            let _held = &slot;
+            let _held = &permit;
         })
     }
 
-    /// The same for a reader who takes them when it likes: one that stands still holds neither calls
-    /// nor a place that others wait for. Dropping the stream cancels as before.
-    pub fn settle_unhurried(
+    /// As [`Self::compose_stream`], but buffered, for slow readers: a stalled reader blocks neither
+    /// upstream calls nor the permit. Dropping the stream cancels as before.
+    pub fn compose_buffered(
         &self,
         plan: &Plan,
         context: &CallContext,
-    ) -> impl Stream<Item = Settled> + Send + use<> {
+    ) -> impl Stream<Item = WidgetResult> + Send + use<> {
         let all = plan.allowed.len() + plan.forbidden.len();
-        let (tell, told) = mpsc::channel(all.max(1));
-        let settling = self.settle(plan, context);
+        let (sender, receiver) = mpsc::channel(all.max(1));
+        let results = self.compose_stream(plan, context);
         self.snapshots.tasks().spawn(async move {
-            let mut settling = pin!(settling);
-            let telling = async {
-                while let Some(settled) = settling.next().await {
-                    // There is room for all of them.
-                    let _ = tell.try_send(settled);
+            let mut results = pin!(results);
+            let sending = async {
+                while let Some(result) = results.next().await {
+                    // The channel has room for all of them.
+                    let _ = sender.try_send(result);
                 }
             };
             tokio::select! {
-                () = telling => {}
-                () = tell.closed() => {}
+                () = sending => {}
+                () = sender.closed() => {}
             }
         });
-        futures_util::stream::unfold(told, async |mut told| {
-            told.recv().await.map(|settled| (settled, told))
+        futures_util::stream::unfold(receiver, async |mut receiver| {
+            receiver.recv().await.map(|result| (result, receiver))
         })
     }
 
-    /// One round trip for all that this process does not hold.
-    async fn warm(
+    /// Loads all snapshots that this process lacks in one round trip.
+    async fn prefetch(
         &self,
         allowed: &[&'static WidgetSpec],
         (tenant, property): (TenantId, PropertyId),
     ) {
-        let reads: Vec<(&'static Rule, Key)> = allowed
+        let reads: Vec<(&'static ReadPolicy, Key)> = allowed
             .iter()
-            .map(|spec| (spec.rule, Key::of_property(spec.rule, tenant, property)))
+            .map(|spec| (spec.policy, Key::of_property(spec.policy, tenant, property)))
             .collect();
-        self.snapshots.warm(&reads).await;
+        self.snapshots.prefetch(&reads).await;
     }
 
-    /// The whole dashboard, once every widget has settled.
+    /// Composes the whole dashboard.
     pub async fn compose(&self, plan: &Plan, context: &CallContext) -> Composed {
-        let settled: Vec<Settled> = self.settle(plan, context).collect().await;
-        let partial = settled.iter().any(Settled::is_lacking);
-        let mut told: Vec<Told> = settled.iter().map(Told::of).collect();
-        told.sort_by_key(|it| it.name);
+        let settled: Vec<WidgetResult> = self.compose_stream(plan, context).collect().await;
+        let partial = settled.iter().any(WidgetResult::is_degraded);
+        let mut origins: Vec<WidgetOrigin> = settled.iter().map(WidgetOrigin::of).collect();
+        origins.sort_by_key(|origin| origin.name);
         let widgets: BTreeMap<_, _> =
             settled.into_iter().map(|settled| (settled.name.to_owned(), settled.widget)).collect();
         self.meters.dashboard(partial);
@@ -313,10 +284,10 @@ impl Composer {
             partial,
             widgets,
         };
-        Composed { dashboard, told }
+        Composed { dashboard, origins }
     }
 
-    /// The last record of the progressive forms.
+    /// The last record of a streamed dashboard.
     pub fn done(&self, partial: bool) -> Record {
         self.meters.dashboard(partial);
         Record::Done { generated_at: self.clock.now(), partial }
@@ -327,30 +298,23 @@ impl Composer {
         spec: &'static WidgetSpec,
         context: CallContext,
         (tenant, property): (TenantId, PropertyId),
-    ) -> Settled {
+    ) -> WidgetResult {
         let (began, sources) = (Instant::now(), self.sources.clone());
-        let fetch = move |context| sources.clone().ask(spec.question, context, property);
-        let key = Key::of_property(spec.rule, tenant, property);
-        let outcome = self.snapshots.read(spec.rule, &key, &context, fetch).await;
+        let fetch = move |context| sources.clone().fetch(spec.fetch, context, property);
+        let key = Key::of_property(spec.policy, tenant, property);
+        let outcome = self.snapshots.read(spec.policy, &key, &context, fetch).await;
         let took = began.elapsed();
-        let settled = settled(spec, took, outcome);
-        self.meters.widget(spec, took, &settled);
-        settled
+        let result = widget_result(spec, took, outcome);
+        self.meters.widget(spec, took, &result);
+        result
     }
 }
 
-impl Told {
-    fn of(settled: &Settled) -> Self {
-        let Settled { name, upstream, source, tag, took, .. } = *settled;
-        Self { name, upstream, status: settled.widget.status, source, tag, took }
-    }
-}
-
-fn chosen(names: &str) -> Result<Vec<&'static WidgetSpec>, NoPlan> {
+fn parse_names(names: &str) -> Result<Vec<&'static WidgetSpec>, PlanError> {
     let mut wanted: Vec<&'static WidgetSpec> = Vec::new();
     for name in names.split(',') {
-        let spec =
-            by_name(name).ok_or_else(|| NoPlan::UnknownWidget(name.chars().take(40).collect()))?;
+        let spec = by_name(name)
+            .ok_or_else(|| PlanError::UnknownWidget(name.chars().take(40).collect()))?;
         if !wanted.iter().any(|known| known.name == spec.name) {
             wanted.push(spec);
         }
@@ -358,20 +322,20 @@ fn chosen(names: &str) -> Result<Vec<&'static WidgetSpec>, NoPlan> {
     Ok(wanted)
 }
 
-fn forbidden(spec: &'static WidgetSpec) -> Settled {
-    let widget = empty(spec, WidgetStatus::Forbidden);
+fn forbidden_result(spec: &'static WidgetSpec) -> WidgetResult {
+    let widget = empty_widget(spec, WidgetStatus::Forbidden);
     of(spec, widget, None, (0, Duration::ZERO))
 }
 
-fn settled(
+fn widget_result(
     spec: &'static WidgetSpec,
     took: Duration,
     outcome: Result<Reading, ReadError>,
-) -> Settled {
+) -> WidgetResult {
     let took_ms = Some(milliseconds(took));
     let reading = match outcome {
         Ok(reading) => reading,
-        Err(error) => return unavailable(spec, took, &error),
+        Err(error) => return unavailable_result(spec, took, &error),
     };
     let (status, age_ms, reason) = match reading.source {
         Source::Stale { age, reason } => {
@@ -385,14 +349,18 @@ fn settled(
         took_ms,
         reason,
         data: reading.snapshot.part(spec.part).cloned(),
-        ..empty(spec, status)
+        ..empty_widget(spec, status)
     };
     of(spec, widget, Some(reading.source), (reading.snapshot.tag, took))
 }
 
-fn unavailable(spec: &'static WidgetSpec, took: Duration, error: &CallError) -> Settled {
+fn unavailable_result(
+    spec: &'static WidgetSpec,
+    took: Duration,
+    error: &CallError,
+) -> WidgetResult {
     let (took_ms, reason) = (Some(milliseconds(took)), Some(error.reason()));
-    let widget = Widget { took_ms, reason, ..empty(spec, WidgetStatus::Unavailable) };
+    let widget = Widget { took_ms, reason, ..empty_widget(spec, WidgetStatus::Unavailable) };
     of(spec, widget, None, (0, took))
 }
 
@@ -401,11 +369,11 @@ fn of(
     widget: Widget,
     source: Option<Source>,
     (tag, took): (u64, Duration),
-) -> Settled {
-    Settled { name: spec.name, upstream: spec.rule.upstream, widget, source, tag, took }
+) -> WidgetResult {
+    WidgetResult { name: spec.name, upstream: spec.policy.upstream, widget, source, tag, took }
 }
 
-fn empty(spec: &WidgetSpec, status: WidgetStatus) -> Widget {
+fn empty_widget(spec: &WidgetSpec, status: WidgetStatus) -> Widget {
     Widget {
         status,
         source: spec.source().to_owned(),
@@ -415,8 +383,4 @@ fn empty(spec: &WidgetSpec, status: WidgetStatus) -> Widget {
         reason: None,
         data: None,
     }
-}
-
-pub(crate) fn milliseconds(duration: Duration) -> u64 {
-    duration.as_millis() as u64
 }

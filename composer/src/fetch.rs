@@ -1,4 +1,4 @@
-//! What each read asks its upstream, and what it keeps of the answer.
+//! Executes each `Fetch`: the upstream call, and what is kept of its response.
 
 use std::sync::Arc;
 
@@ -10,20 +10,20 @@ use jiff::civil::Date;
 use serde::Serialize;
 use upstream_clients::{CallContext, CallError, Upstreams};
 
-use crate::own::OwnStore;
+use crate::local_data::LocalData;
 use crate::snapshots::Fetched;
-use crate::widgets::Question;
+use crate::widgets::Fetch;
 
-/// The upstream knows which days these are where the property stands.
+/// The upstream's default: two weeks from today in the property's time zone.
 const NEXT_FORTNIGHT: (Option<Date>, Option<Date>) = (None, None);
 
-pub(crate) type Answer = Result<Fetched, CallError>;
+pub(crate) type FetchResult = Result<Fetched, CallError>;
 
-/// Whom a dashboard asks.
+/// The sources of a dashboard's data.
 #[derive(Clone)]
 pub(crate) struct Sources {
     pub(crate) upstreams: Arc<Upstreams>,
-    pub(crate) own: Arc<dyn OwnStore>,
+    pub(crate) local: Arc<dyn LocalData>,
 }
 
 impl std::fmt::Debug for Sources {
@@ -32,55 +32,59 @@ impl std::fmt::Debug for Sources {
     }
 }
 
-/// The answer as it is, with whose it is and when it was true.
+/// Keeps the whole response.
 macro_rules! whole {
     ($answer:expr) => {
-        $answer.await.map(|it| Fetched::new(it.property_id, it.as_of, &it))
+        $answer.await.map(|answer| Fetched::new(answer.property_id, answer.as_of, &answer))
     };
 }
 
 impl Sources {
-    pub(crate) async fn ask(
+    pub(crate) async fn fetch(
         self,
-        question: Question,
+        fetch: Fetch,
         context: CallContext,
-        of: PropertyId,
-    ) -> Answer {
+        property: PropertyId,
+    ) -> FetchResult {
         let (to, context) = (&self.upstreams, &context);
-        match question {
-            Question::Availability => {
-                availability(&to.availability(context, of, NEXT_FORTNIGHT).await?)
+        match fetch {
+            Fetch::Availability => {
+                availability(&to.availability(context, property, NEXT_FORTNIGHT).await?)
             }
-            Question::RateSnapshot => whole!(to.rate_snapshot(context, of)),
-            Question::HousekeepingSummary => whole!(to.housekeeping_summary(context, of)),
-            Question::RoomStatus => whole!(to.room_statuses(context, of)),
-            Question::MaintenanceSummary => whole!(to.maintenance_summary(context, of)),
-            Question::Arrivals(on) => to.arrivals(context, of, on).await.map(|it| arrivals(&it)),
-            Question::Departures(on) => whole!(to.departures(context, of, on)),
-            Question::InHouse(on) => whole!(to.in_house(context, of, on)),
-            Question::FolioSummary => whole!(to.billing_summary(context, of)),
-            Question::Balances => whole!(to.balances(context, of)),
-            Question::LockKeys => whole!(to.lock_keys(context, of)),
-            Question::Alerts => whole!(to.alerts(context, of)),
-            Question::AiSuggestions => whole!(to.suggestions(context, of)),
-            Question::Kpis => whole!(to.kpis(context, of)),
-            Question::StaffOnDuty => whole!(to.on_duty(context, of)),
-            Question::StaffingGaps => whole!(to.staffing_gaps(context, of)),
-            Question::PropertyCard => to.property(context, of).await.map(|it| property_card(&it)),
-            Question::SyncStatus => self.own.sync_status(context, of).await,
+            Fetch::RateSnapshot => whole!(to.rate_snapshot(context, property)),
+            Fetch::HousekeepingSummary => whole!(to.housekeeping_summary(context, property)),
+            Fetch::RoomStatus => whole!(to.room_statuses(context, property)),
+            Fetch::MaintenanceSummary => whole!(to.maintenance_summary(context, property)),
+            Fetch::Arrivals(on) => {
+                to.arrivals(context, property, on).await.map(|answer| arrivals(&answer))
+            }
+            Fetch::Departures(on) => whole!(to.departures(context, property, on)),
+            Fetch::InHouse(on) => whole!(to.in_house(context, property, on)),
+            Fetch::FolioSummary => whole!(to.billing_summary(context, property)),
+            Fetch::Balances => whole!(to.balances(context, property)),
+            Fetch::LockKeys => whole!(to.lock_keys(context, property)),
+            Fetch::Alerts => whole!(to.alerts(context, property)),
+            Fetch::AiSuggestions => whole!(to.suggestions(context, property)),
+            Fetch::Kpis => whole!(to.kpis(context, property)),
+            Fetch::StaffOnDuty => whole!(to.on_duty(context, property)),
+            Fetch::StaffingGaps => whole!(to.staffing_gaps(context, property)),
+            Fetch::PropertyCard => {
+                to.property(context, property).await.map(|answer| property_card(&answer))
+            }
+            Fetch::SyncStatus => self.local.sync_status(context, property).await,
         }
     }
 }
 
-/// The answer, and tonight in one line.
-pub fn availability(answer: &Availability) -> Answer {
+/// Availability, and as second part tonight's occupancy.
+pub fn availability(answer: &Availability) -> FetchResult {
     let occupancy = Occupancy::tonight(answer)
         .ok_or_else(|| CallError::SchemaDrift { path: "roomTypes[].nights".to_owned() })?;
     let whole = Fetched::new(answer.property_id, answer.as_of, answer);
     Ok(whole.and(&occupancy).in_zone(&answer.time_zone))
 }
 
-/// A property's card, which states its time zone.
+/// A property's card, with its time zone.
 pub fn property_card(card: &Property) -> Fetched {
     Fetched::new(card.property_id, card.as_of, card).in_zone(&card.time_zone)
 }
@@ -89,7 +93,7 @@ fn arrivals(stays: &Stays) -> Fetched {
     Fetched::new(stays.property_id, stays.as_of, &Arrivals::of(stays))
 }
 
-/// Tonight in one line: how full the house is.
+/// Tonight's occupancy.
 #[derive(Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Occupancy {
@@ -99,12 +103,12 @@ struct Occupancy {
     held: u32,
     out_of_service: u32,
     available: u32,
-    /// Of the rooms that can be sold; one decimal.
+    /// Share of the rooms that can be sold; one decimal.
     percent: f64,
 }
 
 impl Occupancy {
-    /// Sums the first night over the room types; `None` when a type has no night.
+    /// Sums the first night over all room types; `None` if one has no night.
     fn tonight(answer: &Availability) -> Option<Self> {
         let nights: Vec<&NightAvailability> = answer
             .room_types
@@ -131,7 +135,7 @@ impl Occupancy {
     }
 }
 
-/// Today's arrivals: how many, how many are still to come, and the next ones.
+/// Today's arrivals with counts.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Arrivals<'a> {

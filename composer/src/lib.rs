@@ -1,19 +1,26 @@
-//! Composes dashboard and workbench: many upstream calls, one answer, on time, whatever they do.
+//! Composes the dashboard and the workbench: many upstream calls in parallel under one deadline,
+//! cached, with partial results when an upstream fails.
 //!
-//! Not here: HTTP (no axum), storage (no SQL), and who may call the route.
+//! Start with [`Composer`]: [`Composer::plan`] decides what a caller sees, then
+//! [`Composer::compose`] or [`Composer::compose_buffered`] fetches it. [`widgets`] lists the
+//! widgets, [`read_policies`] the deadline and freshness of every read, [`Snapshots`] is the cache.
+//!
+//! Not here: HTTP (no axum), storage (no SQL), and who may call a route.
 
-pub mod changes;
+mod admission;
 pub mod compose;
+pub mod diagnostics;
+pub mod event_routing;
 pub mod fetch;
-mod load;
+pub mod local_data;
 mod meters;
-pub mod own;
-pub mod report;
-pub mod rules;
+pub mod read_policies;
+pub mod result;
 pub mod snapshots;
+mod source;
 pub mod widgets;
 pub mod workbench;
 
-pub use compose::{Composed, Composer, NoPlan, Plan};
+pub use compose::{Composed, Composer, Plan, PlanError};
 pub use snapshots::Snapshots;
 pub use widgets::{WIDGETS, WidgetSpec};

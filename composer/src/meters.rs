@@ -1,58 +1,89 @@
-//! How widgets and dashboards ended: as metrics, looked up by their labels once, and for the
-//! reading aid.
+//! Outcomes and latencies of widgets and dashboards, as metrics and for [`crate::diagnostics`].
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use contracts::dashboard::{Reason, WidgetStatus};
 use metrics::{Counter, Histogram, counter, histogram};
+use serde::Serialize;
 use tokio::time::Instant;
 
-use crate::compose::Settled;
-use crate::report::{LastOutcome, Latency};
+use crate::result::WidgetResult;
 use crate::widgets::{WIDGETS, WidgetSpec};
 
-/// Waits that the percentiles are taken of.
-const REMEMBERED: usize = 512;
+/// Latencies kept per widget, for percentiles.
+const LATENCY_SAMPLES: usize = 512;
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LastOutcome {
+    /// `ok`, `stale`, or the dashboard's reason code.
+    pub outcome: &'static str,
+    pub seconds_ago: u64,
+}
+
+/// Of the last few hundred reads, cached ones included.
+#[derive(Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Latency {
+    pub p50_ms: f64,
+    pub p95_ms: f64,
+    pub p99_ms: f64,
+    /// Number of latencies the percentiles are computed from.
+    pub samples: usize,
+}
+
+impl Latency {
+    /// `None` without samples.
+    pub(crate) fn of(mut waits: Vec<Duration>) -> Option<Self> {
+        waits.sort_unstable();
+        let last = waits.len().checked_sub(1)?;
+        let at = |share: f64| {
+            let index = (last as f64 * share).round() as usize;
+            (waits[index].as_secs_f64() * 1e5).round() / 100.0
+        };
+        Some(Self { p50_ms: at(0.5), p95_ms: at(0.95), p99_ms: at(0.99), samples: waits.len() })
+    }
+}
 
 #[derive(Debug, Clone)]
 pub(crate) struct Meters(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    /// In the order of the table.
-    widgets: Vec<Of>,
+    /// In the order of [`WIDGETS`].
+    widgets: Vec<WidgetMeters>,
     partial: OnceLock<Counter>,
 }
 
 #[derive(Debug, Default)]
-struct Of {
+struct WidgetMeters {
     metrics: OnceLock<(Counter, Histogram)>,
-    recent: Mutex<Recent>,
+    recent: Mutex<RecentReads>,
 }
 
 #[derive(Debug, Default)]
-struct Recent {
+struct RecentReads {
     last: Option<(&'static str, Instant)>,
-    /// Of the last ones, in no order.
+    /// The last latencies, unordered.
     waits: Vec<Duration>,
-    /// Where the next one goes.
+    /// Index of the next one.
     next: usize,
 }
 
-impl Recent {
-    fn note(&mut self, outcome: &'static str, took: Duration) {
+impl RecentReads {
+    fn record(&mut self, outcome: &'static str, took: Duration) {
         self.last = Some((outcome, Instant::now()));
-        if self.waits.len() < REMEMBERED {
+        if self.waits.len() < LATENCY_SAMPLES {
             self.waits.push(took);
         } else {
             self.waits[self.next] = took;
         }
-        self.next = (self.next + 1) % REMEMBERED;
+        self.next = (self.next + 1) % LATENCY_SAMPLES;
     }
 }
 
-impl Of {
+impl WidgetMeters {
     fn metrics(&self, name: &'static str) -> &(Counter, Histogram) {
         self.metrics.get_or_init(|| {
             let total =
@@ -64,52 +95,65 @@ impl Of {
 
 impl Meters {
     pub(crate) fn new() -> Self {
-        let widgets = WIDGETS.iter().map(|_| Of::default()).collect();
+        let widgets = WIDGETS.iter().map(|_| WidgetMeters::default()).collect();
         Self(Arc::new(Inner { widgets, partial: OnceLock::new() }))
     }
 
-    /// A widget has settled.
-    pub(crate) fn widget(&self, spec: &'static WidgetSpec, took: Duration, settled: &Settled) {
-        let Some(of) = self.of(spec) else { return };
-        let (ok, duration) = of.metrics(spec.name);
+    /// Records a widget's outcome.
+    pub(crate) fn widget(&self, spec: &'static WidgetSpec, took: Duration, result: &WidgetResult) {
+        let Some(meters) = self.for_widget(spec) else { return };
+        let (ok, duration) = meters.metrics(spec.name);
         duration.record(took.as_secs_f64());
-        let outcome = outcome(settled);
+        let outcome = outcome(result);
         if outcome == "ok" {
             ok.increment(1);
         } else {
             counter!("bff_backoffice_widget_total", "widget" => spec.name, "outcome" => outcome)
                 .increment(1);
         }
-        of.recent.lock().unwrap_or_else(PoisonError::into_inner).note(outcome, took);
+        meters.recent.lock().unwrap_or_else(PoisonError::into_inner).record(outcome, took);
     }
 
-    /// A dashboard is whole, or not.
+    /// Counts a partial dashboard.
     pub(crate) fn dashboard(&self, partial: bool) {
         let name = "bff_backoffice_dashboard_partial_total";
         let counter = self.0.partial.get_or_init(|| counter!(name));
         counter.increment(u64::from(partial));
     }
 
-    /// How the widget ended last, and how long it took lately.
+    /// The widget's last outcome and recent latency.
     pub(crate) fn recent(&self, spec: &WidgetSpec) -> (Option<LastOutcome>, Option<Latency>) {
-        let Some(of) = self.of(spec) else { return (None, None) };
-        let recent = of.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(meters) = self.for_widget(spec) else { return (None, None) };
+        let recent = meters.recent.lock().unwrap_or_else(PoisonError::into_inner);
         let last = recent
             .last
             .map(|(outcome, at)| LastOutcome { outcome, seconds_ago: at.elapsed().as_secs() });
         (last, Latency::of(recent.waits.clone()))
     }
 
-    fn of(&self, spec: &WidgetSpec) -> Option<&Of> {
-        let place = WIDGETS.iter().position(|widget| std::ptr::eq(widget, spec))?;
-        self.0.widgets.get(place)
+    fn for_widget(&self, spec: &WidgetSpec) -> Option<&WidgetMeters> {
+        let index = WIDGETS.iter().position(|widget| std::ptr::eq(widget, spec))?;
+        self.0.widgets.get(index)
     }
 }
 
-fn outcome(settled: &Settled) -> &'static str {
-    match settled.widget.status {
+fn outcome(result: &WidgetResult) -> &'static str {
+    match result.widget.status {
         WidgetStatus::Ok => "ok",
         WidgetStatus::Stale => "stale",
-        _ => settled.widget.reason.map_or("none", Reason::name),
+        _ => result.widget.reason.map_or("none", Reason::name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_computed_from_sorted_latencies() {
+        assert_eq!(Latency::of(Vec::new()), None);
+        let waits = (1..=101).rev().map(Duration::from_millis).collect();
+        let latency = Latency { p50_ms: 51.0, p95_ms: 96.0, p99_ms: 100.0, samples: 101 };
+        assert_eq!(Latency::of(waits), Some(latency));
     }
 }

@@ -1,22 +1,23 @@
-//! What upstreams answered, kept for as long as it may be shown.
+//! Cache of upstream responses, for as long as each may be shown.
 //!
-//! Two levels: this process, and the cache tier that all instances share. A read takes what is
-//! fresh; else it asks the upstream, together with everybody else who asks the same now; else it
-//! shows what it still has, with its age. Every key begins with the tenant, in its type.
+//! Two levels: this process, and the cache store (Redis) that all instances share. A read returns a
+//! fresh snapshot; else it calls the upstream, sharing the call with concurrent reads of the same
+//! key; else it returns a stale snapshot with its age. Every key contains the tenant, by its type.
 //!
-//! Not here: what is read and how an answer becomes a snapshot; both come with the read.
+//! Not here: what is read and how a response becomes a snapshot; both come with the read.
 
-mod flights;
+mod cache_store;
+mod invalidation;
 mod key;
 mod local;
-mod marks;
 mod meters;
-mod shared;
+mod reading;
 mod sharing;
+mod single_flight;
 mod snapshot;
 #[cfg(test)]
 mod tests;
-mod zones;
+mod time_zones;
 
 use std::future::Future;
 use std::ops::Deref;
@@ -24,7 +25,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use contracts::clock::Clock;
-use contracts::dashboard::Reason;
 use contracts::id::{PropertyId, TenantId};
 use contracts::safeguard;
 use contracts::safeguard::{Safeguard, time_limit};
@@ -36,162 +36,121 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 use upstream_clients::{CallContext, CallError};
 
-use flights::{Flights, Outcome};
+use crate::read_policies::ReadPolicy;
+pub use crate::source::Source;
+pub use cache_store::CacheStore;
+use invalidation::Invalidations;
 pub use key::Key;
-use local::Local;
-use marks::Marks;
+use local::LocalCache;
 pub use meters::CacheCounts;
 use meters::Meters;
-pub use shared::SharedTier;
+pub use reading::{ReadError, Reading};
+use single_flight::{CallOutcome, DEADLINE_GRACE, SingleFlight};
 pub use snapshot::{Fetched, Snapshot};
-use zones::Zones;
+use time_zones::TimeZones;
 
-/// Who holds something to show does not wait longer than this for something newer.
-const PATIENCE: Duration = Duration::from_millis(100);
-/// With less time than this nobody is asked again.
-const WORTH_ASKING: Duration = Duration::from_millis(50);
-/// A call ends itself at its deadline; this much later it is dropped whatever it does.
-const GUARD: Duration = Duration::from_millis(10);
-/// A cache tier that is there answers sooner.
+/// With a stale snapshot at hand, a read waits no longer than this for a newer one.
+const MAX_WAIT_WITH_STALE: Duration = Duration::from_millis(100);
+/// Timeout of a cache store read.
 const TIER_ANSWERS_WITHIN: Duration = Duration::from_millis(25);
 
-/// One thing that is read, and how long its answer holds (gateway-api section 6).
-#[derive(Debug)]
-pub struct Rule {
-    /// Unique; part of the key and a label of the metrics.
-    pub name: &'static str,
-    /// None for what the gateway itself holds.
-    pub upstream: Option<Upstream>,
-    /// Longest wait for the upstream, after the request was let in.
-    pub deadline: Duration,
-    /// Shown as it is for so long. Zero: never kept.
-    pub fresh: Duration,
-    /// Past that, shown for so long with its age when nothing newer is to be had.
-    pub stale: Duration,
-    /// Whether the answer is about "today": then it is neither fresh nor stale any more when the
-    /// property's day ends.
-    pub is_of_today: bool,
-}
-
-/// What a read found.
+/// Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Reading {
-    pub snapshot: Arc<Snapshot>,
-    pub source: Source,
-    /// How long this read waited.
-    pub took: Duration,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
-    /// Kept, and fresh.
-    Hit { age: Duration },
-    /// The upstream's answer of now.
-    Miss,
-    /// The upstream's answer of now, of which nothing is kept.
-    Bypass,
-    /// Kept, and past its freshness; the reason says why there is nothing newer.
-    Stale { age: Duration, reason: Reason },
-}
-
-/// Shared by those who asked together.
-pub type ReadError = Arc<CallError>;
-
-/// Cheap to clone: each question under way holds one.
-#[derive(Debug, Clone)]
-pub struct Snapshots(Arc<Parts>);
+pub struct Snapshots(Arc<Inner>);
 
 #[derive(Debug, Clone)]
-pub struct Parts {
-    local: Local,
-    shared: Option<SharedTier>,
-    flights: Flights,
-    marks: Marks,
-    zones: Zones,
+pub struct Inner {
+    local: LocalCache,
+    cache_store: Option<CacheStore>,
+    single_flight: SingleFlight,
+    invalidations: Invalidations,
+    time_zones: TimeZones,
     meters: Meters,
     clock: Clock,
     tasks: TaskTracker,
-    keeps: bool,
+    is_caching: bool,
 }
 
 impl Deref for Snapshots {
-    type Target = Parts;
+    type Target = Inner;
 
-    fn deref(&self) -> &Parts {
+    fn deref(&self) -> &Inner {
         &self.0
     }
 }
 
 impl Snapshots {
-    /// `tasks` runs what outlives the read that began it. Without a cache tier each process keeps
-    /// its own.
-    pub fn new(clock: Clock, tasks: TaskTracker, shared: Option<SharedTier>) -> Self {
-        Self(Arc::new(Parts {
-            local: Local::new(),
-            shared,
-            flights: Flights::default(),
-            marks: Marks::new(),
-            zones: Zones::new(),
+    /// `tasks` runs work that outlives the read that started it. Without a cache store each process
+    /// has its own snapshots only.
+    pub fn new(clock: Clock, tasks: TaskTracker, cache_store: Option<CacheStore>) -> Self {
+        Self(Arc::new(Inner {
+            local: LocalCache::new(),
+            cache_store,
+            single_flight: SingleFlight::default(),
+            invalidations: Invalidations::new(),
+            time_zones: TimeZones::new(),
             meters: Meters::default(),
             clock,
             tasks,
-            keeps: true,
+            is_caching: true,
         }))
     }
 
-    /// Nothing is kept: every read asks its upstream, together with who asks the same now.
+    /// Disables caching: every read calls its upstream, but concurrent reads still share a call.
     #[must_use]
-    pub fn keeping_nothing(mut self) -> Self {
-        Arc::make_mut(&mut self.0).keeps = false;
+    pub fn without_cache(mut self) -> Self {
+        Arc::make_mut(&mut self.0).is_caching = false;
         self
     }
 
-    /// Runs what outlives whoever began it.
+    /// Runs work that outlives the request that started it.
     pub(crate) fn tasks(&self) -> &TaskTracker {
         &self.tasks
     }
 
-    /// Whether answers of this rule are kept.
-    fn keeps(&self, rule: &Rule) -> bool {
-        self.keeps && !rule.fresh.is_zero()
+    fn is_cached(&self, policy: &ReadPolicy) -> bool {
+        self.is_caching && !policy.fresh.is_zero()
     }
 
-    /// How reads of this rule ended.
-    pub fn counts(&self, rule: &Rule) -> CacheCounts {
-        self.meters.counts(rule.name)
+    /// Cache hits and misses of this policy.
+    pub fn counts(&self, policy: &ReadPolicy) -> CacheCounts {
+        self.meters.counts(policy.name)
     }
 
-    /// Takes over from the cache tier what this process does not hold fresh, in one round trip.
-    pub async fn warm(&self, reads: &[(&'static Rule, Key)]) {
-        let Some(tier) = &self.shared else { return };
+    /// Loads snapshots that this process does not have fresh from the cache store, in one round
+    /// trip.
+    pub async fn prefetch(&self, reads: &[(&'static ReadPolicy, Key)]) {
+        let Some(store) = &self.cache_store else { return };
         let now = self.clock.now();
-        let kept = |(rule, _): &&(&'static Rule, Key)| self.keeps(rule);
+        let cached = |(policy, _): &&(&'static ReadPolicy, Key)| self.is_cached(policy);
         let wanted: Vec<_> = reads
             .iter()
-            .filter(kept)
-            .filter(|(rule, key)| !self.is_fresh(rule, key, now))
+            .filter(cached)
+            .filter(|(policy, key)| !self.is_fresh(policy, key, now))
             .collect();
         if wanted.is_empty() {
             return;
         }
-        let limit = time_limit(Safeguard::Deadlines, TIER_ANSWERS_WITHIN);
-        for (read, found) in wanted.iter().zip(tier.get(&wanted, limit).await) {
-            let (rule, key) = (read.0, &read.1);
-            for (property, at) in found.changes {
-                self.marks.set_at(key.tenant, property, rule.upstream, at);
+        for (read, found) in wanted
+            .iter()
+            .zip(store.get(&wanted, time_limit(Safeguard::Deadlines, TIER_ANSWERS_WITHIN)).await)
+        {
+            let (policy, key) = (read.0, &read.1);
+            for (property, at) in found.invalidations {
+                self.invalidations.record(key.tenant, property, policy.upstream, at);
             }
             if let Some(snapshot) = found.snapshot {
-                self.learn_zone(key.tenant, &snapshot);
-                self.local.put_newer(key, snapshot, rule);
+                self.remember_zone(key.tenant, &snapshot);
+                self.local.put_newer(key, snapshot, policy);
             }
         }
     }
 
-    /// The answer of a read, by `context.deadline` at the latest. `fetch` asks the upstream; it is
-    /// dropped when nobody waits for it any more.
+    /// Reads a snapshot, by `context.deadline` at the latest. `fetch` calls the upstream; the call
+    /// is dropped when no reader waits for it any more.
     pub async fn read<F, A>(
         &self,
-        rule: &'static Rule,
+        policy: &'static ReadPolicy,
         key: &Key,
         context: &CallContext,
         fetch: F,
@@ -201,140 +160,152 @@ impl Snapshots {
         A: Future<Output = Result<Fetched, CallError>> + Send + 'static,
     {
         let (began, now) = (Instant::now(), self.clock.now());
-        let held = self.held(rule, key, now);
-        let changed_at = self.changed_at(rule, key, now);
-        let is_fresh =
-            |(it, age): &&(Arc<Snapshot>, Duration)| *age < rule.fresh && it.asked_at > changed_at;
+        let held = self.held(policy, key, now);
+        let changed_at = self.changed_at(policy, key, now);
+        let is_fresh = |(snapshot, age): &&(Arc<Snapshot>, Duration)| {
+            *age < policy.fresh && snapshot.requested_at > changed_at
+        };
         if let Some((snapshot, age)) = held.as_ref().filter(is_fresh) {
-            self.meters.hit(rule.name);
-            let reading = reading(snapshot, Source::Hit { age: *age }, began);
-            if is_soon_old(rule, *age) {
-                self.ask_ahead(rule, key, context, fetch);
+            self.meters.hit(policy.name);
+            let reading = Reading::of(snapshot, Source::Hit { age: *age }, began);
+            if needs_refresh_ahead(policy, *age) {
+                self.refresh_ahead(policy, key, context, fetch);
             }
             return Ok(reading);
         }
-        self.meters.miss(rule.name);
-        let held = held.filter(|_| !rule.stale.is_zero());
-        let first = self.first(rule, key, context, &fetch);
-        let flight = first.flight.clone();
-        // What is known to have changed is worth waiting for.
-        let patience = match &held {
-            Some((it, _)) if it.asked_at > changed_at => context.deadline.min(began + PATIENCE),
-            _ => context.deadline + GUARD,
+        self.meters.miss(policy.name);
+        let held = held.filter(|_| !policy.stale.is_zero());
+        let first = self.join_or_start(policy, key, context, &fetch);
+        let call = first.call.clone();
+        // Data known to have changed is worth the full wait.
+        let wait_until = match &held {
+            Some((snapshot, _)) if snapshot.requested_at > changed_at => {
+                context.deadline.min(began + MAX_WAIT_WITH_STALE)
+            }
+            _ => context.deadline + DEADLINE_GRACE,
         };
-        let answer = self.shared_outcome(rule, key, context, first, &fetch);
-        let outcome = timeout_at(patience, answer).await.unwrap_or_else(|_| {
+        let answer = self.shared_outcome(policy, key, context, first, &fetch);
+        let outcome = timeout_at(wait_until, answer).await.unwrap_or_else(|_| {
             if held.is_some() {
-                self.tasks.spawn(flight.map(drop));
+                self.tasks.spawn(call.map(drop));
             }
             Err(Arc::new(CallError::Timeout))
         });
-        self.settle(rule, held, outcome, began)
+        self.resolve(policy, held, outcome, began)
     }
 
-    /// What was kept and may still be shown, with its age.
-    fn held(&self, rule: &Rule, key: &Key, now: Timestamp) -> Option<(Arc<Snapshot>, Duration)> {
-        if !self.keeps(rule) {
+    /// The snapshot that may still be shown, with its age.
+    fn held(
+        &self,
+        policy: &ReadPolicy,
+        key: &Key,
+        now: Timestamp,
+    ) -> Option<(Arc<Snapshot>, Duration)> {
+        if !self.is_cached(policy) {
             return None;
         }
         let snapshot = self.local.get(key)?;
         let age = snapshot.age(now);
-        let is_of_this_day = snapshot.asked_at >= self.day_began(key, now);
-        (is_of_this_day && age < rule.fresh + rule.stale).then_some((snapshot, age))
+        let is_of_this_day = snapshot.requested_at >= self.day_began(key, now);
+        (is_of_this_day && age < policy.fresh + policy.stale).then_some((snapshot, age))
     }
 
-    /// When the property's day began, for an answer that ends with it.
+    /// When the property's day began, for a response that expires with it.
     fn day_began(&self, key: &Key, now: Timestamp) -> Timestamp {
         let property = key.property.filter(|_| key.ends_with_day);
-        property.map_or(Timestamp::MIN, |property| self.zones.day_began(key.tenant, property, now))
+        property
+            .map_or(Timestamp::MIN, |property| self.time_zones.day_began(key.tenant, property, now))
     }
 
-    /// What was asked before this instant is not the answer to a question of now: the upstream is
-    /// known to have changed, or a new day has begun at the property.
-    fn changed_at(&self, rule: &Rule, key: &Key, now: Timestamp) -> Timestamp {
-        // A question of the very instant at which the day begins is one of that day.
+    /// Snapshots requested before this instant are not fresh: the upstream's data has changed
+    /// since, or a new day has begun at the property.
+    fn changed_at(&self, policy: &ReadPolicy, key: &Key, now: Timestamp) -> Timestamp {
+        // A request at the very start of the day belongs to that day.
         let before_this_day = self.day_began(key, now).saturating_sub(Span::new().nanoseconds(1));
-        let changed_at = self.marks.of(key, rule.upstream);
+        let changed_at = self.invalidations.last_for(key, policy.upstream);
         before_this_day.map_or(changed_at, |yesterday| yesterday.max(changed_at))
     }
 
-    fn is_fresh(&self, rule: &Rule, key: &Key, now: Timestamp) -> bool {
-        let changed_at = self.changed_at(rule, key, now);
-        self.local.get(key).is_some_and(|it| it.age(now) < rule.fresh && it.asked_at > changed_at)
+    fn is_fresh(&self, policy: &ReadPolicy, key: &Key, now: Timestamp) -> bool {
+        let changed_at = self.changed_at(policy, key, now);
+        self.local.get(key).is_some_and(|snapshot| {
+            snapshot.age(now) < policy.fresh && snapshot.requested_at > changed_at
+        })
     }
 
-    fn settle(
+    fn resolve(
         &self,
-        rule: &Rule,
+        policy: &ReadPolicy,
         held: Option<(Arc<Snapshot>, Duration)>,
-        outcome: Outcome,
+        outcome: CallOutcome,
         began: Instant,
     ) -> Result<Reading, ReadError> {
-        let source = if self.keeps(rule) { Source::Miss } else { Source::Bypass };
+        let source = if self.is_cached(policy) { Source::Miss } else { Source::Bypass };
         match (outcome, held) {
-            (Ok(snapshot), _) => Ok(reading(&snapshot, source, began)),
+            (Ok(snapshot), _) => Ok(Reading::of(&snapshot, source, began)),
             (Err(error), Some((snapshot, age)))
-                if error.is_illness() && safeguard!(StaleSnapshots) =>
+                if error.is_outage() && safeguard!(StaleSnapshots) =>
             {
-                self.meters.stale(rule.name);
+                self.meters.stale(policy.name);
                 let source = Source::Stale { age, reason: error.reason() };
-                Ok(reading(&snapshot, source, began))
+                Ok(Reading::of(&snapshot, source, began))
             }
             (Err(error), _) => Err(error),
         }
     }
 
-    fn learn_zone(&self, tenant: TenantId, snapshot: &Snapshot) {
+    fn remember_zone(&self, tenant: TenantId, snapshot: &Snapshot) {
         if let Some(name) = &snapshot.time_zone {
-            self.zones.learn(tenant, snapshot.property, name);
+            self.time_zones.remember(tenant, snapshot.property, name);
         }
     }
 
-    /// The time zone of a property, when an answer has stated it.
+    /// The time zone of a property, once a response has stated it.
     pub fn zone(&self, tenant: TenantId, property: PropertyId) -> Option<TimeZone> {
-        self.zones.get(tenant, property)
+        self.time_zones.get(tenant, property)
     }
 
-    fn keep(&self, rule: &'static Rule, key: &Key, snapshot: &Arc<Snapshot>) {
-        if !self.keeps(rule) {
+    fn keep(&self, policy: &'static ReadPolicy, key: &Key, snapshot: &Arc<Snapshot>) {
+        if !self.is_cached(policy) {
             return;
         }
-        self.local.put(key, Arc::clone(snapshot), rule);
-        if let Some(tier) = &self.shared {
-            tier.put(rule, key, snapshot);
+        self.local.put(key, Arc::clone(snapshot), policy);
+        if let Some(store) = &self.cache_store {
+            store.put(policy, key, snapshot);
         }
     }
 
-    /// What came from this upstream before now is not fresh any more: of one property, or without
-    /// one of the whole tenant. It may still be shown as stale.
-    pub fn outdate(&self, tenant: TenantId, property: Option<PropertyId>, upstream: Upstream) {
+    /// Makes the upstream's snapshots of a property (or of the whole tenant) stale, in all
+    /// instances.
+    pub fn invalidate(&self, tenant: TenantId, property: Option<PropertyId>, upstream: Upstream) {
         let now = self.clock.now();
-        self.marks.set_at(tenant, property, Some(upstream), now);
-        if let Some(tier) = &self.shared {
-            tier.tell(tenant, property, upstream, now);
+        self.invalidations.record(tenant, property, Some(upstream), now);
+        if let Some(store) = &self.cache_store {
+            store.publish_invalidation(tenant, property, upstream, now);
         }
     }
 
-    /// Hears, until the connection ends, what other instances know to have changed. Whatever was
-    /// kept before is not trusted to be fresh, because news may have been missed.
+    /// Applies invalidations of other instances until the connection ends. Makes all snapshots
+    /// stale first, because messages may have been missed.
     pub async fn follow(&self, listener: &redis::Client) -> redis::RedisResult<()> {
         let clock = &self.clock;
-        shared::listen(
+        cache_store::subscribe(
             listener,
-            || self.marks.set_all(clock.now()),
-            |news| {
-                self.marks.set_at(news.tenant, news.property, Some(news.upstream), clock.now());
+            || self.invalidations.record_all(clock.now()),
+            |change| {
+                self.invalidations.record(
+                    change.tenant,
+                    change.property,
+                    Some(change.upstream),
+                    clock.now(),
+                );
             },
         )
         .await
     }
 }
 
-fn reading(snapshot: &Arc<Snapshot>, source: Source, began: Instant) -> Reading {
-    Reading { snapshot: Arc::clone(snapshot), source, took: began.elapsed() }
-}
-
-/// In the last fifth of its freshness.
-fn is_soon_old(rule: &Rule, age: Duration) -> bool {
-    age * 5 > rule.fresh * 4
+/// Whether the snapshot is in the last fifth of its freshness.
+fn needs_refresh_ahead(policy: &ReadPolicy, age: Duration) -> bool {
+    age * 5 > policy.fresh * 4
 }

@@ -1,40 +1,38 @@
-//! The widgets, in one table: what each shows of which read, and who may see it
-//! (gateway-api section 6).
+//! The widgets in one table: the read each shows and who may see it (gateway-api section 6).
 
 use contracts::role::{Role, RoleSet};
 use jiff::civil::Date;
 
-use crate::rules;
-use crate::snapshots::Rule;
+use crate::read_policies;
+use crate::read_policies::ReadPolicy;
 
-/// What decides one widget's fate.
 #[derive(Debug)]
 pub struct WidgetSpec {
     pub name: &'static str,
-    pub rule: &'static Rule,
-    pub(crate) question: Question,
-    /// Which view of the answer it shows.
+    pub policy: &'static ReadPolicy,
+    pub(crate) fetch: Fetch,
+    /// Which part of the snapshot it shows.
     pub(crate) part: usize,
-    /// Who may see it; for others it is `forbidden` and not fetched.
+    /// Roles that may see it; for others it is `forbidden` and not fetched.
     pub roles: RoleSet,
 }
 
 impl WidgetSpec {
-    /// Where its content comes from, as it is called on the wire.
+    /// The name of its source on the wire.
     pub fn source(&self) -> &'static str {
-        self.rule.upstream.map_or("bff-backoffice", contracts::upstream::Upstream::name)
+        self.policy.upstream.map_or("bff-backoffice", contracts::upstream::Upstream::name)
     }
 }
 
-/// What is asked to fill it.
+/// The call that fetches a read's data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Question {
+pub(crate) enum Fetch {
     Availability,
     RateSnapshot,
     HousekeepingSummary,
     RoomStatus,
     MaintenanceSummary,
-    /// Today's, where no day is named; so the next two.
+    /// By default today's; so the next two.
     Arrivals(Option<Date>),
     Departures(Option<Date>),
     InHouse(Option<Date>),
@@ -52,7 +50,7 @@ pub(crate) enum Question {
 
 const TODAY: Option<Date> = None;
 const ALL: RoleSet = RoleSet::ANY;
-/// Who decides about money and people.
+/// Roles that decide about money and people.
 const MANAGERS: RoleSet = RoleSet::of(&[
     Role::TenantAdmin,
     Role::PropertyGm,
@@ -60,43 +58,53 @@ const MANAGERS: RoleSet = RoleSet::of(&[
     Role::HousekeepingManager,
     Role::MaintenanceManager,
 ]);
-/// Who deals with guests and rates.
+/// Roles that deal with guests and rates.
 pub(crate) const FRONT_OFFICE: RoleSet =
     RoleSet::of(&[Role::TenantAdmin, Role::PropertyGm, Role::FrontDeskManager, Role::FrontDesk]);
-/// Who sees the house's earnings.
+/// Roles that see the hotel's earnings.
 const OWNERS: RoleSet = RoleSet::of(&[Role::TenantAdmin, Role::PropertyGm]);
 
-/// Shows the whole answer of what its rule reads.
+/// A widget that shows the whole response.
 const fn widget(
     name: &'static str,
-    question: Question,
-    rule: &'static Rule,
+    fetch: Fetch,
+    policy: &'static ReadPolicy,
     roles: RoleSet,
 ) -> WidgetSpec {
-    WidgetSpec { name, rule, question, part: 0, roles }
+    WidgetSpec { name, policy, fetch, part: 0, roles }
 }
 
 pub static WIDGETS: [WidgetSpec; 17] = [
     WidgetSpec {
         part: 1,
-        ..widget("occupancy", Question::Availability, &rules::AVAILABILITY, ALL)
+        ..widget("occupancy", Fetch::Availability, &read_policies::AVAILABILITY, ALL)
     },
-    widget("availability", Question::Availability, &rules::AVAILABILITY, FRONT_OFFICE),
-    widget("rateSnapshot", Question::RateSnapshot, &rules::RATE_SNAPSHOT, FRONT_OFFICE),
-    widget("housekeepingSummary", Question::HousekeepingSummary, &rules::HOUSEKEEPING_SUMMARY, ALL),
-    widget("roomStatus", Question::RoomStatus, &rules::ROOM_STATUS, ALL),
-    widget("maintenanceSummary", Question::MaintenanceSummary, &rules::MAINTENANCE_SUMMARY, ALL),
-    widget("arrivals", Question::Arrivals(TODAY), &rules::ARRIVALS, ALL),
-    widget("departures", Question::Departures(TODAY), &rules::DEPARTURES, ALL),
-    widget("inHouse", Question::InHouse(TODAY), &rules::IN_HOUSE, ALL),
-    widget("folioSummary", Question::FolioSummary, &rules::FOLIO_SUMMARY, FRONT_OFFICE),
-    widget("alerts", Question::Alerts, &rules::ALERTS, ALL),
-    widget("aiSuggestions", Question::AiSuggestions, &rules::AI_SUGGESTIONS, MANAGERS),
-    widget("kpis", Question::Kpis, &rules::KPIS, OWNERS),
-    widget("staffOnDuty", Question::StaffOnDuty, &rules::STAFF_ON_DUTY, MANAGERS),
-    widget("staffingGaps", Question::StaffingGaps, &rules::STAFFING_GAPS, MANAGERS),
-    widget("syncStatus", Question::SyncStatus, &rules::SYNC_STATUS, ALL),
-    widget("propertyCard", Question::PropertyCard, &rules::PROPERTY_CARD, ALL),
+    widget("availability", Fetch::Availability, &read_policies::AVAILABILITY, FRONT_OFFICE),
+    widget("rateSnapshot", Fetch::RateSnapshot, &read_policies::RATE_SNAPSHOT, FRONT_OFFICE),
+    widget(
+        "housekeepingSummary",
+        Fetch::HousekeepingSummary,
+        &read_policies::HOUSEKEEPING_SUMMARY,
+        ALL,
+    ),
+    widget("roomStatus", Fetch::RoomStatus, &read_policies::ROOM_STATUS, ALL),
+    widget(
+        "maintenanceSummary",
+        Fetch::MaintenanceSummary,
+        &read_policies::MAINTENANCE_SUMMARY,
+        ALL,
+    ),
+    widget("arrivals", Fetch::Arrivals(TODAY), &read_policies::ARRIVALS, ALL),
+    widget("departures", Fetch::Departures(TODAY), &read_policies::DEPARTURES, ALL),
+    widget("inHouse", Fetch::InHouse(TODAY), &read_policies::IN_HOUSE, ALL),
+    widget("folioSummary", Fetch::FolioSummary, &read_policies::FOLIO_SUMMARY, FRONT_OFFICE),
+    widget("alerts", Fetch::Alerts, &read_policies::ALERTS, ALL),
+    widget("aiSuggestions", Fetch::AiSuggestions, &read_policies::AI_SUGGESTIONS, MANAGERS),
+    widget("kpis", Fetch::Kpis, &read_policies::KPIS, OWNERS),
+    widget("staffOnDuty", Fetch::StaffOnDuty, &read_policies::STAFF_ON_DUTY, MANAGERS),
+    widget("staffingGaps", Fetch::StaffingGaps, &read_policies::STAFFING_GAPS, MANAGERS),
+    widget("syncStatus", Fetch::SyncStatus, &read_policies::SYNC_STATUS, ALL),
+    widget("propertyCard", Fetch::PropertyCard, &read_policies::PROPERTY_CARD, ALL),
 ];
 
 pub(crate) fn by_name(name: &str) -> Option<&'static WidgetSpec> {

@@ -1,10 +1,9 @@
-//! The workbench: the stays of a day, and beside each what other services know of it. The stays
-//! are required; a column that cannot be filled is left out and says why.
+//! Composes the workbench: the stays of a day with columns from other services. The stays are
+//! required; a column that fails is left out, with the reason.
 //!
-//! Every part is a snapshot that the dashboard's widgets share; a view takes it for fresh as long as
-//! [`FRESH`], whatever a widget does.
+//! Parts share their snapshots with the dashboard's widgets, but have a freshness of their own.
 
-mod account;
+mod provenance;
 mod rows;
 #[cfg(test)]
 mod tests;
@@ -22,33 +21,34 @@ use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 use upstream_clients::CallContext;
 
-use crate::compose::{Composer, Told};
-use crate::fetch::Answer;
-use crate::rules;
-use crate::snapshots::{Key, ReadError, Reading, Rule, Snapshots};
-use crate::widgets::{FRONT_OFFICE, Question};
+use crate::compose::Composer;
+use crate::fetch::FetchResult;
+use crate::read_policies::{self, ReadPolicy};
+use crate::snapshots::{Key, ReadError, Reading, Snapshots};
+use crate::widgets::{FRONT_OFFICE, Fetch};
 
-use account::Account;
-use rows::Parts;
+use provenance::Provenance;
+pub use rows::ComposedView;
+use rows::ViewParts;
 
-/// The list is of use without its columns: they may cost it this long after the request was let in.
-const COLUMN_WITHIN: Duration = Duration::from_millis(300);
+/// Columns are optional: a view waits for them this long, counted from the receipt of the request.
+const COLUMN_TIMEOUT: Duration = Duration::from_millis(300);
 
-/// How old any part of a view may be before it is asked for again (gateway-api section 4).
-const FRESH: Duration = Duration::from_secs(15);
+/// Maximum age of a part before it is fetched again (gateway-api section 4).
+const VIEW_FRESHNESS: Duration = Duration::from_secs(15);
 
-const fn viewed(rule: &Rule) -> Rule {
-    Rule { fresh: FRESH, ..*rule }
+const fn view_policy(policy: &ReadPolicy) -> ReadPolicy {
+    ReadPolicy { fresh: VIEW_FRESHNESS, ..*policy }
 }
 
-static ARRIVALS: Rule = viewed(&rules::ARRIVALS);
-static DEPARTURES: Rule = viewed(&rules::DEPARTURES);
-static IN_HOUSE: Rule = viewed(&rules::IN_HOUSE);
-static ROOM_STATUSES: Rule = viewed(&rules::ROOM_STATUS);
-static BALANCES: Rule = viewed(&rules::BALANCES);
-static LOCK_KEYS: Rule = viewed(&rules::LOCK_KEYS);
+static ARRIVALS: ReadPolicy = view_policy(&read_policies::ARRIVALS);
+static DEPARTURES: ReadPolicy = view_policy(&read_policies::DEPARTURES);
+static IN_HOUSE: ReadPolicy = view_policy(&read_policies::IN_HOUSE);
+static ROOM_STATUSES: ReadPolicy = view_policy(&read_policies::ROOM_STATUS);
+static BALANCES: ReadPolicy = view_policy(&read_policies::BALANCES);
+static LOCK_KEYS: ReadPolicy = view_policy(&read_policies::LOCK_KEYS);
 
-/// Which stays of a day.
+/// The lists of a day's stays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum List {
     Arrivals,
@@ -59,7 +59,7 @@ pub enum List {
 impl List {
     const ALL: [Self; 3] = [Self::Arrivals, Self::Departures, Self::InHouse];
 
-    fn rule(self) -> &'static Rule {
+    fn policy(self) -> &'static ReadPolicy {
         match self {
             Self::Arrivals => &ARRIVALS,
             Self::Departures => &DEPARTURES,
@@ -67,162 +67,155 @@ impl List {
         }
     }
 
-    fn question(self, day: Option<Date>) -> Question {
+    fn fetch(self, day: Option<Date>) -> Fetch {
         match self {
-            Self::Arrivals => Question::Arrivals(day),
-            Self::Departures => Question::Departures(day),
-            Self::InHouse => Question::InHouse(day),
+            Self::Arrivals => Fetch::Arrivals(day),
+            Self::Departures => Fetch::Departures(day),
+            Self::InHouse => Fetch::InHouse(day),
         }
     }
 }
 
-/// What is shown beside a stay, and to whom.
+/// A column of data from another service, and the roles that may see it.
 #[derive(Debug)]
 struct Column {
     name: &'static str,
-    rule: &'static Rule,
-    question: Question,
+    policy: &'static ReadPolicy,
+    fetch: Fetch,
     roles: RoleSet,
 }
 
 static ROOM_STATUS: Column = Column {
     name: "roomStatus",
-    rule: &ROOM_STATUSES,
-    question: Question::RoomStatus,
+    policy: &ROOM_STATUSES,
+    fetch: Fetch::RoomStatus,
     roles: RoleSet::ANY,
 };
 static BALANCE: Column =
-    Column { name: "balance", rule: &BALANCES, question: Question::Balances, roles: FRONT_OFFICE };
+    Column { name: "balance", policy: &BALANCES, fetch: Fetch::Balances, roles: FRONT_OFFICE };
 
 static KEYS: Column =
-    Column { name: "keys", rule: &LOCK_KEYS, question: Question::LockKeys, roles: FRONT_OFFICE };
+    Column { name: "keys", policy: &LOCK_KEYS, fetch: Fetch::LockKeys, roles: FRONT_OFFICE };
 
-/// Who wants to see which day where.
+/// The caller, property and day of a view.
 #[derive(Debug, Clone, Copy)]
-pub struct Asked {
+pub struct ViewRequest {
     pub tenant: TenantId,
     pub roles: RoleSet,
     pub property: PropertyId,
-    /// Today in the property's time zone when absent.
+    /// By default today in the property's time zone.
     pub day: Option<Date>,
     pub admitted: Instant,
 }
 
-impl Asked {
-    fn key(&self, rule: &Rule) -> Key {
-        Key::of_property(rule, self.tenant, self.property)
+impl ViewRequest {
+    fn key(&self, policy: &ReadPolicy) -> Key {
+        Key::of_property(policy, self.tenant, self.property)
     }
 
-    fn key_of_day(&self, rule: &Rule) -> Key {
-        self.key(rule).on(self.day)
+    fn key_of_day(&self, policy: &ReadPolicy) -> Key {
+        self.key(policy).on(self.day)
     }
-}
-
-/// A view, and how it came about.
-#[derive(Debug)]
-pub struct Viewed<T> {
-    pub view: T,
-    /// One per part.
-    pub told: Vec<Told>,
 }
 
 impl Composer {
-    /// One list with its columns. The error is that of the stays.
+    /// Composes one list with its columns. Fails only if the stays cannot be read.
     pub async fn stays_view(
         &self,
-        asked: &Asked,
+        request: &ViewRequest,
         list: List,
         context: &CallContext,
-    ) -> Result<Viewed<StaysView>, ReadError> {
-        let parts = self.parts(asked, &[list], context).await?;
+    ) -> Result<ComposedView<StaysView>, ReadError> {
+        let parts = self.load_parts(request, &[list], context).await?;
         Ok(parts.stays_view(WorkbenchViewId::generate(&self.clock, &self.entropy)))
     }
 
-    /// All lists with their columns. The error is that of the stays.
+    /// Composes all lists with their columns. Fails only if stays cannot be read.
     pub async fn today_view(
         &self,
-        asked: &Asked,
+        request: &ViewRequest,
         context: &CallContext,
-    ) -> Result<Viewed<TodayView>, ReadError> {
-        let parts = self.parts(asked, &List::ALL, context).await?;
+    ) -> Result<ComposedView<TodayView>, ReadError> {
+        let parts = self.load_parts(request, &List::ALL, context).await?;
         Ok(parts.today_view(WorkbenchViewId::generate(&self.clock, &self.entropy)))
     }
 
-    async fn parts(
+    async fn load_parts(
         &self,
-        asked: &Asked,
+        request: &ViewRequest,
         lists: &[List],
         context: &CallContext,
-    ) -> Result<Parts, ReadError> {
-        let (sources, property) = (self.sources.clone(), asked.property);
-        let ask = move |question, context| sources.clone().ask(question, context, property).boxed();
-        Bench { snapshots: &self.snapshots, asked, context, ask }.parts(lists).await
+    ) -> Result<ViewParts, ReadError> {
+        let (sources, property) = (self.sources.clone(), request.property);
+        let call = move |fetch, context| sources.clone().fetch(fetch, context, property).boxed();
+        ViewBuilder { snapshots: &self.snapshots, request, context, call }.load(lists).await
     }
 }
 
-/// One view being put together.
-struct Bench<'a, A> {
+/// Loads the parts of one view.
+struct ViewBuilder<'a, A> {
     snapshots: &'a Snapshots,
-    asked: &'a Asked,
+    request: &'a ViewRequest,
     context: &'a CallContext,
-    ask: A,
+    call: A,
 }
 
-impl<A> Bench<'_, A>
+impl<A> ViewBuilder<'_, A>
 where
-    A: Fn(Question, CallContext) -> BoxFuture<'static, Answer> + Clone + Send + Sync + 'static,
+    A: Fn(Fetch, CallContext) -> BoxFuture<'static, FetchResult> + Clone + Send + Sync + 'static,
 {
-    /// All parts at once; without the stays there is nothing to wait for.
-    async fn parts(&self, lists: &[List]) -> Result<Parts, ReadError> {
-        self.warm(lists).await;
+    /// Loads all parts in parallel. Fails as soon as the stays fail.
+    async fn load(&self, lists: &[List]) -> Result<ViewParts, ReadError> {
+        self.prefetch(lists).await;
         let lists = try_join_all(lists.iter().map(|&list| self.list(list)));
         let columns = join3(self.column(&ROOM_STATUS), self.column(&BALANCE), self.column(&KEYS));
         let (lists, (rooms, balances, keys)) = try_join(lists, columns.map(Ok)).await?;
-        Ok(Parts { lists, rooms, balances, keys })
+        Ok(ViewParts { lists, rooms, balances, keys })
     }
 
-    /// One round trip for all that this process does not hold.
-    async fn warm(&self, lists: &[List]) {
-        let lists = lists.iter().map(|list| (list.rule(), self.asked.key_of_day(list.rule())));
+    /// Loads all snapshots that this process lacks in one round trip.
+    async fn prefetch(&self, lists: &[List]) {
+        let lists =
+            lists.iter().map(|list| (list.policy(), self.request.key_of_day(list.policy())));
         let columns = [&ROOM_STATUS, &BALANCE, &KEYS].into_iter();
         let columns = columns.filter(|column| self.may_see(column));
-        let columns = columns.map(|column| (column.rule, self.asked.key(column.rule)));
-        self.snapshots.warm(&lists.chain(columns).collect::<Vec<_>>()).await;
+        let columns = columns.map(|column| (column.policy, self.request.key(column.policy)));
+        self.snapshots.prefetch(&lists.chain(columns).collect::<Vec<_>>()).await;
     }
 
     fn may_see(&self, column: &Column) -> bool {
-        column.roles.intersects(self.asked.roles)
+        column.roles.intersects(self.request.roles)
     }
 
-    async fn list(&self, list: List) -> Result<(Stays, Account), ReadError> {
-        let (rule, key) = (list.rule(), self.asked.key_of_day(list.rule()));
-        let read = (rule, list.question(self.asked.day));
-        let (stays, reading) = self.read(read, key, rule.deadline).await?;
-        Ok((stays, Account::of(rule, reading)))
+    async fn list(&self, list: List) -> Result<(Stays, Provenance), ReadError> {
+        let (policy, key) = (list.policy(), self.request.key_of_day(list.policy()));
+        let read = (policy, list.fetch(self.request.day));
+        let (stays, reading) = self.read(read, key, policy.deadline).await?;
+        Ok((stays, Provenance::of(policy, reading)))
     }
 
-    async fn column<T: DeserializeOwned>(&self, column: &Column) -> (Option<T>, Account) {
-        let (name, rule, began) = (column.name, column.rule, Instant::now());
+    async fn column<T: DeserializeOwned>(&self, column: &Column) -> (Option<T>, Provenance) {
+        let (name, policy, began) = (column.name, column.policy, Instant::now());
         if !self.may_see(column) {
-            return (None, Account::forbidden(name, rule));
+            return (None, Provenance::forbidden(name, policy));
         }
-        let (read, within) = ((rule, column.question), rule.deadline.min(COLUMN_WITHIN));
-        match self.read(read, self.asked.key(rule), within).await {
-            Ok((content, reading)) => (Some(content), Account::of(rule, reading).called(name)),
-            Err(error) => (None, Account::failed(name, rule, &error, began.elapsed())),
+        let (read, within) = ((policy, column.fetch), policy.deadline.min(COLUMN_TIMEOUT));
+        match self.read(read, self.request.key(policy), within).await {
+            Ok((content, reading)) => (Some(content), Provenance::of(policy, reading).named(name)),
+            Err(error) => (None, Provenance::failed(name, policy, &error, began.elapsed())),
         }
     }
 
     async fn read<T: DeserializeOwned>(
         &self,
-        (rule, question): (&'static Rule, Question),
+        (policy, fetch): (&'static ReadPolicy, Fetch),
         key: Key,
         within: Duration,
     ) -> Result<(T, Reading), ReadError> {
-        let ask = self.ask.clone();
-        let fetch = move |context| ask(question, context);
-        let context = self.context.until(self.asked.admitted + within);
-        let reading = self.snapshots.read(rule, &key, &context, fetch).await?;
+        let call = self.call.clone();
+        let fetch = move |context| call(fetch, context);
+        let context = self.context.with_deadline(self.request.admitted + within);
+        let reading = self.snapshots.read(policy, &key, &context, fetch).await?;
         Ok((reading.snapshot.content()?, reading))
     }
 }

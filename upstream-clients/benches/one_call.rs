@@ -1,7 +1,8 @@
-//! What one read costs the caller's core: the whole call against a server on loopback, and
-//! the same bytes over the same kind of socket without any of it. `cargo bench -p upstream-clients`.
+//! CPU cost of one read: the whole call to a server on loopback, and for comparison the same bytes
+//! over a plain socket: `cargo bench -p upstream-clients`.
 //!
-//! Processor time of the calling thread, from `/proc`: the server's is not in it, nor is waiting.
+//! Measures the CPU time of the calling thread, from `/proc`, without the server's and without
+//! waiting.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -33,7 +34,7 @@ struct Body {
     rooms: Vec<String>,
 }
 
-/// Answers every request alike, a thread for each connection.
+/// Sends every request the same response, with one thread per connection.
 fn server() -> Url {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
     let port = listener.local_addr().expect("an address").port();
@@ -52,7 +53,7 @@ fn serve(mut stream: std::net::TcpStream) {
         BODY.len()
     );
     let mut buffer = [0; 4096];
-    // A request comes in one piece: the client writes it at once.
+    // A request arrives in one piece, because the client writes it at once.
     while stream.read(&mut buffer).is_ok_and(|read| read > 0) {
         if stream.write_all(answer.as_bytes()).is_err() {
             return;
@@ -91,11 +92,11 @@ fn stack() -> CallStack {
     CallStack::new(Upstream::Inventory, server(), Connector::trusting(config), limits)
 }
 
-/// Processor time of this thread so far.
-fn spent() -> Duration {
+/// CPU time of this thread so far.
+fn cpu_time() -> Duration {
     let line = std::fs::read_to_string("/proc/thread-self/schedstat").expect("this is Linux");
     let nanos = line.split(' ').next().and_then(|first| first.parse().ok());
-    Duration::from_nanos(nanos.expect("the first is the time spent"))
+    Duration::from_nanos(nanos.expect("the first is the time cpu_time"))
 }
 
 async fn calls(stack: &CallStack, context: &CallContext, count: u64) {
@@ -119,9 +120,9 @@ async fn bytes(stream: &mut TcpStream, count: u64) {
 }
 
 fn of_this_thread(runtime: &Runtime, work: impl Future<Output = ()>) -> Duration {
-    let before = spent();
+    let before = cpu_time();
     runtime.block_on(work);
-    spent().saturating_sub(before)
+    cpu_time().saturating_sub(before)
 }
 
 fn one_call(criterion: &mut Criterion) {

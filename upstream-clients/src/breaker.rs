@@ -1,12 +1,12 @@
-//! Circuit breaker: an upstream that keeps failing is left alone for a while, then asked a
-//! little; a good answer closes it again.
+//! Circuit breaker: stops calls to an upstream that keeps failing, then lets a few probes through;
+//! one that succeeds closes it again.
 //!
-//! There is a door for each caller and one for all. A caller's own failures open its own door.
-//! The one for all opens when calls fail for most of the callers, so that a tenant whose calls
-//! always fail keeps nobody out, and a quiet tenant need not find out by itself what the others know.
+//! There is one breaker per tenant and one shared by all. A tenant's own failures open its own
+//! breaker. The shared one opens when calls fail for most tenants: a tenant whose calls always fail
+//! then blocks nobody else, and a quiet tenant need not find out by its own failures.
 
-mod door;
 mod history;
+mod state;
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -15,92 +15,96 @@ use std::time::Duration;
 use foldhash::quality::RandomState;
 use tokio::time::Instant;
 
-use crate::caller::{Caller, Verdict};
-pub(crate) use door::Position;
-use door::{Door, Pass};
+use crate::call_health::CallHealth;
+use crate::tenant_key::TenantKey;
 use history::History;
+pub(crate) use state::BreakerPosition;
+use state::{BreakerState, Permission};
 
-/// Probes of the door for all; a caller's own has one.
-const PROBES: u32 = 3;
-/// Callers with a door of their own at most. One more is judged by the door for all.
-const CALLERS: usize = 128;
-/// A caller that did not fail for this long is forgotten.
-const REMEMBERED: Duration = Duration::from_secs(10);
+/// Concurrent probes of the shared breaker; a tenant's own has one.
+const SHARED_PROBES: u32 = 3;
+/// Tenants with a breaker of their own. Further ones only have the shared breaker.
+const MAX_TENANTS: usize = 128;
+/// A tenant without failures for this long is forgotten.
+const TENANT_MEMORY: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub(crate) struct Breaker(Mutex<State>);
 
 #[derive(Debug)]
 struct State {
-    all: Door,
+    shared: BreakerState,
     history: History,
-    /// Only of callers that failed of late: a good call costs no entry.
-    own: HashMap<Caller, Box<Own>, RandomState>,
-    swept: Instant,
+    /// Tenants that failed recently; a successful call adds no entry.
+    by_tenant: HashMap<TenantKey, Box<TenantBreaker>, RandomState>,
+    swept_at: Instant,
 }
 
 #[derive(Debug)]
-struct Own {
-    door: Door,
+struct TenantBreaker {
+    state: BreakerState,
     history: History,
     last_failure: Instant,
 }
 
-impl Own {
+impl TenantBreaker {
     fn new(history: History, now: Instant) -> Box<Self> {
-        Box::new(Self { door: Door::new(1), history, last_failure: now })
+        Box::new(Self { state: BreakerState::new(1), history, last_failure: now })
     }
 }
 
-/// A call that may be made, and must be settled.
+/// Permission for one call; must be passed to [`Breaker::settle`].
 #[derive(Debug)]
 pub(crate) struct Admitted {
-    by_all: Pass,
-    by_own: Pass,
+    shared: Permission,
+    own: Permission,
 }
 
-/// How all doors stand.
+/// The state of all breakers of an upstream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Doors {
-    /// That of the door which is furthest open.
-    pub(crate) position: Position,
-    /// Callers that are kept out by doors of their own.
-    pub(crate) shut_out: usize,
+pub(crate) struct BreakerSummary {
+    /// The worst of all positions.
+    pub(crate) position: BreakerPosition,
+    /// Tenants blocked by their own breaker.
+    pub(crate) open_tenants: usize,
 }
 
 impl Breaker {
     pub(crate) fn new() -> Self {
         let now = Instant::now();
         Self(Mutex::new(State {
-            all: Door::new(PROBES),
+            shared: BreakerState::new(SHARED_PROBES),
             history: History::new(now),
-            own: HashMap::default(),
-            swept: now,
+            by_tenant: HashMap::default(),
+            swept_at: now,
         }))
     }
 
-    /// Whether a call may be made now.
-    pub(crate) fn admit(&self, caller: Caller, now: Instant) -> Option<Admitted> {
-        self.with(|state| state.admit(caller, now))
+    /// Admits a call, if all breakers allow it now.
+    pub(crate) fn admit(&self, tenant: TenantKey, now: Instant) -> Option<Admitted> {
+        self.with(|state| state.admit(tenant, now))
     }
 
     pub(crate) fn settle(
         &self,
-        caller: Caller,
+        tenant: TenantKey,
         admitted: &Admitted,
-        verdict: Verdict,
+        health: CallHealth,
         now: Instant,
     ) {
-        self.with(|state| state.settle(caller, admitted, verdict, now));
+        self.with(|state| state.settle(tenant, admitted, health, now));
     }
 
-    pub(crate) fn doors(&self) -> Doors {
+    pub(crate) fn summary(&self) -> BreakerSummary {
         self.with(|state| {
-            let shut = state.own.values().filter(|own| !own.door.is_closed());
-            let own = state.own.values().map(|own| own.door.position());
-            Doors {
-                position: own.chain([state.all.position()]).max().unwrap_or(Position::Closed),
-                shut_out: shut.count(),
+            let open = state.by_tenant.values().filter(|own| !own.state.is_closed());
+            let own = state.by_tenant.values().map(|own| own.state.position());
+            BreakerSummary {
+                position: own
+                    .chain([state.shared.position()])
+                    .max()
+                    .unwrap_or(BreakerPosition::Closed),
+                open_tenants: open.count(),
             }
         })
     }
@@ -111,68 +115,76 @@ impl Breaker {
 }
 
 impl State {
-    fn admit(&mut self, caller: Caller, now: Instant) -> Option<Admitted> {
-        let own = self.own.get_mut(&caller);
-        let by_own = own.map_or(Some(Pass::Freely), |own| own.door.admit(caller.bit(), now))?;
-        if let Some(by_all) = self.all.admit(caller.bit(), now) {
-            return Some(Admitted { by_all, by_own });
+    fn admit(&mut self, tenant: TenantKey, now: Instant) -> Option<Admitted> {
+        let own = match self.by_tenant.get_mut(&tenant) {
+            Some(breaker) => breaker.state.admit(tenant.bit(), now)?,
+            None => Permission::Normal,
+        };
+        if let Some(shared) = self.shared.admit(tenant.bit(), now) {
+            return Some(Admitted { shared, own });
         }
-        if let Some(own) = self.own.get_mut(&caller) {
-            own.door.settle(by_own, Verdict::Nothing, now);
+        if let Some(breaker) = self.by_tenant.get_mut(&tenant) {
+            breaker.state.settle(own, CallHealth::Unknown, now);
         }
         None
     }
 
-    fn settle(&mut self, caller: Caller, admitted: &Admitted, verdict: Verdict, now: Instant) {
-        if self.all.settle(admitted.by_all, verdict, now) {
+    fn settle(&mut self, tenant: TenantKey, admitted: &Admitted, health: CallHealth, now: Instant) {
+        if self.shared.settle(admitted.shared, health, now) {
             self.history = History::new(now);
         }
-        if let Some(own) = self.own.get_mut(&caller)
-            && own.door.settle(admitted.by_own, verdict, now)
+        if let Some(own) = self.by_tenant.get_mut(&tenant)
+            && own.state.settle(admitted.own, health, now)
         {
             own.history = History::new(now);
         }
-        match verdict {
-            Verdict::Answers => self.answered(caller, now),
-            Verdict::Late | Verdict::Fails => self.failed(caller, now),
-            Verdict::Nothing => {}
+        match health {
+            CallHealth::Responsive => self.responded(tenant, now),
+            CallHealth::TimedOut | CallHealth::Failed => self.failed(tenant, now),
+            CallHealth::Unknown => {}
         }
-        if !self.own.is_empty() && now.saturating_duration_since(self.swept) >= REMEMBERED / 10 {
+        if !self.by_tenant.is_empty()
+            && now.saturating_duration_since(self.swept_at) >= TENANT_MEMORY / 10
+        {
             self.sweep(now);
         }
     }
 
-    fn answered(&mut self, caller: Caller, now: Instant) {
-        self.history.answered(caller.bit(), now);
-        if let Some(own) = self.own.get_mut(&caller) {
-            own.history.answered(caller.bit(), now);
+    fn responded(&mut self, tenant: TenantKey, now: Instant) {
+        self.history.responded(tenant.bit(), now);
+        if let Some(own) = self.by_tenant.get_mut(&tenant) {
+            own.history.responded(tenant.bit(), now);
         }
     }
 
-    fn failed(&mut self, caller: Caller, now: Instant) {
-        self.history.failed(caller.bit(), now);
-        if self.all.is_closed() && self.history.fails_for_most(now) {
-            self.all.open(now);
+    fn failed(&mut self, tenant: TenantKey, now: Instant) {
+        self.history.failed(tenant.bit(), now);
+        if self.shared.is_closed() && self.history.fails_for_most_tenants(now) {
+            self.shared.open(now);
         }
-        if self.own.len() >= CALLERS && !self.own.contains_key(&caller) {
+        if self.by_tenant.len() >= MAX_TENANTS && !self.by_tenant.contains_key(&tenant) {
             return;
         }
-        let own = self.own.entry(caller).or_insert_with(|| {
-            // Its good calls were not counted.
-            let was_well = self.history.has_answered(caller.bit(), now);
-            Own::new(if was_well { History::new(now) } else { History::without_good(now) }, now)
+        let own = self.by_tenant.entry(tenant).or_insert_with(|| {
+            // Its successful calls were not counted.
+            let was_healthy = self.history.has_responded(tenant.bit(), now);
+            TenantBreaker::new(
+                if was_healthy { History::new(now) } else { History::without_success(now) },
+                now,
+            )
         });
         own.last_failure = now;
-        own.history.failed(caller.bit(), now);
-        if own.door.is_closed() && own.history.fails_mostly(now) {
-            own.door.open(now);
+        own.history.failed(tenant.bit(), now);
+        if own.state.is_closed() && own.history.fails_mostly(now) {
+            own.state.open(now);
         }
     }
 
     fn sweep(&mut self, now: Instant) {
-        let is_recent = |at: Instant| now.saturating_duration_since(at) < REMEMBERED;
-        self.own.retain(|_, own| own.door.probes_out() > 0 || is_recent(own.last_failure));
-        self.swept = now;
+        let is_recent = |at: Instant| now.saturating_duration_since(at) < TENANT_MEMORY;
+        self.by_tenant
+            .retain(|_, own| own.state.outstanding_probes() > 0 || is_recent(own.last_failure));
+        self.swept_at = now;
     }
 }
 

@@ -1,19 +1,18 @@
-//! The call stack every upstream call goes through, outermost first:
+//! The layers that every upstream call passes, outermost first:
 //!
-//! 1. span and metrics: what the call was, how it ended, how long it took. The span is at debug:
-//!    `telemetry.log=info,upstream_clients=debug` asks for it;
-//! 2. concurrency limit: more calls than the upstream can bear now, or than a tenant's share,
+//! 1. span and metrics: upstream, outcome, duration. The span is at debug level; enable it with
+//!    `telemetry.log=info,upstream_clients=debug`;
+//! 2. concurrency limit: calls above what the upstream can bear now, or above the tenant's share,
 //!    are refused, not queued;
-//! 3. breaker: an upstream that keeps failing, for all or for this tenant, is left alone a moment;
-//! 4. retry: idempotent calls only, after a jittered wait, within the retry budget, never past
-//!    the deadline;
-//! 5. attempt timeout: the upstream's cap or what remains, whichever is less; inside it, where
-//!    that is switched on, a hedge: a slow read is asked a second time;
-//! 6. transport: kept connections, the answer bounded and checked against its contract.
+//! 3. circuit breaker: calls to an upstream that keeps failing, for everyone or for this tenant,
+//!    are refused for a moment;
+//! 4. retry: idempotent calls only, after a jittered wait, within the retry budget, never past the
+//!    deadline;
+//! 5. attempt timeout: the upstream's limit or the remaining time, whichever is less;
+//! 6. transport: pooled connections; the response is bounded and checked against its contract.
 //!
-//! Dropping the call cancels it at every step.
+//! Dropping the call cancels it in every layer.
 
-use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -25,36 +24,27 @@ use contracts::upstream::Upstream;
 use http::StatusCode;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 use tower::retry::budget::{Budget, TpsBudget};
 use tracing::Instrument;
 use url::Url;
 
-use crate::CallContext;
-use crate::admission::Admission;
 use crate::breaker::Breaker;
-use crate::caller::{Caller, Verdict};
-use crate::concurrency::Limit;
+use crate::call_health::CallHealth;
+use crate::call_permit::CallPermit;
+use crate::concurrency::ConcurrencyLimit;
+use crate::context::CallContext;
 use crate::error::CallError;
+use crate::latency_window::LatencyWindow;
 use crate::limits::Limits;
 use crate::meters::Meters;
-use crate::outgoing::Ask;
-use crate::recent::Recent;
 use crate::report::{LastCall, Latency, UpstreamReport};
+use crate::request::{Call, OutgoingRequest};
 use crate::retry::{self, Retries};
-use crate::transport::{Answer, Connector, Transport};
+use crate::tenant_key::TenantKey;
+use crate::transport::{Connector, RawResponse, Transport};
 
-/// A call with a body: it may change something.
-#[derive(Debug, Clone)]
-pub struct Call<'a> {
-    pub path: &'a str,
-    /// JSON.
-    pub body: Bytes,
-    /// With one, the upstream does the thing once however often it is asked, so a retry is allowed.
-    pub idempotency_key: Option<&'a str>,
-}
-
-/// An answer as it came, and as its contract reads it.
+/// A response: raw and parsed.
 #[derive(Debug)]
 pub struct Reply<T> {
     pub status: u16,
@@ -62,18 +52,17 @@ pub struct Reply<T> {
     pub value: T,
 }
 
-/// The way to one upstream.
+/// All layers in front of one upstream.
 #[derive(Debug)]
 pub struct CallStack {
     upstream: Upstream,
     limits: Limits,
-    limit: Limit,
+    concurrency: ConcurrencyLimit,
     breaker: Breaker,
     retry_budget: TpsBudget,
-    hedge_budget: TpsBudget,
     transport: Transport,
     meters: Meters,
-    recent: Recent,
+    latencies: LatencyWindow,
 }
 
 impl CallStack {
@@ -81,18 +70,16 @@ impl CallStack {
         Self {
             upstream,
             limits,
-            limit: Limit::new(limits.concurrency),
+            concurrency: ConcurrencyLimit::new(limits.concurrency),
             breaker: Breaker::new(),
             retry_budget: retry::budget(),
-            // One call in twenty.
-            hedge_budget: TpsBudget::new(Duration::from_secs(10), 0, 0.05),
             transport: Transport::new(base, connector),
             meters: Meters::new(upstream.name()),
-            recent: Recent::new(),
+            latencies: LatencyWindow::new(),
         }
     }
 
-    /// `GET path?query`, its answer read as `T`.
+    /// Sends `GET path?query` and parses the response as `T`.
     pub async fn get<T, Q>(
         &self,
         context: &CallContext,
@@ -103,31 +90,31 @@ impl CallStack {
         T: DeserializeOwned,
         Q: Serialize + ?Sized,
     {
-        let ask = Ask::get(&self.transport, path, query);
-        Ok(self.call(context, &ask, self.limits.retries).await?.value)
+        let request = OutgoingRequest::get(&self.transport, path, query);
+        Ok(self.call(context, &request, self.limits.retries).await?.value)
     }
 
-    /// `POST path`, its answer read as `T`; an empty one is read as `null`.
+    /// Sends `POST path` and parses the response as `T`; an empty body is parsed as `null`.
     pub async fn post<T: DeserializeOwned>(
         &self,
         context: &CallContext,
         call: &Call<'_>,
     ) -> Result<Reply<T>, CallError> {
         let retries = if call.idempotency_key.is_some() { self.limits.retries } else { 0 };
-        let ask = Ask::post(&self.transport, call, retries > 0);
-        self.call(context, &ask, retries).await
+        let request = OutgoingRequest::post(&self.transport, call, retries > 0);
+        self.call(context, &request, retries).await
     }
 
     async fn call<T: DeserializeOwned>(
         &self,
         context: &CallContext,
-        ask: &Ask<'_>,
+        request: &OutgoingRequest<'_>,
         retries: u32,
     ) -> Result<Reply<T>, CallError> {
         let span = tracing::debug_span!("upstream", upstream = self.upstream.name());
         let started = Instant::now();
-        let outcome = self.admitted(context, ask, retries, started).instrument(span).await;
-        let outcome = outcome.and_then(|Answer { status, body, .. }| {
+        let outcome = self.with_permit(context, request, retries, started).instrument(span).await;
+        let outcome = outcome.and_then(|RawResponse { status, body, .. }| {
             let value = self.parse(if body.is_empty() { b"null" } else { &body })?;
             Ok(Reply { status: status.as_u16(), body, value })
         });
@@ -135,105 +122,76 @@ impl CallStack {
         outcome
     }
 
-    async fn admitted(
+    async fn with_permit(
         &self,
         context: &CallContext,
-        ask: &Ask<'_>,
+        request: &OutgoingRequest<'_>,
         retries: u32,
         now: Instant,
-    ) -> Result<Answer, CallError> {
-        let (caller, deadline) = (Caller::of(context.tenant), context.deadline);
-        let mut admission = Admission::begin(&self.limit, &self.breaker, caller, deadline, now)?;
-        let outcome = self.with_retries(context, ask, retries, &mut admission).await;
-        admission.end(outcome.as_ref().err().map_or(Verdict::Answers, CallError::verdict));
+    ) -> Result<RawResponse, CallError> {
+        let (tenant, deadline) = (TenantKey::of(context.tenant), context.deadline);
+        let mut permit =
+            CallPermit::begin(&self.concurrency, &self.breaker, tenant, deadline, now)?;
+        let outcome = self.with_retries(context, request, retries, &mut permit).await;
+        permit.end(outcome.as_ref().err().map_or(CallHealth::Responsive, CallError::health));
         outcome
     }
 
     async fn with_retries(
         &self,
         context: &CallContext,
-        ask: &Ask<'_>,
+        request: &OutgoingRequest<'_>,
         retries: u32,
-        admission: &mut Admission<'_>,
-    ) -> Result<Answer, CallError> {
+        permit: &mut CallPermit<'_>,
+    ) -> Result<RawResponse, CallError> {
         self.retry_budget.deposit();
         let mut retries = Retries::new(retries, context.deadline);
         loop {
-            let missed = match self.attempt(context, ask).await {
-                Ok(answer) => return Ok(answer),
-                Err(missed) if missed.error.is_worth_a_retry() => missed,
-                Err(missed) => return Err(missed.error),
+            let failed = match self.attempt(context, request).await {
+                Ok(response) => return Ok(response),
+                Err(failed) if failed.error.is_worth_a_retry() => failed,
+                Err(failed) => return Err(failed.error),
             };
-            let call = (context.request_id, self.upstream, ask.target());
+            let call = (context.request_id, self.upstream, request.target());
             let now = Instant::now();
-            let Some(wait) = retries.next(&self.retry_budget, missed.retry_after, call, now) else {
-                return Err(missed.error);
+            let Some(wait) = retries.next(&self.retry_budget, failed.retry_after, call, now) else {
+                return Err(failed.error);
             };
             self.meters.retried();
             tokio::time::sleep(wait).await;
-            admission.again(Instant::now());
+            permit.restart_timing(Instant::now());
         }
     }
 
-    async fn attempt(&self, context: &CallContext, ask: &Ask<'_>) -> Result<Answer, Missed> {
-        let limit = time_limit(Safeguard::Deadlines, self.limits.attempt);
-        let deadline = context.deadline.min(Instant::now() + limit);
-        let answer = async {
-            match self.limits.hedge {
-                Some(after) if ask.is_read() => {
-                    Box::pin(self.hedged(context, ask, deadline, after)).await
-                }
-                _ => self.exchange(context, ask, deadline).await,
-            }
-        };
-        timeout_at(deadline, answer).await.map_err(|_| CallError::Timeout)?
-    }
-
-    /// Asks once more when the answer takes long, while the hedge budget and the limit allow.
-    /// The first answer wins and the other exchange is dropped; a failure leaves it to the other.
-    async fn hedged(
+    async fn attempt(
         &self,
         context: &CallContext,
-        ask: &Ask<'_>,
-        deadline: Instant,
-        after: Duration,
-    ) -> Result<Answer, Missed> {
-        self.hedge_budget.deposit();
-        let mut first = pin!(self.exchange(context, ask, deadline));
-        if let Ok(outcome) = timeout(after, &mut first).await {
-            return outcome;
-        }
-        let Some(_place) = self.limit.spare(Caller::of(context.tenant)) else {
-            return first.await;
-        };
-        if !self.hedge_budget.withdraw() {
-            return first.await;
-        }
-        self.meters.hedged();
-        let mut second = pin!(self.exchange(context, ask, deadline));
-        tokio::select! {
-            outcome = &mut first => if outcome.is_ok() { outcome } else { second.await },
-            outcome = &mut second => if outcome.is_ok() { outcome } else { first.await },
-        }
+        request: &OutgoingRequest<'_>,
+    ) -> Result<RawResponse, FailedAttempt> {
+        let limit = time_limit(Safeguard::Deadlines, self.limits.attempt);
+        let deadline = context.deadline.min(Instant::now() + limit);
+        timeout_at(deadline, self.exchange(context, request, deadline))
+            .await
+            .map_err(|_| CallError::Timeout)?
     }
 
     async fn exchange(
         &self,
         context: &CallContext,
-        ask: &Ask<'_>,
+        request: &OutgoingRequest<'_>,
         deadline: Instant,
-    ) -> Result<Answer, Missed> {
+    ) -> Result<RawResponse, FailedAttempt> {
         let limit = self.limits.body;
-        // What remains when it is sent: a connection may have had to be made first.
+        // Computed when it is sent: opening a connection may have taken time.
         let left = || deadline.saturating_duration_since(Instant::now());
-        let request = || ask.request(self.upstream, context, left());
-        let answer = self.transport.exchange(request, ask.is_repeatable(), limit).await;
-        let answer = answer.map_err(|failure| CallError::of(failure, limit))?;
-        if answer.status.is_success() { Ok(answer) } else { Err(Missed::by(&answer)) }
+        let build = || request.to_http(self.upstream, context, left());
+        let response = self.transport.exchange(build, request.is_repeatable(), limit).await;
+        let response = response.map_err(|error| CallError::from_exchange(error, limit))?;
+        if response.status.is_success() { Ok(response) } else { Err(FailedAttempt::by(&response)) }
     }
 
-    /// UTF-8 is checked once for the whole, not for each string. The path to what is wrong is
-    /// looked for only when something is: that costs a second reading.
+    /// Checks UTF-8 once for the whole body, not per string. Only a failure pays for a second
+    /// parse, which finds the path of the error.
     fn parse<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, CallError> {
         let value = std::str::from_utf8(body).ok().and_then(|text| serde_json::from_str(text).ok());
         value.ok_or_else(|| self.drift::<T>(body))
@@ -242,9 +200,9 @@ impl CallStack {
     fn drift<T: DeserializeOwned>(&self, body: &[u8]) -> CallError {
         let mut json = serde_json::Deserializer::from_slice(body);
         let found = serde_path_to_error::deserialize::<_, T>(&mut json);
-        let path = found.err().map_or_else(|| ".".to_owned(), |error| broken_at(&error));
+        let path = found.err().map_or_else(|| ".".to_owned(), |error| drift_path(&error));
         self.meters.drifted();
-        tracing::error!(upstream = %self.upstream, %path, "An upstream broke its contract.");
+        tracing::error!(upstream = %self.upstream, %path, "An upstream response does not match its contract.");
         CallError::SchemaDrift { path }
     }
 
@@ -252,36 +210,36 @@ impl CallStack {
         let now = Instant::now();
         let (reason, took) = (error.map(CallError::reason), now - started);
         self.meters.ended(reason, took);
-        self.meters.stands(self.breaker.doors(), self.limit.usage());
-        self.recent.note(reason, took, now);
+        self.meters.update_gauges(self.breaker.summary(), self.concurrency.usage());
+        self.latencies.record(reason, took, now);
         if let Some(error) = error {
             tracing::debug!(upstream = self.upstream.name(), %error, "An upstream call failed.");
         }
     }
 
-    /// For people who look.
+    /// The upstream's state, for diagnostics.
     pub fn report(&self) -> UpstreamReport {
         let now = Instant::now();
-        let (usage, doors) = (self.limit.usage(), self.breaker.doors());
-        let last_call = self.recent.last().map(|last| LastCall {
+        let (usage, breaker) = (self.concurrency.usage(), self.breaker.summary());
+        let last_call = self.latencies.last().map(|last| LastCall {
             outcome: last.reason.map_or("ok", Reason::name),
             seconds_ago: now.saturating_duration_since(last.at).as_secs(),
         });
         UpstreamReport {
             upstream: self.upstream,
-            breaker: doors.position.name(),
-            tenants_shut_out: doors.shut_out,
+            breaker: breaker.position.name(),
+            tenants_shut_out: breaker.open_tenants,
             limit: usage.limit,
             in_flight: usage.in_flight,
             last_call,
-            latency: self.recent.percentiles(now).map(Latency::from),
+            latency: self.latencies.percentiles(now).map(Latency::from),
         }
     }
 }
 
-/// Where an answer breaks its contract. Of a member that is missing it is where it should be: serde
-/// itself tells the object, and the name in words.
-fn broken_at(error: &serde_path_to_error::Error<serde_json::Error>) -> String {
+/// The path at which a response breaks its contract. For a missing member, serde reports the
+/// object; the name is taken from the message.
+fn drift_path(error: &serde_path_to_error::Error<serde_json::Error>) -> String {
     let (path, words) = (error.path().to_string(), error.inner().to_string());
     let missing = words.strip_prefix("missing field `").and_then(|rest| rest.split_once('`'));
     match missing {
@@ -291,35 +249,35 @@ fn broken_at(error: &serde_path_to_error::Error<serde_json::Error>) -> String {
     }
 }
 
-/// An attempt without a usable answer.
-struct Missed {
+/// An attempt without a usable response.
+struct FailedAttempt {
     error: CallError,
-    /// When the upstream says that it can be asked again.
+    /// The upstream's `Retry-After`.
     retry_after: Option<Duration>,
 }
 
-impl Missed {
-    fn by(answer: &Answer) -> Self {
-        let problem = json::from_slice(&answer.body, ZeroCharacter::Dropped).ok();
-        let problem = with_retry_after(problem, answer).map(Box::new);
-        let error = CallError::Status { status: answer.status.as_u16(), problem };
-        Self { error, retry_after: answer.retry_after }
+impl FailedAttempt {
+    fn by(response: &RawResponse) -> Self {
+        let problem = json::from_slice(&response.body, ZeroCharacter::Dropped).ok();
+        let problem = with_retry_after(problem, response).map(Box::new);
+        let error = CallError::Status { status: response.status.as_u16(), problem };
+        Self { error, retry_after: response.retry_after }
     }
 }
 
-/// The problem with the `Retry-After` of the answer, where it names none itself. A 429 is one that
-/// callers are told about, also when it came without a problem.
-fn with_retry_after(problem: Option<Problem>, answer: &Answer) -> Option<Problem> {
-    let is_limit = answer.status == StatusCode::TOO_MANY_REQUESTS;
+/// Copies the response's `Retry-After` into the problem of a 429. A 429 always has a problem, so
+/// that callers learn about it.
+fn with_retry_after(problem: Option<Problem>, response: &RawResponse) -> Option<Problem> {
+    let is_limit = response.status == StatusCode::TOO_MANY_REQUESTS;
     let bare = || Problem::new(&code::RATE_LIMITED, "Too many requests. Try again later.");
     let mut problem = problem.or_else(|| is_limit.then(bare))?;
-    let named = answer.retry_after.map(|wait| wait.as_secs());
+    let named = response.retry_after.map(|wait| wait.as_secs());
     problem.retry_after =
         if is_limit { named.or(problem.retry_after) } else { problem.retry_after };
     Some(problem)
 }
 
-impl From<CallError> for Missed {
+impl From<CallError> for FailedAttempt {
     fn from(error: CallError) -> Self {
         Self { error, retry_after: None }
     }

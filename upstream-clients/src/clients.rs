@@ -1,9 +1,8 @@
-//! The typed clients, a file per upstream: one function per route. Its file in
-//! `contracts::upstream` says what the route answers.
+//! The typed clients: one file per upstream, one function per route. `contracts::upstream` has the
+//! response types.
 
 mod ai;
 mod analytics;
-mod audit;
 mod billing;
 mod housekeeping;
 mod iam;
@@ -18,43 +17,54 @@ mod staff;
 mod sync;
 mod tenant;
 
-use contracts::upstream::Upstream;
+use std::collections::BTreeMap;
 
-use crate::BaseUrls;
+use contracts::id::PropertyId;
+use contracts::upstream::Upstream;
+use url::Url;
+
 use crate::call_stack::CallStack;
 use crate::error::CallError;
 use crate::limits::Limits;
 use crate::report::UpstreamReport;
 use crate::transport::{Connector, TransportError};
 
-type Called<T> = Result<T, CallError>;
+/// Where each upstream listens.
+pub type BaseUrls = BTreeMap<Upstream, Url>;
+
+type CallResult<T> = Result<T, CallError>;
 
 /// All upstreams of the gateway.
 #[derive(Debug)]
 pub struct Upstreams {
-    stacks: std::collections::BTreeMap<Upstream, CallStack>,
+    stacks: BTreeMap<Upstream, CallStack>,
 }
 
 impl Upstreams {
-    /// Connections are kept per upstream.
+    /// Opens no connection yet; connections are pooled per upstream.
     pub fn new(
         base_urls: &BaseUrls,
         limits: fn(Upstream) -> Limits,
     ) -> Result<Self, TransportError> {
         let connector = Connector::new()?;
-        let stack = |(upstream, base): (&Upstream, &url::Url)| {
+        let stack = |(upstream, base): (&Upstream, &Url)| {
             let limits = limits(*upstream);
             (*upstream, CallStack::new(*upstream, base.clone(), connector.clone(), limits))
         };
         Ok(Self { stacks: base_urls.iter().map(stack).collect() })
     }
 
-    /// How each upstream stands, for people who look.
+    /// The state of each upstream, for diagnostics.
     pub fn report(&self) -> Vec<UpstreamReport> {
         self.stacks.values().map(CallStack::report).collect()
     }
 
-    fn stack(&self, upstream: Upstream) -> Called<&CallStack> {
+    fn stack(&self, upstream: Upstream) -> CallResult<&CallStack> {
         self.stacks.get(&upstream).ok_or(CallError::NotConfigured)
     }
+}
+
+/// `?propertyId=`
+fn property_query(property: PropertyId) -> [(&'static str, String); 1] {
+    [("propertyId", property.to_string())]
 }

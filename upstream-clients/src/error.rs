@@ -1,10 +1,10 @@
-//! Why a call brought no usable answer. Names the limit that was hit, not the library that hit it.
+//! Why a call failed, in the gateway's terms; no error of a library.
 
 use contracts::dashboard::Reason;
 use contracts::problem::Problem;
 
-use crate::caller::Verdict;
-use crate::transport::{Failure, TransportError};
+use crate::call_health::CallHealth;
+use crate::transport::{ExchangeError, TransportError};
 
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
@@ -12,21 +12,21 @@ pub enum CallError {
     Timeout,
     #[error("the upstream cannot be reached")]
     Unavailable(#[source] TransportError),
-    #[error("the upstream answered {status}")]
+    #[error("the upstream returned status {status}")]
     Status { status: u16, problem: Option<Box<Problem>> },
-    #[error("the breaker is open after repeated failures")]
+    #[error("the circuit breaker is open after repeated failures")]
     BreakerOpen,
-    #[error("too many calls to this upstream are under way")]
+    #[error("too many concurrent calls to this upstream")]
     ConcurrencyLimit,
-    /// The path names the member; the data itself is never kept.
-    #[error("the answer breaks its contract at {path}")]
+    /// `path` names the member; the data is never kept.
+    #[error("the response breaks its contract at {path}")]
     SchemaDrift { path: String },
-    #[error("the answer is larger than {limit} bytes")]
+    #[error("the response is larger than {limit} bytes")]
     TooLarge { limit: usize },
     #[error("no address is configured for this upstream")]
     NotConfigured,
-    /// Of what is read beside upstreams.
-    #[error("the gateway's own store did not answer")]
+    /// A read of the gateway's own data failed.
+    #[error("the gateway's own store did not respond")]
     Store(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
@@ -46,30 +46,30 @@ impl CallError {
         }
     }
 
-    /// Whether the upstream, or the way to it, kept an answer away; else it answered, and said no.
-    pub fn is_illness(&self) -> bool {
+    /// Whether the upstream or the network failed. Otherwise the upstream responded and refused.
+    pub fn is_outage(&self) -> bool {
         match self {
             Self::Status { status, .. } => *status >= 500 || matches!(status, 408 | 429),
             _ => true,
         }
     }
 
-    /// A client error or a drifted body does not say that the upstream is ill.
-    pub(crate) fn verdict(&self) -> Verdict {
+    /// A client error or a contract violation does not mean that the upstream is unhealthy.
+    pub(crate) fn health(&self) -> CallHealth {
         match self {
-            Self::Timeout => Verdict::Late,
-            Self::Unavailable(_) => Verdict::Fails,
-            Self::Status { status, .. } if *status >= 500 => Verdict::Fails,
+            Self::Timeout => CallHealth::TimedOut,
+            Self::Unavailable(_) => CallHealth::Failed,
+            Self::Status { status, .. } if *status >= 500 => CallHealth::Failed,
             Self::BreakerOpen | Self::ConcurrencyLimit | Self::NotConfigured | Self::Store(_) => {
-                Verdict::Nothing
+                CallHealth::Unknown
             }
             Self::Status { .. } | Self::SchemaDrift { .. } | Self::TooLarge { .. } => {
-                Verdict::Answers
+                CallHealth::Responsive
             }
         }
     }
 
-    /// Whether a second try of an idempotent call may help at once.
+    /// Whether an immediate retry of an idempotent call may help.
     pub(crate) fn is_worth_a_retry(&self) -> bool {
         matches!(self, Self::Unavailable(_) | Self::Status { status: 502 | 503, .. })
     }
@@ -85,13 +85,13 @@ impl From<TransportError> for CallError {
 }
 
 impl CallError {
-    /// `limit` is the one an answer was held to.
-    pub(crate) fn of(failure: Failure, limit: usize) -> Self {
-        match failure {
-            Failure::Unsent(error) | Failure::Unanswered(error) | Failure::Cut(error) => {
-                error.into()
-            }
-            Failure::TooLarge => Self::TooLarge { limit },
+    /// `limit` is the maximum size of the response.
+    pub(crate) fn from_exchange(error: ExchangeError, limit: usize) -> Self {
+        match error {
+            ExchangeError::NotSent(error)
+            | ExchangeError::NoResponse(error)
+            | ExchangeError::Truncated(error) => error.into(),
+            ExchangeError::TooLarge => Self::TooLarge { limit },
         }
     }
 }

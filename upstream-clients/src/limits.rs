@@ -1,4 +1,4 @@
-//! What each upstream is granted: how long, how often, how much.
+//! Timeouts, retries, concurrency and response size per upstream.
 
 use std::time::Duration;
 
@@ -6,26 +6,23 @@ use contracts::upstream::Upstream;
 
 const MIB: usize = 1024 * 1024;
 
-/// What one upstream is granted (timeouts and retries of the platform facts).
+/// The limits of one upstream (timeouts and retries of the platform facts).
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Longest single attempt.
     pub attempt: Duration,
     pub retries: u32,
-    /// Calls under way at once, at most; fewer while the upstream is slow.
+    /// Maximum of concurrent calls; fewer are allowed while the upstream is slow.
     pub concurrency: usize,
-    /// Bytes of an answer.
+    /// Maximum bytes of a response body.
     pub body: usize,
-    /// A read without an answer after this long is sent once more, and the first answer wins. Of
-    /// use where a few answers come much later than most; `None`: never.
-    pub hedge: Option<Duration>,
 }
 
 impl Limits {
     pub fn of(upstream: Upstream) -> Self {
-        // The platform facts are silent on property, notification, sync, staff and audit: small
-        // answers, worth a second try (a handshake's p95 is to be below 300 ms); and on ai and analytics: neither advice nor a heavy query is
-        // asked for twice.
+        // The platform facts do not cover property, notification, sync, staff and audit (small
+        // responses, worth a retry; a handshake's p95 must stay below 300 ms), nor ai and analytics
+        // (heavy queries, never repeated).
         let (attempt_ms, retries) = match upstream {
             Upstream::Iam | Upstream::Ai | Upstream::Analytics => (600, 0),
             Upstream::Tenant => (500, 1),
@@ -45,13 +42,7 @@ impl Limits {
             Upstream::Inventory => 4 * MIB,
             _ => MIB,
         };
-        Self {
-            attempt: Duration::from_millis(attempt_ms),
-            retries,
-            concurrency: 256,
-            body,
-            hedge: None,
-        }
+        Self { attempt: Duration::from_millis(attempt_ms), retries, concurrency: 256, body }
     }
 }
 
@@ -68,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn the_calendar_of_a_large_house_for_the_longest_window_may_come_in() {
+    fn the_largest_calendar_fits_the_body_limit() {
         let day = jiff::civil::date(2026, 11, 21);
         let stay = CalendarStay {
             allocation_id: fresh(),

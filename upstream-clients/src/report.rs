@@ -1,26 +1,26 @@
-//! What a call stack knows of its upstream, for people who look.
+//! Diagnostics of one upstream.
 
 use contracts::upstream::Upstream;
 use serde::Serialize;
 
-use crate::recent::Percentiles;
+use crate::latency_window::Percentiles;
 
-/// One upstream as its calls of the last minutes show it.
+/// The state of one upstream, from its calls of the last minutes.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct UpstreamReport {
     pub upstream: Upstream,
-    /// `closed`, `half-open` or `open`: the door that is furthest open.
+    /// `closed`, `half-open` or `open`: the worst of all breakers.
     pub breaker: &'static str,
-    /// Tenants that are kept out because their own calls fail.
+    /// Tenants blocked because their own calls fail.
     pub tenants_shut_out: usize,
-    /// Calls it may have under way at once, now.
+    /// Concurrent calls allowed now.
     pub limit: usize,
     pub in_flight: usize,
     /// Absent before the first call.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_call: Option<LastCall>,
-    /// Of all calls, good and bad; absent when there were none.
+    /// Of all calls, successful or not; absent when there were none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latency: Option<Latency>,
 }
@@ -28,12 +28,12 @@ pub struct UpstreamReport {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LastCall {
-    /// `ok`, or the reason as the dashboard names it.
+    /// `ok`, or the dashboard's reason code.
     pub outcome: &'static str,
     pub seconds_ago: u64,
 }
 
-/// Milliseconds that so many of a hundred calls of the last one to two minutes did not exceed.
+/// Percentiles of the last one to two minutes, in milliseconds.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Latency {

@@ -1,4 +1,5 @@
-//! When a call is tried once more: while tries, the upstream's retry budget and the time allow.
+//! Decides whether and when to retry, within the retry count, the upstream's budget and the
+//! deadline.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
@@ -12,7 +13,7 @@ const LONGEST_WAIT: Duration = Duration::from_millis(100);
 /// A retry is not started when less than this would remain for it.
 const SHORTEST_ATTEMPT: Duration = Duration::from_millis(20);
 
-/// One retry for ten calls over ten seconds, and one a second for a quiet upstream.
+/// One retry per ten calls over ten seconds, and one per second for an idle upstream.
 pub(crate) fn budget() -> TpsBudget {
     TpsBudget::new(Duration::from_secs(10), 1, 0.1)
 }
@@ -30,24 +31,24 @@ impl Retries {
         Self { left, deadline, wait: SHORTEST_WAIT }
     }
 
-    /// How long to wait before the next try; `None` when there is none. `said` is what the
-    /// upstream asked for. `call` sets calls that failed together apart: their ids are random.
+    /// Returns the wait before the next attempt, or `None` to give up. `retry_after` is the
+    /// upstream's. `call` seeds the jitter, so that calls that failed together retry apart.
     pub(crate) fn next(
         &mut self,
         budget: &TpsBudget,
-        said: Option<Duration>,
+        retry_after: Option<Duration>,
         call: impl Hash,
         now: Instant,
     ) -> Option<Duration> {
         self.left = self.left.checked_sub(1)?;
         self.wait = jittered(self.wait, (call, self.left));
-        let wait = self.wait.max(said.unwrap_or_default());
+        let wait = self.wait.max(retry_after.unwrap_or_default());
         let is_in_time = now + wait + SHORTEST_ATTEMPT <= self.deadline;
         (is_in_time && budget.withdraw()).then_some(wait)
     }
 }
 
-/// Between the shortest and three times the last (decorrelated jitter).
+/// Decorrelated jitter: between the shortest wait and three times the last one.
 fn jittered(last: Duration, call: impl Hash) -> Duration {
     let mut hasher = DefaultHasher::new();
     call.hash(&mut hasher);
@@ -64,12 +65,12 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn waits_differ_from_call_to_call_and_grow_at_most_threefold() {
+    async fn waits_are_jittered_and_grow_at_most_threefold() {
         let now = Instant::now();
         let mut waits = std::collections::BTreeSet::new();
         for call in 0..100 {
             let mut retries = Retries::new(2, now + ms(1000));
-            // A budget of its own: what is looked at is the wait.
+            // A fresh budget each time, because only the wait is tested.
             let first = retries.next(&budget(), None, call, now).unwrap();
             let second = retries.next(&budget(), None, call, now).unwrap();
             assert!((ms(5)..=ms(15)).contains(&first), "{first:?}");
@@ -81,18 +82,18 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_retry_that_could_not_end_in_time_is_not_begun() {
+    async fn a_retry_without_enough_time_is_not_started() {
         let now = Instant::now();
         assert_eq!(Retries::new(1, now + ms(24)).next(&budget(), None, 1, now), None);
         assert!(Retries::new(1, now + ms(35)).next(&budget(), None, 1, now).is_some());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_the_upstream_asked_for_is_waited_for_when_it_fits() {
+    async fn retry_after_is_honoured_if_it_fits() {
         let now = Instant::now();
-        let said = Some(Duration::from_secs(1));
-        let retry = |deadline| Retries::new(1, now + deadline).next(&budget(), said, 1, now);
-        assert_eq!(retry(ms(1500)), said);
+        let retry_after = Some(Duration::from_secs(1));
+        let retry = |deadline| Retries::new(1, now + deadline).next(&budget(), retry_after, 1, now);
+        assert_eq!(retry(ms(1500)), retry_after);
         assert_eq!(retry(ms(1010)), None);
     }
 
@@ -104,7 +105,7 @@ mod tests {
         let retried = (0..100)
             .filter(|call| Retries::new(1, now + ms(500)).next(&budget, None, call, now).is_some())
             .count();
-        // A tenth of the calls, and the ten of a quiet upstream.
+        // A tenth of the calls, plus the ten allowed to an idle upstream.
         assert!((10..=20).contains(&retried), "{retried}");
     }
 }

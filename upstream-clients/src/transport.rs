@@ -1,39 +1,35 @@
-//! HTTP to one upstream over kept connections: an attempt's exchange, bounded in size.
+//! HTTP client for one upstream over pooled connections; responses are bounded in size.
 //!
-//! Over TLS the handshake decides between HTTP/2 and HTTP/1.1; over cleartext it is HTTP/1.1,
-//! and HTTP/2 where the address has the scheme `h2c`.
+//! Over TLS, ALPN selects HTTP/2 or HTTP/1.1. Over cleartext HTTP/1.1 is used, or HTTP/2 if the
+//! address has the scheme `h2c`.
 //!
-//! With HTTP/1.1 there is no task beside the call. Whoever waits for the answer also drives the
-//! connection, so an answer wakes one task once, and dropping the call closes its connection.
-//! Not here: time limits of a call, retries, and what an answer means.
+//! With HTTP/1.1 the call itself polls its connection: no task per connection, a response wakes one
+//! task once, and dropping the call closes the connection.
+//! Not here: time limits of a call, retries, and what a response means.
 
-mod connection;
+mod coalescing_waker;
 mod connector;
-mod multiplexed;
+mod exchange;
+mod http1;
+mod http2;
 mod pool;
-mod relay;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bytes::Bytes;
-use http::{HeaderValue, Request, Uri};
-use http_body_util::Full;
+use http::{HeaderValue, Uri};
 use tokio::sync::{Mutex, MutexGuard};
 use url::Url;
 
-use connection::Connection;
-pub(crate) use connection::{Answer, Failure};
 pub use connector::{Connector, TransportError};
-use multiplexed::{Multiplexed, Place, Shared, for_http2};
+pub(crate) use exchange::{ExchangeError, HttpRequest, RawResponse};
+use http1::Http1Connection;
+use http2::{Http2Connection, Http2Pool, StreamSlot, for_http2};
 use pool::Pool;
 
-/// What is sent: the body is in memory.
-pub(crate) type Outgoing = Request<Full<Bytes>>;
-
-/// The scheme of addresses that speak HTTP/2 over cleartext, known beforehand (RFC 9113, section 3.3).
+/// Scheme of addresses with HTTP/2 over cleartext by prior knowledge (RFC 9113, section 3.3).
 const CLEARTEXT_HTTP2: &str = "h2c";
 
-/// The way to one address.
+/// The connections to one address.
 #[derive(Debug)]
 pub(crate) struct Transport {
     base: Url,
@@ -42,20 +38,20 @@ pub(crate) struct Transport {
     /// Scheme and authority of every request in HTTP/2.
     origin: Uri,
     connector: Connector,
-    /// HTTP/1.1: connections that are not in use.
-    pool: Pool,
-    /// HTTP/2: all connections.
-    shared: Shared,
-    /// Whether a new connection may turn out to be one that calls share.
-    may_share: AtomicBool,
-    /// Held while such a connection is made.
+    /// Idle HTTP/1.1 connections.
+    http1_pool: Pool,
+    /// All HTTP/2 connections.
+    http2_pool: Http2Pool,
+    /// Whether a new connection may use HTTP/2.
+    may_be_http2: AtomicBool,
+    /// Held while a connection that may use HTTP/2 is opened.
     opening: Mutex<()>,
 }
 
-/// A connection: the call's own, or a place on one that others use too.
-enum Way {
-    Own(Box<Connection>),
-    Shared(Place),
+/// A connection of the call's own, or a slot on a shared one.
+enum ConnectionLease {
+    Http1(Box<Http1Connection>),
+    Http2(StreamSlot),
 }
 
 impl Transport {
@@ -64,9 +60,10 @@ impl Transport {
         let host = HeaderValue::from_str(authority).expect("an address is ASCII");
         let scheme = if base.scheme() == "https" { "https" } else { "http" };
         let origin = format!("{scheme}://{authority}/").parse().expect("an address is an origin");
-        let may_share = AtomicBool::new(matches!(base.scheme(), "https" | CLEARTEXT_HTTP2));
-        let (pool, shared, opening) = (Pool::default(), Shared::default(), Mutex::default());
-        Self { base, host, origin, connector, pool, shared, may_share, opening }
+        let may_be_http2 = AtomicBool::new(matches!(base.scheme(), "https" | CLEARTEXT_HTTP2));
+        let (http1_pool, http2_pool, opening) =
+            (Pool::default(), Http2Pool::default(), Mutex::default());
+        Self { base, host, origin, connector, http1_pool, http2_pool, may_be_http2, opening }
     }
 
     pub(crate) fn base(&self) -> &Url {
@@ -77,89 +74,95 @@ impl Transport {
         self.host.clone()
     }
 
-    /// Sends what `request` makes and reads at most `limit` bytes of an answer.
+    /// Sends what `request` builds and reads at most `limit` bytes of the response.
     ///
-    /// A kept connection may have been closed by the other side just now. Then the request goes
-    /// out once more on a new one, when nothing of it was sent or `is_repeatable` says that a
-    /// second time does no harm.
+    /// The upstream may just have closed an idle connection. Then the request is sent again on a
+    /// new one, if nothing of it was sent or it `is_repeatable`.
     pub(crate) async fn exchange(
         &self,
-        request: impl Fn() -> Outgoing,
+        request: impl Fn() -> HttpRequest,
         is_repeatable: bool,
         limit: usize,
-    ) -> Result<Answer, Failure> {
-        let mut kept = self.kept().await;
+    ) -> Result<RawResponse, ExchangeError> {
+        let mut idle = self.idle().await;
         loop {
-            let was_kept = kept.is_some();
-            let way = match kept.take() {
-                Some(way) => way,
-                // Rare and large: every call would carry it otherwise.
+            let was_idle = idle.is_some();
+            let lease = match idle.take() {
+                Some(lease) => lease,
+                // Boxed: it is rare, and large.
                 None => Box::pin(self.open()).await?,
             };
-            match self.over(way, request(), limit).await {
-                Err(Failure::Unsent(_)) if was_kept => {}
-                Err(Failure::Unanswered(_)) if was_kept && is_repeatable => {}
-                settled => return settled,
+            match self.exchange_over(lease, request(), limit).await {
+                Err(ExchangeError::NotSent(_)) if was_idle => {}
+                Err(ExchangeError::NoResponse(_)) if was_idle && is_repeatable => {}
+                outcome => return outcome,
             }
         }
     }
 
-    /// `None` when no connection is there.
-    async fn kept(&self) -> Option<Way> {
-        match self.pool.take().await {
-            Some(connection) => Some(Way::Own(connection)),
-            None => self.shared.take().map(Way::Shared),
+    /// `None` when there is no idle connection.
+    async fn idle(&self) -> Option<ConnectionLease> {
+        match self.http1_pool.take().await {
+            Some(connection) => Some(ConnectionLease::Http1(connection)),
+            None => self.http2_pool.acquire().map(ConnectionLease::Http2),
         }
     }
 
-    async fn over(&self, way: Way, request: Outgoing, limit: usize) -> Result<Answer, Failure> {
-        match way {
-            Way::Own(connection) => self.alone_over(connection, request, limit).await,
-            Way::Shared(place) => {
+    async fn exchange_over(
+        &self,
+        lease: ConnectionLease,
+        request: HttpRequest,
+        limit: usize,
+    ) -> Result<RawResponse, ExchangeError> {
+        match lease {
+            ConnectionLease::Http1(connection) => {
+                self.exchange_http1(connection, request, limit).await
+            }
+            ConnectionLease::Http2(slot) => {
                 let request = for_http2(request, &self.origin);
-                Box::pin(place.exchange(request, limit)).await
+                Box::pin(slot.exchange(request, limit)).await
             }
         }
     }
 
-    async fn open(&self) -> Result<Way, TransportError> {
-        let _alone = self.alone().await;
-        if let Some(place) = self.shared.take() {
-            return Ok(Way::Shared(place));
+    async fn open(&self) -> Result<ConnectionLease, TransportError> {
+        let _dialing = self.dial_lock().await;
+        if let Some(slot) = self.http2_pool.acquire() {
+            return Ok(ConnectionLease::Http2(slot));
         }
         let stream = self.connector.connect(&self.base).await?;
         let is_http2 = stream.agreed_on_http2() || self.base.scheme() == CLEARTEXT_HTTP2;
-        self.may_share.store(is_http2, Ordering::Relaxed);
+        self.may_be_http2.store(is_http2, Ordering::Relaxed);
         if !is_http2 {
-            return Ok(Way::Own(Connection::open(stream).await?));
+            return Ok(ConnectionLease::Http1(Http1Connection::open(stream).await?));
         }
-        let connection = Multiplexed::open(stream, self.connector.tasks()).await?;
-        let place = self.shared.keep(connection).expect("a new connection has room");
-        Ok(Way::Shared(place))
+        let connection = Http2Connection::open(stream, self.connector.tasks()).await?;
+        let slot = self.http2_pool.add(connection).expect("a new connection has room");
+        Ok(ConnectionLease::Http2(slot))
     }
 
-    /// Of calls that find no connection at once, one makes it and the others share it, if it can
-    /// be shared; else each makes its own.
-    async fn alone(&self) -> Option<MutexGuard<'_, ()>> {
-        let may_share = || self.may_share.load(Ordering::Relaxed);
-        if !may_share() {
+    /// Makes concurrent calls wait for one new connection if they can share it (HTTP/2); otherwise
+    /// each opens its own.
+    async fn dial_lock(&self) -> Option<MutexGuard<'_, ()>> {
+        let may_be_http2 = || self.may_be_http2.load(Ordering::Relaxed);
+        if !may_be_http2() {
             return None;
         }
-        let alone = self.opening.lock().await;
-        may_share().then_some(alone)
+        let guard = self.opening.lock().await;
+        may_be_http2().then_some(guard)
     }
 
-    /// The connection is kept when it can serve again, and closed when this is dropped.
-    async fn alone_over(
+    /// Returns the connection to the pool if it can be reused. Dropping the future closes it.
+    async fn exchange_http1(
         &self,
-        mut connection: Box<Connection>,
-        request: Outgoing,
+        mut connection: Box<Http1Connection>,
+        request: HttpRequest,
         limit: usize,
-    ) -> Result<Answer, Failure> {
-        let answer = connection.exchange(request, limit).await?;
-        if connection.is_free().await {
-            self.pool.keep(connection);
+    ) -> Result<RawResponse, ExchangeError> {
+        let response = connection.exchange(request, limit).await?;
+        if connection.is_ready().await {
+            self.http1_pool.put(connection);
         }
-        Ok(answer)
+        Ok(response)
     }
 }

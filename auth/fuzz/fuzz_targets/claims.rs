@@ -1,5 +1,5 @@
-//! Any claims, signed with a good key, so that what stands behind the signature is reached. What
-//! is accepted is read again by another reader of JSON and must say what the request says.
+//! Any claims, signed with a valid key, so that the checks after the signature are reached.
+//! Accepted claims are parsed again by another JSON parser and must match the request.
 #![no_main]
 
 use std::sync::LazyLock;

@@ -1,13 +1,13 @@
-//! Any bytes as JSON, as a key set, as a key, and any text as a URI and as a nonce.
+//! Any bytes as JSON, key set and key; any text as URI and nonce.
 #![no_main]
 
 use std::sync::LazyLock;
 
 use auth::htu::Htu;
 use auth::json::Object;
+use auth::jwk;
 use auth::jwks::KeySet;
 use auth::nonce::Nonces;
-use auth::thumbprint;
 use jiff::Timestamp;
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Map, Value};
@@ -22,14 +22,14 @@ fuzz_target!(|bytes: &[u8]| {
     if let (Ok(object), Ok(map)) = (Object::parse(bytes), &lenient) {
         assert!(map.keys().all(|name| object.has(name)));
     }
-    if let Ok(known) = thumbprint::of(bytes) {
+    if let Ok(known) = jwk::thumbprint(bytes) {
         assert_eq!(known.len(), 43);
         let private = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
         assert!(lenient.is_ok_and(|map| private.iter().all(|name| !map.contains_key(*name))));
     }
     drop(KeySet::parse(bytes));
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    assert!(NONCES.ends(text, Timestamp::constant(1_790_000_040, 0), 10).is_none());
+    assert!(NONCES.expires_at(text, Timestamp::constant(1_790_000_040, 0), 10).is_none());
     if let Ok(uri) = Htu::parse(text) {
         let normal = uri.as_str();
         assert_eq!(Htu::parse(normal).as_ref(), Ok(&uri), "the normal form is its own");

@@ -1,5 +1,5 @@
-//! Any text as a proof, with a nonce and without: an answer, never a panic, and never accepted,
-//! because nobody here holds the key the token is bound to.
+//! Any text as a proof, with nonces and without: must be rejected and never panic, because the key
+//! that the token is bound to does not exist here.
 #![no_main]
 
 use std::sync::LazyLock;
@@ -27,7 +27,7 @@ fuzz_target!(|text: &str| {
         now: Timestamp::constant(1_790_000_040, 0),
     };
     for proofs in [&*PLAIN, &*WITH_NONCES] {
-        let error = proofs.verify(text, &expected).expect_err("a proof of nobody");
+        let error = proofs.verify(text, &expected).expect_err("a proof without the bound key");
         assert!(!error.to_string().is_empty());
     }
 });

@@ -1,5 +1,5 @@
-//! Any text as each of the four kinds of token: an answer, and never accepted. The keys known
-//! are real, their private halves are thrown away.
+//! Any text as each of the four kinds of token: must be rejected. The known keys are real, but
+//! their private halves do not exist.
 #![no_main]
 
 use std::sync::LazyLock;
@@ -16,17 +16,17 @@ const KEYS: &[u8] = br#"{"keys":[
 {"kty":"EC","crv":"P-256","kid":"iam-1","x":"l8tFrhx-34tV3hRICRDY9zCkDlpBhF42UQUfWVAWBFs","y":"9VE4jf_Ok_o64zbTTlcuNJajHmt6v9TDVrU0CdvGRDA"},
 {"kty":"OKP","crv":"Ed25519","kid":"iam-2","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
 
-struct World {
+struct Fixture {
     keys: KeySet,
     access: TokenRules,
     request: RequestTokenRules,
     identity: OidcRules,
 }
 
-static WORLD: LazyLock<World> = LazyLock::new(|| {
+static FIXTURE: LazyLock<Fixture> = LazyLock::new(|| {
     let issuer = || "https://iam.test".to_owned();
     let audience = || "bff-backoffice".to_owned();
-    World {
+    Fixture {
         keys: KeySet::parse(KEYS).expect("a key set"),
         access: TokenRules { issuer: issuer(), audience: audience() },
         request: RequestTokenRules { issuer: issuer(), audience: audience() },
@@ -35,18 +35,18 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
 });
 
 fuzz_target!(|text: &str| {
-    let World { keys, access, request, identity } = &*WORLD;
+    let Fixture { keys, access, request, identity } = &*FIXTURE;
     let now = Timestamp::constant(1_790_000_040, 0);
     assert!(token::verify(text, keys, access, now).is_err());
     assert!(request_token::verify(text, keys, request, now).is_err());
     assert!(request_token::verify_service(text, keys, request, now).is_err());
     assert!(oidc::verify(text, keys, identity, now).is_err());
-    // At most one reader takes it for its own kind.
+    // At most one parser accepts it as its kind.
     let kinds = [
         token::key_id(text).is_ok(),
         request_token::key_id(text).is_ok(),
         request_token::service_key_id(text).is_ok(),
         oidc::key_id(text).is_ok(),
     ];
-    assert!(kinds.into_iter().filter(|it| *it).count() <= 1, "{kinds:?}");
+    assert!(kinds.into_iter().filter(|is_kind| *is_kind).count() <= 1, "{kinds:?}");
 });

@@ -1,13 +1,14 @@
--- The one round trip of a request: finds its session, notes its proof, slides the session.
+-- Finds or opens a request's session, consumes its proof and extends the session, in one round trip.
 --
--- KEYS  1 the proof's, 2 start of the filters' names, 3 the device's session, 4 start of the
---       tenant's sessions' names; 3 and 4 are left out where there is no session to ask for
--- ARGV  1 ms to remember the proof, 2 s a filter's generation lasts, 3-6 places in the filter,
---       7 '1' to note the proof, '0' to look only, 8 the session the token names or '', 9 the id
---       of a session to be opened, 10 operator, 11 device, 12 thumbprint, 13 s the token was issued at,
---       14 ms now, 15 ms a session lasts, 16 ms between two slides, then names and values
--- Gives a verdict (1 first use, 0 used, -1 no memory to note it, 2 another session's, 3 ended,
--- 4 looked only), the session's id, ms it was opened at, 1 when it was opened now.
+-- KEYS  1 key of the proof, 2 key prefix of the Bloom filters, 3 key of the device's session id, 4 key
+--       prefix of the tenant's sessions; 3 and 4 are absent when no session is requested
+-- ARGV  1 ms to remember the proof, 2 lifetime of a filter generation in s, 3-6 bit positions in the
+--       filter, 7 '1' to consume the proof or '0' to peek, 8 the session id in the token or '', 9 the
+--       id for a new session, 10 operator, 11 device, 12 thumbprint, 13 issue time of the token in s,
+--       14 now in ms, 15 lifetime of a session in ms, 16 ms between extensions, then the names and
+--       values of details
+-- Returns a code (1 fresh, 0 used, -1 out of memory, 2 another caller's session, 3 session ended,
+-- 4 peeked), the session id, its opening time in ms, and 1 if it was opened now.
 local id, opened, seen, superseded, changed = '', false, 0, false, false
 if #KEYS == 4 then
   local named = ARGV[8] ~= ''
@@ -36,27 +37,27 @@ if #KEYS == 4 then
   if ARGV[7] == '0' then return {4, id, opened or 0, 0} end
 end
 
--- Noted exactly, unless a filter of the last two generations may hold it. A generation is
--- counted by the tier's clock, which all instances share.
+-- Recorded exactly, unless a filter of the last two generations may contain it. Generations follow
+-- the clock of Redis, which all instances share.
 local span = tonumber(ARGV[2])
 local generation = math.floor(redis.call('TIME')[1] / span)
 for back = 0, 1 do
   local filter, held = KEYS[2] .. (generation - back), true
-  for place = 3, 6 do
-    if redis.call('GETBIT', filter, ARGV[place]) == 0 then held = false break end
+  for position = 3, 6 do
+    if redis.call('GETBIT', filter, ARGV[position]) == 0 then held = false break end
   end
   if held then return {0, id, 0, 0} end
 end
 local noted = redis.pcall('SET', KEYS[1], '1', 'NX', 'PX', ARGV[1])
 if not noted then return {0, id, 0, 0} end
 if noted.err then
-  -- No memory: the request goes on with the session as it is, and its proof to the filter.
+  -- Out of memory: the request continues with the session as it is; the filter checks the proof.
   if string.find(noted.err, 'OOM', 1, true) then return {-1, id, opened or ARGV[14] or 0, 0} end
   return noted
 end
 if #KEYS == 2 then return {1, '', 0, 0} end
 
--- A session that cannot be written costs the request nothing: hence pcall.
+-- pcall: a session that cannot be written does not fail the request.
 local session, ttl = KEYS[4] .. id, ARGV[15]
 if not opened then
   local made = redis.pcall('HSET', session, 'operator', ARGV[10], 'device', ARGV[11],

@@ -1,5 +1,5 @@
-//! A key set fetched from its issuer: kept, refreshed when it grows old or a token names a key
-//! it does not hold, never dropped because the issuer is away.
+//! Fetches and caches an issuer's key set. Refreshes it when it is old or a token names an unknown
+//! key; keeps the last good set while the issuer is down.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,11 +9,11 @@ use contracts::safeguard;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
-use crate::jwks::{KeySet, KeySetError, LARGEST};
+use crate::jwks::{KeySet, KeySetError, MAX_DOCUMENT_BYTES};
 
-/// A set older than this is fetched again, so that a key the issuer withdrew stops being trusted.
-const OLD: Duration = Duration::from_secs(300);
-/// How long whoever asks waits between tries while there is no key set at all.
+/// An older set is fetched again, so that a withdrawn key stops being trusted.
+const MAX_AGE: Duration = Duration::from_secs(300);
+/// Minimum time between attempts while there is no key set at all.
 const EMPTY_COOLDOWN: Duration = Duration::from_secs(1);
 
 /// The issuer's keys (RFC 7517) at a URL.
@@ -22,14 +22,14 @@ pub struct RemoteKeys {
     url: String,
     client: reqwest::Client,
     current: ArcSwap<KeySet>,
-    tries: Mutex<Tries>,
-    /// When the set in use was read or last found unchanged; `None` before the first.
+    attempts: Mutex<RefreshAttempts>,
+    /// When the set was last fetched; `None` before the first time.
     read_at: ArcSwap<Option<Instant>>,
     cooldown: Duration,
 }
 
 #[derive(Debug, Default)]
-struct Tries {
+struct RefreshAttempts {
     last: Option<Instant>,
 }
 
@@ -42,32 +42,32 @@ enum FetchError {
 }
 
 impl RemoteKeys {
-    /// `client` must carry a time limit. `cooldown`: the issuer is asked at most this often.
+    /// `client` must have a timeout. `cooldown` is the minimum time between requests to the issuer.
     pub fn new(url: String, client: reqwest::Client, cooldown: Duration) -> Self {
         Self {
             url,
             client,
             current: ArcSwap::default(),
-            tries: Mutex::default(),
+            attempts: Mutex::default(),
             read_at: ArcSwap::default(),
             cooldown,
         }
     }
 
-    /// The keys as they are; when they are old, one caller fetches them again while the others
-    /// go on with what there is.
+    /// Returns the cached keys. When they are old, one caller refreshes them while the others go on
+    /// with the old set.
     pub async fn current(&self) -> Arc<KeySet> {
         if !safeguard!(KeptKeys) {
             self.current.store(Arc::new(self.fetch().await.unwrap_or_default()));
         }
-        let old = self.read_at.load().is_some_and(|at| at.elapsed() >= OLD);
-        if old && let Ok(tries) = self.tries.try_lock() {
-            self.try_to_refresh(tries).await;
+        let old = self.read_at.load().is_some_and(|at| at.elapsed() >= MAX_AGE);
+        if old && let Ok(attempts) = self.attempts.try_lock() {
+            self.try_to_refresh(attempts).await;
         }
         self.current.load_full()
     }
 
-    /// The keys, after a refresh when `kid` is not among them and the cooldown allows one.
+    /// Returns the keys, refreshed first if `kid` is unknown and the cooldown allows it.
     pub async fn holding(&self, kid: &str) -> Arc<KeySet> {
         let keys = self.current().await;
         if keys.get(kid).is_some() {
@@ -81,35 +81,35 @@ impl RemoteKeys {
         !self.current.load().is_empty()
     }
 
-    /// One refresh at a time; those who waited find its result, good or bad.
+    /// Refreshes once at a time; callers that waited use the result, good or bad.
     async fn refresh_for(&self, kid: &str) {
-        let asked_at = Instant::now();
-        let tries = self.tries.lock().await;
-        let tried_meanwhile = tries.last.is_some_and(|at| at >= asked_at);
-        if !tried_meanwhile && self.current.load().get(kid).is_none() {
-            self.try_to_refresh(tries).await;
+        let waiting_since = Instant::now();
+        let attempts = self.attempts.lock().await;
+        let refreshed_meanwhile = attempts.last.is_some_and(|at| at >= waiting_since);
+        if !refreshed_meanwhile && self.current.load().get(kid).is_none() {
+            self.try_to_refresh(attempts).await;
         }
     }
 
-    async fn try_to_refresh(&self, mut tries: MutexGuard<'_, Tries>) {
+    async fn try_to_refresh(&self, mut attempts: MutexGuard<'_, RefreshAttempts>) {
         let cooldown =
             if self.is_loaded() { self.cooldown } else { self.cooldown.min(EMPTY_COOLDOWN) };
-        if tries.last.is_some_and(|at| at.elapsed() < cooldown) {
+        if attempts.last.is_some_and(|at| at.elapsed() < cooldown) {
             return;
         }
-        // Before the try too: a caller that gives up in the middle has used the turn.
-        tries.last = Some(Instant::now());
+        // Set before the attempt too: a cancelled caller has still used the cooldown.
+        attempts.last = Some(Instant::now());
         match self.fetch().await {
-            Ok(keys) => self.take(keys),
+            Ok(keys) => self.store(keys),
             Err(error) => {
-                tracing::warn!(url = %self.url, %error, "The key set was not refreshed; the last good one stays.");
+                tracing::warn!(url = %self.url, %error, "Failed to refresh the key set; keeping the last good one.");
             }
         }
-        tries.last = Some(Instant::now());
+        attempts.last = Some(Instant::now());
     }
 
-    /// An unchanged document keeps its identity, on which verified tokens depend.
-    fn take(&self, keys: KeySet) {
+    /// An unchanged document keeps its `Arc`, because cached tokens are valid for one set only.
+    fn store(&self, keys: KeySet) {
         if !self.current.load().is_same_document(&keys) {
             self.current.store(Arc::new(keys));
         }
@@ -117,10 +117,10 @@ impl RemoteKeys {
     }
 
     async fn fetch(&self) -> Result<KeySet, FetchError> {
-        let mut answer = self.client.get(&self.url).send().await?.error_for_status()?;
+        let mut response = self.client.get(&self.url).send().await?.error_for_status()?;
         let mut document = Vec::new();
-        while let Some(chunk) = answer.chunk().await? {
-            if document.len() + chunk.len() > LARGEST {
+        while let Some(chunk) = response.chunk().await? {
+            if document.len() + chunk.len() > MAX_DOCUMENT_BYTES {
                 return Err(KeySetError::TooLarge.into());
             }
             document.extend_from_slice(&chunk);

@@ -1,9 +1,9 @@
-//! Proofs that were used, shared by all instances in the session tier, and the sessions beside
-//! them: both are asked with one round trip.
+//! Used proofs and sessions in the session store (Redis), shared by all instances; one round trip
+//! checks both.
 //!
-//! The tier away: each instance remembers its own. The tier out of memory (F-41): a filter of
-//! fixed size in the tier itself, shared too, which may refuse a fresh proof and never accepts
-//! a used one; it costs a second round trip for as long as the pressure lasts.
+//! While Redis is down, each instance remembers the proofs it has seen. While Redis is out of
+//! memory (F-41), a shared Bloom filter of fixed size takes over: it may refuse a fresh proof but
+//! never accepts a used one, and costs a second round trip.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -16,51 +16,53 @@ use redis::aio::ConnectionManager;
 use redis::{Cmd, FromRedisValue};
 use tokio::time::timeout_at;
 
-use super::pulse::Pulse;
-use super::script::KnownScript;
-use super::session::{HeldSession, SESSION_LASTS, SLIDES_EVERY, SessionClaim, SessionKeys};
-use crate::replay::{LocalReplays, Use, Verdict};
+use super::redis_health::RedisHealth;
+use super::script::CachedScript;
+use super::session::{
+    SESSION_TOUCH_INTERVAL, SESSION_TTL, SessionClaim, SessionKeys, StoredSession,
+};
+use crate::replay::{LocalReplays, ProofUse, ReplayCheck};
 
-/// Proofs each instance remembers exactly; beyond them its own filter takes over.
-const REMEMBERED: usize = 200_000;
-/// Bits of one generation of the shared filter, 1 MiB; there are at most three.
+/// Proofs that an instance remembers exactly; beyond them its own Bloom filter takes over.
+const LOCAL_CAPACITY: usize = 200_000;
+/// One generation of the shared filter: 1 MiB. There are at most three.
 const FILTER_BITS: u32 = 1 << 23;
 
-/// What became of a request's proof and session.
+/// Outcome of the check of a request's proof and session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Admission {
-    /// The proof was not used before. No session: the tier is away, or none was asked for.
-    Admitted(Option<HeldSession>),
+pub enum AdmitOutcome {
+    /// The proof is fresh. There is no session when Redis is down or none was requested.
+    Admitted(Option<StoredSession>),
     /// The proof was used before.
     Replayed,
-    /// The session is of another operator, device or key. Nothing was burnt.
+    /// The session belongs to another operator, device or key. The proof was not consumed.
     Mismatch,
-    /// The session was ended. Nothing was burnt.
+    /// The session was ended. The proof was not consumed.
     Ended,
 }
 
-/// Whether the proof is burnt.
+/// Whether the proof is consumed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Burn {
-    Yes,
-    No,
+enum Mode {
+    Consume,
+    Peek,
 }
 
-/// What `admit.lua` answers: verdict, session, milliseconds it was opened at, whether now.
-type Answer = (i64, String, i64, i64);
+/// Reply of `admit.lua`: code, session id, opening time in milliseconds, whether just opened.
+type ScriptReply = (i64, String, i64, i64);
 
 /// Remembers proofs until they can no longer be accepted (RFC 9449 section 11.1), and finds the
 /// session of a request on the way.
 pub struct ReplayStore {
     shared: Option<ConnectionManager>,
-    admit: KnownScript,
-    filter: KnownScript,
+    admit: CachedScript,
+    filter: CachedScript,
     local: LocalReplays,
-    /// Seconds.
-    span: u64,
-    pulse: Pulse,
-    /// Proofs the tier judged, looked up once.
-    judged: OnceLock<Counter>,
+    /// Lifetime of a filter generation, in seconds.
+    filter_ttl: u64,
+    health: RedisHealth,
+    /// Counts proofs checked in Redis; looked up once.
+    shared_counter: OnceLock<Counter>,
 }
 
 impl std::fmt::Debug for ReplayStore {
@@ -74,141 +76,154 @@ impl ReplayStore {
     pub fn new(shared: Option<ConnectionManager>, window: Duration) -> Self {
         Self {
             shared,
-            admit: KnownScript::new(include_str!("admit.lua")),
-            filter: KnownScript::new(include_str!("filter.lua")),
-            local: LocalReplays::new(REMEMBERED, window),
-            span: window.as_secs() + 2,
-            pulse: Pulse::new(),
-            judged: OnceLock::new(),
+            admit: CachedScript::new(include_str!("admit.lua")),
+            filter: CachedScript::new(include_str!("filter.lua")),
+            local: LocalReplays::new(LOCAL_CAPACITY, window),
+            filter_ttl: window.as_secs() + 2,
+            health: RedisHealth::new(),
+            shared_counter: OnceLock::new(),
         }
     }
 
-    /// The same store, which waits this long for the tier: for machines that do much else.
+    /// Sets the timeout while Redis is down. For tests on busy machines.
     #[must_use]
-    pub fn with_patience(mut self, patience: Duration) -> Self {
-        self.pulse = self.pulse.with_patience(patience);
+    pub fn with_unresponsive_timeout(mut self, timeout: Duration) -> Self {
+        self.health = self.health.with_unresponsive_timeout(timeout);
         self
     }
 
-    /// True when the proof of a request without a session was not used before.
-    pub async fn first_use(&self, proof: Use, now: Timestamp) -> bool {
-        matches!(self.burn(proof, None, now).await, Admission::Admitted(_))
+    /// Consumes the proof of a request without a session. Returns whether it was fresh.
+    pub async fn first_use(&self, proof: ProofUse, now: Timestamp) -> bool {
+        matches!(self.consume(proof, None, now).await, AdmitOutcome::Admitted(_))
     }
 
-    /// Finds the session or opens it, and burns the proof if the session is the caller's.
-    pub async fn admit(&self, proof: Use, claim: &SessionClaim<'_>, now: Timestamp) -> Admission {
-        self.burn(proof, Some(claim), now).await
-    }
-
-    /// What [`admit`](Self::admit) would say of the session; burns and writes nothing.
-    pub async fn look(&self, proof: Use, claim: &SessionClaim<'_>, now: Timestamp) -> Admission {
-        let call = Call { store: self, proof, claim: Some(claim), burn: Burn::No, now };
-        call.shared().await.unwrap_or(Admission::Admitted(None))
-    }
-
-    /// Every use is noted locally too, so that a proof burnt here stays burnt when the tier goes
-    /// away; a session that is refused takes the note back.
-    async fn burn(
+    /// Finds or opens the session, and consumes the proof if the session is the caller's.
+    pub async fn admit(
         &self,
-        proof: Use,
+        proof: ProofUse,
+        claim: &SessionClaim<'_>,
+        now: Timestamp,
+    ) -> AdmitOutcome {
+        self.consume(proof, Some(claim), now).await
+    }
+
+    /// Checks the session as [`admit`](Self::admit) does, without consuming or writing anything.
+    pub async fn peek(
+        &self,
+        proof: ProofUse,
+        claim: &SessionClaim<'_>,
+        now: Timestamp,
+    ) -> AdmitOutcome {
+        let call = StoreCall { store: self, proof, claim: Some(claim), mode: Mode::Peek, now };
+        call.shared().await.unwrap_or(AdmitOutcome::Admitted(None))
+    }
+
+    /// Records each use locally too, so that a proof consumed here stays so when Redis goes down. A
+    /// rejected session reverts the local record.
+    async fn consume(
+        &self,
+        proof: ProofUse,
         claim: Option<&SessionClaim<'_>>,
         now: Timestamp,
-    ) -> Admission {
-        let local = self.local.note(proof, now);
+    ) -> AdmitOutcome {
+        let local = self.local.record(proof, now);
         if !safeguard!(Replay) {
-            return self.unburnt(proof, claim, now).await;
+            return self.without_replay_check(proof, claim, now).await;
         }
-        if local == Verdict::Used {
-            return Admission::Replayed;
+        if local == ReplayCheck::Used {
+            return AdmitOutcome::Replayed;
         }
-        let shared = Call { store: self, proof, claim, burn: Burn::Yes, now }.shared().await;
-        if let Some(Admission::Mismatch | Admission::Ended) = shared {
+        let shared =
+            StoreCall { store: self, proof, claim, mode: Mode::Consume, now }.shared().await;
+        if let Some(AdmitOutcome::Mismatch | AdmitOutcome::Ended) = shared {
             self.local.forget(proof);
         }
         shared.unwrap_or_else(|| {
-            counted("local").increment(1);
-            let first = local == Verdict::First && safeguard!(ReplayFallback);
-            if first { Admission::Admitted(None) } else { Admission::Replayed }
+            store_counter("local").increment(1);
+            let first = local == ReplayCheck::First && safeguard!(ReplayFallback);
+            if first { AdmitOutcome::Admitted(None) } else { AdmitOutcome::Replayed }
         })
     }
 
     /// Admits any proof, for drills without replay protection.
-    async fn unburnt(
+    async fn without_replay_check(
         &self,
-        proof: Use,
+        proof: ProofUse,
         claim: Option<&SessionClaim<'_>>,
         now: Timestamp,
-    ) -> Admission {
+    ) -> AdmitOutcome {
         match claim {
-            Some(claim) => self.look(proof, claim, now).await,
-            None => Admission::Admitted(None),
+            Some(claim) => self.peek(proof, claim, now).await,
+            None => AdmitOutcome::Admitted(None),
         }
     }
 }
 
-/// One request's question to the tier.
-struct Call<'a> {
+/// One request's call to Redis.
+struct StoreCall<'a> {
     store: &'a ReplayStore,
-    proof: Use,
+    proof: ProofUse,
     claim: Option<&'a SessionClaim<'a>>,
-    burn: Burn,
+    mode: Mode,
     now: Timestamp,
 }
 
-impl Call<'_> {
-    /// `None` when the tier does not answer.
-    async fn shared(&self) -> Option<Admission> {
-        let answer: Answer = self.ask(&self.store.admit).await?;
+impl StoreCall<'_> {
+    /// Returns `None` when Redis does not reply.
+    async fn shared(&self) -> Option<AdmitOutcome> {
+        let answer: ScriptReply = self.run_script(&self.store.admit).await?;
         if answer.0 == -1 && !safeguard!(ReplayFilter) {
             return None;
         }
         let session = self.session(&answer);
-        let judged_by = match answer.0 {
-            2 => return Some(Admission::Mismatch),
-            3 => return Some(Admission::Ended),
-            4 => return Some(Admission::Admitted(session)),
+        let checked_by = match answer.0 {
+            2 => return Some(AdmitOutcome::Mismatch),
+            3 => return Some(AdmitOutcome::Ended),
+            4 => return Some(AdmitOutcome::Admitted(session)),
             -1 => "filter",
             _ => "shared",
         };
         let first = match answer.0 {
-            -1 => self.ask::<i64>(&self.store.filter).await? == 1,
-            verdict => verdict == 1,
+            -1 => self.run_script::<i64>(&self.store.filter).await? == 1,
+            code => code == 1,
         };
-        match judged_by {
-            "shared" => self.store.judged.get_or_init(|| counted("shared")).increment(1),
-            seldom => counted(seldom).increment(1),
+        match checked_by {
+            "shared" => {
+                self.store.shared_counter.get_or_init(|| store_counter("shared")).increment(1);
+            }
+            other => store_counter(other).increment(1),
         }
-        Some(if first { Admission::Admitted(session) } else { Admission::Replayed })
+        Some(if first { AdmitOutcome::Admitted(session) } else { AdmitOutcome::Replayed })
     }
 
-    fn session(&self, (_, id, opened_at, is_new): &Answer) -> Option<HeldSession> {
+    fn session(&self, (_, id, opened_at, is_new): &ScriptReply) -> Option<StoredSession> {
         self.claim?;
         let opened_at = Timestamp::from_millisecond(*opened_at).ok()?;
-        Some(HeldSession { id: id.parse().ok()?, opened_at, is_new: *is_new == 1 })
+        Some(StoredSession { id: id.parse().ok()?, opened_at, is_new: *is_new == 1 })
     }
 
-    async fn ask<T: FromRedisValue>(&self, script: &KnownScript) -> Option<T> {
+    async fn run_script<T: FromRedisValue>(&self, script: &CachedScript) -> Option<T> {
         let mut connection = self.store.shared.clone()?;
-        let question = self.store.pulse.ask();
+        let reply = self.store.health.begin();
         let run = script.run(&mut connection, |command| self.fill(command));
-        match timeout_at(question.waits_until, run).await {
+        match timeout_at(reply.deadline, run).await {
             Ok(Ok(answer)) => {
-                question.answered();
+                reply.received();
                 Some(answer)
             }
             Ok(Err(error)) => {
-                question.unanswered();
-                tracing::warn!(%error, "The session tier did not note a proof; this instance's own store did.");
+                reply.failed();
+                tracing::warn!(%error, "Failed to record a proof in the session store; using the local store.");
                 None
             }
             Err(_) => {
-                question.unanswered();
+                reply.failed();
                 None
             }
         }
     }
 
-    /// Keys and arguments as the head of `admit.lua` numbers them.
+    /// Adds keys and arguments in the order that the head of `admit.lua` documents.
     fn fill(&self, command: &mut Cmd) {
         let key = &self.proof.key;
         command.arg(if self.claim.is_some() { 4 } else { 2 });
@@ -218,9 +233,9 @@ impl Call<'_> {
             command.arg(keys.by_device(claim.device)).arg(keys.sessions());
         }
         let remember = self.proof.remember_for(self.now).as_millis() as u64;
-        command.arg(remember).arg(self.store.span);
-        for place in key.places(FILTER_BITS) {
-            command.arg(place);
+        command.arg(remember).arg(self.store.filter_ttl);
+        for bit in key.bit_positions(FILTER_BITS) {
+            command.arg(bit);
         }
         if let Some(claim) = self.claim {
             self.fill_session(claim, command);
@@ -229,18 +244,18 @@ impl Call<'_> {
 
     fn fill_session(&self, claim: &SessionClaim<'_>, command: &mut Cmd) {
         let named = claim.named.as_ref().map_or("", SessionId::as_str);
-        command.arg(i32::from(self.burn == Burn::Yes)).arg(named);
-        command.arg(claim.fresh.as_str()).arg(claim.operator.as_str());
+        command.arg(i32::from(self.mode == Mode::Consume)).arg(named);
+        command.arg(claim.new_id.as_str()).arg(claim.operator.as_str());
         command.arg(claim.device.as_str()).arg(claim.thumbprint).arg(claim.issued_at.as_second());
-        command.arg(self.now.as_millisecond()).arg(SESSION_LASTS.as_millis() as u64);
-        command.arg(SLIDES_EVERY.as_millis() as u64);
+        command.arg(self.now.as_millisecond()).arg(SESSION_TTL.as_millis() as u64);
+        command.arg(SESSION_TOUCH_INTERVAL.as_millis() as u64);
         for (name, value) in claim.details {
             command.arg(*name).arg(*value);
         }
     }
 }
 
-/// Which store judged a proof; `local` and `filter` are worth a look.
-fn counted(store: &'static str) -> Counter {
+/// Counts proofs by the store that checked them.
+fn store_counter(store: &'static str) -> Counter {
     counter!("bff_backoffice_dpop_replay_store_total", "store" => store)
 }

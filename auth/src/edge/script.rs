@@ -1,5 +1,5 @@
-//! A script of the session tier, run with one round trip: by its digest when the server is known
-//! to have it, else with its text, which the server keeps.
+//! Runs a Lua script in one round trip: `EVALSHA` when the server is known to have the script, else
+//! `EVAL`, which also loads it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -7,17 +7,17 @@ use redis::aio::ConnectionManager;
 use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult, Script, ServerErrorKind};
 
 #[derive(Debug)]
-pub(super) struct KnownScript {
+pub(super) struct CachedScript {
     text: &'static str,
     digest: String,
-    /// False after anything went wrong: another server may answer next.
-    is_there: AtomicBool,
+    /// Cleared by any error: the next reply may come from another server.
+    is_loaded: AtomicBool,
 }
 
-impl KnownScript {
+impl CachedScript {
     pub(super) fn new(text: &'static str) -> Self {
         let digest = Script::new(text).get_hash().to_owned();
-        Self { text, digest, is_there: AtomicBool::new(false) }
+        Self { text, digest, is_loaded: AtomicBool::new(false) }
     }
 
     /// `fill` adds the number of keys, the keys and the arguments.
@@ -26,16 +26,16 @@ impl KnownScript {
         connection: &mut ConnectionManager,
         fill: impl Fn(&mut Cmd),
     ) -> RedisResult<T> {
-        if self.is_there.load(Ordering::Relaxed) {
-            match self.called("EVALSHA", &self.digest, connection, &fill).await {
-                Err(error) if is_unknown(&error) => {}
+        if self.is_loaded.load(Ordering::Relaxed) {
+            match self.call("EVALSHA", &self.digest, connection, &fill).await {
+                Err(error) if is_no_script(&error) => {}
                 answer => return answer,
             }
         }
-        self.called("EVAL", self.text, connection, &fill).await
+        self.call("EVAL", self.text, connection, &fill).await
     }
 
-    async fn called<T: FromRedisValue>(
+    async fn call<T: FromRedisValue>(
         &self,
         how: &str,
         what: &str,
@@ -46,11 +46,11 @@ impl KnownScript {
         command.arg(what);
         fill(&mut command);
         let answer = command.query_async(connection).await;
-        self.is_there.store(answer.is_ok(), Ordering::Relaxed);
+        self.is_loaded.store(answer.is_ok(), Ordering::Relaxed);
         answer
     }
 }
 
-fn is_unknown(error: &RedisError) -> bool {
+fn is_no_script(error: &RedisError) -> bool {
     error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
 }

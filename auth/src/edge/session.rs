@@ -1,5 +1,5 @@
-//! A request's session, as the session tier is asked about it: whose it must be and where it
-//! stands. What else a session holds is the gateway's affair and passes through as names and values.
+//! Sessions as the session store holds them: keys, and the claim of a request to a session. Other
+//! details of a session are the gateway's and pass through as names and values.
 
 use std::time::Duration;
 
@@ -8,12 +8,12 @@ use jiff::Timestamp;
 
 use crate::principal::Principal;
 
-/// How long a session lives after its last use (platform facts, BackofficeSession).
-pub const SESSION_LASTS: Duration = Duration::from_secs(12 * 60 * 60);
-/// A session used more often than this is not written each time.
-pub(super) const SLIDES_EVERY: Duration = Duration::from_secs(60);
+/// Lifetime after the last use (platform facts, BackofficeSession).
+pub const SESSION_TTL: Duration = Duration::from_secs(12 * 60 * 60);
+/// A session's expiry is extended at most this often.
+pub(super) const SESSION_TOUCH_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Where sessions stand in the tier. Every key begins with the tenant's part.
+/// Redis keys of a tenant's sessions. Each contains the tenant.
 #[derive(Debug, Clone, Copy)]
 pub struct SessionKeys {
     tenant: TenantId,
@@ -24,48 +24,48 @@ impl SessionKeys {
         Self { tenant }
     }
 
-    /// A hash: whose the session is, and what the gateway keeps with it.
+    /// A hash: the session's owner, and the details the gateway stores with it.
     pub fn session(self, id: SessionId) -> String {
         format!("{}{id}", self.sessions())
     }
 
-    /// The id of the session a device has now.
+    /// The id of the device's current session.
     pub fn by_device(self, device: DeviceId) -> String {
         format!("{}{device}", self.devices())
     }
 
-    /// What the names of the tenant's devices start with.
+    /// Key prefix of the tenant's devices.
     pub fn devices(self) -> String {
         format!("session:by-device:{}:", self.tenant)
     }
 
-    /// What the names of the tenant's sessions start with.
+    /// Key prefix of the tenant's sessions.
     pub fn sessions(self) -> String {
         format!("session:{}:", self.tenant)
     }
 }
 
-/// The session a request says it belongs to.
+/// The session that a request claims to belong to.
 #[derive(Debug)]
 pub struct SessionClaim<'a> {
     pub tenant: TenantId,
     pub operator: OperatorId,
     pub device: DeviceId,
-    /// Of the key that made the proof (RFC 7638).
+    /// RFC 7638 thumbprint of the key that signed the proof.
     pub thumbprint: &'a str,
-    /// Where the token names one.
+    /// The session id in the token, if any.
     pub named: Option<SessionId>,
     pub issued_at: Timestamp,
-    /// The id of the session to open when there is none.
-    pub fresh: SessionId,
-    /// What the gateway keeps with it, by name.
+    /// The id for a session that must be opened.
+    pub new_id: SessionId,
+    /// Details to store with it, by name.
     pub details: &'a [(&'static str, &'a str)],
 }
 
 impl<'a> SessionClaim<'a> {
     pub fn of(
         principal: &'a Principal,
-        fresh: SessionId,
+        new_id: SessionId,
         details: &'a [(&'static str, &'a str)],
     ) -> Self {
         Self {
@@ -75,17 +75,17 @@ impl<'a> SessionClaim<'a> {
             thumbprint: principal.thumbprint.as_deref().unwrap_or_default(),
             named: principal.session,
             issued_at: principal.issued_at,
-            fresh,
+            new_id,
             details,
         }
     }
 }
 
-/// A session as the tier has it.
+/// A session in the session store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct HeldSession {
+pub struct StoredSession {
     pub id: SessionId,
     pub opened_at: Timestamp,
-    /// By this request.
+    /// Whether this request opened it.
     pub is_new: bool,
 }

@@ -1,8 +1,8 @@
-//! Check 6 of RFC 9449 section 4.3: signatures of proofs, with keys that were read before.
+//! Verifies signatures of proofs (check 6 of RFC 9449 section 4.3).
 //!
-//! josekit reads every key and judges the seldom algorithms. ES256 and EdDSA, which devices
-//! use, are judged by aws-lc-rs: josekit sets OpenSSL's context up anew for each signature
-//! (auth/README.md, "Cost"). Not here: which algorithm a proof may name.
+//! josekit parses every key and verifies the rare algorithms. ES256 and EdDSA, which devices use,
+//! are verified by aws-lc-rs, because josekit creates an OpenSSL context per signature
+//! (auth/README.md, "Cost"). Not here: which algorithms a proof may use.
 
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ED25519, ParsedPublicKey, VerificationAlgorithm,
@@ -10,11 +10,11 @@ use aws_lc_rs::signature::{
 use josekit::jwk::Jwk;
 use josekit::jws::{ES256, ES384, EdDSA, JwsVerifier, PS256, RS256};
 
-use crate::thumbprint::{KeyError, KeyKind, ProofKey};
+use crate::jwk::{KeyError, KeyKind, ProofKey};
 
-/// A device's key, ready to judge signatures of one algorithm.
+/// Verifies signatures of one key with one algorithm.
 #[derive(Debug)]
-pub(crate) struct Verifier {
+pub(crate) struct SignatureVerifier {
     kind: KeyKind,
     library: Library,
 }
@@ -25,9 +25,9 @@ enum Library {
     Josekit(Box<dyn JwsVerifier>),
 }
 
-impl Verifier {
-    /// Makes it from the canonical members alone, so that nothing else in the `jwk` is believed.
-    /// Both libraries refuse a point that is not on its curve.
+impl SignatureVerifier {
+    /// Uses the canonical members only; nothing else in the `jwk` is trusted. Both libraries reject
+    /// a point that is not on its curve.
     pub(crate) fn new(algorithm: &str, key: &ProofKey) -> Result<Self, KeyError> {
         if !key.is_well_formed() {
             return Err(KeyError::Unusable);
@@ -41,7 +41,7 @@ impl Verifier {
         Ok(Self { kind: key.kind, library })
     }
 
-    /// Whether the key made this signature of this message.
+    /// Whether this is the key's signature of this message.
     pub(crate) fn accepts(&self, message: &[u8], signature: &[u8]) -> bool {
         self.has_its_length(signature)
             && match &self.library {
@@ -50,8 +50,8 @@ impl Verifier {
             }
     }
 
-    /// Elliptic signatures have one length (RFC 7518 section 3.4, RFC 8032 section 5.1.6): DER
-    /// and padded forms are refused. RSA's is the modulus's, which its library asks for.
+    /// Elliptic signatures have a fixed length (RFC 7518 section 3.4, RFC 8032 section 5.1.6), so
+    /// DER and padded forms are rejected. The library checks the length of RSA signatures.
     fn has_its_length(&self, signature: &[u8]) -> bool {
         match self.kind {
             KeyKind::P256 | KeyKind::Ed25519 => signature.len() == 64,
@@ -64,11 +64,13 @@ impl Verifier {
 fn josekit_verifier(algorithm: &str, key: &ProofKey) -> Result<Box<dyn JwsVerifier>, KeyError> {
     let jwk = Jwk::from_bytes(&key.canonical).map_err(|_| KeyError::Unusable)?;
     let made: Result<Box<dyn JwsVerifier>, _> = match algorithm {
-        "ES256" => ES256.verifier_from_jwk(&jwk).map(|it| Box::new(it) as _),
-        "ES384" => ES384.verifier_from_jwk(&jwk).map(|it| Box::new(it) as _),
-        "EdDSA" | "Ed25519" => EdDSA.verifier_from_jwk(&jwk).map(|it| Box::new(it) as _),
-        "RS256" => RS256.verifier_from_jwk(&jwk).map(|it| Box::new(it) as _),
-        _ => PS256.verifier_from_jwk(&jwk).map(|it| Box::new(it) as _),
+        "ES256" => ES256.verifier_from_jwk(&jwk).map(|verifier| Box::new(verifier) as _),
+        "ES384" => ES384.verifier_from_jwk(&jwk).map(|verifier| Box::new(verifier) as _),
+        "EdDSA" | "Ed25519" => {
+            EdDSA.verifier_from_jwk(&jwk).map(|verifier| Box::new(verifier) as _)
+        }
+        "RS256" => RS256.verifier_from_jwk(&jwk).map(|verifier| Box::new(verifier) as _),
+        _ => PS256.verifier_from_jwk(&jwk).map(|verifier| Box::new(verifier) as _),
     };
     made.map_err(|_| KeyError::Unusable)
 }

@@ -1,7 +1,7 @@
-//! Every file of `vectors/`, judged as a request is at the gateway.
+//! Verifies every case of `vectors/` as a request at the gateway.
 //!
-//! A case changes one thing of a good request, or brings its own signed text; auth/README.md
-//! describes the recipe. Keys are made anew for each run.
+//! A case changes one thing of a valid request, or has its own signed text; auth/README.md
+//! describes the format. Each run generates new keys.
 #![expect(clippy::unwrap_used, reason = "a test may end with a panic")]
 
 mod recipe;
@@ -11,11 +11,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use auth::htu::Htu;
-use auth::judge::{AuthError, Credentials, Judge};
 use auth::nonce::Nonces;
 use auth::proof::{ProofError, ProofVerifier, Window};
 use auth::replay::LocalReplays;
 use auth::token::TokenRules;
+use auth::verifier::{AuthError, RequestCredentials, RequestVerifier};
 use jiff::Timestamp;
 use recipe::{BASE, Case, ISSUER, Keys, Request};
 use serde::Deserialize;
@@ -28,31 +28,35 @@ struct File {
     cases: Vec<Case>,
 }
 
-fn judge(case: &Case) -> Judge {
+fn verifier(case: &Case) -> RequestVerifier {
     let mut proofs = ProofVerifier::new(Window::default());
     if case.nonces {
         proofs = proofs.with_nonces(Nonces::new(&[7; 32]).unwrap());
     }
     let rules = TokenRules { issuer: ISSUER.into(), audience: "bff-backoffice".into() };
-    Judge::new(proofs, rules, vec![Htu::parse(case.base.as_deref().unwrap_or(BASE)).unwrap()])
+    RequestVerifier::new(
+        proofs,
+        rules,
+        vec![Htu::parse(case.base.as_deref().unwrap_or(BASE)).unwrap()],
+    )
 }
 
-/// The verdict on the last of these requests, each of which burns its proof. `looks`: how often the
-/// judge has seen them by then, because it keeps tokens and headers that hold.
-fn verdict(case: &Case, keys: &Keys, looks: u8) -> Result<(), AuthError> {
-    let (judge, replays) = (judge(case), LocalReplays::new(100, Duration::from_secs(200)));
+/// The result of the last of these requests, each of which consumes its proof. `passes`: how often
+/// the verifier has seen them by then, because it caches valid tokens and headers.
+fn result(case: &Case, keys: &Keys, passes: u8) -> Result<(), AuthError> {
+    let (verifier, replays) = (verifier(case), LocalReplays::new(100, Duration::from_secs(200)));
     for Request { method, path, headers, at } in
-        (1..looks).flat_map(|_| recipe::requests(case, keys))
+        (1..passes).flat_map(|_| recipe::requests(case, keys))
     {
-        let request = Credentials::read(&method, &path, &headers);
+        let request = RequestCredentials::read(&method, &path, &headers);
         let now = Timestamp::from_second(at).unwrap();
-        let _ = request.map(|request| judge.judge(&request, &keys.set, now));
+        let _ = request.map(|request| verifier.verify(&request, &keys.set, now));
     }
     let mut last = Ok(());
     for Request { method, path, headers, at } in recipe::requests(case, keys) {
         let now = Timestamp::from_second(at).unwrap();
-        last = Credentials::read(&method, &path, &headers)
-            .and_then(|request| judge.judge(&request, &keys.set, now))
+        last = RequestCredentials::read(&method, &path, &headers)
+            .and_then(|request| verifier.verify(&request, &keys.set, now))
             .and_then(|verified| {
                 verified.check_device(&headers)?;
                 let first = replays.first_use(verified.replay, now);
@@ -63,27 +67,27 @@ fn verdict(case: &Case, keys: &Keys, looks: u8) -> Result<(), AuthError> {
 }
 
 #[test]
-fn every_vector_is_judged_as_its_file_says() {
+fn every_vector_has_the_expected_result() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors");
     let keys = Keys::new();
     let (mut cases, mut wrong) = (0, Vec::new());
     let mut files: Vec<_> =
-        std::fs::read_dir(folder).unwrap().map(|it| it.unwrap().path()).collect();
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
     for path in files {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         let file: File = serde_json::from_slice(&std::fs::read(&path).unwrap())
             .unwrap_or_else(|error| panic!("{name}: {error}"));
         assert!(!file.check.is_empty() && !file.source.is_empty() && !file.cases.is_empty());
-        for (case, looks) in file.cases.iter().flat_map(|case| [(case, 1), (case, 2)]) {
+        for (case, passes) in file.cases.iter().flat_map(|case| [(case, 1), (case, 2)]) {
             cases += 1;
-            let got = match verdict(case, &keys, looks) {
+            let got = match result(case, &keys, passes) {
                 Ok(()) => "ok".to_owned(),
                 Err(error) => format!("{error:?}"),
             };
             let (of, expected) = (&case.name, &case.expect);
             if got != *expected {
-                wrong.push(format!("{name}: {of}, look {looks}: expected {expected}, got {got}"));
+                wrong.push(format!("{name}: {of}, pass {passes}: expected {expected}, got {got}"));
             }
         }
     }
@@ -93,7 +97,7 @@ fn every_vector_is_judged_as_its_file_says() {
 
 /// The examples of the RFCs, whose time and URI are their own.
 #[test]
-fn the_examples_of_rfc_9449_are_taken_at_their_time_and_no_other() {
+fn the_examples_of_rfc_9449_are_accepted_only_at_their_time() {
     #[derive(Deserialize)]
     struct Example {
         source: String,
@@ -128,23 +132,23 @@ fn the_examples_of_rfc_9449_are_taken_at_their_time_and_no_other() {
     }
 }
 
-/// A known token is asked of its keys again when they change, and of its expiry every time.
+/// A cached token is verified again when the keys change, and its expiry is always checked.
 #[test]
-fn a_known_token_is_forgotten_with_its_keys_and_ends_at_its_time() {
+fn a_cached_token_is_dropped_with_its_keys_and_expires() {
     let file: Case =
         serde_json::from_str(r#"{"name":"good","expect":"ok","nonces":true}"#).unwrap();
-    let (keys, judge) = (Keys::new(), judge(&file));
+    let (keys, verifier) = (Keys::new(), verifier(&file));
     let request = recipe::requests(&file, &keys).pop().unwrap();
     let (method, path) = (request.method.as_str(), request.path.as_str());
-    let credentials = Credentials::read(method, path, &request.headers).unwrap();
+    let credentials = RequestCredentials::read(method, path, &request.headers).unwrap();
     let at = |second| Timestamp::from_second(second).unwrap();
-    let verdict = |set, second| judge.judge(&credentials, set, at(second)).map(drop);
-    assert_eq!(verdict(&keys.set, request.at), Ok(()));
-    assert_eq!(judge.missing_key(&credentials, &keys.set), Ok(None));
+    let result = |set, second| verifier.verify(&credentials, set, at(second)).map(drop);
+    assert_eq!(result(&keys.set, request.at), Ok(()));
+    assert_eq!(verifier.missing_key(&credentials, &keys.set), Ok(None));
     let rotated = Keys::new().set;
     let unknown = AuthError::Token(auth::token::TokenError::Signature);
-    assert_eq!(verdict(&rotated, request.at), Err(unknown), "verified by keys that are gone");
-    assert_eq!(verdict(&keys.set, request.at), Ok(()));
+    assert_eq!(result(&rotated, request.at), Err(unknown), "verified by rotated keys");
+    assert_eq!(result(&keys.set, request.at), Ok(()));
     let expired = AuthError::Proof(ProofError::NonceUnknown);
-    assert_eq!(verdict(&keys.set, request.at + 900), Err(expired), "the proof is judged first");
+    assert_eq!(result(&keys.set, request.at + 900), Err(expired), "the proof is checked first");
 }

@@ -1,4 +1,4 @@
-//! Turns a case into the requests it describes, signed with keys of this run.
+//! Builds the requests that a case describes, signed with keys of this run.
 
 use std::sync::Arc;
 
@@ -90,7 +90,7 @@ impl Keys {
         let ec = |curve| Jwk::generate_ec_key(curve).unwrap();
         let all = vec![
             ("P-256", ec(EcCurve::P256)),
-            ("thief", ec(EcCurve::P256)),
+            ("attacker", ec(EcCurve::P256)),
             ("P-384", ec(EcCurve::P384)),
             ("secp256k1", ec(EcCurve::Secp256k1)),
             ("Ed25519", Jwk::generate_ed_key(EdCurve::Ed25519).unwrap()),
@@ -151,7 +151,7 @@ pub(crate) fn sha256(text: impl AsRef<str>) -> [u8; 32] {
     Sha256::digest(text.as_ref().as_bytes()).into()
 }
 
-/// The requests of a case in order; the last is the one that is judged.
+/// The requests of a case in order; the result of the last counts.
 pub(crate) fn requests(case: &Case, keys: &Keys) -> Vec<Request> {
     let token = token(case, keys);
     let request = |changes: Option<&Part>, at| {
@@ -194,8 +194,8 @@ fn token(case: &Case, keys: &Keys) -> String {
     let part = &case.token;
     let key = part.key.as_deref().unwrap_or("iam");
     let kid = if key == "RSA" { "iam-rsa" } else { "iam-1" };
-    let bound = case.proof.key.as_deref().filter(|key| *key != "thief").unwrap_or("P-256");
-    let jkt = auth::thumbprint::of(Value::Object(keys.public(bound)).to_string().as_bytes());
+    let bound = case.proof.key.as_deref().filter(|key| *key != "attacker").unwrap_or("P-256");
+    let jkt = auth::jwk::thumbprint(Value::Object(keys.public(bound)).to_string().as_bytes());
     let header = json!({"alg": "ES256", "typ": "at+jwt", "kid": kid});
     let claims = json!({
         "iss": ISSUER, "aud": "bff-backoffice", "client_id": "desktop", "sub": "opr_01K0000000000000000000000A",
@@ -249,7 +249,7 @@ struct WithJwk<'a> {
 
 trait Signing {
     fn keys(&self) -> &Keys;
-    fn place(&self, text: String) -> String {
+    fn fill_in(&self, text: String) -> String {
         text
     }
 }
@@ -265,7 +265,7 @@ impl Signing for WithJwk<'_> {
         self.keys
     }
 
-    fn place(&self, text: String) -> String {
+    fn fill_in(&self, text: String) -> String {
         text.replace("\"@JWK@\"", self.jwk).replace("@ATH@", self.ath)
     }
 }
@@ -277,7 +277,7 @@ fn write(part: &Part, (header, claims): (Value, Value), key: &str, with: &impl S
         whole.extend(changes.clone());
         part.remove
             .iter()
-            .for_each(|name| drop(name.strip_prefix(prefix).map(|it| whole.remove(it))));
+            .for_each(|name| drop(name.strip_prefix(prefix).map(|member| whole.remove(member))));
         whole.values_mut().for_each(|value| *value = filled(value, keys, key));
         Value::Object(whole)
     };
@@ -288,8 +288,8 @@ fn write(part: &Part, (header, claims): (Value, Value), key: &str, with: &impl S
     let claims = part.raw_claims.clone().unwrap_or_else(|| with_tail(&claims, &part.claims_tail));
     let input = format!(
         "{}.{}",
-        jwt::encode(with.place(header).as_bytes()),
-        jwt::encode(with.place(claims).as_bytes())
+        jwt::encode(with.fill_in(header).as_bytes()),
+        jwt::encode(with.fill_in(claims).as_bytes())
     );
     let signer = part.signed_by.as_deref().unwrap_or(key);
     let signature = keys.sign(signer, &algorithm, input.as_bytes());
@@ -344,7 +344,7 @@ fn filled(value: &Value, keys: &Keys, key: &str) -> Value {
         return json!("x".repeat(length.parse().unwrap()));
     }
     if let Some(member) = name.strip_prefix("own ") {
-        // A key that has no such member shows something in its place.
+        // A key that has no such member shows something else.
         return keys.jwk(key).parameter(member).cloned().unwrap_or_else(|| json!("AA"));
     }
     let nonce = |key: u8, at| {

@@ -65,7 +65,7 @@ async fn admit(
         .map_err(|error| refused(AuthError::Proof(error)))?;
     let device = single(headers, DEVICE_ID).and_then(|id| id.parse().ok());
     let device = device.ok_or_else(|| refused(AuthError::Device))?;
-    let burnt = authenticator.burn_use(proof.replay).await;
+    let burnt = authenticator.consume_proof(proof.replay).await;
     burnt.map_err(|error| refused(AuthError::Proof(error)))?;
     Ok(ProofHolder { thumbprint: proof.thumbprint.into(), device })
 }

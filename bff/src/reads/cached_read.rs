@@ -1,11 +1,11 @@
 //! What every read outside the dashboard does with a snapshot: who may see it, how the caller is
 //! told where it came from (`X-Cache`, `Age`, `Server-Timing`), and 304 for what it holds already.
 //!
-//! A handler names the rule (`composer::rules`), the key, and the call:
+//! A handler names the policy (`composer::read_policies`), the key, and the call:
 //!
 //! ```ignore
-//! let key = reads.key_in(&rules::MAINTENANCE_BOARD, in_property.property);
-//! reads.answer(&rules::MAINTENANCE_BOARD, key, |upstreams, context| async move {
+//! let key = reads.key_in(&read_policies::MAINTENANCE_BOARD, in_property.property);
+//! reads.answer(&read_policies::MAINTENANCE_BOARD, key, |upstreams, context| async move {
 //!     let it = upstreams.maintenance_board(&context, property).await?;
 //!     Ok(Fetched::new(it.property_id, it.as_of, &it))
 //! }).await
@@ -22,11 +22,11 @@ use axum::body::Body;
 use axum::extract::{FromRef, FromRequestParts};
 use axum::response::{IntoResponse, Response};
 use composer::Composer;
-use composer::compose::Told;
 use composer::fetch::property_card;
-use composer::rules::PROPERTY_CARD;
-use composer::snapshots::{Fetched, Key, Reading, Rule, Source};
-use composer::workbench::Asked;
+use composer::read_policies::{PROPERTY_CARD, ReadPolicy};
+use composer::result::WidgetOrigin;
+use composer::snapshots::{Fetched, Key, Reading, Source};
+use composer::workbench::ViewRequest;
 use contracts::dashboard::WidgetStatus;
 use contracts::id::PropertyId;
 use contracts::problem::code;
@@ -81,18 +81,18 @@ where
 
 impl Reads {
     /// Of a property the caller was found to have in scope.
-    pub fn key_in(&self, rule: &Rule, property: PropertyId) -> Key {
-        Key::of_property(rule, self.principal.tenant, property)
+    pub fn key_in(&self, policy: &ReadPolicy, property: PropertyId) -> Key {
+        Key::of_property(policy, self.principal.tenant, property)
     }
 
     /// Of one thing; whose it is, the answer says.
-    pub fn key_of(&self, rule: &Rule, id: impl std::fmt::Display) -> Key {
-        Key::of_id(rule, self.principal.tenant, id)
+    pub fn key_of(&self, policy: &ReadPolicy, id: impl std::fmt::Display) -> Key {
+        Key::of_id(policy, self.principal.tenant, id)
     }
 
     /// How long upstreams may take for this request.
-    pub fn within(&self, rule: &Rule) -> CallContext {
-        self.context().until(self.calls.received() + rule.deadline)
+    pub fn within(&self, policy: &ReadPolicy) -> CallContext {
+        self.context().with_deadline(self.calls.received() + policy.deadline)
     }
 
     /// For what names the deadlines of its parts itself.
@@ -105,9 +105,9 @@ impl Reads {
     }
 
     /// A day at a property the caller was found to have in scope; today when it is absent.
-    pub fn day(&self, property: PropertyId, day: Option<Date>) -> Asked {
+    pub fn day(&self, property: PropertyId, day: Option<Date>) -> ViewRequest {
         let Principal { tenant, roles, .. } = *self.principal;
-        Asked { tenant, roles, property, day, admitted: self.calls.received() }
+        ViewRequest { tenant, roles, property, day, admitted: self.calls.received() }
     }
 
     /// The time zone of a property the caller was found to have in scope: from what is known, else
@@ -128,18 +128,23 @@ impl Reads {
     }
 
     /// The snapshot, which is not of a property outside the caller's scope.
-    pub async fn read<F, A>(&self, rule: &'static Rule, key: Key, ask: F) -> ApiResult<Reading>
+    pub async fn read<F, A>(
+        &self,
+        policy: &'static ReadPolicy,
+        key: Key,
+        ask: F,
+    ) -> ApiResult<Reading>
     where
         F: Fn(Arc<Upstreams>, CallContext) -> A + Send + Sync + 'static,
         A: Future<Output = Result<Fetched, CallError>> + Send + 'static,
     {
         let upstreams = Arc::clone(self.composer.upstreams());
         let fetch = move |context| ask(Arc::clone(&upstreams), context);
-        let read = [(rule, key)];
+        let read = [(policy, key)];
         let snapshots = self.composer.snapshots();
-        snapshots.warm(&read).await;
-        let found = snapshots.read(rule, &read[0].1, &self.within(rule), fetch).await;
-        let reading = found.map_err(|error| failed(rule, &error))?;
+        snapshots.prefetch(&read).await;
+        let found = snapshots.read(policy, &read[0].1, &self.within(policy), fetch).await;
+        let reading = found.map_err(|error| failed(policy, &error))?;
         if self.principal.covers(reading.snapshot.property) {
             return Ok(reading);
         }
@@ -150,21 +155,26 @@ impl Reads {
     }
 
     /// The whole answer of the read.
-    pub async fn answer<F, A>(&self, rule: &'static Rule, key: Key, ask: F) -> ApiResult<Response>
+    pub async fn answer<F, A>(
+        &self,
+        policy: &'static ReadPolicy,
+        key: Key,
+        ask: F,
+    ) -> ApiResult<Response>
     where
         F: Fn(Arc<Upstreams>, CallContext) -> A + Send + Sync + 'static,
         A: Future<Output = Result<Fetched, CallError>> + Send + 'static,
     {
-        let reading = self.read(rule, key, ask).await?;
+        let reading = self.read(policy, key, ask).await?;
         let body = reading.snapshot.part(0).map_or("null", |part| part.get()).to_owned();
-        let told = Provenance::of(rule, &reading);
+        let told = Provenance::of(policy, &reading);
         Ok(self.with_provenance(&told, reading.snapshot.tag, || Body::from(body)))
     }
 
     /// The snapshot, and its content for a handler that shows a part of it.
     pub async fn content<F, A, T>(
         &self,
-        rule: &'static Rule,
+        policy: &'static ReadPolicy,
         key: Key,
         ask: F,
     ) -> ApiResult<(Reading, T)>
@@ -173,18 +183,18 @@ impl Reads {
         A: Future<Output = Result<Fetched, CallError>> + Send + 'static,
         T: DeserializeOwned,
     {
-        let reading = self.read(rule, key, ask).await?;
-        let content = reading.snapshot.content().map_err(|error| failed(rule, &error))?;
+        let reading = self.read(policy, key, ask).await?;
+        let content = reading.snapshot.content().map_err(|error| failed(policy, &error))?;
         Ok((reading, content))
     }
 
     /// The part of a snapshot that a request asks for: the same while the whole is.
-    pub fn shown(&self, rule: &Rule, reading: &Reading, body: &impl Serialize) -> Response {
-        self.with_provenance(&Provenance::of(rule, reading), reading.snapshot.tag, || json(body))
+    pub fn shown(&self, policy: &ReadPolicy, reading: &Reading, body: &impl Serialize) -> Response {
+        self.with_provenance(&Provenance::of(policy, reading), reading.snapshot.tag, || json(body))
     }
 
     /// What was composed of several parts. It is the same while they are, whenever it was composed.
-    pub fn composed(&self, parts: &[Told], body: &impl Serialize) -> Response {
+    pub fn composed(&self, parts: &[WidgetOrigin], body: &impl Serialize) -> Response {
         let (mut told, mut hasher) = (Provenance::default(), DefaultHasher::new());
         for part in parts {
             (part.name, part.status as u8, part.tag).hash(&mut hasher);
@@ -221,8 +231,8 @@ fn json(body: &impl Serialize) -> Body {
     serde_json::to_vec(body).expect("contract types are plain JSON").into()
 }
 
-fn failed(rule: &Rule, error: &CallError) -> ApiError {
-    match rule.upstream {
+fn failed(policy: &ReadPolicy, error: &CallError) -> ApiError {
+    match policy.upstream {
         Some(upstream) => of_read(upstream, error),
         None => ApiError::internal(error),
     }
@@ -241,9 +251,9 @@ pub struct Provenance {
 }
 
 impl Provenance {
-    pub fn of(rule: &Rule, reading: &Reading) -> Self {
+    pub fn of(policy: &ReadPolicy, reading: &Reading) -> Self {
         let mut told = Self::default();
-        told.add(rule.upstream, Some(reading.source), reading.took);
+        told.add(policy.upstream, Some(reading.source), reading.took);
         told
     }
 

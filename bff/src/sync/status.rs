@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use composer::own::OwnStore;
+use composer::local_data::LocalData;
 use composer::snapshots::Fetched;
 use contracts::clock::Clock;
 use contracts::id::{PropertyId, TenantId};
@@ -46,12 +46,12 @@ struct SyncStatus {
 }
 
 impl Store {
-    pub fn shared(database: Database, clock: Clock) -> Arc<dyn OwnStore> {
+    pub fn shared(database: Database, clock: Clock) -> Arc<dyn LocalData> {
         Arc::new(Self { database, clock })
     }
 }
 
-impl OwnStore for Store {
+impl LocalData for Store {
     fn sync_status(
         &self,
         context: &CallContext,

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use auth::edge::{Authenticator, RemoteKeys, ReplayStore};
 use auth::htu::Htu;
-use auth::judge::Judge;
 use auth::proof::{ProofVerifier, Window};
 use auth::request_token::RequestTokens;
 use auth::token::TokenRules;
+use auth::verifier::RequestVerifier;
 use axum::Router;
 use axum::body::Body;
 use base64::Engine;
@@ -347,8 +347,8 @@ fn authenticator(plan: &Plan, tier: ConnectionManager, jwks_url: String) -> Auth
     let rules = TokenRules { issuer: ISSUER.into(), audience: "bff-backoffice".into() };
     Authenticator {
         keys: RemoteKeys::new(jwks_url, client, Duration::from_secs(1)),
-        replays: ReplayStore::new(Some(tier), proofs.span()).with_patience(PATIENCE),
-        judge: Judge::new(proofs, rules, vec![Htu::parse(BASE).unwrap()]),
+        replays: ReplayStore::new(Some(tier), proofs.span()).with_unresponsive_timeout(PATIENCE),
+        verifier: RequestVerifier::new(proofs, rules, vec![Htu::parse(BASE).unwrap()]),
         clock: plan.clock.clone(),
     }
 }

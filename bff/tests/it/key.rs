@@ -24,7 +24,7 @@ impl Key {
     }
 
     pub(crate) fn thumbprint(&self) -> String {
-        auth::thumbprint::of(self.public().to_string().as_bytes()).unwrap()
+        auth::jwk::thumbprint(self.public().to_string().as_bytes()).unwrap()
     }
 
     pub(crate) fn sign(&self, header: &Value, claims: &Value) -> String {

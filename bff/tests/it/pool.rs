@@ -145,7 +145,7 @@ async fn no_route_holds_a_connection_while_it_calls_an_upstream() {
 /// So that each route asks its upstreams, also for what another route has asked before.
 fn forget_kept_answers(house: &House) {
     for upstream in Upstream::ALL {
-        house.gateway.composer.snapshots().outdate(house.tenant, None, upstream);
+        house.gateway.composer.snapshots().invalidate(house.tenant, None, upstream);
     }
 }
 

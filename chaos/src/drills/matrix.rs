@@ -68,7 +68,7 @@ pub(super) async fn run(
 fn widgets() -> BTreeMap<&'static str, BTreeSet<String>> {
     let mut widgets: BTreeMap<_, BTreeSet<String>> = BTreeMap::new();
     for widget in &WIDGETS {
-        let Some(upstream) = widget.rule.upstream else { continue };
+        let Some(upstream) = widget.policy.upstream else { continue };
         widgets.entry(upstream.name()).or_default().insert(widget.name.to_owned());
     }
     widgets

@@ -1,4 +1,4 @@
-//! The snapshots of this process: bounded in bytes, the least used go first.
+//! In-process snapshots, bounded in bytes (least recently used entries are evicted).
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,61 +7,62 @@ use foldhash::quality::RandomState;
 use moka::Expiry;
 use moka::sync::Cache;
 
-use super::{Key, Rule, Snapshot};
+use super::key::Key;
+use super::snapshot::Snapshot;
+use crate::read_policies::ReadPolicy;
 
-/// Bytes of content.
-const LARGEST: u64 = 64 * 1024 * 1024;
-/// What an entry costs besides its content.
-const OVERHEAD: usize = 512;
+const MAX_BYTES: u64 = 64 * 1024 * 1024;
+/// Memory of an entry besides its content.
+const ENTRY_OVERHEAD_BYTES: usize = 512;
 
 #[derive(Debug, Clone)]
-struct Kept {
+struct Entry {
     snapshot: Arc<Snapshot>,
-    /// Past this it is not even stale.
-    useful: Duration,
+    /// Until it may not even be shown stale.
+    ttl: Duration,
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Local(Cache<Key, Kept, RandomState>);
+pub(super) struct LocalCache(Cache<Key, Entry, RandomState>);
 
-struct Useful;
+struct EntryTtl;
 
-impl Expiry<Key, Kept> for Useful {
-    fn expire_after_create(&self, _: &Key, kept: &Kept, _: Instant) -> Option<Duration> {
-        Some(kept.useful)
+impl Expiry<Key, Entry> for EntryTtl {
+    fn expire_after_create(&self, _: &Key, entry: &Entry, _: Instant) -> Option<Duration> {
+        Some(entry.ttl)
     }
 
     fn expire_after_update(
         &self,
         _: &Key,
-        kept: &Kept,
+        entry: &Entry,
         _: Instant,
         _: Option<Duration>,
     ) -> Option<Duration> {
-        Some(kept.useful)
+        Some(entry.ttl)
     }
 }
 
-impl Local {
+impl LocalCache {
     pub(super) fn new() -> Self {
-        let weigh = |_: &Key, kept: &Kept| (kept.snapshot.size() + OVERHEAD) as u32;
-        let cache = Cache::builder().max_capacity(LARGEST).weigher(weigh).expire_after(Useful);
+        let weigh = |_: &Key, entry: &Entry| (entry.snapshot.size() + ENTRY_OVERHEAD_BYTES) as u32;
+        let cache = Cache::builder().max_capacity(MAX_BYTES).weigher(weigh).expire_after(EntryTtl);
         Self(cache.build_with_hasher(RandomState::default()))
     }
 
     pub(super) fn get(&self, key: &Key) -> Option<Arc<Snapshot>> {
-        self.0.get(key).map(|kept| kept.snapshot)
+        self.0.get(key).map(|entry| entry.snapshot)
     }
 
-    pub(super) fn put(&self, key: &Key, snapshot: Arc<Snapshot>, rule: &Rule) {
-        self.0.insert(key.clone(), Kept { snapshot, useful: rule.fresh + rule.stale });
+    pub(super) fn put(&self, key: &Key, snapshot: Arc<Snapshot>, policy: &ReadPolicy) {
+        self.0.insert(key.clone(), Entry { snapshot, ttl: policy.fresh + policy.stale });
     }
 
-    /// Unless this process has something newer.
-    pub(super) fn put_newer(&self, key: &Key, snapshot: Snapshot, rule: &Rule) {
-        let is_older = self.get(key).is_some_and(|held| held.asked_at >= snapshot.asked_at);
+    /// Inserts the snapshot unless this process has a newer one.
+    pub(super) fn put_newer(&self, key: &Key, snapshot: Snapshot, policy: &ReadPolicy) {
+        let is_older = self.get(key).is_some_and(|held| held.requested_at >= snapshot.requested_at);
         if !is_older {
-            self.put(key, Arc::new(snapshot), rule);
+            self.put(key, Arc::new(snapshot), policy);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! How reads ended: as metrics, looked up by their labels once, and as counts for the reading aid.
+//! Cache outcomes per policy, as metrics and for [`crate::diagnostics`].
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,22 +8,22 @@ use foldhash::quality::RandomState;
 use metrics::{Counter, counter};
 use serde::Serialize;
 
-/// Of one rule, since the program started.
+/// Of one policy, since the start of the process.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CacheCounts {
-    /// Shown fresh, without asking.
+    /// Fresh snapshots.
     pub hits: u64,
-    /// The upstream was to be asked.
+    /// Reads without a fresh snapshot.
     pub misses: u64,
-    /// Of the misses: shown with its age.
+    /// Misses served by a stale snapshot.
     pub stale: u64,
-    /// Of the misses: waited for somebody else's question.
+    /// Misses that shared another reader's call.
     pub followers: u64,
 }
 
 impl CacheCounts {
-    /// Hits of all reads; nothing before the first.
+    /// Hits per read; `None` before the first.
     pub fn hit_ratio(&self) -> Option<f64> {
         let all = self.hits + self.misses;
         (all > 0).then(|| self.hits as f64 / all as f64)
@@ -31,12 +31,12 @@ impl CacheCounts {
 }
 
 #[derive(Debug)]
-struct Counted {
+struct MeteredCount {
     metric: Counter,
     count: AtomicU64,
 }
 
-impl Counted {
+impl MeteredCount {
     fn new(metric: Counter) -> Self {
         Self { metric, count: AtomicU64::new(0) }
     }
@@ -52,21 +52,21 @@ impl Counted {
 }
 
 #[derive(Debug)]
-struct Of {
-    hit: Counted,
-    miss: Counted,
-    stale: Counted,
-    follower: Counted,
+struct ReadMeters {
+    hit: MeteredCount,
+    miss: MeteredCount,
+    stale: MeteredCount,
+    follower: MeteredCount,
 }
 
-impl Of {
-    fn looked_up(name: &'static str) -> Self {
+impl ReadMeters {
+    fn new(name: &'static str) -> Self {
         let followers = "bff_backoffice_singleflight_followers_total";
         Self {
-            hit: Counted::new(counter!("bff_backoffice_cache_hit_total", "cache" => name)),
-            miss: Counted::new(counter!("bff_backoffice_cache_miss_total", "cache" => name)),
-            stale: Counted::new(counter!("bff_backoffice_cache_stale_total", "cache" => name)),
-            follower: Counted::new(counter!(followers, "key_prefix" => name)),
+            hit: MeteredCount::new(counter!("bff_backoffice_cache_hit_total", "cache" => name)),
+            miss: MeteredCount::new(counter!("bff_backoffice_cache_miss_total", "cache" => name)),
+            stale: MeteredCount::new(counter!("bff_backoffice_cache_stale_total", "cache" => name)),
+            follower: MeteredCount::new(counter!(followers, "key_prefix" => name)),
         }
     }
 
@@ -81,35 +81,35 @@ impl Of {
 }
 
 #[derive(Debug, Clone, Default)]
-pub(super) struct Meters(Arc<RwLock<HashMap<&'static str, Of, RandomState>>>);
+pub(super) struct Meters(Arc<RwLock<HashMap<&'static str, ReadMeters, RandomState>>>);
 
 impl Meters {
     pub(super) fn hit(&self, name: &'static str) {
-        self.with(name, |of| of.hit.add());
+        self.with(name, |meters| meters.hit.add());
     }
 
     pub(super) fn miss(&self, name: &'static str) {
-        self.with(name, |of| of.miss.add());
+        self.with(name, |meters| meters.miss.add());
     }
 
     pub(super) fn stale(&self, name: &'static str) {
-        self.with(name, |of| of.stale.add());
+        self.with(name, |meters| meters.stale.add());
     }
 
     pub(super) fn follower(&self, name: &'static str) {
-        self.with(name, |of| of.follower.add());
+        self.with(name, |meters| meters.follower.add());
     }
 
     pub(super) fn counts(&self, name: &str) -> CacheCounts {
         let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        all.get(name).map(Of::counts).unwrap_or_default()
+        all.get(name).map(ReadMeters::counts).unwrap_or_default()
     }
 
-    fn with(&self, name: &'static str, note: impl Fn(&Of)) {
-        if let Some(of) = self.0.read().unwrap_or_else(PoisonError::into_inner).get(name) {
-            return note(of);
+    fn with(&self, name: &'static str, note: impl Fn(&ReadMeters)) {
+        if let Some(meters) = self.0.read().unwrap_or_else(PoisonError::into_inner).get(name) {
+            return note(meters);
         }
         let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        note(all.entry(name).or_insert_with(|| Of::looked_up(name)));
+        note(all.entry(name).or_insert_with(|| ReadMeters::new(name)));
     }
 }

@@ -1,32 +1,42 @@
 //! How concurrent reads share one call, and what a reader does when the shared call failed for a
-//! reason that is its leader's alone: the leader's deadline, or a refusal of the leader.
+//! reason that concerns only its leader: the leader's deadline, or a refusal of the leader.
 //!
-//! A reader makes at most three attempts: the call under way, one more after the leader's deadline,
-//! and its own after a refusal of somebody else.
+//! A reader makes at most three attempts: the call in flight, one more after the leader's deadline,
+//! and its own call after a refusal of another caller.
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::time::{Instant, timeout_at};
 use upstream_clients::{CallContext, CallError};
 
-use super::flights::{Audience, Flight, FlightKey, Outcome, Wanted};
-use super::{Fetched, GUARD, Key, Rule, Snapshots, WORTH_ASKING};
+use super::Snapshots;
+use super::key::Key;
+use super::reading::ReadError;
+use super::single_flight::{
+    Audience, CallKey, CallOutcome, DEADLINE_GRACE, JoinRequest, SharedCall,
+};
+use super::snapshot::Fetched;
+use crate::read_policies::ReadPolicy;
 
-/// A call, and whether somebody else began it.
+/// A retry is not started with less time than this.
+const MIN_RETRY_TIME: Duration = Duration::from_millis(50);
+
+/// A call, and whether another reader started it.
 pub(super) struct Joined {
-    pub(super) flight: Flight,
+    pub(super) call: SharedCall,
     is_follower: bool,
 }
 
 impl Snapshots {
-    /// The call under way or a new one. Reads of a property are shared by everybody, because their
-    /// handlers have checked scope and role; what is read by an id is shared by callers with equal
-    /// rights, because the upstream decides who may see it.
-    pub(super) fn first<F, A>(
+    /// Joins the call in flight or starts one. Reads of a property are shared by everyone, because
+    /// their handlers have checked scope and role. Reads by id are shared by callers with equal
+    /// rights, because the upstream decides who may see them.
+    pub(super) fn join_or_start<F, A>(
         &self,
-        rule: &'static Rule,
+        policy: &'static ReadPolicy,
         key: &Key,
         context: &CallContext,
         fetch: &F,
@@ -36,124 +46,126 @@ impl Snapshots {
         A: Future<Output = Result<Fetched, CallError>> + Send + 'static,
     {
         self.join(
-            rule,
-            FlightKey { key: key.clone(), audience: audience(key, context) },
+            policy,
+            CallKey { key: key.clone(), audience: audience(key, context) },
             context,
             None,
             fetch,
         )
     }
 
-    /// The outcome of `first`, or of this reader's further attempts.
+    /// Awaits the first call and, if needed, this reader's further attempts.
     pub(super) async fn shared_outcome<F, A>(
         &self,
-        rule: &'static Rule,
+        policy: &'static ReadPolicy,
         key: &Key,
         context: &CallContext,
         first: Joined,
         fetch: &F,
-    ) -> Outcome
+    ) -> CallOutcome
     where
         F: Fn(CallContext) -> A,
         A: Future<Output = Result<Fetched, CallError>> + Send + 'static,
     {
         let mut is_follower = first.is_follower;
-        let mut outcome = first.flight.await;
+        let mut outcome = first.call.await;
         if is_follower && is_timeout(&outcome) {
-            let next = self.again(rule, key, context, audience(key, context), fetch)?;
+            let next = self.retry(policy, key, context, audience(key, context), fetch)?;
             is_follower = next.is_follower;
-            outcome = next.flight.await;
+            outcome = next.call.await;
         }
         if is_follower && is_refusal(&outcome) {
-            let own = Audience::Caller(context.credentials.caller());
-            outcome = self.again(rule, key, context, own, fetch)?.flight.await;
+            let own = Audience::OneCaller(context.credentials.caller());
+            outcome = self.retry(policy, key, context, own, fetch)?.call.await;
         }
         outcome
     }
 
-    /// A call that lasts as long as this reader would wait, when there is time for one.
-    fn again<F, A>(
+    /// Joins or starts a call that lasts as long as this reader would wait, if there is time.
+    fn retry<F, A>(
         &self,
-        rule: &'static Rule,
+        policy: &'static ReadPolicy,
         key: &Key,
         context: &CallContext,
         audience: Audience,
         fetch: &F,
-    ) -> Result<Joined, super::ReadError>
+    ) -> Result<Joined, ReadError>
     where
         F: Fn(CallContext) -> A,
         A: Future<Output = Result<Fetched, CallError>> + Send + 'static,
     {
         let left = context.deadline.saturating_duration_since(Instant::now());
-        if left < WORTH_ASKING {
+        if left < MIN_RETRY_TIME {
             return Err(Arc::new(CallError::Timeout));
         }
-        let lasting = context.deadline.checked_sub(WORTH_ASKING);
-        Ok(self.join(rule, FlightKey { key: key.clone(), audience }, context, lasting, fetch))
+        let min_deadline = context.deadline.checked_sub(MIN_RETRY_TIME);
+        Ok(self.join(policy, CallKey { key: key.clone(), audience }, context, min_deadline, fetch))
     }
 
-    /// The call under way, unless something has changed since it was asked or it ends before
-    /// `lasting`; or a new one.
+    /// Joins the call in flight, unless data has changed since its start or it ends before
+    /// `min_deadline`; else starts one.
     fn join<F, A>(
         &self,
-        rule: &'static Rule,
-        key: FlightKey,
+        policy: &'static ReadPolicy,
+        key: CallKey,
         context: &CallContext,
-        lasting: Option<Instant>,
+        min_deadline: Option<Instant>,
         fetch: &F,
     ) -> Joined
     where
         F: Fn(CallContext) -> A,
         A: Future<Output = Result<Fetched, CallError>> + Send + 'static,
     {
-        let asked_at = self.clock.now();
-        let changed_at = self.changed_at(rule, &key.key, asked_at);
-        let wanted = Wanted { asked_at, changed_at, deadline: context.deadline, lasting };
-        // Boxed at once: a call is large, and it is moved from here to where it is driven.
-        let ask = || {
-            self.flight(
-                rule,
+        let started_at = self.clock.now();
+        let changed_at = self.changed_at(policy, &key.key, started_at);
+        let request =
+            JoinRequest { started_at, changed_at, deadline: context.deadline, min_deadline };
+        // Boxed at once: a call is large and is moved before it is polled.
+        let start = || {
+            self.fetch_and_keep(
+                policy,
                 &key.key,
                 context,
-                Asked { at: asked_at, answer: fetch(context.clone()).boxed() },
+                PendingFetch { started_at, response: fetch(context.clone()).boxed() },
             )
         };
-        let (flight, is_follower) = self.flights.join(&key, &wanted, ask);
+        let (call, is_follower) = self.single_flight.join(&key, &request, start);
         if is_follower {
-            self.meters.follower(rule.name);
+            self.meters.follower(policy.name);
         }
-        Joined { flight, is_follower }
+        Joined { call, is_follower }
     }
 
-    /// Asked by its leader's deadline, then kept for everybody.
-    fn flight<A>(
+    /// Awaits the response until the leader's deadline, then caches it.
+    fn fetch_and_keep<A>(
         &self,
-        rule: &'static Rule,
+        policy: &'static ReadPolicy,
         key: &Key,
         context: &CallContext,
-        asked: Asked<A>,
-    ) -> impl Future<Output = Outcome> + Send + use<A>
+        pending: PendingFetch<A>,
+    ) -> impl Future<Output = CallOutcome> + Send + use<A>
     where
         A: Future<Output = Result<Fetched, CallError>> + Send + 'static,
     {
-        let (snapshots, key, guard) = (self.clone(), key.clone(), context.deadline + GUARD);
+        let (snapshots, key, drop_at) =
+            (self.clone(), key.clone(), context.deadline + DEADLINE_GRACE);
         async move {
             let fetched =
-                timeout_at(guard, asked.answer).await.unwrap_or(Err(CallError::Timeout))?;
+                timeout_at(drop_at, pending.response).await.unwrap_or(Err(CallError::Timeout))?;
             if key.property.is_some_and(|property| property != fetched.property) {
                 return Err(Arc::new(CallError::SchemaDrift { path: "propertyId".to_owned() }));
             }
-            let snapshot = Arc::new(fetched.taken(asked.at));
-            snapshots.learn_zone(key.tenant, &snapshot);
-            snapshots.keep(rule, &key, &snapshot);
+            let snapshot = Arc::new(fetched.into_snapshot(pending.started_at));
+            snapshots.remember_zone(key.tenant, &snapshot);
+            snapshots.keep(policy, &key, &snapshot);
             Ok(snapshot)
         }
     }
 
-    /// Asks again before what is shown grows old, so that nobody has to wait for it.
-    pub(super) fn ask_ahead<F, A>(
+    /// Refreshes a snapshot in the background before it is stale, so that no reader has to wait.
+    pub(super) fn refresh_ahead<F, A>(
         &self,
-        rule: &'static Rule,
+        policy: &'static ReadPolicy,
         key: &Key,
         context: &CallContext,
         fetch: F,
@@ -161,32 +173,32 @@ impl Snapshots {
         F: Fn(CallContext) -> A + Send + Sync + 'static,
         A: Future<Output = Result<Fetched, CallError>> + Send + 'static,
     {
-        let deadline = Instant::now() + rule.deadline;
+        let deadline = Instant::now() + policy.deadline;
         let context = CallContext { deadline, ..context.clone() };
-        let Joined { flight, is_follower } = self.first(rule, key, &context, &fetch);
+        let Joined { call, is_follower } = self.join_or_start(policy, key, &context, &fetch);
         if !is_follower {
-            self.tasks.spawn(flight.map(drop));
+            self.tasks.spawn(call.map(drop));
         }
     }
 }
 
-struct Asked<A> {
-    at: jiff::Timestamp,
-    answer: A,
+struct PendingFetch<A> {
+    started_at: jiff::Timestamp,
+    response: A,
 }
 
 fn audience(key: &Key, context: &CallContext) -> Audience {
     match key.property {
-        Some(_) => Audience::Everybody,
-        None => Audience::With(context.credentials.rights()),
+        Some(_) => Audience::Everyone,
+        None => Audience::SameRights(context.credentials.rights()),
     }
 }
 
-fn is_timeout(outcome: &Outcome) -> bool {
+fn is_timeout(outcome: &CallOutcome) -> bool {
     matches!(outcome, Err(error) if matches!(**error, CallError::Timeout))
 }
 
-/// Whether the upstream said no. What it says no to may be the caller.
-fn is_refusal(outcome: &Outcome) -> bool {
+/// Whether the upstream refused; that may concern the caller only.
+fn is_refusal(outcome: &CallOutcome) -> bool {
     matches!(outcome, Err(error) if matches!(**error, CallError::Status { status: 400..500, .. }))
 }

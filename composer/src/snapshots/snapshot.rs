@@ -1,4 +1,4 @@
-//! An upstream's answer, written once and shown often.
+//! An upstream response, serialized once and shown many times.
 
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
@@ -13,14 +13,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 use upstream_clients::CallError;
 
-/// What a call brought, in the form in which it is shown.
+/// A response in the form in which it is shown.
 #[derive(Debug)]
 pub struct Fetched {
-    /// Whose it is.
+    /// The property it belongs to.
     pub property: PropertyId,
-    /// When the upstream said that it was true.
+    /// When the data was current, according to the upstream.
     pub as_of: Timestamp,
-    /// IANA name of the property's time zone, where the upstream states it.
+    /// IANA name of the property's time zone, if the upstream states it.
     time_zone: Option<Box<str>>,
     parts: Vec<Arc<RawValue>>,
 }
@@ -30,13 +30,13 @@ impl Fetched {
         Self { property, as_of, time_zone: None, parts: Vec::with_capacity(2) }.and(body)
     }
 
-    /// With the time zone of the property, by its IANA name.
+    /// Adds the property's time zone, by its IANA name.
     #[must_use]
     pub fn in_zone(self, name: &str) -> Self {
         Self { time_zone: Some(name.into()), ..self }
     }
 
-    /// Another view of the same answer.
+    /// Adds another view of the response, as next part.
     #[must_use]
     pub fn and(mut self, part: &impl Serialize) -> Self {
         let part = to_raw_value(part).expect("contract types are plain JSON");
@@ -44,22 +44,23 @@ impl Fetched {
         self
     }
 
-    pub(super) fn taken(self, asked_at: Timestamp) -> Snapshot {
+    pub(super) fn into_snapshot(self, requested_at: Timestamp) -> Snapshot {
         let tag = tag(&self.parts, self.as_of);
         let Self { property, as_of, time_zone, parts } = self;
-        Snapshot { property, as_of, asked_at, tag, time_zone, parts }
+        Snapshot { property, as_of, requested_at, tag, time_zone, parts }
     }
 }
 
-/// An answer that was true at some time.
+/// A cached response.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Snapshot {
     pub property: PropertyId,
     pub as_of: Timestamp,
-    /// When the upstream was asked: what changed later may be missing.
-    pub(super) asked_at: Timestamp,
-    /// The same for the same content, whenever it was read.
+    /// Start of the call; later changes may be missing.
+    #[serde(rename = "askedAt")]
+    pub(super) requested_at: Timestamp,
+    /// Equal for equal content, whenever it was read.
     pub tag: u64,
     #[serde(default)]
     pub(super) time_zone: Option<Box<str>>,
@@ -67,19 +68,19 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// The whole answer, or the view that [`Fetched::and`] added as number `part`.
+    /// Part 0 is the whole response; further parts are those added by [`Fetched::and`].
     pub fn part(&self, part: usize) -> Option<&Arc<RawValue>> {
         self.parts.get(part)
     }
 
-    /// The whole answer, read again. What another version of the gateway kept may have another form.
+    /// Parses the whole response. Fails if another version of the gateway cached another form.
     pub fn content<T: DeserializeOwned>(&self) -> Result<T, CallError> {
         let text = self.part(0).map_or("null", |part| part.get());
         serde_json::from_str(text).map_err(|_| CallError::SchemaDrift { path: String::new() })
     }
 
     pub(super) fn age(&self, now: Timestamp) -> Duration {
-        now.duration_since(self.asked_at).try_into().unwrap_or_default()
+        now.duration_since(self.requested_at).try_into().unwrap_or_default()
     }
 
     /// Bytes of its content.
@@ -88,9 +89,9 @@ impl Snapshot {
     }
 }
 
-/// Leaves out when the answer was true: the same content read again is the same.
+/// Ignores `asOf`, so that equal content has an equal tag.
 fn tag(parts: &[Arc<RawValue>], as_of: Timestamp) -> u64 {
-    // The same in every instance: a tag may come back to another one.
+    // A fixed seed: a client may send the tag to another instance.
     let mut hasher = FixedState::default().build_hasher();
     let stamp = format!("\"asOf\":\"{}\"", wire_time(as_of));
     for part in parts {
@@ -112,11 +113,11 @@ mod tests {
         let property = "ppt_01K0000000000000000000000A".parse().unwrap();
         let body = json!({"asOf": as_of, "free": free});
         let as_of = as_of.parse().unwrap();
-        Fetched::new(property, as_of, &body).taken(as_of)
+        Fetched::new(property, as_of, &body).into_snapshot(as_of)
     }
 
     #[test]
-    fn the_tag_is_that_of_the_content_and_not_of_the_instant() {
+    fn the_tag_depends_on_the_content_and_not_on_as_of() {
         let first = taken("2026-11-21T08:00:00.000Z", 3);
         assert_eq!(first.tag, taken("2026-11-21T08:00:05.250Z", 3).tag);
         assert_ne!(first.tag, taken("2026-11-21T08:00:00.000Z", 4).tag);

@@ -3,6 +3,7 @@ mod sharing;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use contracts::dashboard::Reason;
 use contracts::id::RequestId;
 use futures_util::future::{BoxFuture, join_all};
 use serde_json::json;
@@ -11,7 +12,7 @@ use upstream_clients::Credentials;
 
 use super::*;
 
-static RULE: Rule = Rule {
+static POLICY: ReadPolicy = ReadPolicy {
     name: "board",
     upstream: Some(Upstream::Housekeeping),
     deadline: Duration::from_millis(400),
@@ -21,9 +22,9 @@ static RULE: Rule = Rule {
 };
 
 #[derive(Debug)]
-struct Nobody;
+struct NoCredentials;
 
-impl Credentials for Nobody {
+impl Credentials for NoCredentials {
     fn bearer(&self, _: Upstream) -> Arc<str> {
         "".into()
     }
@@ -38,7 +39,7 @@ fn property() -> PropertyId {
 }
 
 fn key(letter: char) -> Key {
-    Key::of_property(&RULE, tenant(letter), property())
+    Key::of_property(&POLICY, tenant(letter), property())
 }
 
 fn within(milliseconds: u64) -> CallContext {
@@ -46,31 +47,31 @@ fn within(milliseconds: u64) -> CallContext {
         tenant: Some(tenant('A')),
         request_id: "req_01K0000000000000000000000A".parse::<RequestId>().unwrap(),
         traceparent: "".into(),
-        credentials: Arc::new(Nobody),
+        credentials: Arc::new(NoCredentials),
         deadline: Instant::now() + Duration::from_millis(milliseconds),
     }
 }
 
 /// What the upstream does now.
 #[derive(Debug, Clone, Copy)]
-enum Mood {
-    Answers,
+enum Behavior {
+    Succeeds,
     Fails,
     Refuses,
     Hangs,
-    AnswersOfAnother,
+    AnswersForAnotherProperty,
 }
 
 /// An upstream that takes 20 ms, and counts.
 #[derive(Debug)]
-struct World {
+struct TestUpstream {
     snapshots: Snapshots,
-    mood: std::sync::Mutex<Mood>,
-    asked: AtomicUsize,
+    behavior: std::sync::Mutex<Behavior>,
+    calls: AtomicUsize,
     answered: AtomicUsize,
 }
 
-impl World {
+impl TestUpstream {
     fn new() -> Arc<Self> {
         Self::with(|snapshots| snapshots)
     }
@@ -80,18 +81,18 @@ impl World {
         let clock = Clock::from_fn(move || start + began.elapsed());
         Arc::new(Self {
             snapshots: settings(Snapshots::new(clock, TaskTracker::new(), None)),
-            mood: std::sync::Mutex::new(Mood::Answers),
-            asked: AtomicUsize::new(0),
+            behavior: std::sync::Mutex::new(Behavior::Succeeds),
+            calls: AtomicUsize::new(0),
             answered: AtomicUsize::new(0),
         })
     }
 
-    fn becomes(&self, mood: Mood) {
-        *self.mood.lock().unwrap() = mood;
+    fn set_behavior(&self, behavior: Behavior) {
+        *self.behavior.lock().unwrap() = behavior;
     }
 
-    fn asked(&self) -> usize {
-        self.asked.load(Ordering::Relaxed)
+    fn calls(&self) -> usize {
+        self.calls.load(Ordering::Relaxed)
     }
 
     fn answered(&self) -> usize {
@@ -102,15 +103,15 @@ impl World {
         self: &Arc<Self>,
     ) -> impl Fn(CallContext) -> BoxFuture<'static, Result<Fetched, CallError>> + Send + Sync + 'static
     {
-        let world = Arc::clone(self);
+        let upstream = Arc::clone(self);
         move |context| {
-            let world = Arc::clone(&world);
+            let upstream = Arc::clone(&upstream);
             Box::pin(async move {
-                let number = world.asked.fetch_add(1, Ordering::Relaxed) + 1;
-                let mood = *world.mood.lock().unwrap();
+                let number = upstream.calls.fetch_add(1, Ordering::Relaxed) + 1;
+                let behavior = *upstream.behavior.lock().unwrap();
                 sleep(Duration::from_millis(20)).await;
-                let answer = world.answer(mood, number, context.deadline).await;
-                world.answered.fetch_add(1, Ordering::Relaxed);
+                let answer = upstream.answer(behavior, number, context.deadline).await;
+                upstream.answered.fetch_add(1, Ordering::Relaxed);
                 answer
             })
         }
@@ -118,16 +119,18 @@ impl World {
 
     async fn answer(
         &self,
-        mood: Mood,
+        behavior: Behavior,
         number: usize,
         until: Instant,
     ) -> Result<Fetched, CallError> {
-        let of = match mood {
-            Mood::Answers => property(),
-            Mood::AnswersOfAnother => "ppt_01K0000000000000000000000B".parse().unwrap(),
-            Mood::Fails => return Err(CallError::Status { status: 503, problem: None }),
-            Mood::Refuses => return Err(CallError::Status { status: 403, problem: None }),
-            Mood::Hangs => {
+        let of = match behavior {
+            Behavior::Succeeds => property(),
+            Behavior::AnswersForAnotherProperty => {
+                "ppt_01K0000000000000000000000B".parse().unwrap()
+            }
+            Behavior::Fails => return Err(CallError::Status { status: 503, problem: None }),
+            Behavior::Refuses => return Err(CallError::Status { status: 403, problem: None }),
+            Behavior::Hangs => {
                 tokio::time::sleep_until(until).await;
                 return Err(CallError::Timeout);
             }
@@ -136,7 +139,7 @@ impl World {
     }
 
     async fn read(self: &Arc<Self>, letter: char) -> Result<Reading, ReadError> {
-        self.snapshots.read(&RULE, &key(letter), &within(400), self.fetch()).await
+        self.snapshots.read(&POLICY, &key(letter), &within(400), self.fetch()).await
     }
 
     /// The number of the answer shown, and where it came from.
@@ -156,65 +159,67 @@ async fn after(seconds: u64) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_fresh_is_not_asked_again() {
-    let world = World::new();
-    assert_eq!(world.shown().await, (1, Source::Miss));
+async fn a_fresh_snapshot_is_not_fetched_again() {
+    let upstream = TestUpstream::new();
+    assert_eq!(upstream.shown().await, (1, Source::Miss));
     after(7).await;
-    assert!(matches!(world.shown().await, (1, Source::Hit { .. })));
+    assert!(matches!(upstream.shown().await, (1, Source::Hit { .. })));
     after(4).await;
-    assert_eq!(world.shown().await, (2, Source::Miss));
+    assert_eq!(upstream.shown().await, (2, Source::Miss));
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_soon_old_is_shown_and_asked_for_behind() {
-    let world = World::new();
-    world.shown().await;
+async fn a_snapshot_that_is_soon_stale_is_refreshed_in_the_background() {
+    let upstream = TestUpstream::new();
+    upstream.shown().await;
     after(9).await;
-    assert!(matches!(world.shown().await, (1, Source::Hit { .. })));
+    assert!(matches!(upstream.shown().await, (1, Source::Hit { .. })));
     sleep(Duration::from_millis(50)).await;
-    assert!(matches!(world.shown().await, (2, Source::Hit { .. })));
-    assert_eq!(world.asked(), 2);
+    assert!(matches!(upstream.shown().await, (2, Source::Hit { .. })));
+    assert_eq!(upstream.calls(), 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_upstream_that_fails_leaves_the_last_answer_with_its_age() {
-    let world = World::new();
-    world.shown().await;
-    world.becomes(Mood::Fails);
+async fn a_failing_upstream_leaves_a_stale_snapshot_with_its_age() {
+    let upstream = TestUpstream::new();
+    upstream.shown().await;
+    upstream.set_behavior(Behavior::Fails);
     after(60).await;
-    let (number, Source::Stale { age, reason }) = world.shown().await else { panic!("not stale") };
+    let (number, Source::Stale { age, reason }) = upstream.shown().await else {
+        panic!("not stale")
+    };
     assert_eq!((number, age.as_secs(), reason), (1, 60, Reason::UpstreamError));
     after(250).await;
-    assert!(world.read('A').await.is_err(), "older than it may be shown");
+    assert!(upstream.read('A').await.is_err(), "older than it may be shown");
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_upstream_that_says_no_is_believed() {
-    let world = World::new();
-    world.shown().await;
-    world.becomes(Mood::Refuses);
+async fn a_refusal_is_not_replaced_by_a_stale_snapshot() {
+    let upstream = TestUpstream::new();
+    upstream.shown().await;
+    upstream.set_behavior(Behavior::Refuses);
     after(60).await;
-    let error = world.read('A').await.unwrap_err();
+    let error = upstream.read('A').await.unwrap_err();
     assert!(matches!(*error, CallError::Status { status: 403, .. }));
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_holds_something_does_not_wait_for_an_upstream_that_hangs() {
-    let world = World::new();
-    world.shown().await;
-    world.becomes(Mood::Hangs);
+async fn a_stale_snapshot_is_shown_without_waiting_for_a_hanging_upstream() {
+    let upstream = TestUpstream::new();
+    upstream.shown().await;
+    upstream.set_behavior(Behavior::Hangs);
     after(60).await;
     let began = Instant::now();
-    assert!(matches!(world.shown().await, (1, Source::Stale { .. })));
-    assert_eq!(began.elapsed(), PATIENCE);
+    assert!(matches!(upstream.shown().await, (1, Source::Stale { .. })));
+    assert_eq!(began.elapsed(), MAX_WAIT_WITH_STALE);
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_comes_after_patience_is_kept() {
-    let world = World::new();
-    world.shown().await;
+async fn a_response_after_the_stale_wait_is_cached() {
+    let upstream = TestUpstream::new();
+    upstream.shown().await;
     after(60).await;
-    let slow = world.fetch();
+    let slow = upstream.fetch();
     let slow = move |context| {
         let answer = slow(context);
         async move {
@@ -222,137 +227,138 @@ async fn an_answer_that_comes_after_patience_is_kept() {
             answer.await
         }
     };
-    let reading = world.snapshots.read(&RULE, &key('A'), &within(400), slow).await.unwrap();
+    let reading = upstream.snapshots.read(&POLICY, &key('A'), &within(400), slow).await.unwrap();
     assert!(matches!(reading.source, Source::Stale { .. }));
     sleep(Duration::from_millis(100)).await;
-    assert!(matches!(world.shown().await, (2, Source::Hit { .. })));
+    assert!(matches!(upstream.shown().await, (2, Source::Hit { .. })));
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_anything_to_show_the_deadline_is_the_end() {
-    let world = World::new();
-    world.becomes(Mood::Hangs);
+async fn without_a_snapshot_a_read_fails_at_its_deadline() {
+    let upstream = TestUpstream::new();
+    upstream.set_behavior(Behavior::Hangs);
     let began = Instant::now();
-    assert!(matches!(*world.read('A').await.unwrap_err(), CallError::Timeout));
-    assert!(began.elapsed() <= Duration::from_millis(400) + GUARD);
+    assert!(matches!(*upstream.read('A').await.unwrap_err(), CallError::Timeout));
+    assert!(began.elapsed() <= Duration::from_millis(400) + DEADLINE_GRACE);
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_nothing_is_kept_every_read_asks_and_shares_what_is_under_way() {
-    let world = World::with(Snapshots::keeping_nothing);
-    assert_eq!(world.shown().await, (1, Source::Bypass));
-    let (one, other) = futures_util::join!(world.shown(), world.shown());
+async fn without_cache_concurrent_reads_still_share_a_call() {
+    let upstream = TestUpstream::with(Snapshots::without_cache);
+    assert_eq!(upstream.shown().await, (1, Source::Bypass));
+    let (one, other) = futures_util::join!(upstream.shown(), upstream.shown());
     assert_eq!((one, other), ((2, Source::Bypass), (2, Source::Bypass)));
-    world.becomes(Mood::Fails);
-    assert!(world.read('A').await.is_err());
+    upstream.set_behavior(Behavior::Fails);
+    assert!(upstream.read('A').await.is_err());
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_hundred_at_once_ask_once() {
-    let world = World::new();
-    let all = join_all((0..200).map(|_| world.read('A'))).await;
+async fn two_hundred_concurrent_reads_share_one_call() {
+    let upstream = TestUpstream::new();
+    let all = join_all((0..200).map(|_| upstream.read('A'))).await;
     assert!(all.iter().all(|reading| number(reading.as_ref().unwrap()) == 1));
-    assert_eq!(world.asked(), 1);
+    assert_eq!(upstream.calls(), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_leader_that_goes_away_takes_nothing_from_its_followers() {
-    let world = World::new();
-    let mut leader = Box::pin(world.read('A'));
+async fn a_cancelled_leader_does_not_cancel_its_followers() {
+    let upstream = TestUpstream::new();
+    let mut leader = Box::pin(upstream.read('A'));
     assert!(futures_util::poll!(&mut leader).is_pending());
-    let mut follower = Box::pin(world.read('A'));
+    let mut follower = Box::pin(upstream.read('A'));
     assert!(futures_util::poll!(&mut follower).is_pending());
     drop(leader);
     assert_eq!(number(&follower.await.unwrap()), 1);
-    assert_eq!(world.asked(), 1);
+    assert_eq!(upstream.calls(), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_question_for_which_nobody_waits_is_dropped() {
-    let world = World::new();
-    let mut only = Box::pin(world.read('A'));
+async fn a_call_without_readers_is_dropped() {
+    let upstream = TestUpstream::new();
+    let mut only = Box::pin(upstream.read('A'));
     assert!(futures_util::poll!(&mut only).is_pending());
     drop(only);
     after(1).await;
-    assert_eq!((world.asked(), world.answered()), (1, 0));
-    assert_eq!(world.shown().await.0, 2);
+    assert_eq!((upstream.calls(), upstream.answered()), (1, 0));
+    assert_eq!(upstream.shown().await.0, 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_follower_does_not_fail_because_its_leaders_time_is_over() {
-    let world = World::new();
+async fn a_follower_survives_the_leaders_deadline() {
+    let upstream = TestUpstream::new();
     let (key, hurried) = (key('A'), within(5));
-    let leader = world.snapshots.read(&RULE, &key, &hurried, world.fetch());
-    let (hurried, follower) = futures_util::join!(leader, world.read('A'));
+    let leader = upstream.snapshots.read(&POLICY, &key, &hurried, upstream.fetch());
+    let (hurried, follower) = futures_util::join!(leader, upstream.read('A'));
     assert!(matches!(*hurried.unwrap_err(), CallError::Timeout));
     assert_eq!(number(&follower.unwrap()), 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn those_whose_leader_failed_ask_again_together_and_not_at_the_last_moment() {
-    let world = World::new();
-    world.becomes(Mood::Hangs);
+async fn followers_of_a_failed_leader_retry_together() {
+    let upstream = TestUpstream::new();
+    upstream.set_behavior(Behavior::Hangs);
     let (key, hurried) = (key('A'), within(100));
-    let leader = world.snapshots.read(&RULE, &key, &hurried, world.fetch());
-    let others = join_all((0..200).map(|_| world.read('A')));
+    let leader = upstream.snapshots.read(&POLICY, &key, &hurried, upstream.fetch());
+    let others = join_all((0..200).map(|_| upstream.read('A')));
     let (leader, others) = futures_util::join!(leader, others);
     assert!(leader.is_err() && others.iter().all(Result::is_err));
-    assert_eq!(world.asked(), 2, "once by the leader, once by all the others");
+    assert_eq!(upstream.calls(), 2, "once by the leader, once by all the others");
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_changed_is_asked_for_again_and_still_there_as_stale() {
-    let world = World::new();
-    world.shown().await;
+async fn an_invalidated_snapshot_is_fetched_again_and_still_shown_as_stale() {
+    let upstream = TestUpstream::new();
+    upstream.shown().await;
     after(1).await;
-    world.snapshots.outdate(tenant('A'), Some(property()), Upstream::Housekeeping);
+    upstream.snapshots.invalidate(tenant('A'), Some(property()), Upstream::Housekeeping);
     after(1).await;
-    assert_eq!(world.shown().await, (2, Source::Miss));
+    assert_eq!(upstream.shown().await, (2, Source::Miss));
     after(1).await;
-    world.snapshots.outdate(tenant('A'), None, Upstream::Housekeeping);
-    world.becomes(Mood::Fails);
-    assert!(matches!(world.shown().await, (2, Source::Stale { .. })));
+    upstream.snapshots.invalidate(tenant('A'), None, Upstream::Housekeeping);
+    upstream.set_behavior(Behavior::Fails);
+    assert!(matches!(upstream.shown().await, (2, Source::Stale { .. })));
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_under_way_when_something_changed_is_not_fresh() {
-    let world = World::new();
-    let mut early = Box::pin(world.read('A'));
+async fn a_response_requested_before_an_invalidation_is_not_fresh() {
+    let upstream = TestUpstream::new();
+    let mut early = Box::pin(upstream.read('A'));
     assert!(futures_util::poll!(&mut early).is_pending());
     advance(Duration::from_millis(1)).await;
-    world.snapshots.outdate(tenant('A'), Some(property()), Upstream::Housekeeping);
+    upstream.snapshots.invalidate(tenant('A'), Some(property()), Upstream::Housekeeping);
     advance(Duration::from_millis(1)).await;
-    let late = world.read('A');
+    let late = upstream.read('A');
     let (early, late) = futures_util::join!(early, late);
     assert_eq!((number(&early.unwrap()), number(&late.unwrap())), (1, 2));
 }
 
 #[tokio::test(start_paused = true)]
-async fn another_tenants_change_or_read_is_nothing_to_us() {
-    let world = World::new();
-    world.shown().await;
-    world.snapshots.outdate(tenant('B'), None, Upstream::Housekeeping);
-    assert!(matches!(world.shown().await, (1, Source::Hit { .. })));
-    assert_eq!(number(&world.read('B').await.unwrap()), 2);
+async fn another_tenants_invalidation_or_read_has_no_effect() {
+    let upstream = TestUpstream::new();
+    upstream.shown().await;
+    upstream.snapshots.invalidate(tenant('B'), None, Upstream::Housekeeping);
+    assert!(matches!(upstream.shown().await, (1, Source::Hit { .. })));
+    assert_eq!(number(&upstream.read('B').await.unwrap()), 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_about_another_property_is_drift() {
-    let world = World::new();
-    world.becomes(Mood::AnswersOfAnother);
-    let error = world.read('A').await.unwrap_err();
+async fn a_response_about_another_property_breaks_the_contract() {
+    let upstream = TestUpstream::new();
+    upstream.set_behavior(Behavior::AnswersForAnotherProperty);
+    let error = upstream.read('A').await.unwrap_err();
     assert!(matches!(&*error, CallError::SchemaDrift { path } if path == "propertyId"));
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_must_not_be_shown_old_is_not_shown_after_a_change_that_cannot_be_asked_for() {
-    static ADVICE: Rule = Rule { name: "advice", stale: Duration::ZERO, ..RULE };
-    let world = World::new();
+async fn a_read_that_is_never_stale_fails_after_an_invalidation() {
+    static ADVICE: ReadPolicy = ReadPolicy { name: "advice", stale: Duration::ZERO, ..POLICY };
+    let upstream = TestUpstream::new();
     let key = Key::of_property(&ADVICE, tenant('A'), property());
-    world.snapshots.read(&ADVICE, &key, &within(400), world.fetch()).await.unwrap();
+    upstream.snapshots.read(&ADVICE, &key, &within(400), upstream.fetch()).await.unwrap();
     after(1).await;
-    world.snapshots.outdate(tenant('A'), None, Upstream::Housekeeping);
-    world.becomes(Mood::Fails);
-    let error = world.snapshots.read(&ADVICE, &key, &within(400), world.fetch()).await.unwrap_err();
+    upstream.snapshots.invalidate(tenant('A'), None, Upstream::Housekeeping);
+    upstream.set_behavior(Behavior::Fails);
+    let error =
+        upstream.snapshots.read(&ADVICE, &key, &within(400), upstream.fetch()).await.unwrap_err();
     assert_eq!(error.reason(), Reason::UpstreamError);
 }

@@ -1,4 +1,4 @@
-//! Rows: each stay with what the columns know of it.
+//! Builds the rows of a view: each stay with the data of its columns.
 
 use std::collections::HashMap;
 
@@ -12,34 +12,44 @@ use contracts::workbench::{
     Columns, DayCounts, Part, StayKey, StaysView, TodayView, View, WorkbenchRow,
 };
 
-use super::{Account, Viewed};
-use crate::compose::Told;
+use super::provenance::Provenance;
+use crate::result::WidgetOrigin;
 
-/// All that a view is made of.
+/// A view and the origin of its parts.
 #[derive(Debug)]
-pub(super) struct Parts {
-    /// At least one, of one property and day.
-    pub(super) lists: Vec<(Stays, Account)>,
-    pub(super) rooms: (Option<RoomStatuses>, Account),
-    pub(super) balances: (Option<Balances>, Account),
-    pub(super) keys: (Option<LockKeys>, Account),
+pub struct ComposedView<T> {
+    pub view: T,
+    pub origins: Vec<WidgetOrigin>,
 }
 
-impl Parts {
-    pub(super) fn stays_view(self, id: WorkbenchViewId) -> Viewed<StaysView> {
-        let (view, told, beside) = (self.view(id), self.told(), Beside::of(&self));
-        let items = self.lists.into_iter().flat_map(|(stays, _)| beside.rows(stays.items));
-        Viewed { view: StaysView { view, items: items.collect(), next_cursor: None }, told }
+/// The data a view is built from.
+#[derive(Debug)]
+pub(super) struct ViewParts {
+    /// At least one; all of one property and day.
+    pub(super) lists: Vec<(Stays, Provenance)>,
+    pub(super) rooms: (Option<RoomStatuses>, Provenance),
+    pub(super) balances: (Option<Balances>, Provenance),
+    pub(super) keys: (Option<LockKeys>, Provenance),
+}
+
+impl ViewParts {
+    pub(super) fn stays_view(self, id: WorkbenchViewId) -> ComposedView<StaysView> {
+        let (view, origins, columns) = (self.view(id), self.origins(), ColumnIndex::of(&self));
+        let items = self.lists.into_iter().flat_map(|(stays, _)| columns.rows(stays.items));
+        ComposedView {
+            view: StaysView { view, items: items.collect(), next_cursor: None },
+            origins,
+        }
     }
 
-    /// Of arrivals, departures and those in the house, in this order.
-    pub(super) fn today_view(self, id: WorkbenchViewId) -> Viewed<TodayView> {
-        let (view, told, beside) = (self.view(id), self.told(), Beside::of(&self));
-        let mut lists = self.lists.into_iter().map(|(stays, _)| beside.rows(stays.items));
+    /// Expects the lists in the order arrivals, departures, in house.
+    pub(super) fn today_view(self, id: WorkbenchViewId) -> ComposedView<TodayView> {
+        let (view, origins, columns) = (self.view(id), self.origins(), ColumnIndex::of(&self));
+        let mut lists = self.lists.into_iter().map(|(stays, _)| columns.rows(stays.items));
         let mut next = || lists.next().unwrap_or_default();
         let (arrivals, departures, in_house) = (next(), next(), next());
         let counts = counts(&arrivals, &departures, &in_house);
-        Viewed { view: TodayView { view, counts, arrivals, departures, in_house }, told }
+        ComposedView { view: TodayView { view, counts, arrivals, departures, in_house }, origins }
     }
 
     fn view(&self, id: WorkbenchViewId) -> View {
@@ -55,29 +65,29 @@ impl Parts {
             property_id: stays.property_id,
             date: stays.date,
             as_of: stays.as_of,
-            partial: self.accounts().any(|account| is_lacking(account.part().status)),
+            partial: self.provenances().any(|provenance| is_degraded(provenance.part().status)),
             stays: self.worst_list(),
             columns,
         }
     }
 
-    /// How the lists are, taken together: as the oldest of those that are not fresh.
+    /// The status of all lists together: that of the oldest stale one.
     fn worst_list(&self) -> Part {
-        let parts = self.lists.iter().map(|(_, account)| account.part());
+        let parts = self.lists.iter().map(|(_, provenance)| provenance.part());
         parts.max_by_key(|part| part.age_ms).expect("a view has a list")
     }
 
-    fn accounts(&self) -> impl Iterator<Item = &Account> {
-        let lists = self.lists.iter().map(|(_, account)| account);
+    fn provenances(&self) -> impl Iterator<Item = &Provenance> {
+        let lists = self.lists.iter().map(|(_, provenance)| provenance);
         lists.chain([&self.rooms.1, &self.balances.1, &self.keys.1])
     }
 
-    fn told(&self) -> Vec<Told> {
-        self.accounts().map(Account::told).collect()
+    fn origins(&self) -> Vec<WidgetOrigin> {
+        self.provenances().map(Provenance::origin).collect()
     }
 }
 
-fn is_lacking(status: WidgetStatus) -> bool {
+fn is_degraded(status: WidgetStatus) -> bool {
     matches!(status, WidgetStatus::Stale | WidgetStatus::Unavailable)
 }
 
@@ -98,18 +108,18 @@ fn counts(
     }
 }
 
-/// What the columns know, by what a stay has.
-struct Beside {
+/// Column data, indexed by the ids of a stay.
+struct ColumnIndex {
     rooms: HashMap<RoomId, RoomStatus>,
     folios: HashMap<ReservationId, FolioBalance>,
-    /// None when nobody knows of keys: a stay without one is another thing.
+    /// `None` when the keys are unknown, as opposed to a stay without keys.
     keys: Option<HashMap<ReservationId, Vec<StayKey>>>,
 }
 
-impl Beside {
-    fn of(parts: &Parts) -> Self {
-        let rooms = parts.rooms.0.iter().flat_map(|it| &it.rooms);
-        let folios = parts.balances.0.iter().flat_map(|it| &it.items);
+impl ColumnIndex {
+    fn of(parts: &ViewParts) -> Self {
+        let rooms = parts.rooms.0.iter().flat_map(|statuses| &statuses.rooms);
+        let folios = parts.balances.0.iter().flat_map(|balances| &balances.items);
         Self {
             rooms: rooms.map(|room| (room.room_id, room.status)).collect(),
             folios: folios.map(|folio| (folio.reservation_id, folio.clone())).collect(),

@@ -21,9 +21,9 @@ const ROOM: &str = "rom_01K0000000000000000000000A";
 const STAY: &str = "rsv_01K0000000000000000000000A";
 
 #[derive(Debug)]
-struct Nobody;
+struct NoCredentials;
 
-impl Credentials for Nobody {
+impl Credentials for NoCredentials {
     fn bearer(&self, _: Upstream) -> Arc<str> {
         "".into()
     }
@@ -31,17 +31,17 @@ impl Credentials for Nobody {
 
 /// What an upstream does instead of answering after 20 ms.
 #[derive(Debug, Clone, Copy)]
-enum Mood {
+enum Behavior {
     Fails,
     Hangs,
 }
 
-/// Upstreams that a test commands, and what they were asked.
+/// Upstreams that a test commands, and the fetches they received.
 #[derive(Clone)]
-struct World {
+struct TestUpstreams {
     snapshots: Snapshots,
-    moods: Arc<Mutex<HashMap<Upstream, Mood>>>,
-    asked: Arc<Mutex<Vec<Question>>>,
+    behaviors: Arc<Mutex<HashMap<Upstream, Behavior>>>,
+    fetches: Arc<Mutex<Vec<Fetch>>>,
 }
 
 fn property() -> PropertyId {
@@ -52,55 +52,57 @@ fn tenant() -> TenantId {
     "tnt_01K0000000000000000000000A".parse().unwrap()
 }
 
-impl World {
+impl TestUpstreams {
     fn new() -> Self {
         let (start, began) = (AS_OF.parse::<Timestamp>().unwrap(), Instant::now());
         let clock = Clock::from_fn(move || start + began.elapsed());
         Self {
             snapshots: Snapshots::new(clock, TaskTracker::new(), None),
-            moods: Arc::default(),
-            asked: Arc::default(),
+            behaviors: Arc::default(),
+            fetches: Arc::default(),
         }
     }
 
-    fn is(&self, upstream: Upstream, mood: Mood) {
-        self.moods.lock().unwrap().insert(upstream, mood);
+    fn set(&self, upstream: Upstream, behavior: Behavior) {
+        self.behaviors.lock().unwrap().insert(upstream, behavior);
     }
 
-    fn asked(&self, question: Question) -> bool {
-        self.asked.lock().unwrap().contains(&question)
+    fn has_fetched(&self, fetch: Fetch) -> bool {
+        self.fetches.lock().unwrap().contains(&fetch)
     }
 
-    async fn answer(self, question: Question) -> Answer {
-        self.asked.lock().unwrap().push(question);
-        let (upstream, body) = said(question);
-        let mood = self.moods.lock().unwrap().get(&upstream).copied();
+    async fn answer(self, fetch: Fetch) -> FetchResult {
+        self.fetches.lock().unwrap().push(fetch);
+        let (upstream, body) = canned_answer(fetch);
+        let behavior = self.behaviors.lock().unwrap().get(&upstream).copied();
         sleep(Duration::from_millis(20)).await;
-        match mood {
+        match behavior {
             None => Ok(Fetched::new(property(), AS_OF.parse().unwrap(), &body)),
-            Some(Mood::Fails) => Err(CallError::Status { status: 503, problem: None }),
-            Some(Mood::Hangs) => std::future::pending().await,
+            Some(Behavior::Fails) => Err(CallError::Status { status: 503, problem: None }),
+            Some(Behavior::Hangs) => std::future::pending().await,
         }
     }
 
-    async fn parts(&self, asked: &Asked, lists: &[List]) -> Result<Parts, ReadError> {
-        let world = self.clone();
-        let ask = move |question, _| world.clone().answer(question).boxed();
+    async fn parts(&self, request: &ViewRequest, lists: &[List]) -> Result<ViewParts, ReadError> {
+        let upstreams = self.clone();
+        let call = move |fetch, _| upstreams.clone().answer(fetch).boxed();
         let context = CallContext {
             tenant: Some(tenant()),
             request_id: "req_01K0000000000000000000000A".parse::<RequestId>().unwrap(),
             traceparent: "".into(),
-            credentials: Arc::new(Nobody),
-            deadline: asked.admitted + Duration::from_millis(550),
+            credentials: Arc::new(NoCredentials),
+            deadline: request.admitted + Duration::from_millis(550),
         };
-        Bench { snapshots: &self.snapshots, asked, context: &context, ask }.parts(lists).await
+        ViewBuilder { snapshots: &self.snapshots, request, context: &context, call }
+            .load(lists)
+            .await
     }
 
     /// The arrivals as they are shown, and how long they took.
-    async fn arrivals(&self, asked: &Asked) -> (Value, Duration) {
+    async fn arrivals(&self, request: &ViewRequest) -> (Value, Duration) {
         let began = Instant::now();
-        let viewed = self.parts(asked, &[List::Arrivals]).await.unwrap().stays_view(id());
-        (shown(&viewed.view), began.elapsed())
+        let composed = self.parts(request, &[List::Arrivals]).await.unwrap().stays_view(id());
+        (shown(&composed.view), began.elapsed())
     }
 }
 
@@ -112,12 +114,18 @@ fn shown(view: &impl Serialize) -> Value {
     serde_json::to_value(view).unwrap()
 }
 
-fn asked(role: Role) -> Asked {
+fn request(role: Role) -> ViewRequest {
     let roles = RoleSet::of(&[role]);
-    Asked { tenant: tenant(), roles, property: property(), day: None, admitted: Instant::now() }
+    ViewRequest {
+        tenant: tenant(),
+        roles,
+        property: property(),
+        day: None,
+        admitted: Instant::now(),
+    }
 }
 
-fn said(question: Question) -> (Upstream, Value) {
+fn canned_answer(fetch: Fetch) -> (Upstream, Value) {
     let head = json!({"propertyId": property(), "asOf": AS_OF});
     let with = |upstream, more: Value| {
         let mut body = head.clone();
@@ -131,33 +139,33 @@ fn said(question: Question) -> (Upstream, Value) {
             "state": state,
         }]})
     };
-    match question {
-        Question::Arrivals(_) => with(Upstream::Reservation, stay("confirmed")),
-        Question::Departures(_) => with(Upstream::Reservation, stay("checked_out")),
-        Question::InHouse(_) => with(Upstream::Reservation, stay("in_house")),
-        Question::RoomStatus => with(
+    match fetch {
+        Fetch::Arrivals(_) => with(Upstream::Reservation, stay("confirmed")),
+        Fetch::Departures(_) => with(Upstream::Reservation, stay("checked_out")),
+        Fetch::InHouse(_) => with(Upstream::Reservation, stay("in_house")),
+        Fetch::RoomStatus => with(
             Upstream::Housekeeping,
             json!({"counts": {}, "rooms": [
                 {"roomId": ROOM, "number": "101", "floor": 1, "status": "ready", "since": AS_OF}]}),
         ),
-        Question::Balances => with(
+        Fetch::Balances => with(
             Upstream::Billing,
             json!({"items": [{"folioId": "fol_01K0000000000000000000000A", "reservationId": STAY,
                               "balance": {"amountMicro": "5000000", "currency": "AFN"}}]}),
         ),
-        Question::LockKeys => with(
+        Fetch::LockKeys => with(
             Upstream::Lock,
             json!({"items": [{"keyCredentialId": "key_01K0000000000000000000000A",
                 "lockId": "lck_01K0000000000000000000000A", "reservationId": STAY, "roomIds": [ROOM],
                 "kind": "pin_code", "validFrom": AS_OF, "validUntil": AS_OF}]}),
         ),
-        other => panic!("the workbench does not ask for {other:?}"),
+        other => panic!("the workbench does not fetch {other:?}"),
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stay_is_shown_with_what_each_column_knows_of_it() {
-    let (view, took) = World::new().arrivals(&asked(Role::FrontDesk)).await;
+async fn a_stay_is_shown_with_the_data_of_each_column() {
+    let (view, took) = TestUpstreams::new().arrivals(&request(Role::FrontDesk)).await;
     assert_eq!(took, Duration::from_millis(20), "all parts at once");
     assert_eq!((&view["partial"], &view["stays"]["status"]), (&json!(false), &json!("ok")));
     let row = &view["items"][0];
@@ -173,9 +181,9 @@ async fn a_column_that_fails_is_left_out_and_the_others_stay() {
         (Upstream::Billing, "balance", "balance"),
         (Upstream::Lock, "keys", "keys"),
     ] {
-        let world = World::new();
-        world.is(upstream, Mood::Fails);
-        let (view, _) = world.arrivals(&asked(Role::FrontDesk)).await;
+        let upstreams = TestUpstreams::new();
+        upstreams.set(upstream, Behavior::Fails);
+        let (view, _) = upstreams.arrivals(&request(Role::FrontDesk)).await;
         let lost = &view["columns"][column];
         assert_eq!(
             (&lost["status"], &lost["reason"]),
@@ -190,64 +198,64 @@ async fn a_column_that_fails_is_left_out_and_the_others_stay() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_column_that_hangs_costs_the_list_300_ms_and_what_was_known_is_shown_sooner() {
-    let world = World::new();
-    world.is(Upstream::Billing, Mood::Hangs);
-    let (view, took) = world.arrivals(&asked(Role::FrontDesk)).await;
+async fn a_hanging_column_delays_the_list_by_300_ms_unless_a_stale_snapshot_exists() {
+    let upstreams = TestUpstreams::new();
+    upstreams.set(Upstream::Billing, Behavior::Hangs);
+    let (view, took) = upstreams.arrivals(&request(Role::FrontDesk)).await;
     assert_eq!(view["columns"]["balance"]["reason"], "UPSTREAM_TIMEOUT");
-    let at_most = COLUMN_WITHIN + Duration::from_millis(11);
-    assert!(took <= at_most && took >= COLUMN_WITHIN, "{took:?}");
+    let at_most = COLUMN_TIMEOUT + Duration::from_millis(11);
+    assert!(took <= at_most && took >= COLUMN_TIMEOUT, "{took:?}");
 
-    let world = World::new();
-    world.arrivals(&asked(Role::FrontDesk)).await;
-    world.is(Upstream::Billing, Mood::Hangs);
-    advance(FRESH).await;
-    let (view, took) = world.arrivals(&asked(Role::FrontDesk)).await;
+    let upstreams = TestUpstreams::new();
+    upstreams.arrivals(&request(Role::FrontDesk)).await;
+    upstreams.set(Upstream::Billing, Behavior::Hangs);
+    advance(VIEW_FRESHNESS).await;
+    let (view, took) = upstreams.arrivals(&request(Role::FrontDesk)).await;
     let balance = &view["columns"]["balance"];
     assert_eq!((&balance["status"], &view["partial"]), (&json!("stale"), &json!(true)));
     assert!(balance["ageMs"].as_u64().unwrap() >= 15_000, "{balance}");
     assert_eq!(view["items"][0]["balance"]["amountMicro"], "5000000");
-    assert!(took < COLUMN_WITHIN, "{took:?}");
+    assert!(took < COLUMN_TIMEOUT, "{took:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn without_the_stays_there_is_no_view_and_no_wait_for_columns() {
-    let world = World::new();
-    world.is(Upstream::Reservation, Mood::Fails);
-    world.is(Upstream::Housekeeping, Mood::Hangs);
-    let (asked, began) = (asked(Role::FrontDesk), Instant::now());
-    let error = world.parts(&asked, &[List::Arrivals]).await.unwrap_err();
+    let upstreams = TestUpstreams::new();
+    upstreams.set(Upstream::Reservation, Behavior::Fails);
+    upstreams.set(Upstream::Housekeeping, Behavior::Hangs);
+    let (request, began) = (request(Role::FrontDesk), Instant::now());
+    let error = upstreams.parts(&request, &[List::Arrivals]).await.unwrap_err();
     assert_eq!(error.reason(), Reason::UpstreamError);
     assert_eq!(began.elapsed(), Duration::from_millis(20));
 }
 
 #[tokio::test(start_paused = true)]
-async fn stays_that_were_known_are_shown_with_their_age() {
-    let world = World::new();
-    world.arrivals(&asked(Role::FrontDesk)).await;
-    world.is(Upstream::Reservation, Mood::Fails);
-    advance(FRESH).await;
-    let (view, _) = world.arrivals(&asked(Role::FrontDesk)).await;
+async fn stale_stays_are_shown_with_their_age() {
+    let upstreams = TestUpstreams::new();
+    upstreams.arrivals(&request(Role::FrontDesk)).await;
+    upstreams.set(Upstream::Reservation, Behavior::Fails);
+    advance(VIEW_FRESHNESS).await;
+    let (view, _) = upstreams.arrivals(&request(Role::FrontDesk)).await;
     assert_eq!((&view["stays"]["status"], &view["partial"]), (&json!("stale"), &json!(true)));
     assert_eq!(view["items"][0]["code"], "GM-1");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_view_is_one_snapshot_of_fifteen_seconds() {
-    let world = World::new();
-    world.arrivals(&asked(Role::FrontDesk)).await;
-    for (seconds, parts_asked) in [(0, 4), (11, 4), (4, 8)] {
+    let upstreams = TestUpstreams::new();
+    upstreams.arrivals(&request(Role::FrontDesk)).await;
+    for (seconds, fetched) in [(0, 4), (11, 4), (4, 8)] {
         advance(Duration::from_secs(seconds)).await;
-        let (_, took) = world.arrivals(&asked(Role::FrontDesk)).await;
-        assert_eq!(world.asked.lock().unwrap().len(), parts_asked);
-        assert_eq!(took.is_zero(), parts_asked == 4, "what is known is shown at once");
+        let (_, took) = upstreams.arrivals(&request(Role::FrontDesk)).await;
+        assert_eq!(upstreams.fetches.lock().unwrap().len(), fetched);
+        assert_eq!(took.is_zero(), fetched == 4, "what is known is shown at once");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_column_the_role_may_not_see_is_never_asked_for() {
-    let world = World::new();
-    let (view, _) = world.arrivals(&asked(Role::Housekeeping)).await;
+async fn a_column_the_role_may_not_see_is_never_fetched() {
+    let upstreams = TestUpstreams::new();
+    let (view, _) = upstreams.arrivals(&request(Role::Housekeeping)).await;
     for column in ["balance", "keys"] {
         assert_eq!(view["columns"][column]["status"], "forbidden");
         assert!(view["items"][0].get(column).is_none());
@@ -256,28 +264,30 @@ async fn a_column_the_role_may_not_see_is_never_asked_for() {
         (&view["partial"], &view["items"][0]["roomStatus"]),
         (&json!(false), &json!("ready"))
     );
-    assert!(!world.asked(Question::Balances) && !world.asked(Question::LockKeys));
+    assert!(!upstreams.has_fetched(Fetch::Balances) && !upstreams.has_fetched(Fetch::LockKeys));
 }
 
 #[tokio::test(start_paused = true)]
 async fn today_counts_the_stays_of_all_lists() {
-    let world = World::new();
-    let parts = world.parts(&asked(Role::FrontDesk), &List::ALL).await.unwrap();
-    let viewed = parts.today_view(id());
-    let (counts, told) = (viewed.view.counts, viewed.told);
+    let upstreams = TestUpstreams::new();
+    let parts = upstreams.parts(&request(Role::FrontDesk), &List::ALL).await.unwrap();
+    let composed = parts.today_view(id());
+    let (counts, origins) = (composed.view.counts, composed.origins);
     assert_eq!((counts.arrivals, counts.arrived), (1, 0));
     assert_eq!((counts.departures, counts.departed, counts.in_house), (1, 1, 1));
-    let names: Vec<_> = told.iter().map(|part| part.name).collect();
+    let names: Vec<_> = origins.iter().map(|part| part.name).collect();
     assert_eq!(names, ["arrivals", "departures", "inHouse", "roomStatus", "balance", "keys"]);
-    assert!(told.iter().all(|part| part.status == WidgetStatus::Ok));
+    assert!(origins.iter().all(|part| part.status == WidgetStatus::Ok));
 }
 
 #[tokio::test(start_paused = true)]
 async fn another_day_is_another_snapshot() {
-    let world = World::new();
-    let today = asked(Role::FrontDesk);
-    world.arrivals(&today).await;
+    let upstreams = TestUpstreams::new();
+    let today = request(Role::FrontDesk);
+    upstreams.arrivals(&today).await;
     let day = Some("2026-11-25".parse().unwrap());
-    world.arrivals(&Asked { day, ..today }).await;
-    assert!(world.asked(Question::Arrivals(None)) && world.asked(Question::Arrivals(day)));
+    upstreams.arrivals(&ViewRequest { day, ..today }).await;
+    assert!(
+        upstreams.has_fetched(Fetch::Arrivals(None)) && upstreams.has_fetched(Fetch::Arrivals(day))
+    );
 }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use auth::judge::proof_header;
 use auth::proof::{Expected, ProofError};
+use auth::verifier::proof_header;
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;

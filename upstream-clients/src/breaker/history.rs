@@ -1,10 +1,9 @@
-//! How the calls of the last ten seconds ended, and whether that is bad enough to stop. Pure.
+//! Outcomes of the calls of the last ten seconds, and whether they should open a breaker. Pure.
 //!
-//! Judged is every stretch up to now from a second's length on: five failures in it, and at least
-//! half of its calls. Against "so many failures in a row" that has two advantages when calls run
-//! side by side: five that fail at once among hundreds of good ones open nothing, and an upstream
-//! that fails most calls is not saved by the good ones between. A quiet upstream that fails every
-//! call is still known by its fifth.
+//! Every span that ends now and is at least a second long is examined: it must have five failures,
+//! and at least half of its calls must have failed. Compared with counting consecutive failures, a
+//! burst of five among hundreds of successes opens nothing, and occasional successes do not hide an
+//! upstream that fails most calls. An idle upstream that fails every call is detected by its fifth.
 
 use std::time::Duration;
 
@@ -12,10 +11,10 @@ use tokio::time::Instant;
 
 const SLOT: Duration = Duration::from_millis(500);
 const SLOTS: usize = 20;
-/// Slots of the shortest stretch: this one, which has just begun, and a second.
-const SHORTEST: usize = 3;
-/// A stretch with fewer failures shows nothing.
-const FAILURES: u32 = 5;
+/// The current slot, which has just begun, and one second.
+const MIN_SPAN_SLOTS: usize = 3;
+/// A span with fewer failures is ignored.
+const MIN_FAILURES: u32 = 5;
 
 #[derive(Debug)]
 pub(super) struct History {
@@ -29,8 +28,8 @@ struct Slot {
     number: u64,
     calls: u32,
     failures: u32,
-    /// The callers that were answered, and those that were not, as bits.
-    answered: u64,
+    /// Tenants with a success, and tenants with a failure, as bits.
+    responded: u64,
     failed: u64,
 }
 
@@ -40,60 +39,62 @@ impl Slot {
             number: self.number,
             calls: self.calls + other.calls,
             failures: self.failures + other.failures,
-            answered: self.answered | other.answered,
+            responded: self.responded | other.responded,
             failed: self.failed | other.failed,
         }
     }
 
     fn fails_mostly(self) -> bool {
-        self.failures >= FAILURES && self.failures * 2 >= self.calls
+        self.failures >= MIN_FAILURES && self.failures * 2 >= self.calls
     }
 
-    /// More callers got no answer at all than got one, and more than one did not. A caller has
-    /// one voice, however often it calls.
-    fn fails_for_most(self) -> bool {
-        let in_vain = (self.failed & !self.answered).count_ones();
-        self.failures >= FAILURES && in_vain >= 2 && in_vain > self.answered.count_ones()
+    /// Whether more tenants had only failures than had a success, and at least two did. Each tenant
+    /// counts once, however often it calls.
+    fn fails_for_most_tenants(self) -> bool {
+        let only_failed = (self.failed & !self.responded).count_ones();
+        self.failures >= MIN_FAILURES
+            && only_failed >= 2
+            && only_failed > self.responded.count_ones()
     }
 }
 
 impl History {
-    /// One that knows of nothing before now: it judges once the shortest stretch is over.
+    /// Starts empty; can open a breaker once the shortest span is over.
     pub(super) fn new(now: Instant) -> Self {
         Self { origin: now, slots: [Slot::default(); SLOTS] }
     }
 
-    /// One that knows that there was nothing good in the shortest stretch: it judges at once.
-    pub(super) fn without_good(now: Instant) -> Self {
-        Self::new(now.checked_sub(SLOT * SHORTEST as u32).unwrap_or(now))
+    /// Starts with a span known to have no success; can open a breaker at once.
+    pub(super) fn without_success(now: Instant) -> Self {
+        Self::new(now.checked_sub(SLOT * MIN_SPAN_SLOTS as u32).unwrap_or(now))
     }
 
-    /// Whether the caller was answered in the shortest stretch.
-    pub(super) fn has_answered(&self, caller: u64, now: Instant) -> bool {
-        self.sums(now).take(SHORTEST).last().is_some_and(|sum| sum.answered & caller != 0)
+    /// Whether the tenant had a success in the shortest span.
+    pub(super) fn has_responded(&self, tenant: u64, now: Instant) -> bool {
+        self.sums(now).take(MIN_SPAN_SLOTS).last().is_some_and(|sum| sum.responded & tenant != 0)
     }
 
-    pub(super) fn answered(&mut self, caller: u64, now: Instant) {
+    pub(super) fn responded(&mut self, tenant: u64, now: Instant) {
         let slot = self.slot(now);
         slot.calls += 1;
-        slot.answered |= caller;
+        slot.responded |= tenant;
     }
 
-    pub(super) fn failed(&mut self, caller: u64, now: Instant) {
+    pub(super) fn failed(&mut self, tenant: u64, now: Instant) {
         let slot = self.slot(now);
         slot.calls += 1;
         slot.failures += 1;
-        slot.failed |= caller;
+        slot.failed |= tenant;
     }
 
-    /// Whether calls fail, whoever makes them.
+    /// Whether most calls fail.
     pub(super) fn fails_mostly(&self, now: Instant) -> bool {
-        self.stretches(now).any(Slot::fails_mostly)
+        self.spans(now).any(Slot::fails_mostly)
     }
 
-    /// Whether calls fail for most of those who make them.
-    pub(super) fn fails_for_most(&self, now: Instant) -> bool {
-        self.stretches(now).any(Slot::fails_for_most)
+    /// Whether calls fail for most tenants.
+    pub(super) fn fails_for_most_tenants(&self, now: Instant) -> bool {
+        self.spans(now).any(Slot::fails_for_most_tenants)
     }
 
     fn number(&self, now: Instant) -> u64 {
@@ -109,11 +110,11 @@ impl History {
         slot
     }
 
-    fn stretches(&self, now: Instant) -> impl Iterator<Item = Slot> {
-        self.sums(now).skip(SHORTEST - 1)
+    fn spans(&self, now: Instant) -> impl Iterator<Item = Slot> {
+        self.sums(now).skip(MIN_SPAN_SLOTS - 1)
     }
 
-    /// Sums from now back, each a slot longer than the one before.
+    /// Sums of ever longer spans that end now.
     fn sums(&self, now: Instant) -> impl Iterator<Item = Slot> {
         let newest = self.number(now);
         (0..SLOTS as u64).scan(Slot::default(), move |sum, back| {

@@ -1,18 +1,18 @@
-//! housekeeping: its routes, whose answers are in `contracts::upstream::housekeeping`.
+//! housekeeping: its routes. Response types are in `contracts::upstream::housekeeping`.
 
 use contracts::id::PropertyId;
 use contracts::upstream::Upstream;
 use contracts::upstream::housekeeping::{Board, RoomStatuses, Summary};
 
-use super::{Called, Upstreams};
-use crate::{CallContext, property_query};
+use super::{CallResult, Upstreams, property_query};
+use crate::context::CallContext;
 
 impl Upstreams {
     pub async fn housekeeping_summary(
         &self,
         context: &CallContext,
         property: PropertyId,
-    ) -> Called<Summary> {
+    ) -> CallResult<Summary> {
         let path = "/api/v1/housekeeping/summary";
         self.stack(Upstream::Housekeeping)?.get(context, path, &property_query(property)).await
     }
@@ -21,7 +21,7 @@ impl Upstreams {
         &self,
         context: &CallContext,
         property: PropertyId,
-    ) -> Called<RoomStatuses> {
+    ) -> CallResult<RoomStatuses> {
         let path = "/api/v1/housekeeping/rooms/status";
         self.stack(Upstream::Housekeeping)?.get(context, path, &property_query(property)).await
     }
@@ -30,7 +30,7 @@ impl Upstreams {
         &self,
         context: &CallContext,
         property: PropertyId,
-    ) -> Called<Board> {
+    ) -> CallResult<Board> {
         let path = "/api/v1/housekeeping/board";
         self.stack(Upstream::Housekeeping)?.get(context, path, &property_query(property)).await
     }

@@ -1,35 +1,34 @@
-//! inventory: its routes, whose answers are in `contracts::upstream::inventory`.
+//! inventory: its routes. Response types are in `contracts::upstream::inventory`.
 
 use contracts::id::PropertyId;
 use contracts::upstream::Upstream;
 use contracts::upstream::inventory::{Availability, Calendar};
 use jiff::civil::Date;
 
-use super::{Called, Upstreams};
-use crate::CallContext;
+use super::{CallResult, Upstreams};
+use crate::context::CallContext;
 
 impl Upstreams {
-    /// Rooms by type and night, from the first night up to the day after the last. Left out:
-    /// from today in the property's time zone, for a fortnight.
+    /// Availability by room type and night in `[from, to)`. Defaults to two weeks from today in the
+    /// property's time zone.
     pub async fn availability(
         &self,
         context: &CallContext,
         property: PropertyId,
         (from, to): (Option<Date>, Option<Date>),
-    ) -> Called<Availability> {
+    ) -> CallResult<Availability> {
         let path = format!("/api/v1/inventory/properties/{property}/availability");
         let query = [("from", from), ("to", to)];
         self.stack(Upstream::Inventory)?.get(context, &path, &query).await
     }
 
-    /// Rooms by type and night, and who has which room. The nights are those of
-    /// [`Upstreams::availability`].
+    /// Availability and room assignments by night, for the nights of [`Upstreams::availability`].
     pub async fn calendar(
         &self,
         context: &CallContext,
         property: PropertyId,
         (from, to): (Option<Date>, Option<Date>),
-    ) -> Called<Calendar> {
+    ) -> CallResult<Calendar> {
         let path = format!("/api/v1/inventory/properties/{property}/calendar");
         let query = [("from", from), ("to", to)];
         self.stack(Upstream::Inventory)?.get(context, &path, &query).await

@@ -1,4 +1,4 @@
-//! lock-integration: its routes, whose answers are in `contracts::upstream::lock`.
+//! lock-integration: its routes. Response types are in `contracts::upstream::lock`.
 
 use bytes::Bytes;
 use contracts::id::{KeyCredentialId, LockDeviceId, PropertyId, TenantId};
@@ -6,52 +6,55 @@ use contracts::problem::code;
 use contracts::upstream::Upstream;
 use contracts::upstream::lock::{IssuedKey, LockDevice, LockKeys, LockOperation, RevokedKey};
 
-use super::{Called, Upstreams};
-use crate::call_stack::{Call, Reply};
-use crate::{CallContext, CallError, property_query};
+use super::{CallResult, Upstreams, property_query};
+use crate::call_stack::Reply;
+use crate::context::CallContext;
+use crate::error::CallError;
+use crate::request::Call;
 
 impl Upstreams {
-    /// Which door of which property a lock is at.
+    /// The room and property where a lock is installed.
     pub async fn lock_device(
         &self,
         context: &CallContext,
         lock: LockDeviceId,
-    ) -> Called<LockDevice> {
+    ) -> CallResult<LockDevice> {
         let path = format!("/api/v1/locks/{lock}");
         self.stack(Upstream::Lock)?.get(context, &path, &()).await
     }
 
-    /// Makes a key. `body` is an `IssueKeyRequest`.
+    /// Issues a key. `body` is an `IssueKeyRequest`.
     pub async fn issue_key(
         &self,
         context: &CallContext,
         lock: LockDeviceId,
         (key, body): (&str, Bytes),
-    ) -> Called<Reply<IssuedKey>> {
+    ) -> CallResult<Reply<IssuedKey>> {
         let path = format!("/api/v1/locks/{lock}/keys");
         let call = Call { path: &path, body, idempotency_key: Some(key) };
         self.stack(Upstream::Lock)?.post(context, &call).await
     }
 
-    /// Ends a key. `body` is a `RevokeKeyRequest`.
+    /// Revokes a key. `body` is a `RevokeKeyRequest`.
     pub async fn revoke_key(
         &self,
         context: &CallContext,
         (lock, credential): (LockDeviceId, KeyCredentialId),
         (key, body): (&str, Bytes),
-    ) -> Called<Reply<RevokedKey>> {
+    ) -> CallResult<Reply<RevokedKey>> {
         let path = format!("/api/v1/locks/{lock}/keys/{credential}/revoke");
         let call = Call { path: &path, body, idempotency_key: Some(key) };
         self.stack(Upstream::Lock)?.post(context, &call).await
     }
 
-    /// What was done under an idempotency key; `None`: nothing. Any other 404 is no such word.
+    /// The operation performed under an idempotency key; `None` if there was none. Only a 404 with
+    /// `RESOURCE_NOT_FOUND` means that.
     pub async fn lock_operation(
         &self,
         context: &CallContext,
         tenant: TenantId,
         key: &str,
-    ) -> Called<Option<LockOperation>> {
+    ) -> CallResult<Option<LockOperation>> {
         let path = format!("/api/v1/locks/operations/{key}");
         let query = [("tenantId", tenant.as_str())];
         match self.stack(Upstream::Lock)?.get(context, &path, &query).await {
@@ -65,8 +68,12 @@ impl Upstreams {
         }
     }
 
-    /// The keys of a property that open a door now or later.
-    pub async fn lock_keys(&self, context: &CallContext, property: PropertyId) -> Called<LockKeys> {
+    /// The property's keys that are valid now or later.
+    pub async fn lock_keys(
+        &self,
+        context: &CallContext,
+        property: PropertyId,
+    ) -> CallResult<LockKeys> {
         let query = property_query(property);
         self.stack(Upstream::Lock)?.get(context, "/api/v1/locks/keys", &query).await
     }

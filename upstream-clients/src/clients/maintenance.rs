@@ -1,18 +1,18 @@
-//! maintenance: its routes, whose answers are in `contracts::upstream::maintenance`.
+//! maintenance: its routes. Response types are in `contracts::upstream::maintenance`.
 
 use contracts::id::PropertyId;
 use contracts::upstream::Upstream;
 use contracts::upstream::maintenance::{MaintenanceBoard, MaintenanceSummary};
 
-use super::{Called, Upstreams};
-use crate::{CallContext, property_query};
+use super::{CallResult, Upstreams, property_query};
+use crate::context::CallContext;
 
 impl Upstreams {
     pub async fn maintenance_summary(
         &self,
         context: &CallContext,
         property: PropertyId,
-    ) -> Called<MaintenanceSummary> {
+    ) -> CallResult<MaintenanceSummary> {
         let path = "/api/v1/maintenance/summary";
         self.stack(Upstream::Maintenance)?.get(context, path, &property_query(property)).await
     }
@@ -21,7 +21,7 @@ impl Upstreams {
         &self,
         context: &CallContext,
         property: PropertyId,
-    ) -> Called<MaintenanceBoard> {
+    ) -> CallResult<MaintenanceBoard> {
         let path = "/api/v1/maintenance/board";
         self.stack(Upstream::Maintenance)?.get(context, path, &property_query(property)).await
     }

@@ -1,4 +1,4 @@
-//! reservation: its routes, whose answers are in `contracts::upstream::reservation`.
+//! reservation: its routes. Response types are in `contracts::upstream::reservation`.
 
 use bytes::Bytes;
 use contracts::id::{PropertyId, ReservationId};
@@ -6,38 +6,39 @@ use contracts::upstream::Upstream;
 use contracts::upstream::reservation::{CheckedIn, Stays};
 use jiff::civil::Date;
 
-use super::{Called, Upstreams};
-use crate::CallContext;
-use crate::call_stack::{Call, Reply};
+use super::{CallResult, Upstreams};
+use crate::call_stack::Reply;
+use crate::context::CallContext;
+use crate::request::Call;
 
 impl Upstreams {
-    /// Who arrives on that day; left out, today in the property's time zone.
+    /// Arrivals of the day; by default today in the property's time zone.
     pub async fn arrivals(
         &self,
         context: &CallContext,
         property: PropertyId,
         date: Option<Date>,
-    ) -> Called<Stays> {
+    ) -> CallResult<Stays> {
         self.stays(context, "/api/v1/reservations/arrivals", (property, date)).await
     }
 
-    /// Who leaves on that day; left out, today in the property's time zone.
+    /// Departures of the day; by default today in the property's time zone.
     pub async fn departures(
         &self,
         context: &CallContext,
         property: PropertyId,
         date: Option<Date>,
-    ) -> Called<Stays> {
+    ) -> CallResult<Stays> {
         self.stays(context, "/api/v1/reservations/departures", (property, date)).await
     }
 
-    /// Who is in the house on that day; left out, now.
+    /// Guests in house on the day; by default now.
     pub async fn in_house(
         &self,
         context: &CallContext,
         property: PropertyId,
         date: Option<Date>,
-    ) -> Called<Stays> {
+    ) -> CallResult<Stays> {
         self.stays(context, "/api/v1/reservations/in-house", (property, date)).await
     }
 
@@ -46,18 +47,18 @@ impl Upstreams {
         context: &CallContext,
         path: &str,
         (property, date): (PropertyId, Option<Date>),
-    ) -> Called<Stays> {
+    ) -> CallResult<Stays> {
         let query = (("propertyId", property), ("date", date));
         self.stack(Upstream::Reservation)?.get(context, path, &query).await
     }
 
-    /// Puts the reservation in house. `body` is a `CheckInRequest`.
+    /// Checks a reservation in. `body` is a `CheckInRequest`.
     pub async fn check_in(
         &self,
         context: &CallContext,
         reservation: ReservationId,
         (key, body): (&str, Bytes),
-    ) -> Called<Reply<CheckedIn>> {
+    ) -> CallResult<Reply<CheckedIn>> {
         let path = format!("/api/v1/reservations/{reservation}/check-in");
         let call = Call { path: &path, body, idempotency_key: Some(key) };
         self.stack(Upstream::Reservation)?.post(context, &call).await

@@ -1,31 +1,35 @@
-//! staff: its routes, whose answers are in `contracts::upstream::staff`.
+//! staff: its routes. Response types are in `contracts::upstream::staff`.
 
 use contracts::id::PropertyId;
 use contracts::upstream::Upstream;
 use contracts::upstream::staff::{Capacity, OnDuty, Shifts, StaffingGaps};
 use jiff::civil::Date;
 
-use super::{Called, Upstreams};
-use crate::{CallContext, property_query};
+use super::{CallResult, Upstreams, property_query};
+use crate::context::CallContext;
 
 impl Upstreams {
-    pub async fn on_duty(&self, context: &CallContext, property: PropertyId) -> Called<OnDuty> {
+    pub async fn on_duty(&self, context: &CallContext, property: PropertyId) -> CallResult<OnDuty> {
         let path = "/api/v1/staff/on-duty";
         self.stack(Upstream::Staff)?.get(context, path, &property_query(property)).await
     }
 
-    pub async fn capacity(&self, context: &CallContext, property: PropertyId) -> Called<Capacity> {
+    pub async fn capacity(
+        &self,
+        context: &CallContext,
+        property: PropertyId,
+    ) -> CallResult<Capacity> {
         let path = "/api/v1/staff/capacity";
         self.stack(Upstream::Staff)?.get(context, path, &property_query(property)).await
     }
 
-    /// Those that begin on the day; left out, it is today in the property's time zone.
+    /// Shifts that begin on the day; by default today in the property's time zone.
     pub async fn shifts(
         &self,
         context: &CallContext,
         property: PropertyId,
         date: Option<Date>,
-    ) -> Called<Shifts> {
+    ) -> CallResult<Shifts> {
         let query = [
             ("propertyId", Some(property.to_string())),
             ("date", date.map(|date| date.to_string())),
@@ -37,7 +41,7 @@ impl Upstreams {
         &self,
         context: &CallContext,
         property: PropertyId,
-    ) -> Called<StaffingGaps> {
+    ) -> CallResult<StaffingGaps> {
         let path = "/api/v1/staff/forecast/staffing-gaps";
         self.stack(Upstream::Staff)?.get(context, path, &property_query(property)).await
     }

@@ -1,30 +1,30 @@
-//! The best latency of late: what a call takes when nobody is in its way.
+//! The best recent latency: what a call takes without queueing.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The best is remembered for one to two of these; then a slower upstream is a new normal.
+/// The best is remembered for one to two epochs; then a slower upstream is the new normal.
 const EPOCH: Duration = Duration::from_secs(15);
 
 #[derive(Debug)]
 pub(super) struct Baseline {
-    since: Instant,
+    epoch_start: Instant,
     this_epoch: Option<Duration>,
     last_epoch: Option<Duration>,
 }
 
 impl Baseline {
     pub(super) fn new(now: Instant) -> Self {
-        Self { since: now, this_epoch: None, last_epoch: None }
+        Self { epoch_start: now, this_epoch: None, last_epoch: None }
     }
 
-    /// The best, this one included.
+    /// Records a latency. Returns the best so far.
     pub(super) fn best(&mut self, took: Duration, now: Instant) -> Duration {
-        let age = now.saturating_duration_since(self.since);
+        let age = now.saturating_duration_since(self.epoch_start);
         if age >= EPOCH {
             self.last_epoch = self.this_epoch.take().filter(|_| age < EPOCH * 2);
-            self.since = now;
+            self.epoch_start = now;
         }
         let best = self.this_epoch.map_or(took, |best| best.min(took));
         self.this_epoch = Some(best);

@@ -3,62 +3,66 @@ use super::*;
 const ONE: u64 = 1;
 const TWO: u64 = 2;
 
-/// Begins calls until refused; how many there were.
-fn fill(limit: &Limit, caller: u64) -> usize {
-    std::iter::repeat_with(|| limit.begin(Caller::numbered(caller))).take_while(|may| *may).count()
+/// Starts calls until one is refused. Returns how many were admitted.
+fn fill(limit: &ConcurrencyLimit, tenant: u64) -> usize {
+    std::iter::repeat_with(|| limit.try_acquire(TenantKey::for_test(tenant)))
+        .take_while(|may| *may)
+        .count()
 }
 
-fn end(limit: &Limit, caller: u64) {
+fn end(limit: &ConcurrencyLimit, tenant: u64) {
     let now = Instant::now();
-    limit.end(Caller::numbered(caller), Verdict::Nothing, now, now);
+    limit.release(TenantKey::for_test(tenant), CallHealth::Unknown, now, now);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_flood_leaves_room_for_the_next_and_that_one_for_another() {
-    let limit = Limit::new(240);
+async fn a_flood_leaves_room_for_several_other_tenants() {
+    let limit = ConcurrencyLimit::new(240);
     assert_eq!(fill(&limit, ONE), 160);
     assert_eq!(fill(&limit, TWO), 54);
     assert!(fill(&limit, 3) >= 15);
     for quiet in 4..8 {
-        assert!(limit.begin(Caller::numbered(quiet)), "the limit is full");
+        assert!(limit.try_acquire(TenantKey::for_test(quiet)), "the limit is full");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn tenants_that_want_all_come_to_equal_shares() {
-    let limit = Limit::new(250);
+async fn greedy_tenants_converge_to_equal_shares() {
+    let limit = ConcurrencyLimit::new(250);
     fill(&limit, ONE);
-    // Calls end in the order they began, and whoever is let in takes the place.
+    // Calls end in the order they began; each freed slot is taken by the next.
     let mut held = std::collections::VecDeque::from(vec![ONE; limit.usage().in_flight]);
     for _ in 0..2_000 {
-        for caller in [ONE, TWO] {
-            if limit.begin(Caller::numbered(caller)) {
-                held.push_back(caller);
+        for tenant in [ONE, TWO] {
+            if limit.try_acquire(TenantKey::for_test(tenant)) {
+                held.push_back(tenant);
             }
         }
         let first = held.pop_front().unwrap();
         end(&limit, first);
     }
-    let ones = held.iter().filter(|caller| **caller == ONE).count() as f64;
+    let ones = held.iter().filter(|tenant| **tenant == ONE).count() as f64;
     assert!((0.4..=0.6).contains(&(ones / held.len() as f64)), "{ones} of {}", held.len());
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_taken_is_given_back_and_nobody_is_remembered() {
-    let limit = Limit::new(16);
+async fn released_slots_leave_no_entry() {
+    let limit = ConcurrencyLimit::new(16);
     let taken = fill(&limit, ONE);
-    assert!(!limit.begin(Caller::numbered(ONE)));
+    assert!(!limit.try_acquire(TenantKey::for_test(ONE)));
     for _ in 0..taken {
         end(&limit, ONE);
     }
     assert_eq!(limit.usage(), Usage { limit: 16, in_flight: 0 });
-    assert!(limit.with(|state| state.by_caller.is_empty()));
+    assert!(limit.with(|state| state.by_tenant.is_empty()));
 }
 
 #[tokio::test(start_paused = true)]
-async fn whom_there_is_no_room_for_leaves_no_trace() {
-    let limit = Limit::new(2);
-    assert!(limit.begin(Caller::numbered(ONE)) && limit.begin(Caller::numbered(TWO)));
-    assert!(!limit.begin(Caller::numbered(3)));
-    assert_eq!(limit.with(|state| state.by_caller.len()), 2);
+async fn a_refused_call_leaves_no_entry() {
+    let limit = ConcurrencyLimit::new(2);
+    assert!(
+        limit.try_acquire(TenantKey::for_test(ONE)) && limit.try_acquire(TenantKey::for_test(TWO))
+    );
+    assert!(!limit.try_acquire(TenantKey::for_test(3)));
+    assert_eq!(limit.with(|state| state.by_tenant.len()), 2);
 }

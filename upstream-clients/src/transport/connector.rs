@@ -1,4 +1,4 @@
-//! Makes connections: resolves the address, connects, and over `https` shakes hands.
+//! Opens connections: resolves the name, connects, and performs the TLS handshake.
 
 use std::io;
 use std::pin::Pin;
@@ -17,17 +17,17 @@ use tokio_rustls::client::TlsStream;
 use tokio_util::task::TaskTracker;
 use url::{Host, Url};
 
-/// The name of HTTP/2 in the TLS handshake (RFC 9113, section 3.2).
-const HTTP2: &[u8] = b"h2";
-/// Longest time to a usable connection, TLS included.
+/// ALPN id (RFC 9113, section 3.2).
+const ALPN_HTTP2: &[u8] = b"h2";
+/// TLS handshake included.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(300);
 
-/// Why no answer came over the wire.
+/// Why no response was received.
 #[derive(Debug, thiserror::Error)]
 pub enum TransportError {
-    #[error("no connection was made")]
+    #[error("failed to connect")]
     Connect(#[source] io::Error),
-    #[error("no connection was made within {CONNECT_TIMEOUT:?}")]
+    #[error("no connection within {CONNECT_TIMEOUT:?}")]
     ConnectTimeout,
     #[error("the connection broke")]
     Broken(#[source] hyper::Error),
@@ -35,11 +35,11 @@ pub enum TransportError {
     Trust(#[source] rustls::Error),
 }
 
-/// What connections to upstreams have in common. No proxy, whatever the environment says.
+/// Settings of all upstream connections. Proxy variables of the environment are ignored.
 #[derive(Clone)]
 pub struct Connector {
     tls: TlsConnector,
-    /// Those that drive HTTP/2 connections. They end with their connections.
+    /// Tasks that poll HTTP/2 connections; they end with their connections.
     tasks: TaskTracker,
 }
 
@@ -50,14 +50,14 @@ impl std::fmt::Debug for Connector {
 }
 
 impl Connector {
-    /// Trusts whom this machine trusts. The process must have a TLS provider.
+    /// Uses the machine's certificate store. The process must have a TLS provider installed.
     pub fn new() -> Result<Self, TransportError> {
         ClientConfig::with_platform_verifier().map(Self::trusting).map_err(TransportError::Trust)
     }
 
-    /// With trust of its own.
+    /// Uses this TLS configuration.
     pub fn trusting(mut config: ClientConfig) -> Self {
-        config.alpn_protocols = vec![HTTP2.to_vec(), b"http/1.1".to_vec()];
+        config.alpn_protocols = vec![ALPN_HTTP2.to_vec(), b"http/1.1".to_vec()];
         Self { tls: TlsConnector::from(Arc::new(config)), tasks: TaskTracker::new() }
     }
 
@@ -95,7 +95,7 @@ fn host_name(base: &Url) -> String {
     base.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned()
 }
 
-/// What HTTP runs on.
+/// A TCP or TLS stream.
 #[derive(Debug)]
 pub(super) enum Stream {
     Plain(TcpStream),
@@ -107,7 +107,7 @@ impl Stream {
     pub(super) fn agreed_on_http2(&self) -> bool {
         match self {
             Self::Plain(_) => false,
-            Self::Tls(stream) => stream.get_ref().1.alpn_protocol() == Some(HTTP2),
+            Self::Tls(stream) => stream.get_ref().1.alpn_protocol() == Some(ALPN_HTTP2),
         }
     }
 }
@@ -127,7 +127,7 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        of_either!(self, it => Pin::new(it).poll_read(cx, buffer))
+        of_either!(self, inner => Pin::new(inner).poll_read(cx, buffer))
     }
 }
 
@@ -137,7 +137,7 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        of_either!(self, it => Pin::new(it).poll_write(cx, bytes))
+        of_either!(self, inner => Pin::new(inner).poll_write(cx, bytes))
     }
 
     fn poll_write_vectored(
@@ -145,21 +145,21 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        of_either!(self, it => Pin::new(it).poll_write_vectored(cx, bytes))
+        of_either!(self, inner => Pin::new(inner).poll_write_vectored(cx, bytes))
     }
 
     fn is_write_vectored(&self) -> bool {
         match self {
-            Self::Plain(it) => it.is_write_vectored(),
-            Self::Tls(it) => it.is_write_vectored(),
+            Self::Plain(inner) => inner.is_write_vectored(),
+            Self::Tls(inner) => inner.is_write_vectored(),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        of_either!(self, it => Pin::new(it).poll_flush(cx))
+        of_either!(self, inner => Pin::new(inner).poll_flush(cx))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        of_either!(self, it => Pin::new(it).poll_shutdown(cx))
+        of_either!(self, inner => Pin::new(inner).poll_shutdown(cx))
     }
 }

@@ -1,5 +1,5 @@
-//! Connections that are not in use. The one used last is taken first, so that those a busy
-//! moment left over grow old and are closed.
+//! Idle HTTP/1.1 connections. The most recently used one is taken first, so that surplus ones
+//! expire.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -7,45 +7,45 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::connection::Connection;
+use super::http1::Http1Connection;
 
-/// Kept at most; past that the oldest is closed.
-const MOST: usize = 64;
-/// Unused this long, a connection is closed at the next use of the pool. Below what servers
-/// and load balancers wait (60 s and more), so that we close first.
-const IDLE: Duration = Duration::from_secs(30);
+/// Above this the oldest is closed.
+const MAX_IDLE: usize = 64;
+/// Idle connections are closed after this long, at the next use of the pool. Servers and load
+/// balancers wait 60 s and more, so the gateway closes first.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Default)]
-pub(super) struct Pool(Mutex<VecDeque<Kept>>);
+pub(super) struct Pool(Mutex<VecDeque<IdleConnection>>);
 
 #[derive(Debug)]
-struct Kept {
-    connection: Box<Connection>,
+struct IdleConnection {
+    connection: Box<Http1Connection>,
     since: Instant,
 }
 
 impl Pool {
-    /// One that the other side has not closed, as far as can be known.
-    pub(super) async fn take(&self) -> Option<Box<Connection>> {
+    /// Returns a connection that the upstream has not closed, as far as is known.
+    pub(super) async fn take(&self) -> Option<Box<Http1Connection>> {
         loop {
-            let Kept { mut connection, since } = self.with(VecDeque::pop_back)?;
-            if since.elapsed() < IDLE && connection.is_free().await {
+            let IdleConnection { mut connection, since } = self.with(VecDeque::pop_back)?;
+            if since.elapsed() < IDLE_TIMEOUT && connection.is_ready().await {
                 return Some(connection);
             }
         }
     }
 
-    pub(super) fn keep(&self, connection: Box<Connection>) {
-        let kept = Kept { connection, since: Instant::now() };
+    pub(super) fn put(&self, connection: Box<Http1Connection>) {
+        let idle = IdleConnection { connection, since: Instant::now() };
         let closed = self.with(|pool| {
-            pool.push_back(kept);
-            let is_old = pool.front().is_some_and(|it| it.since.elapsed() >= IDLE);
-            if is_old || pool.len() > MOST { pool.pop_front() } else { None }
+            pool.push_back(idle);
+            let is_old = pool.front().is_some_and(|idle| idle.since.elapsed() >= IDLE_TIMEOUT);
+            if is_old || pool.len() > MAX_IDLE { pool.pop_front() } else { None }
         });
         drop(closed);
     }
 
-    fn with<T>(&self, change: impl FnOnce(&mut VecDeque<Kept>) -> T) -> T {
+    fn with<T>(&self, change: impl FnOnce(&mut VecDeque<IdleConnection>) -> T) -> T {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -1,5 +1,5 @@
-//! An upstream that does not answer as it should: whatever it does, the call ends inside its
-//! deadline, its connection is not used again, its place is free, and the next call is served.
+//! Faulty upstreams: the call ends within its deadline, its connection is not reused, its slot is
+//! released, and the next call succeeds.
 
 use std::time::Duration;
 
@@ -7,28 +7,28 @@ use serde_json::Value;
 use tokio::time::Instant;
 use upstream_clients::{CallContext, CallError, CallStack, Limits};
 
-use crate::house::{Act, LIMITS, Server, context, ok, stack};
+use crate::test_server::{LIMITS, Reaction, Server, context, ok, stack};
 
-/// What the caller has; the attempt alone would have more.
+/// Shorter than the attempt's timeout.
 const DEADLINE: Duration = Duration::from_millis(300);
 
 async fn get(stack: &CallStack, context: &CallContext, path: &str) -> Result<Value, CallError> {
     stack.get(context, path, &[("", ""); 0]).await
 }
 
-/// The fault is in the path; any other path is answered.
-fn faulty(request: &str) -> Act {
+/// The path selects the fault; other paths succeed.
+fn faulty(request: &str) -> Reaction {
     let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n";
     match request.split(' ').nth(1) {
-        Some("/silence") => Act::Silence,
-        Some("/reset") => Act::Close,
-        Some("/half-head") => Act::AnswerThenClose(head[..20].into()),
-        Some("/half-body") => Act::AnswerThenClose(format!("{head}[1, 2").into_bytes()),
-        Some("/stuck-body") => Act::Drip(format!("{head}[1, 2").into_bytes(), 1),
-        Some("/drip-head") => Act::Drip(b"HTTP/1.1 200 OK\r\nx: y\r\n".to_vec(), 10_000),
-        Some("/drip-body") => Act::Trickle(head.into(), b' ', 100_000),
-        Some("/huge") => Act::Flood(100 << 20),
-        _ => Act::Answer(ok("[]")),
+        Some("/silence") => Reaction::Silence,
+        Some("/reset") => Reaction::Close,
+        Some("/half-head") => Reaction::RespondThenClose(head[..20].into()),
+        Some("/half-body") => Reaction::RespondThenClose(format!("{head}[1, 2").into_bytes()),
+        Some("/stuck-body") => Reaction::Drip(format!("{head}[1, 2").into_bytes(), 1),
+        Some("/drip-head") => Reaction::Drip(b"HTTP/1.1 200 OK\r\nx: y\r\n".to_vec(), 10_000),
+        Some("/drip-body") => Reaction::Trickle(head.into(), b' ', 100_000),
+        Some("/huge") => Reaction::Flood(100 << 20),
+        _ => Reaction::Respond(ok("[]")),
     }
 }
 
@@ -42,12 +42,12 @@ async fn ends(fault: &str, expected: fn(&CallError) -> bool) {
     assert!(expected(&error), "{fault}: {error:?}");
     assert!(started.elapsed() < DEADLINE + Duration::from_millis(100), "{fault}: late");
     server.seen.closed_are(1).await;
-    assert_eq!(stack.report().in_flight, 0, "{fault}: its place is not free");
+    assert_eq!(stack.report().in_flight, 0, "{fault}: its slot is not released");
 
     context.deadline = Instant::now() + Duration::from_secs(5);
     get(&stack, &context, "/well").await.unwrap();
-    assert_eq!(server.seen.connections(), 2, "{fault}: the connection was used again");
-    // What the sockets hold between them, and not what the body would be.
+    assert_eq!(server.seen.connections(), 2, "{fault}: the connection was reused");
+    // Only what the socket buffers hold, not the whole body.
     assert!(server.seen.flooded() < 16 << 20, "{} bytes were read", server.seen.flooded());
 }
 
@@ -72,17 +72,17 @@ async fn an_upstream_that_stops_in_its_body() {
 }
 
 #[tokio::test]
-async fn an_upstream_that_goes_away_in_its_body() {
+async fn an_upstream_that_disconnects_in_the_body() {
     ends("/half-body", |error| matches!(error, CallError::Unavailable(_))).await;
 }
 
 #[tokio::test]
-async fn an_upstream_that_goes_away_in_its_head() {
+async fn an_upstream_that_disconnects_in_the_head() {
     ends("/half-head", |error| matches!(error, CallError::Unavailable(_))).await;
 }
 
 #[tokio::test]
-async fn an_upstream_that_goes_away_without_a_word() {
+async fn an_upstream_that_disconnects_without_a_response() {
     ends("/reset", |error| matches!(error, CallError::Unavailable(_))).await;
 }
 

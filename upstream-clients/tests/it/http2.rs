@@ -1,5 +1,4 @@
-//! Upstreams that speak HTTP/2: when it is spoken, what is shared, and when a connection is
-//! replaced.
+//! HTTP/2: when it is used, how calls share connections, and when a connection is replaced.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -24,7 +23,7 @@ use tokio_util::task::TaskTracker;
 use upstream_clients::{Call, CallContext, CallError, CallStack, Limits};
 use url::Url;
 
-use crate::house::{LIMITS, context, nobody_trusted, stack_at, trusting};
+use crate::test_server::{LIMITS, context, stack_at, trusting, trusting_nobody};
 use crate::tls::acceptor;
 
 const MANY: Limits = Limits { concurrency: 512, ..LIMITS };
@@ -32,18 +31,18 @@ const MANY: Limits = Limits { concurrency: 512, ..LIMITS };
 #[derive(Debug, Default)]
 struct Seen {
     connections: AtomicUsize,
-    /// Requests under way, and those whose answer nobody wants any more.
+    /// Requests in flight, and requests that were dropped.
     under_way: AtomicUsize,
     dropped: AtomicUsize,
 }
 
-/// What the upstream does is in the path: `/held` waits for `release`, `/n` answers 1.
+/// The path selects the behavior: `/held` waits for `release`, `/n` returns 1.
 struct Upstream {
     url: Url,
     seen: Arc<Seen>,
     release: watch::Sender<bool>,
-    /// Tells all connections to take no more requests.
-    goodbye: watch::Sender<usize>,
+    /// Sends GOAWAY on all connections.
+    go_away: watch::Sender<usize>,
     _tasks: JoinSet<()>,
 }
 
@@ -52,16 +51,16 @@ impl Upstream {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let seen = Arc::<Seen>::default();
-        let (release, goodbye) = (watch::Sender::new(false), watch::Sender::new(0));
-        let house =
-            House { seen: Arc::clone(&seen), release: release.clone(), goodbye: goodbye.clone() };
+        let (release, go_away) = (watch::Sender::new(false), watch::Sender::new(0));
+        let handler =
+            Handler { seen: Arc::clone(&seen), release: release.clone(), go_away: go_away.clone() };
         let mut tasks = JoinSet::new();
-        tasks.spawn(house.accept(listener, tls));
+        tasks.spawn(handler.accept(listener, tls));
         let url = Url::parse(&format!("{scheme}://localhost:{port}/")).unwrap();
-        Self { url, seen, release, goodbye, _tasks: tasks }
+        Self { url, seen, release, go_away, _tasks: tasks }
     }
 
-    /// One over TLS, and the way to it.
+    /// An upstream over TLS, and a call stack for it.
     async fn secure() -> (Self, CallStack) {
         let (acceptor, roots) = acceptor("localhost", &["h2", "http/1.1"]);
         let upstream = Self::start("https", Some(acceptor)).await;
@@ -79,18 +78,18 @@ impl Upstream {
                 tokio::task::yield_now().await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(10), waiting).await.expect("it never came");
+        tokio::time::timeout(Duration::from_secs(10), waiting).await.expect("timed out");
     }
 }
 
 #[derive(Clone)]
-struct House {
+struct Handler {
     seen: Arc<Seen>,
     release: watch::Sender<bool>,
-    goodbye: watch::Sender<usize>,
+    go_away: watch::Sender<usize>,
 }
 
-impl House {
+impl Handler {
     async fn accept(self, listener: TcpListener, tls: Option<TlsAcceptor>) {
         let mut connections = JoinSet::new();
         loop {
@@ -108,16 +107,16 @@ impl House {
     }
 
     async fn serve(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
-        let mut goodbye = self.goodbye.subscribe();
-        let house = self.clone();
-        let service = service_fn(move |request| house.clone().answer(request));
+        let mut go_away = self.go_away.subscribe();
+        let handler = self.clone();
+        let service = service_fn(move |request| handler.clone().answer(request));
         let connection = http2::Builder::new(Tasks(TaskTracker::new()))
             .max_concurrent_streams(250)
             .serve_connection(TokioIo::new(stream), service);
         let mut connection = std::pin::pin!(connection);
         tokio::select! {
             _ = connection.as_mut() => return,
-            _ = goodbye.changed() => connection.as_mut().graceful_shutdown(),
+            _ = go_away.changed() => connection.as_mut().graceful_shutdown(),
         }
         let _ = connection.await;
     }
@@ -168,13 +167,13 @@ async fn get(stack: &CallStack, context: &CallContext, path: &str) -> Result<u8,
     stack.get(context, path, &[("", ""); 0]).await
 }
 
-/// Contexts of as many tenants, so that no tenant's share is in the way.
+/// Contexts of different tenants, so that no tenant reaches its share.
 fn contexts(count: u64) -> Vec<CallContext> {
-    (0..count).map(crate::house::context_of).collect()
+    (0..count).map(crate::test_server::context_of).collect()
 }
 
 #[tokio::test]
-async fn calls_at_once_share_one_connection_from_the_first_on() {
+async fn concurrent_calls_share_one_connection_from_the_start() {
     let (upstream, stack) = Upstream::secure().await;
     let contexts = contexts(50);
     let calls = join_all(contexts.iter().map(|context| get(&stack, context, "/held")));
@@ -188,7 +187,7 @@ async fn calls_at_once_share_one_connection_from_the_first_on() {
 }
 
 #[tokio::test]
-async fn past_what_one_connection_should_bear_there_is_another() {
+async fn more_streams_than_the_maximum_open_another_connection() {
     let (upstream, stack) = Upstream::secure().await;
     let contexts = contexts(150);
     let calls = join_all(contexts.iter().map(|context| get(&stack, context, "/held")));
@@ -211,14 +210,14 @@ async fn the_target_names_scheme_and_authority_and_a_body_arrives() {
 }
 
 #[tokio::test]
-async fn a_connection_that_says_goodbye_is_replaced_and_what_is_under_way_on_it_ends_well() {
+async fn a_connection_with_goaway_is_replaced_and_its_calls_complete() {
     let (upstream, stack) = Upstream::secure().await;
     let context = context();
     let held = get(&stack, &context, "/held");
     let others = async {
         upstream.until(&upstream.seen.under_way, 1).await;
-        upstream.goodbye.send_modify(|said| *said += 1);
-        // Whether the word of it has come already: not a single call fails.
+        upstream.go_away.send_modify(|said| *said += 1);
+        // No call fails, whether or not the GOAWAY has arrived.
         while upstream.connections() < 2 {
             get(&stack, &context, "/n").await.unwrap();
         }
@@ -231,11 +230,11 @@ async fn a_connection_that_says_goodbye_is_replaced_and_what_is_under_way_on_it_
 }
 
 #[tokio::test]
-async fn a_dropped_call_ends_its_stream_alone() {
+async fn a_dropped_call_resets_only_its_stream() {
     let (upstream, stack) = Upstream::secure().await;
     let context = context();
     tokio::select! {
-        answer = get(&stack, &context, "/held") => panic!("nobody answers: {answer:?}"),
+        answer = get(&stack, &context, "/held") => panic!("unexpected response: {answer:?}"),
         () = upstream.until(&upstream.seen.under_way, 1) => {}
     }
     upstream.until(&upstream.seen.dropped, 1).await;
@@ -244,7 +243,7 @@ async fn a_dropped_call_ends_its_stream_alone() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_too_large_is_not_read_and_the_connection_goes_on() {
+async fn too_large_a_body_is_not_read_and_the_connection_stays_open() {
     let (upstream, stack) = Upstream::secure().await;
     let error = get(&stack, &context(), "/huge").await.unwrap_err();
     assert!(matches!(error, CallError::TooLarge { .. }), "{error:?}");
@@ -253,20 +252,20 @@ async fn a_body_that_is_too_large_is_not_read_and_the_connection_goes_on() {
 }
 
 #[tokio::test]
-async fn a_connection_on_which_nothing_comes_any_more_is_replaced() {
+async fn a_silent_connection_is_replaced() {
     let (upstream, stack) = Upstream::secure().await;
     let mut context = context();
     context.deadline = tokio::time::Instant::now() + Duration::from_millis(400);
     let error = get(&stack, &context, "/held").await.unwrap_err();
     assert!(matches!(error, CallError::Timeout), "{error:?}");
-    get(&stack, &crate::house::context(), "/n").await.unwrap();
+    get(&stack, &crate::test_server::context(), "/n").await.unwrap();
     assert_eq!(upstream.connections(), 2);
 }
 
 #[tokio::test]
-async fn over_cleartext_it_is_spoken_where_the_address_says_so() {
+async fn the_scheme_h2c_uses_http2_over_cleartext() {
     let upstream = Upstream::start("h2c", None).await;
-    let stack = stack_at(upstream.url.clone(), MANY, nobody_trusted());
+    let stack = stack_at(upstream.url.clone(), MANY, trusting_nobody());
     let contexts = contexts(20);
     let answers = join_all(contexts.iter().map(|context| get(&stack, context, "/n"))).await;
     assert!(answers.into_iter().all(|answer| answer.is_ok()));

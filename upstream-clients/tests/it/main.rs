@@ -1,12 +1,11 @@
-//! The call stack against real sockets that misbehave in the ways sockets do.
+//! Runs the call stack against real sockets that fail in realistic ways.
 
 #![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
-mod answers;
 mod connections;
 mod faults;
-mod hedges;
-mod house;
 mod http2;
 mod protection;
+mod responses;
+mod test_server;
 mod tls;

@@ -1,36 +1,42 @@
-//! What the limit, the breaker and the retries do for whom, over real connections.
+//! Concurrency limit, breaker and retries per tenant, over real connections.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 use upstream_clients::{CallContext, CallError, CallStack, Limits, UpstreamReport};
 
-use crate::house::{Act, LIMITS, Server, context, context_of, ok, stack};
+use crate::test_server::{LIMITS, Reaction, Server, context, context_of, ok, stack};
 
 async fn get(stack: &CallStack, context: &CallContext) -> Result<u8, CallError> {
     stack.get(context, "/n", &[("", ""); 0]).await
 }
 
-fn answer(status: &str, headers: &str) -> Act {
-    Act::Answer(format!("HTTP/1.1 {status}\r\n{headers}content-length: 0\r\n\r\n").into_bytes())
+fn answer(status: &str, headers: &str) -> Reaction {
+    Reaction::Respond(
+        format!("HTTP/1.1 {status}\r\n{headers}content-length: 0\r\n\r\n").into_bytes(),
+    )
 }
 
-/// The first tenant's requests are refused, all others answered.
-fn refuses_one(request: &str) -> Act {
+/// Requests of the first tenant fail, all others succeed.
+fn refuses_one(request: &str) -> Reaction {
     let one = context_of(1).tenant.unwrap();
-    if request.contains(one.as_str()) { answer("500 Broken", "") } else { Act::Answer(ok("1")) }
+    if request.contains(one.as_str()) {
+        answer("500 Broken", "")
+    } else {
+        Reaction::Respond(ok("1"))
+    }
 }
 
 #[tokio::test]
-async fn a_tenant_whose_calls_always_fail_shuts_out_itself_alone() {
+async fn a_tenant_whose_calls_always_fail_blocks_only_itself() {
     let server = Server::answering(refuses_one).await;
     let stack = stack(&server, LIMITS);
     let (one, two) = (context_of(1), context_of(2));
-    // Past the second that a door needs to judge.
+    // Longer than the second a breaker needs to open.
     let until = Instant::now() + Duration::from_secs(4);
     let mut outcome = get(&stack, &one).await;
     while !matches!(outcome, Err(CallError::BreakerOpen)) {
-        assert!(Instant::now() < until, "the door stayed closed: {outcome:?}");
+        assert!(Instant::now() < until, "the breaker stayed closed: {outcome:?}");
         outcome = get(&stack, &one).await;
         get(&stack, &two).await.unwrap();
     }
@@ -42,8 +48,8 @@ async fn a_tenant_whose_calls_always_fail_shuts_out_itself_alone() {
 }
 
 #[tokio::test]
-async fn a_flood_of_one_tenant_leaves_places_for_another() {
-    let server = Server::start(|_, _| Act::Silence).await;
+async fn a_flood_of_one_tenant_leaves_room_for_another() {
+    let server = Server::start(|_, _| Reaction::Silence).await;
     let stack = stack(&server, Limits { concurrency: 12, ..LIMITS });
     let (one, two) = (context_of(1), context_of(2));
     let flood = futures_util::future::join_all((0..30).map(|_| get(&stack, &one)));
@@ -53,18 +59,18 @@ async fn a_flood_of_one_tenant_leaves_places_for_another() {
         get(&stack, &two).await
     };
     tokio::select! {
-        _ = flood => panic!("nobody answers"),
-        outcome = other => panic!("nobody answers: {outcome:?}"),
+        _ = flood => panic!("unexpected response"),
+        outcome = other => panic!("unexpected response: {outcome:?}"),
         () = server.seen.requests_are(9) => {}
     }
-    // Dropped: every place is free again, and nothing was learned from them.
+    // Dropped calls release their slots and do not change the limit.
     let UpstreamReport { in_flight, limit, .. } = stack.report();
     assert_eq!((in_flight, limit), (0, 12));
 }
 
 #[tokio::test]
-async fn a_call_for_which_there_is_no_place_is_refused_at_once() {
-    let server = Server::start(|_, _| Act::Silence).await;
+async fn a_call_above_the_limit_is_refused_at_once() {
+    let server = Server::start(|_, _| Reaction::Silence).await;
     let stack = stack(&server, Limits { concurrency: 1, ..LIMITS });
     let (one, two) = (context_of(1), context_of(2));
     let holds = get(&stack, &one);
@@ -73,36 +79,37 @@ async fn a_call_for_which_there_is_no_place_is_refused_at_once() {
         get(&stack, &two).await
     };
     tokio::select! {
-        outcome = holds => panic!("nobody answers: {outcome:?}"),
+        outcome = holds => panic!("unexpected response: {outcome:?}"),
         outcome = refused => assert!(matches!(outcome, Err(CallError::ConcurrencyLimit))),
     }
 }
 
-/// Milliseconds left, as the upstream was told.
-fn told(request: &str) -> u64 {
+/// The remaining milliseconds that the upstream received.
+fn deadline_ms(request: &str) -> u64 {
     let line = request.lines().find_map(|line| line.strip_prefix("x-deadline-ms: "));
     line.unwrap().parse().unwrap()
 }
 
 #[tokio::test]
-async fn a_read_that_meets_a_503_is_tried_once_more_with_the_time_that_is_left() {
+async fn a_503_is_retried_with_the_remaining_time() {
     let server = Server::start(|_, request| match request {
         0 => answer("503 Busy", ""),
-        _ => Act::Answer(ok("1")),
+        _ => Reaction::Respond(ok("1")),
     })
     .await;
     let stack = stack(&server, Limits { retries: 1, ..LIMITS });
     assert_eq!(get(&stack, &context()).await.unwrap(), 1);
-    let told: Vec<u64> = server.seen.requests().iter().map(|request| told(request)).collect();
+    let deadlines: Vec<u64> =
+        server.seen.requests().iter().map(|request| deadline_ms(request)).collect();
     // The shortest wait before a retry is 5 ms.
-    assert!(told.len() == 2 && told[1] <= told[0] - 5, "{told:?}");
+    assert!(deadlines.len() == 2 && deadlines[1] <= deadlines[0] - 5, "{deadlines:?}");
 }
 
 #[tokio::test]
-async fn when_to_come_again_is_obeyed_when_it_fits_and_else_nothing_is_tried() {
+async fn retry_after_is_honoured_if_it_fits_and_otherwise_not_retried() {
     let server = Server::start(|_, request| match request % 2 {
         0 => answer("503 Busy", "retry-after: 1\r\n"),
-        _ => Act::Answer(ok("1")),
+        _ => Reaction::Respond(ok("1")),
     })
     .await;
     let stack = stack(&server, Limits { retries: 1, ..LIMITS });
@@ -119,10 +126,10 @@ async fn when_to_come_again_is_obeyed_when_it_fits_and_else_nothing_is_tried() {
 }
 
 #[tokio::test]
-async fn a_report_says_how_the_upstream_stands() {
+async fn a_report_shows_the_upstreams_state() {
     let server = Server::start(|_, request| match request {
         2 => answer("500 Broken", ""),
-        _ => Act::Answer(ok("1")),
+        _ => Reaction::Respond(ok("1")),
     })
     .await;
     let stack = stack(&server, LIMITS);

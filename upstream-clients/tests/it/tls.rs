@@ -1,4 +1,4 @@
-//! Upstreams over TLS: only those whose certificate is trusted and bears their name.
+//! TLS: only upstreams with a trusted certificate for their name are called.
 
 use std::sync::Arc;
 
@@ -7,7 +7,9 @@ use rustls::{RootCertStore, ServerConfig};
 use tokio_rustls::TlsAcceptor;
 use upstream_clients::CallError;
 
-use crate::house::{Act, LIMITS, Server, context, nobody_trusted, ok, stack_at, trusting};
+use crate::test_server::{
+    LIMITS, Reaction, Server, context, ok, stack_at, trusting, trusting_nobody,
+};
 
 /// A server's side of TLS with a certificate of its own for `name`, and the trust in it.
 pub(crate) fn acceptor(name: &str, protocols: &[&str]) -> (TlsAcceptor, RootCertStore) {
@@ -29,11 +31,11 @@ pub(crate) fn acceptor(name: &str, protocols: &[&str]) -> (TlsAcceptor, RootCert
 
 async fn server(name: &str) -> (Server, RootCertStore) {
     let (acceptor, roots) = acceptor(name, &["http/1.1"]);
-    (Server::start_tls(|_, _| Act::Answer(ok("1")), acceptor).await, roots)
+    (Server::start_tls(|_, _| Reaction::Respond(ok("1")), acceptor).await, roots)
 }
 
 #[tokio::test]
-async fn a_trusted_upstream_is_called_over_one_kept_connection() {
+async fn a_trusted_upstream_is_called_over_one_pooled_connection() {
     let (server, roots) = server("localhost").await;
     let stack = stack_at(server.url.clone(), LIMITS, trusting(roots));
     for _ in 0..3 {
@@ -43,19 +45,19 @@ async fn a_trusted_upstream_is_called_over_one_kept_connection() {
 }
 
 #[tokio::test]
-async fn an_upstream_that_names_no_protocol_is_spoken_to_in_http_1() {
+async fn without_alpn_http_1_is_used() {
     let (acceptor, roots) = acceptor("localhost", &[]);
-    let server = Server::start_tls(|_, _| Act::Answer(ok("1")), acceptor).await;
+    let server = Server::start_tls(|_, _| Reaction::Respond(ok("1")), acceptor).await;
     let stack = stack_at(server.url.clone(), LIMITS, trusting(roots));
     stack.get::<u8, _>(&context(), "/n", &[("", ""); 0]).await.unwrap();
     assert!(server.seen.requests()[0].starts_with("GET /n HTTP/1.1\r\n"));
 }
 
 #[tokio::test]
-async fn nothing_is_sent_to_an_upstream_that_is_not_trusted_or_has_another_name() {
+async fn nothing_is_sent_to_an_untrusted_or_misnamed_upstream() {
     let (stranger, _) = server("localhost").await;
     let (misnamed, roots) = server("elsewhere.test").await;
-    for (server, trust) in [(stranger, nobody_trusted()), (misnamed, trusting(roots))] {
+    for (server, trust) in [(stranger, trusting_nobody()), (misnamed, trusting(roots))] {
         let stack = stack_at(server.url.clone(), LIMITS, trust);
         let error = stack.get::<u8, _>(&context(), "/n", &[("", ""); 0]).await.unwrap_err();
         assert!(matches!(error, CallError::Unavailable(_)), "{error:?}");

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::extract::State;
 use composer::Composer;
-use composer::changes::changed;
+use composer::event_routing::upstream_of_event;
 use contracts::env::Env;
 use contracts::event::CloudEvent;
 use contracts::json;
@@ -68,8 +68,8 @@ pub async fn take_event(
 
 /// What was read before the event is not fresh any more. Twice does no harm, so nothing is noted.
 fn outdate(composer: &Composer, event: &CloudEvent) -> &'static str {
-    let Some(upstream) = changed(&event.kind) else { return "ignored" };
-    composer.snapshots().outdate(event.tenantid, event.propertyid, upstream);
+    let Some(upstream) = upstream_of_event(&event.kind) else { return "ignored" };
+    composer.snapshots().invalidate(event.tenantid, event.propertyid, upstream);
     "outdated"
 }
 

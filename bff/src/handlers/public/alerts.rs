@@ -1,7 +1,7 @@
 //! `GET /alerts`: what the house must know and nobody has acknowledged yet.
 
 use axum::response::Response;
-use composer::rules::ALERTS;
+use composer::read_policies::ALERTS;
 use composer::snapshots::Fetched;
 use contracts::lists::AlertList;
 use contracts::upstream::notification::{Alert, Alerts};

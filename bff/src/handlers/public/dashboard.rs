@@ -5,7 +5,8 @@ use std::convert::Infallible;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use composer::compose::{Composed, Composer, NoPlan, Plan, Settled};
+use composer::compose::{Composed, Composer, Plan, PlanError};
+use composer::result::WidgetResult;
 use contracts::dashboard::{Dashboard, Record};
 use contracts::problem::{Problem, code};
 use futures_util::{Stream, StreamExt, stream};
@@ -59,8 +60,8 @@ pub async fn get_dashboard(
     let context = calls.with_deadline(plan.deadline());
     let mut response = match form {
         Form::Json => {
-            let Composed { dashboard, told } = composer.compose(&plan, &context).await;
-            reads.composed(&told, &dashboard)
+            let Composed { dashboard, origins } = composer.compose(&plan, &context).await;
+            reads.composed(&origins, &dashboard)
         }
         Form::Lines => progressive(Form::Lines, composer, &plan, &context),
         Form::Events => progressive(Form::Events, composer, &plan, &context),
@@ -69,12 +70,12 @@ pub async fn get_dashboard(
     Ok(response)
 }
 
-fn unplanned(error: NoPlan) -> ApiError {
+fn unplanned(error: PlanError) -> ApiError {
     match error {
-        NoPlan::UnknownWidget(_) => {
+        PlanError::UnknownWidget(_) => {
             Problem::field("query.widgets", "UNKNOWN", format!("{error}.")).into()
         }
-        NoPlan::Overloaded => ApiError::new(
+        PlanError::Overloaded => ApiError::new(
             &code::OVERLOADED,
             "More dashboards are asked for than can be composed in time. Try again in a second.",
         ),
@@ -126,7 +127,7 @@ impl Form {
 /// Skeleton at once, a record per widget as it settles, `done` last. Dropped with the client.
 fn progressive(form: Form, composer: Composer, plan: &Plan, context: &CallContext) -> Response {
     let skeleton = form.write(&plan.skeleton());
-    let settled = composer.settle_unhurried(plan, context);
+    let settled = composer.compose_buffered(plan, context);
     let body = stream::once(async move { skeleton }).chain(records(form, composer, settled));
     let headers = [
         (CONTENT_TYPE, form.content_type()),
@@ -139,12 +140,12 @@ fn progressive(form: Form, composer: Composer, plan: &Plan, context: &CallContex
 fn records(
     form: Form,
     composer: Composer,
-    settled: impl Stream<Item = Settled> + Send + 'static,
+    settled: impl Stream<Item = WidgetResult> + Send + 'static,
 ) -> impl Stream<Item = Bytes> + Send {
     let steps = settled.map(Some).chain(stream::once(async { None }));
     steps.scan(false, move |partial, step| {
         let record = if let Some(settled) = step {
-            *partial |= settled.is_lacking();
+            *partial |= settled.is_degraded();
             Record::Widget { name: settled.name.to_owned(), widget: settled.widget }
         } else {
             composer.done(*partial)

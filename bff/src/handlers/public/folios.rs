@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use axum::response::Response;
-use composer::rules::FOLIO;
+use composer::read_policies::FOLIO;
 use composer::snapshots::Fetched;
 use contracts::id::{AttestationId, FolioId};
 use contracts::role::{Role, RoleSet};

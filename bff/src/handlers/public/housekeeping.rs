@@ -1,7 +1,7 @@
 //! `GET /housekeeping/board`: which rooms are how, and what is to be done in them.
 
 use axum::response::Response;
-use composer::rules::HOUSEKEEPING_BOARD;
+use composer::read_policies::HOUSEKEEPING_BOARD;
 use composer::snapshots::Fetched;
 use contracts::upstream::housekeeping::Board;
 use service_kit::problem::ApiResult;

@@ -3,7 +3,7 @@
 
 use axum::response::Response;
 use composer::fetch::availability;
-use composer::rules::{AVAILABILITY, CALENDAR};
+use composer::read_policies::{AVAILABILITY, CALENDAR};
 use composer::snapshots::{Fetched, Key};
 use contracts::upstream::inventory::{Availability, Calendar};
 use jiff::civil::Date;

@@ -1,7 +1,7 @@
 //! `GET /maintenance/board`: what is broken, and how far the mending has come.
 
 use axum::response::Response;
-use composer::rules::MAINTENANCE_BOARD;
+use composer::read_policies::MAINTENANCE_BOARD;
 use composer::snapshots::Fetched;
 use contracts::upstream::maintenance::MaintenanceBoard;
 use service_kit::problem::ApiResult;

@@ -2,7 +2,7 @@
 //! and who they are.
 
 use axum::response::Response;
-use composer::rules::{STAFF_CAPACITY, STAFF_ON_DUTY, STAFF_SHIFTS};
+use composer::read_policies::{STAFF_CAPACITY, STAFF_ON_DUTY, STAFF_SHIFTS};
 use composer::snapshots::Fetched;
 use contracts::lists::ShiftList;
 use contracts::role::{Role, RoleSet};

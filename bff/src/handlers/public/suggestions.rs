@@ -2,8 +2,8 @@
 //! is none, and that is no failure.
 
 use axum::response::Response;
-use composer::compose::Told;
-use composer::rules::AI_SUGGESTIONS;
+use composer::read_policies::AI_SUGGESTIONS;
+use composer::result::WidgetOrigin;
 use composer::snapshots::{Fetched, Reading};
 use contracts::dashboard::WidgetStatus;
 use contracts::id::PropertyId;
@@ -54,10 +54,10 @@ pub async fn list_suggestions(
     match found {
         Ok((reading, found)) => {
             let list = page(found, &paging)?;
-            Ok(reads.composed(&[told(Some(&reading))], &list))
+            Ok(reads.composed(&[origin(Some(&reading))], &list))
         }
         Err(ApiError(away)) if away.status >= 500 => {
-            Ok(reads.composed(&[told(None)], &none(property)))
+            Ok(reads.composed(&[origin(None)], &none(property)))
         }
         Err(refused) => Err(refused),
     }
@@ -73,9 +73,9 @@ fn none(property_id: PropertyId) -> SuggestionList {
     SuggestionList { property_id, as_of: None, degraded: true, items: vec![], next_cursor: None }
 }
 
-fn told(reading: Option<&Reading>) -> Told {
+fn origin(reading: Option<&Reading>) -> WidgetOrigin {
     let status = reading.map_or(WidgetStatus::Unavailable, |_| WidgetStatus::Ok);
-    Told {
+    WidgetOrigin {
         name: AI_SUGGESTIONS.name,
         upstream: AI_SUGGESTIONS.upstream,
         status,

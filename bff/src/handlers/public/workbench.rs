@@ -4,7 +4,7 @@
 
 use axum::response::Response;
 use composer::snapshots::ReadError;
-use composer::workbench::{List, Viewed};
+use composer::workbench::{ComposedView, List};
 use contracts::upstream::Upstream;
 use contracts::workbench::{StaysView, TodayView, WorkbenchRow};
 use serde::Deserialize;
@@ -57,7 +57,7 @@ pub async fn show_today(
     let day = reads.day(in_property.property, date("query.date", query.date.as_deref())?);
     let viewed =
         reads.composer().today_view(&day, &reads.context()).await.map_err(without_stays)?;
-    Ok(reads.composed(&viewed.told, &viewed.view))
+    Ok(reads.composed(&viewed.origins, &viewed.view))
 }
 
 /// The arrivals of a day.
@@ -110,10 +110,10 @@ async fn list(
 ) -> ApiResult<Response> {
     let day = reads.day(in_property.property, date("query.date", query.date.as_deref())?);
     let viewed = reads.composer().stays_view(&day, list, &reads.context()).await;
-    let Viewed { mut view, told } = viewed.map_err(without_stays)?;
+    let ComposedView { mut view, origins } = viewed.map_err(without_stays)?;
     (view.items, view.next_cursor) =
         pages.page(view.items, |row: &WorkbenchRow| row.stay.reservation_id.as_str())?;
-    Ok(reads.composed(&told, &view))
+    Ok(reads.composed(&origins, &view))
 }
 
 fn without_stays(error: ReadError) -> ApiError {

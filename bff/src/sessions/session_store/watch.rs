@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use auth::edge::{Authenticator, ReplayStore};
-use auth::replay::{ReplayKey, Use};
+use auth::replay::{ProofUse, ReplayKey};
 use contracts::clock::{Clock, Entropy};
 use metrics::{counter, gauge};
 use redis::aio::ConnectionManager;
@@ -75,7 +75,7 @@ impl std::fmt::Debug for Watch {
 
 impl Watch {
     pub fn new(own: Arc<Authenticator>, tier: ConnectionManager, entropy: Entropy) -> Self {
-        let elsewhere = ReplayStore::new(Some(tier.clone()), own.judge.proofs.span());
+        let elsewhere = ReplayStore::new(Some(tier.clone()), own.verifier.proofs.span());
         let (clock, check) = (own.clock.clone(), ReplayCheck::default());
         Self { own, elsewhere, tier, clock, entropy, check }
     }
@@ -132,7 +132,7 @@ impl Watch {
     async fn replay_one(&self) -> Outcome {
         let now = self.clock.now();
         let key = ReplayKey::of("probe", &format!("{:032x}", self.entropy.u128()));
-        let proof = Use { key, acceptable_until: now };
+        let proof = ProofUse { key, acceptable_until: now };
         if !self.own.replays.first_use(proof, now).await {
             return Outcome::Unknown;
         }

@@ -1,17 +1,17 @@
-//! An answer about "today" ends with the property's day.
+//! A response about "today" expires at the property's midnight.
 
 use super::*;
 
-static TODAY: Rule = Rule { name: "today", is_of_today: true, ..RULE };
+static TODAY: ReadPolicy = ReadPolicy { name: "today", is_of_today: true, ..POLICY };
 const ZONE: &str = "Asia/Tehran";
 
 /// Midnight in Tehran is at 20:30 UTC. The clock begins at `start`.
-struct Hotel {
+struct TestProperty {
     snapshots: Snapshots,
     zone: Option<&'static str>,
 }
 
-impl Hotel {
+impl TestProperty {
     fn at(start: &str, zone: Option<&'static str>) -> Self {
         let (start, began) = (start.parse::<Timestamp>().unwrap(), Instant::now());
         let clock = Clock::from_fn(move || start + began.elapsed());
@@ -39,8 +39,8 @@ fn today() -> Key {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_fresh_at_midnight_is_of_yesterday_a_moment_later() {
-    let hotel = Hotel::at("2026-11-20T20:29:58Z", Some(ZONE));
+async fn a_fresh_snapshot_expires_at_midnight() {
+    let hotel = TestProperty::at("2026-11-20T20:29:58Z", Some(ZONE));
     assert_eq!(hotel.read(&today(), true).await.unwrap(), Source::Miss);
     after(1).await;
     assert!(matches!(hotel.read(&today(), true).await.unwrap(), Source::Hit { .. }));
@@ -49,8 +49,8 @@ async fn what_is_fresh_at_midnight_is_of_yesterday_a_moment_later() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_may_be_shown_old_is_not_shown_on_another_day() {
-    let hotel = Hotel::at("2026-11-20T20:28:00Z", Some(ZONE));
+async fn a_stale_snapshot_is_not_shown_on_another_day() {
+    let hotel = TestProperty::at("2026-11-20T20:28:00Z", Some(ZONE));
     hotel.read(&today(), true).await.unwrap();
     after(100).await;
     assert!(matches!(hotel.read(&today(), false).await.unwrap(), Source::Stale { .. }));
@@ -60,15 +60,15 @@ async fn what_may_be_shown_old_is_not_shown_on_another_day() {
 
 #[tokio::test(start_paused = true)]
 async fn midnight_elsewhere_changes_nothing() {
-    let hotel = Hotel::at("2026-11-20T23:59:58Z", Some(ZONE));
+    let hotel = TestProperty::at("2026-11-20T23:59:58Z", Some(ZONE));
     hotel.read(&today(), true).await.unwrap();
     after(4).await;
     assert!(matches!(hotel.read(&today(), true).await.unwrap(), Source::Hit { .. }));
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_the_zone_nothing_outlives_an_instant_that_may_be_midnight() {
-    let hotel = Hotel::at("2026-11-20T20:29:58Z", None);
+async fn without_a_zone_snapshots_expire_at_every_possible_midnight() {
+    let hotel = TestProperty::at("2026-11-20T20:29:58Z", None);
     hotel.read(&today(), true).await.unwrap();
     after(1).await;
     assert!(matches!(hotel.read(&today(), true).await.unwrap(), Source::Hit { .. }));
@@ -78,7 +78,7 @@ async fn without_the_zone_nothing_outlives_an_instant_that_may_be_midnight() {
 
 #[tokio::test(start_paused = true)]
 async fn a_day_that_the_query_names_outlives_midnight() {
-    let hotel = Hotel::at("2026-11-20T20:29:58Z", Some(ZONE));
+    let hotel = TestProperty::at("2026-11-20T20:29:58Z", Some(ZONE));
     let key = today().on("2026-11-21".parse().ok());
     hotel.read(&key, true).await.unwrap();
     after(4).await;
@@ -86,10 +86,10 @@ async fn a_day_that_the_query_names_outlives_midnight() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_of_before_midnight_is_not_shared_with_a_read_of_after() {
-    let hotel = Hotel::at("2026-11-20T20:29:50Z", Some(ZONE));
+async fn a_call_started_before_midnight_is_not_joined_after_it() {
+    let hotel = TestProperty::at("2026-11-20T20:29:50Z", Some(ZONE));
     hotel.read(&today(), true).await.unwrap();
-    hotel.snapshots.outdate(tenant('A'), None, Upstream::Housekeeping);
+    hotel.snapshots.invalidate(tenant('A'), None, Upstream::Housekeeping);
     advance(Duration::from_millis(9_970)).await;
     let key = today();
     let mut early = Box::pin(hotel.read(&key, true));
@@ -97,7 +97,7 @@ async fn a_call_of_before_midnight_is_not_shared_with_a_read_of_after() {
     advance(Duration::from_millis(15)).await;
     let context = within(400);
     let late = hotel.snapshots.read(&TODAY, &key, &context, |_| async {
-        let now = hotel_time();
+        let now = midnight();
         Ok(Fetched::new(property(), now, &json!({"at": "late"})))
     });
     let late = late.await.unwrap();
@@ -105,6 +105,6 @@ async fn a_call_of_before_midnight_is_not_shared_with_a_read_of_after() {
     early.await.unwrap();
 }
 
-fn hotel_time() -> Timestamp {
+fn midnight() -> Timestamp {
     "2026-11-20T20:30:00Z".parse().unwrap()
 }

@@ -3,9 +3,9 @@
 //! cursor's move is played.
 
 use auth::htu::Htu;
-use auth::judge::{access_token, proof_header};
 use auth::proof::Expected;
 use auth::request_token::RequestTokenRules;
+use auth::verifier::{access_token, proof_header};
 use auth::{Principal, sync_token};
 use axum::extract::State;
 use contracts::problem::code;

@@ -3,7 +3,7 @@
 
 use axum::extract::State;
 use composer::Composer;
-use composer::report::WidgetReport;
+use composer::diagnostics::WidgetReport;
 use serde::Serialize;
 use service_kit::extract::Json;
 use upstream_clients::UpstreamReport;

@@ -1,0 +1,121 @@
+//! Latency percentiles of the last one to two minutes and the last outcome, for diagnostics.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use contracts::dashboard::Reason;
+use hdrhistogram::Histogram;
+use tokio::time::Instant;
+
+/// Percentiles cover this minute and the one before.
+const MINUTE: Duration = Duration::from_secs(60);
+/// No call takes longer.
+const MAX_MICROS: u64 = 60_000_000;
+
+#[derive(Debug)]
+pub(crate) struct LatencyWindow(Mutex<State>);
+
+#[derive(Debug)]
+struct State {
+    last: Option<LastOutcome>,
+    since: Instant,
+    /// Durations in microseconds, to two digits.
+    this_minute: Histogram<u32>,
+    last_minute: Histogram<u32>,
+}
+
+/// The last call that ended.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LastOutcome {
+    pub(crate) at: Instant,
+    /// `None` when it succeeded.
+    pub(crate) reason: Option<Reason>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Percentiles {
+    pub(crate) p50: Duration,
+    pub(crate) p95: Duration,
+    pub(crate) p99: Duration,
+}
+
+impl LatencyWindow {
+    pub(crate) fn new() -> Self {
+        let empty =
+            || Histogram::new_with_bounds(1, MAX_MICROS, 2).expect("the bounds are in order");
+        let (since, this_minute, last_minute) = (Instant::now(), empty(), empty());
+        Self(Mutex::new(State { last: None, since, this_minute, last_minute }))
+    }
+
+    pub(crate) fn record(&self, reason: Option<Reason>, took: Duration, now: Instant) {
+        self.with(|state| {
+            state.last = Some(LastOutcome { at: now, reason });
+            state.rotate(now);
+            state.this_minute.saturating_record(took.as_micros() as u64);
+        });
+    }
+
+    pub(crate) fn last(&self) -> Option<LastOutcome> {
+        self.with(|state| state.last)
+    }
+
+    /// `None` when there were no calls.
+    pub(crate) fn percentiles(&self, now: Instant) -> Option<Percentiles> {
+        let both = self.with(|state| {
+            state.rotate(now);
+            let mut both = state.this_minute.clone();
+            both.add(&state.last_minute).map(|()| both)
+        });
+        let both = both.ok().filter(|both| !both.is_empty())?;
+        let at = |quantile| Duration::from_micros(both.value_at_quantile(quantile));
+        Some(Percentiles { p50: at(0.50), p95: at(0.95), p99: at(0.99) })
+    }
+
+    fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl State {
+    fn rotate(&mut self, now: Instant) {
+        let age = now.saturating_duration_since(self.since);
+        if age < MINUTE {
+            return;
+        }
+        std::mem::swap(&mut self.this_minute, &mut self.last_minute);
+        self.this_minute.reset();
+        if age >= MINUTE * 2 {
+            self.last_minute.reset();
+        }
+        self.since = now;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn percentiles_cover_the_last_two_minutes() {
+        let window = LatencyWindow::new();
+        assert_eq!(window.percentiles(Instant::now()), None);
+        for ms in 1..=100 {
+            window.record(None, Duration::from_millis(ms), Instant::now());
+        }
+        let seen = window.percentiles(Instant::now()).unwrap();
+        let is_near = |seen: Duration, ms: f64| (seen.as_secs_f64() * 1e3 / ms - 1.0).abs() < 0.02;
+        assert!(is_near(seen.p50, 50.0) && is_near(seen.p95, 95.0) && is_near(seen.p99, 99.0));
+
+        tokio::time::advance(MINUTE).await;
+        window.record(Some(Reason::UpstreamTimeout), Duration::from_secs(1), Instant::now());
+        let seen = window.percentiles(Instant::now()).unwrap();
+        assert!(is_near(seen.p50, 51.0), "{seen:?}");
+        assert_eq!(window.last().unwrap().reason, Some(Reason::UpstreamTimeout));
+
+        tokio::time::advance(MINUTE).await;
+        let seen = window.percentiles(Instant::now()).unwrap();
+        assert!(is_near(seen.p50, 1000.0), "{seen:?}");
+        tokio::time::advance(MINUTE * 2).await;
+        assert_eq!(window.percentiles(Instant::now()), None);
+    }
+}
