@@ -1,5 +1,4 @@
-//! Compiles the crate anew when a migration is added: the folders are read by a macro, which
-//! cargo does not know about.
+//! Rebuilds the crate when a migration is added: a macro reads the folders, which cargo does not track.
 
 fn main() {
     for folder in ["bff", "inventory", "housekeeping", "staff"] {

@@ -22,7 +22,7 @@ use secrecy::ExposeSecret;
 use service_kit::config::PostgresConfig;
 use service_kit::health::Readiness;
 use service_kit::http_client;
-use service_kit::identity::{Guard, Identity};
+use service_kit::identity::{Identity, RequireAccount};
 use service_kit::lifecycle::Lifecycle;
 use service_kit::postgres::Database;
 use service_kit::request::Observer;
@@ -299,7 +299,7 @@ async fn open_internal(
 ) -> anyhow::Result<()> {
     let listener = bind(config.internal.listen).await?;
     let identity = Identity::configured(config.internal.oidc.as_ref(), gateway.env.clock.clone());
-    let guard = Guard::new(identity, "bff_backoffice_internal_auth_failure_total");
+    let guard = RequireAccount::new(identity, "bff_backoffice_internal_auth_failure_total");
     let app = internal_router::app(gateway.clone(), readiness, telemetry, &guard);
     let listening = listening("internal", config.internal.connections, gateway);
     Server::new(app, listening).serve(listener, Plain, &gateway.lifecycle);

@@ -1,4 +1,4 @@
-//! Time and randomness as values that are passed in, so that tests decide both.
+//! The clock and the random number generator, injected so that tests control both.
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -14,17 +14,17 @@ pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
 
 impl Clock {
     /// The machine's clock.
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the system clock")]
+    #[expect(clippy::disallowed_methods, reason = "the only function that reads the system clock")]
     pub fn system() -> Self {
         Self(Arc::new(Timestamp::now))
     }
 
-    /// A clock that always answers `at`.
+    /// A clock that always returns `at`.
     pub fn fixed(at: Timestamp) -> Self {
         Self(Arc::new(move || at))
     }
 
-    /// A clock that asks `read`, for tests that move time.
+    /// A clock that calls `read`, for tests that move time.
     pub fn from_fn(read: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
         Self(Arc::new(read))
     }
@@ -61,7 +61,7 @@ impl Entropy {
         Self(Source::System)
     }
 
-    /// The same numbers on every run.
+    /// A generator with the same numbers on every run.
     pub fn seeded(seed: u64) -> Self {
         Self(Source::Seeded(Arc::new(Mutex::new(StdRng::seed_from_u64(seed)))))
     }
@@ -115,15 +115,15 @@ pub mod wire {
         }
     }
 
-    /// Digit by digit: a dashboard has some eighty instants, and a formatter takes ten times as
-    /// long. None for years of more or fewer than four digits.
+    /// Formats digit by digit, ten times as fast as a formatter: a dashboard has some eighty instants.
+    /// `None` for years that do not have four digits.
     pub(super) fn digits(at: Timestamp) -> Option<[u8; 24]> {
         let at = Offset::UTC.to_datetime(at);
         let year = u16::try_from(at.year()).ok()?;
         let mut text = *b"0000-00-00T00:00:00.000Z";
         let mut put = |from: usize, to: usize, mut number: u16| {
-            for place in text[from..to].iter_mut().rev() {
-                *place = b'0' + (number % 10) as u8;
+            for digit in text[from..to].iter_mut().rev() {
+                *digit = b'0' + (number % 10) as u8;
                 number /= 10;
             }
         };

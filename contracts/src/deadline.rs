@@ -1,17 +1,17 @@
-//! The milliseconds left for a request, as they travel in `X-Deadline-Ms`.
+//! The value of `X-Deadline-Ms`: the time until the deadline, in milliseconds.
 
 use std::time::Duration;
 
-/// More than any route allows; a larger value is an error of the sender.
-pub const LONGEST: Duration = Duration::from_secs(60);
+/// Upper limit, above that of any route; a larger value is invalid.
+pub const MAX_DEADLINE: Duration = Duration::from_secs(60);
 
-/// Reads the header. `None` when it is not a number of milliseconds within [`LONGEST`].
+/// Parses the header. `None` unless it is a number of milliseconds up to [`MAX_DEADLINE`].
 pub fn parse(value: &str) -> Option<Duration> {
     let left = Duration::from_millis(value.parse().ok()?);
-    (left <= LONGEST).then_some(left)
+    (left <= MAX_DEADLINE).then_some(left)
 }
 
-/// Writes the header, rounded down so that a hop never adds time.
+/// Formats the header, rounded down so that a hop never adds time.
 pub fn format(left: Duration) -> String {
     (left.as_millis() as u64).to_string()
 }

@@ -10,20 +10,20 @@ use ulid::Ulid;
 
 use crate::clock::{Clock, Entropy};
 
-const LENGTH: usize = 30;
+const ID_BYTES: usize = 30;
 
-/// Why a text is not an id of the kind asked for.
+/// The text is not an id of the expected kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("expected an id of the form {prefix}_<ULID>")]
 pub struct IdError {
     pub prefix: &'static str,
 }
 
-/// What all id kinds share.
+/// An id type.
 pub trait Id: Copy + Eq + Hash + fmt::Display + FromStr<Err = IdError> {
     const PREFIX: &'static str;
 
-    /// A new id for the instant the clock shows.
+    /// A new id with the current time.
     fn generate(clock: &Clock, entropy: &Entropy) -> Self {
         Self::from_parts(clock.now(), entropy.u128())
     }
@@ -33,7 +33,7 @@ pub trait Id: Copy + Eq + Hash + fmt::Display + FromStr<Err = IdError> {
 
     fn as_str(&self) -> &str;
 
-    /// When it was made, to the millisecond, as whoever made it says.
+    /// The time in the id, in milliseconds, as set by its creator.
     fn made_at(&self) -> Timestamp {
         let millis = self.as_str().get(4..).and_then(|digits| Ulid::from_string(digits).ok());
         let millis = millis.and_then(|ulid| i64::try_from(ulid.timestamp_ms()).ok());
@@ -41,26 +41,26 @@ pub trait Id: Copy + Eq + Hash + fmt::Display + FromStr<Err = IdError> {
     }
 }
 
-fn text(prefix: &'static str, ulid: Ulid) -> [u8; LENGTH] {
-    let mut text = [b'_'; LENGTH];
+fn text(prefix: &'static str, ulid: Ulid) -> [u8; ID_BYTES] {
+    let mut text = [b'_'; ID_BYTES];
     text[..3].copy_from_slice(prefix.as_bytes());
     let mut digits = [0_u8; ulid::ULID_LEN];
     text[4..].copy_from_slice(ulid.array_to_str(&mut digits).as_bytes());
     text
 }
 
-fn parse(prefix: &'static str, given: &str) -> Result<[u8; LENGTH], IdError> {
+fn parse(prefix: &'static str, given: &str) -> Result<[u8; ID_BYTES], IdError> {
     let error = IdError { prefix };
-    let text: [u8; LENGTH] = given.as_bytes().try_into().map_err(|_| error)?;
+    let text: [u8; ID_BYTES] = given.as_bytes().try_into().map_err(|_| error)?;
     let (head, digits) = text.split_at(4);
     let is_kind = head[..3] == *prefix.as_bytes() && head[3] == b'_';
-    // 130 bits of digits for 128: the first has three.
+    // 26 digits have 130 bits, a ULID 128: the first digit has three bits.
     let is_ulid = digits[0] <= b'7' && digits.iter().all(|digit| is_digit(*digit));
     if is_kind && is_ulid { Ok(text) } else { Err(error) }
 }
 
-/// Of Crockford's base 32 in its one canonical spelling: one id, one text. Lower case and the
-/// look-alikes that the alphabet allows are refused.
+/// Whether this is a canonical digit of Crockford's base 32. Lower case and look-alikes are refused, so
+/// that an id has one spelling.
 const fn is_digit(byte: u8) -> bool {
     matches!(byte, b'0'..=b'9' | b'A'..=b'Z') && !matches!(byte, b'I' | b'L' | b'O' | b'U')
 }
@@ -69,7 +69,7 @@ macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident $prefix:literal)*) => {$(
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name([u8; LENGTH]);
+        pub struct $name([u8; ID_BYTES]);
 
         impl Id for $name {
             const PREFIX: &'static str = $prefix;
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_tells_when_it_was_made() {
+    fn an_id_contains_its_time() {
         let at = Timestamp::from_millisecond(1_767_225_600_123).unwrap();
         assert_eq!(RoomId::from_parts(at, 7).made_at(), at);
     }

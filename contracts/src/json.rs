@@ -2,8 +2,8 @@
 //!
 //! The top level is one object, a member name occurs once in an object (RFC 7515 section 4,
 //! RFC 7519 section 4), and values nest at most [`MAX_DEPTH`] levels deep. Claims and headers are
-//! looked at as an [`Object`]; a request body is read into its type with [`from_slice`], which also
-//! refuses an array where an object is expected and names the member that is wrong.
+//! read as an [`Object`]; a request body is read into its type with [`from_slice`], which also refuses an
+//! array where an object is expected and names the invalid member.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -35,16 +35,17 @@ pub enum Value<'a> {
     Object(Object<'a>),
 }
 
-/// The members of an object, each name once, in the order they came.
+/// The members of an object, each name once, in the order of the document.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Object<'a>(Vec<(Cow<'a, str>, Value<'a>)>);
 
 /// Reads a request body. The caller bounds its size.
 ///
 /// The body must be one object, and wherever `T` has a struct, the body must have an object: serde
-/// would also take an array of the fields in order. The error names the member that is wrong.
+/// would also take an array of the fields in order. The error names the invalid member.
 pub fn from_slice<T: DeserializeOwned>(json: &[u8], zero: ZeroCharacter) -> Result<T, Error> {
-    let mut value: Value<'_> = serde_json::from_slice(json).map_err(|it| Error::syntax(&it))?;
+    let mut value: Value<'_> =
+        serde_json::from_slice(json).map_err(|error| Error::syntax(&error))?;
     if !matches!(value, Value::Object(_)) {
         return Err(Error::expected("an object"));
     }
@@ -60,7 +61,7 @@ pub fn from_value<T: DeserializeOwned>(value: &serde_json::Value) -> Result<T, E
 impl<'a> Object<'a> {
     /// Reads one object and nothing after it. The caller bounds the size; the depth is bounded here.
     pub fn parse(json: &'a [u8]) -> Result<Self, Error> {
-        let mut value = serde_json::from_slice(json).map_err(|it| Error::syntax(&it))?;
+        let mut value = serde_json::from_slice(json).map_err(|error| Error::syntax(&error))?;
         check::value(&mut value, ZeroCharacter::Kept)?;
         match value {
             Value::Object(object) => Ok(object),
@@ -72,12 +73,12 @@ impl<'a> Object<'a> {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value)
     }
 
-    /// Whether the member is there, even as `null`.
+    /// Whether the member is present, even as `null`.
     pub fn has(&self, name: &str) -> bool {
         self.get(name).is_some()
     }
 
-    /// The member if it is a text; absent and another type are one.
+    /// The member, or `None` if it is missing or not a string.
     pub fn text(&self, name: &str) -> Option<&str> {
         self.get(name)?.text()
     }
@@ -89,7 +90,7 @@ impl<'a> Object<'a> {
         }
     }
 
-    /// Whether the member is there and `true`, not a text that says so.
+    /// Whether the member is `true`; the string `"true"` is not.
     pub fn is_true(&self, name: &str) -> bool {
         matches!(self.get(name), Some(Value::Bool(true)))
     }
@@ -101,7 +102,7 @@ impl<'a> Object<'a> {
         }
     }
 
-    /// The member if it is a list of texts only.
+    /// The member, or `None` if it is missing or not an array of strings.
     pub fn texts(&self, name: &str) -> Option<Vec<&str>> {
         match self.get(name)? {
             Value::List(values) => values.iter().map(Value::text).collect(),
@@ -124,7 +125,7 @@ impl<'a> From<&'a serde_json::Value> for Value<'a> {
         use serde_json::Value as Json;
         match value {
             Json::Null => Self::Null,
-            Json::Bool(it) => Self::Bool(*it),
+            Json::Bool(flag) => Self::Bool(*flag),
             Json::Number(it) => match (it.as_i64(), it.as_u64()) {
                 (Some(it), _) => Self::Integer(it),
                 (None, Some(it)) => Self::Unsigned(it),
@@ -147,10 +148,10 @@ impl<'de> Deserialize<'de> for Value<'de> {
     }
 }
 
-/// Keeps what was read, borrowed from the input where it needs no unescaping.
+/// Visitor for [`Value`], which borrows strings from the input if they need no unescaping.
 struct AnyValue;
 
-/// A name or a text, borrowed where that is possible.
+/// A string, borrowed if possible.
 struct Name<'a>(Cow<'a, str>);
 
 impl<'de> Deserialize<'de> for Name<'de> {

@@ -1,7 +1,10 @@
-//! Wire types of the platform: ids, problems, events, money, and the bodies the
-//! services exchange. The one place where a name on the wire is decided.
+//! Wire types of the platform: ids, problems, events, money, and the bodies that services exchange.
 //!
-//! Not here: I/O of any kind, and rules of a single service.
+//! Not here: I/O, and rules of a single service.
+//!
+//! Start with [`upstream`] for bodies between services, [`dashboard`] and [`workbench`] for what the
+//! desktop receives, [`problem`] for errors, and [`id`] for ids. [`clock`] has the injected clock and
+//! random numbers.
 
 pub mod clock;
 pub mod dashboard;

@@ -1,5 +1,5 @@
-//! Lists as the desktop receives them, a page at a time (gateway-api section 4). What to send as
-//! `cursor` for the page after this one stands in `nextCursor`; on the last page it is `null`.
+//! Paginated lists as the desktop receives them (gateway-api section 4). `nextCursor` is the `cursor` of
+//! the next page, `null` on the last.
 
 use jiff::{Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};

@@ -1,5 +1,5 @@
-//! Lock actions at the gateway: what a desk sends, and the ledger of what was done (gateway-api
-//! section 7). The bodies that lock-integration answers are in [`crate::upstream::lock`].
+//! Lock actions at the gateway: requests of a desktop, and the lock audit (gateway-api section 7). The
+//! bodies of lock-integration are in [`crate::upstream::lock`].
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -28,7 +28,7 @@ pub enum LockActionKind {
 }
 
 impl LockActionKind {
-    /// As in the ledger.
+    /// The name in the lock audit.
     pub fn name(self) -> &'static str {
         match self {
             Self::IssueKey => "issue_key",
@@ -49,7 +49,7 @@ pub enum LockActionPhase {
 }
 
 impl LockActionPhase {
-    /// As in the ledger and in metrics.
+    /// The name in the lock audit and in metrics.
     pub fn name(self) -> &'static str {
         match self {
             Self::Requested => "requested",

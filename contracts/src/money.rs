@@ -52,7 +52,7 @@ mod as_text {
         })
     }
 
-    /// The integer, if this is the one way to write it.
+    /// Parses an integer in canonical form.
     fn canonical(text: &str) -> Option<i64> {
         let digits = text.strip_prefix('-').unwrap_or(text);
         let is_zero = text == "0";
@@ -85,7 +85,7 @@ mod tests {
             serde_json::from_value::<Money>(wire).ok().map(|money| money.amount_micro)
         };
         for amount in ["0", "1", "-1", "10", "9223372036854775807", "-9223372036854775808"] {
-            assert_eq!(read(amount).map(|it| it.to_string()).as_deref(), Some(amount));
+            assert_eq!(read(amount).map(|money| money.to_string()).as_deref(), Some(amount));
         }
         for amount in [
             "",

@@ -1,4 +1,4 @@
-//! RFC 9457 problems: the one form of every error the platform's servers answer.
+//! RFC 9457 problems, the format of all errors of the platform's servers.
 
 use std::borrow::Cow;
 

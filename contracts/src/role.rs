@@ -1,4 +1,4 @@
-//! What an operator may be. The names are those of the platform's tokens.
+//! Roles of operators, named as in the platform's tokens.
 
 use std::fmt;
 
@@ -48,7 +48,7 @@ impl Role {
         Self::Maintenance,
     ];
 
-    /// The name as tokens carry it.
+    /// The name in tokens.
     pub fn name(self) -> &'static str {
         match self {
             Self::TenantAdmin => "tenant.admin",
@@ -71,7 +71,7 @@ impl Role {
     }
 }
 
-/// A set of roles. A name this program does not know is dropped: it grants nothing.
+/// A set of roles. Unknown names are ignored and grant nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct RoleSet(u16);
 

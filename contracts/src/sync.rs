@@ -1,12 +1,12 @@
-//! A desktop's cursor at the gateway (gateway-api section 4). sync-service is the authority on it;
-//! its own bodies are in [`crate::upstream::sync`].
+//! Sync cursors at the gateway (gateway-api section 4). sync-service is the authority; its bodies are in
+//! [`crate::upstream::sync`].
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::id::DeviceId;
 
-/// The largest version: the largest integer that every JSON parser reads exactly.
+/// The largest version, which is the largest integer that every JSON parser reads exactly.
 pub const LARGEST_VERSION: u64 = (1 << 53) - 1;
 
 /// How far a desktop has come.

@@ -1,15 +1,15 @@
-//! Text that every store can hold.
+//! Bounded text that every store can hold.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Text of 1 to `MAX` characters without U+0000, which Postgres stores in no text.
+/// Text of 1 to `MAX` characters without U+0000, which Postgres cannot store.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Text<const MAX: usize>(String);
 
-/// Why something is done, for the audit and for the person concerned.
+/// The reason for an action, for the audit and the person concerned.
 pub type Reason = Text<200>;
 
 /// The text is empty, too long, or has the character U+0000.
@@ -24,8 +24,8 @@ impl<const MAX: usize> Text<MAX> {
         if is_good { Ok(Self(text)) } else { Err(TextError(MAX)) }
     }
 
-    /// Makes a text of anything: U+0000 is left out, the rest cut to `MAX` characters, and
-    /// `fallback` stands for nothing. For what cannot be asked for again, as a published event.
+    /// Makes a valid text of any: removes U+0000, truncates to `MAX` characters, and replaces an empty
+    /// text by `fallback`. For data that cannot be corrected, such as published events.
     pub fn fitted(text: &str, fallback: &'static str) -> Self {
         let kept: String = text.chars().filter(|letter| *letter != '\0').take(MAX).collect();
         Self(if kept.is_empty() { fallback.to_owned() } else { kept })
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_fitted() {
+    fn text_can_be_fitted() {
         assert_eq!(Text::<3>::fitted("a\0bcd", "-").as_str(), "abc");
         assert_eq!(Text::<3>::fitted("\0", "-").as_str(), "-");
     }

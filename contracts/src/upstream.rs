@@ -1,7 +1,7 @@
-//! Bodies that the gateway reads from its upstreams: what an upstream serves and what the
-//! gateway checks each answer against, in one place so that the two cannot drift apart.
+//! Bodies of upstreams, used both to serve them and to check responses, so that the two cannot differ.
 //!
-//! Unknown members are ignored, so that an upstream may add; a missing or mistyped one is drift.
+//! Unknown members are ignored, so that an upstream may add members; a missing or mistyped member is
+//! schema drift.
 
 pub mod ai;
 pub mod analytics;

@@ -1,5 +1,5 @@
-//! The workbench as the desktop receives it: stays of a day, and beside each what other services
-//! know of it (gateway-api section 4).
+//! The workbench as the desktop receives it: stays of a day, with data of other services for each
+//! (gateway-api section 4).
 
 use jiff::{Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};

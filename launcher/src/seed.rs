@@ -11,7 +11,7 @@ use jiff::{Timestamp, Unit};
 use migrations::Schema;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use stand_ins::demo::House;
+use stand_ins::demo::DemoData as House;
 use tokio_postgres::{Client, Config, NoTls};
 use tokio_util::task::AbortOnDropHandle;
 

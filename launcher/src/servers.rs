@@ -14,7 +14,7 @@ use crate::service_accounts::{self, EVENTS, OPERATORS, SCHEDULER, ServiceAccount
 use crate::supervisor::{DeathSignal, Spec, StopSignal};
 use crate::tls::Tls;
 
-/// Longer than any server's own drain time (`service_kit::lifecycle::DRAIN`, 10 s).
+/// Longer than any server's own drain time (`service_kit::lifecycle::DRAIN_TIMEOUT`, 10 s).
 const DRAIN: Duration = Duration::from_secs(15);
 
 pub const GATEWAY: &str = "bff";
@@ -237,7 +237,6 @@ impl Wiring {
         let mut env = Env::new();
         set(&mut env, "LISTEN", local(port));
         set(&mut env, "POSTGRES__URL", &self.postgres_urls[name]);
-        set(&mut env, "REDIS__URL", &self.cache_url);
         self.internal_callers(&mut env, http(port));
         self.callers(&mut env);
         self.spec(name, env, port)

@@ -1,4 +1,4 @@
-//! A connection as admin, and the lock that lets one process at a time change what all share.
+//! A connection as admin, with an advisory lock against concurrent provisioning.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use url::Url;
 
 use crate::error::{Doing, Error};
 
-const LOCK_POLL: Duration = Duration::from_millis(50);
-const LOCK_POLLS: u32 = 1200;
+const LOCK_POLL_INTERVAL: Duration = Duration::from_millis(50);
+const MAX_LOCK_POLLS: u32 = 1200;
 
-/// A session that ends when [`Admin::close`] returns, so that what follows may count on it.
+/// An admin session, which has ended once [`Admin::close`] returns.
 pub(crate) struct Admin {
     pub(crate) client: Client,
     connection: TaskTracker,
@@ -31,14 +31,14 @@ impl Admin {
         Ok(Self { client, connection: tracker })
     }
 
-    /// Takes an advisory lock for the rest of the session. Tries instead of waiting: a session
-    /// that waits holds a snapshot, which an index built concurrently would wait for in turn.
+    /// Takes an advisory lock for the rest of the session. Polls, because a waiting
+    /// session holds a snapshot, for which `CREATE INDEX CONCURRENTLY` would wait in turn.
     pub(crate) async fn lock(&self, what: &str) -> Result<(), Error> {
-        for _ in 0..LOCK_POLLS {
+        for _ in 0..MAX_LOCK_POLLS {
             if self.try_lock(what).await? {
                 return Ok(());
             }
-            tokio::time::sleep(LOCK_POLL).await;
+            tokio::time::sleep(LOCK_POLL_INTERVAL).await;
         }
         Err(Error::Locked { what: what.to_owned() })
     }
@@ -58,7 +58,7 @@ impl Admin {
         Ok(found.is_some())
     }
 
-    /// Ends the session and waits until it has ended.
+    /// Ends the session and waits for its end.
     pub(crate) async fn close(self) {
         drop(self.client);
         self.connection.close();
@@ -73,8 +73,8 @@ pub(crate) fn with_database(url: &str, database: &str) -> Result<String, Error> 
     Ok(url.into())
 }
 
-/// The URL for another login. A URL without a host (a socket named in its query) has no place
-/// for one, so there it goes to the query as well.
+/// The URL for another login. A URL without a host (a socket in the query) cannot have user and
+/// password in the authority, so they are added to the query.
 pub(crate) fn with_login(url: &str, user: &str, password: &str) -> Result<String, Error> {
     let mut url = parse(url)?;
     if url.set_username(user).is_err() || url.set_password(Some(password)).is_err() {
@@ -87,7 +87,7 @@ fn parse(url: &str) -> Result<Url, Error> {
     Url::parse(url).map_err(|error| Error::AdminUrl(Box::new(error)))
 }
 
-/// A name as Postgres reads it between quotes.
+/// Quotes an identifier.
 pub(crate) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }

@@ -1,8 +1,8 @@
-//! What can go wrong while a database is provisioned.
+//! Errors of provisioning.
 
 use crate::Schema;
 
-/// Each message ends in what to do; the cause is the source.
+/// Why provisioning failed. Each message says what to do; the cause is the source.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error(
@@ -25,7 +25,7 @@ pub enum Error {
     Migration { schema: Schema, source: Box<refinery::Error> },
 }
 
-/// Names what was being done when Postgres refused.
+/// Adds the attempted action to an error of Postgres.
 pub(crate) trait Doing<T> {
     fn doing(self, doing: &'static str) -> Result<T, Error>;
 }

@@ -1,13 +1,13 @@
-//! The databases' schemas: one folder of SQL per schema, the runner that applies them, and the
-//! database a test gets for itself.
+//! The database schemas: one folder of SQL per schema, the runner that applies them, and test databases.
 //!
-//! To change a schema, add one file `V<next>__<what>.sql` to its folder, with a comment that says
-//! why. It must work while the old program still runs: add first, move data next, remove in a
-//! later release. Never edit a file that was released: the runner refuses a changed one.
-//! A new table has `tenant_id`, is passed to `isolate_by_tenant`, and, when nobody may rewrite
-//! its rows, to `make_append_only`; the tests of this crate find one that is not.
+//! Not here: statements that servers run, which are next to the functions that run them.
 //!
-//! Not here: any statement a server runs. Those stand beside the functions that run them.
+//! Start with [`provision()`], or with [`test_database`] in a test. To change a schema, add one file
+//! `V<next>__<what>.sql` to its folder, with a comment that says why. It must work while the previous
+//! release still runs: add first, then move data, and remove in a later release. Never edit a released
+//! file: the runner refuses changed ones. A new table needs `tenant_id`, must be passed to
+//! `isolate_by_tenant`, and to `make_append_only` if its rows must not change; the tests check the
+//! first two.
 
 mod admin;
 mod error;

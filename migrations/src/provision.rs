@@ -1,4 +1,4 @@
-//! From an empty Postgres to a database a service can log in to. Safe to repeat and to run at once.
+//! Provisions the database of a service. Idempotent, and safe to run concurrently.
 
 use tracing::info;
 
@@ -6,9 +6,9 @@ use crate::admin::{Admin, quoted, with_database, with_login};
 use crate::error::{Doing, Error};
 use crate::{Schema, grants};
 
-/// Where a schema goes and who uses it.
+/// The database of a schema, and the role that uses it.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Place<'a> {
+pub(crate) struct ProvisionTarget<'a> {
     pub(crate) schema: Schema,
     pub(crate) database: &'a str,
     pub(crate) role: &'a str,
@@ -17,46 +17,46 @@ pub(crate) struct Place<'a> {
 
 /// Creates the database, the schema and the login role of `schema` where missing, sets the role's
 /// password, applies the migrations that were not applied yet, and grants the role what it needs.
-/// Gives the URL the service connects with.
+/// Returns the URL for the service.
 ///
 /// `admin_url` names a role that may create databases and roles, and any database to connect to.
 pub async fn provision(admin_url: &str, schema: Schema, password: &str) -> Result<String, Error> {
     let name = schema.name();
-    let place = Place { schema, database: name, role: name, password };
-    create(admin_url, place).await?;
-    migrate(admin_url, place).await?;
-    service_url(admin_url, place)
+    let target = ProvisionTarget { schema, database: name, role: name, password };
+    create(admin_url, target).await?;
+    migrate(admin_url, target).await?;
+    service_url(admin_url, target)
 }
 
-pub(crate) fn service_url(admin_url: &str, place: Place<'_>) -> Result<String, Error> {
-    with_login(&with_database(admin_url, place.database)?, place.role, place.password)
+pub(crate) fn service_url(admin_url: &str, target: ProvisionTarget<'_>) -> Result<String, Error> {
+    with_login(&with_database(admin_url, target.database)?, target.role, target.password)
 }
 
-/// The role and the database, which belong to the whole server.
-async fn create(admin_url: &str, place: Place<'_>) -> Result<(), Error> {
+/// Creates the role and the database.
+async fn create(admin_url: &str, target: ProvisionTarget<'_>) -> Result<(), Error> {
     let admin = Admin::connect(admin_url).await?;
     admin.lock("melmastoon:provision").await?;
-    create_role(&admin, place).await?;
-    create_database(&admin, place.database).await?;
-    own_database(&admin, place).await?;
+    create_role(&admin, target).await?;
+    create_database(&admin, target.database).await?;
+    own_database(&admin, target).await?;
     admin.close().await;
     Ok(())
 }
 
-/// A login that can neither pass row-level security nor make anything.
-pub(crate) async fn create_role(admin: &Admin, place: Place<'_>) -> Result<(), Error> {
-    let role = quoted(place.role);
-    if !admin.exists("SELECT FROM pg_roles WHERE rolname = $1", place.role).await? {
+/// Creates a login role that cannot bypass row-level security or create objects.
+pub(crate) async fn create_role(admin: &Admin, target: ProvisionTarget<'_>) -> Result<(), Error> {
+    let role = quoted(target.role);
+    if !admin.exists("SELECT FROM pg_roles WHERE rolname = $1", target.role).await? {
         admin.run(&format!("CREATE ROLE {role}"), "create the service's role").await?;
     }
     let literal = "SELECT quote_literal($1)";
-    let row = admin.client.query_one(literal, &[&place.password]).await.doing("quote a text")?;
+    let row = admin.client.query_one(literal, &[&target.password]).await.doing("quote a text")?;
     let password: String = row.get(0);
     let sql = format!(
         "ALTER ROLE {role} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS NOREPLICATION
              PASSWORD {password};
          ALTER ROLE {role} SET search_path = {};",
-        place.schema
+        target.schema
     );
     admin.run(&sql, "set up the service's role").await
 }
@@ -69,9 +69,9 @@ async fn create_database(admin: &Admin, database: &str) -> Result<(), Error> {
     admin.run(&format!("CREATE DATABASE {}", quoted(database)), "create a database").await
 }
 
-/// Lets the service's role in and every other one out.
-pub(crate) async fn own_database(admin: &Admin, place: Place<'_>) -> Result<(), Error> {
-    let (database, role) = (quoted(place.database), quoted(place.role));
+/// Allows only the service's role to connect.
+pub(crate) async fn own_database(admin: &Admin, target: ProvisionTarget<'_>) -> Result<(), Error> {
+    let (database, role) = (quoted(target.database), quoted(target.role));
     let sql = format!(
         "REVOKE ALL ON DATABASE {database} FROM PUBLIC;
          GRANT CONNECT ON DATABASE {database} TO {role};"
@@ -79,10 +79,10 @@ pub(crate) async fn own_database(admin: &Admin, place: Place<'_>) -> Result<(), 
     admin.run(&sql, "set who may connect").await
 }
 
-/// The schema, its migrations and the role's rights on what they made.
-pub(crate) async fn migrate(admin_url: &str, place: Place<'_>) -> Result<(), Error> {
-    let schema = place.schema;
-    let mut admin = Admin::connect(&with_database(admin_url, place.database)?).await?;
+/// Creates the schema, applies its migrations and grants the role's rights.
+pub(crate) async fn migrate(admin_url: &str, target: ProvisionTarget<'_>) -> Result<(), Error> {
+    let schema = target.schema;
+    let mut admin = Admin::connect(&with_database(admin_url, target.database)?).await?;
     admin.lock("melmastoon:migrate").await?;
     admin.run(&format!("CREATE SCHEMA IF NOT EXISTS {schema}"), "create the schema").await?;
     let report = schema
@@ -91,7 +91,7 @@ pub(crate) async fn migrate(admin_url: &str, place: Place<'_>) -> Result<(), Err
         .await
         .map_err(|source| Error::Migration { schema, source: Box::new(source) })?;
     info!(%schema, applied = report.applied_migrations().len(), "the schema is up to date");
-    grants::grant(&admin, schema, place.role).await?;
+    grants::grant(&admin, schema, target.role).await?;
     admin.close().await;
     Ok(())
 }

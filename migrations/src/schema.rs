@@ -19,7 +19,7 @@ mod embedded {
     }
 }
 
-/// A schema, and with it the database and the login role of the same name.
+/// A schema. Its database and login role have the same name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Schema {
     Bff,
@@ -40,7 +40,7 @@ impl Schema {
         }
     }
 
-    /// Table that remembers which migrations were applied.
+    /// The table of applied migrations.
     pub(crate) fn history_table(self) -> String {
         format!("{self}.{}", Self::HISTORY)
     }
@@ -58,8 +58,7 @@ impl Schema {
         runner
     }
 
-    /// Sixteen hexadecimal digits that change with any migration of this schema, and with the code
-    /// that grants rights on what they make.
+    /// A hash of the migrations and of the code that grants rights, as 16 hexadecimal digits.
     pub(crate) fn content_hash(self) -> String {
         let mut hash = Sha256::new();
         let mut migrations = self.runner().get_migrations().clone();

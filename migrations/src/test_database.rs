@@ -1,8 +1,8 @@
-//! A database of its own for every test: real Postgres, all migrations applied, gone afterwards.
+//! Test databases: real Postgres with all migrations applied, one per test, dropped afterwards.
 //!
-//! The migrations run once per content of their folder, into a template; a test's database is a
-//! copy of that, which takes some tens of milliseconds. Roles and databases have names of their
-//! own, so that a stack on the same server is never touched.
+//! Migrations run once per version of their folder, in a template; a test database is a copy of it, which
+//! takes tens of milliseconds. Roles and databases have names with the prefix `melmastoon_test`, so that
+//! a stack on the same server is not affected.
 
 use std::time::Duration;
 
@@ -12,21 +12,21 @@ use tokio::sync::OnceCell;
 use crate::Schema;
 use crate::admin::{Admin, quoted, with_database};
 use crate::error::{Doing, Error};
-use crate::provision::{self, Place};
+use crate::provision::{self, ProvisionTarget};
 
-/// Name of the variable that holds the admin URL of the Postgres to test on.
+/// The environment variable with the admin URL of the Postgres server for tests.
 pub const URL_VARIABLE: &str = "MELMASTOON_TEST_POSTGRES_URL";
 
-const PASSWORD: &str = "test";
-const PREFIX: &str = "melmastoon_test";
+const TEST_PASSWORD: &str = "test";
+const NAME_PREFIX: &str = "melmastoon_test";
 
-/// How old a database of a test that never cleaned up must be before another test drops it.
+/// Age at which databases of killed tests are dropped.
 const LEFTOVER_AGE: Duration = Duration::from_secs(3600);
 
-/// How long a template that no run asked for is kept.
+/// How long an unused template is kept.
 const TEMPLATE_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// The template's name once this process has seen it complete, by schema.
+/// Names of the templates that this process found or built, by schema.
 static TEMPLATES: [OnceCell<String>; 4] =
     [OnceCell::const_new(), OnceCell::const_new(), OnceCell::const_new(), OnceCell::const_new()];
 
@@ -40,7 +40,7 @@ pub struct TestDatabase {
 }
 
 impl TestDatabase {
-    /// Makes one. Panics when there is no Postgres to make it on.
+    /// Creates a database. Panics without a Postgres server.
     pub async fn create(schema: Schema) -> Self {
         let server_url = server_url();
         Self::create_on(server_url, schema).await.expect("a test database could be made")
@@ -52,11 +52,12 @@ impl TestDatabase {
             .await?;
         let name = fresh_name(schema);
         let role = role(schema);
-        let place = Place { schema, database: &name, role: &role, password: PASSWORD };
-        copy(&server_url, template, place).await?;
+        let target =
+            ProvisionTarget { schema, database: &name, role: &role, password: TEST_PASSWORD };
+        copy(&server_url, template, target).await?;
         Ok(Self {
             admin_url: with_database(&server_url, &name)?,
-            url: provision::service_url(&server_url, place)?,
+            url: provision::service_url(&server_url, target)?,
             server_url,
             name,
         })
@@ -67,12 +68,12 @@ impl TestDatabase {
         &self.name
     }
 
-    /// For the service's role: row-level security applies.
+    /// URL for the service's role, to which row-level security applies.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// For the admin: fills tables of any tenant.
+    /// URL for the admin, who can write rows of any tenant.
     pub fn admin_url(&self) -> &str {
         &self.admin_url
     }
@@ -82,7 +83,7 @@ impl TestDatabase {
         self.as_admin(&self.admin_url, sql).await;
     }
 
-    /// What the admin reads: the first column, a text, of every row.
+    /// Runs a query as admin and returns the first column, which must be text.
     pub async fn rows(&self, sql: &str) -> Vec<String> {
         let admin = Admin::connect(&self.admin_url).await.expect("the test server answers");
         let rows = admin.client.query(sql, &[]).await.expect("the statement is right");
@@ -90,7 +91,7 @@ impl TestDatabase {
         rows.iter().map(|row| row.get(0)).collect()
     }
 
-    /// Makes the database go away: ends its sessions and lets no new one in.
+    /// Makes the database unavailable: ends its sessions and refuses new ones.
     pub async fn go_away(&self) {
         let name = quoted(&self.name);
         let closed = format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false");
@@ -108,17 +109,17 @@ impl TestDatabase {
         self.as_admin(&self.server_url, &sql).await;
     }
 
-    /// Holds every statement on the table up until the value that is returned is ended.
-    pub async fn stall(&self, table: &str) -> Stall {
+    /// Locks a table: every statement on it waits until [`HeldLock::end`].
+    pub async fn lock_table(&self, table: &str) -> HeldLock {
         self.hold(&format!("LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")).await
     }
 
-    /// Begins a transaction with this statement and leaves it open: what it locks stays locked.
-    pub async fn hold(&self, sql: &str) -> Stall {
+    /// Begins a transaction with this statement and keeps it open, with its locks.
+    pub async fn hold(&self, sql: &str) -> HeldLock {
         let admin = Admin::connect(&self.admin_url).await.expect("the test server answers");
         let begun = admin.run(&format!("BEGIN; {sql}"), "hold a lock").await;
         begun.expect("the statement is right");
-        Stall(admin)
+        HeldLock(admin)
     }
 
     async fn as_admin(&self, url: &str, sql: &str) {
@@ -128,26 +129,26 @@ impl TestDatabase {
     }
 }
 
-/// A lock that nobody else gets.
-pub struct Stall(Admin);
+/// Locks held by an open transaction.
+pub struct HeldLock(Admin);
 
-impl Stall {
-    /// Lets everyone go on.
+impl HeldLock {
+    /// Commits the transaction, which releases its locks.
     pub async fn end(self) {
         self.0.run("COMMIT", "let a lock go").await.expect("the transaction is open");
         self.0.close().await;
     }
 }
 
-impl std::fmt::Debug for Stall {
+impl std::fmt::Debug for HeldLock {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Stall")
+        f.write_str("HeldLock")
     }
 }
 
 impl Drop for TestDatabase {
-    /// Best effort: what is left is dropped by a later run. On a thread of its own, because a
-    /// test's runtime cannot be waited for from inside.
+    /// Best effort: later runs drop leftovers. On its own thread, because the test's runtime cannot
+    /// block on itself.
     fn drop(&mut self) {
         let (server_url, name) = (self.server_url.clone(), self.name.clone());
         let thread = std::thread::spawn(move || {
@@ -166,18 +167,18 @@ fn server_url() -> String {
 }
 
 fn role(schema: Schema) -> String {
-    format!("{PREFIX}_{schema}")
+    format!("{NAME_PREFIX}_{schema}")
 }
 
 /// `melmastoon_test_<schema>_<seconds since 1970>_<random>`: the age can be read from the name.
 fn fresh_name(schema: Schema) -> String {
     let random = Entropy::system().u128() as u64;
-    format!("{PREFIX}_{schema}_{}_{random:016x}", Clock::system().unix_seconds())
+    format!("{NAME_PREFIX}_{schema}_{}_{random:016x}", Clock::system().unix_seconds())
 }
 
-/// The name of the complete template, made by whoever comes first.
+/// The name of the template, which is built if it does not exist.
 async fn ensure_template(server_url: &str, schema: Schema) -> Result<String, Error> {
-    let name = format!("{PREFIX}_template_{schema}_{}", schema.content_hash());
+    let name = format!("{NAME_PREFIX}_template_{schema}_{}", schema.content_hash());
     let admin = Admin::connect(server_url).await?;
     admin.lock("melmastoon:test-template").await?;
     drop_leftovers(&admin).await?;
@@ -189,7 +190,7 @@ async fn ensure_template(server_url: &str, schema: Schema) -> Result<String, Err
     Ok(name)
 }
 
-/// Under another name until it is complete, so that a half-made one is never copied.
+/// Builds under another name, so that an incomplete template is never copied.
 async fn build_template(
     admin: &Admin,
     server_url: &str,
@@ -197,34 +198,34 @@ async fn build_template(
     name: &str,
 ) -> Result<(), Error> {
     let (building, role) = (fresh_name(schema), role(schema));
-    let place = Place { schema, database: &building, role: &role, password: PASSWORD };
-    provision::create_role(admin, place).await?;
+    let target =
+        ProvisionTarget { schema, database: &building, role: &role, password: TEST_PASSWORD };
+    provision::create_role(admin, target).await?;
     admin.run(&format!("CREATE DATABASE {}", quoted(&building)), "create a database").await?;
-    provision::migrate(server_url, place).await?;
+    provision::migrate(server_url, target).await?;
     let sql = format!("ALTER DATABASE {} RENAME TO {}", quoted(&building), quoted(name));
     admin.run(&sql, "name the template").await?;
     let sql = format!("ALTER DATABASE {} ALLOW_CONNECTIONS false", quoted(name));
     admin.run(&sql, "close the template").await
 }
 
-async fn copy(server_url: &str, template: &str, place: Place<'_>) -> Result<(), Error> {
+async fn copy(server_url: &str, template: &str, target: ProvisionTarget<'_>) -> Result<(), Error> {
     let admin = Admin::connect(server_url).await?;
-    let sql = format!("CREATE DATABASE {} TEMPLATE {}", quoted(place.database), quoted(template));
+    let sql = format!("CREATE DATABASE {} TEMPLATE {}", quoted(target.database), quoted(template));
     admin.run(&sql, "copy the template").await?;
-    provision::own_database(&admin, place).await?;
+    provision::own_database(&admin, target).await?;
     admin.close().await;
     Ok(())
 }
 
-/// When a template was last asked for stands in its comment.
+/// Stores the time of the last use in the comment of the template.
 async fn mark_used(admin: &Admin, template: &str) -> Result<(), Error> {
     let now = Clock::system().unix_seconds();
     let sql = format!("COMMENT ON DATABASE {} IS '{now}'", quoted(template));
     admin.run(&sql, "mark the template as used").await
 }
 
-/// Databases of tests that were killed, told by the time in their name, and templates of
-/// migrations that no longer exist.
+/// Drops databases of killed tests, by the time in their names, and unused templates.
 async fn drop_leftovers(admin: &Admin) -> Result<(), Error> {
     let sql = "SELECT datname FROM pg_database
                WHERE datname ~ ('^' || $1 || '_[a-z]+_[0-9]+_[0-9a-f]{16}$')
@@ -236,7 +237,7 @@ async fn drop_leftovers(admin: &Admin) -> Result<(), Error> {
     let now = Clock::system().unix_seconds();
     let oldest = now - LEFTOVER_AGE.as_secs() as i64;
     let unused = now - TEMPLATE_AGE.as_secs() as i64;
-    let rows = admin.client.query(sql, &[&PREFIX, &oldest, &unused]).await;
+    let rows = admin.client.query(sql, &[&NAME_PREFIX, &oldest, &unused]).await;
     for row in rows.doing("list the databases")? {
         admin.run(&drop_statement(row.get(0)), "drop an old test database").await?;
     }
@@ -258,29 +259,29 @@ fn drop_statement(name: &str) -> String {
 mod tests {
     use super::*;
 
-    const FIND: &str = "SELECT FROM pg_database WHERE datname = $1";
+    const FIND_DATABASE_SQL: &str = "SELECT FROM pg_database WHERE datname = $1";
 
     #[tokio::test]
     async fn a_test_database_is_gone_after_the_test() {
         let database = TestDatabase::create(Schema::Inventory).await;
         let name = database.name().to_owned();
         let admin = Admin::connect(&server_url()).await.unwrap();
-        assert!(admin.exists(FIND, &name).await.unwrap());
+        assert!(admin.exists(FIND_DATABASE_SQL, &name).await.unwrap());
         drop(database);
-        assert!(!admin.exists(FIND, &name).await.unwrap());
+        assert!(!admin.exists(FIND_DATABASE_SQL, &name).await.unwrap());
         admin.close().await;
     }
 
     #[tokio::test]
     async fn leftovers_are_dropped_and_what_is_young_stays() {
         let young = TestDatabase::create(Schema::Bff).await;
-        let old = format!("{PREFIX}_bff_1000000000_{:016x}", Entropy::system().u128() as u64);
+        let old = format!("{NAME_PREFIX}_bff_1000000000_{:016x}", Entropy::system().u128() as u64);
         let admin = Admin::connect(&server_url()).await.unwrap();
         admin.lock("melmastoon:test-template").await.unwrap();
         admin.run(&format!("CREATE DATABASE {old}"), "make a leftover").await.unwrap();
         drop_leftovers(&admin).await.unwrap();
-        assert!(!admin.exists(FIND, &old).await.unwrap());
-        assert!(admin.exists(FIND, young.name()).await.unwrap());
+        assert!(!admin.exists(FIND_DATABASE_SQL, &old).await.unwrap());
+        assert!(admin.exists(FIND_DATABASE_SQL, young.name()).await.unwrap());
         admin.close().await;
     }
 }

@@ -1,4 +1,4 @@
-//! Months of partitioned tables: made ahead by the service, and made late without losing a row.
+//! Monthly partitions: created ahead by the service, or late without losing a row.
 
 use std::sync::Arc;
 
@@ -22,8 +22,8 @@ async fn sql(client: &Client, sql: &str) -> Result<(), SqlState> {
         .map_err(|error| error.code().expect("an error of the server").clone())
 }
 
-/// One table with a partition per month, and how to put a row of a day into it.
-struct Monthly {
+/// A table with monthly partitions, and the statement that inserts a row of a day.
+struct MonthlyTable {
     schema: Schema,
     table: &'static str,
     key: &'static str,
@@ -33,8 +33,8 @@ struct Monthly {
     insert: &'static str,
 }
 
-const MONTHLY: [Monthly; 3] = [
-    Monthly {
+const MONTHLY_TABLES: [MonthlyTable; 3] = [
+    MonthlyTable {
         schema: Schema::Bff,
         table: "operator_activity",
         key: "occurred_at",
@@ -44,7 +44,7 @@ const MONTHLY: [Monthly; 3] = [
                      (tenant_id, id, occurred_at, operator_id, device_id, action, outcome, request_id, detail)
                  VALUES ('{tenant}', '{id}', '{day} 12:00Z', 'o', 'd', 'a', 'success', 'r', '{\"n\": 1}')",
     },
-    Monthly {
+    MonthlyTable {
         schema: Schema::Housekeeping,
         table: "housekeeping_tasks",
         key: "created_at",
@@ -54,7 +54,7 @@ const MONTHLY: [Monthly; 3] = [
                      (id, tenant_id, property_id, room_id, kind, priority, status, created_at)
                  VALUES ('{id}', '{tenant}', 'p', 'r', 'turnover', 'high', 'pending', '{day} 12:00Z')",
     },
-    Monthly {
+    MonthlyTable {
         schema: Schema::Inventory,
         table: "room_type_inventory_daily",
         key: "stay_date",
@@ -69,7 +69,7 @@ const MONTHLY: [Monthly; 3] = [
     },
 ];
 
-impl Monthly {
+impl MonthlyTable {
     async fn database(&self) -> TestDatabase {
         let database = TestDatabase::create(self.schema).await;
         database.run(self.before).await;
@@ -85,7 +85,7 @@ impl Monthly {
         self.insert.replace("{tenant}", tenant).replace("{id}", &id).replace("{day}", day)
     }
 
-    /// As the service does.
+    /// Inserts a row as the service does.
     async fn write(&self, service: &Client, tenant: &str, id: usize, day: &str) {
         let insert = self.row(tenant, id, day);
         let transaction = format!("BEGIN; SET LOCAL app.tenant_id = '{tenant}'; {insert}; COMMIT");
@@ -96,7 +96,7 @@ impl Monthly {
         format!("SELECT {}.add_month('{}', '{day}')", self.schema, self.name())
     }
 
-    /// Every row, whole.
+    /// All rows as text.
     async fn rows(&self, database: &TestDatabase) -> Vec<String> {
         database.rows(&format!("SELECT r::text FROM {} r ORDER BY 1", self.name())).await
     }
@@ -111,8 +111,8 @@ impl Monthly {
     }
 }
 
-/// What every partition must have: the policy of its parent, and the trigger of an append-only one.
-const UNPROTECTED: &str = "
+/// Partitions without the policy, triggers or indexes of their parent.
+const UNPROTECTED_PARTITIONS_SQL: &str = "
     SELECT p.relname::text
     FROM pg_inherits i JOIN pg_class p ON p.oid = i.inhrelid
     WHERE i.inhparent = '{table}'::regclass
@@ -125,7 +125,7 @@ const UNPROTECTED: &str = "
 
 #[tokio::test]
 async fn a_month_that_is_made_late_takes_its_rows_out_of_the_default_partition() {
-    for monthly in MONTHLY {
+    for monthly in MONTHLY_TABLES {
         let database = monthly.database().await;
         let service = connect(database.url()).await;
         for (id, day) in ["2041-03-31", "2041-04-01", "2041-04-30", "2041-05-01"].iter().enumerate()
@@ -155,7 +155,7 @@ async fn a_month_that_is_made_late_takes_its_rows_out_of_the_default_partition()
                 assert_eq!(held, [&**partition, &**partition], "{day} of {}", monthly.name());
             }
         }
-        let unprotected = UNPROTECTED.replace("{table}", &monthly.name());
+        let unprotected = UNPROTECTED_PARTITIONS_SQL.replace("{table}", &monthly.name());
         assert_eq!(database.rows(&unprotected).await, Vec::<String>::new(), "{}", monthly.name());
         monthly.write(&service, "a", 9, "2041-04-02").await;
         assert_eq!(monthly.partition_of(&database, "2041-04-02").await, [april]);
@@ -163,8 +163,8 @@ async fn a_month_that_is_made_late_takes_its_rows_out_of_the_default_partition()
 }
 
 #[tokio::test]
-async fn what_was_moved_is_as_append_only_and_as_isolated_as_before() {
-    for monthly in MONTHLY {
+async fn moved_rows_stay_append_only_and_isolated() {
+    for monthly in MONTHLY_TABLES {
         let database = monthly.database().await;
         let (admin, service) = (connect(database.admin_url()).await, connect(database.url()).await);
         monthly.write(&service, "a", 1, "2041-04-01").await;
@@ -194,7 +194,7 @@ async fn what_was_moved_is_as_append_only_and_as_isolated_as_before() {
 
 #[tokio::test]
 async fn nothing_is_lost_when_several_make_a_month_while_it_is_written_to() {
-    for monthly in MONTHLY {
+    for monthly in MONTHLY_TABLES {
         let monthly = Arc::new(monthly);
         let database = monthly.database().await;
         let mut tasks = JoinSet::new();
@@ -226,7 +226,7 @@ async fn nothing_is_lost_when_several_make_a_month_while_it_is_written_to() {
     }
 }
 
-/// As the service, until nothing is missing.
+/// Creates all missing partitions as the service.
 async fn make_all(service: &Client, schema: Schema) -> Vec<String> {
     let (mut made, make) = (Vec::new(), format!("SELECT {schema}.make_next_month()"));
     loop {
@@ -238,7 +238,7 @@ async fn make_all(service: &Client, schema: Schema) -> Vec<String> {
 
 #[tokio::test]
 async fn the_service_makes_months_ahead_and_can_make_no_other_table() {
-    for monthly in MONTHLY {
+    for monthly in MONTHLY_TABLES {
         let (schema, database) = (monthly.schema, monthly.database().await);
         let service = connect(database.url()).await;
         for forbidden in [
@@ -270,8 +270,8 @@ fn role(schema: Schema) -> String {
 }
 
 #[tokio::test]
-async fn the_service_finds_months_that_were_never_made_and_says_what_is_left() {
-    for monthly in MONTHLY {
+async fn the_service_creates_months_of_existing_rows_and_reports_the_rest() {
+    for monthly in MONTHLY_TABLES {
         let (schema, database) = (monthly.schema, monthly.database().await);
         let service = connect(database.url()).await;
         make_all(&service, schema).await;
@@ -295,8 +295,8 @@ async fn the_service_finds_months_that_were_never_made_and_says_what_is_left() {
 }
 
 #[tokio::test]
-async fn one_instance_makes_months_and_another_leaves_it_be() {
-    for monthly in MONTHLY {
+async fn one_instance_creates_months_at_a_time() {
+    for monthly in MONTHLY_TABLES {
         let (schema, database) = (monthly.schema, monthly.database().await);
         let service = connect(database.url()).await;
         monthly.write(&service, "a", 1, "2019-04-15").await;

@@ -1,4 +1,4 @@
-//! What is past its time is deleted, as the service's role asks for it; nothing else ever is.
+//! Expired rows are deleted by the service's role, and no others.
 
 use migrations::Schema;
 use migrations::test_database::TestDatabase;
@@ -11,24 +11,24 @@ async fn connect(url: &str) -> Client {
     client
 }
 
-/// As the service's role; null is `None`.
+/// Runs one sweep as the service's role; `None` for null.
 async fn sweep(service: &Client, function: &str, most: i32) -> Option<i64> {
     let statement = format!("SELECT {function}($1)");
     service.query_one(&statement, &[&most]).await.expect("the service may call it").get(0)
 }
 
-/// Until nothing is left over; the rows deleted.
+/// Sweeps until nothing is left, and returns the number of deleted rows.
 async fn sweep_all(service: &Client, function: &str) -> i64 {
     let mut rows = 0;
     loop {
-        match sweep(service, function, 100).await.expect("nobody else is at it") {
+        match sweep(service, function, 100).await.expect("no other instance sweeps") {
             0 => return rows,
             batch => rows += batch,
         }
     }
 }
 
-/// Keys named after what they are: claimed or completed, and when their time is over.
+/// Idempotency keys, named by state and age.
 const KEYS: &str = "
     INSERT INTO bff.idempotency
         (tenant_id, operator_id, device_id, method, route, idempotency_key, fingerprint, state, claimed_at,
@@ -58,7 +58,7 @@ async fn keys_go_when_their_time_is_over_and_claims_in_progress_stay() {
 }
 
 #[tokio::test]
-async fn a_batch_is_bounded_and_leaves_alone_what_somebody_holds() {
+async fn a_batch_is_bounded_and_skips_locked_rows() {
     let database = TestDatabase::create(Schema::Bff).await;
     database.run(KEYS).await;
     let service = connect(database.url()).await;
@@ -71,7 +71,7 @@ async fn a_batch_is_bounded_and_leaves_alone_what_somebody_holds() {
     assert_eq!(sweep_all(&service, "bff.sweep_idempotency").await, 2);
 }
 
-/// Attestations named after the key their use belongs to, each as old as told.
+/// Attestations of a given age, named by the idempotency key that used them.
 const ATTESTATIONS: &str = "
     CREATE TEMPORARY TABLE made AS SELECT * FROM (VALUES
         ('fresh', 'expired', '1 minute'), ('recent', 'expired', '47 hours'), ('old', 'expired', '49 hours'),
@@ -159,7 +159,7 @@ fn consumed_and_published(schema: Schema) -> String {
 }
 
 #[tokio::test]
-async fn events_go_once_nobody_can_need_them_and_unfinished_ones_never() {
+async fn finished_events_are_deleted_and_unfinished_ones_kept() {
     for schema in Schema::ALL {
         let database = TestDatabase::create(schema).await;
         database.run(&consumed_and_published(schema)).await;
@@ -192,7 +192,7 @@ async fn activity_is_kept_ninety_days_and_leaves_by_month() {
     let database = TestDatabase::create(Schema::Bff).await;
     database.run(ACTIVITY).await;
     let service = connect(database.url()).await;
-    // What the default partition holds is given its month first.
+    // Rows of the default partition are moved into their month first.
     while let Some(_partition) = service
         .query_one("SELECT bff.make_next_month()", &[])
         .await
@@ -207,7 +207,7 @@ async fn activity_is_kept_ninety_days_and_leaves_by_month() {
 }
 
 #[tokio::test]
-async fn one_instance_sweeps_and_another_leaves_it_be() {
+async fn one_instance_sweeps_at_a_time() {
     for schema in Schema::ALL {
         let database = TestDatabase::create(schema).await;
         database.run(&consumed_and_published(schema)).await;

@@ -1,5 +1,4 @@
-//! What every schema must hold, asked of the catalog, and the constraints that are the last line
-//! of defence, asked by trying to break them.
+//! Checks of every schema in the catalog, and of constraints by statements that violate them.
 
 use migrations::Schema;
 use migrations::test_database::TestDatabase;
@@ -7,7 +6,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, NoTls};
 
 const TENANT: &str = "tnt_01K0000000000000000000000A";
-const OTHER: &str = "tnt_01K0000000000000000000000B";
+const OTHER_TENANT: &str = "tnt_01K0000000000000000000000B";
 
 #[expect(clippy::disallowed_methods, reason = "the connection ends with the test")]
 async fn connect(url: &str) -> Client {
@@ -28,7 +27,7 @@ async fn count(client: &Client, sql: &str) -> i64 {
 }
 
 /// Every table of the schema, partitions included, but the runner's history.
-const TABLES: &str = "
+const TABLES_SQL: &str = "
     SELECT t.relname, t.relrowsecurity, t.relforcerowsecurity,
            EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = t.oid
                    AND a.attname = 'tenant_id' AND a.attnotnull AND NOT a.attisdropped),
@@ -47,7 +46,7 @@ async fn every_table_is_isolated_by_tenant() {
     for schema in Schema::ALL {
         let database = TestDatabase::create(schema).await;
         let admin = connect(database.admin_url()).await;
-        let tables = admin.query(TABLES, &[&schema.name()]).await.unwrap();
+        let tables = admin.query(TABLES_SQL, &[&schema.name()]).await.unwrap();
         assert!(tables.len() > 5, "{schema} has too few tables to be real");
         for table in tables {
             let name = format!("{schema}.{}", table.get::<_, &str>(0));
@@ -63,8 +62,8 @@ async fn every_table_is_isolated_by_tenant() {
     }
 }
 
-/// Every way around row-level security that a role can have.
-const POWERS: &str = "
+/// Whether the role has any right that bypasses row-level security.
+const EXCESS_RIGHTS_SQL: &str = "
     SELECT rolsuper OR rolbypassrls OR rolcreaterole OR rolcreatedb
            OR EXISTS (SELECT FROM pg_auth_members WHERE member = r.oid)
            OR EXISTS (SELECT FROM pg_class WHERE relowner = r.oid)
@@ -74,11 +73,11 @@ const POWERS: &str = "
     FROM pg_roles r WHERE rolname = current_user";
 
 #[tokio::test]
-async fn the_service_has_no_way_around_it() {
+async fn the_service_cannot_bypass_row_level_security() {
     for schema in Schema::ALL {
         let database = TestDatabase::create(schema).await;
         let service = connect(database.url()).await;
-        let powers: bool = service.query_one(POWERS, &[]).await.unwrap().get(0);
+        let powers: bool = service.query_one(EXCESS_RIGHTS_SQL, &[]).await.unwrap().get(0);
         assert!(!powers, "the role of {schema} can do too much");
         let off = format!("SET row_security = off; SELECT FROM {schema}.outbox");
         assert_eq!(sql(&service, &off).await, Err(SqlState::INSUFFICIENT_PRIVILEGE));
@@ -99,7 +98,7 @@ async fn a_transaction_sees_and_writes_its_own_tenant_only() {
     for schema in Schema::ALL {
         let database = TestDatabase::create(schema).await;
         let (admin, service) = (connect(database.admin_url()).await, connect(database.url()).await);
-        for tenant in [TENANT, OTHER, ""] {
+        for tenant in [TENANT, OTHER_TENANT, ""] {
             sql(&admin, &inbox_row(schema, tenant)).await.unwrap();
         }
         let rows = format!("SELECT count(*) FROM {schema}.inbox");
@@ -108,7 +107,7 @@ async fn a_transaction_sees_and_writes_its_own_tenant_only() {
         let begin = format!("BEGIN; SET LOCAL app.tenant_id = '{TENANT}'");
         sql(&service, &begin).await.unwrap();
         assert_eq!(count(&service, &rows).await, 1);
-        let foreign = sql(&service, &inbox_row(schema, OTHER)).await;
+        let foreign = sql(&service, &inbox_row(schema, OTHER_TENANT)).await;
         assert_eq!(foreign, Err(SqlState::INSUFFICIENT_PRIVILEGE));
         sql(&service, "ROLLBACK").await.unwrap();
 
@@ -118,7 +117,7 @@ async fn a_transaction_sees_and_writes_its_own_tenant_only() {
 }
 
 #[tokio::test]
-async fn a_partition_cannot_be_asked_directly() {
+async fn a_partition_cannot_be_queried_directly() {
     let database = TestDatabase::create(Schema::Inventory).await;
     let service = connect(database.url()).await;
     let direct = "SELECT FROM inventory.room_type_inventory_daily_default";
@@ -139,7 +138,7 @@ const APPEND_ONLY: [(Schema, &str); 10] = [
 ];
 
 #[tokio::test]
-async fn ledgers_are_append_only_by_trigger_and_by_right() {
+async fn audit_tables_are_append_only_by_trigger_and_by_right() {
     for (schema, table) in APPEND_ONLY {
         let database = TestDatabase::create(schema).await;
         let (admin, service) = (connect(database.admin_url()).await, connect(database.url()).await);
@@ -153,7 +152,7 @@ async fn ledgers_are_append_only_by_trigger_and_by_right() {
     }
 }
 
-const STAFF: &str = "
+const STAFF_ROWS: &str = "
     INSERT INTO staff.departments (tenant_id, id, property_id, name) VALUES ('t', 'dpt', 'ppt', 'Desk');
     INSERT INTO staff.positions (tenant_id, id, department_id, name) VALUES ('t', 'pos', 'dpt', 'Clerk');
     INSERT INTO staff.staff (tenant_id, id, position_id, display_name) VALUES ('t', 'stf', 'pos', 'Ann');
@@ -169,7 +168,7 @@ const STAFF: &str = "
 async fn nobody_is_the_primary_of_two_shifts_at_once() {
     let database = TestDatabase::create(Schema::Staff).await;
     let admin = connect(database.admin_url()).await;
-    sql(&admin, STAFF).await.unwrap();
+    sql(&admin, STAFF_ROWS).await.unwrap();
     let overlap = "UPDATE staff.shifts SET starts_at = '2026-11-21 13:00Z' WHERE id = 'late'";
     assert_eq!(sql(&admin, overlap).await, Err(SqlState::EXCLUSION_VIOLATION));
     let moved = "UPDATE staff.shifts SET ends_at = '2026-11-21 23:00Z' WHERE id = 'late'";
@@ -183,7 +182,7 @@ async fn nobody_is_the_primary_of_two_shifts_at_once() {
 async fn a_punch_is_never_rewritten() {
     let database = TestDatabase::create(Schema::Staff).await;
     let admin = connect(database.admin_url()).await;
-    sql(&admin, STAFF).await.unwrap();
+    sql(&admin, STAFF_ROWS).await.unwrap();
     for change in
         ["UPDATE staff.clock_entries SET direction = 'out'", "DELETE FROM staff.clock_entries"]
     {
@@ -191,7 +190,7 @@ async fn a_punch_is_never_rewritten() {
     }
 }
 
-const ROOMS: &str = "
+const ROOM_ROWS: &str = "
     INSERT INTO inventory.properties (tenant_id, id, time_zone) VALUES ('t', 'ppt', 'Asia/Kabul');
     INSERT INTO inventory.room_types (tenant_id, id, property_id, name) VALUES ('t', 'rty', 'ppt', 'Twin');
     INSERT INTO inventory.rooms (tenant_id, id, property_id, room_type_id, number)
@@ -209,7 +208,7 @@ fn stay(id: &str, check_in: &str, check_out: &str, status: &str) -> String {
 async fn a_room_is_never_given_to_two_live_stays_of_a_night() {
     let database = TestDatabase::create(Schema::Inventory).await;
     let admin = connect(database.admin_url()).await;
-    sql(&admin, ROOMS).await.unwrap();
+    sql(&admin, ROOM_ROWS).await.unwrap();
     sql(&admin, &stay("a", "2026-11-21", "2026-11-23", "confirmed")).await.unwrap();
     sql(&admin, &stay("b", "2026-11-23", "2026-11-24", "confirmed")).await.unwrap();
     sql(&admin, &stay("c", "2026-11-22", "2026-11-24", "released")).await.unwrap();
@@ -221,7 +220,7 @@ async fn a_room_is_never_given_to_two_live_stays_of_a_night() {
 async fn a_night_is_never_sold_beyond_the_cap() {
     let database = TestDatabase::create(Schema::Inventory).await;
     let admin = connect(database.admin_url()).await;
-    sql(&admin, ROOMS).await.unwrap();
+    sql(&admin, ROOM_ROWS).await.unwrap();
     let night = |date: &str| {
         format!(
             "INSERT INTO inventory.room_type_inventory_daily
@@ -241,23 +240,23 @@ async fn a_night_is_never_sold_beyond_the_cap() {
     assert_eq!(negative, Err(SqlState::CHECK_VIOLATION));
 }
 
-const REVOKE: &str = "
+const INSERT_REVOCATION: &str = "
     INSERT INTO bff.revocations (tenant_id, kind, target_id, revoked_at, reason, cause, recorded_at)
     VALUES ('t', 'device', 'd', now(), 'lost', 'c', now()) ON CONFLICT DO NOTHING";
 
-const STATE: &str = "
+const INSERT_TENANT_STATUS: &str = "
     INSERT INTO bff.tenant_standings (tenant_id, suspended, stated_at, reason, cause, recorded_at)
     VALUES ('t', true, now(), 'unpaid', 'd', now()) ON CONFLICT DO NOTHING";
 
-/// What is written, and how the system reads it.
-const LEDGERS: [(&str, &str, &str); 2] = [
-    ("bff.revocations", REVOKE, "bff.revocations_after(0, now() - interval '1 hour')"),
-    ("bff.tenant_standings", STATE, "bff.tenant_standings_after(0)"),
+/// Table, insert statement, and the function that reads new rows of all tenants.
+const FOLLOWED_TABLES: [(&str, &str, &str); 2] = [
+    ("bff.revocations", INSERT_REVOCATION, "bff.revocations_after(0, now() - interval '1 hour')"),
+    ("bff.tenant_standings", INSERT_TENANT_STATUS, "bff.tenant_standings_after(0)"),
 ];
 
 #[tokio::test]
-async fn what_instances_follow_is_numbered_in_the_order_it_becomes_visible() {
-    for (table, insert, system) in LEDGERS {
+async fn rows_that_instances_poll_are_numbered_in_commit_order() {
+    for (table, insert, system) in FOLLOWED_TABLES {
         let database = TestDatabase::create(Schema::Bff).await;
         let (first, second) = (connect(database.url()).await, connect(database.url()).await);
         for client in [&first, &second] {
@@ -275,14 +274,14 @@ async fn what_instances_follow_is_numbered_in_the_order_it_becomes_visible() {
     }
 }
 
-const PLATFORM: &str = "tnt_00000000000000000000000000";
+const PLATFORM_TENANT: &str = "tnt_00000000000000000000000000";
 
 fn edge_rules(approved_by: &str, approved_at: &str, expires_at: &str) -> String {
     format!(
         "INSERT INTO bff.edge_rules
              (tenant_id, request_id, requested_by, requested_subject, expires_at,
               approved_by, approved_subject, approved_at)
-         VALUES ('{PLATFORM}', 'r', 'ann', 'ann', '{expires_at}', '{approved_by}', '{approved_by}', '{approved_at}')"
+         VALUES ('{PLATFORM_TENANT}', 'r', 'ann', 'ann', '{expires_at}', '{approved_by}', '{approved_by}', '{approved_at}')"
     )
 }
 
@@ -290,15 +289,15 @@ fn edge_rules(approved_by: &str, approved_at: &str, expires_at: &str) -> String 
 async fn edge_rules_take_two_people_and_no_more_than_their_time() {
     let database = TestDatabase::create(Schema::Bff).await;
     let admin = connect(database.admin_url()).await;
-    let asked = |tenant: &str| {
+    let request = |tenant: &str| {
         format!(
             "INSERT INTO bff.edge_rule_requests
                  (tenant_id, id, rules, reason, requested_by, requested_subject, requested_at, expires_at)
              VALUES ('{tenant}', 'r', '', 'why', 'ann', 'ann', '2026-11-21 10:00Z', '2026-11-21 10:10Z')"
         )
     };
-    assert_eq!(sql(&admin, &asked(TENANT)).await, Err(SqlState::CHECK_VIOLATION), "no hotel's");
-    sql(&admin, &asked(PLATFORM)).await.unwrap();
+    assert_eq!(sql(&admin, &request(TENANT)).await, Err(SqlState::CHECK_VIOLATION), "no hotel's");
+    sql(&admin, &request(PLATFORM_TENANT)).await.unwrap();
     let (in_time, end) = ("2026-11-21 10:05Z", "2026-11-21 10:10Z");
     let alone = sql(&admin, &edge_rules("ann", in_time, end)).await;
     assert_eq!(alone, Err(SqlState::CHECK_VIOLATION));

@@ -1,44 +1,44 @@
-//! The `Accept` header (RFC 9110 section 12.5.1): which of the forms a route has the caller wants.
+//! Content negotiation with the `Accept` header (RFC 9110 section 12.5.1).
 
 use http::HeaderMap;
 use http::header::ACCEPT;
 use mime::Mime;
 
-/// One media range, and how much it is wanted.
+/// A media range and its quality.
 #[derive(Debug)]
 struct Range {
     media: Mime,
-    /// 0 to 1000; 0 refuses.
+    /// 0 to 1000; 0 means not acceptable.
     quality: u16,
 }
 
-/// The position in `offered` of the form that the caller prefers, `None` when it takes none of them.
+/// The position in `offered` of the media type that the caller prefers; `None` when none is acceptable.
 ///
-/// The most specific range that fits an offer says how much it is wanted. Of offers that are wanted
-/// equally the one with the more specific range wins, then the one named first, then the one
-/// offered first. Ranges that cannot be parsed are ignored; without any range everything is taken.
+/// The most specific matching range decides the quality of an offer. Of offers of equal quality, the one
+/// with the more specific range wins, then the one named first, then the one offered first. Invalid
+/// ranges are ignored; without any range everything is acceptable.
 pub fn preferred(headers: &HeaderMap, offered: &[&str]) -> Option<usize> {
     let ranges: Vec<Range> = members(headers).filter_map(|member| Range::parse(&member)).collect();
     if ranges.is_empty() {
         return (!offered.is_empty()).then_some(0);
     }
-    let wanted = offered.iter().enumerate().filter_map(|(index, offer)| {
+    let acceptable = offered.iter().enumerate().filter_map(|(index, offer)| {
         let offer: Mime = offer.parse().ok()?;
-        let place = wanted(&ranges, &offer)?;
-        Some((place, index))
+        let rank = rank(&ranges, &offer)?;
+        Some((rank, index))
     });
-    wanted.min_by_key(|(place, index)| (*place, *index)).map(|(_, index)| index)
+    acceptable.min_by_key(|(rank, index)| (*rank, *index)).map(|(_, index)| index)
 }
 
-/// What ranks an offer, the smallest first: how much it is unwanted, how unspecific its range is,
-/// and where the range stands. `None` for an offer that is not taken.
-fn wanted(ranges: &[Range], offer: &Mime) -> Option<(u16, u8, usize)> {
+/// The rank of an offer, smallest first: lack of quality, vagueness of its range, position of its range.
+/// `None` for an offer that is not acceptable.
+fn rank(ranges: &[Range], offer: &Mime) -> Option<(u16, u8, usize)> {
     let fitting = ranges.iter().enumerate().filter(|(_, range)| range.fits(offer));
     let (position, range) = fitting.min_by_key(|(_, range)| range.vagueness())?;
     (range.quality > 0).then(|| (1000 - range.quality, range.vagueness(), position))
 }
 
-/// The members of the list, over all lines. A comma inside a quoted string ends no member.
+/// The members of the list in all header lines. Commas inside quoted strings do not separate.
 fn members(headers: &HeaderMap) -> impl Iterator<Item = String> {
     let lines = headers.get_all(ACCEPT).iter().filter_map(|line| line.to_str().ok());
     lines.flat_map(|line| {
@@ -64,7 +64,7 @@ fn members(headers: &HeaderMap) -> impl Iterator<Item = String> {
 impl Range {
     fn parse(member: &str) -> Option<Self> {
         let media: Mime = member.trim().parse().ok()?;
-        let quality = media.get_param("q").map_or(Some(1000), |it| quality(it.as_str()))?;
+        let quality = media.get_param("q").map_or(Some(1000), |value| quality(value.as_str()))?;
         Some(Self { media, quality })
     }
 

@@ -1,4 +1,4 @@
-//! The caller of a service, proven by the gateway's request token.
+//! The caller of a service, authenticated by the gateway's request token.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use crate::serve::mark_authenticated;
 /// Verifies the request tokens meant for one service.
 pub type Callers = Arc<RequestTokenAuthenticator>;
 
-/// `audience` is the service's own name.
+/// Makes the authenticator of a service. `audience` is the service's name.
 pub fn callers(config: &CallersConfig, audience: &str, clock: Clock) -> Callers {
     let client = crate::http_client::short_requests();
     Arc::new(RequestTokenAuthenticator {
@@ -31,12 +31,12 @@ pub fn callers(config: &CallersConfig, audience: &str, clock: Clock) -> Callers 
     })
 }
 
-/// Who is calling. A handler that takes it cannot be reached without a valid request token.
+/// The calling operator. A handler that extracts it requires a valid request token.
 #[derive(Debug, Clone)]
 pub struct Caller(pub Principal);
 
 impl Caller {
-    /// Tells the request's metric, log line and problem who is calling.
+    /// Records the caller in the request's context.
     fn noted(principal: Principal, parts: &Parts) -> Self {
         if let Some(context) = parts.extensions.get::<RequestContext>() {
             context.note_caller(&principal);
@@ -51,7 +51,7 @@ impl Caller {
         }
         Err(ApiError::new(
             &code::PROPERTY_OUT_OF_SCOPE,
-            "The property is not in your scope. Ask for access to it.",
+            "The property is not in your scope. Request access to it.",
         ))
     }
 }
@@ -70,14 +70,14 @@ where
         match tenant {
             Some(named) if named != Some(principal.tenant.as_str()) => Err(ApiError::new(
                 &code::TENANT_MISMATCH,
-                "X-Tenant-Id is not the token's tenant. Leave it out or send the token's.",
+                "X-Tenant-Id contradicts the token. Leave it out, or send the tenant of the token.",
             )),
             _ => Ok(Self::noted(principal, parts)),
         }
     }
 }
 
-/// The gateway itself, calling for no operator.
+/// The gateway itself, without an operator.
 #[derive(Debug, Clone, Copy)]
 pub struct ServiceCaller;
 
@@ -98,9 +98,10 @@ where
 
 fn rejection(error: AuthError) -> ApiError {
     match error {
-        AuthError::KeysUnavailable => {
-            ApiError::new(&code::UNAVAILABLE, "The gateway's keys cannot be read yet. Try again.")
-        }
+        AuthError::KeysUnavailable => ApiError::new(
+            &code::UNAVAILABLE,
+            "The keys of the gateway cannot be fetched. Try again.",
+        ),
         other => {
             tracing::info!(reason = %other, "A request token was refused.");
             ApiError::new(

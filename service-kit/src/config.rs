@@ -1,5 +1,5 @@
 //! Configuration: defaults, then a TOML file when `MELMASTOON_CONFIG` names one, then the
-//! environment (`MELMASTOON_` with `__` between levels). The one place that reads either.
+//! environment (`MELMASTOON_` with `__` between levels).
 
 use figment::Figment;
 use figment::providers::{Env, Format, Toml};
@@ -14,9 +14,9 @@ const PREFIX: &str = "MELMASTOON_";
 )]
 pub struct ConfigError(Box<figment::Error>);
 
-/// Reads the whole configuration of one program. Its defaults are in `T`.
+/// Loads the configuration of a program. `T` has the defaults.
 pub fn load<T: DeserializeOwned>() -> Result<T, ConfigError> {
-    // What tests are told about the machine is not a setting of the servers they start.
+    // `MELMASTOON_TEST_*` configures tests, not the servers that they start.
     let environment = Env::prefixed(PREFIX)
         .filter(|key| key != "config" && !key.starts_with("test_"))
         .split("__");
@@ -38,7 +38,7 @@ pub enum LogFormat {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TelemetryConfig {
-    /// Filter as in `info,tower_http=debug`.
+    /// Filter, such as `info,tower_http=debug`.
     pub log: String,
     pub log_format: LogFormat,
     /// Base URL of an OTLP/HTTP collector; traces are exported only when it is set.
@@ -51,7 +51,7 @@ impl Default for TelemetryConfig {
     }
 }
 
-/// Whose request tokens a service takes.
+/// The issuer of the request tokens that a service accepts.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CallersConfig {
@@ -66,13 +66,13 @@ pub struct CallersConfig {
 pub struct OidcConfig {
     pub issuer: String,
     pub jwks_url: String,
-    /// What the callers are told to ask tokens for: the URL of the listener.
+    /// Audience of the tokens: the URL of the listener.
     pub audience: String,
     #[serde(default)]
     pub accounts: AccountsConfig,
 }
 
-/// The email of each account that may call, by group of routes.
+/// Emails of the accounts that may call each group of routes.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AccountsConfig {
@@ -91,36 +91,34 @@ pub struct PostgresConfig {
     pub url: secrecy::SecretString,
     #[serde(default = "PostgresConfig::default_pool")]
     pub pool: usize,
-    /// Longest time a request waits for a connection, and a connection for the server, in
-    /// milliseconds.
+    /// Timeout of a request for a connection, and of a connection attempt, in milliseconds.
     #[serde(default = "PostgresConfig::default_wait_ms")]
     pub wait_ms: u64,
 }
 
 impl PostgresConfig {
-    /// Two cores serve 16 queries at once no faster than 8; the rest is room for slow ones.
+    /// Two cores serve 16 queries at once no faster than 8; the others are a reserve for slow ones.
     fn default_pool() -> usize {
         16
     }
 
-    /// Whoever asks has waited long enough by then: the gateway gives most reads 400 to 500.
+    /// The deadline of most of the gateway's reads is 400 to 500 ms.
     fn default_wait_ms() -> u64 {
         400
     }
 }
 
-/// When a program makes partitions and deletes what is past its time.
+/// When a program creates partitions and deletes expired rows.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MaintenanceConfig {
-    /// Between two looks for months without a partition, and for rows in default partitions. An hour:
-    /// then an alert is timely.
+    /// Interval of checks for missing partitions and for rows in default partitions.
     pub months_every_seconds: u64,
-    /// Between two sweeps of expired rows. An hour: then no sweep has much to do.
+    /// Interval of the deletion of expired rows.
     pub sweep_every_seconds: u64,
-    /// After a run that failed.
+    /// Interval after a failed run.
     pub retry_seconds: u64,
-    /// Longest random delay before each run, so that instances do not all begin at once.
+    /// Longest random delay before each run, so that instances do not run at the same time.
     pub jitter_seconds: u64,
 }
 

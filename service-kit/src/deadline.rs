@@ -1,4 +1,4 @@
-//! `X-Deadline-Ms`: a service stops working on an answer nobody waits for.
+//! `X-Deadline-Ms`: ends a request once its caller no longer waits for the response.
 
 use std::time::Duration;
 
@@ -15,16 +15,16 @@ use crate::problem::ApiError;
 mod tests;
 
 tokio::task_local! {
-    /// The instant by which the caller of this task's request needs the answer.
+    /// The deadline of the request that this task handles.
     static DEADLINE: Instant;
 }
 
-/// What is left for the request that this task works on; `None` where its caller set no deadline.
-pub fn left() -> Option<Duration> {
+/// Time until the deadline of the request that this task handles; `None` without a deadline.
+pub fn remaining() -> Option<Duration> {
     DEADLINE.try_with(|deadline| deadline.saturating_duration_since(Instant::now())).ok()
 }
 
-/// Middleware: ends the request at its deadline. Without the header there is none.
+/// Middleware that ends a request at its deadline, if it has the header.
 pub async fn enforce(request: Request, next: Next) -> Response {
     let header = request.headers().get(headers::DEADLINE_MS);
     let Some(left) = header.and_then(|value| value.to_str().ok()).and_then(deadline::parse) else {
@@ -39,8 +39,8 @@ pub async fn enforce(request: Request, next: Next) -> Response {
     }
 }
 
-/// Whether what went wrong is that the deadline passed: what works for the request ends at it too,
-/// and may be heard of before the timer is.
+/// Whether an error is a consequence of the deadline: statements end at it too, and may fail before the
+/// timer fires.
 fn is_too_late(response: &Response, deadline: Instant) -> bool {
     response.status().is_server_error() && Instant::now() >= deadline
 }

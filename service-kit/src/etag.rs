@@ -1,4 +1,4 @@
-//! Entity tags of reads (RFC 9110 section 8.8.3): a caller that has the answer gets 304.
+//! Entity tags (RFC 9110 section 8.8.3) and conditional requests.
 
 use axum::body::{Body, HttpBody};
 use axum::extract::Request;
@@ -13,9 +13,9 @@ use sha2::{Digest, Sha256};
 
 use crate::problem::ApiError;
 
-/// Answers `body`, or 304 when the request already holds it. `basis` is what makes two answers
-/// the same: the body without the instant it was read at. The tag is weak for that reason.
-pub fn answer<T: Serialize>(request: &HeaderMap, basis: &impl Serialize, body: &T) -> Response {
+/// Responds with `body`, or 304 if the caller has it. The tag is made of `basis`, the body without the
+/// instant of the read, and is therefore weak.
+pub fn respond<T: Serialize>(request: &HeaderMap, basis: &impl Serialize, body: &T) -> Response {
     let tag = tag(basis);
     let held = holds(request, &tag);
     let headers = [
@@ -28,15 +28,15 @@ pub fn answer<T: Serialize>(request: &HeaderMap, basis: &impl Serialize, body: &
     (headers, axum::Json(body)).into_response()
 }
 
-/// Whether the caller says that it holds the answer with this tag (RFC 9110 section 13.1.2). A
-/// header that cannot be parsed says nothing.
+/// Whether `If-None-Match` names this tag (RFC 9110 section 13.1.2). A header that cannot be parsed
+/// names none.
 pub fn holds(request: &HeaderMap, tag: &str) -> bool {
     let held = parsable(request, &IF_NONE_MATCH).typed_get::<IfNoneMatch>();
     held.zip(tag.parse().ok()).is_some_and(|(held, tag)| !held.precondition_passes(&tag))
 }
 
-/// Whether a change may go on: without `If-Match`, or when it names this tag or `*` (RFC 9110
-/// section 13.1.1). A header that cannot be parsed names nothing.
+/// Whether `If-Match` allows a change: it is absent, or names this tag or `*` (RFC 9110 section
+/// 13.1.1). A header that cannot be parsed names none.
 pub fn may_change(request: &HeaderMap, tag: &str) -> bool {
     if !request.contains_key(IF_MATCH) {
         return true;
@@ -45,8 +45,8 @@ pub fn may_change(request: &HeaderMap, tag: &str) -> bool {
     expected.zip(tag.parse().ok()).is_some_and(|(it, tag)| it.precondition_passes(&tag))
 }
 
-/// The lines of one header, in which no entity tag has white space within its quotes. RFC 9110 allows
-/// none there, and the parser panics on it in a debug build. No tag of ours has the mark that stands for it.
+/// The lines of one header, with white space inside quotes replaced by `!`, which none of our tags
+/// has: RFC 9110 allows no white space there, and the parser panics on it in a debug build.
 fn parsable(request: &HeaderMap, name: &HeaderName) -> HeaderMap {
     let lines = request.get_all(name).iter();
     lines.filter_map(|line| Some((name.clone(), without_quoted_space(line)?))).collect()
@@ -72,9 +72,9 @@ fn tag_of(bytes: &[u8]) -> String {
     format!("W/\"{:032x}\"", u128::from_be_bytes(start))
 }
 
-/// Middleware that gives every successful GET an entity tag and a `Cache-Control`, and answers 304
-/// to a caller that holds it. What has a tag already, must not be stored, or has no known end (a
-/// stream) stays as it is.
+/// Middleware that adds an entity tag and `Cache-Control` to every successful GET, and responds with
+/// 304 if the caller has it. Responses with a tag, with `no-store`, or of unknown length (streams) are
+/// unchanged.
 pub async fn conditional_get(request: Request, next: Next) -> Response {
     if request.method() != Method::GET {
         return next.run(request).await;
@@ -87,7 +87,7 @@ pub async fn conditional_get(request: Request, next: Next) -> Response {
 
 fn is_untagged(response: &Response) -> bool {
     let headers = response.headers();
-    let is_stored = headers.get(CACHE_CONTROL).is_none_or(|it| it != "no-store");
+    let is_stored = headers.get(CACHE_CONTROL).is_none_or(|value| value != "no-store");
     let is_whole = response.body().size_hint().exact().is_some();
     response.status() == StatusCode::OK && !headers.contains_key(ETAG) && is_stored && is_whole
 }
@@ -115,21 +115,21 @@ async fn tagged(response: Response, held: &HeaderMap) -> Response {
 mod tests {
     use super::*;
 
-    fn asked(tag: &str) -> StatusCode {
+    fn status_of(tag: &str) -> StatusCode {
         let mut headers = HeaderMap::new();
         headers.insert(IF_NONE_MATCH, HeaderValue::from_str(tag).unwrap());
-        answer(&headers, &[1], &[1, 2]).status()
+        respond(&headers, &[1], &[1, 2]).status()
     }
 
     #[test]
-    fn what_the_caller_holds_is_not_sent_again() {
+    fn a_current_tag_is_304() {
         let tag = tag(&[1]);
         for held in [tag.clone(), tag.trim_start_matches("W/").to_owned(), format!("\"x\", {tag}")]
         {
-            assert_eq!(asked(&held), StatusCode::NOT_MODIFIED, "{held}");
+            assert_eq!(status_of(&held), StatusCode::NOT_MODIFIED, "{held}");
         }
-        assert_eq!(asked("*"), StatusCode::NOT_MODIFIED);
-        assert_eq!(asked("\"x\""), StatusCode::OK);
+        assert_eq!(status_of("*"), StatusCode::NOT_MODIFIED);
+        assert_eq!(status_of("\"x\""), StatusCode::OK);
     }
 
     fn headers(name: http::HeaderName, lines: &[&str]) -> HeaderMap {

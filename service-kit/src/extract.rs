@@ -1,4 +1,4 @@
-//! axum's extractors with problems for rejections.
+//! axum's extractors, with problems as rejections.
 
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::problem::{ApiError, ApiResult};
 
-/// `?a=b` as a struct. A parameter with U+0000 in its name or value is refused.
+/// The query string as a struct. Refuses U+0000 in names and values.
 #[derive(Debug, Clone, Copy)]
 pub struct Query<T>(pub T);
 
@@ -72,14 +72,13 @@ impl<S: Send + Sync> FromRequestParts<S> for PropertyQuery {
     }
 }
 
-/// Reads a date parameter in the form `YYYY-MM-DD`, years 0001 to 9999; `field` is how a problem
-/// names it.
+/// Parses a date parameter `YYYY-MM-DD`, years 0001 to 9999. `field` names it in the problem.
 pub fn date(field: &str, given: Option<&str>) -> ApiResult<Option<Date>> {
     let invalid = || ApiError::field(field, "INVALID", "Send the date as YYYY-MM-DD.");
     given.map(|text| parse_date(text).ok_or_else(invalid)).transpose()
 }
 
-/// A JSON body, in or out. A request's body is read as [`body`] does.
+/// A JSON body of a request, read by [`body`], or of a response.
 #[derive(Debug, Clone, Copy)]
 pub struct Json<T>(pub T);
 
@@ -99,13 +98,13 @@ impl<T: Serialize> IntoResponse for Json<T> {
     }
 }
 
-/// Reads a request body as strict JSON: one object, each member once, no U+0000 in a text, and
-/// nested at most [`json::MAX_DEPTH`] levels. The problem names the member that is wrong.
+/// Reads a request body as strict JSON: one object, no repeated members, no U+0000 in texts, at most
+/// [`json::MAX_DEPTH`] levels. The problem names the invalid member.
 pub fn body<T: DeserializeOwned>(bytes: &[u8]) -> ApiResult<T> {
     json::from_slice(bytes, ZeroCharacter::Refused).map_err(|error| refused("body", &error))
 }
 
-/// The problem for a document that was refused; `root` names the document.
+/// The problem for an invalid document; `root` names the document.
 pub fn refused(root: &str, error: &json::Error) -> ApiError {
     let field = error.field(root);
     let detail = match error.fault() {
@@ -115,16 +114,16 @@ pub fn refused(root: &str, error: &json::Error) -> ApiError {
     Problem::field(field, error.fault().code(), detail).into()
 }
 
-/// The media type of a JSON body as it was sent, in any case and with any parameters.
+/// Checks that the media type is JSON, in any case and with any parameters, and returns it.
 pub fn content_type(headers: &HeaderMap) -> ApiResult<&str> {
     let mut lines = headers.get_all(CONTENT_TYPE).iter();
     let sent = lines.next().and_then(|line| line.to_str().ok()).unwrap_or_default();
     let is_json = |kind: &Mime| {
-        let suffix = kind.suffix().map(|it| it.as_str());
+        let suffix = kind.suffix().map(|suffix| suffix.as_str());
         kind.type_() == mime::APPLICATION
             && (kind.subtype() == mime::JSON || suffix == Some(mime::JSON.as_str()))
     };
-    // Parameters may follow white space, which the parser does not take before a semicolon.
+    // White space is allowed before a semicolon, but the parser refuses it.
     let kind = sent.split(';').next().unwrap_or_default().trim();
     if lines.next().is_none() && kind.parse().is_ok_and(|kind| is_json(&kind)) {
         return Ok(sent);
@@ -136,9 +135,10 @@ impl From<BytesRejection> for ApiError {
     fn from(rejection: BytesRejection) -> Self {
         match rejection.status().as_u16() {
             413 => Self::new(&code::PAYLOAD_TOO_LARGE, "The body is larger than this route takes."),
-            _ => {
-                Self::new(&code::MALFORMED_REQUEST, "The body did not arrive whole. Send it again.")
-            }
+            _ => Self::new(
+                &code::MALFORMED_REQUEST,
+                "The body was incomplete. Send the request again.",
+            ),
         }
     }
 }
@@ -150,7 +150,7 @@ impl From<QueryRejection> for ApiError {
 }
 
 impl From<PathRejection> for ApiError {
-    /// An id of another form names nothing: 404, as for any other unknown path.
+    /// A malformed id names no resource: 404, as for unknown paths.
     fn from(_: PathRejection) -> Self {
         Self::not_found()
     }

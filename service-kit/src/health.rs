@@ -1,4 +1,4 @@
-//! `/health/live` (the process runs) and `/health/ready` (it can do its work).
+//! `/health/live` (the process runs) and `/health/ready` (its dependencies are available).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,27 +17,27 @@ use tower_http::set_header::SetResponseHeaderLayer;
 
 use crate::lifecycle::Lifecycle;
 
-/// Nobody keeps what was true a moment ago.
+/// Health reports are not cached.
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
-/// Longest time one check may take.
-const LIMIT: Duration = Duration::from_millis(500);
-/// How old the checks may be that an answer is made from, counted from their beginning.
-const MAX_AGE: Duration = Duration::from_secs(1);
+/// Timeout of one check.
+const CHECK_TIMEOUT: Duration = Duration::from_millis(500);
+/// How old a report may be, counted from the start of its checks.
+const REPORT_MAX_AGE: Duration = Duration::from_secs(1);
 
 type Probe = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
 
-/// What a program needs, and what its absence costs the user.
+/// The dependencies of a program, and what the user loses without each.
 #[derive(Clone)]
 pub struct Readiness {
     checks: Vec<Check>,
     lifecycle: Lifecycle,
-    /// Held while the checks run, so that requests at the same time share one run.
-    last: Arc<Mutex<Option<Run>>>,
+    /// Locked while the checks run, so that concurrent requests share one run.
+    last: Arc<Mutex<Option<CheckRun>>>,
 }
 
-/// What the checks said when they last ran.
+/// The last run of the checks.
 #[derive(Debug, Clone)]
-struct Run {
+struct CheckRun {
     began: Instant,
     reports: Arc<[CheckReport]>,
 }
@@ -85,7 +85,7 @@ impl Readiness {
         Self { checks: Vec::new(), lifecycle, last: Arc::default() }
     }
 
-    /// Without it the program is not ready.
+    /// Adds a dependency without which the program is not ready.
     #[must_use]
     pub fn requires<F>(self, name: &'static str, cost: &'static str, probe: F) -> Self
     where
@@ -94,7 +94,7 @@ impl Readiness {
         self.with(Check { name, cost, required: true, probe: Arc::new(probe) })
     }
 
-    /// Without it the program works, with a cost.
+    /// Adds a dependency without which the program works in part.
     #[must_use]
     pub fn uses<F>(self, name: &'static str, cost: &'static str, probe: F) -> Self
     where
@@ -105,12 +105,12 @@ impl Readiness {
 
     fn with(mut self, check: Check) -> Self {
         self.checks.push(check);
-        // What ran before this check was added does not know of it.
+        // A report from before does not have this check.
         self.last = Arc::default();
         self
     }
 
-    /// The two routes.
+    /// The routes `/health/live` and `/health/ready`.
     pub fn router(self) -> Router {
         Router::new()
             .route("/health/live", get(live))
@@ -132,25 +132,25 @@ impl Readiness {
 }
 
 impl Readiness {
-    /// The checks' reports, at most [`MAX_AGE`] old: a flood of requests runs them once a second.
+    /// The reports, at most [`REPORT_MAX_AGE`] old: however many requests, the checks run once a second.
     async fn recent(&self) -> Arc<[CheckReport]> {
         let mut last = self.last.lock().await;
-        if let Some(run) = last.as_ref().filter(|run| run.began.elapsed() < MAX_AGE) {
+        if let Some(run) = last.as_ref().filter(|run| run.began.elapsed() < REPORT_MAX_AGE) {
             return Arc::clone(&run.reports);
         }
         let began = Instant::now();
         let reports: Arc<[CheckReport]> = join_all(self.checks.iter().map(run)).await.into();
-        *last = Some(Run { began, reports: Arc::clone(&reports) });
+        *last = Some(CheckRun { began, reports: Arc::clone(&reports) });
         reports
     }
 }
 
 async fn run(check: &Check) -> CheckReport {
-    let outcome = tokio::time::timeout(LIMIT, (check.probe)()).await;
+    let outcome = tokio::time::timeout(CHECK_TIMEOUT, (check.probe)()).await;
     let reason = match outcome {
         Ok(Ok(())) => None,
         Ok(Err(reason)) => Some(reason),
-        Err(_) => Some(format!("no answer within {} ms", LIMIT.as_millis())),
+        Err(_) => Some(format!("no reply within {} ms", CHECK_TIMEOUT.as_millis())),
     };
     let state = if reason.is_none() { Condition::Up } else { Condition::Down };
     CheckReport { name: check.name, state, required: check.required, cost: check.cost, reason }
@@ -185,7 +185,7 @@ mod tests {
             let run = counted.fetch_add(1, Ordering::SeqCst);
             async move {
                 tokio::time::sleep(Duration::from_millis(100)).await;
-                if run == 1 { Err("away".to_owned()) } else { Ok(()) }
+                if run == 1 { Err("down".to_owned()) } else { Ok(()) }
             }
             .boxed()
         });
@@ -212,13 +212,13 @@ mod tests {
         let (app, runs) = program();
         for wanted in [StatusCode::OK, StatusCode::SERVICE_UNAVAILABLE, StatusCode::OK] {
             assert_eq!(status(&app).await, wanted);
-            tokio::time::sleep(MAX_AGE).await;
+            tokio::time::sleep(REPORT_MAX_AGE).await;
         }
         assert_eq!(runs.load(Ordering::SeqCst), 3);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_that_leaves_does_not_take_the_answer_with_it() {
+    async fn a_disconnected_client_does_not_cancel_the_report() {
         let (app, runs) = program();
         let impatient = tokio::time::timeout(Duration::from_millis(10), status(&app));
         assert!(impatient.await.is_err());

@@ -1,14 +1,16 @@
-//! The client for small documents of the platform (key sets), always with a time limit.
+//! The HTTP client for small documents such as key sets, with a timeout.
 
 use std::time::Duration;
 
-/// Makes aws-lc-rs the process's TLS provider. Calling it again does nothing.
+/// Installs aws-lc-rs as the TLS provider of the process. Idempotent.
 pub fn install_crypto_provider() {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
 }
 
+/// A client that follows no redirects and times out after two seconds.
+///
 /// # Panics
-/// When no TLS provider can be loaded; a program without one cannot work.
+/// When no TLS provider can be loaded.
 pub fn short_requests() -> reqwest::Client {
     install_crypto_provider();
     let client = reqwest::Client::builder()

@@ -1,5 +1,5 @@
-//! Who may call `/internal/*`: service accounts with an OpenID Connect token, by group of routes.
-//! Nobody, until issuer, keys, audience and accounts are configured.
+//! Authentication for `/internal/*`: service accounts with an OpenID Connect token, by group of routes.
+//! Every request is refused until issuer, keys, audience and accounts are configured.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,12 +22,12 @@ use crate::http_client;
 use crate::problem::ApiError;
 use crate::serve::mark_authenticated;
 
-/// An unknown key id makes us ask the issuer at most this often.
+/// Shortest time between two fetches of the issuer's keys because of an unknown key id.
 const KEYS_COOLDOWN: Duration = Duration::from_secs(10);
 
-/// Whom a group of routes is for.
+/// Service accounts that may call a group of routes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
+pub enum AccountGroup {
     /// Cloud Scheduler: `/internal/jobs/*`.
     Scheduler,
     /// The Pub/Sub push: `/internal/events`.
@@ -37,16 +37,16 @@ pub enum Role {
 }
 
 impl AccountsConfig {
-    fn of(&self, role: Role) -> &[String] {
-        match role {
-            Role::Scheduler => &self.scheduler,
-            Role::Events => &self.events,
-            Role::Operators => &self.operators,
+    fn emails(&self, group: AccountGroup) -> &[String] {
+        match group {
+            AccountGroup::Scheduler => &self.scheduler,
+            AccountGroup::Events => &self.events,
+            AccountGroup::Operators => &self.operators,
         }
     }
 }
 
-/// Judges the callers of the internal listener.
+/// Authenticates the callers of the internal listener.
 #[derive(Debug)]
 pub struct Identity {
     keys: RemoteKeys,
@@ -57,27 +57,29 @@ pub struct Identity {
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 enum Refusal {
-    #[error("Send one Authorization header with an identity token under Bearer.")]
+    #[error("Send one Authorization header with an identity token as a Bearer token.")]
     NoToken,
-    #[error("The identity token was not accepted: {0}. Ask the issuer for a new one.")]
+    #[error("The identity token is not valid: {0}. Get a new one from the issuer.")]
     Token(OidcError),
-    #[error("The issuer's keys cannot be read yet. Try again.")]
+    #[error("The keys of the issuer cannot be fetched. Try again.")]
     NoKeys,
     #[error(
-        "This service account may not call this. Add it to internal.oidc.accounts if it should."
+        "This service account may not call this route. To allow it, add it to internal.oidc.accounts."
     )]
     Account,
     #[error(
-        "Nobody may call this: no issuer is configured. Set internal.oidc and start the server again."
+        "No issuer is configured for internal routes. Set internal.oidc and restart the server."
     )]
     NotConfigured,
 }
 
 impl Identity {
-    /// As the settings say; said at start when nobody is let in.
+    /// Makes an authenticator of the settings. Without settings, logs a warning and returns `None`.
     pub fn configured(oidc: Option<&OidcConfig>, clock: Clock) -> Option<Arc<Self>> {
         let Some(oidc) = oidc else {
-            tracing::warn!("internal.oidc is not configured: nobody may call /internal/*.");
+            tracing::warn!(
+                "internal.oidc is not configured. All requests to /internal/* are refused."
+            );
             return None;
         };
         let client = http_client::short_requests();
@@ -85,14 +87,18 @@ impl Identity {
         Some(Arc::new(Self::new(oidc, keys, clock)))
     }
 
-    /// `keys` are the issuer's.
+    /// `keys` are the keys of the issuer.
     pub fn new(config: &OidcConfig, keys: RemoteKeys, clock: Clock) -> Self {
         let (issuer, audience) = (config.issuer.clone(), config.audience.clone());
         let accounts = config.accounts.clone();
         Self { keys, rules: OidcRules { issuer, audience }, accounts, clock }
     }
 
-    async fn judge(&self, headers: &HeaderMap, role: Role) -> Result<ServiceAccount, Refusal> {
+    async fn authorize(
+        &self,
+        headers: &HeaderMap,
+        group: AccountGroup,
+    ) -> Result<ServiceAccount, Refusal> {
         let token = bearer(headers).ok_or(Refusal::NoToken)?;
         let keys = self.keys.holding(&oidc::key_id(token).map_err(Refusal::Token)?).await;
         if keys.is_empty() {
@@ -100,12 +106,12 @@ impl Identity {
         }
         let account = oidc::verify(token, &keys, &self.rules, self.clock.now());
         let account = account.map_err(Refusal::Token)?;
-        let known = self.accounts.of(role).contains(&account.email);
-        if known { Ok(account) } else { Err(Refusal::Account) }
+        let is_allowed = self.accounts.emails(group).contains(&account.email);
+        if is_allowed { Ok(account) } else { Err(Refusal::Account) }
     }
 }
 
-/// The token of the one `Authorization: Bearer` header.
+/// The token, if there is exactly one `Authorization` header and its scheme is Bearer.
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let (scheme, token) = values.next()?.to_str().ok()?.split_once(' ')?;
@@ -113,42 +119,48 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     one.then(|| token.trim_start_matches(' '))
 }
 
-/// What stands in front of one server's internal routes.
+/// A layer that requires a service account of a group.
 #[derive(Debug, Clone)]
-pub struct Guard {
+pub struct RequireAccount {
     identity: Option<Arc<Identity>>,
-    /// Name of the counter of those it turned away.
+    /// Name of the counter of refused requests.
     failures: &'static str,
 }
 
-impl Guard {
-    /// Without an identity it lets nobody in. `failures` is a counter's name.
+impl RequireAccount {
+    /// Refuses every request when `identity` is `None`. `failures` is the name of the counter of refused
+    /// requests.
     pub fn new(identity: Option<Arc<Identity>>, failures: &'static str) -> Self {
         Self { identity, failures }
     }
 
-    /// What stands behind it may take the caller as `Extension<ServiceAccount>`.
-    pub fn around(&self, router: Router, role: Role) -> Router {
-        router.layer(from_fn_with_state((self.clone(), role), check))
+    /// Requires an account of `group` for `router`, whose handlers can extract
+    /// `Extension<ServiceAccount>`.
+    pub fn protect(&self, router: Router, group: AccountGroup) -> Router {
+        router.layer(from_fn_with_state((self.clone(), group), check))
     }
 
-    async fn judge(&self, headers: &HeaderMap, role: Role) -> Result<ServiceAccount, Refusal> {
+    async fn authorize(
+        &self,
+        headers: &HeaderMap,
+        group: AccountGroup,
+    ) -> Result<ServiceAccount, Refusal> {
         if !safeguard!(ServiceIdentity) {
             return Ok(ServiceAccount { email: "anybody".to_owned(), subject: "0".to_owned() });
         }
         let identity = self.identity.as_ref().ok_or(Refusal::NotConfigured)?;
-        identity.judge(headers, role).await
+        identity.authorize(headers, group).await
     }
 }
 
 async fn check(
-    State((guard, role)): State<(Guard, Role)>,
+    State((guard, group)): State<(RequireAccount, AccountGroup)>,
     mut request: Request,
     next: Next,
 ) -> Response {
-    match guard.judge(request.headers(), role).await {
+    match guard.authorize(request.headers(), group).await {
         Ok(account) => {
-            tracing::info!(account = account.email, ?role, "A service account calls.");
+            tracing::info!(account = account.email, role = ?group, "Internal request by a service account.");
             mark_authenticated(request.extensions());
             request.extensions_mut().insert(account);
             next.run(request).await

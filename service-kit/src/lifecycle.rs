@@ -1,5 +1,4 @@
-//! One owner of start and stop: a token that asks everything to finish, and a tracker that
-//! waits for it.
+//! Shutdown of a program: a token that signals it, and a tracker that waits for the tasks.
 
 use std::future::Future;
 use std::time::Duration;
@@ -8,8 +7,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// Longest time a drain may take before what is left is dropped.
-pub const DRAIN: Duration = Duration::from_secs(10);
+/// Longest time of a drain; what still runs is dropped.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Clone, Default)]
 pub struct Lifecycle {
@@ -44,17 +43,17 @@ impl Lifecycle {
         });
     }
 
-    /// Runs what shutdown waits for, where no more of this type is to be known.
+    /// The tracker of tasks that shutdown waits for.
     pub fn tasks(&self) -> TaskTracker {
         self.tasks.clone()
     }
 
-    /// Is cancelled when the program is asked to stop.
+    /// A token that is cancelled when shutdown begins.
     pub fn stop_token(&self) -> CancellationToken {
         self.stopping.clone()
     }
 
-    /// Resolves when the program was asked to stop.
+    /// Resolves when shutdown begins.
     pub async fn stopping(&self) {
         self.stopping.cancelled().await;
     }
@@ -67,7 +66,7 @@ impl Lifecycle {
         self.stopping.cancel();
     }
 
-    /// Stops on SIGTERM or SIGINT, then waits for the tasks, at most [`DRAIN`].
+    /// Stops on SIGTERM or SIGINT, then waits for the tasks, at most [`DRAIN_TIMEOUT`].
     pub async fn run_until_signal(self) -> std::io::Result<()> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
@@ -76,19 +75,19 @@ impl Lifecycle {
             _ = interrupt.recv() => {}
             () = self.stopping.cancelled() => {}
         }
-        tracing::info!("Draining: new work is refused, what runs may finish.");
+        tracing::info!("Draining.");
         self.drain().await;
         Ok(())
     }
 
-    /// Asks everything to finish and waits, at most [`DRAIN`].
+    /// Begins shutdown and waits for the tasks, at most [`DRAIN_TIMEOUT`].
     pub async fn drain(&self) {
         self.stop();
         self.tasks.close();
-        if tokio::time::timeout(DRAIN, self.tasks.wait()).await.is_err() {
+        if tokio::time::timeout(DRAIN_TIMEOUT, self.tasks.wait()).await.is_err() {
             tracing::warn!(
                 left = self.tasks.len(),
-                "The drain time is over; what still runs is dropped."
+                "Drain timed out. Dropping the remaining tasks."
             );
         }
     }

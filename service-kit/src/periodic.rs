@@ -1,26 +1,26 @@
-//! Repeats a piece of work for as long as the program runs.
+//! Runs a task periodically, with jitter and a shorter interval after failures.
 //!
-//! Not here: what keeps two instances from doing it at once; the work takes a lock of its own.
+//! Not here: exclusion between instances; the task takes its own lock.
 
 use std::future::Future;
 use std::time::Duration;
 
 use contracts::clock::Entropy;
 
-/// When a piece of work is repeated.
+/// When a task runs.
 #[derive(Debug, Clone, Copy)]
 pub struct Schedule {
-    /// From one success to the next run.
+    /// Interval after a success.
     pub interval: Duration,
-    /// From one failure to the next run.
+    /// Interval after a failure.
     pub retry: Duration,
-    /// Longest random delay before each run, so that instances that started together spread out.
+    /// Longest random delay before each run, so that instances do not run at the same time.
     pub jitter: Duration,
 }
 
-/// What came of one run, as far as the schedule is concerned.
+/// The outcome of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ran {
+pub enum RunOutcome {
     Done,
     Failed,
 }
@@ -29,13 +29,13 @@ pub enum Ran {
 pub async fn repeat<W, F>(schedule: Schedule, entropy: Entropy, mut work: W)
 where
     W: FnMut() -> F,
-    F: Future<Output = Ran>,
+    F: Future<Output = RunOutcome>,
 {
     loop {
         tokio::time::sleep(up_to(schedule.jitter, &entropy)).await;
         let pause = match work().await {
-            Ran::Done => schedule.interval,
-            Ran::Failed => schedule.retry.min(schedule.interval),
+            RunOutcome::Done => schedule.interval,
+            RunOutcome::Failed => schedule.retry.min(schedule.interval),
         };
         tokio::time::sleep(pause).await;
     }
@@ -61,14 +61,14 @@ mod tests {
         jitter: Duration::from_secs(10),
     };
 
-    /// Seconds at which it ran, of a piece of work that fails as often as this.
+    /// The seconds at which a task ran that fails `failures` times.
     async fn runs(schedule: Schedule, failures: usize, within: Duration) -> Vec<u64> {
         let (began, times) = (Instant::now(), Arc::new(Mutex::new(Vec::new())));
         let failed = AtomicUsize::new(0);
         let repeated = repeat(schedule, Entropy::system(), || {
             times.lock().unwrap().push(began.elapsed().as_secs());
             let fails = failed.fetch_add(1, Ordering::Relaxed) < failures;
-            std::future::ready(if fails { Ran::Failed } else { Ran::Done })
+            std::future::ready(if fails { RunOutcome::Failed } else { RunOutcome::Done })
         });
         assert!(timeout(within, repeated).await.is_err(), "it never ends by itself");
         times.lock().unwrap().clone()

@@ -1,8 +1,7 @@
-//! Postgres: a bounded pool, statements that end, and transactions that cannot be opened without a
-//! tenant.
+//! Postgres: a bounded pool, timeouts on every statement, and transactions that require a tenant.
 //!
-//! A connection that gives no reply is discarded after about a second, and with it all that were
-//! made before: what silenced one has most likely silenced the others.
+//! A connection without a reply is discarded after about a second, with all connections made before
+//! it: whatever silenced one has probably silenced the others.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -30,22 +29,22 @@ use connection::CleanUp;
 pub use connection::{Connection, Transaction};
 pub use error::{Category, StoreError};
 
-/// Until a peer that does not acknowledge is believed to be gone; the system's own default is hours.
+/// TCP keepalive, so that a lost peer is detected in seconds instead of hours.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(5);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(2);
 const KEEPALIVE_RETRIES: u32 = 3;
-const UNACKNOWLEDGED_FOR: Duration = Duration::from_secs(5);
+const TCP_USER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Connections of one service's role to its database.
+/// A pool of connections with the role of a service.
 #[derive(Debug, Clone)]
 pub struct Database(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     pool: Pool,
-    /// Raised when the connections made so far are not to be used again.
+    /// Incremented to discard all connections made before.
     generation: AtomicU64,
-    /// Connections on their way back to the pool.
+    /// Background tasks that make connections reusable.
     clean_ups: TaskTracker,
 }
 
@@ -57,23 +56,23 @@ pub enum DatabaseConfigError {
     Pool(#[from] deadpool_postgres::BuildError),
 }
 
-/// Settings of each session. Prepared statements keep one plan: over a partitioned table, planning
-/// anew each time costs more than running. The server, too, ends sessions whose client is gone:
-/// their transactions would keep rows locked.
+/// Settings of each session. Prepared statements keep a generic plan: over a partitioned table, planning
+/// costs more than running. Keepalive on the server's side ends sessions of lost clients, whose
+/// transactions would keep rows locked.
 fn options() -> String {
     let settings = [
         ("statement_timeout", limit::STATEMENT_TIMEOUT.as_millis()),
-        ("idle_in_transaction_session_timeout", limit::IDLE_IN_TRANSACTION.as_millis()),
+        ("idle_in_transaction_session_timeout", limit::IDLE_IN_TRANSACTION_TIMEOUT.as_millis()),
         ("tcp_keepalives_idle", KEEPALIVE_IDLE.as_secs().into()),
         ("tcp_keepalives_interval", KEEPALIVE_INTERVAL.as_secs().into()),
         ("tcp_keepalives_count", KEEPALIVE_RETRIES.into()),
-        ("tcp_user_timeout", UNACKNOWLEDGED_FOR.as_millis()),
+        ("tcp_user_timeout", TCP_USER_TIMEOUT.as_millis()),
     ];
     let settings = settings.map(|(name, value)| format!("-c {name}={value}"));
     format!("{} -c plan_cache_mode=force_generic_plan", settings.join(" "))
 }
 
-/// How a connection is made: only to a server that accepts writes, and never waiting for hours.
+/// Settings of the driver: only servers that accept writes, with a connect timeout and keepalive.
 fn settings(config: &PostgresConfig) -> Result<tokio_postgres::Config, tokio_postgres::Error> {
     let mut settings: tokio_postgres::Config = config.url.expose_secret().parse()?;
     settings
@@ -82,14 +81,14 @@ fn settings(config: &PostgresConfig) -> Result<tokio_postgres::Config, tokio_pos
         .keepalives_idle(KEEPALIVE_IDLE)
         .keepalives_interval(KEEPALIVE_INTERVAL)
         .keepalives_retries(KEEPALIVE_RETRIES)
-        .tcp_user_timeout(UNACKNOWLEDGED_FOR)
+        .tcp_user_timeout(TCP_USER_TIMEOUT)
         .target_session_attrs(TargetSessionAttrs::ReadWrite)
         .options(options());
     Ok(settings)
 }
 
 impl Database {
-    /// Makes the pool; connects when first used, so that a service starts while its database is away.
+    /// Creates the pool. It connects on first use, so that a service starts without its database.
     pub fn new(config: &PostgresConfig) -> Result<Self, DatabaseConfigError> {
         let wait = Duration::from_millis(config.wait_ms);
         let manager = Manager::from_config(
@@ -108,16 +107,16 @@ impl Database {
     }
 
     pub async fn connection(&self) -> Result<Connection, StoreError> {
-        // Read first: a connection is never taken for younger than it is.
+        // Read first, so that a connection is never assigned a later generation than its own.
         let generation = self.0.generation.load(Ordering::Acquire);
         let object = self.0.pool.get().await?;
         Ok(Connection::new(object, self.clone(), generation))
     }
 
-    /// Whether the database replies and accepts writes, for readiness.
+    /// Checks that the database replies and accepts writes, for readiness.
     pub async fn ping(&self) -> Result<(), StoreError> {
         let connection = self.connection().await?;
-        // A standby answers "on", and so does a session that was made read-only.
+        // "on" for a standby and for a read-only session.
         let messages = connection.simple_query("SHOW transaction_read_only").await?;
         let is_read_only = messages.iter().any(
             |message| matches!(message, SimpleQueryMessage::Row(row) if row.get(0) == Some("on")),
@@ -130,14 +129,14 @@ impl Database {
         Ok(())
     }
 
-    /// Whether connections of this generation may be used again.
-    fn trusts(&self, generation: u64) -> bool {
+    /// Whether connections of this generation may be reused.
+    fn is_current(&self, generation: u64) -> bool {
         self.0.generation.load(Ordering::Acquire) == generation
     }
 
-    /// Discards the idle connections; those in use follow when they come back. Once per generation:
-    /// connections that were made since are good.
-    fn distrust(&self, generation: u64, error: &StoreError) {
+    /// Discards all connections of a generation: idle ones now, the others when they are returned. Does
+    /// nothing if that was done before.
+    fn retire(&self, generation: u64, error: &StoreError) {
         let order = Ordering::AcqRel;
         let is_first = self.0.generation.compare_exchange(
             generation,
@@ -147,7 +146,7 @@ impl Database {
         );
         if is_first.is_ok() {
             let discarded = self.0.pool.retain(|_, _| false).removed.len();
-            tracing::warn!(error = %chain(error), discarded, "Database connections are replaced.");
+            tracing::warn!(error = %chain(error), discarded, "Replacing database connections.");
         }
     }
 
@@ -155,7 +154,7 @@ impl Database {
     fn clean_up(&self, clean_up: CleanUp) {
         match Handle::try_current() {
             Ok(runtime) => {
-                let work = clean_up.run(self.clone(), limit::of_clean_up());
+                let work = clean_up.run(self.clone(), limit::clean_up());
                 self.0.clean_ups.spawn_on(work, &runtime);
             }
             Err(_) => clean_up.discard(),
@@ -163,8 +162,8 @@ impl Database {
     }
 }
 
-/// Reads again on another connection where the first one failed: for background tasks, which must
-/// not wait for their next turn because a connection broke.
+/// Retries a read once if its connection failed. For background tasks, which would otherwise wait for
+/// their next run.
 pub async fn read_again<T, R>(mut read: impl FnMut() -> R) -> Result<T, StoreError>
 where
     R: Future<Output = Result<T, StoreError>>,
@@ -175,8 +174,8 @@ where
     }
 }
 
-/// Opens a read-only transaction that sees this tenant's rows and no other's, all its statements
-/// those of one moment.
+/// Opens a read-only transaction that sees only this tenant's rows. All its statements see the same
+/// snapshot.
 pub async fn read(
     connection: &mut Connection,
     tenant: TenantId,
@@ -184,7 +183,7 @@ pub async fn read(
     connection.begin("START TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY", tenant).await
 }
 
-/// Opens a transaction that sees and writes this tenant's rows and no other's.
+/// Opens a transaction that reads and writes only this tenant's rows.
 pub async fn write(
     connection: &mut Connection,
     tenant: TenantId,

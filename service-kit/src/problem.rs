@@ -1,10 +1,11 @@
-//! Problems as answers: what a handler returns when it cannot do what was asked.
+//! Problems as responses: the error type of handlers.
 
 use axum::response::{IntoResponse, Response};
 use contracts::problem::{Code, Problem, code};
 use http::StatusCode;
 
-/// A problem on its way out. The request layer adds what belongs to the request and writes the body.
+/// A problem as a response. The request layer adds the members that depend on the request, and writes
+/// the body.
 #[derive(Debug, Clone)]
 pub struct ApiError(pub Box<Problem>);
 
@@ -20,14 +21,14 @@ impl ApiError {
         Problem::field(name, code, detail).into()
     }
 
-    /// The answer for what does not exist, and for what belongs to another tenant.
+    /// The problem for resources that do not exist or belong to another tenant.
     pub fn not_found() -> Self {
         Self::new(&code::RESOURCE_NOT_FOUND, "There is no such resource. Check the id.")
     }
 
-    /// Logs the chain once; the caller learns only that it was not its fault.
+    /// Logs the error with its causes, and returns a 500 without them.
     pub fn internal(error: &(dyn std::error::Error + 'static)) -> Self {
-        tracing::error!(error = %chain(error), "A request failed on our side.");
+        tracing::error!(error = %chain(error), "A request failed with an internal error.");
         Self::new(&code::INTERNAL, "The request failed on our side and was logged. Try again.")
     }
 }
@@ -54,18 +55,20 @@ pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
-/// The problem for a bare status, as routers and layers of others answer it.
+/// The problem for a response without a body, as routers and other layers make it.
 pub(crate) fn for_status(status: StatusCode) -> Problem {
     match status.as_u16() {
         404 => Problem::new(
             &code::RESOURCE_NOT_FOUND,
-            "There is nothing at this path. Check the path and the API reference.",
+            "There is no resource at this path. Check the path and the API reference.",
         ),
         405 => Problem::new(
             &code::METHOD_NOT_ALLOWED,
-            "This path does not take that method; `Allow` lists those it takes.",
+            "This path does not support that method; `Allow` lists those it does.",
         ),
-        406 => Problem::new(&code::NOT_ACCEPTABLE, "None of the forms in `Accept` is available."),
+        406 => {
+            Problem::new(&code::NOT_ACCEPTABLE, "None of the media types in `Accept` is available.")
+        }
         408 => Problem::new(
             &code::REQUEST_TIMEOUT,
             "The request took too long to arrive. Send it again.",

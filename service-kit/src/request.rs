@@ -1,5 +1,4 @@
-//! What happens to every request, whatever its route: an id, a trace, a metric, one log line,
-//! and a problem for every error.
+//! The layer for every request: id, trace, metrics, one log line, and a problem for every error.
 
 use std::convert::Infallible;
 use std::sync::{Arc, OnceLock};
@@ -22,15 +21,15 @@ use tracing::instrument::Instrumented;
 use tracing::{Instrument, Span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-use crate::around::Answering;
+use crate::connection::{BODY_TIMEOUT_DETAIL, BodyTimeout, ConnectionHandle};
+use crate::layer::InspectFuture;
 use crate::problem::{ApiError, for_status};
-use crate::serve::{BODY_TOO_SLOW, BodyTimeout, ConnectionHandle};
 
 mod meters;
 
-use meters::{Answered, CallerLabels, Meters, RouteMeters};
+use meters::{CallerLabels, Meters, ResponseLabels, RouteMeters};
 
-/// Names of one server's request metrics: rate, errors, duration, and what is under way.
+/// Names of a server's request metrics.
 #[derive(Debug, Clone, Copy)]
 pub struct RequestMetrics {
     pub total: &'static str,
@@ -52,7 +51,7 @@ macro_rules! request_metrics {
     };
 }
 
-/// What is known of a request from its first byte on. In the request's extensions.
+/// Id, trace and caller of a request, in the request's extensions.
 #[derive(Debug, Clone)]
 pub struct RequestContext {
     pub id: RequestId,
@@ -60,13 +59,12 @@ pub struct RequestContext {
     pub trace_id: String,
     pub received: Instant,
     caller: Arc<OnceLock<CallerLabels>>,
-    /// Absent where a test calls a router without a socket.
+    /// Absent when a test calls a router without a socket.
     connection: Option<ConnectionHandle>,
 }
 
 impl RequestContext {
-    /// Notes who is calling, for the metric, the log line, the problem and the limits of the
-    /// connection.
+    /// Records the caller for metrics, log line and problem, and marks the connection as authenticated.
     pub fn note_caller(&self, principal: &auth::Principal) {
         let role = principal.roles.iter().next().map_or("none", contracts::role::Role::name);
         let _ = self.caller.set(CallerLabels { tenant: principal.tenant, role });
@@ -80,7 +78,7 @@ impl RequestContext {
         self.caller.get().map(|caller| caller.tenant)
     }
 
-    /// The header that lets an upstream continue this trace (W3C Trace Context).
+    /// The `traceparent` header for calls to upstreams (W3C Trace Context).
     pub fn traceparent(&self) -> String {
         let context = Span::current().context();
         let span = context.span().span_context().clone();
@@ -92,7 +90,7 @@ impl RequestContext {
     }
 }
 
-/// What the layer needs.
+/// Dependencies of the layer.
 #[derive(Debug, Clone)]
 pub struct Observer {
     pub metrics: RequestMetrics,
@@ -100,12 +98,12 @@ pub struct Observer {
     pub entropy: Entropy,
 }
 
-/// Puts the layer around a router; a panic in a handler is one failed request.
+/// Adds the layer and catches panics of handlers.
 pub fn observed(router: Router, observer: Observer) -> Router {
     router.layer((observing(observer), CatchPanicLayer::new()))
 }
 
-/// The layer alone. A layer that catches panics belongs right inside it.
+/// The layer alone. Put a layer that catches panics directly inside it.
 pub fn observing(observer: Observer) -> ObserveLayer {
     let meters = Meters::new(observer.metrics);
     ObserveLayer(Arc::new(Observing { observer, meters }))
@@ -140,24 +138,24 @@ where
 {
     type Response = Response;
     type Error = Infallible;
-    type Future = Answering<Instrumented<S::Future>, Seen>;
+    type Future = InspectFuture<Instrumented<S::Future>, ObservedRequest>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, mut request: Request) -> Self::Future {
-        let seen = self.observing.look(&mut request);
+        let seen = self.observing.observe(&mut request);
         let span = seen.span.clone();
-        let answer = span.in_scope(|| self.inner.call(request));
-        Answering::by(answer.instrument(span), seen, Seen::finish)
+        let future = span.in_scope(|| self.inner.call(request));
+        InspectFuture::new(future.instrument(span), seen, ObservedRequest::finish)
     }
 }
 
-/// What is known of a request that is under way.
+/// A request in flight.
 #[derive(Debug)]
-pub struct Seen {
-    under_way: UnderWay,
+pub struct ObservedRequest {
+    in_flight: InFlightGauge,
     span: Span,
     context: RequestContext,
     method: Method,
@@ -165,25 +163,25 @@ pub struct Seen {
     body_timeout: Option<BodyTimeout>,
 }
 
-/// Counts a request out even when its client went away and the handler was dropped.
+/// Decrements the gauge on drop, also when the client disconnects and the handler is dropped.
 #[derive(Debug)]
-struct UnderWay(Arc<RouteMeters>);
+struct InFlightGauge(Arc<RouteMeters>);
 
-impl UnderWay {
+impl InFlightGauge {
     fn on(route: Arc<RouteMeters>) -> Self {
         route.inflight.increment(1);
         Self(route)
     }
 }
 
-impl Drop for UnderWay {
+impl Drop for InFlightGauge {
     fn drop(&mut self) {
         self.0.inflight.decrement(1);
     }
 }
 
 impl Observing {
-    fn look(&self, request: &mut Request) -> Seen {
+    fn observe(&self, request: &mut Request) -> ObservedRequest {
         let route = request.extensions().get::<MatchedPath>();
         let route = self.meters.of(route.map_or("unmatched", MatchedPath::as_str));
         let (method, uri) = (request.method().clone(), request.uri().clone());
@@ -197,15 +195,22 @@ impl Observing {
         context.connection = request.extensions().get().cloned();
         request.extensions_mut().insert(context.clone());
         let body_timeout = request.extensions().get().cloned();
-        Seen { under_way: UnderWay::on(route), span, context, method, uri, body_timeout }
+        ObservedRequest {
+            in_flight: InFlightGauge::on(route),
+            span,
+            context,
+            method,
+            uri,
+            body_timeout,
+        }
     }
 }
 
-impl Seen {
+impl ObservedRequest {
     fn finish(self, mut response: Response) -> Response {
         if self.is_body_late() && is_error(response.status()) {
-            // Whatever the handler made of a body that broke off.
-            response = ApiError::new(&code::REQUEST_TIMEOUT, BODY_TOO_SLOW).into_response();
+            // The handler's error is a consequence of the incomplete body.
+            response = ApiError::new(&code::REQUEST_TIMEOUT, BODY_TIMEOUT_DETAIL).into_response();
         }
         let response = finish(response, &self.context, self.uri.path());
         self.span.in_scope(|| self.record(&response));
@@ -217,13 +222,13 @@ impl Seen {
     }
 
     fn record(&self, response: &Response) {
-        let (route, status) = (&self.under_way.0, response.status());
-        let how = Answered::new(&self.method, status, self.context.caller.get().copied());
+        let (route, status) = (&self.in_flight.0, response.status());
+        let labels = ResponseLabels::new(&self.method, status, self.context.caller.get().copied());
         let took = self.context.received.elapsed();
-        route.answered(how, took);
+        route.answered(labels, took);
         let code = response.extensions().get::<ProblemCode>().map(|code| code.0.clone());
         if let Some(code) = code.clone() {
-            route.failed(&how, code);
+            route.failed(&labels, code);
         }
         tracing::info!(
             status = status.as_u16(),
@@ -235,7 +240,7 @@ impl Seen {
 }
 
 impl Observer {
-    /// The caller's, or a new one.
+    /// The request id sent by the caller, or a new one.
     fn request_id(&self, headers: &HeaderMap) -> RequestId {
         request_id(headers).unwrap_or_else(|| RequestId::generate(&self.clock, &self.entropy))
     }
@@ -258,7 +263,7 @@ impl Observer {
     }
 }
 
-/// The problem an answer carries, for metrics and logs.
+/// The code of the response's problem, for metrics and logs.
 #[derive(Debug, Clone)]
 struct ProblemCode(String);
 
@@ -267,7 +272,7 @@ fn request_id(headers: &HeaderMap) -> Option<RequestId> {
     given.parse().or_else(|_| format!("req_{given}").parse()).ok()
 }
 
-/// Writes the problem, if the answer is an error, and the request's id.
+/// Writes the problem, if the response is an error, and the request id.
 fn finish(mut response: Response, context: &RequestContext, path: &str) -> Response {
     if let Some(problem) = problem_of(&mut response) {
         response = write(problem, response, context, path);
@@ -277,7 +282,7 @@ fn finish(mut response: Response, context: &RequestContext, path: &str) -> Respo
     response
 }
 
-/// The problem a handler answered, or one for a bare error of the router or a layer.
+/// The problem returned by a handler, or one for an error of the router or a layer.
 fn problem_of(response: &mut Response) -> Option<Problem> {
     if let Some(ApiError(problem)) = response.extensions_mut().remove::<ApiError>() {
         return Some(*problem);
@@ -287,7 +292,7 @@ fn problem_of(response: &mut Response) -> Option<Problem> {
         .headers()
         .get(CONTENT_TYPE)
         .is_some_and(|value| value.as_bytes().ends_with(b"json"));
-    // JSON errors are whole already: health reports, and answers passed on from an upstream.
+    // JSON errors are complete: health reports, and responses forwarded from an upstream.
     (is_error(status) && !is_json).then(|| for_status(status))
 }
 

@@ -1,8 +1,8 @@
-//! Listening: accepts connections within limits, speaks HTTP/1.1 and HTTP/2, drains when asked.
+//! Listeners: accept connections within limits, serve HTTP/1.1 and HTTP/2, and drain on shutdown.
 //!
-//! Every server of the platform listens through here. A connection passes these stages, each with a
-//! limit of [`ConnectionLimits`]: accepted and counted, TLS handshake, first byte, headers, body,
-//! answer, idle; and again from the headers.
+//! All servers of the platform listen through this module. A connection passes these stages, each with
+//! a limit of [`ConnectionLimits`]: accepted and counted, TLS handshake, first byte, headers, body,
+//! response, idle; and again from the headers.
 
 use std::future::Future;
 use std::io;
@@ -18,40 +18,26 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::connection::{Connection, Meters, Slots};
 use crate::lifecycle::Lifecycle;
 use crate::request::Observer;
 use crate::{connection_metrics, request_metrics};
 
-mod body;
-mod connection;
 mod driver;
-mod files;
-mod framing;
+mod file_limit;
 mod host;
 mod io_tracking;
-mod limits;
-mod metrics;
-mod progress;
 mod service;
-mod slots;
 #[cfg(test)]
 mod tests;
 
-pub use body::BodyTimeout;
-pub use connection::{ConnectionHandle, Ending, mark_authenticated};
-pub use limits::ConnectionLimits;
-pub use metrics::ConnectionMetrics;
-pub use slots::address_group;
+pub use crate::connection::{
+    BodyTimeout, CloseKind, ConnectionHandle, ConnectionLimits, ConnectionMetrics, address_group,
+    mark_authenticated,
+};
 
-use connection::Connection;
 use driver::Driver;
-use metrics::Meters;
 use service::Applications;
-use slots::Slots;
-
-/// The detail of a 408.
-pub(crate) const BODY_TOO_SLOW: &str =
-    "The request body took too long to arrive. Check the connection, then send the request again.";
 
 /// Turns an accepted connection into the stream HTTP runs on: itself, or TLS over it.
 pub trait Accept: Clone + Send + Sync + 'static {
@@ -95,23 +81,23 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
     TcpListener::bind(address).await.map_err(|source| BindError { address, source })
 }
 
-/// Tells a client's address from the peer of the connection and the headers of a request, behind
-/// proxies of our own.
+/// Finds the address of a client behind our proxies, from the peer of the connection and the headers
+/// of a request.
 pub type ClientAddress = Arc<dyn Fn(IpAddr, &HeaderMap) -> IpAddr + Send + Sync>;
 
-/// What a listener is called, and what its connections may do.
+/// Name, limits and metrics of a listener.
 #[derive(Debug, Clone)]
 pub struct ListenerConfig {
     /// Label of its metrics.
     pub name: &'static str,
     pub limits: ConnectionLimits,
     pub metrics: ConnectionMetrics,
-    /// Observes the requests that the listener itself refuses.
+    /// Observes requests that the listener itself refuses.
     pub observer: Observer,
 }
 
 impl ListenerConfig {
-    /// For tests and tools: the limits of production, and metrics that nobody reads.
+    /// For tests and tools: production limits, and metrics under the name `unobserved`.
     pub fn unobserved() -> Self {
         Self {
             name: "unobserved",
@@ -131,12 +117,12 @@ pub fn serve<A: Accept>(listener: TcpListener, acceptor: A, app: Router, lifecyc
     Server::new(app, ListenerConfig::unobserved()).serve(listener, acceptor, lifecycle);
 }
 
-/// Asks a listener and its connections to stop.
+/// Signals that stop a listener and its connections.
 #[derive(Debug, Clone, Default)]
 pub struct Shutdown {
-    /// Begins the drain: nothing is accepted any more, clients learn that the connection ends.
+    /// Begins the drain: no more connections are accepted, and clients are told to close theirs.
     pub drain: CancellationToken,
-    /// Drops what still runs.
+    /// Drops the remaining connections.
     pub abort: CancellationToken,
 }
 
@@ -161,8 +147,8 @@ impl Server {
         Self::build(app, config, None)
     }
 
-    /// Behind proxies of our own. A connection then counts for the client of its first request, and
-    /// is refused with that request.
+    /// For a listener behind our proxies: a connection counts for the client of its first request, and
+    /// that request is refused if the client has too many.
     pub fn behind_proxies(app: Router, config: ListenerConfig, client: ClientAddress) -> Self {
         Self::build(app, config, Some(client))
     }
@@ -175,10 +161,10 @@ impl Server {
         Self { applications, limits, slots, is_peer_client }
     }
 
-    /// Serves until the lifecycle stops, then lets requests under way finish. Returns at once; the
-    /// lifecycle waits for it.
+    /// Serves until the lifecycle stops, then lets active requests finish. Returns at once; the
+    /// lifecycle waits for the connections.
     pub fn serve<A: Accept>(self, listener: TcpListener, acceptor: A, lifecycle: &Lifecycle) {
-        files::raise_limit();
+        file_limit::raise();
         let tasks = lifecycle.tasks();
         let shutdown = Shutdown { drain: lifecycle.stop_token(), ..Shutdown::default() };
         let accepting = tasks.clone();
@@ -201,8 +187,8 @@ impl Server {
             match accepted {
                 Ok((socket, peer)) => self.admit(socket, peer, acceptor.clone(), shutdown, tasks),
                 Err(error) => {
-                    // Out of file descriptors, most often: wait for some to come back.
-                    tracing::error!(%error, "A connection could not be accepted.");
+                    // Usually out of file descriptors: wait until some are closed.
+                    tracing::error!(%error, "Failed to accept a connection.");
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             }

@@ -1,5 +1,5 @@
-//! The frame of a domain service: its settings, what its handlers share, and the one listener
-//! that serves API, OpenAPI document, health and metrics.
+//! A domain service: its settings, the state of its handlers, and the listener that serves the API, the
+//! OpenAPI document, health and metrics.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use crate::config::{
 use crate::deadline;
 use crate::etag;
 use crate::health::Readiness;
-use crate::identity::{Guard, Identity, Role};
+use crate::identity::{AccountGroup, Identity, RequireAccount};
 use crate::lifecycle::Lifecycle;
 use crate::postgres::{Database, DatabaseConfigError};
 use crate::request::{Observer, RequestMetrics, observed};
@@ -45,9 +45,6 @@ pub struct ServiceConfig {
     #[serde(default)]
     pub telemetry: TelemetryConfig,
     pub postgres: PostgresConfig,
-    /// The cache tier. A service works without it.
-    #[serde(default)]
-    pub redis: Option<RedisConfig>,
     pub callers: CallersConfig,
     #[serde(default)]
     pub internal: InternalConfig,
@@ -63,17 +60,11 @@ pub struct ServiceConfig {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct InternalConfig {
-    /// Absent: nobody.
+    /// Absent: every request is refused.
     pub oidc: Option<OidcConfig>,
 }
 
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RedisConfig {
-    pub url: secrecy::SecretString,
-}
-
-/// What handlers share; each takes the part it needs.
+/// State of the handlers; each extracts the part it needs.
 #[derive(Debug, Clone, FromRef)]
 pub struct Shared {
     pub callers: Callers,
@@ -82,7 +73,7 @@ pub struct Shared {
     pub entropy: Entropy,
 }
 
-/// Why a service did not start, in one sentence that says what to do.
+/// Why a service did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error(transparent)]
@@ -93,14 +84,14 @@ pub enum StartError {
     Database(#[from] DatabaseConfigError),
     #[error(transparent)]
     Bind(#[from] BindError),
-    #[error("signals cannot be listened to: {0}. Check the limits of the process.")]
+    #[error("cannot listen for signals: {0}. Check the limits of the process.")]
     Signals(#[from] std::io::Error),
 }
 
 /// One domain service.
 #[derive(Debug, Clone, Copy)]
 pub struct Service {
-    /// Also the audience of the request tokens it takes.
+    /// Also the audience of its request tokens.
     pub name: &'static str,
     pub metrics: RequestMetrics,
     pub connection_metrics: ConnectionMetrics,
@@ -113,19 +104,19 @@ pub struct Service {
 /// A service's routes under `/internal`: for service accounts, never for callers of the API.
 #[derive(Debug, Clone, Copy)]
 pub struct Internal {
-    /// Each group behind the accounts it is for, without the prefix.
-    pub routes: fn(Shared, &Guard) -> Router,
-    /// Name of the counter of those who were turned away.
+    /// The routes without the prefix, each group protected by [`RequireAccount`].
+    pub routes: fn(Shared, &RequireAccount) -> Router,
+    /// Name of the counter of refused requests.
     pub failures: &'static str,
 }
 
-/// Every path is closed all the same.
-pub fn no_internal_routes(_: Shared, _: &Guard) -> Router {
+/// For a service without internal routes. Paths under `/internal` are protected all the same.
+pub fn no_internal_routes(_: Shared, _: &RequireAccount) -> Router {
     Router::new()
 }
 
 impl Service {
-    /// Reads the settings, serves until SIGTERM or SIGINT, drains.
+    /// Loads the settings, serves until SIGTERM or SIGINT, and drains.
     pub async fn run(self) -> Result<(), StartError> {
         let config: ServiceConfig = config::load()?;
         #[cfg(feature = "sabotage")]
@@ -165,7 +156,7 @@ impl Service {
         ListenerConfig { name: "api", limits, metrics, observer }
     }
 
-    /// Everything but `/metrics`, which belongs to the process.
+    /// All routes except `/metrics`, which belongs to the process.
     pub fn app(
         &self,
         shared: Shared,
@@ -182,17 +173,18 @@ impl Service {
             .with_state(shared)
             .nest("/internal", internal)
             .route("/openapi.json", get(async || ([(CONTENT_TYPE, "application/json")], document)))
-            // Inside the deadline: the answer of a read gets its entity tag.
+            // The deadline is the outer layer and covers the entity tag.
             .layer((from_fn(deadline::enforce), from_fn(etag::conditional_get)));
-        // Merged last: the later router's answer for unknown paths is the one that stays.
+        // Merged last: the fallback of the later router wins.
         readiness.router().merge(observed(api, observer))
     }
 
-    /// Unknown paths are behind the strictest guard, so that nobody learns which exist.
+    /// Unknown paths require an operator's account, so that others cannot find out which exist.
     fn internal(&self, shared: Shared, identity: Option<Arc<Identity>>) -> Router {
-        let guard = Guard::new(identity, self.internal.failures);
+        let guard = RequireAccount::new(identity, self.internal.failures);
         let unknown = Router::new().fallback(async || http::StatusCode::NOT_FOUND);
-        (self.internal.routes)(shared, &guard).merge(guard.around(unknown, Role::Operators))
+        (self.internal.routes)(shared, &guard)
+            .merge(guard.protect(unknown, AccountGroup::Operators))
     }
 
     /// The OpenAPI document as it is served and committed.
@@ -203,7 +195,7 @@ impl Service {
     }
 }
 
-/// What all services' documents share.
+/// Adds what all services' documents share.
 fn complete(document: &mut OpenApi) {
     let components = document.components.get_or_insert_default();
     let mut bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT");
@@ -222,7 +214,7 @@ fn readiness(database: Database, lifecycle: Lifecycle) -> Readiness {
     })
 }
 
-/// What any read may answer instead of its body, for the OpenAPI document.
+/// Responses of every read other than its body, for the OpenAPI document.
 #[derive(Debug, utoipa::IntoResponses)]
 pub enum ReadProblems {
     #[response(status = 304, description = "The caller's `If-None-Match` names this answer.")]
@@ -254,7 +246,7 @@ pub enum ReadProblems {
     #[response(
         status = 503,
         content_type = "application/problem+json",
-        description = "The database is away; `Retry-After` says when to try again."
+        description = "The database is not available; `Retry-After` says when to try again."
     )]
     Unavailable(Problem),
     #[response(
@@ -265,7 +257,7 @@ pub enum ReadProblems {
     DeadlineExceeded(Problem),
 }
 
-/// What any write may answer instead of its body, for the OpenAPI document.
+/// Responses of every write other than its body, for the OpenAPI document.
 #[derive(Debug, utoipa::IntoResponses)]
 pub enum WriteProblems {
     #[response(

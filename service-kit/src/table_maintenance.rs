@@ -1,9 +1,9 @@
-//! Keeps a program's own tables in shape while it runs: partitions for the months to come, and an
-//! end for rows that are past their time.
+//! Maintains a program's tables while it runs: creates partitions for coming months and deletes expired
+//! rows.
 //!
-//! The work is done by functions of the schema (`make_next_month`, `sweep_<table>`) that run as
-//! their owner: the program's role may neither make a table nor see rows of all tenants. Each call
-//! is a short transaction of its own with an advisory lock, so that of several instances one works.
+//! This is done by functions of the schema (`make_next_month`, `sweep_<table>`) that run as their owner,
+//! because the program's role may neither create tables nor see the rows of all tenants. Each call is a
+//! short transaction with an advisory lock, so that one instance works at a time.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,28 +15,28 @@ use tokio::time::Instant;
 
 use crate::config::MaintenanceConfig;
 use crate::lifecycle::Lifecycle;
-use crate::periodic::{self, Ran, Schedule};
+use crate::periodic::{self, RunOutcome, Schedule};
+use crate::pg_row;
 use crate::postgres::{Database, StoreError};
 use crate::problem::chain;
-use crate::row;
 
-/// Rows that one statement deletes at most: well within the time a statement may take.
-const BATCH: i32 = 500;
-/// No batch is begun after so long; the next run goes on.
-const RUNS_FOR: Duration = Duration::from_secs(60);
+/// Rows deleted per statement, few enough for the statement timeout.
+const BATCH_ROWS: i32 = 500;
+/// No batch starts after this time; the next run continues.
+const MAX_RUN_TIME: Duration = Duration::from_secs(60);
 
 /// The maintenance of one program.
 #[derive(Debug, Clone, Copy)]
 pub struct TableMaintenance {
-    /// Absent where no table has a partition per month.
+    /// Absent without tables that are partitioned by month.
     pub months: Option<Months>,
     pub retention: Retention,
 }
 
-/// Partitions per month.
+/// Monthly partitions.
 #[derive(Debug, Clone, Copy)]
 pub struct Months {
-    /// Makes one missing month and answers its name, or null when none is missing.
+    /// Creates one missing partition and returns its name, or null when none is missing.
     pub make: &'static str,
     /// Columns `parent`, `default_rows`, `months_ahead`, one row per table.
     pub state: &'static str,
@@ -48,14 +48,14 @@ pub struct Months {
     pub months_ahead: &'static str,
 }
 
-/// What is deleted when its time is over.
+/// Deletion of expired rows.
 #[derive(Debug, Clone, Copy)]
 pub struct Retention {
-    /// In this order, because some rows hold on to others.
+    /// In this order, because of foreign keys.
     pub sweeps: &'static [Sweep],
     /// Name of the counter of deleted rows.
     pub swept: &'static str,
-    /// Name of the gauge of the last run that left nothing over.
+    /// Name of the gauge of the last complete run.
     pub last_success: &'static str,
 }
 
@@ -63,17 +63,17 @@ pub struct Retention {
 #[derive(Debug, Clone, Copy)]
 pub struct Sweep {
     pub table: &'static str,
-    /// Deletes at most $1 rows and answers how many; null when another instance is at it.
+    /// Deletes at most $1 rows and returns their number, or null when another instance is at work.
     pub statement: &'static str,
 }
 
-/// What came of one sweep.
+/// The result of a sweep.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Swept {
+pub struct SweepReport {
     /// Rows deleted, by table.
     pub rows: BTreeMap<&'static str, i64>,
-    /// False when time ran out before everything was deleted that is past its time.
+    /// False when time ran out before all expired rows were deleted.
     pub complete: bool,
 }
 
@@ -84,7 +84,7 @@ impl TableMaintenance {
         months.chain(self.retention.sweeps.iter().map(|sweep| sweep.statement)).collect()
     }
 
-    /// Makes months and sweeps, at start and then as the settings say, until shutdown begins.
+    /// Runs at start and then at the configured intervals, until shutdown begins.
     pub fn start(
         self,
         config: &MaintenanceConfig,
@@ -97,7 +97,7 @@ impl TableMaintenance {
             let database = database.clone();
             let work = move || {
                 let database = database.clone();
-                async move { ended("make partitions", months.run(&database).await.map(|_| true)) }
+                async move { outcome_of("make partitions", months.run(&database).await.map(|_| true)) }
             };
             let schedule = schedule(config.months_every_seconds, config);
             lifecycle.spawn_until_stop(periodic::repeat(schedule, entropy.clone(), work));
@@ -107,7 +107,10 @@ impl TableMaintenance {
             let (database, clock) = (database.clone(), clock.clone());
             async move {
                 let swept = self.retention.run(&database, &clock).await;
-                ended("delete expired rows", swept.map(|it| it.is_none_or(|it| it.complete)))
+                outcome_of(
+                    "delete expired rows",
+                    swept.map(|report| report.is_none_or(|report| report.complete)),
+                )
             }
         };
         let schedule = schedule(config.sweep_every_seconds, config);
@@ -123,24 +126,24 @@ fn schedule(seconds: u64, config: &MaintenanceConfig) -> Schedule {
     }
 }
 
-fn ended(work: &'static str, outcome: Result<bool, StoreError>) -> Ran {
+fn outcome_of(work: &'static str, outcome: Result<bool, StoreError>) -> RunOutcome {
     match outcome {
-        Ok(true) => Ran::Done,
-        Ok(false) => Ran::Failed,
+        Ok(true) => RunOutcome::Done,
+        Ok(false) => RunOutcome::Failed,
         Err(error) => {
             tracing::warn!(
                 work,
                 error = %chain(&error),
                 "Table maintenance failed. It is tried again in a few minutes; if this repeats, see ops/runbooks."
             );
-            Ran::Failed
+            RunOutcome::Failed
         }
     }
 }
 
 impl Months {
-    /// Makes every month that is missing; the partitions made. What is left in default partitions
-    /// is measured even when a month could not be made.
+    /// Creates every missing partition and returns their names. Measures the default partitions even if
+    /// that fails.
     pub async fn run(&self, database: &Database) -> Result<Vec<String>, StoreError> {
         let made = self.make_all(database).await;
         let outcome = if made.is_ok() { "success" } else { "failure" };
@@ -166,9 +169,9 @@ impl Months {
         let connection = database.connection().await?;
         let statement = connection.prepare_cached(self.state).await?;
         for row in connection.query(&statement, &[]).await? {
-            let table: String = row::get(&row, "parent")?;
-            let default_rows = row::total(&row, "default_rows")?;
-            let months_ahead = row::total(&row, "months_ahead")?;
+            let table: String = pg_row::get(&row, "parent")?;
+            let default_rows = pg_row::total(&row, "default_rows")?;
+            let months_ahead = pg_row::total(&row, "months_ahead")?;
             if default_rows > 0 {
                 tracing::warn!(
                     table,
@@ -184,15 +187,16 @@ impl Months {
 }
 
 impl Retention {
-    /// Deletes what is past its time, table by table; `None` when another instance is at it. A
-    /// table that fails does not keep the next ones from being swept; the first failure is answered.
+    /// Deletes expired rows, table by table; `None` when another instance is at work. Continues after an
+    /// error and returns the first one.
     pub async fn run(
         &self,
         database: &Database,
         clock: &Clock,
-    ) -> Result<Option<Swept>, StoreError> {
-        let until = Instant::now() + RUNS_FOR;
-        let (mut swept, mut failure) = (Swept { complete: true, ..Swept::default() }, None);
+    ) -> Result<Option<SweepReport>, StoreError> {
+        let until = Instant::now() + MAX_RUN_TIME;
+        let (mut swept, mut failure) =
+            (SweepReport { complete: true, ..SweepReport::default() }, None);
         for sweep in self.sweeps {
             match sweep.run(database, until).await {
                 Ok(Some(Batches { rows, complete })) => {
@@ -220,7 +224,7 @@ struct Batches {
 }
 
 impl Sweep {
-    /// `None` when another instance is at it.
+    /// `None` when another instance is at work.
     async fn run(
         &self,
         database: &Database,
@@ -230,7 +234,7 @@ impl Sweep {
         let statement = connection.prepare_cached(self.statement).await?;
         let mut rows = 0;
         while Instant::now() < until {
-            match connection.query_one(&statement, &[&BATCH]).await?.get::<_, Option<i64>>(0) {
+            match connection.query_one(&statement, &[&BATCH_ROWS]).await?.get::<_, Option<i64>>(0) {
                 Some(0) => return Ok(Some(Batches { rows, complete: true })),
                 Some(batch) => rows += batch,
                 None => return Ok(None),

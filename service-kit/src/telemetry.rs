@@ -23,7 +23,7 @@ mod panics;
 use batch::Batch;
 use json_lines::{JsonFields, JsonLines};
 
-/// Upper bounds of latency buckets, seconds: fine where the service levels are.
+/// Upper bounds of latency buckets in seconds, finest around the service levels.
 const LATENCY_BUCKETS: [f64; 16] =
     [0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.2, 2.5, 5.0];
 
@@ -31,7 +31,7 @@ const LATENCY_BUCKETS: [f64; 16] =
 pub enum TelemetryError {
     #[error("telemetry.log is not a filter: {0}. Use one like `info` or `info,bff=debug`.")]
     Filter(#[from] tracing_subscriber::filter::ParseError),
-    #[error("the log's thread cannot be started: {0}")]
+    #[error("the log thread cannot be started: {0}")]
     Thread(#[from] std::io::Error),
     #[error("telemetry was set up twice")]
     Twice,
@@ -41,7 +41,7 @@ pub enum TelemetryError {
     Metrics(#[from] BuildError),
 }
 
-/// What must be flushed at the end, and the metrics to serve.
+/// Logs, metrics and traces of the program; flushed when dropped.
 #[derive(Debug)]
 pub struct Telemetry {
     metrics: PrometheusHandle,
@@ -77,18 +77,18 @@ impl Telemetry {
         )
     }
 
-    /// Sends what is still held back.
+    /// Exports the remaining traces.
     pub fn finish(self) {
         if let Some(Err(error)) = self.traces.as_ref().map(SdkTracerProvider::shutdown) {
-            tracing::warn!(%error, "The last traces were not delivered.");
+            tracing::warn!(%error, "Failed to export the last traces.");
         }
     }
 }
 
-/// The subscriber keeps the lines for as long as the process lives: somebody must let them go.
+/// Flushes the log: the subscriber lives as long as the process and is never dropped.
 impl Drop for Telemetry {
     fn drop(&mut self) {
-        self.lines.send();
+        self.lines.flush();
     }
 }
 
@@ -114,7 +114,7 @@ fn subscribe(
         LogFormat::Json => lines.fmt_fields(JsonFields).event_format(JsonLines).boxed(),
         LogFormat::Text => lines.with_ansi(std::io::stdout().is_terminal()).boxed(),
     };
-    // One filter for both: libraries' own spans would be most of what is exported.
+    // One filter for logs and traces, because most exported spans would be those of libraries.
     let filter = EnvFilter::builder().parse(&config.log)?;
     let spans = tracer.map(|tracer| tracing_opentelemetry::layer().with_tracer(tracer));
     let subscriber = tracing_subscriber::registry().with(filter).with(spans).with(lines);

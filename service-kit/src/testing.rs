@@ -1,5 +1,5 @@
-//! For the tests of the services: a gateway that signs real request tokens, and requests through
-//! the whole router. Nothing a running server uses.
+//! Test harness for services: a gateway that signs real request tokens, and requests through the whole
+//! router. Not used by running servers.
 
 use auth::Principal;
 use auth::request_token::RequestTokens;
@@ -29,14 +29,14 @@ use crate::service::{Service, Shared};
 use crate::testing::issuer::Issuer;
 
 pub mod contract;
+pub mod fixtures;
 pub mod issuer;
 pub mod malformed;
 pub mod proxy;
-pub mod world;
 
 const ISSUER: &str = "bff-backoffice";
 
-/// One service on a real database, behind a gateway whose keys it fetches over HTTP.
+/// A service on a real database, with a gateway whose keys it fetches over HTTP.
 #[derive(Debug)]
 pub struct Harness {
     pub app: Router,
@@ -47,7 +47,7 @@ pub struct Harness {
 }
 
 impl Harness {
-    /// `now` is what the service's clock shows, and the gateway's.
+    /// `now` is the time of the service and of the gateway.
     pub async fn start(service: Service, postgres_url: &str, now: Timestamp) -> Self {
         let (lifecycle, clock) = (Lifecycle::new(), Clock::fixed(now));
         let tokens = RequestTokens::new(ISSUER, &key(), clock.clone(), Entropy::system())
@@ -78,7 +78,7 @@ impl Harness {
         self.post_text(path, &body.to_string())
     }
 
-    /// The same with a body that need not be JSON.
+    /// A request with a body that need not be JSON, without a token.
     pub fn post_text(&self, path: &str, body: &str) -> TestRequest<'_> {
         let request = Request::post(path).header(CONTENT_TYPE, "application/json");
         let request = request.body(Body::from(body.to_owned())).expect("the path is a URI");
@@ -111,7 +111,7 @@ async fn serve_keys(tokens: &RequestTokens, lifecycle: &Lifecycle) -> String {
         .await
 }
 
-/// On a socket of its own; its URL.
+/// Serves a key set on its own socket and returns its URL.
 async fn serve_document(keys: String, lifecycle: &Lifecycle) -> String {
     let app = Router::new().route("/jwks", get(async || keys));
     let address = "127.0.0.1:0".parse().expect("an address");
@@ -121,15 +121,15 @@ async fn serve_document(keys: String, lifecycle: &Lifecycle) -> String {
     format!("http://{address}/jwks")
 }
 
-/// For a machine that tests may do much else: what they judge is not how soon it connects.
+/// Settings of a pool with a long timeout, because the machine may be busy.
 pub fn postgres(url: &str, pool: usize) -> PostgresConfig {
     PostgresConfig { url: url.to_owned().into(), pool, wait_ms: 10_000 }
 }
 
-/// Prepares every statement as the service's own role.
+/// Prepares every statement as the service's role.
 ///
 /// # Panics
-/// When one does not fit the schema or the role's rights.
+/// When a statement does not fit the schema or the rights of the role.
 pub async fn prepare_all(postgres_url: &str, statements: &[&str]) {
     let database = Database::new(&postgres(postgres_url, 1)).expect("the test database has a URL");
     let connection = database.connection().await.expect("the test database answers");
@@ -150,10 +150,10 @@ pub fn assert_committed(path: &str, generated: &str) {
     }
     let committed = std::fs::read_to_string(path).unwrap_or_default();
     let advice = "run the test again with UPDATE_OPENAPI=1 and commit the file";
-    assert!(committed == generated, "{path} is not what the handlers say; {advice}");
+    assert!(committed == generated, "{path} differs from the handlers; {advice}");
 }
 
-/// One request on its way.
+/// A request to send.
 #[derive(Debug)]
 #[must_use = "send it"]
 pub struct TestRequest<'a> {
@@ -162,14 +162,14 @@ pub struct TestRequest<'a> {
 }
 
 impl TestRequest<'_> {
-    /// As this operator, with the headers the gateway sends.
+    /// Adds the headers that the gateway sends for this operator.
     pub fn by(self, principal: &Principal) -> Self {
         let token = self.harness.token(principal, self.harness.service.name);
         self.header(TENANT_ID, principal.tenant.as_str())
             .header(AUTHORIZATION.as_str(), &format!("Bearer {token}"))
     }
 
-    /// As this service account, of those that [`issuer`] names.
+    /// Adds the token of a service account of [`issuer`].
     pub fn by_account(self, email: &str) -> Self {
         let token = self.harness.issuer.token(email);
         self.header(AUTHORIZATION.as_str(), &format!("Bearer {token}"))
@@ -180,13 +180,13 @@ impl TestRequest<'_> {
         self
     }
 
-    pub async fn send(self) -> Answer {
+    pub async fn send(self) -> TestResponse {
         let app = self.harness.app.clone();
         let response = app.oneshot(self.request).await.expect("a router does not fail");
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.expect("the body is whole").to_bytes();
         let body = if bytes.is_empty() { Value::Null } else { json(&bytes) };
-        Answer { status: parts.status, headers: parts.headers, body }
+        TestResponse { status: parts.status, headers: parts.headers, body }
     }
 }
 
@@ -195,13 +195,13 @@ fn json(bytes: &[u8]) -> Value {
 }
 
 #[derive(Debug)]
-pub struct Answer {
+pub struct TestResponse {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: Value,
 }
 
-impl Answer {
+impl TestResponse {
     /// The body of a 200.
     ///
     /// # Panics
@@ -212,25 +212,26 @@ impl Answer {
         self.body
     }
 
-    /// Checks that it is this problem, code without its first segment: `GENERAL.INTERNAL`.
+    /// Asserts that the response is a problem with this code, without its first segment:
+    /// `GENERAL.INTERNAL`.
     ///
     /// # Panics
-    /// When it is another answer.
+    /// When it is not.
     #[track_caller]
-    pub fn refused(&self, status: u16, code: &str) {
+    pub fn assert_problem(&self, status: u16, code: &str) {
         assert_eq!(self.status, status, "{}", self.body);
         assert_eq!(self.body["code"], format!("MELMASTOON.{code}"), "{}", self.body);
         assert_eq!(self.headers["content-type"], "application/problem+json");
         assert!(self.body["requestId"].is_string(), "{}", self.body);
     }
 
-    /// Checks that it is a 400 that names this field.
+    /// Asserts that the response is a 400 that names this field.
     ///
     /// # Panics
-    /// When it is another answer.
+    /// When it is not.
     #[track_caller]
-    pub fn refused_field(&self, field: &str) {
-        self.refused(400, "GENERAL.VALIDATION_FAILED");
+    pub fn assert_invalid_field(&self, field: &str) {
+        self.assert_problem(400, "GENERAL.VALIDATION_FAILED");
         assert_eq!(self.body["errors"][0]["field"], field, "{}", self.body);
     }
 

@@ -1,4 +1,4 @@
-//! Wires the stand-ins: one listener per upstream, each behind the fault layer, and the control
+//! Starts the stand-ins: a listener per upstream, each behind the fault layer, and the control
 //! listener.
 
 use std::collections::BTreeMap;
@@ -18,20 +18,22 @@ use service_kit::{connection_metrics, request_metrics};
 use tokio::net::TcpListener;
 
 use crate::config::{Config, ConfigProblem};
-use crate::demo::House;
+use crate::demo::DemoData;
+use crate::effects::Effects;
+use crate::event_dispatcher::EventDispatcher;
+use crate::event_effects::EventEffects;
 use crate::faults::Faults;
-use crate::faults::inject::{Point, inject};
-use crate::iam::{Iam, KeyError, Oidc};
-use crate::ledger::Ledger;
-use crate::listener::Gate;
-use crate::platform::Platform;
-use crate::relay::Relay;
-use crate::shelf::Shelf;
+use crate::faults::inject::{InjectState, inject};
+use crate::iam::Iam;
+use crate::idempotency::IdempotencyStore;
+use crate::listener::ListenerSwitch;
+use crate::oauth::KeyError;
+use crate::oidc::Oidc;
 use crate::{console, control, iam, listener, upstreams};
 
-/// What a program or a test hands in.
+/// What the program or a test provides.
 #[derive(Debug)]
-pub struct Parts {
+pub struct Dependencies {
     pub clock: Clock,
     pub entropy: Entropy,
     /// `GET /metrics`, where the program has one.
@@ -39,7 +41,7 @@ pub struct Parts {
     pub lifecycle: Lifecycle,
 }
 
-/// Where everything listens.
+/// The addresses of the listeners.
 #[derive(Debug, Clone)]
 pub struct Running {
     pub control: SocketAddr,
@@ -64,8 +66,8 @@ pub enum StartError {
     Address(#[source] std::io::Error),
 }
 
-/// Starts everything and returns; the lifecycle stops it.
-pub async fn start(config: &Config, parts: Parts) -> Result<Running, StartError> {
+/// Starts every listener and returns. They stop with the lifecycle.
+pub async fn start(config: &Config, dependencies: Dependencies) -> Result<Running, StartError> {
     config.check()?;
     let control_listener = service_kit::serve::bind(config.control.listen).await?;
     let control = address(&control_listener)?;
@@ -76,13 +78,13 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, StartError>
     let addresses =
         listeners.iter().map(|(&upstream, listener)| Ok((upstream, address(listener)?)));
     let addresses: BTreeMap<_, _> = addresses.collect::<Result<_, StartError>>()?;
-    let stage = Stage::new(config, parts, &addresses, control)?;
+    let state = AppState::new(config, dependencies, &addresses, control)?;
     for (upstream, listener) in listeners {
-        stage.open(upstream, listener, addresses[&upstream]);
+        state.open(upstream, listener, addresses[&upstream]);
     }
-    let server = Server::new(stage.control(), stage.listening("control"));
-    server.serve(control_listener, Plain, &stage.lifecycle);
-    Ok(Running { control, upstreams: addresses, issuer: stage.iam.issuer().to_owned() })
+    let server = Server::new(state.control(), state.listening("control"));
+    server.serve(control_listener, Plain, &state.lifecycle);
+    Ok(Running { control, upstreams: addresses, issuer: state.iam.issuer().to_owned() })
 }
 
 fn address(listener: &TcpListener) -> Result<SocketAddr, StartError> {
@@ -103,85 +105,90 @@ fn issuer_of_accounts(
     Ok(Some(Arc::new(Oidc::new(config, &pem, iam, clock.clone())?)))
 }
 
-/// What all listeners share.
-struct Stage {
+/// State shared by all listeners.
+struct AppState {
     config: Config,
     clock: Clock,
     entropy: Entropy,
     metrics: Router,
     lifecycle: Lifecycle,
-    gates: BTreeMap<Upstream, Gate>,
+    switches: BTreeMap<Upstream, ListenerSwitch>,
     faults: Arc<Faults>,
-    ledger: Arc<Ledger>,
-    house: Arc<House>,
+    effects: Arc<Effects>,
+    demo: Arc<DemoData>,
     iam: Arc<Iam>,
     oidc: Option<Arc<Oidc>>,
-    relay: Arc<Relay>,
-    shelf: Arc<Shelf>,
+    dispatcher: Arc<EventDispatcher>,
+    idempotency: Arc<IdempotencyStore>,
     shared: upstreams::Shared,
     control: SocketAddr,
 }
 
-impl Stage {
+impl AppState {
     fn new(
         config: &Config,
-        parts: Parts,
+        dependencies: Dependencies,
         addresses: &BTreeMap<Upstream, SocketAddr>,
         control: SocketAddr,
     ) -> Result<Self, StartError> {
-        let Parts { clock, entropy, metrics, lifecycle } = parts;
-        let gates: BTreeMap<_, _> = addresses.keys().map(|&name| (name, Gate::new())).collect();
-        let house = Arc::new(House::at(clock.now()));
-        let ledger = Arc::new(Ledger::default());
+        let Dependencies { clock, entropy, metrics, lifecycle } = dependencies;
+        let switches: BTreeMap<_, _> =
+            addresses.keys().map(|&name| (name, ListenerSwitch::new())).collect();
+        let demo = Arc::new(DemoData::at(clock.now()));
+        let effects = Arc::new(Effects::default());
         let own = || format!("http://{}", addresses[&Upstream::Iam]);
         let sync_url = addresses.get(&Upstream::Sync).map(|at| format!("http://{at}"));
         let issuer = config.iam.issuer.clone().unwrap_or_else(own);
         let oidc = issuer_of_accounts(config, &issuer, &clock)?;
-        let relay =
-            Relay::new(config.events.clone(), oidc.clone(), clock.clone(), lifecycle.clone());
-        let relay = Arc::new(relay);
-        let world = iam::World {
+        let dispatcher = EventDispatcher::new(
+            config.events.clone(),
+            oidc.clone(),
+            clock.clone(),
+            lifecycle.clone(),
+        );
+        let dispatcher = Arc::new(dispatcher);
+        let iam_dependencies = iam::Dependencies {
             clock: clock.clone(),
             entropy: entropy.clone(),
-            ledger: Arc::clone(&ledger),
-            relay: Arc::clone(&relay),
+            effects: Arc::clone(&effects),
+            dispatcher: Arc::clone(&dispatcher),
         };
         let settings = iam::Settings { issuer, nonces: config.iam.dpop_nonces };
         let pem = read_key(&config.iam.key_file)?;
-        let iam = Arc::new(Iam::new(settings, &pem, &house, world)?);
+        let iam = Arc::new(Iam::new(settings, &pem, &demo, iam_dependencies)?);
         Ok(Self {
             config: config.clone(),
             clock,
             entropy,
             metrics,
             lifecycle,
-            faults: Arc::new(Faults::new(gates.clone())),
-            gates,
-            ledger,
-            shared: upstreams::Shared::of(&house, sync_url.unwrap_or_default()),
-            house,
+            faults: Arc::new(Faults::new(switches.clone())),
+            switches,
+            effects,
+            shared: upstreams::Shared::of(&demo, sync_url.unwrap_or_default()),
+            demo,
             iam,
             oidc,
-            relay,
-            shelf: Arc::default(),
+            dispatcher,
+            idempotency: Arc::default(),
             control,
         })
     }
 
     fn open(&self, upstream: Upstream, listener: TcpListener, at: SocketAddr) {
-        let (faults, ledger) = (Arc::clone(&self.faults), Arc::clone(&self.ledger));
+        let (faults, effects) = (Arc::clone(&self.faults), Arc::clone(&self.effects));
         let app = match self.config.pass_through.get(&upstream) {
             Some(service) => upstreams::pass_through::router(service),
             None => {
                 self.observed(self.routes(upstream).layer(from_fn(service_kit::deadline::enforce)))
             }
         };
-        let app = app.layer(from_fn_with_state(Point { upstream, faults, ledger }, inject));
-        // Outside of the faults, so that a browser may read what a fault answers.
+        let app = app.layer(from_fn_with_state(InjectState { upstream, faults, effects }, inject));
+        // Outside of the fault layer, so that a browser may read responses made by a fault.
         let app =
             if upstream == Upstream::Iam { app.layer(iam::cors(&self.origins())) } else { app };
         let server = Server::new(app, self.listening(upstream.name()));
-        listener::serve(listener, at, server, self.gates[&upstream].clone(), &self.lifecycle);
+        listener::serve(listener, at, server, self.switches[&upstream].clone(), &self.lifecycle);
     }
 
     fn routes(&self, upstream: Upstream) -> Router {
@@ -190,34 +197,34 @@ impl Stage {
         if upstream == Upstream::Iam {
             return iam::router(Arc::clone(&self.iam), callers, self.oidc.clone());
         }
-        let scene = upstreams::Scene {
-            house: Arc::clone(&self.house),
+        let context = upstreams::UpstreamContext {
+            demo: Arc::clone(&self.demo),
             clock: self.clock.clone(),
             entropy: self.entropy.clone(),
             callers,
-            ledger: Arc::clone(&self.ledger),
-            shelf: Arc::clone(&self.shelf),
+            effects: Arc::clone(&self.effects),
+            idempotency: Arc::clone(&self.idempotency),
         };
-        upstreams::router(upstream, scene, &self.shared)
+        upstreams::router(upstream, context, &self.shared)
     }
 
     fn control(&self) -> Router {
         let router = control::router(control::Control {
             faults: Arc::clone(&self.faults),
-            ledger: Arc::clone(&self.ledger),
-            platform: Platform {
+            effects: Arc::clone(&self.effects),
+            event_effects: EventEffects {
                 iam: Arc::clone(&self.iam),
-                tenancies: Arc::clone(&self.shared.tenancies),
-                relay: Arc::clone(&self.relay),
+                tenant_statuses: Arc::clone(&self.shared.tenant_statuses),
+                dispatcher: Arc::clone(&self.dispatcher),
             },
             folios: Arc::clone(&self.shared.folios),
             keys: Arc::clone(&self.shared.keys),
             cursors: Arc::clone(&self.shared.cursors),
-            house: Arc::clone(&self.house),
+            demo: Arc::clone(&self.demo),
             clock: self.clock.clone(),
         });
         let gateway = &self.config.console.gateway;
-        let console = console::router(&self.house, gateway, self.iam.issuer());
+        let console = console::router(&self.demo, gateway, self.iam.issuer());
         self.observed(router.merge(console).merge(self.metrics.clone()))
     }
 
@@ -232,7 +239,7 @@ impl Stage {
     }
 
     fn listening(&self, name: &'static str) -> ListenerConfig {
-        // A port that a fault closes takes its idle connections with it at once.
+        // When a fault closes the port, idle connections close at once.
         let limits = ConnectionLimits { drain_idle_ms: 0, ..self.config.connections };
         let metrics = connection_metrics!("stand_ins");
         ListenerConfig { name, limits, metrics, observer: self.observer() }

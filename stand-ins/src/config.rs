@@ -1,4 +1,4 @@
-//! What the program is told: addresses, keys, and who may call.
+//! Configuration: addresses, keys, callers and subscribers.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -19,14 +19,14 @@ pub struct Config {
     /// Limits of the connections of each listener.
     #[serde(default)]
     pub connections: ConnectionLimits,
-    /// One listener for each upstream that is stood in for.
+    /// Address of the listener of each upstream.
     pub upstreams: BTreeMap<Upstream, SocketAddr>,
-    /// Base URLs of real services. Their listeners pass on what no fault hits; nothing is played.
+    /// Base URLs of real services, to which their listeners forward requests without a fault.
     #[serde(default)]
     pub pass_through: BTreeMap<Upstream, Url>,
     pub callers: CallersConfig,
     pub iam: IamConfig,
-    /// The issuer of service accounts. Absent: there is none.
+    /// The issuer of tokens for service accounts, if any.
     pub oidc: Option<OidcConfig>,
     #[serde(default)]
     pub events: EventsConfig,
@@ -48,10 +48,10 @@ pub struct IamConfig {
     /// `http://<its own address>` when absent.
     #[serde(default)]
     pub issuer: Option<String>,
-    /// Whether the token endpoint asks for a nonce of its own (RFC 9449 section 8).
+    /// Whether the token endpoint requires a DPoP nonce (RFC 9449 section 8).
     #[serde(default)]
     pub dpop_nonces: bool,
-    /// Web origins that may call it; those of the control listener when absent.
+    /// Web origins that may call iam; those of the control listener when absent.
     #[serde(default)]
     pub allowed_origins: Option<Vec<String>>,
 }
@@ -64,7 +64,7 @@ pub(crate) const EVENTS_ACCOUNT: &str = "events";
 pub struct OidcConfig {
     /// PKCS#8 PEM, P-256: signs identity tokens. Not the key of access tokens.
     pub key_file: PathBuf,
-    /// Of the accounts' emails.
+    /// Domain of the accounts' emails.
     #[serde(default = "OidcConfig::default_domain")]
     pub domain: String,
     /// Each account's secret by its name; `operator_a` is `operator-a@<domain>`.
@@ -82,18 +82,18 @@ impl OidcConfig {
     }
 }
 
-/// Who is told of the platform's events.
+/// Subscribers of the platform's events.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EventsConfig {
     /// By the service's name.
     pub subscribers: BTreeMap<String, SubscriberConfig>,
-    /// Milliseconds before the second delivery; each further wait is twice the one before.
+    /// Milliseconds before the second delivery; doubles with each further delivery.
     pub first_retry_ms: u64,
 }
 
 impl Default for EventsConfig {
-    /// Ten deliveries take 51 s, in which a server can be started again.
+    /// Ten deliveries take 51 s, long enough for a server to restart.
     fn default() -> Self {
         Self { subscribers: BTreeMap::new(), first_retry_ms: 100 }
     }
@@ -104,11 +104,11 @@ impl Default for EventsConfig {
 pub struct SubscriberConfig {
     /// `http://…/internal/events`
     pub url: String,
-    /// Of the identity token it is called with.
+    /// Audience of the identity token sent with each push.
     pub audience: String,
 }
 
-/// What the web console is told.
+/// Configuration of the web console.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ConsoleConfig {
@@ -129,7 +129,7 @@ pub enum ConfigProblem {
     )]
     NotLoopback(SocketAddr),
     #[error(
-        "{0} is a real service and has no stand-in. Take it out of MELMASTOON_UPSTREAMS__…, or say in MELMASTOON_PASS_THROUGH__… where the service is."
+        "{0} is a real service and has no stand-in. Remove it from MELMASTOON_UPSTREAMS__…, or set MELMASTOON_PASS_THROUGH__… to the address of the service."
     )]
     Real(Upstream),
     #[error("iam has no address. Set MELMASTOON_UPSTREAMS__IAM=127.0.0.1:<port>.")]
@@ -141,7 +141,7 @@ pub enum ConfigProblem {
 }
 
 impl Config {
-    /// What the types alone cannot rule out.
+    /// Checks what the types cannot.
     pub fn check(&self) -> Result<(), ConfigProblem> {
         let all = self.upstreams.values().chain([&self.control.listen]);
         if let Some(open) = all.copied().find(|address| !address.ip().is_loopback()) {
@@ -157,7 +157,8 @@ impl Config {
         if !self.upstreams.contains_key(&Upstream::Iam) {
             return Err(ConfigProblem::NoIam);
         }
-        let pushes = self.oidc.as_ref().is_some_and(|it| it.accounts.contains_key(EVENTS_ACCOUNT));
+        let pushes =
+            self.oidc.as_ref().is_some_and(|oidc| oidc.accounts.contains_key(EVENTS_ACCOUNT));
         if pushes || self.events.subscribers.is_empty() {
             Ok(())
         } else {

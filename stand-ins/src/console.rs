@@ -1,5 +1,5 @@
-//! Serves the web console of `console/` and what it must know: where the gateway and the iam
-//! are, and who may sign in.
+//! Serves the web console of `console/` and its configuration: the URLs of the gateway and iam, and
+//! the demo operators.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use contracts::role::Role;
 use http::{HeaderName, StatusCode, header};
 use serde::Serialize;
 
-use crate::demo::{House, Operator};
+use crate::demo::{DemoData, Operator};
 
 macro_rules! files {
     ($($name:literal $kind:literal)*) => {
@@ -54,7 +54,7 @@ struct PropertyChoice {
 #[serde(rename_all = "camelCase")]
 struct OperatorChoice {
     username: String,
-    /// No secret: demo operators exist on this machine alone.
+    /// Not a secret: demo operators exist on this machine only.
     password: String,
     totp_secret: String,
     display_name: String,
@@ -62,7 +62,7 @@ struct OperatorChoice {
     tenant_id: TenantId,
     property_ids: Vec<PropertyId>,
     roles: Vec<Role>,
-    /// The property, or the tenant of whoever works at all of them.
+    /// The property, or the tenant for an operator of all its properties.
     at: String,
 }
 
@@ -72,9 +72,9 @@ struct Console {
     policy: Arc<str>,
 }
 
-pub(crate) fn router(house: &House, gateway: &str, issuer: &str) -> Router {
+pub(crate) fn router(demo: &DemoData, gateway: &str, issuer: &str) -> Router {
     let gateway = gateway.trim_end_matches('/').to_owned();
-    // The page may call these two and load nothing from elsewhere.
+    // The page may call the gateway and the issuer, and load nothing from elsewhere.
     let policy = format!(
         "default-src 'self'; img-src data:; connect-src 'self' {gateway} {issuer}; \
          base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -82,8 +82,8 @@ pub(crate) fn router(house: &House, gateway: &str, issuer: &str) -> Router {
     let config = ConsoleConfig {
         gateway,
         issuer: issuer.to_owned(),
-        properties: properties(house),
-        operators: operators(house),
+        properties: properties(demo),
+        operators: operators(demo),
     };
     Router::new()
         .route("/console", get(|| async { Redirect::permanent("/console/") }))
@@ -93,19 +93,19 @@ pub(crate) fn router(house: &House, gateway: &str, issuer: &str) -> Router {
         .with_state(Console { config: Arc::new(config), policy: policy.into() })
 }
 
-fn properties(house: &House) -> Vec<PropertyChoice> {
+fn properties(demo: &DemoData) -> Vec<PropertyChoice> {
     let choice = |property: &crate::demo::Property| PropertyChoice {
         property_id: property.id,
         name: property.name,
         city: property.city,
         time_zone: property.time_zone,
     };
-    house.properties.iter().map(choice).collect()
+    demo.properties.iter().map(choice).collect()
 }
 
-fn operators(house: &House) -> Vec<OperatorChoice> {
+fn operators(demo: &DemoData) -> Vec<OperatorChoice> {
     let tenants: BTreeMap<_, _> =
-        house.tenants.iter().map(|tenant| (tenant.id, tenant.name)).collect();
+        demo.tenants.iter().map(|tenant| (tenant.id, tenant.name)).collect();
     let choice = |operator: &Operator| OperatorChoice {
         username: operator.username.clone(),
         password: operator.password.clone(),
@@ -115,14 +115,14 @@ fn operators(house: &House) -> Vec<OperatorChoice> {
         tenant_id: operator.tenant_id,
         property_ids: operator.property_ids.clone(),
         roles: operator.roles.clone(),
-        at: match house.property(operator.property_ids[0]) {
+        at: match demo.property(operator.property_ids[0]) {
             Some(property) if !operator.roles.contains(&Role::TenantAdmin) => {
                 format!("{}, {}", property.name, property.city)
             }
             _ => tenants[&operator.tenant_id].to_owned(),
         },
     };
-    house.operators.iter().map(choice).collect()
+    demo.operators.iter().map(choice).collect()
 }
 
 async fn index(State(console): State<Console>) -> Response {

@@ -1,5 +1,5 @@
-//! The control listener: faults, effects, counts and events over HTTP, and what of the demo house a
-//! person has to look up. For whoever runs the stand-ins; nothing of the platform calls it.
+//! The control listener: sets faults, publishes events, and lists effects, request counts and demo
+//! data. For people, tests and drills; the platform does not call it.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use axum::routing::{get, post, put};
 use contracts::clock::Clock;
 use contracts::event::CloudEvent;
 use contracts::id::{EventId, PropertyId};
-use contracts::problem::{Code, Problem};
+use contracts::problem::Problem;
 use contracts::upstream::Upstream;
 use contracts::upstream::lock::LockKey;
 use contracts::upstream::sync::DeviceCursor;
@@ -18,39 +18,30 @@ use serde::{Deserialize, Serialize};
 use service_kit::extract::{Json, Query};
 use service_kit::problem::ApiResult;
 
-use crate::demo::House;
+use crate::demo::DemoData;
+use crate::effects::{Effect, Effects, RequestCount};
+use crate::event_dispatcher::DeadLetter;
+use crate::event_effects::EventEffects;
 use crate::faults::{Fault, Faults};
-use crate::ledger::{Effect, Ledger, RequestCount};
-use crate::platform::Platform;
-use crate::relay::DeadLetter;
-use crate::upstreams::sync::Moved;
+use crate::upstreams::sync::MoveCursor;
 use crate::upstreams::{Cursors, FolioSummary, Folios, Keyring};
 
-pub(crate) static NOT_PLAYED: Code = Code {
-    name: "MELMASTOON.STAND_INS.NOT_PLAYED",
-    status: 501,
-    title: "The stand-in does not play this yet",
-    retriable: false,
-    retry_after: None,
-    runbook: None,
-};
-
-/// What is steered and looked at.
+/// Router state.
 #[derive(Debug, Clone)]
 pub(crate) struct Control {
     pub(crate) faults: Arc<Faults>,
-    pub(crate) ledger: Arc<Ledger>,
-    pub(crate) platform: Platform,
+    pub(crate) effects: Arc<Effects>,
+    pub(crate) event_effects: EventEffects,
     pub(crate) folios: Arc<Folios>,
     pub(crate) keys: Arc<Keyring>,
     pub(crate) cursors: Arc<Cursors>,
-    pub(crate) house: Arc<House>,
+    pub(crate) demo: Arc<DemoData>,
     pub(crate) clock: Clock,
 }
 
 #[derive(Debug, Serialize)]
 struct FaultList {
-    /// Upstreams that can be made to fail.
+    /// Upstreams that have a stand-in.
     upstreams: Vec<Upstream>,
     items: Vec<Fault>,
 }
@@ -61,13 +52,13 @@ struct Items<T> {
 }
 
 #[derive(Debug, Deserialize)]
-struct Of {
+struct UpstreamQuery {
     upstream: Option<Upstream>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct OfProperty {
+struct PropertyQuery {
     property_id: Option<PropertyId>,
 }
 
@@ -106,18 +97,21 @@ async fn list(State(control): State<Control>) -> Json<FaultList> {
     Json(FaultList { upstreams: control.faults.upstreams(), items: control.faults.list() })
 }
 
-async fn effects(State(control): State<Control>, Query(of): Query<Of>) -> Json<Items<Effect>> {
-    Json(Items { items: control.ledger.effects(of.upstream) })
+async fn effects(
+    State(control): State<Control>,
+    Query(query): Query<UpstreamQuery>,
+) -> Json<Items<Effect>> {
+    Json(Items { items: control.effects.effects(query.upstream) })
 }
 
 async fn requests(
     State(control): State<Control>,
-    Query(of): Query<Of>,
+    Query(query): Query<UpstreamQuery>,
 ) -> Json<Items<RequestCount>> {
-    Json(Items { items: control.ledger.requests(of.upstream) })
+    Json(Items { items: control.effects.requests(query.upstream) })
 }
 
-/// Makes the event true and tells its consumers. Answers before they have it.
+/// Applies the event and queues it for its subscribers. Responds before they receive it.
 async fn publish(
     State(control): State<Control>,
     Json(event): Json<CloudEvent>,
@@ -132,33 +126,33 @@ async fn publish(
         return Err(Problem::field("body", "INVALID", detail).into());
     }
     let id = event.id;
-    control.platform.publish(event)?;
+    control.event_effects.publish(event)?;
     Ok((StatusCode::ACCEPTED, Json(Accepted { id })))
 }
 
-/// Events that were delivered ten times in vain.
+/// Events whose ten deliveries failed.
 async fn dead_letters(State(control): State<Control>) -> Json<Items<DeadLetter>> {
-    Json(Items { items: control.platform.relay.dead_letters() })
+    Json(Items { items: control.event_effects.dispatcher.dead_letters() })
 }
 
 async fn folios(
     State(control): State<Control>,
-    Query(of): Query<OfProperty>,
+    Query(query): Query<PropertyQuery>,
 ) -> Json<Items<FolioSummary>> {
-    Json(Items { items: control.folios.list(of.property_id) })
+    Json(Items { items: control.folios.list(query.property_id) })
 }
 
 async fn keys(
     State(control): State<Control>,
-    Query(of): Query<OfProperty>,
+    Query(query): Query<PropertyQuery>,
 ) -> Json<Items<LockKey>> {
-    Json(Items { items: control.keys.list(of.property_id, control.clock.now()) })
+    Json(Items { items: control.keys.list(query.property_id, control.clock.now()) })
 }
 
-/// sync then says that a desktop stands there, whatever others noted.
+/// Moves a cursor in sync, so that cached copies of it become stale.
 async fn move_cursor(
     State(control): State<Control>,
-    Json(moved): Json<Moved>,
+    Json(moved): Json<MoveCursor>,
 ) -> ApiResult<Json<DeviceCursor>> {
-    Ok(Json(control.cursors.put(moved, &control.house, control.clock.now())?))
+    Ok(Json(control.cursors.put(moved, &control.demo, control.clock.now())?))
 }

@@ -1,11 +1,11 @@
-//! The demo house: two tenants with three hotels, their guests, staff and rooms at one moment.
-//! A pure function of that moment, written by hand and by arithmetic; nobody in it is real.
+//! The demo data: two tenants with three hotels, their guests, staff and rooms at one instant.
+//! It is computed from that instant alone, and nobody in it is real.
 //!
-//! Ids and reservations do not depend on the moment it is made for, only states do: a house made
-//! tomorrow is the same house one day later. The launcher's seed writes it into the databases of
-//! inventory, housekeeping and staff; the stand-ins serve the rest from it.
+//! Ids and reservations are the same for every instant; only states differ, so data made tomorrow
+//! describes the same hotels one day later. The launcher writes the parts of inventory, housekeeping
+//! and staff into their databases; the stand-ins serve the rest.
 //!
-//! Not here: any I/O, and any change after the moment.
+//! Not here: I/O, and changes after that instant.
 
 pub mod alerts;
 pub mod desktops;
@@ -16,11 +16,11 @@ pub mod locks;
 pub mod maintenance;
 mod names;
 pub mod operators;
-pub mod places;
+pub mod properties;
 pub mod rates;
+pub mod reservations;
 mod seed;
 pub mod staff;
-pub mod stays;
 pub mod suggestions;
 
 use contracts::id::{LockDeviceId, PropertyId, RoomId};
@@ -34,20 +34,20 @@ pub use inventory::{Allocation, Block, Night};
 pub use locks::{Lock, RoomKey};
 pub use maintenance::WorkOrder;
 pub use operators::Operator;
-pub use places::{Property, Room, RoomType, Tenant};
+pub use properties::{Property, Room, RoomType, Tenant};
+pub use reservations::Reservation;
 pub use staff::{Assignment, ClockEntry, Department, Position, Shift, StaffMember};
-pub use stays::Reservation;
 pub use suggestions::Suggestion;
 
-/// Days of stays and of the ledger before today.
+/// Days before today for which there are reservations and nights.
 pub const PAST_DAYS: i64 = 7;
-/// Days of stays and of the ledger from today on.
+/// Days from today on for which there are reservations and nights.
 pub const FUTURE_DAYS: i64 = 30;
 
-/// Everything, in flat lists that refer to each other by id: the shape of tables.
+/// All demo data, as flat lists that refer to each other by id, like tables.
 #[derive(Debug, Clone, Serialize)]
-pub struct House {
-    /// The moment it shows.
+pub struct DemoData {
+    /// The instant the data describes.
     pub now: Timestamp,
     pub tenants: Vec<Tenant>,
     pub properties: Vec<Property>,
@@ -57,9 +57,9 @@ pub struct House {
     pub locks: Vec<Lock>,
     pub operators: Vec<Operator>,
     pub reservations: Vec<Reservation>,
-    /// One for each guest in the house.
+    /// One for each guest in house.
     pub folios: Vec<Folio>,
-    /// One for each guest in the house.
+    /// One for each guest in house.
     pub keys: Vec<RoomKey>,
     pub allocations: Vec<Allocation>,
     pub blocks: Vec<Block>,
@@ -78,17 +78,17 @@ pub struct House {
     pub suggestions: Vec<Suggestion>,
 }
 
-impl House {
-    /// The house as it is at `now`. Each property has its own today.
+impl DemoData {
+    /// Computes the data for `now`. Each property has its own local date.
     pub fn at(now: Timestamp) -> Self {
-        let places = places::build();
-        let mut house = Self {
+        let built = properties::build();
+        let mut demo = Self {
             now,
-            operators: operators::build(&places.tenants, &places.properties),
-            positions: places.tenants.iter().flat_map(staff::positions).collect(),
-            tenants: places.tenants,
-            room_types: places.room_types,
-            rooms: places.rooms,
+            operators: operators::build(&built.tenants, &built.properties),
+            positions: built.tenants.iter().flat_map(staff::positions).collect(),
+            tenants: built.tenants,
+            room_types: built.room_types,
+            rooms: built.rooms,
             properties: Vec::new(),
             locks: Vec::new(),
             reservations: Vec::new(),
@@ -108,10 +108,10 @@ impl House {
             alerts: Vec::new(),
             suggestions: Vec::new(),
         };
-        for property in places.properties {
-            house.open(property);
+        for property in built.properties {
+            demo.add_property(property);
         }
-        house
+        demo
     }
 
     pub fn property(&self, id: PropertyId) -> Option<&Property> {
@@ -138,16 +138,16 @@ impl House {
         self.reservations.iter().filter(move |stay| stay.property_id == property)
     }
 
-    fn open(&mut self, property: Property) {
-        let lines = self.lines_of_stays(&property);
-        self.work(&property, &lines);
-        let stays: Vec<_> = lines.into_iter().flatten().collect();
+    fn add_property(&mut self, property: Property) {
+        let stays_by_room = self.stays_by_room(&property);
+        self.add_staff_and_tasks(&property, &stays_by_room);
+        let stays: Vec<_> = stays_by_room.into_iter().flatten().collect();
         let now = self.now;
         self.folios.extend(stays.iter().filter_map(|stay| folios::of_stay(&property, stay, now)));
         self.keys.extend(stays.iter().filter_map(locks::of_stay));
-        let doors = self.rooms_of(property.id).map(|room| locks::at_door(&property, room));
-        let doors: Vec<_> = doors.collect();
-        self.locks.extend(doors);
+        let locks = self.rooms_of(property.id).map(|room| locks::of_room(&property, room));
+        let locks: Vec<_> = locks.collect();
+        self.locks.extend(locks);
         self.allocations.extend(stays.iter().map(inventory::allocation));
         self.blocks.extend(inventory::blocks(&property, &self.rooms, self.now));
         let nights = self.room_types_of(property.id).flat_map(|room_type| {
@@ -161,24 +161,24 @@ impl House {
         self.properties.push(property);
     }
 
-    /// The stays of each room of the property, room by room.
-    fn lines_of_stays(&self, property: &Property) -> Vec<Vec<Reservation>> {
+    /// The reservations of the property, one list per room.
+    fn stays_by_room(&self, property: &Property) -> Vec<Vec<Reservation>> {
         let kind = |room: &Room| {
             let mut types = self.room_types.iter();
             types.find(|kind| kind.id == room.room_type_id).expect("every room has a type")
         };
         self.rooms_of(property.id)
-            .map(|room| stays::of_room(property, kind(room), room, self.now))
+            .map(|room| reservations::of_room(property, kind(room), room, self.now))
             .collect()
     }
 
-    /// Staff first: tasks are given to people on shift.
-    fn work(&mut self, property: &Property, lines: &[Vec<Reservation>]) {
+    /// Adds staff first, because tasks are assigned to people on shift.
+    fn add_staff_and_tasks(&mut self, property: &Property, stays_by_room: &[Vec<Reservation>]) {
         let rooms: Vec<_> = self.rooms_of(property.id).cloned().collect();
         let staffing = staff::build(property, rooms.len(), self.now);
-        let floor = housekeeping::Floor { property, staffing: &staffing, now: self.now };
-        for (room, line) in rooms.iter().zip(lines) {
-            let (state, task) = floor.room(room, &line.iter().collect::<Vec<_>>());
+        let planner = housekeeping::RoomPlanner { property, staffing: &staffing, now: self.now };
+        for (room, stays) in rooms.iter().zip(stays_by_room) {
+            let (state, task) = planner.room(room, &stays.iter().collect::<Vec<_>>());
             self.room_states.push(state);
             self.tasks.extend(task);
         }

@@ -1,10 +1,10 @@
-//! Failures on command: which are set, and what a set one does to a request.
+//! Fault injection: the faults that are set, and how they match requests.
 //!
-//! The first fault that fits a request is applied, so that `times` makes sequences.
-//! `/health/*` is never touched, except that a refusing upstream refuses it too.
+//! The first fault that matches a request is applied, so that `times` makes sequences. `/health/*` is
+//! exempt, except that a closed port refuses it too.
 
 pub(crate) mod inject;
-mod late;
+mod precise_delay;
 mod wire;
 
 use std::collections::BTreeMap;
@@ -16,35 +16,35 @@ use contracts::upstream::Upstream;
 use serde::{Deserialize, Serialize};
 use service_kit::problem::ApiError;
 
-use crate::ledger::lock;
-use crate::listener::Gate;
+use crate::listener::ListenerSwitch;
+use crate::mutex::lock;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Kind {
-    /// Answers `status`; nothing happens.
+    /// Responds with `status`; the request has no effect.
     Status,
-    /// Waits `ms`, then answers as usual, however late that is.
+    /// Waits `ms`, then handles the request as usual.
     Latency,
-    /// Reads the request and never answers.
+    /// Reads the request and never responds.
     Hang,
     /// The port is closed.
     Refuse,
     /// Reads the request and resets the connection.
     Reset,
-    /// Half of the promised body, then the end of the connection.
+    /// Sends half of the announced body, then closes the connection.
     HalfBody,
-    /// A body of 100 MB.
+    /// Sends a body of 100 MB.
     HugeBody,
-    /// The usual body, a byte a second.
+    /// Sends the usual body, one byte a second.
     Drip,
-    /// A body that breaks the contract.
+    /// Sends a body that breaks the contract.
     Drift,
-    /// The effect happens, the answer is lost with the connection.
+    /// The request takes effect; the connection closes without a response.
     LostAnswer,
 }
 
-/// One fault as it is asked for and listed.
+/// A fault, as it is set and listed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Fault {
@@ -60,12 +60,12 @@ pub(crate) struct Fault {
     pub(crate) status: Option<u16>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ms: Option<u64>,
-    /// How many requests it still hits; all when absent.
+    /// Requests it still applies to; all when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) times: Option<u32>,
 }
 
-const LONGEST_LATENCY_MS: u64 = 600_000;
+const MAX_LATENCY_MS: u64 = 600_000;
 
 impl Fault {
     fn check(&self) -> Result<(), ApiError> {
@@ -76,9 +76,9 @@ impl Fault {
         match self.kind {
             Kind::Refuse if narrowed => wrong(
                 "kind",
-                "A closed port refuses everyone. Leave out route, tenantId and times, or take another kind.",
+                "A closed port refuses every request. Leave out route, tenantId and times, or use another kind.",
             ),
-            Kind::Latency if !self.ms.is_some_and(|ms| (1..=LONGEST_LATENCY_MS).contains(&ms)) => {
+            Kind::Latency if !self.ms.is_some_and(|ms| (1..=MAX_LATENCY_MS).contains(&ms)) => {
                 wrong("ms", "Give the latency in milliseconds, from 1 to 600000.")
             }
             Kind::Status if !self.status.is_none_or(|status| (400..600).contains(&status)) => {
@@ -88,17 +88,17 @@ impl Fault {
                 wrong("status", "Only the kind `status` has one. Leave it out.")
             }
             _ if self.ms.is_some() && self.kind != Kind::Latency => {
-                wrong("ms", "Only the kind `latency` has it. Leave it out.")
+                wrong("ms", "Only the kind `latency` has one. Leave it out.")
             }
             _ if self.times == Some(0) => wrong("times", "Give 1 or more, or leave it out."),
             _ if self.tenant_id.is_some() && self.upstream == Upstream::Iam => {
-                wrong("tenantId", "Who calls iam is not known before it answers. Leave it out.")
+                wrong("tenantId", "Requests to iam carry no tenant. Leave tenantId out.")
             }
             _ => Ok(()),
         }
     }
 
-    fn fits(&self, request: &Target<'_>) -> bool {
+    fn matches(&self, request: &Target<'_>) -> bool {
         self.upstream == request.upstream
             && self.kind != Kind::Refuse
             && self.route.as_deref().is_none_or(|route| request.is(route))
@@ -106,12 +106,12 @@ impl Fault {
     }
 }
 
-/// What a request aims at.
+/// The parts of a request that faults match on.
 #[derive(Debug)]
 pub(crate) struct Target<'a> {
     pub(crate) upstream: Upstream,
     pub(crate) method: &'a str,
-    /// Template of the route, where one matched.
+    /// Template of the matched route.
     pub(crate) template: Option<&'a str>,
     pub(crate) path: &'a str,
     pub(crate) tenant: Option<TenantId>,
@@ -123,49 +123,48 @@ impl Target<'_> {
         method == self.method && (Some(path) == self.template || path == self.path)
     }
 
-    /// The route's name in counts.
+    /// Name of the route in request counts.
     pub(crate) fn name(&self) -> String {
         format!("{} {}", self.method, self.template.unwrap_or(self.path))
     }
 }
 
-/// The faults that are set, and the ports they close.
+/// The faults that are set, and the switches of the ports they close.
 #[derive(Debug)]
 pub(crate) struct Faults {
     set: Mutex<Vec<Fault>>,
-    gates: BTreeMap<Upstream, Gate>,
-    /// One change of ports at a time.
+    switches: BTreeMap<Upstream, ListenerSwitch>,
+    /// Serializes changes of ports.
     changing: tokio::sync::Mutex<()>,
 }
 
 impl Faults {
-    pub(crate) fn new(gates: BTreeMap<Upstream, Gate>) -> Self {
-        Self { set: Mutex::default(), gates, changing: tokio::sync::Mutex::default() }
+    pub(crate) fn new(switches: BTreeMap<Upstream, ListenerSwitch>) -> Self {
+        Self { set: Mutex::default(), switches, changing: tokio::sync::Mutex::default() }
     }
 
-    /// Adds a fault. Answers when it is in force.
+    /// Adds a fault, and returns once it is in force.
     pub(crate) async fn add(&self, fault: Fault) -> Result<(), ApiError> {
         fault.check()?;
-        let Some(gate) = self.gates.get(&fault.upstream) else {
-            let detail =
-                "This upstream is not stood in for here. GET /control/faults lists those that are.";
+        let Some(switch) = self.switches.get(&fault.upstream) else {
+            let detail = "There is no stand-in for this upstream. GET /control/faults lists those that exist.";
             return Err(Problem::field("body.upstream", "UNKNOWN", detail).into());
         };
         let _one = self.changing.lock().await;
         let refuses = fault.kind == Kind::Refuse;
         lock(&self.set).push(fault);
         if refuses {
-            gate.set(false).await;
+            switch.set(false).await;
         }
         Ok(())
     }
 
-    /// Takes all of them back. Answers when every port is open.
+    /// Removes all faults, and returns once every port is open.
     pub(crate) async fn clear(&self) {
         let _one = self.changing.lock().await;
         lock(&self.set).clear();
-        for gate in self.gates.values() {
-            gate.set(true).await;
+        for switch in self.switches.values() {
+            switch.set(true).await;
         }
     }
 
@@ -174,13 +173,13 @@ impl Faults {
     }
 
     pub(crate) fn upstreams(&self) -> Vec<Upstream> {
-        self.gates.keys().copied().collect()
+        self.switches.keys().copied().collect()
     }
 
-    /// The fault this request meets, counted down.
+    /// The fault that applies to the request, with its `times` counted down.
     fn take(&self, request: &Target<'_>) -> Option<Fault> {
         let mut set = lock(&self.set);
-        let at = set.iter().position(|fault| fault.fits(request))?;
+        let at = set.iter().position(|fault| fault.matches(request))?;
         let fault = set[at].clone();
         match set[at].times.as_mut() {
             Some(1) => drop(set.remove(at)),

@@ -1,19 +1,16 @@
 //! The stand-in iam: a small OAuth 2.0 authorization server for the demo operators.
 //!
-//! RFC 6749 (password and refresh_token grants), RFC 8414 (metadata), RFC 9449 section 5 (every
-//! token is bound to the key of the proof it was asked for with), RFC 9068 (token form). What it
-//! does for the gateway is in `gateway`: refresh, sign-out and the second factor (RFC 6238). A
-//! session that ends before its time is told as an event. Beside it stands the issuer of service
-//! accounts, `oidc`.
-//! Not here: registration, and a lockout of passwords; a demo operator's password and second factor are no secrets.
+//! RFC 6749 (password and refresh_token grants), RFC 8414 (metadata), RFC 9449 section 5 (tokens are
+//! bound to the key of the request's proof), RFC 9068 (token format). `gateway` has the routes that
+//! the gateway calls: refresh, sign-out and second factor (RFC 6238). A session that is revoked is
+//! published as an event.
+//!
+//! Not here: registration, and a lockout of passwords, because the credentials of demo operators are
+//! not secret; tokens of service accounts are in [`crate::oidc`].
 
 mod accounts;
-mod error;
 mod factors;
-mod form;
 mod gateway;
-mod keys;
-mod oidc;
 mod revocation;
 mod sessions;
 mod token;
@@ -36,21 +33,20 @@ use serde_json::{Value, json};
 use service_kit::caller::Callers;
 use tower_http::cors::CorsLayer;
 
-use crate::demo::House;
-use crate::ledger::Ledger;
-use crate::relay::Relay;
+use crate::demo::DemoData;
+use crate::effects::Effects;
+use crate::event_dispatcher::EventDispatcher;
+use crate::oauth::{KeyError, SigningKey};
+use crate::oidc::{self, Oidc};
 use accounts::Accounts;
 use factors::Factors;
-use keys::SigningKey;
 use sessions::Sessions;
 
-pub(crate) use keys::KeyError;
-pub(crate) use oidc::Oidc;
 pub(crate) use sessions::Target;
 
-/// The one client: the desktop, public, without a secret.
+/// The only client: the desktop, which is public (RFC 6749 section 2.1).
 const CLIENT: &str = "desktop";
-/// Who takes the tokens.
+/// Audience of the access tokens.
 const AUDIENCE: &str = "bff-backoffice";
 
 #[derive(Debug)]
@@ -60,11 +56,11 @@ pub(crate) struct Settings {
 }
 
 #[derive(Debug)]
-pub(crate) struct World {
+pub(crate) struct Dependencies {
     pub(crate) clock: Clock,
     pub(crate) entropy: Entropy,
-    pub(crate) ledger: Arc<Ledger>,
-    pub(crate) relay: Arc<Relay>,
+    pub(crate) effects: Arc<Effects>,
+    pub(crate) dispatcher: Arc<EventDispatcher>,
 }
 
 #[derive(Debug)]
@@ -77,21 +73,24 @@ pub(crate) struct Iam {
     accounts: Accounts,
     sessions: Sessions,
     factors: Factors,
-    world: World,
+    dependencies: Dependencies,
 }
 
 impl Iam {
     pub(crate) fn new(
         settings: Settings,
         pem: &[u8],
-        house: &House,
-        world: World,
+        demo: &DemoData,
+        dependencies: Dependencies,
     ) -> Result<Self, KeyError> {
         let endpoint = format!("{}/oauth2/token", settings.issuer);
         let token_endpoint = Htu::parse(&endpoint).map_err(|_| KeyError::Issuer)?;
         let mut proofs = ProofVerifier::new(Window::default());
         if settings.nonces {
-            let key = [world.entropy.u128().to_be_bytes(), world.entropy.u128().to_be_bytes()];
+            let key = [
+                dependencies.entropy.u128().to_be_bytes(),
+                dependencies.entropy.u128().to_be_bytes(),
+            ];
             proofs = proofs.with_nonces(Nonces::new(key.as_flattened()).expect("32 bytes"));
         }
         Ok(Self {
@@ -99,11 +98,11 @@ impl Iam {
             key: SigningKey::read(pem)?,
             replays: LocalReplays::new(100_000, proofs.span()),
             proofs,
-            accounts: Accounts::of(house),
+            accounts: Accounts::of(demo),
             sessions: Sessions::default(),
             factors: Factors::default(),
             issuer: settings.issuer,
-            world,
+            dependencies,
         })
     }
 
@@ -112,9 +111,9 @@ impl Iam {
     }
 }
 
-/// The iam and whose request tokens it takes.
+/// Router state.
 #[derive(Debug, Clone, FromRef)]
-struct Office {
+struct RouterState {
     iam: Arc<Iam>,
     callers: Callers,
 }
@@ -128,11 +127,11 @@ pub(crate) fn router(iam: Arc<Iam>, callers: Callers, oidc: Option<Arc<Oidc>>) -
         .route("/api/v1/auth/refresh", post(gateway::refresh))
         .route("/api/v1/auth/sign-out", post(gateway::sign_out))
         .route("/api/v1/auth/mfa/attest", post(gateway::attest))
-        .with_state(Office { iam, callers })
+        .with_state(RouterState { iam, callers })
         .merge(accounts)
 }
 
-/// For the web console, which calls from the control listener's origin.
+/// Allows the web console, which is served by the control listener.
 pub(crate) fn cors(origins: &[String]) -> CorsLayer {
     let origins = origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok());
     CorsLayer::new()

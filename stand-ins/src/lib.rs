@@ -1,20 +1,27 @@
-//! Stands in for the rest of the platform in development, drills and tests: stateful, speaking
-//! the documented contracts, and able to fail on command. Never linked into a production program.
+//! Stand-ins for the upstreams that this repository does not implement (iam, reservation, billing,
+//! lock-integration …), for development, drills and tests. They keep state, follow the documented
+//! contracts, and fail on command. Never linked into a production program.
 //!
-//! [`demo`] is the house it shows; [`app`] starts a listener for each upstream and the control
-//! listener that steers them.
+//! Not here: inventory, housekeeping and staff, which are real services; requests to them can be
+//! passed through the fault layer.
+//!
+//! Start with [`app::start`]: it opens a listener for each upstream and a control listener for
+//! faults, effects and events. [`demo`] is the data that they serve.
 
 pub mod app;
 pub mod config;
 mod console;
 mod control;
 pub mod demo;
+mod effects;
+mod event_dispatcher;
+mod event_effects;
 mod faults;
 mod iam;
-mod ledger;
+mod idempotency;
 mod listener;
-mod platform;
-mod relay;
-mod shelf;
+mod mutex;
+mod oauth;
+mod oidc;
 pub mod totp;
 mod upstreams;

@@ -1,7 +1,6 @@
-//! One upstream's listener on its own port, able to close the port with all its connections and to
-//! open it again.
+//! The listener of one upstream, whose port can be closed with all its connections and opened again.
 //!
-//! Not here: when to do so; [`crate::faults`] decides.
+//! Not here: when that happens, which [`crate::faults`] decides.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,23 +12,23 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
-/// How long answers under way may still take when the port closes or the program stops.
-const GRACE: Duration = Duration::from_millis(500);
+/// Time for requests in flight to finish when the port closes or the program stops.
+const CLOSE_GRACE: Duration = Duration::from_millis(500);
 
 /// Opens and closes one port.
 #[derive(Debug, Clone)]
-pub(crate) struct Gate {
+pub(crate) struct ListenerSwitch {
     wanted: Arc<watch::Sender<bool>>,
     open: Arc<watch::Sender<bool>>,
 }
 
-impl Gate {
+impl ListenerSwitch {
     pub(crate) fn new() -> Self {
         let open = || Arc::new(watch::Sender::new(true));
         Self { wanted: open(), open: open() }
     }
 
-    /// Answers when the port is really open or closed.
+    /// Opens or closes the port, and returns once it is done.
     pub(crate) async fn set(&self, open: bool) {
         self.wanted.send_replace(open);
         let mut state = self.open.subscribe();
@@ -47,33 +46,33 @@ pub(crate) fn serve(
     listener: TcpListener,
     at: SocketAddr,
     server: Server,
-    gate: Gate,
+    switch: ListenerSwitch,
     life: &Lifecycle,
 ) {
     let lifecycle = life.clone();
-    life.spawn(async move { run(listener, at, server, gate, &lifecycle).await });
+    life.spawn(async move { run(listener, at, server, switch, &lifecycle).await });
 }
 
 async fn run(
     mut listener: TcpListener,
     at: SocketAddr,
     server: Server,
-    gate: Gate,
+    switch: ListenerSwitch,
     life: &Lifecycle,
 ) {
     loop {
-        gate.open.send_replace(true);
+        switch.open.send_replace(true);
         let opening = Opening::default();
         tokio::select! {
             () = server.accept(&listener, Plain, &opening.shutdown, &opening.tasks) => {}
-            () = gate.wanted(false) => {}
+            () = switch.wanted(false) => {}
             () = life.stopping() => {}
         }
         drop(listener);
         opening.close().await;
-        gate.open.send_replace(false);
+        switch.open.send_replace(false);
         tokio::select! {
-            () = gate.wanted(true) => {}
+            () = switch.wanted(true) => {}
             () = life.stopping() => return,
         }
         listener = tokio::select! {
@@ -83,18 +82,18 @@ async fn run(
     }
 }
 
-/// The port may have been taken meanwhile; then it stays closed until it is free.
+/// Retries while another program holds the port.
 async fn rebind(at: SocketAddr) -> TcpListener {
     loop {
         match service_kit::serve::bind(at).await {
             Ok(listener) => return listener,
-            Err(error) => tracing::error!(%error, "The port cannot be opened again yet."),
+            Err(error) => tracing::error!(%error, "Failed to reopen the port. Retrying."),
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 
-/// The connections of one opening of the port.
+/// The connections accepted between one opening of the port and its closing.
 #[derive(Default)]
 struct Opening {
     shutdown: Shutdown,
@@ -102,11 +101,11 @@ struct Opening {
 }
 
 impl Opening {
-    /// Idle connections end at once, the others within [`GRACE`].
+    /// Closes idle connections at once and the others within [`CLOSE_GRACE`].
     async fn close(&self) {
         self.shutdown.drain.cancel();
         self.tasks.close();
-        if tokio::time::timeout(GRACE, self.tasks.wait()).await.is_err() {
+        if tokio::time::timeout(CLOSE_GRACE, self.tasks.wait()).await.is_err() {
             self.shutdown.abort.cancel();
             self.tasks.wait().await;
         }

@@ -1,4 +1,4 @@
-//! The program: reads its configuration, starts every stand-in, stops when asked.
+//! The program: reads its configuration, starts every stand-in, and stops on a signal.
 
 use contracts::clock::{Clock, Entropy};
 use service_kit::config::load;
@@ -12,13 +12,13 @@ async fn main() -> anyhow::Result<()> {
     let config: Config = load()?;
     let telemetry = Telemetry::start("stand-ins", &config.telemetry)?;
     let lifecycle = Lifecycle::new();
-    let parts = app::Parts {
+    let dependencies = app::Dependencies {
         clock: Clock::system(),
         entropy: Entropy::system(),
         metrics: telemetry.router(),
         lifecycle: lifecycle.clone(),
     };
-    let running = app::start(&config, parts).await?;
+    let running = app::start(&config, dependencies).await?;
     tracing::info!(control = %running.control, "The stand-ins are up.");
     lifecycle.run_until_signal().await?;
     telemetry.finish();

@@ -1,12 +1,12 @@
-//! Time-based one-time passwords (RFC 6238 over RFC 4226): SHA-1, six digits, 30 seconds. For the
-//! iam that checks them and for the clients that show them.
+//! Time-based one-time passwords (RFC 6238 over RFC 4226): SHA-1, six digits, 30 seconds. Used
+//! by the iam stand-in to check codes and by clients to make them.
 //!
-//! Not here: which codes were used.
+//! Not here: which codes were used already.
 
 use aws_lc_rs::hmac;
 use jiff::Timestamp;
 
-/// Seconds a code lasts.
+/// Seconds in a period.
 const PERIOD: i64 = 30;
 const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
@@ -14,12 +14,12 @@ const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 #[error("the secret is not base32 (RFC 4648 section 6, without padding)")]
 pub struct SecretError;
 
-/// The number of the period that holds this instant (RFC 6238 section 4.2).
+/// The number of the period that contains `at` (RFC 6238 section 4.2).
 pub fn step(at: Timestamp) -> i64 {
     at.as_second().div_euclid(PERIOD)
 }
 
-/// The code of a period, for a secret in base32.
+/// The code of period `step` for a base32 secret.
 pub fn code(secret: &str, step: i64) -> Result<String, SecretError> {
     Ok(hotp(&from_base32(secret)?, step.cast_unsigned(), 6))
 }

@@ -1,5 +1,5 @@
-//! The upstreams other than iam. Each plays the routes written so far from a part of the demo
-//! house that is its own, and says of every other route that it does not play it yet.
+//! The upstreams other than iam. Each serves the implemented routes from its part of the demo data
+//! and answers 501 to all others.
 
 mod ai;
 mod analytics;
@@ -21,122 +21,131 @@ use axum::Router;
 use axum::extract::FromRef;
 use contracts::clock::{Clock, Entropy};
 use contracts::id::PropertyId;
+use contracts::problem::Code;
 use contracts::upstream::Upstream;
 use serde::Deserialize;
 use service_kit::caller::{Caller, Callers};
 use service_kit::problem::{ApiError, ApiResult};
 
-use crate::control::NOT_PLAYED;
-use crate::demo::{House, Property};
-use crate::ledger::{Effect, Ledger};
-use crate::shelf::{Shelf, Ticket};
+use crate::demo::{DemoData, Property};
+use crate::effects::{Effect, Effects};
+use crate::idempotency::{IdempotencyStore, RequestKey};
 
 pub(crate) use billing::{FolioSummary, Folios};
 pub(crate) use lock::Keyring;
 pub(crate) use sync::Cursors;
-pub(crate) use tenant::Tenancies;
+pub(crate) use tenant::TenantStatuses;
 
-/// What every upstream stands on. An upstream keeps what changes itself.
+static NOT_PLAYED: Code = Code {
+    name: "MELMASTOON.STAND_INS.NOT_PLAYED",
+    status: 501,
+    title: "The stand-in does not implement this route",
+    retriable: false,
+    retry_after: None,
+    runbook: None,
+};
+
+/// What every upstream uses. State that changes belongs to the upstream itself.
 #[derive(Debug, Clone)]
-pub(crate) struct Scene {
-    pub(crate) house: Arc<House>,
+pub(crate) struct UpstreamContext {
+    pub(crate) demo: Arc<DemoData>,
     pub(crate) clock: Clock,
     pub(crate) entropy: Entropy,
     pub(crate) callers: Callers,
-    pub(crate) ledger: Arc<Ledger>,
-    pub(crate) shelf: Arc<Shelf>,
+    pub(crate) effects: Arc<Effects>,
+    pub(crate) idempotency: Arc<IdempotencyStore>,
 }
 
-/// State that others than the upstream itself look at or change.
+/// State of upstreams that the control listener or another upstream reads or changes.
 #[derive(Debug, Clone)]
 pub(crate) struct Shared {
-    pub(crate) tenancies: Arc<Tenancies>,
+    pub(crate) tenant_statuses: Arc<TenantStatuses>,
     pub(crate) folios: Arc<Folios>,
     pub(crate) keys: Arc<Keyring>,
     pub(crate) cursors: Arc<Cursors>,
 }
 
 impl Shared {
-    /// `sync_url`: where sync itself listens.
-    pub(crate) fn of(house: &House, sync_url: String) -> Self {
+    /// `sync_url` is the URL of the sync stand-in.
+    pub(crate) fn of(demo: &DemoData, sync_url: String) -> Self {
         Self {
             cursors: Arc::new(Cursors::new(sync_url)),
-            tenancies: Arc::default(),
-            folios: Arc::new(Folios::of(house)),
-            keys: Arc::new(Keyring::of(house)),
+            tenant_statuses: Arc::default(),
+            folios: Arc::new(Folios::of(demo)),
+            keys: Arc::new(Keyring::of(demo)),
         }
     }
 }
 
-impl Scene {
-    /// The property, if it is the caller's tenant's and in the caller's scope.
+impl UpstreamContext {
+    /// Finds the property; 404 if it belongs to another tenant, 403 if it is outside the caller's scope.
     fn property(&self, caller: &Caller, id: PropertyId) -> ApiResult<&Property> {
-        let found = self.house.property(id);
+        let found = self.demo.property(id);
         let own = found.filter(|property| property.tenant_id == caller.0.tenant);
         let own = own.ok_or_else(ApiError::not_found)?;
         caller.require(id)?;
         Ok(own)
     }
 
-    /// Writes down what a caller's mutation did.
+    /// Records the effect of a caller's mutation.
     fn note(
         &self,
         caller: &Caller,
         (upstream, action): (Upstream, &'static str),
         subject: &str,
-        ticket: &Ticket,
+        request_key: &RequestKey,
     ) {
-        self.ledger.note(Effect {
+        self.effects.record(Effect {
             at: self.clock.now(),
             upstream,
             tenant_id: caller.0.tenant,
             action,
             subject: subject.to_owned(),
-            idempotency_key: Some(ticket.key.clone()),
+            idempotency_key: Some(request_key.key.clone()),
             operator_id: Some(caller.0.operator),
         });
     }
 }
 
-/// An upstream's state beside the scene.
+/// Router state of an upstream: the shared context and the upstream's own state.
 #[derive(Debug)]
-struct Stage<S> {
-    scene: Scene,
+struct UpstreamState<S> {
+    context: UpstreamContext,
     own: Arc<S>,
 }
 
-impl<S> Clone for Stage<S> {
+impl<S> Clone for UpstreamState<S> {
     fn clone(&self) -> Self {
-        Self { scene: self.scene.clone(), own: Arc::clone(&self.own) }
+        Self { context: self.context.clone(), own: Arc::clone(&self.own) }
     }
 }
 
-impl<S> FromRef<Stage<S>> for Callers {
-    fn from_ref(stage: &Stage<S>) -> Self {
-        Arc::clone(&stage.scene.callers)
+impl<S> FromRef<UpstreamState<S>> for Callers {
+    fn from_ref(state: &UpstreamState<S>) -> Self {
+        Arc::clone(&state.context.callers)
     }
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct OfProperty {
+struct PropertyQuery {
     property_id: PropertyId,
 }
 
-pub(crate) fn router(upstream: Upstream, scene: Scene, shared: &Shared) -> Router {
+pub(crate) fn router(upstream: Upstream, context: UpstreamContext, shared: &Shared) -> Router {
     let played = match upstream {
-        Upstream::Tenant => tenant::router(scene, Arc::clone(&shared.tenancies)),
-        Upstream::Billing => billing::router(scene, Arc::clone(&shared.folios)),
-        Upstream::Reservation => reservation::router(scene, Arc::clone(&shared.folios)),
-        Upstream::Lock => lock::router(scene, Arc::clone(&shared.keys)),
-        Upstream::Pricing => pricing::router(scene),
-        Upstream::Notification => notification::router(scene),
-        Upstream::Analytics => analytics::router(scene),
-        Upstream::Property => property::router(scene),
-        Upstream::Maintenance => maintenance::router(scene),
-        Upstream::Ai => ai::router(scene),
-        Upstream::Sync => sync::router(scene, Arc::clone(&shared.cursors)),
-        Upstream::Audit => audit::router(scene, Arc::clone(&shared.folios)),
+        Upstream::Tenant => tenant::router(context, Arc::clone(&shared.tenant_statuses)),
+        Upstream::Billing => billing::router(context, Arc::clone(&shared.folios)),
+        Upstream::Reservation => reservation::router(context, Arc::clone(&shared.folios)),
+        Upstream::Lock => lock::router(context, Arc::clone(&shared.keys)),
+        Upstream::Pricing => pricing::router(context),
+        Upstream::Notification => notification::router(context),
+        Upstream::Analytics => analytics::router(context),
+        Upstream::Property => property::router(context),
+        Upstream::Maintenance => maintenance::router(context),
+        Upstream::Ai => ai::router(context),
+        Upstream::Sync => sync::router(context, Arc::clone(&shared.cursors)),
+        Upstream::Audit => audit::router(context, Arc::clone(&shared.folios)),
         _ => Router::new(),
     };
     played.fallback(not_played)
@@ -145,6 +154,6 @@ pub(crate) fn router(upstream: Upstream, scene: Scene, shared: &Shared) -> Route
 async fn not_played() -> ApiError {
     ApiError::new(
         &NOT_PLAYED,
-        "This stand-in does not play this route yet. See stand-ins/src/upstreams for those it does.",
+        "This stand-in does not implement this route. See stand-ins/src/upstreams for those it does.",
     )
 }

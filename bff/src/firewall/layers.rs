@@ -17,7 +17,7 @@ use contracts::safeguard;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use semver::Version;
-use service_kit::around::Around;
+use service_kit::layer::Inspect;
 use service_kit::problem::ApiError;
 
 use super::matching::Facts;
@@ -40,8 +40,8 @@ pub const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-pol
 #[derive(Debug, Clone)]
 pub struct Deny(pub Arc<EdgeRules>);
 
-impl Around for Deny {
-    type Kept = ();
+impl Inspect for Deny {
+    type State = ();
 
     fn before(&self, request: &mut Request) -> ControlFlow<Response> {
         let Self(edge) = self;
@@ -65,10 +65,10 @@ impl Around for Deny {
 #[derive(Debug, Clone)]
 pub struct Limit(pub Arc<EdgeRules>);
 
-impl Around for Limit {
-    type Kept = [Option<Standing>; 2];
+impl Inspect for Limit {
+    type State = [Option<Standing>; 2];
 
-    fn before(&self, request: &mut Request) -> ControlFlow<Response, Self::Kept> {
+    fn before(&self, request: &mut Request) -> ControlFlow<Response, Self::State> {
         let Self(edge) = self;
         if is_health(request.uri().path()) {
             return ControlFlow::Continue([None, None]);
@@ -85,7 +85,7 @@ impl Around for Limit {
         }
     }
 
-    fn after(standings: Self::Kept, mut response: Response) -> Response {
+    fn after(standings: Self::State, mut response: Response) -> Response {
         tell(&standings, response.headers_mut());
         response
     }

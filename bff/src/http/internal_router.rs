@@ -6,7 +6,7 @@ use axum::{Json, Router};
 use http::HeaderValue;
 use http::header::CACHE_CONTROL;
 use service_kit::health::Readiness;
-use service_kit::identity::{Guard, Role};
+use service_kit::identity::{AccountGroup, RequireAccount};
 use service_kit::request::{Observer, observed};
 use service_kit::request_metrics;
 use service_kit::telemetry::Telemetry;
@@ -17,7 +17,12 @@ use crate::handlers::internal::jobs::{probe_isolation, reconcile_cursors, reconc
 use crate::handlers::internal::{events, sessions};
 use crate::state::Gateway;
 
-pub fn app(gateway: Gateway, readiness: Readiness, telemetry: &Telemetry, guard: &Guard) -> Router {
+pub fn app(
+    gateway: Gateway,
+    readiness: Readiness,
+    telemetry: &Telemetry,
+    guard: &RequireAccount,
+) -> Router {
     let keys = gateway.request_tokens.key_set();
     let observer = Observer {
         metrics: request_metrics!("bff_backoffice_internal"),
@@ -39,15 +44,15 @@ fn not_stored() -> SetResponseHeaderLayer<HeaderValue> {
 
 /// What changes something, each group behind the accounts it is for. Unknown paths are behind the
 /// strictest, so that nobody learns which exist.
-pub fn routes(gateway: Gateway, guard: &Guard) -> Router {
+pub fn routes(gateway: Gateway, guard: &RequireAccount) -> Router {
     let unknown = Router::new().fallback(async || http::StatusCode::NOT_FOUND);
     let for_operators =
         revoking(gateway.clone()).merge(ordering(gateway.clone())).merge(reading(gateway.clone()));
     guard
-        .around(for_operators, Role::Operators)
-        .merge(guard.around(listening(gateway.clone()), Role::Events))
-        .merge(guard.around(jobs(gateway), Role::Scheduler))
-        .merge(guard.around(unknown, Role::Operators))
+        .protect(for_operators, AccountGroup::Operators)
+        .merge(guard.protect(listening(gateway.clone()), AccountGroup::Events))
+        .merge(guard.protect(jobs(gateway), AccountGroup::Scheduler))
+        .merge(guard.protect(unknown, AccountGroup::Operators))
 }
 
 /// For iam and the operators of the platform.

@@ -9,9 +9,9 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use contracts::headers;
 use http::header::{ACCEPT, AGE, AUTHORIZATION, CONTENT_TYPE, ETAG, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, Method, Request};
-use service_kit::around::AroundLayer;
 use service_kit::etag;
 use service_kit::health::Readiness;
+use service_kit::layer::InspectLayer;
 use service_kit::request::{Observer, observing};
 use service_kit::request_metrics;
 use tower::util::MapRequestLayer;
@@ -70,11 +70,11 @@ pub fn public(gateway: Gateway, readiness: Readiness, allowed_origins: &[String]
         // 3. Browsers ask first, without credentials: answered before authentication.
         cors(allowed_origins),
         // 4. Who is blocked learns nothing else: the deny rules come first of all refusals.
-        AroundLayer(edge_rules::Deny(gateway.edge_rules.clone())),
+        InspectLayer(edge_rules::Deny(gateway.edge_rules.clone())),
         // 5. A body larger than any route takes is refused before it is read.
         (RequestBodyLimitLayer::new(LARGEST_BODY), MapRequestLayer::new(whole)),
         // 6. Who asks too often, or with a desktop that is too old, costs no cryptography.
-        AroundLayer(edge_rules::Limit(gateway.edge_rules.clone())),
+        InspectLayer(edge_rules::Limit(gateway.edge_rules.clone())),
     ))
 }
 

@@ -3,8 +3,8 @@
 //! thing a transaction does.
 
 use jiff::Timestamp;
+use service_kit::pg_row as row;
 use service_kit::postgres::{StoreError, Transaction};
-use service_kit::row;
 
 use super::hash_chain::{Content, FIRST};
 use super::row::Row;

@@ -4,8 +4,8 @@ use contracts::clock::in_range;
 use contracts::id::PropertyId;
 use contracts::locks::LockAuditRow;
 use jiff::Timestamp;
+use service_kit::pg_row as row;
 use service_kit::postgres::{StoreError, Transaction};
-use service_kit::row;
 use tokio_postgres::Row;
 
 /// Where a page goes on: after this row. On the wire `<microseconds>-<sequence>`.

@@ -10,9 +10,9 @@ use contracts::problem::code;
 use contracts::text::Reason;
 use jiff::{SignedDuration, Timestamp};
 use metrics::counter;
+use service_kit::pg_row as row;
 use service_kit::postgres::{Database, StoreError, Transaction, write};
 use service_kit::problem::ApiError;
-use service_kit::row;
 use sha2::{Digest, Sha256};
 use tokio_postgres::Row;
 

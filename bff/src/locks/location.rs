@@ -13,9 +13,9 @@ use contracts::upstream::Upstream;
 use contracts::upstream::lock::LockDevice;
 use http::request::Parts;
 use service_kit::extract::Path;
+use service_kit::pg_row as row;
 use service_kit::postgres::{Database, StoreError, read};
 use service_kit::problem::{ApiError, chain};
-use service_kit::row;
 use tokio::time::Instant;
 use upstream_clients::{CallError, Upstreams};
 

@@ -13,9 +13,9 @@ use jiff::SignedDuration;
 use metrics::counter;
 use serde::Serialize;
 use serde_json::Value;
+use service_kit::pg_row as row;
 use service_kit::postgres::{StoreError, read, write};
 use service_kit::problem::chain;
-use service_kit::row;
 use tokio::time::Instant;
 
 use super::audit_log;

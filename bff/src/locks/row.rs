@@ -1,8 +1,8 @@
 //! A row of `bff.lock_action_proxy_audit`.
 
 use serde_json::Value;
+use service_kit::pg_row as row;
 use service_kit::postgres::StoreError;
-use service_kit::row;
 
 /// A row without its position in the chain. Texts are as in the columns.
 #[derive(Debug, Clone)]

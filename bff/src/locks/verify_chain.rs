@@ -5,8 +5,8 @@ use contracts::id::TenantId;
 use jiff::Timestamp;
 use metrics::gauge;
 use serde::Serialize;
+use service_kit::pg_row as row;
 use service_kit::postgres::{Database, StoreError, Transaction, read};
-use service_kit::row;
 
 use super::hash_chain::{Content, FIRST};
 use super::row::from_row;

@@ -8,8 +8,8 @@ use contracts::env::Env;
 use contracts::id::{DeviceId, DeviceSyncStatusId, PropertyId, TenantId};
 use contracts::sync::{CachedCursor, SyncCursor};
 use jiff::Timestamp;
+use service_kit::pg_row as row;
 use service_kit::postgres::{Database, StoreError, read, write};
-use service_kit::row;
 use tokio_postgres::types::ToSql;
 
 pub mod cursor_writer;

@@ -9,7 +9,7 @@ use contracts::clock::{Clock, Entropy};
 use http::Request;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
-use service_kit::identity::{Guard, Identity, Role};
+use service_kit::identity::{AccountGroup, Identity, RequireAccount};
 use service_kit::request::{Observer, observed};
 use service_kit::request_metrics;
 use tower::ServiceExt;
@@ -40,10 +40,10 @@ impl Listener {
 /// A route of the scheduler's and one of the operators'.
 fn app(identity: Option<Arc<Identity>>) -> Router {
     let route = |path| Router::new().route(path, post(async || "{}"));
-    let guard = Guard::new(identity, "test_internal_auth_failure_total");
+    let guard = RequireAccount::new(identity, "test_internal_auth_failure_total");
     let app = guard
-        .around(route("/internal/jobs/sweep"), Role::Scheduler)
-        .merge(guard.around(route("/internal/admin/rules"), Role::Operators));
+        .protect(route("/internal/jobs/sweep"), AccountGroup::Scheduler)
+        .merge(guard.protect(route("/internal/admin/rules"), AccountGroup::Operators));
     let metrics = request_metrics!("bff_backoffice_internal");
     observed(app, Observer { metrics, clock: Clock::system(), entropy: Entropy::system() })
 }

@@ -7,7 +7,7 @@ use axum::body::Body;
 use contracts::clock::Clock;
 use http::Request;
 use serde_json::{Value, json};
-use service_kit::identity::{Guard, Identity};
+use service_kit::identity::{Identity, RequireAccount};
 
 use crate::house::{Answer, House, seen_from_outside, send_to};
 use crate::issuer::{EVENTS, FIRST, Issuer, SCHEDULER};
@@ -43,7 +43,7 @@ impl Guarded {
 }
 
 pub(crate) fn app(house: &House, identity: Option<Arc<Identity>>) -> Router {
-    let guard = Guard::new(identity, "test_internal_auth_failure_total");
+    let guard = RequireAccount::new(identity, "test_internal_auth_failure_total");
     let routes = bff::http::internal_router::routes(house.gateway.clone(), &guard);
     seen_from_outside(Router::new().nest("/internal", routes))
 }

@@ -180,7 +180,7 @@ async fn replace(
     let mut promoting = redis::cmd("REPLICAOF");
     promoting.arg("NO").arg("ONE");
     promoting.query_async::<()>(&mut standby.connection).await?;
-    standby.proxy.lead_to(standby.address);
+    standby.proxy.retarget(standby.address);
     let moved = format!("after {} ms", struck.elapsed().as_millis());
     seen.expect(Step::Fault, "its standby is promoted and the address leads there", true, moved);
 

@@ -1,20 +1,20 @@
-//! What a parsed document must hold before anything reads it.
+//! Checks of a parsed document before it is read.
 
 use std::borrow::Cow;
 
 use super::{Error, Fault, MAX_DEPTH, Object, Value};
 
-/// Up to this many members are compared one by one.
-const FEW: usize = 16;
+/// Objects up to this size are searched for repeated names pairwise.
+const LINEAR_SCAN_MEMBERS: usize = 16;
 
-/// What becomes of the character U+0000, which Postgres stores in no text.
+/// How to treat the character U+0000, which Postgres cannot store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ZeroCharacter {
-    /// A text that has it is refused: the sender can correct the request.
+    /// Refuse texts that contain it, so that the sender corrects the request.
     Refused,
-    /// It is left out: an event that was published cannot be corrected, and must not be lost for it.
+    /// Remove it: a published event cannot be corrected and must not be lost.
     Dropped,
-    /// For documents that reach no store.
+    /// Keep it, in documents that are not stored.
     Kept,
 }
 
@@ -66,7 +66,7 @@ fn text(text: &mut Cow<'_, str>, zero: ZeroCharacter) -> Result<(), Error> {
 /// A name that occurs more than once.
 fn repeated<'o>(object: &'o Object<'_>) -> Option<&'o str> {
     let names = object.0.iter().map(|(name, _)| name.as_ref());
-    if object.0.len() <= FEW {
+    if object.0.len() <= LINEAR_SCAN_MEMBERS {
         let mut rest = names.clone();
         return names.into_iter().find(|name| {
             rest.next();

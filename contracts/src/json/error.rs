@@ -4,15 +4,15 @@ use std::fmt;
 
 use serde::de;
 
-/// Characters of a member's name that an error repeats.
-const LONGEST_NAME: usize = 64;
+/// Characters of a member's name in an error; the rest is cut.
+const MAX_NAME_CHARS: usize = 64;
 
 /// What is wrong with a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// The document is not JSON.
     Syntax,
-    /// Another type or value than expected.
+    /// Unexpected type or value.
     Invalid,
     /// The member is missing.
     Required,
@@ -42,7 +42,7 @@ impl Fault {
 pub struct Error {
     fault: Fault,
     detail: String,
-    /// From the member outwards.
+    /// Steps from the member to the root.
     path: Vec<Step>,
 }
 
@@ -67,7 +67,7 @@ impl Error {
 
     pub(super) fn in_member(mut self, name: &str) -> Self {
         let visible = |letter: char| if letter.is_control() { '\u{fffd}' } else { letter };
-        self.path.push(Step::Member(name.chars().take(LONGEST_NAME).map(visible).collect()));
+        self.path.push(Step::Member(name.chars().take(MAX_NAME_CHARS).map(visible).collect()));
         self
     }
 

@@ -1,4 +1,4 @@
-//! Reads a checked [`Value`] into a type, so that a struct is an object and nothing else.
+//! Deserializes a checked [`Value`], so that only an object is accepted for a struct.
 
 use std::borrow::Cow;
 
@@ -40,7 +40,7 @@ impl<'de> Deserializer<'de> for Value<'de> {
         visitor.visit_newtype_struct(self)
     }
 
-    /// A derived visitor also takes a sequence of the fields in order; it is never given one.
+    /// Accepts only an object, although a derived visitor would also take a sequence of the fields.
     fn deserialize_struct<V: Visitor<'de>>(
         self,
         _: &'static str,
@@ -95,7 +95,7 @@ impl<'de> SeqAccess<'de> for Items<'de> {
 
 struct Members<'de> {
     rest: std::vec::IntoIter<(Cow<'de, str>, Value<'de>)>,
-    /// Of the member whose name was read last.
+    /// The member whose name was read last.
     next: Option<(Cow<'de, str>, Value<'de>)>,
 }
 

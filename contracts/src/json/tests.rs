@@ -8,7 +8,7 @@ fn refused(json: &str) -> bool {
 }
 
 #[test]
-fn members_are_told_by_type_and_null_is_present() {
+fn members_are_found_by_type_and_null_is_present() {
     let object =
         Object::parse(br#"{"a":"\u0061","n":null,"i":-7,"f":1.0,"l":["x"],"o":{}}"#).unwrap();
     assert_eq!(object.text("a"), Some("a"));
@@ -19,7 +19,7 @@ fn members_are_told_by_type_and_null_is_present() {
 }
 
 #[test]
-fn a_name_that_stands_twice_is_refused_at_any_depth() {
+fn a_repeated_name_is_refused_at_any_depth() {
     assert!(refused(r#"{"a":1,"a":1}"#));
     assert!(refused(r#"{"a":1,"\u0061":1}"#), "the same name, escaped");
     assert!(refused(r#"{"a":{"b":[{"c":1,"c":2}]}}"#));
@@ -30,7 +30,7 @@ fn a_name_that_stands_twice_is_refused_at_any_depth() {
 }
 
 #[test]
-fn what_is_not_one_object_is_refused() {
+fn a_document_must_be_one_object() {
     for bad in ["", "[]", "null", r#""a""#, "{}{}", "{} x", "{'a':1}", "\u{feff}{}", "{\"a\":NaN}"]
     {
         assert!(refused(bad), "{bad}");
@@ -133,7 +133,7 @@ fn values_nest_64_levels_deep_and_no_deeper() {
 }
 
 #[test]
-fn a_zero_character_is_dropped_where_that_is_asked_for() {
+fn a_zero_character_can_be_dropped() {
     let read: serde_json::Value =
         from_slice(br#"{"a\u0000":["b\u0000c"]}"#, ZeroCharacter::Dropped).unwrap();
     assert_eq!(read, serde_json::json!({"a": ["bc"]}));

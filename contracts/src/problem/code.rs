@@ -1,6 +1,6 @@
-//! Every error code, once: its status never changes, and no two domains share one.
+//! The table of error codes. The status of a code never changes.
 
-/// What a code means on the wire.
+/// An error code and the problem members that depend on it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Code {
     /// `MELMASTOON.<DOMAIN>.<CODE>`
@@ -9,14 +9,14 @@ pub struct Code {
     pub title: &'static str,
     /// Whether the same request may succeed later without a change.
     pub retriable: bool,
-    /// Seconds a caller should wait at least.
+    /// Seconds a caller should wait before a retry.
     pub retry_after: Option<u64>,
     /// File under `ops/runbooks/`, without its ending.
     pub runbook: Option<&'static str>,
 }
 
 impl Code {
-    /// Domain and code, without the product's own first segment.
+    /// Domain and code, without the first segment.
     fn segments(&self) -> (String, &'static str) {
         let mut parts = self.name.splitn(3, '.').skip(1);
         let domain = parts.next().unwrap_or_default().to_ascii_lowercase();
@@ -46,7 +46,7 @@ macro_rules! codes {
             runbook: codes!(@runbook $($runbook)?),
         };)*
 
-        /// All of them, for documents and tests.
+        /// All codes, for documents and tests.
         pub static ALL: &[&Code] = &[$(&$name),*];
     };
     (@retriable no) => { false };
@@ -68,31 +68,31 @@ codes! {
     DPOP_INVALID "BFF.DPOP_INVALID" 401 "The DPoP proof is not valid" soon;
     TOKEN_INVALID "BFF.TOKEN_INVALID" 401 "The access token is not valid" no;
     SESSION_EXPIRED "BFF.SESSION_EXPIRED" 401 "The session has ended" no;
-    DEVICE_MISMATCH "BFF.DEVICE_MISMATCH" 403 "The device is not the token's" no;
+    DEVICE_MISMATCH "BFF.DEVICE_MISMATCH" 403 "The device does not match the token" no;
     TENANT_SUSPENDED "TENANT.SUSPENDED" 503 "The tenant is suspended" 300;
     TENANT_MISMATCH "TENANT.MISMATCH" 403 "The tenant header contradicts the token" no;
     PROPERTY_OUT_OF_SCOPE "BFF.PROPERTY_OUT_OF_SCOPE" 403 "The property is outside the operator's scope" no;
     ROLE_FORBIDDEN "BFF.ROLE_FORBIDDEN" 403 "The operator's role does not allow this" no;
-    CACHE_UNAVAILABLE "BFF.CACHE_UNAVAILABLE" 503 "The session tier is away" 5 "bff-backoffice/memorystore-session-down";
+    CACHE_UNAVAILABLE "BFF.CACHE_UNAVAILABLE" 503 "The session store is unavailable" 5 "bff-backoffice/memorystore-session-down";
     MFA_REQUIRED "BFF.MFA_REQUIRED" 401 "A second factor is required" no;
     MFA_INVALID_OR_USED "BFF.MFA_INVALID_OR_USED" 401 "The attestation is not valid or was used" no;
     MFA_LOCKED "BFF.MFA_LOCKED" 429 "Too many wrong codes of a second factor" soon "bff-backoffice/mfa-locked";
-    STORE_UNAVAILABLE "BFF.STORE_UNAVAILABLE" 503 "The durable store is away" 5 "bff-backoffice/postgres-down";
-    UPSTREAM_UNAVAILABLE "BFF.UPSTREAM_UNAVAILABLE" 502 "A service behind the gateway is away" 2;
+    STORE_UNAVAILABLE "BFF.STORE_UNAVAILABLE" 503 "The durable store is unavailable" 5 "bff-backoffice/postgres-down";
+    UPSTREAM_UNAVAILABLE "BFF.UPSTREAM_UNAVAILABLE" 502 "A service behind the gateway is unavailable" 2;
     UPSTREAM_TIMEOUT "BFF.UPSTREAM_TIMEOUT" 504 "A service behind the gateway was too slow" 2;
     SCHEMA_DRIFT "BFF.SCHEMA_DRIFT" 502 "A service behind the gateway broke its contract" no "bff/schema-drift";
-    OVERLOADED "BFF.OVERLOADED" 503 "More work than can finish in time" 1;
+    OVERLOADED "BFF.OVERLOADED" 503 "The server is overloaded" 1;
     APP_VERSION_UNSUPPORTED "BFF.APP_VERSION_UNSUPPORTED" 426 "The desktop must be updated" no;
     HEADERS_TOO_LARGE "BFF.HEADERS_TOO_LARGE" 431 "The headers are too large" no;
     IDEMPOTENCY_KEY_REQUIRED "BFF.IDEMPOTENCY_KEY_REQUIRED" 400 "An idempotency key is required" no;
     IDEMPOTENCY_KEY_INVALID "BFF.IDEMPOTENCY_KEY_INVALID" 400 "The idempotency key is malformed" no;
-    IDEMPOTENCY_KEY_REUSED "BFF.IDEMPOTENCY_KEY_REUSED" 422 "The idempotency key was used for something else" no;
+    IDEMPOTENCY_KEY_REUSED "BFF.IDEMPOTENCY_KEY_REUSED" 422 "The idempotency key was used for another request" no;
     IDEMPOTENCY_IN_FLIGHT "BFF.IDEMPOTENCY_IN_FLIGHT" 409 "The first request with this key is still running" 1;
-    ADMIN_SECOND_PERSON_REQUIRED "BFF.ADMIN_SECOND_PERSON_REQUIRED" 403 "Somebody else must approve this" no;
+    ADMIN_SECOND_PERSON_REQUIRED "BFF.ADMIN_SECOND_PERSON_REQUIRED" 403 "A second person must approve this" no;
     ADMIN_REQUEST_CLOSED "BFF.ADMIN_REQUEST_CLOSED" 409 "The request can no longer be approved" no;
     LOCK_PROXY_FROZEN "BFF.LOCK_PROXY_FROZEN" 503 "Lock actions are stopped" 300 "bff-backoffice/lock-audit-gap";
-    SYNC_CURSOR_EXPIRED "BFF.SYNC_CURSOR_EXPIRED" 410 "The desktop was away for too long" no;
-    DRAINING "BFF.DRAINING" 503 "The server is about to stop" 1;
+    SYNC_CURSOR_EXPIRED "BFF.SYNC_CURSOR_EXPIRED" 410 "The sync cursor has expired" no;
+    DRAINING "BFF.DRAINING" 503 "The server is shutting down" 1;
 
     // Housekeeping.
     ROOM_STATE_CONFLICT "HOUSEKEEPING.ROOM_STATE_CONFLICT" 422 "The room cannot take that status now" no;
@@ -105,9 +105,9 @@ codes! {
     FORBIDDEN "GENERAL.FORBIDDEN" 403 "Not allowed" no;
     RESOURCE_NOT_FOUND "GENERAL.RESOURCE_NOT_FOUND" 404 "Not found" no;
     METHOD_NOT_ALLOWED "GENERAL.METHOD_NOT_ALLOWED" 405 "The method is not allowed here" no;
-    NOT_ACCEPTABLE "GENERAL.NOT_ACCEPTABLE" 406 "No form of the answer is acceptable" no;
+    NOT_ACCEPTABLE "GENERAL.NOT_ACCEPTABLE" 406 "No available media type is acceptable" no;
     REQUEST_TIMEOUT "GENERAL.REQUEST_TIMEOUT" 408 "The request took too long to arrive" soon;
-    OCC_CONFLICT "GENERAL.OCC_CONFLICT" 409 "Someone else changed it first" no;
+    OCC_CONFLICT "GENERAL.OCC_CONFLICT" 409 "The resource was changed by someone else" no;
     BODY_TOO_LARGE "GENERAL.PAYLOAD_TOO_LARGE" 413 "The body is too large" no;
     UNSUPPORTED_MEDIA_TYPE "GENERAL.UNSUPPORTED_MEDIA_TYPE" 415 "The body's type is not supported" no;
     UNPROCESSABLE "GENERAL.UNPROCESSABLE" 422 "The body cannot be processed" no;
@@ -128,7 +128,7 @@ mod tests {
             let parts: Vec<_> = code.name.split('.').collect();
             assert_eq!(parts.len(), 3, "{}", code.name);
             assert!(code.name.chars().all(|c| c.is_ascii_uppercase() || c == '.' || c == '_'));
-            assert!(seen.insert(code.name), "{} stands twice", code.name);
+            assert!(seen.insert(code.name), "{} is repeated", code.name);
             assert!((400..600).contains(&code.status), "{}", code.name);
         }
     }

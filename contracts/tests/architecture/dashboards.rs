@@ -9,7 +9,7 @@ fn dashboards() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ops/grafana");
     let entries = folder.read_dir().expect("ops/grafana is a folder");
     let paths = entries.map(|entry| entry.expect("its entries can be read").path());
-    paths.filter(|path| path.extension().is_some_and(|it| it == "json")).collect()
+    paths.filter(|path| path.extension().is_some_and(|extension| extension == "json")).collect()
 }
 
 /// The `expr` of every target of every panel, also of panels inside a row.

@@ -1,4 +1,4 @@
-//! What this service is: its name, its metrics, its routes.
+//! The definition of the service: its name, metrics and routes.
 
 use service_kit::service::{Internal, Service};
 

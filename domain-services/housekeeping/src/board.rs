@@ -1,5 +1,4 @@
-//! `GET /api/v1/housekeeping/board`: every room in the column of its status, with what is to be
-//! done in it.
+//! `GET /api/v1/housekeeping/board`: rooms by status, each with its most urgent task.
 
 use axum::response::Response;
 use contracts::id::{PropertyId, TenantId};
@@ -8,10 +7,10 @@ use contracts::upstream::housekeeping::{
 };
 use jiff::Timestamp;
 use service_kit::extract::PropertyQuery;
-use service_kit::of_property::OfProperty;
+use service_kit::pg_row;
 use service_kit::postgres::{self, Database, StoreError, Transaction};
 use service_kit::problem::ApiResult;
-use service_kit::row;
+use service_kit::property_read::PropertyRead;
 use service_kit::service::ReadProblems;
 use tokio_postgres::Row;
 
@@ -33,11 +32,11 @@ mod tests;
     ),
     security(("requestToken" = [])),
 )]
-pub(crate) async fn handler(asked: OfProperty) -> ApiResult<Response> {
-    let found = read(&asked.database, asked.tenant(), asked.property, asked.now).await?;
-    let board = asked.found(found)?;
+pub(crate) async fn handler(request: PropertyRead) -> ApiResult<Response> {
+    let found = read(&request.database, request.tenant(), request.property, request.now).await?;
+    let board = request.found(found)?;
     let numbers = (board.pending_tasks_at_arrival_window, board.time_to_ready_minutes);
-    Ok(asked.answer(&(numbers, &board.columns), &board))
+    Ok(request.respond(&(numbers, &board.columns), &board))
 }
 
 /// `None` when the tenant has no such property.
@@ -53,7 +52,7 @@ async fn read(
     Ok(Some(board(&summary, rooms(&transaction, property, now).await?)))
 }
 
-fn board(summary: &Summary, rooms: Vec<Standing>) -> Board {
+fn board(summary: &Summary, rooms: Vec<RoomInColumn>) -> Board {
     let empty = |status| BoardColumn { status, rooms: Vec::new() };
     let mut columns = RoomStatus::ALL.map(empty);
     for (status, room) in rooms {
@@ -64,17 +63,16 @@ fn board(summary: &Summary, rooms: Vec<Standing>) -> Board {
         as_of: summary.as_of,
         pending_tasks_at_arrival_window: summary.pending_tasks_at_arrival_window,
         time_to_ready_minutes: summary.time_to_ready_minutes,
-        // Nothing here counts linen yet.
+        // Linen is not counted yet.
         linen_runway_minutes: None,
         columns: columns.into(),
     }
 }
 
-/// $1 property, $2 now. A room that nobody touched yet counts as dirty: it was not seen clean. Who
-/// comes next is known from turnovers: from open ones, even when overdue, and from those finished on
-/// the property's day whose guest is still to come. Numbers of one length sort as numbers do: 9, 10,
-/// 101.
-pub(crate) const BOARD: &str = "
+/// $1 property, $2 now. A room without a status counts as dirty. The next
+/// arrival is taken from turnovers: open ones, even if overdue, and those finished today whose guest has
+/// not arrived. Room numbers are sorted by length first: 9, 10, 101.
+pub(crate) const BOARD_SQL: &str = "
     WITH day AS (
         SELECT id AS property_id, housekeeping.start_of_day(date, time_zone) AS began,
                housekeeping.start_of_day(date + 1, time_zone) AS ended
@@ -116,41 +114,41 @@ pub(crate) const BOARD: &str = "
     WHERE room.property_id = $1::text AND room.archived_at IS NULL
     ORDER BY room.floor, length(room.number), room.number COLLATE \"C\", room.id";
 
-/// A room and the column it stands in.
-type Standing = (RoomStatus, BoardRoom);
+/// A room and its column.
+type RoomInColumn = (RoomStatus, BoardRoom);
 
 async fn rooms(
     transaction: &Transaction<'_>,
     property: PropertyId,
     now: Timestamp,
-) -> Result<Vec<Standing>, StoreError> {
-    let statement = transaction.prepare_cached(BOARD).await?;
+) -> Result<Vec<RoomInColumn>, StoreError> {
+    let statement = transaction.prepare_cached(BOARD_SQL).await?;
     let rows = transaction.query(&statement, &[&property.as_str(), &now]).await?;
     rows.iter().map(from_row).collect()
 }
 
-fn from_row(row: &Row) -> Result<Standing, StoreError> {
+fn from_row(row: &Row) -> Result<RoomInColumn, StoreError> {
     let room = BoardRoom {
-        room_id: row::id(row, "room_id")?,
-        number: row::get(row, "number")?,
-        floor: row::get(row, "floor")?,
-        since: row::get(row, "since")?,
-        next_arrival_at: row::get(row, "next_arrival_at")?,
-        open_tasks: row::total(row, "tasks")?,
+        room_id: pg_row::id(row, "room_id")?,
+        number: pg_row::get(row, "number")?,
+        floor: pg_row::get(row, "floor")?,
+        since: pg_row::get(row, "since")?,
+        next_arrival_at: pg_row::get(row, "next_arrival_at")?,
+        open_tasks: pg_row::total(row, "tasks")?,
         task: task(row)?,
     };
-    Ok((row::name(row, "room_status")?, room))
+    Ok((pg_row::name(row, "room_status")?, room))
 }
 
-/// `None` for a room without an open one.
+/// `None` for a room without an open task.
 fn task(row: &Row) -> Result<Option<BoardTask>, StoreError> {
-    let Some(task_id) = row::optional_id(row, "task_id")? else { return Ok(None) };
+    let Some(task_id) = pg_row::optional_id(row, "task_id")? else { return Ok(None) };
     Ok(Some(BoardTask {
         task_id,
-        kind: row::name(row, "kind")?,
-        priority: row::name(row, "priority")?,
-        status: row::name(row, "status")?,
-        assigned_to: row::optional_id(row, "assigned_staff_id")?,
-        scheduled_for: row::get(row, "scheduled_for")?,
+        kind: pg_row::name(row, "kind")?,
+        priority: pg_row::name(row, "priority")?,
+        status: pg_row::name(row, "status")?,
+        assigned_to: pg_row::optional_id(row, "assigned_staff_id")?,
+        scheduled_for: pg_row::get(row, "scheduled_for")?,
     }))
 }

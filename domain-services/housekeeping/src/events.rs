@@ -1,21 +1,21 @@
-//! `POST /internal/events`: what the platform tells this service, in the Pub/Sub push form.
+//! `POST /internal/events`: receives events in the Pub/Sub push format.
 //!
-//! No kind is handled yet. An event nobody here waits for is acknowledged, so that it is not
-//! delivered again; what is no event is refused, and ends in the dead-letter stream.
+//! No event type is handled yet. Valid events are acknowledged, so that they are not delivered again;
+//! invalid ones are refused and end in the dead-letter stream.
 
 use http::StatusCode;
 use metrics::counter;
 use service_kit::extract::Json;
 use service_kit::problem::ApiResult;
-use service_kit::push::Push;
+use service_kit::pubsub_push::Push;
 
 #[cfg(test)]
 mod tests;
 
-/// Acknowledges with 204.
-pub(crate) async fn take_event(Json(push): Json<Push>) -> ApiResult<StatusCode> {
+/// Acknowledges the event with 204.
+pub(crate) async fn receive_event(Json(push): Json<Push>) -> ApiResult<StatusCode> {
     let event = push.event()?;
-    tracing::debug!(kind = event.kind, id = %event.id, "An event that nothing here waits for.");
+    tracing::debug!(kind = event.kind, id = %event.id, "Ignored an event without a handler.");
     counter!("housekeeping_event_consumed_total", "outcome" => "ignored").increment(1);
     Ok(StatusCode::NO_CONTENT)
 }

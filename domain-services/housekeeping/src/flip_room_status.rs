@@ -1,7 +1,8 @@
-//! `POST /api/v1/housekeeping/rooms/{id}/status`: a supervisor flips a room by hand, with a reason.
+//! `POST /api/v1/housekeeping/rooms/{id}/status`: a supervisor sets the status of a room, with a
+//! reason.
 //!
-//! The new status, its audit row and its event are one transaction. Two flips of a room at once:
-//! the second finds another version than it read, and is told so.
+//! Status, audit row and event are written in one transaction. Of two concurrent flips the second is
+//! refused, because the version has changed.
 
 use axum::extract::State;
 use axum::response::Response;
@@ -21,13 +22,13 @@ use service_kit::problem::{ApiError, ApiResult};
 use service_kit::request::RequestContext;
 use service_kit::service::{Shared, WriteProblems};
 
-use crate::room_status::{Room, answer, tag};
+use crate::get_room_status::{Room, respond, tag};
 use crate::supervisor::Supervisor;
 
 #[cfg(test)]
 mod tests;
 
-const CHANGED: &str = "melmastoon.housekeeping.room_status.changed.v1";
+const ROOM_STATUS_CHANGED: &str = "melmastoon.housekeeping.room_status.changed.v1";
 
 /// Sets the room's status by hand.
 #[utoipa::path(
@@ -55,23 +56,23 @@ pub(crate) async fn handler(
     axum::Extension(context): axum::Extension<RequestContext>,
     Path(room): Path<RoomId>,
     headers: HeaderMap,
-    Json(wish): Json<FlipRoomStatus>,
+    Json(request): Json<FlipRoomStatus>,
 ) -> ApiResult<Response> {
-    check_reason(&wish.reason)?;
+    check_reason(&request.reason)?;
     let mut connection = shared.database.connection().await?;
     let transaction = postgres::write(&mut connection, caller.0.tenant).await?;
     let found = Room::find(&transaction, room).await?.ok_or_else(ApiError::not_found)?;
-    // After the read: only a property of the caller's own tenant may be told from an unknown one.
+    // After the read, so that properties of other tenants look unknown.
     caller.require(found.property)?;
     check_version(&headers, found.version)?;
-    check_flip(found.status, wish.status)?;
-    let flip = Flip { room, found, wish, caller, context, at: shared.clock.now() };
+    check_flip(found.status, request.status)?;
+    let flip = Flip { room, found, request, caller, context, at: shared.clock.now() };
     let flipped = flip.write(&transaction, &shared).await?;
     transaction.commit().await?;
-    Ok(answer(room, &flipped))
+    Ok(respond(room, &flipped))
 }
 
-/// A reason of blanks is none.
+/// Refuses a reason of white space.
 fn check_reason(reason: &Reason) -> Result<(), ApiError> {
     if !reason.as_str().trim().is_empty() {
         return Ok(());
@@ -79,7 +80,7 @@ fn check_reason(reason: &Reason) -> Result<(), ApiError> {
     Err(ApiError::field("body.reason", "INVALID", "Give a reason of 1 to 200 characters."))
 }
 
-/// `*` and a list are taken as RFC 9110 section 13.1.1 has them.
+/// Checks `If-Match` (RFC 9110 section 13.1.1).
 fn check_version(headers: &HeaderMap, version: u32) -> Result<(), ApiError> {
     if etag::may_change(headers, &tag(version)) { Ok(()) } else { Err(changed_meanwhile()) }
 }
@@ -87,7 +88,7 @@ fn check_version(headers: &HeaderMap, version: u32) -> Result<(), ApiError> {
 fn changed_meanwhile() -> ApiError {
     ApiError::new(
         &code::OCC_CONFLICT,
-        "The room's status changed since you read it. Read it again and decide anew.",
+        "The status of the room has changed since you read it. Read it again, then decide.",
     )
 }
 
@@ -105,9 +106,8 @@ fn check_flip(from: RoomStatus, to: RoomStatus) -> Result<(), ApiError> {
     ))
 }
 
-/// What may follow what by hand. Cleaning goes forward one step at a time, so that nobody vouches
-/// for what was not done; from anywhere a room may be found dirty or be closed. What was closed is
-/// dirty until it was cleaned.
+/// Which status may follow which. Cleaning advances one step at a time; any room may become dirty or be
+/// closed; a closed room becomes dirty first.
 fn may_flip(from: RoomStatus, to: RoomStatus) -> bool {
     use RoomStatus::{Clean, Cleaning, Dirty, Inspected, OutOfOrder, OutOfService, Ready};
     let is_next_step = matches!(
@@ -117,19 +117,18 @@ fn may_flip(from: RoomStatus, to: RoomStatus) -> bool {
     is_next_step || (from != to && matches!(to, Dirty | OutOfOrder | OutOfService))
 }
 
-/// One flip that was found legal.
+/// A flip that passed all checks.
 struct Flip {
     room: RoomId,
     found: Room,
-    wish: FlipRoomStatus,
+    request: FlipRoomStatus,
     caller: Caller,
     context: RequestContext,
     at: Timestamp,
 }
 
-/// $5 is the version that was read. Without a row the first touch makes it; no row comes back when
-/// somebody was faster.
-pub(crate) const FLIP: &str = "
+/// $5 is the version that was read. Inserts the first status; returns no row if the version has changed.
+pub(crate) const FLIP_SQL: &str = "
     INSERT INTO housekeeping.room_status AS state
         (tenant_id, room_id, property_id, status, since, version)
     VALUES (housekeeping.current_tenant_id(), $1, $2, $3, $4, 1)
@@ -138,51 +137,57 @@ pub(crate) const FLIP: &str = "
         WHERE state.version = $5::integer
     RETURNING state.version";
 
-pub(crate) const AUDIT: &str = "
+pub(crate) const INSERT_AUDIT_SQL: &str = "
     INSERT INTO housekeeping.room_status_audit
         (tenant_id, room_id, property_id, from_status, to_status, reason, actor_type, actor_id, occurred_at)
     VALUES (housekeeping.current_tenant_id(), $1, $2, $3, $4, $5, 'user', $6, $7)";
 
-pub(crate) const TELL: &str = "
+pub(crate) const INSERT_OUTBOX_SQL: &str = "
     INSERT INTO housekeeping.outbox
         (tenant_id, event_id, event_type, ordering_key, event, occurred_at, next_attempt_at)
     VALUES (housekeeping.current_tenant_id(), $1, $2, $3, $4, $5, $5)";
 
 impl Flip {
-    /// The room as it is then.
+    /// Writes the flip and returns the new status.
     async fn write(self, transaction: &Transaction<'_>, shared: &Shared) -> ApiResult<Room> {
         let version = self.flip(transaction).await?.ok_or_else(changed_meanwhile)?;
         self.audit(transaction).await?;
-        self.tell(transaction, shared).await?;
-        Ok(Room { status: self.wish.status, since: self.at, version, touched: true, ..self.found })
+        self.write_event(transaction, shared).await?;
+        Ok(Room {
+            status: self.request.status,
+            since: self.at,
+            version,
+            has_status: true,
+            ..self.found
+        })
     }
 
     async fn flip(&self, transaction: &Transaction<'_>) -> Result<Option<u32>, StoreError> {
         let (room, property) = (self.room.as_str(), self.found.property.as_str());
-        let (status, read) = (self.wish.status.name(), self.found.version.cast_signed());
-        let statement = transaction.prepare_cached(FLIP).await?;
+        let (status, read) = (self.request.status.name(), self.found.version.cast_signed());
+        let statement = transaction.prepare_cached(FLIP_SQL).await?;
         let row = transaction
             .query_opt(&statement, &[&room, &property, &status, &self.at, &read])
             .await?;
-        row.map(|row| service_kit::row::count(&row, "version")).transpose()
+        row.map(|row| service_kit::pg_row::count(&row, "version")).transpose()
     }
 
     async fn audit(&self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
         let (room, property) = (self.room.as_str(), self.found.property.as_str());
-        // The first touch has no status before it.
-        let from = self.found.touched.then(|| self.found.status.name());
-        let (to, operator) = (self.wish.status.name(), self.caller.0.operator.as_str());
-        let statement = transaction.prepare_cached(AUDIT).await?;
+        // The first flip has no earlier status.
+        let from = self.found.has_status.then(|| self.found.status.name());
+        let (to, operator) = (self.request.status.name(), self.caller.0.operator.as_str());
+        let statement = transaction.prepare_cached(INSERT_AUDIT_SQL).await?;
         let values: [&(dyn tokio_postgres::types::ToSql + Sync); 7] =
-            [&room, &property, &from, &to, &self.wish.reason.as_str(), &operator, &self.at];
+            [&room, &property, &from, &to, &self.request.reason.as_str(), &operator, &self.at];
         transaction.execute(&statement, &values).await?;
         Ok(())
     }
 
-    async fn tell(&self, transaction: &Transaction<'_>, shared: &Shared) -> ApiResult<()> {
+    async fn write_event(&self, transaction: &Transaction<'_>, shared: &Shared) -> ApiResult<()> {
         let event = self.event(EventId::generate(&shared.clock, &shared.entropy));
         let whole = serde_json::to_value(&event).expect("an event is plain JSON");
-        let statement = transaction.prepare_cached(TELL).await?;
+        let statement = transaction.prepare_cached(INSERT_OUTBOX_SQL).await?;
         let (id, kind) = (event.id.as_str(), event.kind.as_str());
         transaction
             .execute(&statement, &[&id, &kind, &event.orderingkey, &whole, &self.at])
@@ -196,7 +201,7 @@ impl Flip {
             specversion: "1.0".to_owned(),
             id,
             source: "/services/housekeeping-service".to_owned(),
-            kind: CHANGED.to_owned(),
+            kind: ROOM_STATUS_CHANGED.to_owned(),
             subject: room.to_string(),
             time: self.at,
             datacontenttype: "application/json".to_owned(),
@@ -212,8 +217,8 @@ impl Flip {
             retentionclass: RetentionClass::Operational,
             data: json!({
                 "roomId": room, "propertyId": self.found.property,
-                "from": self.found.status.name(), "to": self.wish.status.name(),
-                "reason": self.wish.reason, "manual": true,
+                "from": self.found.status.name(), "to": self.request.status.name(),
+                "reason": self.request.reason, "manual": true,
             }),
         }
     }

@@ -1,16 +1,16 @@
-//! Housekeeping: the truth of a room's state and of the work that changes it.
+//! The housekeeping service: the status of rooms, and the tasks that change it.
 //!
 //! Not here: whether a room is sold (inventory), who is on shift (staff), repairs (maintenance).
 //!
-//! To add an operation: one file with its SQL, its handler, its documentation and its tests, one
-//! line in [`router`], one in [`statements`].
+//! Start with [`router`]. To add an operation, add a file with its SQL, handler, documentation and
+//! tests, and a line each in [`router`] and [`statements`].
 
 pub mod app;
 pub mod board;
 pub mod events;
 pub mod flip_room_status;
-pub mod room_status;
-pub mod room_statuses;
+pub mod get_room_status;
+pub mod list_room_statuses;
 pub mod router;
 pub mod summary;
 pub mod supervisor;
@@ -19,16 +19,16 @@ pub mod table_maintenance;
 #[cfg(test)]
 mod tests;
 
-/// Every statement this service runs, for the test that prepares them on the migrated schema.
+/// All statements of this service, for the test that prepares them on the migrated schema.
 pub fn statements() -> Vec<&'static str> {
     let own = [
-        room_statuses::ROOMS,
-        summary::SUMMARY,
-        board::BOARD,
-        room_status::ROOM,
-        flip_room_status::FLIP,
-        flip_room_status::AUDIT,
-        flip_room_status::TELL,
+        list_room_statuses::ROOMS_SQL,
+        summary::SUMMARY_SQL,
+        board::BOARD_SQL,
+        get_room_status::ROOM_SQL,
+        flip_room_status::FLIP_SQL,
+        flip_room_status::INSERT_AUDIT_SQL,
+        flip_room_status::INSERT_OUTBOX_SQL,
     ];
     own.into_iter().chain(table_maintenance::MAINTENANCE.statements()).collect()
 }

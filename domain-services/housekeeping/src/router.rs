@@ -1,14 +1,14 @@
-//! Every route of the service, and the head of its OpenAPI document.
+//! The routes of the service, and the head of its OpenAPI document.
 
 use axum::Router;
 use axum::routing::post;
-use service_kit::identity::{Guard, Role};
+use service_kit::identity::{AccountGroup, RequireAccount};
 use service_kit::service::Shared;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::{board, events, flip_room_status, room_status, room_statuses, summary};
+use crate::{board, events, flip_room_status, get_room_status, list_room_statuses, summary};
 
 #[derive(OpenApi)]
 #[openapi(info(
@@ -21,11 +21,11 @@ pub fn router() -> OpenApiRouter<Shared> {
     OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(summary::handler))
         .routes(routes!(board::handler))
-        .routes(routes!(room_statuses::handler))
-        .routes(routes!(room_status::handler, flip_room_status::handler))
+        .routes(routes!(list_room_statuses::handler))
+        .routes(routes!(get_room_status::handler, flip_room_status::handler))
 }
 
-/// For the event bus alone.
-pub fn internal(_: Shared, guard: &Guard) -> Router {
-    guard.around(Router::new().route("/events", post(events::take_event)), Role::Events)
+/// Internal routes, for the event bus only.
+pub fn internal(_: Shared, guard: &RequireAccount) -> Router {
+    guard.protect(Router::new().route("/events", post(events::receive_event)), AccountGroup::Events)
 }

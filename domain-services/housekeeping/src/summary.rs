@@ -7,10 +7,10 @@ use contracts::id::{PropertyId, TenantId};
 use contracts::upstream::housekeeping::{Summary, TaskStatus};
 use jiff::Timestamp;
 use service_kit::extract::PropertyQuery;
-use service_kit::of_property::OfProperty;
+use service_kit::pg_row;
 use service_kit::postgres::{self, Database, StoreError, Transaction};
 use service_kit::problem::ApiResult;
-use service_kit::row;
+use service_kit::property_read::PropertyRead;
 use service_kit::service::ReadProblems;
 use tokio_postgres::Row;
 
@@ -30,22 +30,22 @@ mod tests;
     ),
     security(("requestToken" = [])),
 )]
-pub(crate) async fn handler(asked: OfProperty) -> ApiResult<Response> {
-    let found = read(&asked.database, asked.tenant(), asked.property, asked.now).await?;
-    let body = asked.found(found)?;
+pub(crate) async fn handler(request: PropertyRead) -> ApiResult<Response> {
+    let found = read(&request.database, request.tenant(), request.property, request.now).await?;
+    let body = request.found(found)?;
     let basis = (
         &body.tasks,
         body.urgent_open,
         body.pending_tasks_at_arrival_window,
         body.time_to_ready_minutes,
     );
-    Ok(asked.answer(&basis, &body))
+    Ok(request.respond(&basis, &body))
 }
 
-/// $1 property, $2 now. No row when the tenant has no such property. What is open is found by one
-/// index whenever it was made, what is closed by another among those finished on the property's day.
-/// An arrival that is overdue counts as within the window: that guest is waiting.
-pub(crate) const SUMMARY: &str = "
+/// $1 property, $2 now. No row when the tenant has no such property. Open tasks are found by
+/// one index, closed ones of the local day by another. An overdue arrival counts as within the window:
+/// its guest is waiting.
+pub(crate) const SUMMARY_SQL: &str = "
     WITH day AS (
         SELECT id AS property_id, housekeeping.start_of_day(date, time_zone) AS began,
                housekeeping.start_of_day(date + 1, time_zone) AS ended
@@ -102,12 +102,12 @@ pub(crate) async fn find(
     property: PropertyId,
     now: Timestamp,
 ) -> Result<Option<Summary>, StoreError> {
-    let statement = transaction.prepare_cached(SUMMARY).await?;
+    let statement = transaction.prepare_cached(SUMMARY_SQL).await?;
     let row = transaction.query_opt(&statement, &[&property.as_str(), &now]).await?;
     row.map(|row| from_row(&row, property, now)).transpose()
 }
 
-/// Columns of [`SUMMARY`] that count a status.
+/// Columns of [`SUMMARY_SQL`] that count a status.
 const STATUSES: [(TaskStatus, &str); 7] = [
     (TaskStatus::Pending, "pending"),
     (TaskStatus::Assigned, "assigned"),
@@ -119,13 +119,13 @@ const STATUSES: [(TaskStatus, &str); 7] = [
 ];
 
 fn from_row(row: &Row, property_id: PropertyId, as_of: Timestamp) -> Result<Summary, StoreError> {
-    let number = |(status, column)| Ok((status, row::total(row, column)?));
+    let number = |(status, column)| Ok((status, pg_row::total(row, column)?));
     Ok(Summary {
         property_id,
         as_of,
         tasks: STATUSES.into_iter().map(number).collect::<Result<BTreeMap<_, _>, StoreError>>()?,
-        urgent_open: row::total(row, "urgent_open")?,
-        pending_tasks_at_arrival_window: row::total(row, "at_arrival")?,
-        time_to_ready_minutes: row::get(row, "median_minutes")?,
+        urgent_open: pg_row::total(row, "urgent_open")?,
+        pending_tasks_at_arrival_window: pg_row::total(row, "at_arrival")?,
+        time_to_ready_minutes: pg_row::get(row, "median_minutes")?,
     })
 }

@@ -1,6 +1,5 @@
-//! Who may do what only supervisors may. A caller who is none is refused and counted: the gateway
-//! shows such routes to supervisors alone, so whoever comes here without the role has found
-//! another way (seed HK-8.2).
+//! Extractor for routes that require a supervisor. Other callers are refused and counted: the gateway
+//! lets only supervisors through, so such a request bypassed a check (seed HK-8.2).
 
 use axum::extract::FromRequestParts;
 use contracts::problem::code;
@@ -16,7 +15,7 @@ use service_kit::service::Shared;
 const SUPERVISORS: RoleSet =
     RoleSet::of(&[Role::HousekeepingManager, Role::PropertyGm, Role::TenantAdmin]);
 
-/// A caller who supervises. A handler that takes it cannot be reached by others.
+/// A caller with a supervisor role. A handler that extracts it requires the role.
 #[derive(Debug, Clone)]
 pub struct Supervisor(pub Caller);
 
@@ -31,11 +30,11 @@ impl FromRequestParts<Shared> for Supervisor {
         counter!("housekeeping_auth_role_unexpected_total").increment(1);
         tracing::warn!(
             operator = %caller.0.operator, device = %caller.0.device, roles = ?caller.0.roles,
-            "A route for supervisors was called without that role."
+            "A supervisor route was called without the role."
         );
         Err(ApiError::new(
             &code::SUPERVISOR_REQUIRED,
-            "Only a supervisor may do this. Ask your housekeeping manager.",
+            "This requires a supervisor. Ask your housekeeping manager.",
         ))
     }
 }

@@ -1,6 +1,5 @@
-//! The upkeep of this service's tables: its partitions, and how long it
-//! keeps what it consumed and published.
-//! The times themselves are in the migration `retention`.
+//! Table maintenance of this service: partitions, and deletion of old inbox and outbox rows. The
+//! retention times are in the migration `retention`.
 
 use service_kit::table_maintenance::{Months, Retention, Sweep, TableMaintenance};
 

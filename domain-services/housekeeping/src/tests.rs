@@ -1,8 +1,8 @@
-//! The service on a real database, and what holds for all of its routes.
+//! The test fixture, a service on a real database, and tests of all routes.
 
 use migrations::Schema;
 use migrations::test_database::TestDatabase;
-use service_kit::testing::world::PROPERTY;
+use service_kit::testing::fixtures::PROPERTY;
 use service_kit::testing::{Harness, assert_committed, contract, prepare_all};
 
 use crate::app::SERVICE;
@@ -33,14 +33,14 @@ impl Fixture {
     }
 }
 
-/// A room of the first tenant's.
+/// A room of the first tenant.
 const ROOM: &str = "
     INSERT INTO housekeeping.rooms (tenant_id, id, property_id, number, floor, created_at) VALUES
         ('tnt_01K0000000000000000000000A', 'rom_01K0000000000000000000000A',
          'ppt_01K0000000000000000000000A', '101', 1, '2026-01-01Z')";
 
 impl Fixture {
-    /// With a room that nobody touched yet.
+    /// With a room without a status.
     pub(crate) async fn with_room() -> Self {
         let fixture = Self::new().await;
         fixture.database.run(ROOM).await;
@@ -48,14 +48,14 @@ impl Fixture {
     }
 }
 
-/// Every read; those of rooms ask for the room of the property, or for one that nobody has.
+/// Every read; those of rooms name the room of the property, or one that does not exist.
 fn reads(property: &str) -> Vec<String> {
     let room = if property == PROPERTY { 'A' } else { 'Z' };
     let status = format!("/api/v1/housekeeping/rooms/rom_01K0000000000000000000000{room}/status");
     routes(property).into_iter().chain([status]).collect()
 }
 
-/// Those that name the property in the query.
+/// The reads that name the property in the query.
 fn routes(property: &str) -> Vec<String> {
     ["summary", "board", "rooms/status"]
         .map(|path| format!("/api/v1/housekeeping/{path}?propertyId={property}"))
@@ -63,38 +63,38 @@ fn routes(property: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn every_route_keeps_what_all_services_promise() {
+async fn every_route_keeps_the_contract_of_all_services() {
     let Fixture { harness, database: _database } = Fixture::with_room().await;
-    contract::every_route_is_named(SERVICE, reads);
-    contract::strangers_are_refused(&harness, reads).await;
-    contract::tenants_are_apart(&harness, reads).await;
-    contract::answers_have_tags(&harness, reads).await;
+    contract::covers_every_route(SERVICE, reads);
+    contract::rejects_unauthenticated(&harness, reads).await;
+    contract::isolates_tenants(&harness, reads).await;
+    contract::answers_conditional_requests(&harness, reads).await;
     contract::unknown_paths_are_problems(&harness).await;
 }
 
 #[tokio::test]
-async fn a_lost_database_is_said_and_found_again() {
+async fn an_unavailable_database_is_reported_until_it_returns() {
     let Fixture { harness, database } = Fixture::with_room().await;
-    contract::all_is_well(&harness, reads).await;
+    contract::serves_every_route(&harness, reads).await;
     database.go_away().await;
-    contract::the_loss_of_the_database_is_said(&harness, reads).await;
+    contract::reports_database_down(&harness, reads).await;
     database.come_back().await;
-    contract::all_is_well(&harness, reads).await;
+    contract::serves_every_route(&harness, reads).await;
 }
 
 #[tokio::test]
-async fn a_property_is_asked_for_by_its_id() {
+async fn reads_require_a_property_id() {
     let Fixture { harness, database: _database } = Fixture::new().await;
-    contract::the_property_is_named(&harness, routes).await;
+    contract::requires_property_id(&harness, routes).await;
 }
 
 #[tokio::test]
-async fn a_stalled_database_keeps_nobody_waiting() {
+async fn requests_of_a_stalled_database_end() {
     let Fixture { harness, database } = Fixture::new().await;
-    let stall = database.stall("housekeeping.properties").await;
-    contract::nobody_waits_for_a_stalled_database(&harness, routes).await;
-    stall.end().await;
-    contract::all_is_well(&harness, routes).await;
+    let held = database.lock_table("housekeeping.properties").await;
+    contract::ends_requests_of_a_stalled_database(&harness, routes).await;
+    held.end().await;
+    contract::serves_every_route(&harness, routes).await;
 }
 
 #[tokio::test]

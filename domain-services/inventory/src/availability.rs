@@ -1,4 +1,4 @@
-//! `GET /api/v1/inventory/properties/{id}/availability`: what is left of each room type, night by
+//! `GET /api/v1/inventory/properties/{id}/availability`: rooms by type and
 //! night.
 
 use axum::extract::State;
@@ -15,7 +15,7 @@ use service_kit::postgres::{self, Database, StoreError};
 use service_kit::problem::{ApiError, ApiResult};
 use service_kit::service::ReadProblems;
 
-use crate::nights::{Nights, Params, Window};
+use crate::availability_query::{Nights, Params, Window};
 
 #[cfg(test)]
 mod tests;
@@ -45,11 +45,11 @@ pub(crate) async fn handler(
     let now = clock.now();
     let found = read(&database, caller.0.tenant, property, window, now).await?;
     let nights = found.ok_or_else(ApiError::not_found)?;
-    // After the read: only a property of the caller's own tenant may be told from an unknown one.
+    // After the read, so that properties of other tenants look unknown.
     caller.require(property)?;
     nights.check()?;
     let body = body(property, now, nights);
-    Ok(etag::answer(&headers, &(&body.time_zone, body.from, body.to, &body.room_types), &body))
+    Ok(etag::respond(&headers, &(&body.time_zone, body.from, body.to, &body.room_types), &body))
 }
 
 /// `None` when the tenant has no such property.

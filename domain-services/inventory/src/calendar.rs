@@ -1,5 +1,5 @@
-//! `GET /api/v1/inventory/properties/{id}/calendar`: the grid of room type and night, and who has
-//! which room.
+//! `GET /api/v1/inventory/properties/{id}/calendar`: rooms by type and night, stays and
+//! blocks.
 
 use axum::extract::State;
 use axum::response::Response;
@@ -11,13 +11,13 @@ use jiff::Timestamp;
 use service_kit::caller::Caller;
 use service_kit::etag;
 use service_kit::extract::{Path, Query};
+use service_kit::pg_row;
 use service_kit::postgres::{self, Database, StoreError, Transaction};
 use service_kit::problem::{ApiError, ApiResult};
-use service_kit::row;
 use service_kit::service::ReadProblems;
 use tokio_postgres::Row;
 
-use crate::nights::{Nights, Params, Window};
+use crate::availability_query::{Nights, Params, Window};
 
 #[cfg(test)]
 mod tests;
@@ -48,7 +48,7 @@ pub(crate) async fn handler(
     let body = read(&database, &caller, property, window, clock.now()).await?;
     let basis = (&body.time_zone, body.from, body.to, &body.room_types);
     let basis = (basis, &body.rooms, &body.stays, &body.blocks);
-    Ok(etag::answer(&headers, &basis, &body))
+    Ok(etag::respond(&headers, &basis, &body))
 }
 
 async fn read(
@@ -62,25 +62,25 @@ async fn read(
     let transaction = postgres::read(&mut connection, caller.0.tenant).await?;
     let found = Nights::read(&transaction, property, window, now).await?;
     let nights = found.ok_or_else(ApiError::not_found)?;
-    // After the read: only a property of the caller's own tenant may be told from an unknown one.
+    // After the read, so that properties of other tenants look unknown.
     caller.require(property)?;
     nights.check()?;
-    let chart = Chart {
+    let rows = CalendarRows {
         rooms: rooms(&transaction, property).await?,
         stays: stays(&transaction, property, &nights).await?,
         blocks: blocks(&transaction, property, &nights).await?,
     };
-    Ok(body(property, now, nights, chart))
+    Ok(body(property, now, nights, rows))
 }
 
-/// What stands beside the nights.
-struct Chart {
+/// The rows of a calendar besides its nights.
+struct CalendarRows {
     rooms: Vec<CalendarRoom>,
     stays: Vec<CalendarStay>,
     blocks: Vec<CalendarBlock>,
 }
 
-fn body(property_id: PropertyId, as_of: Timestamp, nights: Nights, chart: Chart) -> Calendar {
+fn body(property_id: PropertyId, as_of: Timestamp, nights: Nights, rows: CalendarRows) -> Calendar {
     Calendar {
         property_id,
         time_zone: nights.time_zone,
@@ -88,14 +88,14 @@ fn body(property_id: PropertyId, as_of: Timestamp, nights: Nights, chart: Chart)
         from: nights.first,
         to: nights.past,
         room_types: nights.room_types,
-        rooms: chart.rooms,
-        stays: chart.stays,
-        blocks: chart.blocks,
+        rooms: rows.rooms,
+        stays: rows.stays,
+        blocks: rows.blocks,
     }
 }
 
-/// $1 property. Numbers of one length sort as numbers do: 9, 10, 101.
-pub(crate) const ROOMS: &str = "
+/// $1 property. Room numbers are sorted by length first: 9, 10, 101.
+pub(crate) const ROOMS_SQL: &str = "
     SELECT id AS room_id, room_type_id, number
     FROM inventory.rooms
     WHERE property_id = $1::text AND deactivated_at IS NULL
@@ -105,21 +105,21 @@ async fn rooms(
     transaction: &Transaction<'_>,
     property: PropertyId,
 ) -> Result<Vec<CalendarRoom>, StoreError> {
-    let statement = transaction.prepare_cached(ROOMS).await?;
+    let statement = transaction.prepare_cached(ROOMS_SQL).await?;
     let rows = transaction.query(&statement, &[&property.as_str()]).await?;
     rows.iter().map(room).collect()
 }
 
 fn room(row: &Row) -> Result<CalendarRoom, StoreError> {
     Ok(CalendarRoom {
-        room_id: row::id(row, "room_id")?,
-        room_type_id: row::id(row, "room_type_id")?,
-        number: row::get(row, "number")?,
+        room_id: pg_row::id(row, "room_id")?,
+        room_type_id: pg_row::id(row, "room_type_id")?,
+        number: pg_row::get(row, "number")?,
     })
 }
 
 /// $1 property, $2 first night, $3 the day after the last.
-pub(crate) const STAYS: &str = "
+pub(crate) const STAYS_SQL: &str = "
     SELECT id AS allocation_id, room_type_id, room_id, reservation_id, check_in, check_out, status,
            CASE WHEN status = 'held' THEN hold_expires_at END AS hold_expires_at
     FROM inventory.room_allocations
@@ -132,7 +132,7 @@ async fn stays(
     property: PropertyId,
     nights: &Nights,
 ) -> Result<Vec<CalendarStay>, StoreError> {
-    let statement = transaction.prepare_cached(STAYS).await?;
+    let statement = transaction.prepare_cached(STAYS_SQL).await?;
     let rows =
         transaction.query(&statement, &[&property.as_str(), &nights.first, &nights.past]).await?;
     rows.iter().map(stay).collect()
@@ -140,19 +140,19 @@ async fn stays(
 
 fn stay(row: &Row) -> Result<CalendarStay, StoreError> {
     Ok(CalendarStay {
-        allocation_id: row::id(row, "allocation_id")?,
-        room_type_id: row::id(row, "room_type_id")?,
-        room_id: row::optional_id(row, "room_id")?,
-        reservation_id: row::optional_id(row, "reservation_id")?,
-        check_in: row::get(row, "check_in")?,
-        check_out: row::get(row, "check_out")?,
-        status: row::name(row, "status")?,
-        hold_expires_at: row::get(row, "hold_expires_at")?,
+        allocation_id: pg_row::id(row, "allocation_id")?,
+        room_type_id: pg_row::id(row, "room_type_id")?,
+        room_id: pg_row::optional_id(row, "room_id")?,
+        reservation_id: pg_row::optional_id(row, "reservation_id")?,
+        check_in: pg_row::get(row, "check_in")?,
+        check_out: pg_row::get(row, "check_out")?,
+        status: pg_row::name(row, "status")?,
+        hold_expires_at: pg_row::get(row, "hold_expires_at")?,
     })
 }
 
 /// $1 property, $2 first night, $3 the day after the last.
-pub(crate) const BLOCKS: &str = "
+pub(crate) const BLOCKS_SQL: &str = "
     SELECT id AS block_id, kind, room_id, room_type_id, starts_on, ends_on, reason
     FROM inventory.inventory_blocks
     WHERE property_id = $1::text AND cleared_at IS NULL AND starts_on < $3::date AND ends_on > $2::date
@@ -163,7 +163,7 @@ async fn blocks(
     property: PropertyId,
     nights: &Nights,
 ) -> Result<Vec<CalendarBlock>, StoreError> {
-    let statement = transaction.prepare_cached(BLOCKS).await?;
+    let statement = transaction.prepare_cached(BLOCKS_SQL).await?;
     let rows =
         transaction.query(&statement, &[&property.as_str(), &nights.first, &nights.past]).await?;
     rows.iter().map(block).collect()
@@ -171,12 +171,12 @@ async fn blocks(
 
 fn block(row: &Row) -> Result<CalendarBlock, StoreError> {
     Ok(CalendarBlock {
-        block_id: row::id(row, "block_id")?,
-        kind: row::name(row, "kind")?,
-        room_id: row::optional_id(row, "room_id")?,
-        room_type_id: row::optional_id(row, "room_type_id")?,
-        from: row::get(row, "starts_on")?,
-        to: row::get(row, "ends_on")?,
-        reason: row::get(row, "reason")?,
+        block_id: pg_row::id(row, "block_id")?,
+        kind: pg_row::name(row, "kind")?,
+        room_id: pg_row::optional_id(row, "room_id")?,
+        room_type_id: pg_row::optional_id(row, "room_type_id")?,
+        from: pg_row::get(row, "starts_on")?,
+        to: pg_row::get(row, "ends_on")?,
+        reason: pg_row::get(row, "reason")?,
     })
 }

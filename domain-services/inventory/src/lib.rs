@@ -1,22 +1,27 @@
-//! Inventory: the truth of "can this room be sold for this night".
+//! The inventory service: how many rooms can be sold for a night, and who has which room.
 //!
 //! Not here: prices, reservations, the state of a room, keys.
 //!
-//! To add an operation: one file with its SQL, its handler, its documentation and its tests, one
-//! line in [`router`], one in [`statements`].
+//! Start with [`router`]. To add an operation, add a file with its SQL, handler, documentation and
+//! tests, and a line each in [`router`] and [`statements`].
 
 pub mod app;
 pub mod availability;
+pub mod availability_query;
 pub mod calendar;
-pub mod nights;
 pub mod router;
 pub mod table_maintenance;
 
 #[cfg(test)]
 mod tests;
 
-/// Every statement this service runs, for the test that prepares them on the migrated schema.
+/// All statements of this service, for the test that prepares them on the migrated schema.
 pub fn statements() -> Vec<&'static str> {
-    let own = [nights::NIGHTS, calendar::ROOMS, calendar::STAYS, calendar::BLOCKS];
+    let own = [
+        availability_query::NIGHTS_SQL,
+        calendar::ROOMS_SQL,
+        calendar::STAYS_SQL,
+        calendar::BLOCKS_SQL,
+    ];
     own.into_iter().chain(table_maintenance::MAINTENANCE.statements()).collect()
 }

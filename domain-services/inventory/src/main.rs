@@ -1,4 +1,4 @@
-//! The inventory service's process. Everything is in the library; see `app`.
+//! The process of the inventory service. Everything else is in the library; see `app`.
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -1,4 +1,4 @@
-//! `GET /api/v1/staff/capacity`: how many are on the floor now, of how many, by department and
+//! `GET /api/v1/staff/capacity`: people required, scheduled and present, by department and
 //! position.
 
 use axum::response::Response;
@@ -6,15 +6,15 @@ use contracts::id::{PropertyId, TenantId};
 use contracts::upstream::staff::{Capacity, DepartmentCapacity, PositionCapacity};
 use jiff::Timestamp;
 use service_kit::extract::PropertyQuery;
-use service_kit::of_property::OfProperty;
+use service_kit::pg_row;
 use service_kit::postgres::{self, Database, StoreError};
 use service_kit::problem::ApiResult;
-use service_kit::row;
+use service_kit::property_read::PropertyRead;
 use service_kit::service::ReadProblems;
 use tokio_postgres::Row;
 
-use crate::departments::by_department;
-use crate::floor::present;
+use crate::group_by_department::group_by_department;
+use crate::presence_sql::present;
 
 #[cfg(test)]
 mod tests;
@@ -32,18 +32,18 @@ mod tests;
     ),
     security(("requestToken" = [])),
 )]
-pub(crate) async fn handler(asked: OfProperty) -> ApiResult<Response> {
-    let (property_id, as_of) = (asked.property, asked.now);
-    let found = read(&asked.database, asked.tenant(), property_id, as_of).await?;
-    let departments = asked.found((!found.is_empty()).then_some(found))?;
+pub(crate) async fn handler(request: PropertyRead) -> ApiResult<Response> {
+    let (property_id, as_of) = (request.property, request.now);
+    let found = read(&request.database, request.tenant(), property_id, as_of).await?;
+    let departments = request.found((!found.is_empty()).then_some(found))?;
     let body = Capacity { property_id, as_of, departments };
-    Ok(asked.answer(&body.departments, &body))
+    Ok(request.respond(&body.departments, &body))
 }
 
 /// $1 property, $2 now. One row per position of the property, and one for a department without any;
-/// none when the tenant has no such property, because a property has departments before it has
-/// anything else here. Somebody on loan from another property brings their own position along.
-pub(crate) const CAPACITY: &str = concat!(
+/// none when the tenant has no such property, because every property has departments. People on loan
+/// from another property are counted under their own position.
+pub(crate) const CAPACITY_SQL: &str = concat!(
     "
     WITH present AS (",
     present!(),
@@ -81,13 +81,13 @@ async fn read(
 ) -> Result<Vec<DepartmentCapacity>, StoreError> {
     let mut connection = database.connection().await?;
     let transaction = postgres::read(&mut connection, tenant).await?;
-    let statement = transaction.prepare_cached(CAPACITY).await?;
+    let statement = transaction.prepare_cached(CAPACITY_SQL).await?;
     let rows = transaction.query(&statement, &[&property.as_str(), &now]).await?;
-    by_department(&rows, department, add)
+    group_by_department(&rows, department, add)
 }
 
 fn department(row: &Row) -> Result<DepartmentCapacity, StoreError> {
-    Ok(DepartmentCapacity { department: row::get(row, "department")?, positions: Vec::new() })
+    Ok(DepartmentCapacity { department: pg_row::get(row, "department")?, positions: Vec::new() })
 }
 
 fn add(department: &mut DepartmentCapacity, row: &Row) -> Result<(), StoreError> {
@@ -97,11 +97,11 @@ fn add(department: &mut DepartmentCapacity, row: &Row) -> Result<(), StoreError>
 
 /// `None` for the row of a department without positions.
 fn from_row(row: &Row) -> Result<Option<PositionCapacity>, StoreError> {
-    let Some(position) = row::get(row, "position")? else { return Ok(None) };
+    let Some(position) = pg_row::get(row, "position")? else { return Ok(None) };
     Ok(Some(PositionCapacity {
         position,
-        required: row::total(row, "required")?,
-        scheduled: row::total(row, "scheduled")?,
-        present: row::total(row, "present")?,
+        required: pg_row::total(row, "required")?,
+        scheduled: pg_row::total(row, "scheduled")?,
+        present: pg_row::total(row, "present")?,
     }))
 }

@@ -1,15 +1,15 @@
-//! Staff: the truth of who works when and who is on the floor.
+//! The staff service: shifts, assignments, and who is present.
 //!
 //! Not here: sign-in and sessions (iam), roles (tenant), who does which task (housekeeping), pay.
 //!
-//! To add an operation: one file with its SQL, its handler, its documentation and its tests, one
-//! line in [`router`], one in [`statements`].
+//! Start with [`router`]. To add an operation, add a file with its SQL, handler, documentation and
+//! tests, and a line each in [`router`] and [`statements`].
 
 pub mod app;
 pub mod capacity;
-mod departments;
-mod floor;
+mod group_by_department;
 pub mod on_duty;
+mod presence_sql;
 pub mod router;
 pub mod shifts;
 pub mod staffing_gaps;
@@ -18,8 +18,13 @@ pub mod table_maintenance;
 #[cfg(test)]
 mod tests;
 
-/// Every statement this service runs, for the test that prepares them on the migrated schema.
+/// All statements of this service, for the test that prepares them on the migrated schema.
 pub fn statements() -> Vec<&'static str> {
-    let own = [on_duty::ON_DUTY, capacity::CAPACITY, shifts::SHIFTS, staffing_gaps::GAPS];
+    let own = [
+        on_duty::ON_DUTY_SQL,
+        capacity::CAPACITY_SQL,
+        shifts::SHIFTS_SQL,
+        staffing_gaps::STAFFING_GAPS_SQL,
+    ];
     own.into_iter().chain(table_maintenance::MAINTENANCE.statements()).collect()
 }

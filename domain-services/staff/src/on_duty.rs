@@ -1,19 +1,19 @@
-//! `GET /api/v1/staff/on-duty`: who is on the floor now, by department.
+//! `GET /api/v1/staff/on-duty`: who is present now, by department.
 
 use axum::response::Response;
 use contracts::id::{PropertyId, TenantId};
 use contracts::upstream::staff::{DepartmentOnDuty, OnDuty, Present};
 use jiff::Timestamp;
 use service_kit::extract::PropertyQuery;
-use service_kit::of_property::OfProperty;
+use service_kit::pg_row;
 use service_kit::postgres::{self, Database, StoreError};
 use service_kit::problem::ApiResult;
-use service_kit::row;
+use service_kit::property_read::PropertyRead;
 use service_kit::service::ReadProblems;
 use tokio_postgres::Row;
 
-use crate::departments::by_department;
-use crate::floor::present;
+use crate::group_by_department::group_by_department;
+use crate::presence_sql::present;
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -31,18 +31,18 @@ pub(crate) mod tests;
     ),
     security(("requestToken" = [])),
 )]
-pub(crate) async fn handler(asked: OfProperty) -> ApiResult<Response> {
-    let (property_id, as_of) = (asked.property, asked.now);
-    let found = read(&asked.database, asked.tenant(), property_id, as_of).await?;
-    let departments = asked.found((!found.is_empty()).then_some(found))?;
+pub(crate) async fn handler(request: PropertyRead) -> ApiResult<Response> {
+    let (property_id, as_of) = (request.property, request.now);
+    let found = read(&request.database, request.tenant(), property_id, as_of).await?;
+    let departments = request.found((!found.is_empty()).then_some(found))?;
     let body = OnDuty { property_id, as_of, departments };
-    Ok(asked.answer(&body.departments, &body))
+    Ok(request.respond(&body.departments, &body))
 }
 
 /// $1 property, $2 now. One row per person present, at least one per department of the property;
-/// none when the tenant has no such property, because a property has departments before it has
-/// anything else here. Somebody on loan from another property brings their own department along.
-pub(crate) const ON_DUTY: &str = concat!(
+/// none when the tenant has no such property, because every property has departments. People on loan
+/// from another property are listed under their own department.
+pub(crate) const ON_DUTY_SQL: &str = concat!(
     "
     WITH present AS (",
     present!(),
@@ -77,13 +77,14 @@ async fn read(
 ) -> Result<Vec<DepartmentOnDuty>, StoreError> {
     let mut connection = database.connection().await?;
     let transaction = postgres::read(&mut connection, tenant).await?;
-    let statement = transaction.prepare_cached(ON_DUTY).await?;
+    let statement = transaction.prepare_cached(ON_DUTY_SQL).await?;
     let rows = transaction.query(&statement, &[&property.as_str(), &now]).await?;
-    by_department(&rows, department, add)
+    group_by_department(&rows, department, add)
 }
 
 fn department(row: &Row) -> Result<DepartmentOnDuty, StoreError> {
-    let (department, scheduled) = (row::get(row, "department")?, row::total(row, "scheduled")?);
+    let (department, scheduled) =
+        (pg_row::get(row, "department")?, pg_row::total(row, "scheduled")?);
     Ok(DepartmentOnDuty { department, scheduled, present: Vec::new() })
 }
 
@@ -92,13 +93,13 @@ fn add(department: &mut DepartmentOnDuty, row: &Row) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// `None` for the row of a department that nobody is present of.
+/// `None` for the row of a department without people present.
 fn from_row(row: &Row) -> Result<Option<Present>, StoreError> {
-    let Some(staff_id) = row::optional_id(row, "staff_id")? else { return Ok(None) };
+    let Some(staff_id) = pg_row::optional_id(row, "staff_id")? else { return Ok(None) };
     Ok(Some(Present {
         staff_id,
-        display_name: row::get(row, "display_name")?,
-        position: row::get(row, "position")?,
-        since: row::get(row, "punched_at")?,
+        display_name: pg_row::get(row, "display_name")?,
+        position: pg_row::get(row, "position")?,
+        since: pg_row::get(row, "punched_at")?,
     }))
 }

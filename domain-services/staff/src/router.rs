@@ -1,4 +1,4 @@
-//! Every route of the service, and the head of its OpenAPI document.
+//! The routes of the service, and the head of its OpenAPI document.
 
 use service_kit::service::Shared;
 use utoipa::OpenApi;

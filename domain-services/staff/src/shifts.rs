@@ -1,4 +1,4 @@
-//! `GET /api/v1/staff/shifts`: the shifts that begin on a day, and who works them.
+//! `GET /api/v1/staff/shifts`: the shifts that begin on a day, and their assignments.
 
 use axum::extract::State;
 use axum::response::Response;
@@ -12,9 +12,9 @@ use serde::Deserialize;
 use service_kit::caller::Caller;
 use service_kit::etag;
 use service_kit::extract::{self, PropertyQuery, Query};
+use service_kit::pg_row;
 use service_kit::postgres::{self, Database, StoreError};
 use service_kit::problem::{ApiError, ApiResult};
-use service_kit::row;
 use service_kit::service::ReadProblems;
 use tokio_postgres::Row;
 
@@ -54,21 +54,21 @@ pub(crate) async fn handler(
     let day = Day { date, now: clock.now() };
     let found = read(&database, caller.0.tenant, query.property_id, day).await?;
     let body = found.ok_or_else(ApiError::not_found)?;
-    // After the read: only a property of the caller's own tenant may be told from an unknown one.
+    // After the read, so that properties of other tenants look unknown.
     caller.require(query.property_id)?;
-    Ok(etag::answer(&headers, &(&body.time_zone, body.date, &body.shifts), &body))
+    Ok(etag::respond(&headers, &(&body.time_zone, body.date, &body.shifts), &body))
 }
 
-/// What is asked for; the rest is settled where the property's time zone is known.
+/// The requested day; without a date, the query uses today in the property's time zone.
 #[derive(Debug, Clone, Copy)]
 struct Day {
     date: Option<Date>,
     now: Timestamp,
 }
 
-/// $1 property, $2 now, $3 date or null. No row when the tenant has no such property, one without a
-/// shift when none begins that day; else one per assignment, at least one per shift.
-pub(crate) const SHIFTS: &str = "
+/// $1 property, $2 now, $3 date or null. No row when the tenant has no such property; one row
+/// without a shift when none begins that day; else one per assignment, at least one per shift.
+pub(crate) const SHIFTS_SQL: &str = "
     WITH day AS (
         SELECT id AS property_id, time_zone, date,
                staff.start_of_day(date, time_zone) AS began,
@@ -100,23 +100,23 @@ async fn read(
 ) -> Result<Option<Shifts>, StoreError> {
     let mut connection = database.connection().await?;
     let transaction = postgres::read(&mut connection, tenant).await?;
-    let statement = transaction.prepare_cached(SHIFTS).await?;
+    let statement = transaction.prepare_cached(SHIFTS_SQL).await?;
     let rows = transaction.query(&statement, &[&property_id.as_str(), &day.now, &day.date]).await?;
     let Some(head) = rows.first() else { return Ok(None) };
     Ok(Some(Shifts {
         property_id,
-        time_zone: row::get(head, "time_zone")?,
+        time_zone: pg_row::get(head, "time_zone")?,
         as_of: day.now,
-        date: row::get(head, "date")?,
+        date: pg_row::get(head, "date")?,
         shifts: shifts(&rows)?,
     }))
 }
 
-/// Rows come by shift, so that an assignment belongs to the last one or begins the next.
+/// Groups rows, which are sorted by shift.
 fn shifts(rows: &[Row]) -> Result<Vec<Shift>, StoreError> {
     let mut shifts: Vec<Shift> = Vec::new();
     for row in rows {
-        let Some(id) = row::optional_id(row, "shift_id")? else { continue };
+        let Some(id) = pg_row::optional_id(row, "shift_id")? else { continue };
         if shifts.last().is_none_or(|last| last.shift_id != id) {
             shifts.push(shift(row)?);
         }
@@ -129,20 +129,20 @@ fn shifts(rows: &[Row]) -> Result<Vec<Shift>, StoreError> {
 
 fn shift(row: &Row) -> Result<Shift, StoreError> {
     Ok(Shift {
-        shift_id: row::id(row, "shift_id")?,
-        department: row::get(row, "department")?,
-        position: row::get(row, "position")?,
-        starts_at: row::get(row, "starts_at")?,
-        ends_at: row::get(row, "ends_at")?,
-        status: row::name(row, "status")?,
-        required: row::count(row, "required")?,
+        shift_id: pg_row::id(row, "shift_id")?,
+        department: pg_row::get(row, "department")?,
+        position: pg_row::get(row, "position")?,
+        starts_at: pg_row::get(row, "starts_at")?,
+        ends_at: pg_row::get(row, "ends_at")?,
+        status: pg_row::name(row, "status")?,
+        required: pg_row::count(row, "required")?,
         assigned: Vec::new(),
     })
 }
 
-/// `None` for the row of a shift that nobody is assigned to.
+/// `None` for the row of a shift without assignments.
 fn assigned(row: &Row) -> Result<Option<Assigned>, StoreError> {
-    let Some(staff_id) = row::optional_id(row, "staff_id")? else { return Ok(None) };
-    let (display_name, kind) = (row::get(row, "display_name")?, row::name(row, "kind")?);
+    let Some(staff_id) = pg_row::optional_id(row, "staff_id")? else { return Ok(None) };
+    let (display_name, kind) = (pg_row::get(row, "display_name")?, pg_row::name(row, "kind")?);
     Ok(Some(Assigned { staff_id, display_name, kind }))
 }

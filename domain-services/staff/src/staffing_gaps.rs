@@ -1,19 +1,19 @@
-//! `GET /api/v1/staff/forecast/staffing-gaps`: where the plan of the next 24 hours has too few
-//! people.
+//! `GET /api/v1/staff/forecast/staffing-gaps`: people missing in the plan of the next 24
+//! hours.
 
 use axum::response::Response;
 use contracts::id::{PropertyId, TenantId};
 use contracts::upstream::staff::{DepartmentStaffing, StaffedHour, StaffingGaps};
 use jiff::Timestamp;
 use service_kit::extract::PropertyQuery;
-use service_kit::of_property::OfProperty;
+use service_kit::pg_row;
 use service_kit::postgres::{self, Database, StoreError};
 use service_kit::problem::ApiResult;
-use service_kit::row;
+use service_kit::property_read::PropertyRead;
 use service_kit::service::ReadProblems;
 use tokio_postgres::Row;
 
-use crate::departments::by_department;
+use crate::group_by_department::group_by_department;
 
 #[cfg(test)]
 mod tests;
@@ -31,20 +31,20 @@ mod tests;
     ),
     security(("requestToken" = [])),
 )]
-pub(crate) async fn handler(asked: OfProperty) -> ApiResult<Response> {
-    let (property_id, as_of) = (asked.property, asked.now);
-    let found = read(&asked.database, asked.tenant(), property_id, as_of).await?;
-    let departments = asked.found(found)?;
-    // The plan is all there is: no forecast of ai-orchestrator's is kept here.
+pub(crate) async fn handler(request: PropertyRead) -> ApiResult<Response> {
+    let (property_id, as_of) = (request.property, request.now);
+    let found = read(&request.database, request.tenant(), property_id, as_of).await?;
+    let departments = request.found(found)?;
+    // Degraded, because there is no forecast of ai-orchestrator, only the plan.
     let body = StaffingGaps { property_id, as_of, degraded: true, departments };
-    Ok(asked.answer(&body.departments, &body))
+    Ok(request.respond(&body.departments, &body))
 }
 
-/// $1 property, $2 now. No row when the tenant has no such property, one without a department when
-/// it has none; else one per department and hour. The hours are those of the property's clock, which
-/// may be half an hour off that of UTC; they are stepped from an instant, so that the night when the
-/// clocks change has them too. Somebody on leave or gone is still assigned, and will not come.
-pub(crate) const GAPS: &str = "
+/// $1 property, $2 now. No row when the tenant has no such property; one row without a department
+/// when it has none; else one per department and hour. Hours begin with those of the local clock, which
+/// may differ from UTC by half an hour, and are stepped as instants, so that they also work when the
+/// clocks change. Assigned people who are on leave or terminated do not count.
+pub(crate) const STAFFING_GAPS_SQL: &str = "
     WITH day AS (
         SELECT id AS property_id, $2::timestamptz - (local.at - date_trunc('hour', local.at)) AS began
         FROM staff.properties, LATERAL (SELECT $2::timestamptz AT TIME ZONE time_zone) AS local (at)
@@ -85,16 +85,16 @@ async fn read(
 ) -> Result<Option<Vec<DepartmentStaffing>>, StoreError> {
     let mut connection = database.connection().await?;
     let transaction = postgres::read(&mut connection, tenant).await?;
-    let statement = transaction.prepare_cached(GAPS).await?;
+    let statement = transaction.prepare_cached(STAFFING_GAPS_SQL).await?;
     let rows = transaction.query(&statement, &[&property.as_str(), &now]).await?;
     if rows.is_empty() {
         return Ok(None);
     }
-    by_department(&rows, department, add).map(Some)
+    group_by_department(&rows, department, add).map(Some)
 }
 
 fn department(row: &Row) -> Result<DepartmentStaffing, StoreError> {
-    Ok(DepartmentStaffing { department: row::get(row, "department")?, hours: Vec::new() })
+    Ok(DepartmentStaffing { department: pg_row::get(row, "department")?, hours: Vec::new() })
 }
 
 fn add(department: &mut DepartmentStaffing, row: &Row) -> Result<(), StoreError> {
@@ -104,9 +104,9 @@ fn add(department: &mut DepartmentStaffing, row: &Row) -> Result<(), StoreError>
 
 fn hour(row: &Row) -> Result<StaffedHour, StoreError> {
     Ok(StaffedHour {
-        starts_at: row::get(row, "starts_at")?,
-        required: row::total(row, "required")?,
-        scheduled: row::total(row, "scheduled")?,
-        missing: row::total(row, "missing")?,
+        starts_at: pg_row::get(row, "starts_at")?,
+        required: pg_row::total(row, "required")?,
+        scheduled: pg_row::total(row, "scheduled")?,
+        missing: pg_row::total(row, "missing")?,
     })
 }

@@ -1,5 +1,5 @@
-//! The upkeep of this service's tables: how long it keeps what it consumed and published.
-//! The times themselves are in the migration `retention`.
+//! Table maintenance of this service: deletion of old inbox and outbox rows. The retention times are in
+//! the migration `retention`.
 
 use service_kit::table_maintenance::{Retention, Sweep, TableMaintenance};
 

@@ -1,4 +1,4 @@
-//! The service on a real database, and what holds for all of its routes.
+//! The test fixture, a service on a real database, and tests of all routes.
 
 use migrations::Schema;
 use migrations::test_database::TestDatabase;
@@ -40,38 +40,38 @@ fn routes(property: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn every_route_keeps_what_all_services_promise() {
+async fn every_route_keeps_the_contract_of_all_services() {
     let Fixture { harness, database: _database } = Fixture::new().await;
-    contract::every_route_is_named(SERVICE, routes);
-    contract::strangers_are_refused(&harness, routes).await;
-    contract::tenants_are_apart(&harness, routes).await;
-    contract::answers_have_tags(&harness, routes).await;
+    contract::covers_every_route(SERVICE, routes);
+    contract::rejects_unauthenticated(&harness, routes).await;
+    contract::isolates_tenants(&harness, routes).await;
+    contract::answers_conditional_requests(&harness, routes).await;
     contract::unknown_paths_are_problems(&harness).await;
 }
 
 #[tokio::test]
-async fn a_lost_database_is_said_and_found_again() {
+async fn an_unavailable_database_is_reported_until_it_returns() {
     let Fixture { harness, database } = Fixture::new().await;
-    contract::all_is_well(&harness, routes).await;
+    contract::serves_every_route(&harness, routes).await;
     database.go_away().await;
-    contract::the_loss_of_the_database_is_said(&harness, routes).await;
+    contract::reports_database_down(&harness, routes).await;
     database.come_back().await;
-    contract::all_is_well(&harness, routes).await;
+    contract::serves_every_route(&harness, routes).await;
 }
 
 #[tokio::test]
-async fn a_property_is_asked_for_by_its_id() {
+async fn reads_require_a_property_id() {
     let Fixture { harness, database: _database } = Fixture::new().await;
-    contract::the_property_is_named(&harness, routes).await;
+    contract::requires_property_id(&harness, routes).await;
 }
 
 #[tokio::test]
-async fn a_stalled_database_keeps_nobody_waiting() {
+async fn requests_of_a_stalled_database_end() {
     let Fixture { harness, database } = Fixture::new().await;
-    let stall = database.stall("staff.departments").await;
-    contract::nobody_waits_for_a_stalled_database(&harness, routes).await;
-    stall.end().await;
-    contract::all_is_well(&harness, routes).await;
+    let held = database.lock_table("staff.departments").await;
+    contract::ends_requests_of_a_stalled_database(&harness, routes).await;
+    held.end().await;
+    contract::serves_every_route(&harness, routes).await;
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::json;
 use stand_ins::demo::housekeeping::TaskKind;
-use stand_ins::demo::{House, Reservation, Task};
+use stand_ins::demo::{DemoData as House, Reservation, Task};
 
 use super::Batch;
 

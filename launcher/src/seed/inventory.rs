@@ -2,7 +2,7 @@
 
 use contracts::id::CalendarId;
 use serde_json::json;
-use stand_ins::demo::House;
+use stand_ins::demo::DemoData as House;
 
 use super::{Batch, derived_id};
 

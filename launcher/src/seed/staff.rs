@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use contracts::id::{DepartmentId, PositionId};
 use serde_json::{Value, json};
-use stand_ins::demo::{House, Shift};
+use stand_ins::demo::{DemoData as House, Shift};
 
 use super::{Batch, derived_id};
 

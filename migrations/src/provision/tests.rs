@@ -16,15 +16,20 @@ impl Fresh {
         Self { server, name }
     }
 
-    fn place(&self, schema: Schema) -> Place<'_> {
-        Place { schema, database: &self.name, role: &self.name, password: "it's \"quoted\"" }
+    fn target(&self, schema: Schema) -> ProvisionTarget<'_> {
+        ProvisionTarget {
+            schema,
+            database: &self.name,
+            role: &self.name,
+            password: "it's \"quoted\"",
+        }
     }
 
     async fn provision(&self, schema: Schema) -> String {
-        let (admin_url, place) = (self.server.admin_url(), self.place(schema));
-        create(admin_url, place).await.unwrap();
-        migrate(admin_url, place).await.unwrap();
-        service_url(admin_url, place).unwrap()
+        let (admin_url, target) = (self.server.admin_url(), self.target(schema));
+        create(admin_url, target).await.unwrap();
+        migrate(admin_url, target).await.unwrap();
+        service_url(admin_url, target).unwrap()
     }
 
     async fn remove(self) {
@@ -63,7 +68,7 @@ async fn a_changed_migration_is_refused() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_away_is_said_in_one_sentence() {
+async fn an_unreachable_server_is_reported_with_advice() {
     let error = provision("postgres://root@127.0.0.1:1/postgres", Schema::Bff, "x").await;
     let text = error.unwrap_err().to_string();
     assert!(text.contains("check that it runs"), "{text}");

@@ -14,9 +14,9 @@ use tower::ServiceExt;
 use super::*;
 use crate::postgres::{self, Database};
 
-const LEFT: Duration = Duration::from_millis(300);
+const REMAINING: Duration = Duration::from_millis(300);
 
-async fn ask(app: &Router, left: Option<&str>) -> Response {
+async fn get_root(app: &Router, left: Option<&str>) -> Response {
     let mut request = Request::get("/");
     if let Some(left) = left {
         request = request.header(headers::DEADLINE_MS, left);
@@ -29,23 +29,23 @@ fn app<H: axum::handler::Handler<T, ()>, T: 'static>(handler: H) -> Router {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_waits_longer_than_its_caller() {
-    let app = app(async || sleep(LEFT * 2).await);
+async fn a_request_ends_at_its_deadline() {
+    let app = app(async || sleep(REMAINING * 2).await);
     let begun = Instant::now();
-    assert_eq!(ask(&app, Some("300")).await.status(), StatusCode::GATEWAY_TIMEOUT);
-    assert_eq!(begun.elapsed(), LEFT);
-    assert_eq!(ask(&app, None).await.status(), StatusCode::OK);
+    assert_eq!(get_root(&app, Some("300")).await.status(), StatusCode::GATEWAY_TIMEOUT);
+    assert_eq!(begun.elapsed(), REMAINING);
+    assert_eq!(get_root(&app, None).await.status(), StatusCode::OK);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_deadline_broke_is_said_to_be_the_deadlines_fault() {
+async fn an_error_at_the_deadline_is_a_gateway_timeout() {
     let until_the_end = async || {
-        sleep(LEFT).await;
+        sleep(REMAINING).await;
         StatusCode::SERVICE_UNAVAILABLE
     };
-    let late = ask(&app(until_the_end), Some("300")).await;
+    let late = get_root(&app(until_the_end), Some("300")).await;
     assert_eq!(late.status(), StatusCode::GATEWAY_TIMEOUT);
-    let early = ask(&app(async || StatusCode::SERVICE_UNAVAILABLE), Some("300")).await;
+    let early = get_root(&app(async || StatusCode::SERVICE_UNAVAILABLE), Some("300")).await;
     assert_eq!(early.status(), StatusCode::SERVICE_UNAVAILABLE);
 }
 
@@ -64,7 +64,7 @@ async fn a_statement_ends_with_the_request_it_runs_for() {
     let database = Database::new(&crate::testing::postgres(server.url(), 1)).unwrap();
     let app = app(async move || limit(database.clone()).await);
     let limit = async |left| {
-        let body = ask(&app, left).await.into_body().collect().await.unwrap().to_bytes();
+        let body = get_root(&app, left).await.into_body().collect().await.unwrap().to_bytes();
         String::from_utf8(body.into()).unwrap().parse::<u64>().unwrap()
     };
     assert_eq!(limit(None).await, 800);

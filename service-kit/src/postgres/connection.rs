@@ -1,8 +1,7 @@
-//! A connection whose every statement has a time limit on our side. The client of the driver is
-//! never handed out, so that no statement goes without.
+//! A connection on which every statement has a client-side timeout. The driver's client is private,
+//! so that no statement can run without one.
 //!
-//! A connection whose statement was abandoned goes back to the pool only once the server has
-//! replied.
+//! A connection with an abandoned statement returns to the pool only after the server has replied.
 
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -20,7 +19,7 @@ use super::{Database, StoreError, limit};
 type Values<'a> = &'a [&'a (dyn ToSql + Sync)];
 type Outcome<T> = Result<T, tokio_postgres::Error>;
 
-/// A connection of the pool. Whatever it was doing, it may be dropped at any time.
+/// A connection of the pool. May be dropped at any time, even during a statement.
 #[derive(Debug)]
 pub struct Connection {
     /// Absent only while it is being dropped.
@@ -28,12 +27,12 @@ pub struct Connection {
     database: Database,
     /// Generation of the pool when the connection was taken.
     generation: u64,
-    /// It gave no reply, or its session can do no work.
+    /// Whether it gave no reply, or its session cannot be used.
     is_broken: AtomicBool,
-    /// Statements without a reply. Those of futures that were dropped stay counted.
+    /// Statements without a reply, including those of dropped futures.
     in_flight: AtomicUsize,
     is_in_transaction: bool,
-    /// A transaction was dropped without an end; the next statement is preceded by a rollback.
+    /// Whether a transaction was dropped without commit or rollback; the next statement rolls it back.
     needs_rollback: AtomicBool,
 }
 
@@ -90,7 +89,7 @@ impl Connection {
         self.limited(self.client().query_opt(statement, values)).await
     }
 
-    /// Answers the number of rows that were changed.
+    /// Returns the number of changed rows.
     pub async fn execute<T>(&self, statement: &T, values: Values<'_>) -> Result<u64, StoreError>
     where
         T: ?Sized + ToStatement + Sync,
@@ -110,8 +109,8 @@ impl Connection {
         self.limited(self.client().simple_query(sql)).await
     }
 
-    /// Opens a transaction with `begin`, in one message with the settings that every transaction
-    /// has and with the rollback of the one before, where it was dropped without an end.
+    /// Opens a transaction with `begin`, in one message with the settings of every transaction and with
+    /// the rollback of a transaction that was dropped before.
     pub(super) async fn begin(
         &mut self,
         begin: &str,
@@ -119,9 +118,9 @@ impl Connection {
     ) -> Result<Transaction<'_>, StoreError> {
         let before =
             if self.needs_rollback.swap(false, Ordering::Relaxed) { "ROLLBACK; " } else { "" };
-        let timeout = limit::of_request()
+        let timeout = limit::statement()
             .map(|limit| format!("; SET LOCAL statement_timeout = {}", limit.as_millis()));
-        // As text, where prepared statements would take three messages each: an id holds no quote.
+        // As text, because prepared statements take three messages each. An id contains no quote.
         let sql = format!(
             "{before}{begin}; SET LOCAL app.tenant_id = '{tenant}'{}",
             timeout.as_deref().unwrap_or_default()
@@ -140,7 +139,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Rolls back what was left open, and fails at once on a connection that is broken.
+    /// Rolls back a dropped transaction; fails at once on a broken connection.
     async fn ready(&self) -> Result<(), StoreError> {
         self.refuse_if_broken()?;
         if self.needs_rollback.swap(false, Ordering::Relaxed) {
@@ -149,12 +148,12 @@ impl Connection {
         Ok(())
     }
 
-    /// The one place that waits for the server.
+    /// Awaits a reply with a timeout. All statements go through here.
     async fn limited<T>(
         &self,
         statement: impl Future<Output = Outcome<T>>,
     ) -> Result<T, StoreError> {
-        let limit = limit::of_reply();
+        let limit = limit::reply();
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         let outcome = timeout(limit, statement).await;
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
@@ -167,13 +166,13 @@ impl Connection {
         Err(error)
     }
 
-    /// Marks the connection where the error says that it cannot be used again.
+    /// Marks the connection as broken if the error means that.
     pub(super) fn note(&self, error: &StoreError) {
         if error.ends_connection() {
             self.is_broken.store(true, Ordering::Relaxed);
         }
-        if error.is_of_all_connections() {
-            self.database.distrust(self.generation, error);
+        if error.affects_all_connections() {
+            self.database.retire(self.generation, error);
         }
     }
 
@@ -190,19 +189,19 @@ impl Drop for Connection {
     fn drop(&mut self) {
         let Some(object) = self.object.take() else { return };
         let sql = if self.is_transaction_open() { "ROLLBACK" } else { "" };
-        if self.is_broken.load(Ordering::Relaxed) || !self.database.trusts(self.generation) {
+        if self.is_broken.load(Ordering::Relaxed) || !self.database.is_current(self.generation) {
             drop(Object::take(object));
         } else if self.in_flight.load(Ordering::Relaxed) > 0 {
             self.database.clean_up(CleanUp { object, sql, generation: self.generation });
         } else if !sql.is_empty() {
-            // Sent, not waited for: its reply comes before that to the next statement.
+            // Sent without waiting: its reply precedes the reply to the next statement.
             object.batch_execute(sql).now_or_never();
         }
     }
 }
 
-/// A connection that was dropped while a statement was running. The reply to the statement that is
-/// sent now comes after its reply.
+/// A connection that was dropped during a statement. Sends another, whose reply follows that of the
+/// abandoned one.
 pub(super) struct CleanUp {
     object: Object,
     sql: &'static str,
@@ -213,13 +212,13 @@ impl CleanUp {
     /// Gives the connection back once the server has replied, and discards it if it does not.
     pub(super) async fn run(self, database: Database, limit: Duration) {
         let error = match timeout(limit, self.object.batch_execute(self.sql)).await {
-            Ok(Ok(())) if database.trusts(self.generation) => return,
+            Ok(Ok(())) if database.is_current(self.generation) => return,
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some(StoreError::from(error)),
             Err(_) => Some(StoreError::NoReply(limit)),
         };
-        if let Some(error) = error.filter(StoreError::is_of_all_connections) {
-            database.distrust(self.generation, &error);
+        if let Some(error) = error.filter(StoreError::affects_all_connections) {
+            database.retire(self.generation, &error);
         }
         self.discard();
     }

@@ -1,4 +1,4 @@
-//! Why the database did not do what it was asked, and the one table of SQLSTATE classes.
+//! Errors of the database, and the table of SQLSTATE classes.
 
 use std::time::Duration;
 
@@ -7,14 +7,14 @@ use deadpool_postgres::{PoolError, TimeoutType};
 
 use crate::problem::{ApiError, chain};
 
-/// Why a statement has no result.
+/// Why a statement failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     #[error("all connections of the pool are in use")]
     Busy,
     #[error("the database cannot be reached")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// Whether the statement was executed is not known.
+    /// It is not known whether the statement was executed.
     #[error("the database did not reply within {} ms", .0.as_millis())]
     NoReply(Duration),
     /// A standby, or a primary that was demoted.
@@ -22,21 +22,21 @@ pub enum StoreError {
     ReadOnly(#[source] Option<tokio_postgres::Error>),
     #[error("the database has no resources left")]
     Exhausted(#[source] tokio_postgres::Error),
-    #[error("a statement took longer than it may")]
+    #[error("a statement timed out")]
     Slow(#[source] tokio_postgres::Error),
     /// The caller sent a value that no column can hold, such as a text with U+0000.
     #[error("a value cannot be stored")]
     Invalid(#[source] tokio_postgres::Error),
     #[error("a statement failed")]
     Statement(#[source] tokio_postgres::Error),
-    #[error("column {column} holds a value that does not belong there")]
+    #[error("column {column} has an unexpected value")]
     Row { column: &'static str, source: Box<dyn std::error::Error + Send + Sync> },
 }
 
-/// Who can do something about an error.
+/// Who can resolve an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Category {
-    /// Nobody but time: the same request succeeds once the database is available.
+    /// Temporary: the same request succeeds once the database is available.
     Unavailable,
     /// The caller, by sending another value.
     InvalidInput,
@@ -68,12 +68,11 @@ impl StoreError {
     }
 
     /// Whether the other connections made before are likely to fail in the same way.
-    pub(super) fn is_of_all_connections(&self) -> bool {
+    pub(super) fn affects_all_connections(&self) -> bool {
         matches!(self, Self::NoReply(_) | Self::ReadOnly(_))
     }
 
-    /// The answer to a request that needed the database. `unavailable` is the program's own code
-    /// for a database that is not available.
+    /// The problem for the caller. `unavailable` is the program's code for an unavailable database.
     pub fn into_problem(self, unavailable: &'static Code) -> ApiError {
         match self.category() {
             Category::Internal => return ApiError::internal(&self),
@@ -122,9 +121,9 @@ impl From<tokio_postgres::Error> for StoreError {
             "57014" => Self::Slow(error),
             // A text with U+0000, a date or a number that the type cannot hold.
             "22021" | "22P05" | "22003" | "22007" | "22008" => Self::Invalid(error),
-            // The server ended the session: it waited too long within a transaction.
+            // The server ended the session because it was idle in a transaction for too long.
             "25P03" | "25P04" => Self::broken(error),
-            // Connection exceptions; the server is starting, stopping or was told to end the session.
+            // Connection exceptions; the server is starting or stopping, or an administrator ended the session.
             state if state.starts_with("08") || state.starts_with("57P") => Self::broken(error),
             // Disk full, out of memory, too many connections.
             state if state.starts_with("53") => Self::Exhausted(error),

@@ -1,34 +1,33 @@
-//! How long a statement may take: on the server, and until its reply must have arrived here.
+//! Timeouts of statements: on the server, and for the reply.
 
 use std::time::Duration;
 
 use crate::deadline;
 
-/// What the server allows a statement (seed HK-1.2).
+/// Timeout of a statement on the server (seed HK-1.2).
 pub(super) const STATEMENT_TIMEOUT: Duration = Duration::from_millis(800);
-/// For the reply to arrive after the server has ended the statement.
+/// Time for the reply to arrive after the server ended the statement.
 const REPLY_GRACE: Duration = Duration::from_millis(200);
-/// Shortest time for the statement that makes a connection reusable. It often runs after the
-/// request's deadline, and too short a limit would discard good connections of a busy server.
-const CLEAN_UP_AT_LEAST: Duration = Duration::from_millis(500);
-/// How long the server keeps a transaction, and with it its row locks, for a client that sends
-/// nothing. Longer than any request waits between two statements.
-pub(super) const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(3);
+/// Minimum timeout of the statement that makes a connection reusable. It often runs after the
+/// request's deadline, and a short timeout would discard good connections of a busy server.
+const MIN_CLEAN_UP_TIMEOUT: Duration = Duration::from_millis(500);
+/// How long the server keeps a transaction and its row locks for a client that sends nothing. Longer
+/// than the time between two statements of any request.
+pub(super) const IDLE_IN_TRANSACTION_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Where the request's deadline leaves less than the connection's own limit: a statement that
-/// nobody waits for gives its connection back. Never 0, which would be no limit, and never before
-/// the deadline itself.
-pub(super) fn of_request() -> Option<Duration> {
-    let left = Duration::from_millis(deadline::left()?.as_millis() as u64 + 1);
+/// The statement timeout for the current request, if its deadline is sooner than
+/// [`STATEMENT_TIMEOUT`]. Never 0, which would mean no timeout, and never before the deadline.
+pub(super) fn statement() -> Option<Duration> {
+    let left = Duration::from_millis(deadline::remaining()?.as_millis() as u64 + 1);
     (left < STATEMENT_TIMEOUT).then_some(left)
 }
 
-/// How long a reply is waited for. A connection without a reply by then is discarded.
-pub(super) fn of_reply() -> Duration {
-    of_request().unwrap_or(STATEMENT_TIMEOUT) + REPLY_GRACE
+/// Timeout of a reply. A connection without a reply by then is discarded.
+pub(super) fn reply() -> Duration {
+    statement().unwrap_or(STATEMENT_TIMEOUT) + REPLY_GRACE
 }
 
-/// The same for the statement that makes a connection reusable.
-pub(super) fn of_clean_up() -> Duration {
-    of_reply().max(CLEAN_UP_AT_LEAST)
+/// Timeout of the reply to the statement that makes a connection reusable.
+pub(super) fn clean_up() -> Duration {
+    reply().max(MIN_CLEAN_UP_TIMEOUT)
 }

@@ -13,21 +13,21 @@ use super::*;
 use crate::testing::proxy::Proxy;
 
 /// What a request may take whose connection is silent.
-const ONE_LIMIT: Duration = Duration::from_millis(1500);
+const SILENT_REQUEST_LIMIT: Duration = Duration::from_millis(1500);
 /// What a statement may take on a busy machine when nothing is wrong.
-const SOON: Duration = Duration::from_millis(900);
+const HEALTHY_REQUEST_LIMIT: Duration = Duration::from_millis(900);
 
 fn tenant() -> TenantId {
     "tnt_01K0000000000000000000000A".parse().unwrap()
 }
 
-struct Stage {
+struct ProxiedDatabase {
     server: TestDatabase,
     proxy: Proxy,
     database: Database,
 }
 
-impl Stage {
+impl ProxiedDatabase {
     async fn open(pool: usize) -> Self {
         let server = TestDatabase::create(Schema::Staff).await;
         let mut url = Url::parse(server.url()).unwrap();
@@ -41,10 +41,10 @@ impl Stage {
 
     /// With every connection of the pool open.
     async fn warm(pool: usize) -> Self {
-        let stage = Self::open(pool).await;
-        let all = join_all((0..pool).map(|_| stage.database.connection())).await;
+        let setup = Self::open(pool).await;
+        let all = join_all((0..pool).map(|_| setup.database.connection())).await;
         assert!(all.iter().all(Result::is_ok));
-        stage
+        setup
     }
 
     /// What a read answers, and how long it took.
@@ -76,18 +76,18 @@ async fn write_one(database: &Database) -> Result<(), StoreError> {
 }
 
 #[tokio::test]
-async fn one_request_pays_for_all_silent_connections() {
-    let stage = Stage::warm(4).await;
-    stage.proxy.silence_open();
-    let (first, took) = stage.read().await;
+async fn one_timeout_discards_all_silent_connections() {
+    let setup = ProxiedDatabase::warm(4).await;
+    setup.proxy.silence_open();
+    let (first, took) = setup.read().await;
     assert!(matches!(first, Err(StoreError::NoReply(_))), "{first:?}");
-    assert!(took < ONE_LIMIT, "{took:?}");
+    assert!(took < SILENT_REQUEST_LIMIT, "{took:?}");
     for _ in 0..8 {
-        let (next, took) = stage.read().await;
+        let (next, took) = setup.read().await;
         assert_eq!(next.unwrap(), 1);
-        assert!(took < SOON, "{took:?}");
+        assert!(took < HEALTHY_REQUEST_LIMIT, "{took:?}");
     }
-    assert_eq!(stage.proxy.connections(), 5, "a connection without a reply was used again");
+    assert_eq!(setup.proxy.connections(), 5, "a connection without a reply was used again");
 }
 
 type Statement<'a> = Pin<Box<dyn Future<Output = Result<(), StoreError>> + 'a>>;
@@ -111,28 +111,28 @@ fn statements(connection: &Connection) -> [(&'static str, Statement<'_>); 8] {
 
 #[tokio::test]
 async fn every_statement_ends_on_a_silent_connection() {
-    let stage = Stage::open(12).await;
-    let connections = join_all((0..8).map(|_| stage.database.connection())).await;
+    let setup = ProxiedDatabase::open(12).await;
+    let connections = join_all((0..8).map(|_| setup.database.connection())).await;
     let connections: Vec<Connection> = connections.into_iter().map(Result::unwrap).collect();
     let mut ending = [
-        stage.database.connection().await.unwrap(),
-        stage.database.connection().await.unwrap(),
-        stage.database.connection().await.unwrap(),
+        setup.database.connection().await.unwrap(),
+        setup.database.connection().await.unwrap(),
+        setup.database.connection().await.unwrap(),
     ];
     let [one, other, third] = &mut ending;
     let committed = super::write(one, tenant()).await.unwrap();
     let rolled_back = super::write(other, tenant()).await.unwrap();
-    stage.proxy.silence_open();
+    setup.proxy.silence_open();
 
     let plain = connections.iter().enumerate().map(|(index, connection)| async move {
         let (name, statement) = statements(connection).into_iter().nth(index).unwrap();
-        (name, timeout(ONE_LIMIT, statement).await)
+        (name, timeout(SILENT_REQUEST_LIMIT, statement).await)
     });
     let (plain, committed, rolled_back, begun) = tokio::join!(
         join_all(plain),
-        timeout(ONE_LIMIT, committed.commit()),
-        timeout(ONE_LIMIT, rolled_back.rollback()),
-        timeout(ONE_LIMIT, async { super::read(third, tenant()).await.map(drop) }),
+        timeout(SILENT_REQUEST_LIMIT, committed.commit()),
+        timeout(SILENT_REQUEST_LIMIT, rolled_back.rollback()),
+        timeout(SILENT_REQUEST_LIMIT, async { super::read(third, tenant()).await.map(drop) }),
     );
     let ends = [("commit", committed), ("rollback", rolled_back), ("begin", begun)];
     for (name, outcome) in plain.into_iter().chain(ends) {
@@ -141,31 +141,31 @@ async fn every_statement_ends_on_a_silent_connection() {
     let again = connections[0].batch_execute("SELECT 1").await;
     assert!(matches!(again, Err(StoreError::Unavailable(_))), "{again:?}");
     drop((connections, ending));
-    assert_eq!(stage.database.0.pool.status().size, 0, "none went back to the pool");
+    assert_eq!(setup.database.0.pool.status().size, 0, "none went back to the pool");
 }
 
 #[tokio::test]
 async fn a_silent_connection_is_discarded_also_when_its_request_was_dropped() {
-    let stage = Stage::warm(1).await;
-    stage.proxy.silence_open();
+    let setup = ProxiedDatabase::warm(1).await;
+    setup.proxy.silence_open();
     let begun = Instant::now();
-    assert!(timeout(Duration::from_millis(50), stage.read()).await.is_err());
-    assert_eq!(stage.read().await.0.unwrap(), 1);
-    assert!(begun.elapsed() < ONE_LIMIT, "{:?}", begun.elapsed());
+    assert!(timeout(Duration::from_millis(50), setup.read()).await.is_err());
+    assert_eq!(setup.read().await.0.unwrap(), 1);
+    assert!(begun.elapsed() < SILENT_REQUEST_LIMIT, "{:?}", begun.elapsed());
 }
 
 #[tokio::test]
 async fn a_connection_whose_transaction_was_dropped_while_silent_is_discarded() {
-    let stage = Stage::warm(1).await;
-    let mut connection = stage.database.connection().await.unwrap();
+    let setup = ProxiedDatabase::warm(1).await;
+    let mut connection = setup.database.connection().await.unwrap();
     let transaction = super::write(&mut connection, tenant()).await.unwrap();
-    stage.proxy.silence_open();
+    setup.proxy.silence_open();
     drop(transaction);
     drop(connection);
-    let (next, took) = stage.read().await;
+    let (next, took) = setup.read().await;
     assert!(matches!(next, Err(StoreError::NoReply(_))), "{next:?}");
-    assert!(took < ONE_LIMIT, "{took:?}");
-    assert_eq!(stage.read().await.0.unwrap(), 1);
+    assert!(took < SILENT_REQUEST_LIMIT, "{took:?}");
+    assert_eq!(setup.read().await.0.unwrap(), 1);
 }
 
 async fn session(database: &Database) -> i32 {
@@ -180,24 +180,24 @@ async fn name_of(connection: &Connection) -> String {
 
 #[tokio::test]
 async fn a_dropped_statement_does_not_cost_a_connection_that_replies() {
-    let stage = Stage::warm(1).await;
-    let before = session(&stage.database).await;
+    let setup = ProxiedDatabase::warm(1).await;
+    let before = session(&setup.database).await;
     let sleeping = async {
-        let mut connection = stage.database.connection().await.unwrap();
+        let mut connection = setup.database.connection().await.unwrap();
         let transaction = super::write(&mut connection, tenant()).await.unwrap();
         transaction.batch_execute("SET application_name = 'dropped'").await.unwrap();
         transaction.batch_execute("SELECT pg_sleep(0.2)").await.unwrap();
     };
     assert!(timeout(Duration::from_millis(100), sleeping).await.is_err());
-    assert_eq!(session(&stage.database).await, before);
-    let connection = stage.database.connection().await.unwrap();
+    assert_eq!(session(&setup.database).await, before);
+    let connection = setup.database.connection().await.unwrap();
     assert_eq!(name_of(&connection).await, "", "rolled back");
 }
 
 #[tokio::test]
 async fn a_connection_rolls_back_what_was_left_open_before_its_next_statement() {
-    let stage = Stage::warm(1).await;
-    let mut connection = stage.database.connection().await.unwrap();
+    let setup = ProxiedDatabase::warm(1).await;
+    let mut connection = setup.database.connection().await.unwrap();
     let transaction = super::write(&mut connection, tenant()).await.unwrap();
     transaction.batch_execute("SET application_name = 'one'").await.unwrap();
     drop(transaction);
@@ -211,75 +211,75 @@ async fn a_connection_rolls_back_what_was_left_open_before_its_next_statement() 
 }
 
 #[tokio::test]
-async fn a_server_that_accepts_connections_and_says_nothing_is_unavailable() {
-    let mut stage = Stage::open(2).await;
-    let url = stage.server.url().replace(
-        &Url::parse(stage.server.url()).unwrap().port().unwrap().to_string(),
-        &stage.proxy.address.port().to_string(),
+async fn a_server_that_accepts_connections_but_never_replies_is_unavailable() {
+    let mut setup = ProxiedDatabase::open(2).await;
+    let url = setup.server.url().replace(
+        &Url::parse(setup.server.url()).unwrap().port().unwrap().to_string(),
+        &setup.proxy.address.port().to_string(),
     );
     let config = PostgresConfig { wait_ms: 400, ..crate::testing::postgres(&url, 2) };
-    stage.database = Database::new(&config).unwrap();
-    stage.proxy.silence_all();
-    let (outcome, took) = stage.read().await;
+    setup.database = Database::new(&config).unwrap();
+    setup.proxy.silence_all();
+    let (outcome, took) = setup.read().await;
     assert!(matches!(outcome, Err(StoreError::Unavailable(_))), "{outcome:?}");
-    assert!(took < ONE_LIMIT, "{took:?}");
-    stage.proxy.cut();
-    stage.proxy.heal();
-    let (outcome, _) = stage.read().await;
+    assert!(took < SILENT_REQUEST_LIMIT, "{took:?}");
+    setup.proxy.cut();
+    setup.proxy.heal();
+    let (outcome, _) = setup.read().await;
     assert_eq!(outcome.unwrap(), 1);
 }
 
 #[tokio::test]
-async fn a_transaction_of_a_silent_client_gives_its_locks_back() {
-    let stage = Stage::warm(1).await;
-    let mut connection = stage.database.connection().await.unwrap();
+async fn a_transaction_of_a_silent_client_releases_its_locks() {
+    let setup = ProxiedDatabase::warm(1).await;
+    let mut connection = setup.database.connection().await.unwrap();
     let transaction = super::write(&mut connection, tenant()).await.unwrap();
     transaction.batch_execute("SELECT pg_advisory_xact_lock(1)").await.unwrap();
-    stage.proxy.silence_open();
+    setup.proxy.silence_open();
     drop(transaction);
     drop(connection);
-    let waiting = stage.server.hold("SELECT pg_advisory_xact_lock(1)");
-    let locked = timeout(limit::IDLE_IN_TRANSACTION + ONE_LIMIT, waiting).await;
+    let waiting = setup.server.hold("SELECT pg_advisory_xact_lock(1)");
+    let locked = timeout(limit::IDLE_IN_TRANSACTION_TIMEOUT + SILENT_REQUEST_LIMIT, waiting).await;
     locked.expect("the server still holds the lock").end().await;
 }
 
 #[tokio::test]
 async fn a_session_that_became_read_only_is_replaced() {
-    let stage = Stage::warm(2).await;
-    for connection in [stage.database.connection().await, stage.database.connection().await] {
+    let setup = ProxiedDatabase::warm(2).await;
+    for connection in [setup.database.connection().await, setup.database.connection().await] {
         let connection = connection.unwrap();
         connection.batch_execute("SET default_transaction_read_only = on").await.unwrap();
     }
-    let refused = write_one(&stage.database).await.unwrap_err();
+    let refused = write_one(&setup.database).await.unwrap_err();
     assert!(matches!(refused, StoreError::ReadOnly(_)), "{refused:?}");
     assert!(refused.is_unavailable());
-    write_one(&stage.database).await.unwrap();
+    write_one(&setup.database).await.unwrap();
 }
 
 #[tokio::test]
 async fn readiness_notices_a_read_only_database_and_heals_without_a_restart() {
-    let stage = Stage::warm(2).await;
-    stage.database.ping().await.unwrap();
-    let connection = stage.database.connection().await.unwrap();
+    let setup = ProxiedDatabase::warm(2).await;
+    setup.database.ping().await.unwrap();
+    let connection = setup.database.connection().await.unwrap();
     connection.batch_execute("SET default_transaction_read_only = on").await.unwrap();
     drop(connection);
-    stage.set_read_only("on").await;
+    setup.set_read_only("on").await;
     // The session that is not read-only yet may be asked first.
-    let pings = [stage.database.ping().await, stage.database.ping().await];
+    let pings = [setup.database.ping().await, setup.database.ping().await];
     assert!(pings.iter().any(Result::is_err), "{pings:?}");
     for _ in 0..2 {
-        let ping = stage.database.ping().await;
+        let ping = setup.database.ping().await;
         assert!(matches!(ping, Err(StoreError::Unavailable(_))), "{ping:?}");
-        assert!(write_one(&stage.database).await.unwrap_err().is_unavailable());
+        assert!(write_one(&setup.database).await.unwrap_err().is_unavailable());
     }
-    stage.set_read_only("off").await;
-    stage.database.ping().await.unwrap();
-    write_one(&stage.database).await.unwrap();
+    setup.set_read_only("off").await;
+    setup.database.ping().await.unwrap();
+    write_one(&setup.database).await.unwrap();
 }
 
 #[tokio::test]
-async fn each_class_of_sqlstate_has_its_answer() {
-    let stage = Stage::warm(1).await;
+async fn each_class_of_sqlstate_has_its_status() {
+    let setup = ProxiedDatabase::warm(1).await;
     let unavailable =
         ["25006", "08006", "08P01", "57P01", "57P03", "57014", "53100", "53200", "53300", "25P03"];
     let invalid = ["22021", "22P05", "22008", "22007", "22003"];
@@ -287,7 +287,7 @@ async fn each_class_of_sqlstate_has_its_answer() {
     let wanted = unavailable.map(|code| (code, Category::Unavailable)).into_iter();
     let wanted = wanted.chain(invalid.map(|code| (code, Category::InvalidInput)));
     for (code, category) in wanted.chain(internal.map(|code| (code, Category::Internal))) {
-        let connection = stage.database.connection().await.unwrap();
+        let connection = setup.database.connection().await.unwrap();
         let raise = format!("DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '{code}'; END $$");
         let error = connection.batch_execute(&raise).await.unwrap_err();
         assert_eq!(error.category(), category, "{code}");
@@ -303,8 +303,8 @@ async fn each_class_of_sqlstate_has_its_answer() {
 
 #[tokio::test]
 async fn values_that_no_column_can_hold_are_the_callers_fault() {
-    let stage = Stage::warm(1).await;
-    let connection = stage.database.connection().await.unwrap();
+    let setup = ProxiedDatabase::warm(1).await;
+    let connection = setup.database.connection().await.unwrap();
     let nul = connection.query("SELECT $1::text", &[&"a\0b"]).await.unwrap_err();
     assert_eq!(nul.category(), Category::InvalidInput, "{nul:?}");
     let json = serde_json::json!({"a": "\0"});
@@ -325,5 +325,5 @@ fn connections_are_made_to_writable_servers_and_watched_by_the_system() {
     let retries =
         settings.get_keepalives_interval().unwrap() * settings.get_keepalives_retries().unwrap();
     assert!(idle + retries <= Duration::from_secs(15));
-    assert_eq!(settings.get_tcp_user_timeout(), Some(&UNACKNOWLEDGED_FOR));
+    assert_eq!(settings.get_tcp_user_timeout(), Some(&TCP_USER_TIMEOUT));
 }

@@ -1,5 +1,5 @@
-//! A server's request metrics. What they are looked up by repeats, so that each combination of
-//! labels is looked up once and kept.
+//! A server's request metrics. Handles are kept by label set, because looking them up costs more than
+//! recording.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -13,10 +13,10 @@ use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 use super::RequestMetrics;
 
-/// Combinations kept of one route; beyond them they are looked up each time.
-const MOST: usize = 10_000;
+/// Label sets kept per route; handles of any more are looked up each time.
+const MAX_LABEL_SETS: usize = 10_000;
 
-/// Who is calling, as metrics tell it.
+/// Labels of the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct CallerLabels {
     pub(super) tenant: TenantId,
@@ -34,7 +34,7 @@ impl Meters {
         Self { names, routes: RwLock::default() }
     }
 
-    /// `route`: one of the router's, so that there are few.
+    /// The metrics of `route`, which must be a route of the router, so that there are few.
     pub(super) fn of(&self, route: &str) -> Arc<RouteMeters> {
         let known = self.routes.read().unwrap_or_else(PoisonError::into_inner).get(route).cloned();
         known.unwrap_or_else(|| {
@@ -44,18 +44,18 @@ impl Meters {
     }
 }
 
-/// Those of one route.
+/// The metrics of one route.
 #[derive(Debug)]
 pub(super) struct RouteMeters {
     names: RequestMetrics,
     pub(super) route: String,
     pub(super) inflight: Gauge,
-    answered: RwLock<HashMap<Answered, Arc<Counts>, RandomState>>,
+    answered: RwLock<HashMap<ResponseLabels, Arc<Counts>, RandomState>>,
 }
 
-/// What a request's answer is counted under.
+/// Labels of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Answered {
+pub(super) struct ResponseLabels {
     method: &'static str,
     class: &'static str,
     caller: Option<CallerLabels>,
@@ -67,7 +67,7 @@ struct Counts {
     duration: Histogram,
 }
 
-impl Answered {
+impl ResponseLabels {
     pub(super) fn new(method: &Method, status: StatusCode, caller: Option<CallerLabels>) -> Self {
         let classes = ["1xx", "2xx", "3xx", "4xx", "5xx"];
         let class = classes[usize::from(status.as_u16() / 100 - 1).min(4)];
@@ -79,7 +79,7 @@ impl Answered {
     }
 }
 
-/// Any caller may make up a method: those that no route has are one.
+/// The method as a label. Callers can invent methods, so unknown ones share a label.
 fn name(method: &Method) -> &'static str {
     let known = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
     known.into_iter().find(|known| *known == method.as_str()).unwrap_or("other")
@@ -91,38 +91,39 @@ impl RouteMeters {
         Self { names, route: route.to_owned(), inflight, answered: RwLock::default() }
     }
 
-    pub(super) fn answered(&self, how: Answered, took: Duration) {
-        let known = self.answered.read().unwrap_or_else(PoisonError::into_inner).get(&how).cloned();
-        let counts = known.unwrap_or_else(|| keep(&self.answered, how, self.looked_up(&how)));
+    pub(super) fn answered(&self, labels: ResponseLabels, took: Duration) {
+        let known =
+            self.answered.read().unwrap_or_else(PoisonError::into_inner).get(&labels).cloned();
+        let counts = known.unwrap_or_else(|| keep(&self.answered, labels, self.register(&labels)));
         counts.total.increment(1);
         counts.duration.record(took.as_secs_f64());
     }
 
-    fn looked_up(&self, how: &Answered) -> Arc<Counts> {
-        let (route, tenant) = (self.route.clone(), how.tenant());
-        let role = how.caller.map_or("none", |caller| caller.role);
+    fn register(&self, labels: &ResponseLabels) -> Arc<Counts> {
+        let (route, tenant) = (self.route.clone(), labels.tenant());
+        let role = labels.caller.map_or("none", |caller| caller.role);
         let duration = histogram!(self.names.duration, "tenant_id" => tenant.clone(),
-            "route" => route.clone(), "method" => how.method, "status_class" => how.class);
+            "route" => route.clone(), "method" => labels.method, "status_class" => labels.class);
         let total = counter!(self.names.total, "tenant_id" => tenant, "route" => route,
-            "method" => how.method, "status_class" => how.class, "role" => role);
+            "method" => labels.method, "status_class" => labels.class, "role" => role);
         Arc::new(Counts { total, duration })
     }
 
-    pub(super) fn failed(&self, how: &Answered, code: String) {
-        counter!(self.names.errors, "tenant_id" => how.tenant(), "route" => self.route.clone(),
+    pub(super) fn failed(&self, labels: &ResponseLabels, code: String) {
+        counter!(self.names.errors, "tenant_id" => labels.tenant(), "route" => self.route.clone(),
             "error_code" => code)
         .increment(1);
     }
 }
 
-/// Of two that were made at once, the first stays.
+/// Stores `made` unless another thread stored one first.
 fn keep<K: Eq + Hash, V>(
     kept: &RwLock<HashMap<K, Arc<V>, RandomState>>,
     key: K,
     made: Arc<V>,
 ) -> Arc<V> {
     let mut kept = kept.write().unwrap_or_else(PoisonError::into_inner);
-    if kept.len() >= MOST {
+    if kept.len() >= MAX_LABEL_SETS {
         return made;
     }
     Arc::clone(kept.entry(key).or_insert(made))
@@ -152,8 +153,8 @@ mod tests {
         let text = rendered(|meters| {
             for (status, caller) in [(200, Some(caller)), (201, Some(caller)), (500, None)] {
                 let status = StatusCode::from_u16(status).unwrap();
-                let how = Answered::new(&Method::GET, status, caller);
-                meters.of(ROUTE).answered(how, Duration::from_millis(3));
+                let labels = ResponseLabels::new(&Method::GET, status, caller);
+                meters.of(ROUTE).answered(labels, Duration::from_millis(3));
             }
         });
         let labels = |tenant: &str, class: &str| {
@@ -170,12 +171,12 @@ mod tests {
     }
 
     #[test]
-    fn methods_that_callers_make_up_are_one() {
+    fn unknown_methods_share_a_label() {
         let text = rendered(|meters| {
             for method in ["BREW", "WHEN"] {
                 let method = Method::from_bytes(method.as_bytes()).unwrap();
-                let how = Answered::new(&method, StatusCode::METHOD_NOT_ALLOWED, None);
-                meters.of(ROUTE).answered(how, Duration::ZERO);
+                let labels = ResponseLabels::new(&method, StatusCode::METHOD_NOT_ALLOWED, None);
+                meters.of(ROUTE).answered(labels, Duration::ZERO);
             }
         });
         assert!(text.contains(r#"method="other",status_class="4xx",role="none"} 2"#), "{text}");

@@ -1,5 +1,5 @@
-//! The task of one connection: runs HTTP on it, ends it at the first limit that is passed, and drains
-//! it when the program stops.
+//! The task of one connection: serves HTTP on it, closes it at the first limit that is passed, and
+//! drains it on shutdown.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -12,16 +12,15 @@ use hyper_util::server::conn::auto::{Builder, Connection as Http};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until, timeout, timeout_at};
 
-use super::connection::Connection;
 use super::io_tracking::TrackedStream;
-use super::metrics::Reason;
 use super::service::{Applications, ConnectionService};
 use super::{Accept, Shutdown};
+use crate::connection::{Connection, Reason};
 
-/// All headers of a request together, bytes.
-const MAX_HEADERS: usize = 32 * 1024;
-/// Time for the last frames of a connection that is closed because it is idle.
-const FAREWELL: Duration = Duration::from_secs(1);
+/// Limit of all headers of a request together.
+const MAX_HEADER_BYTES: usize = 32 * 1024;
+/// Time to send GOAWAY on a connection that is closed because it is idle.
+const GOAWAY_TIMEOUT: Duration = Duration::from_secs(1);
 
 type HttpConnection<A> = Http<'static, TokioIo<TrackedStream<A>>, ConnectionService, TokioExecutor>;
 
@@ -88,8 +87,8 @@ impl Driver {
         }
     }
 
-    /// Resolves when the connection is to take no more requests: HTTP/2 at once, because GOAWAY
-    /// loses none; HTTP/1.1 after its idle connections had time to bring one that was on its way.
+    /// Resolves when the connection must take no more requests: HTTP/2 at once, because GOAWAY loses
+    /// none; HTTP/1.1 after a delay for requests that are already in transit.
     async fn drain_deadline(&self) {
         self.shutdown.drain.cancelled().await;
         if !self.connection.is_http2() {
@@ -101,7 +100,7 @@ impl Driver {
         self.closed(reason);
         if reason == Reason::Idle {
             http.as_mut().graceful_shutdown();
-            let _ = timeout(FAREWELL, http).await;
+            let _ = timeout(GOAWAY_TIMEOUT, http).await;
         }
     }
 
@@ -114,19 +113,19 @@ impl Driver {
 
 fn http() -> Builder<TokioExecutor> {
     let mut http = Builder::new(TokioExecutor::new());
-    // hyper's own timer of headers also runs while a connection is idle.
-    http.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(MAX_HEADERS);
+    // hyper's own header timeout also runs while a connection is idle.
+    http.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(MAX_HEADER_BYTES);
     http.http2()
         .timer(TokioTimer::new())
-        .max_header_list_size(MAX_HEADERS as u32)
+        .max_header_list_size(MAX_HEADER_BYTES as u32)
         .max_concurrent_streams(250)
         .keep_alive_interval(Duration::from_secs(15))
         .keep_alive_timeout(Duration::from_secs(20));
     http
 }
 
-/// Fires when a connection passes a limit. Its timer is moved only when a limit comes closer, and when
-/// it fires too early: a request that is answered in time costs no timer.
+/// Fires when a connection passes a limit. Its timer is reset only when a limit moves closer, or when
+/// it fires too early, so that a request in time costs no timer.
 struct Watchdog<'a> {
     connection: &'a Connection,
     timer: Pin<Box<Sleep>>,
@@ -142,7 +141,7 @@ impl<'a> Watchdog<'a> {
         poll_fn(|cx| self.poll(cx)).await
     }
 
-    /// Must be polled whenever the connection did something.
+    /// Must be polled whenever the connection made progress.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Reason> {
         loop {
             let expiry = self.connection.expiry();
@@ -154,7 +153,7 @@ impl<'a> Watchdog<'a> {
             match expiry {
                 Some(expiry) if expiry.at <= now => return Poll::Ready(expiry.reason),
                 Some(expiry) => self.timer.as_mut().reset(expiry.at),
-                // Whatever limit begins from now on is looked at in time: progress wakes this task.
+                // A limit that begins later is seen in time: progress wakes this task.
                 None => self.timer.as_mut().reset(now + self.connection.limits.idle()),
             }
         }

@@ -1,4 +1,4 @@
-//! The stream of a connection; notes what comes and what cannot be sent.
+//! The stream of a connection, which records what is received and when writes are blocked.
 
 use std::io;
 use std::pin::Pin;
@@ -8,14 +8,13 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::Accept;
-use super::connection::Connection;
-use super::framing::Framing;
+use crate::connection::{Connection, Framing};
 
 pub(super) struct TrackedStream<A: Accept> {
     stream: A::Stream,
     connection: Arc<Connection>,
     framing: Framing,
-    /// The last write was not taken.
+    /// Whether the last write was not accepted.
     is_blocked: bool,
 }
 

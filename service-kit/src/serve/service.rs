@@ -1,4 +1,4 @@
-//! Hands the requests of one connection to the application, with what the listener knows of them.
+//! The hyper service of a connection: checks requests, adds extensions, and calls the application.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -19,17 +19,19 @@ use pin_project_lite::pin_project;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
-use super::body::{BodyTimeout, TimedBody, TrackedBody};
-use super::connection::{Connection, ConnectionHandle, UnderWay};
 use super::{ClientAddress, host};
+use crate::connection::{
+    ActiveRequest, BODY_TIMEOUT_DETAIL, BodyTimeout, Connection, ConnectionHandle, TimedBody,
+    TrackedBody,
+};
 use crate::problem::ApiError;
 use crate::request::{Observer, observed};
 
-/// What the connections of one listener share.
+/// The routers shared by the connections of a listener.
 #[derive(Clone)]
 pub(super) struct Applications {
     app: Router,
-    /// Answers what the listener itself refuses, with an id, a metric and a log line as any request.
+    /// Responds to requests that the listener refuses, with the id, metric and log line of any request.
     refusals: Router,
     client_address: Option<ClientAddress>,
 }
@@ -88,10 +90,10 @@ impl ConnectionService {
 impl hyper::service::Service<Request<Incoming>> for ConnectionService {
     type Response = Response<TrackedBody>;
     type Error = Infallible;
-    type Future = Answer;
+    type Future = ResponseFuture;
 
-    fn call(&self, request: Request<Incoming>) -> Answer {
-        let under_way = Some(self.connection.request());
+    fn call(&self, request: Request<Incoming>) -> ResponseFuture {
+        let active = Some(self.connection.request());
         let (mut parts, incoming) = request.into_parts();
         let refusal = self.check(&parts).err();
         let body = self.body(incoming, &mut parts);
@@ -108,15 +110,15 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionService {
         };
         let inner = app.call(Request::from_parts(parts, body));
         let draining = self.draining.clone();
-        Answer { inner, under_way, timeout, draining, closes, is_http2 }
+        ResponseFuture { inner, active, timeout, draining, closes, is_http2 }
     }
 }
 
 pin_project! {
-    pub(super) struct Answer {
+    pub(super) struct ResponseFuture {
         #[pin]
         inner: RouteFuture<Infallible>,
-        under_way: Option<UnderWay>,
+        active: Option<ActiveRequest>,
         timeout: Option<BodyTimeout>,
         draining: CancellationToken,
         closes: bool,
@@ -124,7 +126,7 @@ pin_project! {
     }
 }
 
-impl Future for Answer {
+impl Future for ResponseFuture {
     type Output = Result<Response<TrackedBody>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -139,19 +141,19 @@ impl Future for Answer {
             // HTTP/2 has GOAWAY for this.
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        let under_way = this.under_way.take().expect("a future that is ready is not polled again");
-        Poll::Ready(Ok(response.map(|body| TrackedBody::new(body, under_way))))
+        let active = this.active.take().expect("a future that is ready is not polled again");
+        Poll::Ready(Ok(response.map(|body| TrackedBody::new(body, active))))
     }
 }
 
-/// The 408 of an application whose answers no request layer writes; others have it already.
+/// Turns an error into a 408, for applications without the request layer, which does the same.
 fn too_slow(response: Response) -> Response {
     let is_error = response.status().is_client_error() || response.status().is_server_error();
     if !is_error || response.status() == StatusCode::REQUEST_TIMEOUT {
         return response;
     }
-    let problem = Problem::new(&code::REQUEST_TIMEOUT, super::BODY_TOO_SLOW);
-    // The tuple's headers replace those of the body.
+    let problem = Problem::new(&code::REQUEST_TIMEOUT, BODY_TIMEOUT_DETAIL);
+    // Headers of the tuple replace those of `Json`.
     (StatusCode::REQUEST_TIMEOUT, [(CONTENT_TYPE, problem::CONTENT_TYPE)], Json(problem))
         .into_response()
 }

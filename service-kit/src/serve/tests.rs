@@ -93,18 +93,18 @@ impl Client {
         self.0.write_all(text.as_bytes()).await.unwrap();
     }
 
-    /// Sends a request and reads its answer's head and body.
-    async fn ask(&mut self, path: &str) -> String {
+    /// Sends a request and reads its response's head and body.
+    async fn get(&mut self, path: &str) -> String {
         self.send(&format!("GET {path} HTTP/1.1\r\nHost: a.example\r\n\r\n")).await;
-        self.answer().await
+        self.response().await
     }
 
-    /// One answer with a length.
-    async fn answer(&mut self) -> String {
+    /// One response with a length.
+    async fn response(&mut self) -> String {
         let mut text = String::new();
         let mut buffer = [0; 4096];
         while !is_whole(&text) {
-            let count = timeout(LONG, self.0.read(&mut buffer)).await.expect("an answer").unwrap();
+            let count = timeout(LONG, self.0.read(&mut buffer)).await.expect("a response").unwrap();
             assert!(count > 0, "the connection ended after {text:?}");
             text.push_str(std::str::from_utf8(&buffer[..count]).unwrap());
         }
@@ -136,8 +136,8 @@ fn is_whole(text: &str) -> bool {
     length.map_or(0, |length| length.parse().unwrap()) <= body.len()
 }
 
-fn status(answer: &str) -> u16 {
-    answer.split(' ').nth(1).and_then(|text| text.parse().ok()).unwrap_or_default()
+fn status(response: &str) -> u16 {
+    response.split(' ').nth(1).and_then(|text| text.parse().ok()).unwrap_or_default()
 }
 
 /// What a client with a limit of half a second waits, on a machine that does much else.

@@ -38,7 +38,7 @@ fn store(database: &TestDatabase) -> Database {
 }
 
 #[tokio::test]
-async fn one_run_deletes_all_that_is_past_its_time_and_measures_what_it_did() {
+async fn one_run_deletes_expired_rows_and_records_metrics() {
     let database = TestDatabase::create(Schema::Housekeeping).await;
     database.run(ROWS).await;
     let recorder = PrometheusBuilder::new().build_recorder();
@@ -46,7 +46,10 @@ async fn one_run_deletes_all_that_is_past_its_time_and_measures_what_it_did() {
     let clock = Clock::fixed("2026-11-21T20:00:00Z".parse().unwrap());
     let (store, retention) = (store(&database), MAINTENANCE.retention);
     let swept = retention.run(&store, &clock).await.unwrap().unwrap();
-    assert_eq!(swept, Swept { rows: [("inbox", 1201), ("outbox", 0)].into(), complete: true });
+    assert_eq!(
+        swept,
+        SweepReport { rows: [("inbox", 1201), ("outbox", 0)].into(), complete: true }
+    );
     MAINTENANCE.months.unwrap().run(&store).await.unwrap();
     let metrics = recorder.handle().render();
     for line in [
@@ -56,12 +59,12 @@ async fn one_run_deletes_all_that_is_past_its_time_and_measures_what_it_did() {
         "test_default_partition_rows{table=\"housekeeping_tasks\"} 1",
         "test_partition_months_ahead{table=\"housekeeping_tasks\"} 4",
     ] {
-        assert!(metrics.lines().any(|it| it == line), "{line} in\n{metrics}");
+        assert!(metrics.lines().any(|shown| shown == line), "{line} in\n{metrics}");
     }
 }
 
 #[tokio::test]
-async fn a_table_that_cannot_be_swept_keeps_no_other_from_it_and_is_reported() {
+async fn an_error_in_one_table_is_returned_after_sweeping_the_others() {
     let database = TestDatabase::create(Schema::Housekeeping).await;
     database.run(ROWS).await;
     let sweeps = &[
@@ -75,7 +78,7 @@ async fn a_table_that_cannot_be_swept_keeps_no_other_from_it_and_is_reported() {
 }
 
 #[tokio::test]
-async fn a_started_program_makes_months_and_sweeps_by_itself() {
+async fn a_started_program_creates_months_and_sweeps() {
     let database = TestDatabase::create(Schema::Housekeeping).await;
     database.run(ROWS).await;
     let (lifecycle, store) = (Lifecycle::new(), store(&database));

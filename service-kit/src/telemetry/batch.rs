@@ -1,6 +1,6 @@
-//! Log lines leave together, with one system call for many: a line at warn or above at once with all
-//! before it, others after [`LATEST`] at most and when the program ends. Only a program that is
-//! killed takes what it said in its last moment with it.
+//! Batches log lines, so that many are written with one system call. A line at warn or above flushes at
+//! once; others are flushed within [`FLUSH_INTERVAL`] and when the program ends. A program that is
+//! killed loses the lines of the last interval.
 
 use std::io::{self, Write};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -11,11 +11,11 @@ use std::time::Duration;
 use tracing::{Level, Metadata};
 use tracing_subscriber::fmt::MakeWriter;
 
-const LATEST: Duration = Duration::from_millis(50);
-/// Bytes that do not wait for more.
-const FULL: usize = 32 * 1024;
+const FLUSH_INTERVAL: Duration = Duration::from_millis(50);
+/// Buffered bytes from which a flush does not wait for the interval.
+const FLUSH_BYTES: usize = 32 * 1024;
 
-/// Lines on their way out. The last clone sends what is left.
+/// The writer of log lines. Dropping the last clone flushes it.
 #[derive(Debug)]
 pub(super) struct Batch<W: Write>(Arc<Shared<W>>);
 
@@ -28,37 +28,39 @@ impl<W: Write> Clone for Batch<W> {
 #[derive(Debug)]
 struct Shared<W: Write> {
     lines: Mutex<Lines<W>>,
-    /// Ends the reminder when it is dropped.
-    _reminded: Sender<()>,
+    /// Stops the flusher thread when dropped.
+    _stop_flusher: Sender<()>,
 }
 
 #[derive(Debug)]
 struct Lines<W> {
-    held: Vec<u8>,
+    buffered: Vec<u8>,
     out: W,
 }
 
 impl<W: Write + Send + 'static> Batch<W> {
-    /// The lines go to `out`, which a thread of its own reminds of them.
+    /// Writes to `out`; starts the thread that flushes at intervals.
     pub(super) fn new(out: W) -> io::Result<Self> {
-        let (reminded, end) = channel();
-        let lines = Mutex::new(Lines { held: Vec::new(), out });
-        let shared = Arc::new(Shared { lines, _reminded: reminded });
+        let (stop_flusher, end) = channel();
+        let lines = Mutex::new(Lines { buffered: Vec::new(), out });
+        let shared = Arc::new(Shared { lines, _stop_flusher: stop_flusher });
         let lines = Arc::downgrade(&shared);
-        thread::Builder::new().name("log".to_owned()).spawn(move || remind(&lines, &end))?;
+        thread::Builder::new()
+            .name("log".to_owned())
+            .spawn(move || flush_periodically(&lines, &end))?;
         Ok(Self(shared))
     }
 
-    /// Sends what is held back.
-    pub(super) fn send(&self) {
-        self.0.lines().send();
+    /// Writes the buffered lines.
+    pub(super) fn flush(&self) {
+        self.0.lines().flush();
     }
 }
 
-fn remind<W: Write>(lines: &Weak<Shared<W>>, end: &Receiver<()>) {
-    while end.recv_timeout(LATEST) == Err(RecvTimeoutError::Timeout) {
+fn flush_periodically<W: Write>(lines: &Weak<Shared<W>>, end: &Receiver<()>) {
+    while end.recv_timeout(FLUSH_INTERVAL) == Err(RecvTimeoutError::Timeout) {
         if let Some(shared) = lines.upgrade() {
-            shared.lines().send();
+            shared.lines().flush();
         }
     }
 }
@@ -71,22 +73,22 @@ impl<W: Write> Shared<W> {
 
 impl<W: Write> Drop for Shared<W> {
     fn drop(&mut self) {
-        self.lines().send();
+        self.lines().flush();
     }
 }
 
 impl<W: Write> Lines<W> {
-    /// There is nobody to tell when the log itself cannot be written.
-    fn send(&mut self) {
-        if self.held.is_empty() {
+    /// Writes the buffered lines. Errors are ignored: there is no log to report them to.
+    fn flush(&mut self) {
+        if self.buffered.is_empty() {
             return;
         }
-        let _ = self.out.write_all(&self.held).and_then(|()| self.out.flush());
-        self.held.clear();
+        let _ = self.out.write_all(&self.buffered).and_then(|()| self.out.flush());
+        self.buffered.clear();
     }
 }
 
-/// One line.
+/// Writer of one line.
 #[derive(Debug)]
 pub(super) struct Line<'a, W: Write> {
     shared: &'a Shared<W>,
@@ -96,9 +98,9 @@ pub(super) struct Line<'a, W: Write> {
 impl<W: Write> Write for Line<'_, W> {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
         let mut lines = self.shared.lines();
-        lines.held.extend_from_slice(text);
-        if self.is_urgent || lines.held.len() >= FULL {
-            lines.send();
+        lines.buffered.extend_from_slice(text);
+        if self.is_urgent || lines.buffered.len() >= FLUSH_BYTES {
+            lines.flush();
         }
         Ok(text.len())
     }
@@ -155,23 +157,23 @@ mod tests {
     }
 
     #[test]
-    fn a_warning_leaves_at_once_with_all_that_was_said_before_it() {
+    fn a_warning_flushes_the_lines_before_it() {
         let out = Out::default();
         logging(&out, |batch| {
-            // Or the reminder comes in between.
-            let held = |text: &str| batch.0.lines().held.extend_from_slice(text.as_bytes());
-            held("one\n");
-            held("two\n");
+            // Not through the subscriber, or the flusher thread could write in between.
+            let buffered = |text: &str| batch.0.lines().buffered.extend_from_slice(text.as_bytes());
+            buffered("one\n");
+            buffered("two\n");
             tracing::warn!("three");
             let last = out.writes().pop().unwrap();
             assert!(last.ends_with('\n') && last.contains("three"), "{last}");
-            assert!(batch.0.lines().held.is_empty());
+            assert!(batch.0.lines().buffered.is_empty());
         });
         assert!(out.writes().concat().starts_with("one\ntwo\n"));
     }
 
     #[test]
-    fn the_others_leave_a_moment_later_and_in_their_order() {
+    fn other_lines_are_flushed_within_the_interval_in_order() {
         let out = Out::default();
         logging(&out, |_| {
             for number in 0..100 {
@@ -189,10 +191,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_leaves_when_the_program_ends_and_much_does_not_wait() {
+    fn a_full_buffer_and_the_end_of_the_program_flush() {
         let out = Out::default();
         logging(&out, |batch| {
-            batch.0.lines().held = vec![b'x'; FULL];
+            batch.0.lines().buffered = vec![b'x'; FLUSH_BYTES];
             tracing::info!("much");
             assert!(out.writes().concat().contains("much"));
             tracing::info!("last");

@@ -1,6 +1,6 @@
-//! Log lines as JSON: `timestamp`, `level`, what the event says, `target`, and `span`, what is
-//! known of the request. In the form of tracing-subscriber's own, at a fifth of its cost: a
-//! span's fields are written once, when they are known, and copied into each line as they are.
+//! Log lines as JSON: `timestamp`, `level`, the fields of the event, `target`, and the fields of the
+//! request's span in `span`. The format is that of tracing-subscriber at a fifth of its cost: the fields
+//! of a span are formatted once and copied into each line.
 
 use std::fmt::{self, Debug, Write};
 
@@ -13,7 +13,7 @@ use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormattedFields};
 use tracing_subscriber::registry::LookupSpan;
 
-/// Fields as members of an object, without its braces. A field is to be recorded once.
+/// Formats fields as the members of an object, without its braces. Each field must be recorded once.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct JsonFields;
 
@@ -36,7 +36,7 @@ impl<'writer> FormatFields<'writer> for JsonFields {
     }
 }
 
-/// One event, one line.
+/// Formats an event as one line.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct JsonLines;
 
@@ -63,7 +63,7 @@ where
             writer.write_str(r#","span":{"#)?;
             let extensions = span.extensions();
             if let Some(fields) =
-                extensions.get::<FormattedFields<JsonFields>>().filter(|it| !it.is_empty())
+                extensions.get::<FormattedFields<JsonFields>>().filter(|fields| !fields.is_empty())
             {
                 writer.write_str(fields)?;
                 writer.write_char(',')?;
@@ -74,12 +74,12 @@ where
     }
 }
 
-/// Writes each field it is shown.
+/// Writes fields as members.
 struct Members<'writer> {
     writer: Writer<'writer>,
     is_first: bool,
     outcome: fmt::Result,
-    /// Where a line of the `log` crate comes from.
+    /// Target of a line of the `log` crate.
     log_target: Option<String>,
 }
 
@@ -94,7 +94,7 @@ impl<'writer> Members<'writer> {
         }
     }
 
-    /// Names of fields are Rust's: nothing in them needs to be escaped.
+    /// Writes a name. Names of fields are Rust identifiers, which need no escaping.
     fn named(&mut self, name: &str) -> fmt::Result {
         let comma = if std::mem::take(&mut self.is_first) { "" } else { "," };
         let name = name.strip_prefix("r#").unwrap_or(name);
@@ -107,7 +107,7 @@ impl<'writer> Members<'writer> {
 
 impl Visit for Members<'_> {
     fn record_f64(&mut self, field: &Field, value: f64) {
-        // JSON has no other numbers.
+        // JSON has no NaN and no infinity.
         self.member(field, |writer| {
             if value.is_finite() { write!(writer, "{value}") } else { writer.write_str("null") }
         });
@@ -147,7 +147,7 @@ fn quoted(writer: &mut impl Write, text: &str) -> fmt::Result {
     writer.write_char('"')
 }
 
-/// Writes text as the inside of a JSON string (RFC 8259 section 7).
+/// Escapes text for the inside of a JSON string (RFC 8259 section 7).
 struct Escaped<'a, W>(&'a mut W);
 
 impl<W: Write> Write for Escaped<'_, W> {
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_says_what_happened_and_in_which_request() {
+    fn a_line_has_the_event_and_the_span() {
         let lines = lines(|| {
             let span = tracing::info_span!("request", route = "/x", tenant = tracing::field::Empty);
             span.record("tenant", "tnt_1");
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_span_of_which_nothing_is_known_at_first_has_its_fields_later() {
+    fn span_fields_may_be_recorded_later() {
         let lines = lines(|| {
             let span = tracing::info_span!("late", one = tracing::field::Empty, two = 0);
             let bare = tracing::info_span!("bare", one = tracing::field::Empty);
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_that_is_logged_breaks_the_line() {
+    fn values_are_escaped() {
         let evil = "a\"b\\c\nd\te\u{0}é\u{7f}";
         let lines = lines(|| {
             tracing::warn!(text = evil, shown = %evil, debug = ?evil, number = f64::NAN, "{evil}");

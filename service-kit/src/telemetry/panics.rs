@@ -1,11 +1,11 @@
-//! Panics as log lines: one line each, also those that a layer or the runtime catches.
+//! Logs every panic as one line, including those that a layer or the runtime catches.
 
 use std::any::Any;
 use std::backtrace::Backtrace;
 use std::panic::{PanicHookInfo, set_hook};
 
-/// From now on every panic of the program is one log line with `panic.location` and `backtrace`, and
-/// nothing is written to standard error.
+/// Installs a panic hook that logs one line with `panic.location` and `backtrace`, and writes nothing
+/// to standard error.
 pub(super) fn log_panics() {
     set_hook(Box::new(log));
 }
@@ -19,7 +19,7 @@ fn log(info: &PanicHookInfo<'_>) {
         panic.location = location,
         panic.thread = thread,
         backtrace = %Backtrace::force_capture(),
-        "A task panicked. Report this with the whole line: it is an error in the program.",
+        "A task panicked. This is a bug: report it with this line.",
     );
 }
 
@@ -60,8 +60,8 @@ mod tests {
         };
         let handler = async || -> StatusCode { panic!("{MESSAGE}") };
         let app = observed(Router::new().route("/", get(handler)), observer);
-        let answer = app.oneshot(Request::get("/").body(Body::empty()).unwrap()).await.unwrap();
-        assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        let response = app.oneshot(Request::get("/").body(Body::empty()).unwrap()).await.unwrap();
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
         let lifecycle = Lifecycle::new();
         lifecycle.spawn(async { std::panic::panic_any(7_u8) });
         lifecycle.drain().await;

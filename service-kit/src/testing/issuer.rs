@@ -1,4 +1,4 @@
-//! The issuer of service accounts' tokens, with one account for each group of internal routes.
+//! An issuer of tokens for service accounts, with one account per group of internal routes.
 
 use auth::jwt::encode;
 use aws_lc_rs::rand::SystemRandom;
@@ -26,7 +26,7 @@ pub(super) struct Issuer {
 }
 
 impl Issuer {
-    /// Its keys are served until the lifecycle stops.
+    /// Starts the issuer, whose keys are served until the lifecycle stops.
     pub(super) async fn open(clock: Clock, lifecycle: &Lifecycle) -> Self {
         let key = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).expect("a key");
         let set = json!({"keys": [public(&key)]}).to_string();
@@ -44,7 +44,7 @@ impl Issuer {
         Self { key, clock, config }
     }
 
-    /// The account's token, as it is at the clock's instant.
+    /// A token of the account, issued now.
     pub(super) fn token(&self, email: &str) -> String {
         let now = self.clock.unix_seconds();
         let header = json!({"alg": "ES256", "typ": "JWT", "kid": KEY_ID});

@@ -1,11 +1,10 @@
-//! Request bodies that no server may take, made from one that it takes; and a body made from the
-//! schema of an OpenAPI document.
+//! Malformed request bodies made from a valid one, and a valid body made from an OpenAPI schema.
 
 use jiff::Timestamp;
 use jiff::civil::Date;
 use serde_json::{Map, Value, json};
 
-/// A body that is wrong in one place.
+/// A body with one fault.
 #[derive(Debug, Clone)]
 pub struct Malformed {
     /// What is wrong with it.
@@ -22,42 +21,41 @@ pub enum Fault {
     ZeroCharacter,
     OutOfRange,
     OtherType,
-    /// The refusal may name a member further up: the parser itself gives up at some depth.
+    /// The problem may name an outer member, because the parser itself has a depth limit.
     Nested,
 }
 
-/// Every way in which each part of `body` can be wrong.
+/// All malformed variants of `body`.
 pub fn malformed(body: &Value) -> Vec<Malformed> {
     let mut all = Vec::new();
-    for place in places(body) {
-        let value = body.pointer(&place).expect("the place is of this body");
+    for pointer in pointers(body) {
+        let value = body.pointer(&pointer).expect("the pointer is of this body");
         for (fault, member, json) in faults(value) {
-            let text = with_text_at(body, &place, &json);
-            let field = place.replace('/', ".") + &member;
+            let text = with_text_at(body, &pointer, &json);
+            let field = pointer.replace('/', ".") + &member;
             all.push(Malformed { fault, text, field: field.trim_start_matches('.').to_owned() });
         }
     }
     all
 }
 
-/// JSON pointers to the value and to all inside it. Lists of the tests have one item, of which the
-/// pointer is spelled as a field is.
-fn places(value: &Value) -> Vec<String> {
-    let mut places = vec![String::new()];
+/// JSON pointers to the value and to the members inside it.
+fn pointers(value: &Value) -> Vec<String> {
+    let mut pointers = vec![String::new()];
     if let Value::Object(members) = value {
         for (name, inner) in members {
-            places.extend(places_below(inner).into_iter().map(|rest| format!("/{name}{rest}")));
+            pointers.extend(pointers_below(inner).into_iter().map(|rest| format!("/{name}{rest}")));
         }
     }
-    places
+    pointers
 }
 
-fn places_below(value: &Value) -> Vec<String> {
-    // Items of lists are judged as the list is.
-    if value.is_object() { places(value) } else { vec![String::new()] }
+fn pointers_below(value: &Value) -> Vec<String> {
+    // Items of lists have no pointers of their own.
+    if value.is_object() { pointers(value) } else { vec![String::new()] }
 }
 
-/// What stands instead of a value, the member it is about, and why that is wrong.
+/// Replacements of a value: the fault, the member to be named, and the JSON.
 fn faults(value: &Value) -> Vec<(Fault, String, String)> {
     let mut faults = match value {
         Value::Object(members) => of_object(members),
@@ -84,8 +82,8 @@ fn of_object(members: &Map<String, Value>) -> Vec<(Fault, String, String)> {
         (Fault::OtherType, String::new(), "\"text\"".to_owned()),
     ];
     for (name, value) in members {
-        let whole = Value::Object(members.clone()).to_string();
-        let twice = format!("{},\"{name}\":{value}}}", &whole[..whole.len() - 1]);
+        let object = Value::Object(members.clone()).to_string();
+        let twice = format!("{},\"{name}\":{value}}}", &object[..object.len() - 1]);
         faults.push((Fault::DuplicateMember, format!(".{name}"), twice));
     }
     faults
@@ -105,23 +103,24 @@ fn of_text(text: &str) -> Vec<(Fault, String, String)> {
     } else {
         &[]
     };
-    faults
-        .extend(beyond.iter().map(|it| (Fault::OutOfRange, String::new(), json!(it).to_string())));
+    faults.extend(
+        beyond.iter().map(|number| (Fault::OutOfRange, String::new(), json!(number).to_string())),
+    );
     faults
 }
 
-/// The JSON of `value` with `json` at `place`.
-fn with_text_at(value: &Value, place: &str, json: &str) -> String {
-    const MARK: &str = "the place that is replaced";
+/// The JSON of `value` with `json` at `pointer`.
+fn with_text_at(value: &Value, pointer: &str, json: &str) -> String {
+    const MARK: &str = "the value to replace";
     let mut marked = value.clone();
-    *marked.pointer_mut(place).expect("the place is of this body") = MARK.into();
+    *marked.pointer_mut(pointer).expect("the pointer is of this body") = MARK.into();
     marked.to_string().replacen(&format!("\"{MARK}\""), json, 1)
 }
 
-/// A body with every member of the schema. Texts that have a pattern must have an example, or be ids.
+/// Makes a body with every member of the schema. Strings with a pattern must have an example or be ids.
 ///
 /// # Panics
-/// When the schema has a form that the handlers' documents do not use.
+/// When the schema uses a feature that our documents do not.
 pub fn example(document: &Value, schema: &Value) -> Value {
     if let Some(reference) = schema["$ref"].as_str() {
         let path = reference.trim_start_matches('#');
@@ -164,11 +163,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_place_of_a_body_is_made_wrong_and_only_that() {
+    fn each_member_of_a_body_is_malformed_in_turn() {
         let body = json!({"at": "2026-11-21T12:00:00Z", "in": {"n": 1}, "list": ["a"]});
         let all = malformed(&body);
         let has = |fault, field: &str, text: &str| {
-            all.iter().any(|it| it.fault == fault && it.field == field && it.text == text)
+            all.iter().any(|body| body.fault == fault && body.field == field && body.text == text)
         };
         let rest = r#""in":{"n":1},"list":["a"]}"#;
         assert!(has(

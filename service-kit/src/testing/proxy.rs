@@ -1,5 +1,5 @@
-//! A TCP proxy that fails the way networks do. Its address stays while what it leads to changes:
-//! what the address of a managed server does in a failover.
+//! A TCP proxy that fails like a network. Its address is constant while its target can change, like the
+//! address of a managed server in a failover.
 
 use std::net::SocketAddr;
 
@@ -9,20 +9,19 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// Bytes read at once.
-const PIECE: usize = 16 * 1024;
+const BUFFER_BYTES: usize = 16 * 1024;
 
 /// What happens to the bytes of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mode {
     Open,
-    /// They are swallowed, and so is the end of either side.
+    /// They are dropped, and so is the end of the stream.
     Silent,
-    /// They are kept and delivered later, in order.
+    /// They are delayed and delivered in order.
     Held,
 }
 
-/// Which connections are in which mode. Connections are numbered in the order of their arrival.
+/// The mode of each connection. Connections are numbered in the order of their arrival.
 #[derive(Debug, Clone, Copy)]
 struct State {
     target: SocketAddr,
@@ -65,26 +64,26 @@ impl Proxy {
         self.state.borrow().next
     }
 
-    /// New connections go there; the old ones are cut.
-    pub fn lead_to(&self, target: SocketAddr) {
+    /// Sends new connections to another target and closes the open ones.
+    pub fn retarget(&self, target: SocketAddr) {
         self.state.send_modify(|state| {
             state.target = target;
             state.cut = state.next;
         });
     }
 
-    /// The connections that are open swallow every byte in both directions, and nobody is told that
-    /// they ended. New ones work.
+    /// Drops all bytes of open connections in both directions, without closing them. New connections
+    /// work.
     pub fn silence_open(&self) {
         self.affect(Mode::Silent, |state| state.next);
     }
 
-    /// So do the new ones.
+    /// Does the same to open and new connections.
     pub fn silence_all(&self) {
         self.affect(Mode::Silent, |_| u64::MAX);
     }
 
-    /// The connections that are open deliver nothing until [`heal`](Self::heal). New ones work.
+    /// Delays the bytes of open connections until [`heal`](Self::heal). New connections work.
     pub fn hold_open(&self) {
         self.affect(Mode::Held, |state| state.next);
     }
@@ -96,12 +95,12 @@ impl Proxy {
         });
     }
 
-    /// Every connection works again. What was swallowed is lost; what was held arrives.
+    /// Makes every connection work again. Dropped bytes are lost; delayed ones are delivered.
     pub fn heal(&self) {
         self.affect(Mode::Open, |_| 0);
     }
 
-    /// Closes the connections that are open. New ones work.
+    /// Closes open connections. New connections work.
     pub fn cut(&self) {
         self.state.send_modify(|state| state.cut = state.next);
     }
@@ -115,21 +114,21 @@ async fn accept(listener: TcpListener, state: watch::Sender<State>) {
             number = state.next;
             state.next += 1;
         });
-        connections.spawn(carry(client, number, state.subscribe()));
+        connections.spawn(forward(client, number, state.subscribe()));
         while connections.try_join_next().is_some() {}
     }
 }
 
-async fn carry(client: TcpStream, number: u64, state: watch::Receiver<State>) {
+async fn forward(client: TcpStream, number: u64, state: watch::Receiver<State>) {
     let target = state.borrow().target;
     let Ok(server) = TcpStream::connect(target).await else { return };
-    // Statements and replies are small: each leaves at once.
+    // Statements and replies are small; send each at once.
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let (client, server) = (client.into_split(), server.into_split());
     let both = async {
         tokio::join!(
-            pass(client.0, server.1, number, state.clone()),
-            pass(server.0, client.1, number, state.clone()),
+            copy_direction(client.0, server.1, number, state.clone()),
+            copy_direction(server.0, client.1, number, state.clone()),
         )
     };
     let mut cut = state.clone();
@@ -139,17 +138,17 @@ async fn carry(client: TcpStream, number: u64, state: watch::Receiver<State>) {
     }
 }
 
-/// One direction, until its end.
-async fn pass(
+/// Copies one direction until its end.
+async fn copy_direction(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     number: u64,
     mut state: watch::Receiver<State>,
 ) -> Option<()> {
-    let mut piece = vec![0; PIECE];
+    let mut buffer = vec![0; BUFFER_BYTES];
     loop {
-        // A connection that failed has ended, too.
-        let length = from.read(&mut piece).await.unwrap_or(0);
+        // A failed connection counts as ended.
+        let length = from.read(&mut buffer).await.unwrap_or(0);
         let is_released = |state: &State| state.mode(number) != Mode::Held;
         let mode = state.wait_for(is_released).await.ok()?.mode(number);
         match (mode, length) {
@@ -159,7 +158,7 @@ async fn pass(
             }
             (Mode::Silent, _) => {}
             (_, 0) => return to.shutdown().await.ok(),
-            _ => to.write_all(&piece[..length]).await.ok()?,
+            _ => to.write_all(&buffer[..length]).await.ok()?,
         }
     }
 }
@@ -172,10 +171,10 @@ mod tests {
 
     use super::*;
 
-    const SOON: Duration = Duration::from_secs(5);
-    const NOTHING_FOR: Duration = Duration::from_millis(50);
+    const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
+    const SILENCE: Duration = Duration::from_millis(50);
 
-    /// Says its name to whoever connects, then repeats what it hears.
+    /// Sends its name to each client, then echoes.
     async fn server(name: u8, servers: &mut JoinSet<()>) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -199,11 +198,11 @@ mod tests {
     }
 
     async fn next(connection: &mut TcpStream) -> u8 {
-        timeout(SOON, connection.read_u8()).await.unwrap().unwrap()
+        timeout(REPLY_TIMEOUT, connection.read_u8()).await.unwrap().unwrap()
     }
 
     async fn says_nothing(connection: &mut TcpStream) -> bool {
-        timeout(NOTHING_FOR, connection.read_u8()).await.is_err()
+        timeout(SILENCE, connection.read_u8()).await.is_err()
     }
 
     #[tokio::test]
@@ -212,7 +211,7 @@ mod tests {
         let (one, other) = (server(b'1', &mut servers).await, server(b'2', &mut servers).await);
         let proxy = Proxy::start(one).await.unwrap();
         let mut before = open(&proxy).await;
-        proxy.lead_to(other);
+        proxy.retarget(other);
         assert!(before.read_u8().await.is_err(), "cut");
         let mut after = TcpStream::connect(proxy.address).await.unwrap();
         assert_eq!(next(&mut after).await, b'2');

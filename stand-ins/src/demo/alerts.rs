@@ -1,4 +1,5 @@
-//! Alerts of the desk, each of them true of the house at that moment.
+//! Alerts for the front desk that follow from the demo data: closed rooms, late turnovers, arrivals
+//! without a room.
 
 use contracts::id::{AlertId, PropertyId, TenantId};
 use contracts::upstream::housekeeping::TaskStatus;
@@ -6,11 +7,11 @@ use contracts::upstream::notification::Severity;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::House;
+use super::DemoData;
 use super::housekeeping::{Priority, Task};
-use super::places::{Closed, Property, Room};
+use super::properties::{Closed, Property, Room};
+use super::reservations::Reservation;
 use super::seed::{self, plus_days, plus_minutes};
-use super::stays::Reservation;
 
 #[derive(Debug, Clone, Serialize)]
 pub struct Alert {
@@ -24,13 +25,13 @@ pub struct Alert {
 }
 
 /// The alerts of one property, newest first.
-pub(super) fn build(house: &House, property: &Property) -> Vec<Alert> {
+pub(super) fn build(demo: &DemoData, property: &Property) -> Vec<Alert> {
     let closed =
-        house.rooms_of(property.id).filter_map(|room| closed_room(property, room, house.now));
-    let late = house.tasks.iter().filter(|task| task.property_id == property.id);
-    let late = late.filter_map(|task| late_turnover(house, task));
-    let homeless = house.reservations.iter().filter(|stay| stay.property_id == property.id);
-    let homeless = homeless.filter_map(|stay| without_room(property, stay, house.now));
+        demo.rooms_of(property.id).filter_map(|room| closed_room(property, room, demo.now));
+    let late = demo.tasks.iter().filter(|task| task.property_id == property.id);
+    let late = late.filter_map(|task| late_turnover(demo, task));
+    let homeless = demo.reservations.iter().filter(|stay| stay.property_id == property.id);
+    let homeless = homeless.filter_map(|stay| without_room(property, stay, demo.now));
     let mut alerts: Vec<_> = closed.chain(late).chain(homeless).collect();
     alerts.sort_by_key(|alert| std::cmp::Reverse((alert.raised_at, alert.id)));
     alerts
@@ -48,25 +49,25 @@ fn closed_room(property: &Property, room: &Room, now: Timestamp) -> Option<Alert
         property_id: room.property_id,
         severity,
         title: format!("Room {} is {state}", room.number),
-        body: "Ask maintenance for the day it returns.".to_owned(),
+        body: "Ask maintenance when it will be available again.".to_owned(),
         raised_at: seed::instant(day.at(10, 5, 0, 0), &property.zone()),
     })
 }
 
-fn late_turnover(house: &House, task: &Task) -> Option<Alert> {
+fn late_turnover(demo: &DemoData, task: &Task) -> Option<Alert> {
     let open = !matches!(task.status, TaskStatus::Completed | TaskStatus::Cancelled);
     if !open || task.priority != Priority::Urgent {
         return None;
     }
-    let room = house.rooms.iter().find(|room| room.id == task.room_id)?;
+    let room = demo.rooms.iter().find(|room| room.id == task.room_id)?;
     Some(Alert {
-        id: seed::id(seed::OPENED, &format!("late/{}", task.id)),
+        id: seed::id(seed::OPENING_DAY, &format!("late/{}", task.id)),
         tenant_id: task.tenant_id,
         property_id: task.property_id,
         severity: Severity::Critical,
-        title: format!("Room {} is not ready and its guest is near", room.number),
+        title: format!("Room {} is not ready and its guest arrives soon", room.number),
         body: "Send a second housekeeper, or give the guest another room.".to_owned(),
-        raised_at: plus_minutes(task.created_at, 30).min(house.now),
+        raised_at: plus_minutes(task.created_at, 30).min(demo.now),
     })
 }
 

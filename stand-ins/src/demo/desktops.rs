@@ -1,30 +1,29 @@
-//! How far each desktop has come with its synchronisation: it pulls every few minutes, and pushes
-//! when its operator did something.
+//! Simulated synchronization of each desktop: it pulls every few minutes, and pushes when its operator
+//! did something.
 
 use contracts::id::DeviceId;
 use jiff::Timestamp;
 
-use super::seed::{OPENED, between, chance, instant, plus_minutes};
+use super::seed::{OPENING_DAY, between, chance, instant, plus_minutes};
 
-/// Minutes between two pulls.
-const EVERY: i64 = 5;
+const PULL_INTERVAL_MINUTES: i64 = 5;
 
-/// Pulls since the house opened, and the instants of the last pull and push before `now`.
+/// Pulls since the opening day, and the instants of the last pull and push.
 #[derive(Debug, Clone, Copy)]
 pub struct Progress {
     pub pulls: u64,
     pub last_pull: Timestamp,
-    /// `None` for a desktop that only shows things.
+    /// `None` for a desktop that only reads.
     pub last_push: Option<Timestamp>,
 }
 
 pub fn progress(device: DeviceId, now: Timestamp) -> Progress {
     let first = instant(
-        OPENED.at(6, between(&format!("pull/{device}"), 0, 4) as i8, 0, 0),
+        OPENING_DAY.at(6, between(&format!("pull/{device}"), 0, 4) as i8, 0, 0),
         &jiff::tz::TimeZone::UTC,
     );
-    let pulls = now.duration_since(first).as_mins().max(0) / EVERY;
-    let last_pull = plus_minutes(first, pulls * EVERY);
+    let pulls = now.duration_since(first).as_mins().max(0) / PULL_INTERVAL_MINUTES;
+    let last_pull = plus_minutes(first, pulls * PULL_INTERVAL_MINUTES);
     let pushed = between(&format!("push/{device}/{pulls}"), 1, 90);
     let last_push = plus_minutes(last_pull, -pushed);
     Progress {

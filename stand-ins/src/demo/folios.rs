@@ -1,4 +1,4 @@
-//! What the guests in the house owe and have paid.
+//! Folios of the guests in house: charges and payments.
 
 use contracts::id::{FolioId, PropertyId, RequestId, ReservationId, TenantId};
 use contracts::money::{Currency, Money};
@@ -7,9 +7,9 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::Serialize;
 
-use super::places::Property;
+use super::properties::Property;
+use super::reservations::Reservation;
 use super::seed::{self, chance, days_between, pick, plus_days};
-use super::stays::Reservation;
 
 /// The account of one stay.
 #[derive(Debug, Clone, Serialize)]
@@ -19,7 +19,7 @@ pub struct Folio {
     pub property_id: PropertyId,
     pub reservation_id: ReservationId,
     pub guest_name: String,
-    /// When all of it is to be paid.
+    /// When the balance is due.
     pub due_on: Date,
     pub currency: Currency,
     /// The nights so far, tonight included.
@@ -44,7 +44,7 @@ impl Folio {
     }
 }
 
-/// The folio of a stay whose guest is in the house.
+/// The folio of a stay; `None` unless the guest is in house.
 pub fn of_stay(property: &Property, stay: &Reservation, now: Timestamp) -> Option<Folio> {
     if !stay.is_in_house() {
         return None;
@@ -52,7 +52,7 @@ pub fn of_stay(property: &Property, stay: &Reservation, now: Timestamp) -> Optio
     let nights = days_between(stay.check_in, stay.check_out);
     let spent = (days_between(stay.check_in, property.today(now)) + 1).clamp(1, nights);
     let opened_at = stay.arrives_at.min(now);
-    // What the stay costs up to a night, so that the nights sum up to it.
+    // Cumulative, so that the nights add up to the total despite rounding.
     let up_to = |night: i64| stay.total.amount_micro / 1_000_000 * night / nights;
     let charge = |night: i64| FolioCharge {
         charge_id: own_id("chg", stay, night),
@@ -60,7 +60,7 @@ pub fn of_stay(property: &Property, stay: &Reservation, now: Timestamp) -> Optio
         description: "Room, one night".to_owned(),
         amount: property.money(up_to(night + 1) - up_to(night)),
     };
-    // Some pay all of it when they come, the others a first night.
+    // Some guests pay everything on arrival, the others the first night.
     let paid = if chance(&format!("prepaid/{}", stay.id), 40) { nights } else { 1 };
     let payment = FolioPayment {
         payment_id: own_id("fpm", stay, 0),
@@ -87,7 +87,7 @@ fn method(stay: &Reservation) -> PaymentMethod {
     *pick(&format!("pays/{}", stay.id), &[&Cash, &Cash, &Card, &BankTransfer])
 }
 
-/// An id of a kind that billing alone has: it has no type of its own.
+/// An id of a kind that only billing uses and that has no type.
 fn own_id(prefix: &str, stay: &Reservation, turn: i64) -> String {
     let id: RequestId = seed::id(stay.check_in, &format!("{prefix}/{}/{turn}", stay.id));
     id.as_str().replacen("req", prefix, 1)

@@ -1,5 +1,4 @@
-//! What housekeeping has done and has to do at one moment: the state of every room, and the
-//! tasks of the day that explain it.
+//! The state of every room, and the tasks of the day that explain it.
 
 use contracts::id::{HousekeepingTaskId, PropertyId, ReservationId, RoomId, StaffId, TenantId};
 use contracts::upstream::housekeeping::{RoomStatus, TaskStatus};
@@ -8,10 +7,10 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::Serialize;
 
-use super::places::{Closed, Property, Room};
+use super::properties::{Closed, Property, Room};
+use super::reservations::Reservation;
 use super::seed::{self, between, chance, plus_days, plus_minutes};
 use super::staff::Staffing;
-use super::stays::Reservation;
 
 #[derive(Debug, Clone, Serialize)]
 pub struct RoomState {
@@ -20,7 +19,7 @@ pub struct RoomState {
     pub room_id: RoomId,
     pub status: RoomStatus,
     pub since: Timestamp,
-    /// Whether a guest lives in it.
+    /// Whether a guest is in it.
     pub occupied: bool,
 }
 
@@ -81,8 +80,8 @@ pub struct Task {
     pub completed_at: Option<Timestamp>,
 }
 
-/// The instants a task passes through.
-struct Course {
+/// When a task reaches each status.
+struct TaskTimeline {
     kind: TaskKind,
     created: Timestamp,
     assigned: Timestamp,
@@ -90,8 +89,8 @@ struct Course {
     completed: Timestamp,
 }
 
-impl Course {
-    /// A guest has left: someone comes within the next hour and a half.
+impl TaskTimeline {
+    /// After a departure: cleaning starts within 100 minutes.
     fn turnover(label: &str, left: Timestamp) -> Self {
         let started = plus_minutes(left, between(&format!("turnover/{label}"), 20, 100));
         Self {
@@ -103,7 +102,7 @@ impl Course {
         }
     }
 
-    /// The guest stays: the night audit makes the task, the morning gives it to someone.
+    /// During a stay: created at midnight, assigned in the morning.
     fn mid_stay(label: &str, today: Date, property: &Property) -> Self {
         let zone = property.zone();
         let nine = seed::instant(today.at(9, 0, 0, 0), &zone);
@@ -130,15 +129,15 @@ impl Course {
     }
 }
 
-/// The rooms and tasks of one property at `now`.
-pub(super) struct Floor<'a> {
+/// Computes the rooms and tasks of one property at `now`.
+pub(super) struct RoomPlanner<'a> {
     pub(super) property: &'a Property,
     pub(super) staffing: &'a Staffing,
     pub(super) now: Timestamp,
 }
 
-impl Floor<'_> {
-    /// A room's state and what is to be done in it. `stays` are those of this room.
+impl RoomPlanner<'_> {
+    /// The state of a room and its task, if any. `stays` are those of the room.
     pub(super) fn room(&self, room: &Room, stays: &[&Reservation]) -> (RoomState, Option<Task>) {
         let today = self.property.today(self.now);
         if let Some(closed) = room.closed {
@@ -171,13 +170,13 @@ impl Floor<'_> {
 
     fn staying(&self, room: &Room, guest: &Reservation, today: Date) -> (RoomState, Option<Task>) {
         let label = format!("{}/{today}", guest.id);
-        let course = Course::mid_stay(&label, today, self.property);
-        let (status, since) = match course.status(&label, self.now) {
-            TaskStatus::Completed => (RoomStatus::Clean, course.completed),
-            TaskStatus::InProgress | TaskStatus::Paused => (RoomStatus::Cleaning, course.started),
-            _ => (RoomStatus::Dirty, course.created),
+        let timeline = TaskTimeline::mid_stay(&label, today, self.property);
+        let (status, since) = match timeline.status(&label, self.now) {
+            TaskStatus::Completed => (RoomStatus::Clean, timeline.completed),
+            TaskStatus::InProgress | TaskStatus::Paused => (RoomStatus::Cleaning, timeline.started),
+            _ => (RoomStatus::Dirty, timeline.created),
         };
-        let task = self.task(room, &course, &label, Some(guest.id), Priority::Normal);
+        let task = self.task(room, &timeline, &label, Some(guest.id), Priority::Normal);
         (state(room, status, since, true), Some(task))
     }
 
@@ -188,14 +187,14 @@ impl Floor<'_> {
         next: Option<&Reservation>,
     ) -> (RoomState, Option<Task>) {
         let label = left.id.to_string();
-        let course = Course::turnover(&label, left.leaves_at);
-        let inspected = plus_minutes(course.completed, 8);
-        let ready = plus_minutes(course.completed, 15);
+        let timeline = TaskTimeline::turnover(&label, left.leaves_at);
+        let inspected = plus_minutes(timeline.completed, 8);
+        let ready = plus_minutes(timeline.completed, 15);
         let (status, since) = match self.now {
             now if now >= ready => (RoomStatus::Ready, ready),
             now if now >= inspected => (RoomStatus::Inspected, inspected),
-            now if now >= course.completed => (RoomStatus::Clean, course.completed),
-            now if now >= course.started => (RoomStatus::Cleaning, course.started),
+            now if now >= timeline.completed => (RoomStatus::Clean, timeline.completed),
+            now if now >= timeline.started => (RoomStatus::Cleaning, timeline.started),
             _ => (RoomStatus::Dirty, left.leaves_at),
         };
         let priority = match next {
@@ -203,57 +202,59 @@ impl Floor<'_> {
             Some(_) => Priority::High,
             None => Priority::Normal,
         };
-        let task = self.task(room, &course, &label, Some(left.id), priority);
+        let task = self.task(room, &timeline, &label, Some(left.id), priority);
         (state(room, status, since, false), Some(task))
     }
 
-    /// Empty since before today; now and then one gets a deep clean.
+    /// Vacant since before today; a few rooms get a deep clean.
     fn vacant(&self, room: &Room, today: Date, expected: bool) -> (RoomState, Option<Task>) {
         let label = format!("{}/{today}", room.id);
         let since = self.at(plus_days(today, -1), 14);
         if expected || !chance(&format!("deep-clean/{label}"), 20) {
             return (state(room, RoomStatus::Ready, since, false), None);
         }
-        let course =
-            Course { kind: TaskKind::DeepClean, ..Course::mid_stay(&label, today, self.property) };
-        let (status, since) = match course.status(&label, self.now) {
-            TaskStatus::InProgress | TaskStatus::Paused => (RoomStatus::Cleaning, course.started),
-            TaskStatus::Completed => (RoomStatus::Clean, course.completed),
+        let timeline = TaskTimeline {
+            kind: TaskKind::DeepClean,
+            ..TaskTimeline::mid_stay(&label, today, self.property)
+        };
+        let (status, since) = match timeline.status(&label, self.now) {
+            TaskStatus::InProgress | TaskStatus::Paused => (RoomStatus::Cleaning, timeline.started),
+            TaskStatus::Completed => (RoomStatus::Clean, timeline.completed),
             _ => (RoomStatus::Ready, since),
         };
-        let task = self.task(room, &course, &label, None, Priority::Low);
+        let task = self.task(room, &timeline, &label, None, Priority::Low);
         (state(room, status, since, false), Some(task))
     }
 
     fn task(
         &self,
         room: &Room,
-        course: &Course,
+        timeline: &TaskTimeline,
         label: &str,
         reservation_id: Option<ReservationId>,
         priority: Priority,
     ) -> Task {
-        let status = course.status(label, self.now);
-        let assigned_to = (status != TaskStatus::Pending).then(|| self.worker(label, course));
+        let status = timeline.status(label, self.now);
+        let assigned_to = (status != TaskStatus::Pending).then(|| self.worker(label, timeline));
         Task {
-            id: seed::id(self.property.today(course.created), &format!("task/{label}")),
+            id: seed::id(self.property.today(timeline.created), &format!("task/{label}")),
             tenant_id: room.tenant_id,
             property_id: room.property_id,
             room_id: room.id,
             reservation_id,
-            kind: course.kind,
+            kind: timeline.kind,
             status,
             priority,
             assigned_to: assigned_to.flatten(),
-            created_at: course.created,
-            scheduled_for: course.started,
-            started_at: (course.started <= self.now).then_some(course.started),
-            completed_at: (course.completed <= self.now).then_some(course.completed),
+            created_at: timeline.created,
+            scheduled_for: timeline.started,
+            started_at: (timeline.started <= self.now).then_some(timeline.started),
+            completed_at: (timeline.completed <= self.now).then_some(timeline.completed),
         }
     }
 
-    fn worker(&self, label: &str, course: &Course) -> Option<StaffId> {
-        let on = self.staffing.housekeepers_at(self.property, course.started);
+    fn worker(&self, label: &str, timeline: &TaskTimeline) -> Option<StaffId> {
+        let on = self.staffing.housekeepers_at(self.property, timeline.started);
         let turn = seed::roll(&format!("worker/{label}")) as usize;
         on.get(turn % on.len().max(1)).copied()
     }

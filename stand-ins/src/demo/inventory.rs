@@ -1,4 +1,4 @@
-//! The reservations as inventory keeps them: allocations, blocks, and the ledger of every night.
+//! Inventory of the reservations: allocations, blocks, and the counts of every night.
 
 use contracts::id::{
     AllocationId, InventoryBlockId, PropertyId, ReservationId, ReservationItemId, RoomId,
@@ -9,9 +9,9 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::Serialize;
 
-use super::places::{Closed, Property, Room, RoomType};
-use super::seed::{self, OPENED, plus_days};
-use super::stays::Reservation;
+use super::properties::{Closed, Property, Room, RoomType};
+use super::reservations::Reservation;
+use super::seed::{self, OPENING_DAY, plus_days};
 use super::{FUTURE_DAYS, PAST_DAYS};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -53,7 +53,7 @@ pub struct Allocation {
     pub check_out: Date,
     pub state: AllocationState,
     pub created_at: Timestamp,
-    /// Of a hold.
+    /// When a hold expires.
     pub expires_at: Option<Timestamp>,
 }
 
@@ -86,7 +86,7 @@ fn allocation_state(state: ReservationState) -> AllocationState {
     }
 }
 
-/// A room taken out of what can be sold.
+/// A room that is not for sale.
 #[derive(Debug, Clone, Serialize)]
 pub struct Block {
     pub id: InventoryBlockId,
@@ -106,7 +106,7 @@ pub(super) fn blocks(property: &Property, rooms: &[Room], now: Timestamp) -> Vec
     let own = rooms.iter().filter(|room| room.property_id == property.id);
     own.filter(|room| room.closed == Some(Closed::OutOfOrder))
         .map(|room| Block {
-            id: seed::id(OPENED, &format!("{}/{}", property.slug, room.number)),
+            id: seed::id(OPENING_DAY, &format!("{}/{}", property.slug, room.number)),
             tenant_id: room.tenant_id,
             property_id: room.property_id,
             room_type_id: room.room_type_id,
@@ -119,7 +119,7 @@ pub(super) fn blocks(property: &Property, rooms: &[Room], now: Timestamp) -> Vec
         .collect()
 }
 
-/// A row of the ledger: one room type, one night.
+/// Counts of one room type and night.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Night {
     pub tenant_id: TenantId,

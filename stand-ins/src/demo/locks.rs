@@ -1,26 +1,26 @@
-//! The locks at the doors, and the keys that the guests in the house carry.
+//! Locks of the rooms, and keys of the guests in house.
 
 use contracts::id::{KeyCredentialId, LockDeviceId, PropertyId, ReservationId, RoomId, TenantId};
 use contracts::upstream::lock::KeyKind;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::places::{Property, Room};
-use super::seed::{self, OPENED};
-use super::stays::Reservation;
+use super::properties::{Property, Room};
+use super::reservations::Reservation;
+use super::seed::{self, OPENING_DAY};
 
-/// One at each room's door.
+/// The lock of a room.
 #[derive(Debug, Clone, Serialize)]
 pub struct Lock {
     pub id: LockDeviceId,
     pub tenant_id: TenantId,
     pub property_id: PropertyId,
     pub room_id: RoomId,
-    /// The house has the same everywhere.
+    /// The same for all locks of a property.
     pub vendor: &'static str,
 }
 
-/// A key that opens a room.
+/// A guest's key for a room.
 #[derive(Debug, Clone, Serialize)]
 pub struct RoomKey {
     pub id: KeyCredentialId,
@@ -32,14 +32,14 @@ pub struct RoomKey {
     pub valid_until: Timestamp,
 }
 
-pub(super) fn at_door(property: &Property, room: &Room) -> Lock {
+pub(super) fn of_room(property: &Property, room: &Room) -> Lock {
     let vendor = match property.slug {
         "kabul" => "ttlock",
         "dushanbe" => "salto",
         _ => "vostio",
     };
     Lock {
-        id: seed::id(OPENED, &format!("lock/{}", room.id)),
+        id: seed::id(OPENING_DAY, &format!("lock/{}", room.id)),
         tenant_id: room.tenant_id,
         property_id: room.property_id,
         room_id: room.id,
@@ -47,7 +47,7 @@ pub(super) fn at_door(property: &Property, room: &Room) -> Lock {
     }
 }
 
-/// The card of a guest who is in the house.
+/// The key of a stay; `None` unless the guest is in house.
 pub(super) fn of_stay(stay: &Reservation) -> Option<RoomKey> {
     let room_id = stay.room_id.filter(|_| stay.is_in_house())?;
     Some(RoomKey {

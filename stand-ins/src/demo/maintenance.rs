@@ -1,5 +1,5 @@
-//! Work orders: what broke in the last days, how far it is mended, and the work that keeps a room
-//! closed. Like a stay, a work order depends on its room and day alone; only its state moves on.
+//! Work orders of the last days, and the work orders of closed rooms. Like a reservation, a work order
+//! depends on its room and day alone; only its state changes with time.
 
 use contracts::id::{PropertyId, RoomId, StaffId, TenantId, WorkOrderId};
 use contracts::upstream::maintenance::{WorkOrderCategory, WorkOrderSeverity, WorkOrderState};
@@ -7,27 +7,27 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::Serialize;
 
-use super::places::{Closed, Property, Room};
-use super::seed::{self, OPENED, between, chance, pick, plus_days, plus_minutes};
+use super::properties::{Closed, Property, Room};
+use super::seed::{self, OPENING_DAY, between, chance, pick, plus_days, plus_minutes};
 use super::staff::Staffing;
 
-/// Faults are reported from so many days back until now.
-const DAYS: i64 = 4;
+/// Faults were reported on this many days before today.
+const FAULT_DAYS: i64 = 4;
 
 #[derive(Debug, Clone, Serialize)]
 pub struct WorkOrder {
     pub id: WorkOrderId,
     pub tenant_id: TenantId,
     pub property_id: PropertyId,
-    /// `None` for what belongs to the house.
+    /// `None` for a fault outside the rooms.
     pub room_id: Option<RoomId>,
     pub category: WorkOrderCategory,
     pub severity: WorkOrderSeverity,
     pub title: &'static str,
     pub state: WorkOrderState,
-    /// When it came into this state.
+    /// When it entered this state.
     pub since: Timestamp,
-    /// Whether the room is out of order until it ends.
+    /// Whether the room is out of order until this is resolved.
     pub room_out_of_order: bool,
     pub assigned_to: Option<StaffId>,
     pub reported_at: Timestamp,
@@ -37,7 +37,7 @@ pub struct WorkOrder {
 #[derive(Debug)]
 struct Fault(WorkOrderCategory, WorkOrderSeverity, &'static str);
 
-const IN_ROOMS: &[&Fault] = &[
+const ROOM_FAULTS: &[&Fault] = &[
     &Fault(WorkOrderCategory::Plumbing, WorkOrderSeverity::High, "The shower does not drain"),
     &Fault(WorkOrderCategory::Plumbing, WorkOrderSeverity::Normal, "A tap drips"),
     &Fault(WorkOrderCategory::Hvac, WorkOrderSeverity::High, "The heating stays cold"),
@@ -46,22 +46,22 @@ const IN_ROOMS: &[&Fault] = &[
     &Fault(WorkOrderCategory::It, WorkOrderSeverity::Low, "The television has no signal"),
     &Fault(WorkOrderCategory::Other, WorkOrderSeverity::Low, "The wardrobe door hangs loose"),
 ];
-const IN_THE_HOUSE: &[&Fault] = &[
+const PROPERTY_FAULTS: &[&Fault] = &[
     &Fault(WorkOrderCategory::Generator, WorkOrderSeverity::High, "The generator starts late"),
     &Fault(WorkOrderCategory::Water, WorkOrderSeverity::High, "Low pressure on the top floor"),
     &Fault(WorkOrderCategory::It, WorkOrderSeverity::Normal, "The lobby's Wi-Fi drops out"),
     &Fault(WorkOrderCategory::Electrical, WorkOrderSeverity::Low, "A corridor light flickers"),
 ];
-const OUT_OF_ORDER: Fault = Fault(
+const OUT_OF_ORDER_FAULT: Fault = Fault(
     WorkOrderCategory::Plumbing,
     WorkOrderSeverity::High,
     "Water damage behind the bathroom wall",
 );
-const OUT_OF_SERVICE: Fault =
+const OUT_OF_SERVICE_FAULT: Fault =
     Fault(WorkOrderCategory::Hvac, WorkOrderSeverity::Normal, "The air conditioner rattles");
 
-/// The instants a work order passes through.
-struct Course {
+/// When a work order reaches each state.
+struct WorkOrderTimeline {
     reported: Timestamp,
     assigned: Timestamp,
     started: Timestamp,
@@ -69,8 +69,8 @@ struct Course {
     verified: Timestamp,
 }
 
-impl Course {
-    /// Reported by day, mended within hours.
+impl WorkOrderTimeline {
+    /// Reported during the day, resolved within hours.
     fn of(label: &str, day: Date, property: &Property) -> Self {
         let minutes = |what, low, high| between(&format!("{what}/{label}"), low, high);
         let seven = seed::instant(day.at(7, 0, 0, 0), &property.zone());
@@ -82,7 +82,7 @@ impl Course {
         Self { reported, assigned, started, resolved, verified }
     }
 
-    /// How far it is, and since when. A few wait for a part, and a few are called off.
+    /// The state at `now`, and since when. A few are blocked, and a few cancelled.
     fn at(&self, label: &str, now: Timestamp) -> (WorkOrderState, Timestamp) {
         use WorkOrderState::{Assigned, Blocked, Cancelled, InProgress, Open, Resolved, Verified};
         let waits = chance(&format!("waits/{label}"), 15);
@@ -98,70 +98,70 @@ impl Course {
     }
 }
 
-/// Of one property, those of the rooms first.
+/// The work orders of one property, closed rooms first.
 pub(super) fn build(
     property: &Property,
     rooms: &[Room],
     staffing: &Staffing,
     now: Timestamp,
 ) -> Vec<WorkOrder> {
-    let shop = Shop { property, technicians: staffing.technicians(property), now };
+    let builder = WorkOrderBuilder { property, technicians: staffing.technicians(property), now };
     let today = property.today(now);
-    let closed = rooms.iter().filter_map(|room| shop.closed(room, today));
-    let days = (0..=DAYS).map(|back| plus_days(today, -back));
-    let found = days.flat_map(|day| Found::on(day, rooms));
-    closed.chain(found.filter_map(|found| shop.broken(&found))).collect()
+    let closed = rooms.iter().filter_map(|room| builder.closed(room, today));
+    let days = (0..=FAULT_DAYS).map(|back| plus_days(today, -back));
+    let possible = days.flat_map(|day| PossibleFault::on(day, rooms));
+    closed.chain(possible.filter_map(|possible| builder.broken(&possible))).collect()
 }
 
-/// What may have broken somewhere on a day.
-struct Found<'a> {
+/// A fault that may occur on a day.
+struct PossibleFault<'a> {
     label: String,
     day: Date,
     fault: &'static Fault,
     room: Option<&'a Room>,
-    /// How often it does.
+    /// Its probability.
     percent: i64,
 }
 
-impl<'a> Found<'a> {
+impl<'a> PossibleFault<'a> {
     fn on(day: Date, rooms: &'a [Room]) -> Vec<Self> {
         let open = rooms.iter().filter(|room| room.closed.is_none());
         let in_rooms = open.map(|room| {
             let label = format!("{}/{day}", room.id);
-            let fault = pick(&format!("fault/{label}"), IN_ROOMS);
+            let fault = pick(&format!("fault/{label}"), ROOM_FAULTS);
             Self { label, day, fault, room: Some(room), percent: 3 }
         });
-        let in_the_house = IN_THE_HOUSE.iter().enumerate().map(|(turn, fault)| Self {
+        let in_property = PROPERTY_FAULTS.iter().enumerate().map(|(turn, fault)| Self {
             label: format!("{turn}/{day}"),
             day,
             fault,
             room: None,
             percent: 12,
         });
-        in_rooms.chain(in_the_house).collect()
+        in_rooms.chain(in_property).collect()
     }
 }
 
-/// The technicians of one property at `now`.
-struct Shop<'a> {
+/// Makes the work orders of one property at `now`.
+struct WorkOrderBuilder<'a> {
     property: &'a Property,
     technicians: Vec<StaffId>,
     now: Timestamp,
 }
 
-impl Shop<'_> {
-    fn broken(&self, found: &Found<'_>) -> Option<WorkOrder> {
-        let label = format!("{}/{}", self.property.slug, found.label);
-        let course = Course::of(&label, found.day, self.property);
-        if course.reported > self.now || !chance(&format!("breaks/{label}"), found.percent) {
+impl WorkOrderBuilder<'_> {
+    fn broken(&self, possible: &PossibleFault<'_>) -> Option<WorkOrder> {
+        let label = format!("{}/{}", self.property.slug, possible.label);
+        let timeline = WorkOrderTimeline::of(&label, possible.day, self.property);
+        if timeline.reported > self.now || !chance(&format!("breaks/{label}"), possible.percent) {
             return None;
         }
-        let (state, since) = course.at(&label, self.now);
-        let order = self.order(&label, found.fault, course.reported);
+        let (state, since) = timeline.at(&label, self.now);
+        let order = self.order(&label, possible.fault, timeline.reported);
         let taken = !matches!(state, WorkOrderState::Open | WorkOrderState::Cancelled);
         Some(WorkOrder {
-            id: seed::id(found.day, &format!("fault/{label}")),
-            room_id: found.room.map(|room| room.id),
+            id: seed::id(possible.day, &format!("fault/{label}")),
+            room_id: possible.room.map(|room| room.id),
             state,
             since,
             assigned_to: order.assigned_to.filter(|_| taken),
@@ -169,15 +169,15 @@ impl Shop<'_> {
         })
     }
 
-    /// The work that a closed room waits for. The room is closed since three days ago.
+    /// The work order of a room that was closed three days ago.
     fn closed(&self, room: &Room, today: Date) -> Option<WorkOrder> {
         let closed = room.closed?;
         let at = |day, hour| {
             seed::instant(plus_days(today, day).at(hour, 0, 0, 0), &self.property.zone())
         };
         let (fault, state) = match closed {
-            Closed::OutOfOrder => (&OUT_OF_ORDER, WorkOrderState::InProgress),
-            Closed::OutOfService => (&OUT_OF_SERVICE, WorkOrderState::Assigned),
+            Closed::OutOfOrder => (&OUT_OF_ORDER_FAULT, WorkOrderState::InProgress),
+            Closed::OutOfService => (&OUT_OF_SERVICE_FAULT, WorkOrderState::Assigned),
         };
         let order = self.order(&format!("closed/{}", room.id), fault, at(-3, 10));
         Some(WorkOrder {
@@ -193,7 +193,7 @@ impl Shop<'_> {
         let &Fault(category, severity, title) = fault;
         let turn = seed::roll(&format!("technician/{label}")) as usize;
         WorkOrder {
-            id: seed::id(OPENED, label),
+            id: seed::id(OPENING_DAY, label),
             tenant_id: self.property.tenant_id,
             property_id: self.property.id,
             room_id: None,

@@ -1,4 +1,4 @@
-//! Names of people who might stay or work in the region. Nobody in particular.
+//! Names of guests and staff, combined at random from names common in the region.
 
 use super::seed::{chance, pick};
 
@@ -88,7 +88,7 @@ pub(super) fn local(country: &str, label: &str) -> (&'static str, &'static str) 
     (pick(&format!("given/{label}"), given), pick(&format!("family/{label}"), family))
 }
 
-/// A guest: mostly from the country, some from its neighbours, a few from afar.
+/// The name of a guest: most are from the country, some from a neighbouring one, a few from elsewhere.
 pub(super) fn guest(country: &str, label: &str) -> String {
     if chance(&format!("visitor/{label}"), 12) {
         return pick(&format!("visitor-name/{label}"), VISITORS).to_owned();

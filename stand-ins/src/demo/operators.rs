@@ -1,16 +1,16 @@
-//! Who can sign in: every role at every property, with the device each works on.
+//! Operators who can sign in: one per role and property, each with a device.
 
 use contracts::id::{DeviceId, OperatorId, PreferencesId, PropertyId, TenantId};
 use contracts::role::Role;
 use serde::Serialize;
 
 use super::names;
-use super::places::{Property, Tenant};
-use super::seed::{self, OPENED};
+use super::properties::{Property, Tenant};
+use super::seed::{self, OPENING_DAY};
 use crate::totp;
 
-/// A person with an account. Neither the password nor the second factor is a secret: the demo
-/// house prints them.
+/// A person with an account. Neither the password nor the second factor is secret: the launcher prints
+/// them.
 #[derive(Debug, Clone, Serialize)]
 pub struct Operator {
     pub id: OperatorId,
@@ -21,14 +21,14 @@ pub struct Operator {
     /// RFC 6238 secret in base32, as authenticator apps take it.
     pub totp_secret: String,
     pub display_name: String,
-    /// The computer the operator works on; tokens are given to this one only.
+    /// The operator's device; tokens are issued for it only.
     pub device_id: DeviceId,
     pub preferences_id: PreferencesId,
     pub property_ids: Vec<PropertyId>,
     pub roles: Vec<Role>,
 }
 
-const AT_A_PROPERTY: [Role; 7] = [
+const PROPERTY_ROLES: [Role; 7] = [
     Role::PropertyGm,
     Role::FrontDeskManager,
     Role::FrontDesk,
@@ -47,7 +47,7 @@ fn of_tenant(tenant: &Tenant, properties: &[Property]) -> Vec<Operator> {
     let everywhere = own.iter().map(|property| property.id).collect();
     let head = operator(tenant, own[0], Role::TenantAdmin, everywhere);
     let rest = own.iter().flat_map(|property| {
-        AT_A_PROPERTY.map(|role| operator(tenant, property, role, vec![property.id]))
+        PROPERTY_ROLES.map(|role| operator(tenant, property, role, vec![property.id]))
     });
     std::iter::once(head).chain(rest).collect()
 }
@@ -59,20 +59,20 @@ fn operator(tenant: &Tenant, at: &Property, role: Role, properties: Vec<Property
     let city = if properties.len() == 1 { format!(".{}", at.slug) } else { String::new() };
     let user = format!("{}.{}{city}", given.to_lowercase(), short(role));
     Operator {
-        id: seed::id(OPENED, &label),
+        id: seed::id(OPENING_DAY, &label),
         tenant_id: tenant.id,
         username: format!("{user}@{}", tenant.domain),
         password: format!("demo-{}-{}", short(role), at.slug),
         totp_secret: totp_secret(&label),
         display_name: format!("{given} {family}"),
-        device_id: seed::id(OPENED, &label),
-        preferences_id: seed::id(OPENED, &label),
+        device_id: seed::id(OPENING_DAY, &label),
+        preferences_id: seed::id(OPENING_DAY, &label),
         property_ids: properties,
         roles: vec![role],
     }
 }
 
-/// 160 bits, the length RFC 4226 section 4 asks for.
+/// A secret of 160 bits, as RFC 4226 section 4 recommends.
 fn totp_secret(label: &str) -> String {
     let bytes = ["a", "b"].map(|half| seed::roll(&format!("totp-{half}/{label}")).to_be_bytes());
     totp::base32(&bytes.as_flattened()[..20])

@@ -1,9 +1,9 @@
-//! What a night costs: the type's usual rate, moved by weekday and demand.
+//! Rates per night: the base rate of the type, adjusted by weekday and demand.
 
 use contracts::money::Money;
 use jiff::civil::{Date, Weekday};
 
-use super::places::{Property, RoomType};
+use super::properties::{Property, RoomType};
 use super::seed::between;
 
 /// Best available rate of one night.

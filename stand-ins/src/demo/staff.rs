@@ -1,4 +1,4 @@
-//! Who works where, when, and who has clocked in.
+//! Departments, positions, people, shifts, assignments and clock entries.
 
 use contracts::id::{
     AssignmentId, ClockEntryId, DepartmentId, DeviceId, PositionId, PropertyId, ShiftId, StaffId,
@@ -9,12 +9,12 @@ use jiff::civil::Date;
 use serde::Serialize;
 
 use super::names;
-use super::places::{Property, Tenant};
-use super::seed::{self, OPENED, between, chance, days_between, plus_days, plus_minutes};
+use super::properties::{Property, Tenant};
+use super::seed::{self, OPENING_DAY, between, chance, days_between, plus_days, plus_minutes};
 
-/// Shifts are planned from so many days back …
+/// Shifts are planned from this many days before today …
 const SHIFTS_PAST: i64 = 2;
-/// … to so many days ahead.
+/// … to this many days after it.
 const SHIFTS_FUTURE: i64 = 14;
 
 #[derive(Debug, Clone, Serialize)]
@@ -25,7 +25,7 @@ pub struct Department {
     pub name: &'static str,
 }
 
-/// What someone is employed as; the same at every property of a tenant.
+/// A job title; shared by all properties of a tenant.
 #[derive(Debug, Clone, Serialize)]
 pub struct Position {
     pub id: PositionId,
@@ -69,7 +69,7 @@ impl ShiftStatus {
     }
 }
 
-/// One department's work between two instants.
+/// A shift of one department.
 #[derive(Debug, Clone, Serialize)]
 pub struct Shift {
     pub id: ShiftId,
@@ -78,7 +78,7 @@ pub struct Shift {
     pub department_id: DepartmentId,
     /// `Morning`, `Evening` …
     pub name: &'static str,
-    /// The day it begins, in the property's calendar.
+    /// The local date on which it begins.
     pub date: Date,
     pub starts_at: Timestamp,
     pub ends_at: Timestamp,
@@ -87,7 +87,7 @@ pub struct Shift {
     pub status: ShiftStatus,
 }
 
-/// A person's primary place in a shift.
+/// A person's primary assignment to a shift.
 #[derive(Debug, Clone, Serialize)]
 pub struct Assignment {
     pub id: AssignmentId,
@@ -130,7 +130,7 @@ pub struct ClockEntry {
     pub at: Timestamp,
 }
 
-/// When a team works: name, first hour, hours.
+/// A shift of a team: name, first hour, hours.
 type Turn = (&'static str, i8, i64);
 
 #[derive(Debug, Clone, Copy)]
@@ -150,7 +150,7 @@ impl Rota {
     }
 }
 
-/// Department, position, rota, and people per dozen of rooms.
+/// Department, position, rota, and people per twelve rooms.
 const TEAMS: &[(&str, &str, Rota, usize)] = &[
     ("Front Desk", "Front Desk Manager", Rota::Office, 0),
     ("Front Desk", "Receptionist", Rota::RoundTheClock, 2),
@@ -166,7 +166,7 @@ const TEAMS: &[(&str, &str, Rota, usize)] = &[
 const HOUSEKEEPER: &str = "Housekeeper";
 const TECHNICIAN: &str = "Technician";
 
-/// All of a property's people and their time.
+/// The staff of a property, their shifts and clock entries.
 #[derive(Debug, Default)]
 pub(super) struct Staffing {
     pub(super) departments: Vec<Department>,
@@ -181,13 +181,13 @@ pub(super) fn positions(tenant: &Tenant) -> Vec<Position> {
 }
 
 fn position(tenant_id: TenantId, name: &'static str) -> Position {
-    Position { id: seed::id(OPENED, &format!("{tenant_id}/{name}")), tenant_id, name }
+    Position { id: seed::id(OPENING_DAY, &format!("{tenant_id}/{name}")), tenant_id, name }
 }
 
 pub(super) fn build(property: &Property, rooms: usize, now: Timestamp) -> Staffing {
     let mut staffing = Staffing { departments: departments(property), ..Staffing::default() };
     for &(department, position, rota, per_dozen) in TEAMS {
-        // Two for each turn of the clock, so that one may have a day off.
+        // Two per shift, so that one can have a day off.
         let least = if matches!(rota, Rota::RoundTheClock) { 6 } else { 1 };
         let count = (rooms * per_dozen / 12).max(least);
         let team = (0..count).map(|turn| member(property, department, position, rota, turn));
@@ -213,7 +213,7 @@ fn departments(property: &Property) -> Vec<Department> {
 }
 
 fn department_id(property: &Property, name: &str) -> DepartmentId {
-    seed::id(OPENED, &format!("{}/{name}", property.slug))
+    seed::id(OPENING_DAY, &format!("{}/{name}", property.slug))
 }
 
 fn member(
@@ -226,14 +226,14 @@ fn member(
     let label = format!("{}/{job}/{turn}", property.slug);
     let (given, family) = names::local(property.country, &format!("staff/{label}"));
     StaffMember {
-        id: seed::id(OPENED, &label),
+        id: seed::id(OPENING_DAY, &label),
         tenant_id: property.tenant_id,
         property_id: property.id,
         department_id: department_id(property, department),
         position_id: position(property.tenant_id, job).id,
         display_name: format!("{given} {family}"),
         languages: languages(property.country),
-        hired_on: plus_days(OPENED, -between(&format!("hired/{label}"), 0, 1500)),
+        hired_on: plus_days(OPENING_DAY, -between(&format!("hired/{label}"), 0, 1500)),
         rota,
         turn: turn as i64,
     }
@@ -253,10 +253,10 @@ impl StaffMember {
         turns[self.turn as usize % turns.len()]
     }
 
-    /// One day off a week; people of the same turn and position have different ones.
+    /// Everyone has one day off a week; people of the same shift and position have different ones.
     fn works_on(&self, day: Date) -> bool {
         let team = between(&format!("off/{}", self.position_id), 0, 6);
-        (2 * self.turn + team + days_between(OPENED, day)).rem_euclid(7) != 0
+        (2 * self.turn + team + days_between(OPENING_DAY, day)).rem_euclid(7) != 0
     }
 }
 
@@ -338,7 +338,7 @@ fn shift(
         date,
         starts_at,
         ends_at,
-        // Each has a day off in seven, so a team of five or more plans for one fewer.
+        // With one day off in seven, a team of five or more plans for one fewer.
         required: (team - team / 5) as u32,
         status,
     }
@@ -356,7 +356,7 @@ fn assignment(shift: &Shift, member: &StaffMember) -> Assignment {
     }
 }
 
-/// In around the shift's start, out around its end, as far as `now` has come. A few stay away.
+/// Punches in near the start of the shift and out near its end, up to `now`. A few people are absent.
 fn punches(
     property: &Property,
     shift: &Shift,
@@ -375,7 +375,7 @@ fn punches(
         property_id: shift.property_id,
         staff_id: member.id,
         shift_id: shift.id,
-        device_id: seed::id(OPENED, &format!("{}/clock", property.slug)),
+        device_id: seed::id(OPENING_DAY, &format!("{}/clock", property.slug)),
         punch,
         at,
     };

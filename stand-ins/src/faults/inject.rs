@@ -1,4 +1,4 @@
-//! The layer that applies a fault to a request, before its handler or to its answer.
+//! The layer that applies a fault to a request or its response.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -16,10 +16,10 @@ use contracts::upstream::Upstream;
 use http::{HeaderMap, StatusCode, header};
 use serde::Deserialize;
 
-use super::wire::{self, whole};
-use super::{Fault, Faults, Kind, Target, late};
-use crate::ledger::Ledger;
-use service_kit::serve::{ConnectionHandle, Ending};
+use super::wire::{self, read_body};
+use super::{Fault, Faults, Kind, Target, precise_delay};
+use crate::effects::Effects;
+use service_kit::serve::{CloseKind, ConnectionHandle};
 
 static INJECTED: Code = Code {
     name: "MELMASTOON.STAND_INS.INJECTED",
@@ -30,16 +30,16 @@ static INJECTED: Code = Code {
     runbook: None,
 };
 
-/// Where the layer stands.
+/// State of the layer.
 #[derive(Debug, Clone)]
-pub(crate) struct Point {
+pub(crate) struct InjectState {
     pub(crate) upstream: Upstream,
     pub(crate) faults: Arc<Faults>,
-    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) effects: Arc<Effects>,
 }
 
 pub(crate) async fn inject(
-    State(point): State<Point>,
+    State(state): State<InjectState>,
     Extension(connection): Extension<ConnectionHandle>,
     request: Request,
     next: Next,
@@ -47,14 +47,14 @@ pub(crate) async fn inject(
     if request.uri().path().starts_with("/health/") {
         return next.run(request).await;
     }
-    match point.meet(&request) {
+    match state.take_fault(&request) {
         Some(fault) => apply(&fault, connection, request, next).await,
         None => next.run(request).await,
     }
 }
 
-impl Point {
-    fn meet(&self, request: &Request) -> Option<Fault> {
+impl InjectState {
+    fn take_fault(&self, request: &Request) -> Option<Fault> {
         let target = Target {
             upstream: self.upstream,
             method: request.method().as_str(),
@@ -62,7 +62,7 @@ impl Point {
             path: request.uri().path(),
             tenant: named_tenant(request.headers()),
         };
-        self.ledger.count(self.upstream, &target.name());
+        self.effects.count(self.upstream, &target.name());
         self.faults.take(&target)
     }
 }
@@ -76,34 +76,34 @@ async fn apply(
     match fault.kind {
         Kind::Status => status(fault.status.unwrap_or(503), &request),
         Kind::Latency => {
-            late::wait(Duration::from_millis(fault.ms.unwrap_or_default())).await;
+            precise_delay::sleep(Duration::from_millis(fault.ms.unwrap_or_default())).await;
             next.run(request).await
         }
         Kind::Hang => {
-            whole(request.into_body()).await;
+            read_body(request.into_body()).await;
             pending().await
         }
         Kind::Reset => {
-            whole(request.into_body()).await;
-            connection.end(Ending::Reset);
+            read_body(request.into_body()).await;
+            connection.close(CloseKind::Reset);
             pending().await
         }
         Kind::LostAnswer => {
-            whole(next.run(request).await.into_body()).await;
-            connection.end(Ending::Close);
+            read_body(next.run(request).await.into_body()).await;
+            connection.close(CloseKind::Close);
             pending().await
         }
-        Kind::HalfBody => wire::half(next.run(request).await, connection).await,
-        Kind::HugeBody => wire::huge(),
+        Kind::HalfBody => wire::half_body(next.run(request).await, connection).await,
+        Kind::HugeBody => wire::huge_body(),
         Kind::Drip => wire::drip(next.run(request).await).await,
         Kind::Drift => wire::drift(next.run(request).await).await,
-        // The port is closed; this request was under way when it was asked to.
+        // The request was already in flight when the port closed.
         Kind::Refuse => next.run(request).await,
     }
 }
 
 fn status(status: u16, request: &Request) -> Response {
-    let mut problem = Problem::new(&INJECTED, "The stand-in was told to answer this status.");
+    let mut problem = Problem::new(&INJECTED, "A fault injected this status.");
     problem.status = status;
     request.uri().path().clone_into(&mut problem.instance);
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
@@ -113,7 +113,7 @@ fn status(status: u16, request: &Request) -> Response {
     response.map(Body::new)
 }
 
-/// The tenant a request token names, unverified: a fault may hit whoever claims to be there.
+/// The tenant named by the request token, unverified: faults need no authentication.
 fn named_tenant(headers: &HeaderMap) -> Option<TenantId> {
     #[derive(Deserialize)]
     struct Claims {

@@ -1,4 +1,4 @@
-//! The demo operators as accounts.
+//! Accounts of the demo operators.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,7 @@ use contracts::id::{DeviceId, OperatorId};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::demo::{House, Operator};
+use crate::demo::{DemoData, Operator};
 
 #[derive(Debug)]
 pub(super) struct Accounts {
@@ -14,13 +14,13 @@ pub(super) struct Accounts {
 }
 
 impl Accounts {
-    pub(super) fn of(house: &House) -> Self {
+    pub(super) fn of(demo: &DemoData) -> Self {
         let named = |operator: &Operator| (operator.username.clone(), operator.clone());
-        Self { by_name: house.operators.iter().map(named).collect() }
+        Self { by_name: demo.operators.iter().map(named).collect() }
     }
 
-    /// The operator of this name, if the password is theirs and the device is the one they work
-    /// on. Takes as long for a name nobody has.
+    /// Finds the operator if the password is right and the device is theirs. Takes as long for an
+    /// unknown name.
     pub(super) fn sign_in(&self, name: &str, password: &str, device: &str) -> Option<&Operator> {
         let operator = self.by_name.get(name);
         let expected = operator.map_or("", |operator| operator.password.as_str());

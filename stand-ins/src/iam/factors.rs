@@ -1,5 +1,5 @@
-//! Second factors that were shown: a code counts once for its operator (RFC 6238 section 5.2), and
-//! a series of wrong ones locks the operator out for a while.
+//! Checks codes of second factors: each is valid once (RFC 6238 section 5.2), and a series of wrong
+//! ones locks the operator for a while.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -9,33 +9,33 @@ use jiff::{SignedDuration, Timestamp};
 use subtle::{Choice, ConstantTimeEq};
 
 use crate::demo::Operator;
-use crate::ledger::lock;
+use crate::mutex::lock;
 use crate::totp;
 
-/// Periods a client's clock may be off (RFC 6238 section 5.2 recommends one).
-const SKEW: i64 = 1;
-/// Wrong codes within [`WINDOW`] that lock.
-const WRONG_CODES: usize = 5;
+/// Periods by which a client's clock may differ (RFC 6238 section 5.2 recommends one).
+const MAX_STEP_SKEW: i64 = 1;
+/// Wrong codes within [`WRONG_CODE_WINDOW`] that lock the operator.
+const MAX_WRONG_CODES: usize = 5;
 /// How long a wrong code counts.
-const WINDOW: SignedDuration = SignedDuration::from_mins(15);
+const WRONG_CODE_WINDOW: SignedDuration = SignedDuration::from_mins(15);
 
-/// What was shown, by operator.
+/// Attempts by operator.
 #[derive(Debug, Default)]
-pub(super) struct Factors(Mutex<HashMap<OperatorId, Shown>>);
+pub(super) struct Factors(Mutex<HashMap<OperatorId, Attempts>>);
 
 #[derive(Debug, Default)]
-struct Shown {
-    /// Periods whose code was used and might still be shown again.
+struct Attempts {
+    /// Periods whose code was used and is not expired.
     used: Vec<i64>,
-    /// When wrong codes were shown, since the last right one.
+    /// Times of wrong codes since the last right one.
     wrong: Vec<Timestamp>,
 }
 
-/// What became of a code.
+/// Outcome of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Judgement {
-    Right,
-    Wrong,
+pub(super) enum CodeCheck {
+    Accepted,
+    Rejected,
     /// It was not compared.
     Locked {
         retry_after: u64,
@@ -43,36 +43,35 @@ pub(super) enum Judgement {
 }
 
 impl Factors {
-    /// Whether the code is the operator's, of now, and unused. It is used from then on, and ends the
-    /// series of wrong ones.
-    pub(super) fn judge(&self, operator: &Operator, code: &str, now: Timestamp) -> Judgement {
+    /// Accepts a code that is current and unused, marks it as used, and ends the series of wrong ones.
+    pub(super) fn check(&self, operator: &Operator, code: &str, now: Timestamp) -> CodeCheck {
         let mut all = lock(&self.0);
-        let shown = all.entry(operator.id).or_default();
-        if let Some(retry_after) = shown.locked_for(now) {
-            return Judgement::Locked { retry_after };
+        let attempts = all.entry(operator.id).or_default();
+        if let Some(retry_after) = attempts.locked_for(now) {
+            return CodeCheck::Locked { retry_after };
         }
-        if shown.accept(operator, code, totp::step(now)) {
-            shown.wrong.clear();
-            return Judgement::Right;
+        if attempts.accept(operator, code, totp::step(now)) {
+            attempts.wrong.clear();
+            return CodeCheck::Accepted;
         }
-        shown.wrong.push(now);
-        Judgement::Wrong
+        attempts.wrong.push(now);
+        CodeCheck::Rejected
     }
 }
 
-impl Shown {
-    /// Seconds until the next code is compared.
+impl Attempts {
+    /// Seconds until codes are checked again.
     fn locked_for(&mut self, now: Timestamp) -> Option<u64> {
-        self.wrong.retain(|at| now.duration_since(*at) < WINDOW);
-        let oldest = self.wrong.first().filter(|_| self.wrong.len() >= WRONG_CODES)?;
-        let left = WINDOW - now.duration_since(*oldest);
+        self.wrong.retain(|at| now.duration_since(*at) < WRONG_CODE_WINDOW);
+        let oldest = self.wrong.first().filter(|_| self.wrong.len() >= MAX_WRONG_CODES)?;
+        let left = WRONG_CODE_WINDOW - now.duration_since(*oldest);
         Some(left.as_secs().unsigned_abs() + 1)
     }
 
     fn accept(&mut self, operator: &Operator, code: &str, current: i64) -> bool {
-        self.used.retain(|step| *step >= current - SKEW);
+        self.used.retain(|step| *step >= current - MAX_STEP_SKEW);
         let mut right = None;
-        for step in current - SKEW..=current + SKEW {
+        for step in current - MAX_STEP_SKEW..=current + MAX_STEP_SKEW {
             // Every period is compared, and each in constant time.
             if bool::from(is_code(operator, step, code)) && !self.used.contains(&step) {
                 right = Some(step);

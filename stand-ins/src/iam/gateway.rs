@@ -1,5 +1,5 @@
-//! What iam does for the gateway, which calls with a request token: a new pair of tokens, the end
-//! of a session, the check of a second factor.
+//! Routes for the gateway, which authenticates with a request token: refresh, sign-out, and the check
+//! of a second factor.
 
 use std::sync::Arc;
 
@@ -15,9 +15,9 @@ use service_kit::extract::Json;
 use service_kit::problem::{ApiError, ApiResult};
 
 use super::Iam;
-use super::factors::Judgement;
-use super::sessions::{Presented, SignedOut};
-use crate::ledger::Effect;
+use super::factors::CodeCheck;
+use super::sessions::{PresentedToken, SignedOut};
+use crate::effects::Effect;
 
 static REFRESH_TOKEN_INVALID: Code = Code {
     name: "MELMASTOON.IAM.REFRESH_TOKEN_INVALID",
@@ -49,13 +49,14 @@ static MFA_LOCKED: Code = Code {
 type NotStored = [(HeaderName, &'static str); 1];
 const NOT_STORED: NotStored = [(header::CACHE_CONTROL, "no-store")];
 
-/// The gateway has verified the proof; the token must be of that key and device.
+/// Exchanges a refresh token. The gateway has verified the proof; the token must be bound to its key
+/// and device.
 pub(super) async fn refresh(
     State(iam): State<Arc<Iam>>,
     _: ServiceCaller,
     Json(request): Json<RefreshRequest>,
 ) -> ApiResult<(NotStored, Json<TokenResponse>)> {
-    let presented = Presented {
+    let presented = PresentedToken {
         token: &request.refresh_token,
         thumbprint: &request.jkt,
         device: Some(request.device_id),
@@ -70,7 +71,7 @@ pub(super) async fn refresh(
     Ok((NOT_STORED, Json(tokens)))
 }
 
-/// Ends a session of the caller. One that ended before is ended.
+/// Ends a session of the caller. Idempotent.
 pub(super) async fn sign_out(
     State(iam): State<Arc<Iam>>,
     caller: Caller,
@@ -85,28 +86,28 @@ pub(super) async fn sign_out(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Checks the caller's second factor, once, unless too many wrong ones were shown.
+/// Checks a code of the caller's second factor, which is valid once.
 pub(super) async fn attest(
     State(iam): State<Arc<Iam>>,
     caller: Caller,
     Json(request): Json<AttestRequest>,
 ) -> ApiResult<Json<Attested>> {
     let operator = iam.accounts.operator(caller.0.operator).ok_or_else(ApiError::not_found)?;
-    let now = iam.world.clock.now();
-    match iam.factors.judge(operator, &request.code, now) {
-        Judgement::Right => {}
-        Judgement::Wrong => {
+    let now = iam.dependencies.clock.now();
+    match iam.factors.check(operator, &request.code, now) {
+        CodeCheck::Accepted => {}
+        CodeCheck::Rejected => {
             return Err(ApiError::new(
                 &MFA_CODE_INVALID,
-                "The code is wrong, too old, or was used. Wait for the next one and send that.",
+                "The code is wrong, expired or already used. Wait for the next code and send that.",
             ));
         }
-        Judgement::Locked { retry_after } => {
+        CodeCheck::Locked { retry_after } => {
             let detail = "Too many wrong codes were sent. Wait until Retry-After has passed.";
             return Err(Problem::new(&MFA_LOCKED, detail).with_retry_after(retry_after).into());
         }
     }
-    iam.world.ledger.note(Effect {
+    iam.dependencies.effects.record(Effect {
         at: now,
         upstream: Upstream::Iam,
         tenant_id: operator.tenant_id,

@@ -1,4 +1,4 @@
-//! Sessions that end before their time, and the event that says so.
+//! Revokes sessions and publishes the event.
 
 use contracts::event::{CloudEvent, RetentionClass};
 use contracts::id::{EventId, Id, RequestId, TenantId};
@@ -8,24 +8,24 @@ use super::Iam;
 use super::sessions::{Session, Target};
 
 impl Iam {
-    /// Ends what somebody else has already told of.
+    /// Revokes sessions for an event that is already published.
     pub(crate) fn revoke(&self, tenant: TenantId, target: Target) {
         for session in self.sessions.revoke(tenant, target) {
             self.note("session.revoked", &session);
         }
     }
 
-    /// Notes and tells that a session has ended.
+    /// Records and publishes that a session ended.
     pub(super) fn end(&self, session: &Session, reason: &str) {
         self.note("session.revoked", session);
         let event = self.event(session, reason);
-        if self.world.relay.publish(event).is_err() {
-            tracing::error!(session = %session.id, "Too many events wait; nobody is told of an end.");
+        if self.dependencies.dispatcher.publish(event).is_err() {
+            tracing::error!(session = %session.id, "Failed to publish a session revocation: the event queue is full.");
         }
     }
 
     fn event(&self, session: &Session, reason: &str) -> CloudEvent {
-        let (clock, entropy) = (&self.world.clock, &self.world.entropy);
+        let (clock, entropy) = (&self.dependencies.clock, &self.dependencies.entropy);
         let data = SessionRevoked {
             kind: "session".to_owned(),
             id: session.id.to_string(),

@@ -1,6 +1,6 @@
-//! Sessions: each a family of refresh tokens of which one is good. A token that was used before
-//! ends its family, because two parties hold it (RFC 9700 section 4.14.2). For 30 s after its use it
-//! gets the same pair again: the first answer may have been lost.
+//! Sessions: each has one current refresh token. Reuse of an earlier one revokes the session, because
+//! two parties hold it (RFC 9700 section 4.14.2), except within 30 s of its first use, which returns
+//! the same pair again: the first response may have been lost.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -12,16 +12,16 @@ use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
 
 use crate::demo::Operator;
-use crate::ledger::lock;
+use crate::mutex::lock;
 
-/// How long a refresh token may lie unused.
-const IDLE: SignedDuration = SignedDuration::from_hours(30 * 24);
-/// How long a used refresh token gets the pair that it was exchanged for.
-const GRACE: SignedDuration = SignedDuration::from_secs(30);
-/// Ended sessions are forgotten when there are more than this many.
-const TIDY_ABOVE: usize = 10_000;
+/// Lifetime of an unused refresh token.
+const REFRESH_TOKEN_TTL: SignedDuration = SignedDuration::from_hours(30 * 24);
+/// How long a used refresh token returns the pair that it was exchanged for.
+const REPEAT_GRACE: SignedDuration = SignedDuration::from_secs(30);
+/// Ended sessions are dropped when there are more sessions than this.
+const PURGE_ABOVE: usize = 10_000;
 
-/// Only digests are kept, as a real server would; but for [`GRACE`] the pair.
+/// Digests are kept instead of tokens, except for pairs within [`REPEAT_GRACE`].
 type TokenDigest = [u8; 32];
 
 #[derive(Debug, Clone)]
@@ -32,22 +32,22 @@ pub(super) struct Session {
     pub(super) device: DeviceId,
     /// RFC 7638 thumbprint of the key it is bound to.
     pub(super) thumbprint: String,
-    good: TokenDigest,
+    current: TokenDigest,
     ends_at: Timestamp,
     revoked: bool,
 }
 
-/// A refresh token and who sends it.
+/// A refresh token and its sender.
 #[derive(Clone, Copy)]
-pub(super) struct Presented<'a> {
+pub(super) struct PresentedToken<'a> {
     pub(super) token: &'a str,
-    /// Of the key whose proof came with it.
+    /// RFC 7638 thumbprint of the proof's key.
     pub(super) thumbprint: &'a str,
-    /// Where the sender says which device it is.
+    /// The device, where the request names it.
     pub(super) device: Option<DeviceId>,
 }
 
-/// Whose sessions end.
+/// Which sessions are revoked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Target {
     Session(SessionId),
@@ -78,7 +78,7 @@ impl Target {
     }
 }
 
-/// What became of a sign-out.
+/// Outcome of a sign-out.
 #[derive(Debug)]
 pub(super) enum SignedOut {
     Now(Session),
@@ -86,14 +86,14 @@ pub(super) enum SignedOut {
     NotTheirs,
 }
 
-/// What became of a refresh token.
+/// Outcome of a refresh.
 #[derive(Debug)]
 pub(super) enum Refreshed {
     Rotated {
         session: Session,
         pair: TokenResponse,
     },
-    /// It was used a moment ago, and gets the same pair.
+    /// It was used a moment ago: the same pair is returned.
     Repeated(TokenResponse),
     /// It was used before; its session is now revoked.
     Reused(Session),
@@ -101,14 +101,14 @@ pub(super) enum Refreshed {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Sessions(Mutex<Book>);
+pub(super) struct Sessions(Mutex<SessionTable>);
 
 #[derive(Debug, Default)]
-struct Book {
+struct SessionTable {
     sessions: HashMap<SessionId, Session>,
-    /// Every token ever given to a session that is remembered.
+    /// All tokens of the sessions, current or not.
     tokens: HashMap<TokenDigest, SessionId>,
-    /// What tokens were exchanged for within [`GRACE`].
+    /// Pairs issued within [`REPEAT_GRACE`], by the token that was exchanged.
     exchanged: HashMap<TokenDigest, Exchanged>,
 }
 
@@ -119,7 +119,7 @@ struct Exchanged {
 }
 
 impl Sessions {
-    /// A new session and its first refresh token.
+    /// Opens a session and returns it with its first refresh token.
     pub(super) fn open(
         &self,
         operator: &Operator,
@@ -127,56 +127,56 @@ impl Sessions {
         clock: &Clock,
         entropy: &Entropy,
     ) -> (Session, String) {
-        let (token, good) = fresh(entropy);
+        let (token, current) = fresh(entropy);
         let session = Session {
             id: SessionId::generate(clock, entropy),
             tenant: operator.tenant_id,
             operator: operator.id,
             device: operator.device_id,
             thumbprint: thumbprint.to_owned(),
-            good,
-            ends_at: clock.now() + IDLE,
+            current,
+            ends_at: clock.now() + REFRESH_TOKEN_TTL,
             revoked: false,
         };
-        let mut book = lock(&self.0);
-        book.tidy(clock.now());
-        book.tokens.insert(good, session.id);
-        book.sessions.insert(session.id, session.clone());
+        let mut table = lock(&self.0);
+        table.purge(clock.now());
+        table.tokens.insert(current, session.id);
+        table.sessions.insert(session.id, session.clone());
         (session, token)
     }
 
     /// Exchanges a refresh token for the pair that `issue` makes of the session and a new refresh
-    /// token; without one nothing is exchanged.
+    /// token. Nothing changes when `issue` returns `None`.
     pub(super) fn refresh(
         &self,
-        presented: &Presented<'_>,
+        presented: &PresentedToken<'_>,
         now: Timestamp,
         entropy: &Entropy,
         issue: impl FnOnce(&Session, String) -> Option<TokenResponse>,
     ) -> Refreshed {
         let given = digest(presented.token);
-        let mut book = lock(&self.0);
-        book.exchanged.retain(|_, exchanged| now < exchanged.at + GRACE);
-        let again = book.exchanged.get(&given).map(|exchanged| exchanged.pair.clone());
-        let Some(session) = book.session_of(&given) else { return Refreshed::Refused };
-        // A thief without the key learns nothing and ends nothing.
+        let mut table = lock(&self.0);
+        table.exchanged.retain(|_, exchanged| now < exchanged.at + REPEAT_GRACE);
+        let again = table.exchanged.get(&given).map(|exchanged| exchanged.pair.clone());
+        let Some(session) = table.session_of(&given) else { return Refreshed::Refused };
+        // A caller without the key learns nothing and cannot revoke the session.
         if session.revoked || session.ends_at <= now || !session.is_held_by(presented) {
             return Refreshed::Refused;
         }
         if let Some(pair) = again {
             return Refreshed::Repeated(pair);
         }
-        if session.good != given {
+        if session.current != given {
             session.revoked = true;
             return Refreshed::Reused(session.clone());
         }
-        let (token, good) = fresh(entropy);
+        let (token, current) = fresh(entropy);
         let Some(pair) = issue(session, token) else { return Refreshed::Refused };
-        session.good = good;
-        session.ends_at = now + IDLE;
+        session.current = current;
+        session.ends_at = now + REFRESH_TOKEN_TTL;
         let session = session.clone();
-        book.tokens.insert(good, session.id);
-        book.exchanged.insert(given, Exchanged { at: now, pair: pair.clone() });
+        table.tokens.insert(current, session.id);
+        table.exchanged.insert(given, Exchanged { at: now, pair: pair.clone() });
         Refreshed::Rotated { session, pair }
     }
 
@@ -187,8 +187,8 @@ impl Sessions {
         operator: OperatorId,
         device: DeviceId,
     ) -> SignedOut {
-        let mut book = lock(&self.0);
-        let found = book.sessions.get_mut(&id);
+        let mut table = lock(&self.0);
+        let found = table.sessions.get_mut(&id);
         let own = found.filter(|session| session.operator == operator && session.device == device);
         match own {
             None => SignedOut::NotTheirs,
@@ -200,10 +200,10 @@ impl Sessions {
         }
     }
 
-    /// Ends every session of the target inside `tenant`; those that had not ended before.
+    /// Revokes the sessions of the target in `tenant`, and returns those not revoked before.
     pub(super) fn revoke(&self, tenant: TenantId, target: Target) -> Vec<Session> {
-        let mut book = lock(&self.0);
-        let hit = book.sessions.values_mut().filter(|session| {
+        let mut table = lock(&self.0);
+        let hit = table.sessions.values_mut().filter(|session| {
             session.tenant == tenant && target.is_of(session) && !session.revoked
         });
         let end = |session: &mut Session| {
@@ -215,19 +215,19 @@ impl Sessions {
 }
 
 impl Session {
-    fn is_held_by(&self, presented: &Presented<'_>) -> bool {
+    fn is_held_by(&self, presented: &PresentedToken<'_>) -> bool {
         self.thumbprint == presented.thumbprint
             && presented.device.is_none_or(|device| device == self.device)
     }
 }
 
-impl Book {
+impl SessionTable {
     fn session_of(&mut self, token: &TokenDigest) -> Option<&mut Session> {
         self.sessions.get_mut(self.tokens.get(token)?)
     }
 
-    fn tidy(&mut self, now: Timestamp) {
-        if self.sessions.len() > TIDY_ABOVE {
+    fn purge(&mut self, now: Timestamp) {
+        if self.sessions.len() > PURGE_ABOVE {
             self.sessions.retain(|_, session| !session.revoked && session.ends_at > now);
             self.tokens.retain(|_, session| self.sessions.contains_key(session));
         }

@@ -14,15 +14,14 @@ use contracts::upstream::Upstream;
 use contracts::upstream::iam::{AccessTokenClaims, Confirmation, TokenResponse};
 use http::{HeaderMap, HeaderValue, header};
 
-use super::error::OAuthError;
-use super::form::Form;
-use super::sessions::{Presented, Refreshed, Session};
+use super::sessions::{PresentedToken, Refreshed, Session};
 use super::{AUDIENCE, CLIENT, Iam};
 use crate::demo::Operator;
-use crate::ledger::Effect;
+use crate::effects::Effect;
+use crate::oauth::{Form, OAuthError};
 
 /// Seconds an access token lasts.
-const LIFETIME: i64 = 15 * 60;
+const ACCESS_TOKEN_SECONDS: i64 = 15 * 60;
 
 pub(super) async fn token(
     State(iam): State<Arc<Iam>>,
@@ -39,7 +38,7 @@ pub(super) async fn token(
     let out = response.headers_mut();
     out.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     out.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
-    if let Some(nonce) = iam.proofs.nonce(iam.world.clock.now()) {
+    if let Some(nonce) = iam.proofs.nonce(iam.dependencies.clock.now()) {
         let nonce = HeaderValue::from_str(&nonce).expect("a nonce is base64url");
         out.insert(headers::DPOP_NONCE, nonce);
     }
@@ -49,8 +48,8 @@ pub(super) async fn token(
 impl Iam {
     fn grant(&self, headers: &HeaderMap, body: &[u8]) -> Result<TokenResponse, OAuthError> {
         let form = Form::read(headers, body)?;
-        form.check_client(headers)?;
-        let kind = form.required("grant_type", "Say which grant_type.")?;
+        form.check_client(headers, CLIENT)?;
+        let kind = form.required("grant_type", "Send grant_type.")?;
         if !matches!(kind, "password" | "refresh_token") {
             return Err(OAuthError::UnsupportedGrantType("password, refresh_token"));
         }
@@ -60,7 +59,7 @@ impl Iam {
         } else {
             let token = form.required("refresh_token", "Send refresh_token.")?;
             let thumbprint = thumbprint.as_str();
-            let presented = Presented { token, thumbprint, device: None };
+            let presented = PresentedToken { token, thumbprint, device: None };
             self.refresh(&presented).ok_or(OAuthError::WRONG_REFRESH_TOKEN)
         }
     }
@@ -68,7 +67,7 @@ impl Iam {
     /// The thumbprint of the key that made this request's proof.
     fn prove(&self, headers: &HeaderMap) -> Result<String, OAuthError> {
         let text = proof_header(headers)?;
-        let now = self.world.clock.now();
+        let now = self.dependencies.clock.now();
         let expected = Expected {
             method: "POST",
             targets: std::slice::from_ref(&self.token_endpoint),
@@ -86,18 +85,18 @@ impl Iam {
     fn sign_in(&self, form: &Form, thumbprint: &str) -> Result<TokenResponse, OAuthError> {
         let name = form.required("username", "Send username.")?;
         let password = form.required("password", "Send password.")?;
-        let device = form.required("device_id", "Send device_id, the computer's own.")?;
+        let device = form.required("device_id", "Send device_id, the id of this device.")?;
         let operator =
             self.accounts.sign_in(name, password, device).ok_or(OAuthError::WRONG_PASSWORD)?;
-        let (clock, entropy) = (&self.world.clock, &self.world.entropy);
+        let (clock, entropy) = (&self.dependencies.clock, &self.dependencies.entropy);
         let (session, token) = self.sessions.open(operator, thumbprint, clock, entropy);
         self.note("session.opened", &session);
         Ok(self.tokens(operator, &session, token))
     }
 
-    /// A new pair, unless the token is not good any more or not theirs.
-    pub(super) fn refresh(&self, presented: &Presented<'_>) -> Option<TokenResponse> {
-        let (now, entropy) = (self.world.clock.now(), &self.world.entropy);
+    /// A new pair, or `None` when the token is not current or not bound to the sender.
+    pub(super) fn refresh(&self, presented: &PresentedToken<'_>) -> Option<TokenResponse> {
+        let (now, entropy) = (self.dependencies.clock.now(), &self.dependencies.entropy);
         let issue = |session: &Session, token| {
             let operator = self.accounts.operator(session.operator)?;
             Some(self.tokens(operator, session, token))
@@ -109,7 +108,7 @@ impl Iam {
             }
             Refreshed::Repeated(pair) => Some(pair),
             Refreshed::Reused(session) => {
-                tracing::warn!(session = %session.id, "A refresh token was used twice; its session is revoked.");
+                tracing::warn!(session = %session.id, "A refresh token was reused. Its session is revoked.");
                 self.end(&session, "A refresh token was used twice. Sign in again.");
                 None
             }
@@ -121,13 +120,13 @@ impl Iam {
         TokenResponse {
             access_token: self.key.sign(CLIENT, &self.claims(operator, session)),
             token_type: "DPoP".to_owned(),
-            expires_in: LIFETIME.unsigned_abs(),
+            expires_in: ACCESS_TOKEN_SECONDS.unsigned_abs(),
             refresh_token: Some(refresh),
         }
     }
 
     fn claims(&self, operator: &Operator, session: &Session) -> AccessTokenClaims {
-        let (clock, entropy) = (&self.world.clock, &self.world.entropy);
+        let (clock, entropy) = (&self.dependencies.clock, &self.dependencies.entropy);
         let now = clock.unix_seconds();
         AccessTokenClaims {
             iss: self.issuer.clone(),
@@ -140,14 +139,14 @@ impl Iam {
             sid: Some(session.id.to_string()),
             cnf: Confirmation { jkt: session.thumbprint.clone() },
             iat: now,
-            exp: now + LIFETIME,
+            exp: now + ACCESS_TOKEN_SECONDS,
             jti: RequestId::generate(clock, entropy).to_string(),
         }
     }
 
     pub(super) fn note(&self, action: &'static str, session: &Session) {
-        self.world.ledger.note(Effect {
-            at: self.world.clock.now(),
+        self.dependencies.effects.record(Effect {
+            at: self.dependencies.clock.now(),
             upstream: Upstream::Iam,
             tenant_id: session.tenant,
             action,

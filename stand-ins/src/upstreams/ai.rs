@@ -1,4 +1,4 @@
-//! ai-orchestrator: what it advises, by rule.
+//! ai-orchestrator: suggestions, made by rules instead of a model.
 
 use std::sync::Arc;
 
@@ -10,24 +10,30 @@ use service_kit::caller::Caller;
 use service_kit::extract::{Json, Query};
 use service_kit::problem::ApiResult;
 
-use super::{OfProperty, Scene, Stage};
+use super::{PropertyQuery, UpstreamContext, UpstreamState};
 use crate::demo;
 
-pub(super) fn router(scene: Scene) -> Router {
+pub(super) fn router(context: UpstreamContext) -> Router {
     Router::new()
         .route("/api/v1/ai/suggestions", get(suggestions))
-        .with_state(Stage { scene, own: Arc::new(()) })
+        .with_state(UpstreamState { context, own: Arc::new(()) })
 }
 
 async fn suggestions(
-    State(stage): State<Stage<()>>,
+    State(state): State<UpstreamState<()>>,
     caller: Caller,
-    Query(of): Query<OfProperty>,
+    Query(query): Query<PropertyQuery>,
 ) -> ApiResult<Json<Suggestions>> {
-    let property = stage.scene.property(&caller, of.property_id)?;
-    let now = stage.scene.clock.now();
-    let own = stage.scene.house.suggestions.iter().filter(|it| it.property_id == property.id);
-    let items = own.filter(|it| it.advice.expires_at > now).map(on_the_wire).collect();
+    let property = state.context.property(&caller, query.property_id)?;
+    let now = state.context.clock.now();
+    let own = state
+        .context
+        .demo
+        .suggestions
+        .iter()
+        .filter(|suggestion| suggestion.property_id == property.id);
+    let items =
+        own.filter(|suggestion| suggestion.advice.expires_at > now).map(on_the_wire).collect();
     Ok(Json(Suggestions { property_id: property.id, as_of: now, items }))
 }
 

@@ -13,24 +13,24 @@ use service_kit::caller::Caller;
 use service_kit::extract::{Json, Query};
 use service_kit::problem::ApiResult;
 
-use super::{OfProperty, Scene, Stage};
-use crate::demo::{House, Property, places::Closed, rates};
+use super::{PropertyQuery, UpstreamContext, UpstreamState};
+use crate::demo::{DemoData, Property, properties::Closed, rates};
 
-pub(super) fn router(scene: Scene) -> Router {
+pub(super) fn router(context: UpstreamContext) -> Router {
     Router::new()
         .route("/api/v1/analytics/kpis", get(kpis))
-        .with_state(Stage { scene, own: Arc::new(()) })
+        .with_state(UpstreamState { context, own: Arc::new(()) })
 }
 
 async fn kpis(
-    State(stage): State<Stage<()>>,
+    State(state): State<UpstreamState<()>>,
     caller: Caller,
-    Query(of): Query<OfProperty>,
+    Query(query): Query<PropertyQuery>,
 ) -> ApiResult<Json<Kpis>> {
-    let property = stage.scene.property(&caller, of.property_id)?;
-    let now = stage.scene.clock.now();
+    let property = state.context.property(&caller, query.property_id)?;
+    let now = state.context.clock.now();
     let today = property.today(now);
-    let night = Night::of(&stage.scene.house, property, today.yesterday().unwrap_or(today));
+    let night = Night::of(&state.context.demo, property, today.yesterday().unwrap_or(today));
     Ok(Json(Kpis {
         property_id: property.id,
         as_of: now,
@@ -41,7 +41,7 @@ async fn kpis(
     }))
 }
 
-/// What one night brought.
+/// Sales of one night.
 struct Night {
     date: Date,
     /// Rooms sold.
@@ -52,14 +52,14 @@ struct Night {
 }
 
 impl Night {
-    fn of(house: &House, property: &Property, date: Date) -> Self {
-        let rooms = house.rooms_of(property.id);
+    fn of(demo: &DemoData, property: &Property, date: Date) -> Self {
+        let rooms = demo.rooms_of(property.id);
         let available = rooms.filter(|room| room.closed != Some(Closed::OutOfOrder)).count() as i64;
-        let stays = house.stays_of(property.id).filter(|stay| {
+        let stays = demo.stays_of(property.id).filter(|stay| {
             stay.is_live() && stay.spends(date) && stay.state != ReservationState::Held
         });
         let rates: Vec<_> = stays
-            .filter_map(|stay| house.room_types.iter().find(|kind| kind.id == stay.room_type_id))
+            .filter_map(|stay| demo.room_types.iter().find(|kind| kind.id == stay.room_type_id))
             .map(|kind| rates::of_night(property, kind, date).amount_micro)
             .collect();
         let revenue = Money { amount_micro: rates.iter().sum(), currency: property.currency() };

@@ -1,4 +1,4 @@
-//! audit: what operators did at a property, as the ledger of effects has it.
+//! audit: what operators did at a property, from the recorded effects.
 
 use std::sync::Arc;
 
@@ -12,37 +12,39 @@ use service_kit::caller::Caller;
 use service_kit::extract::{Json, Query};
 use service_kit::problem::ApiResult;
 
-use super::{Folios, Scene, Stage};
-use crate::ledger::Effect;
+use super::{Folios, UpstreamContext, UpstreamState};
+use crate::effects::Effect;
 
-const MOST: usize = 100;
+const MAX_ENTRIES: usize = 100;
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Asked {
+struct EntriesQuery {
     property_id: PropertyId,
     limit: Option<usize>,
 }
 
-pub(super) fn router(scene: Scene, folios: Arc<Folios>) -> Router {
+pub(super) fn router(context: UpstreamContext, folios: Arc<Folios>) -> Router {
     Router::new()
         .route("/api/v1/audit/entries", get(entries))
-        .with_state(Stage { scene, own: folios })
+        .with_state(UpstreamState { context, own: folios })
 }
 
 async fn entries(
-    State(stage): State<Stage<Folios>>,
+    State(state): State<UpstreamState<Folios>>,
     caller: Caller,
-    Query(asked): Query<Asked>,
+    Query(query): Query<EntriesQuery>,
 ) -> ApiResult<Json<AuditEntries>> {
-    let property = stage.scene.property(&caller, asked.property_id)?;
-    let effects = stage.scene.ledger.effects(None);
-    let own = effects.into_iter().rev().filter(|it| stage.property_of(it) == Some(property.id));
-    let items = own.filter_map(entry).take(asked.limit.unwrap_or(MOST).min(MOST)).collect();
-    Ok(Json(AuditEntries { property_id: property.id, as_of: stage.scene.clock.now(), items }))
+    let property = state.context.property(&caller, query.property_id)?;
+    let effects = state.context.effects.effects(None);
+    let own =
+        effects.into_iter().rev().filter(|effect| state.property_of(effect) == Some(property.id));
+    let items =
+        own.filter_map(entry).take(query.limit.unwrap_or(MAX_ENTRIES).min(MAX_ENTRIES)).collect();
+    Ok(Json(AuditEntries { property_id: property.id, as_of: state.context.clock.now(), items }))
 }
 
-/// What nobody did, the platform did itself.
+/// `None` for effects without an operator: the platform caused them itself.
 fn entry(effect: Effect) -> Option<AuditEntry> {
     Some(AuditEntry {
         at: effect.at,
@@ -52,11 +54,11 @@ fn entry(effect: Effect) -> Option<AuditEntry> {
     })
 }
 
-impl Stage<Folios> {
-    /// Where the subject is. What belongs to no property, as a session, is audited elsewhere.
+impl UpstreamState<Folios> {
+    /// The property of the subject; `None` for subjects without one, such as sessions.
     fn property_of(&self, effect: &Effect) -> Option<PropertyId> {
         let of_stay = |id| {
-            let mut stays = self.scene.house.reservations.iter();
+            let mut stays = self.context.demo.reservations.iter();
             stays.find(|stay| stay.id == id).map(|stay| stay.property_id)
         };
         let stay = effect.subject.parse().ok().and_then(of_stay);

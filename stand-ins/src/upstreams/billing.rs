@@ -1,4 +1,4 @@
-//! billing: the folios of the guests in the house, and what is paid back to them.
+//! billing: folios of guests in house, and refunds.
 
 mod accounts;
 
@@ -18,8 +18,8 @@ use service_kit::caller::Caller;
 use service_kit::extract::{Json, Path, Query};
 use service_kit::problem::ApiResult;
 
-use super::{OfProperty, Scene, Stage};
-use crate::shelf::{Mutation, Ticket};
+use super::{PropertyQuery, UpstreamContext, UpstreamState};
+use crate::idempotency::{Mutation, RequestKey};
 
 pub(crate) use accounts::{FolioSummary, Folios};
 
@@ -28,83 +28,83 @@ struct FolioList {
     items: Vec<FolioSummary>,
 }
 
-pub(super) fn router(scene: Scene, folios: Arc<Folios>) -> Router {
+pub(super) fn router(context: UpstreamContext, folios: Arc<Folios>) -> Router {
     Router::new()
         .route("/api/v1/billing/summary", get(summary))
         .route("/api/v1/billing/balances", get(balances))
         .route("/api/v1/folios", get(list))
         .route("/api/v1/folios/{id}", get(folio))
         .route("/api/v1/folios/{id}/refunds", post(refund))
-        .with_state(Stage { scene, own: folios })
+        .with_state(UpstreamState { context, own: folios })
 }
 
 async fn summary(
-    State(stage): State<Stage<Folios>>,
+    State(state): State<UpstreamState<Folios>>,
     caller: Caller,
-    Query(of): Query<OfProperty>,
+    Query(query): Query<PropertyQuery>,
 ) -> ApiResult<Json<BillingSummary>> {
-    let property = stage.scene.property(&caller, of.property_id)?;
-    Ok(Json(stage.own.totals(property, stage.scene.clock.now())))
+    let property = state.context.property(&caller, query.property_id)?;
+    Ok(Json(state.own.totals(property, state.context.clock.now())))
 }
 
 async fn balances(
-    State(stage): State<Stage<Folios>>,
+    State(state): State<UpstreamState<Folios>>,
     caller: Caller,
-    Query(of): Query<OfProperty>,
+    Query(query): Query<PropertyQuery>,
 ) -> ApiResult<Json<Balances>> {
-    let property = stage.scene.property(&caller, of.property_id)?;
-    let (as_of, items) = (stage.scene.clock.now(), stage.own.balances(property.id));
+    let property = state.context.property(&caller, query.property_id)?;
+    let (as_of, items) = (state.context.clock.now(), state.own.balances(property.id));
     Ok(Json(Balances { property_id: property.id, as_of, items }))
 }
 
 async fn folio(
-    State(stage): State<Stage<Folios>>,
+    State(state): State<UpstreamState<Folios>>,
     caller: Caller,
     Path(id): Path<FolioId>,
 ) -> ApiResult<Json<Folio>> {
-    let now = stage.scene.clock.now();
-    stage.own.with(&caller, id, |account| Ok(Json(account.whole(now))))
+    let now = state.context.clock.now();
+    state.own.with(&caller, id, |account| Ok(Json(account.to_wire(now))))
 }
 
 async fn list(
-    State(stage): State<Stage<Folios>>,
+    State(state): State<UpstreamState<Folios>>,
     caller: Caller,
-    Query(of): Query<OfProperty>,
+    Query(query): Query<PropertyQuery>,
 ) -> ApiResult<Json<FolioList>> {
-    let property = stage.scene.property(&caller, of.property_id)?;
-    Ok(Json(FolioList { items: stage.own.list(Some(property.id)) }))
+    let property = state.context.property(&caller, query.property_id)?;
+    Ok(Json(FolioList { items: state.own.list(Some(property.id)) }))
 }
 
 async fn refund(
-    State(stage): State<Stage<Folios>>,
+    State(state): State<UpstreamState<Folios>>,
     caller: Caller,
     Path(folio): Path<FolioId>,
     mutation: Mutation<RefundRequest>,
 ) -> ApiResult<Response> {
-    let Mutation { ticket, body } = mutation;
+    let Mutation { request_key, body } = mutation;
     let scope = (Upstream::Billing, caller.0.tenant);
-    stage.scene.shelf.once(scope, &ticket, stage.scene.clock.now(), || {
-        Ok((StatusCode::CREATED, stage.refund(&caller, folio, &ticket, body.amount)?))
+    state.context.idempotency.run_once(scope, &request_key, state.context.clock.now(), || {
+        Ok((StatusCode::CREATED, state.refund(&caller, folio, &request_key, body.amount)?))
     })
 }
 
-impl Stage<Folios> {
+impl UpstreamState<Folios> {
     fn refund(
         &self,
         caller: &Caller,
         id: FolioId,
-        ticket: &Ticket,
+        request_key: &RequestKey,
         amount: Money,
     ) -> ApiResult<Refund> {
-        let ulid = RequestId::generate(&self.scene.clock, &self.scene.entropy);
+        let ulid = RequestId::generate(&self.context.clock, &self.context.entropy);
         let refund = Refund {
             refund_id: ulid.as_str().replacen(RequestId::PREFIX, "rfd", 1),
             folio_id: id,
             amount,
-            refunded_at: self.scene.clock.now(),
+            refunded_at: self.context.clock.now(),
         };
         self.own.with(caller, id, |account| account.pay_back(&refund))?;
-        self.scene.note(caller, (Upstream::Billing, "folio.refunded"), id.as_str(), ticket);
+        self.context.note(caller, (Upstream::Billing, "folio.refunded"), id.as_str(), request_key);
         Ok(refund)
     }
 }

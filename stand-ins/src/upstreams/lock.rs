@@ -1,5 +1,7 @@
-//! lock-integration: keys are made and ended once, and what became of each request is remembered.
-//! The vendors of the locks are not played: what they would do is done at once.
+//! lock-integration: issues and revokes keys, each request once, and remembers the outcome by
+//! idempotency key.
+//!
+//! Not here: the vendors of the locks. What they would do takes effect at once.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
@@ -24,15 +26,15 @@ use service_kit::caller::{Caller, ServiceCaller};
 use service_kit::extract::{Json, Path, Query};
 use service_kit::problem::{ApiError, ApiResult};
 
-use super::{OfProperty, Scene, Stage};
-use crate::demo::{House, Lock, RoomKey};
-use crate::ledger::lock as locked;
-use crate::shelf::{Mutation, Ticket};
+use super::{PropertyQuery, UpstreamContext, UpstreamState};
+use crate::demo::{DemoData, Lock, RoomKey};
+use crate::idempotency::{Mutation, RequestKey};
+use crate::mutex::lock as locked;
 
 static KEY_INVALID: Code = Code {
     name: "MELMASTOON.LOCK.KEY_INVALID",
     status: 422,
-    title: "Such a key cannot be made",
+    title: "The key cannot be issued",
     retriable: false,
     retry_after: None,
     runbook: None,
@@ -41,49 +43,50 @@ static KEY_INVALID: Code = Code {
 static KEY_NOT_ACTIVE: Code = Code {
     name: "MELMASTOON.LOCK.KEY_NOT_ACTIVE",
     status: 409,
-    title: "The key opens nothing any more",
+    title: "The key is no longer active",
     retriable: false,
     retry_after: None,
     runbook: None,
 };
 
-/// What changes.
+/// All keys, and the operations that made or revoked them.
 #[derive(Debug)]
 pub(crate) struct Keyring {
     keys: Mutex<BTreeMap<KeyCredentialId, Key>>,
-    /// By tenant and idempotency key.
-    done: Mutex<HashMap<(TenantId, String), LockOperation>>,
+    /// Operations by tenant and idempotency key.
+    operations: Mutex<HashMap<(TenantId, String), LockOperation>>,
 }
 
 #[derive(Debug)]
 struct Key {
     lock: Lock,
-    told: LockKey,
+    /// As the wire shows it.
+    wire: LockKey,
     state: KeyState,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct OfTenant {
+struct TenantQuery {
     tenant_id: TenantId,
 }
 
-pub(super) fn router(scene: Scene, own: Arc<Keyring>) -> Router {
+pub(super) fn router(context: UpstreamContext, own: Arc<Keyring>) -> Router {
     Router::new()
         .route("/api/v1/locks/keys", get(list))
         .route("/api/v1/locks/operations/{key}", get(operation))
         .route("/api/v1/locks/{id}", get(device))
         .route("/api/v1/locks/{id}/keys", post(issue))
         .route("/api/v1/locks/{id}/keys/{key}/revoke", post(revoke))
-        .with_state(Stage { scene, own })
+        .with_state(UpstreamState { context, own })
 }
 
 async fn device(
-    State(stage): State<Stage<Keyring>>,
+    State(state): State<UpstreamState<Keyring>>,
     caller: Caller,
     Path(id): Path<LockDeviceId>,
 ) -> ApiResult<Json<LockDevice>> {
-    let Lock { id, property_id, room_id, vendor, .. } = *stage.lock(&caller, id)?;
+    let Lock { id, property_id, room_id, vendor, .. } = *state.lock(&caller, id)?;
     Ok(Json(LockDevice {
         lock_id: id,
         property_id,
@@ -93,57 +96,57 @@ async fn device(
 }
 
 async fn list(
-    State(stage): State<Stage<Keyring>>,
+    State(state): State<UpstreamState<Keyring>>,
     caller: Caller,
-    Query(of): Query<OfProperty>,
+    Query(query): Query<PropertyQuery>,
 ) -> ApiResult<Json<LockKeys>> {
-    let property_id = stage.scene.property(&caller, of.property_id)?.id;
-    let as_of = stage.scene.clock.now();
-    let items = stage.own.list(Some(property_id), as_of);
+    let property_id = state.context.property(&caller, query.property_id)?.id;
+    let as_of = state.context.clock.now();
+    let items = state.own.list(Some(property_id), as_of);
     Ok(Json(LockKeys { property_id, as_of, items }))
 }
 
-/// For the gateway itself: no operator asks what became of a request.
+/// The outcome of a request. For the gateway itself, not for operators.
 async fn operation(
-    State(stage): State<Stage<Keyring>>,
+    State(state): State<UpstreamState<Keyring>>,
     _: ServiceCaller,
     Path(key): Path<String>,
-    Query(of): Query<OfTenant>,
+    Query(query): Query<TenantQuery>,
 ) -> ApiResult<Json<LockOperation>> {
-    let done = locked(&stage.own.done);
-    let found = done.get(&(of.tenant_id, key)).cloned();
+    let operations = locked(&state.own.operations);
+    let found = operations.get(&(query.tenant_id, key)).cloned();
     found.map(Json).ok_or_else(ApiError::not_found)
 }
 
 async fn issue(
-    State(stage): State<Stage<Keyring>>,
+    State(state): State<UpstreamState<Keyring>>,
     caller: Caller,
     Path(id): Path<LockDeviceId>,
-    Mutation { ticket, body }: Mutation<IssueKeyRequest>,
+    Mutation { request_key, body }: Mutation<IssueKeyRequest>,
 ) -> ApiResult<Response> {
     let scope = (Upstream::Lock, caller.0.tenant);
-    stage.scene.shelf.once(scope, &ticket, stage.scene.clock.now(), || {
-        Ok((StatusCode::CREATED, stage.issue(&caller, id, &ticket, body)?))
+    state.context.idempotency.run_once(scope, &request_key, state.context.clock.now(), || {
+        Ok((StatusCode::CREATED, state.issue(&caller, id, &request_key, body)?))
     })
 }
 
 async fn revoke(
-    State(stage): State<Stage<Keyring>>,
+    State(state): State<UpstreamState<Keyring>>,
     caller: Caller,
     Path((id, key)): Path<(LockDeviceId, KeyCredentialId)>,
-    Mutation { ticket, .. }: Mutation<RevokeKeyRequest>,
+    Mutation { request_key, .. }: Mutation<RevokeKeyRequest>,
 ) -> ApiResult<Response> {
     let scope = (Upstream::Lock, caller.0.tenant);
-    stage.scene.shelf.once(scope, &ticket, stage.scene.clock.now(), || {
-        Ok((StatusCode::OK, stage.revoke(&caller, (id, key), &ticket)?))
+    state.context.idempotency.run_once(scope, &request_key, state.context.clock.now(), || {
+        Ok((StatusCode::OK, state.revoke(&caller, (id, key), &request_key)?))
     })
 }
 
 impl Keyring {
-    pub(crate) fn of(house: &House) -> Self {
+    pub(crate) fn of(demo: &DemoData) -> Self {
         let key = |key: &RoomKey| {
-            let lock = house.locks.iter().find(|lock| lock.room_id == key.room_id)?;
-            let told = LockKey {
+            let lock = demo.locks.iter().find(|lock| lock.room_id == key.room_id)?;
+            let wire = LockKey {
                 key_credential_id: key.id,
                 lock_id: lock.id,
                 reservation_id: key.reservation_id,
@@ -152,28 +155,28 @@ impl Keyring {
                 valid_from: key.valid_from,
                 valid_until: key.valid_until,
             };
-            Some((key.id, Key { lock: lock.clone(), told, state: KeyState::Active }))
+            Some((key.id, Key { lock: lock.clone(), wire, state: KeyState::Active }))
         };
-        let keys = house.keys.iter().filter_map(key).collect();
-        Self { keys: Mutex::new(keys), done: Mutex::default() }
+        let keys = demo.keys.iter().filter_map(key).collect();
+        Self { keys: Mutex::new(keys), operations: Mutex::default() }
     }
 
-    /// Those of a property, or all, that open a door now or later.
+    /// The keys of a property, or all keys, that are valid now or later.
     pub(crate) fn list(&self, property: Option<PropertyId>, now: Timestamp) -> Vec<LockKey> {
         let keys = locked(&self.keys);
         let open = keys.values().filter(|key| {
-            let is_good = key.state == KeyState::Active && key.told.valid_until > now;
+            let is_good = key.state == KeyState::Active && key.wire.valid_until > now;
             is_good && property.is_none_or(|property| property == key.lock.property_id)
         });
-        open.map(|key| key.told.clone()).collect()
+        open.map(|key| key.wire.clone()).collect()
     }
 }
 
-impl Stage<Keyring> {
-    /// The caller's own tenant's, in the caller's scope.
+impl UpstreamState<Keyring> {
+    /// Finds a lock of the caller's tenant, in the caller's scope.
     fn lock(&self, caller: &Caller, id: LockDeviceId) -> ApiResult<&Lock> {
-        let lock = self.scene.house.lock(id).ok_or_else(ApiError::not_found)?;
-        self.scene.property(caller, lock.property_id)?;
+        let lock = self.context.demo.lock(id).ok_or_else(ApiError::not_found)?;
+        self.context.property(caller, lock.property_id)?;
         Ok(lock)
     }
 
@@ -181,42 +184,49 @@ impl Stage<Keyring> {
         &self,
         caller: &Caller,
         id: LockDeviceId,
-        ticket: &Ticket,
-        wish: IssueKeyRequest,
+        request_key: &RequestKey,
+        request: IssueKeyRequest,
     ) -> ApiResult<IssuedKey> {
         let lock = self.lock(caller, id)?.clone();
-        self.check(&lock, &wish)?;
-        let (clock, entropy) = (&self.scene.clock, &self.scene.entropy);
-        let told = LockKey {
+        self.check(&lock, &request)?;
+        let (clock, entropy) = (&self.context.clock, &self.context.entropy);
+        let wire = LockKey {
             key_credential_id: KeyCredentialId::generate(clock, entropy),
             lock_id: lock.id,
-            reservation_id: wish.reservation_id,
-            room_ids: wish.room_ids,
-            kind: wish.preferred_kinds[0],
-            valid_from: wish.valid_from,
-            valid_until: wish.valid_until,
+            reservation_id: request.reservation_id,
+            room_ids: request.room_ids,
+            kind: request.preferred_kinds[0],
+            valid_from: request.valid_from,
+            valid_until: request.valid_until,
         };
-        self.note_done(caller, (&lock, told.key_credential_id), LockActionKind::IssueKey, ticket);
-        let issued = issued(&lock, &told, clock.now());
-        let key = Key { lock, told, state: KeyState::Active };
+        self.record_operation(
+            caller,
+            (&lock, wire.key_credential_id),
+            LockActionKind::IssueKey,
+            request_key,
+        );
+        let issued = issued(&lock, &wire, clock.now());
+        let key = Key { lock, wire, state: KeyState::Active };
         locked(&self.own.keys).insert(issued.key_credential_id, key);
         Ok(issued)
     }
 
-    /// A key is for a stay of the house, opens the lock's own room, and ends after it begins.
-    fn check(&self, lock: &Lock, wish: &IssueKeyRequest) -> ApiResult<()> {
-        let house = &self.scene.house;
+    /// Checks that the key is for a stay at the property, opens the room of the lock, and ends after
+    /// it begins.
+    fn check(&self, lock: &Lock, request: &IssueKeyRequest) -> ApiResult<()> {
+        let demo = &self.context.demo;
         let is_here =
-            |id: &RoomId| house.room(*id).is_some_and(|it| it.property_id == lock.property_id);
-        let mut stays = house.stays_of(lock.property_id);
-        let sentence = if !stays.any(|stay| stay.id == wish.reservation_id) {
-            "The property has no such reservation. Look at the arrivals again."
-        } else if !wish.room_ids.contains(&lock.room_id) || !wish.room_ids.iter().all(is_here) {
+            |id: &RoomId| demo.room(*id).is_some_and(|room| room.property_id == lock.property_id);
+        let mut stays = demo.stays_of(lock.property_id);
+        let sentence = if !stays.any(|stay| stay.id == request.reservation_id) {
+            "The property has no such reservation. Reload the arrivals."
+        } else if !request.room_ids.contains(&lock.room_id) || !request.room_ids.iter().all(is_here)
+        {
             "Name the room of the lock, and only rooms of its property."
-        } else if wish.valid_from >= wish.valid_until {
+        } else if request.valid_from >= request.valid_until {
             "The key must end after it begins."
-        } else if wish.preferred_kinds.is_empty() {
-            "Say which kinds of keys are wanted."
+        } else if request.preferred_kinds.is_empty() {
+            "Name at least one preferred kind of key."
         } else {
             return Ok(());
         };
@@ -227,7 +237,7 @@ impl Stage<Keyring> {
         &self,
         caller: &Caller,
         (id, key): (LockDeviceId, KeyCredentialId),
-        ticket: &Ticket,
+        request_key: &RequestKey,
     ) -> ApiResult<RevokedKey> {
         let lock = self.lock(caller, id)?;
         let mut keys = locked(&self.own.keys);
@@ -236,57 +246,57 @@ impl Stage<Keyring> {
         if held.state != KeyState::Active {
             return Err(ApiError::new(
                 &KEY_NOT_ACTIVE,
-                "The key was revoked before. Look at the keys of the room again.",
+                "The key was already revoked. Reload the keys of the room.",
             ));
         }
         held.state = KeyState::Revoked;
-        self.note_done(caller, (lock, key), LockActionKind::RevokeKey, ticket);
+        self.record_operation(caller, (lock, key), LockActionKind::RevokeKey, request_key);
         Ok(RevokedKey {
             key_credential_id: key,
             lock_id: id,
             property_id: lock.property_id,
             state: held.state,
             vendor: lock.vendor.to_owned(),
-            revoked_at: self.scene.clock.now(),
+            revoked_at: self.context.clock.now(),
         })
     }
 
-    fn note_done(
+    fn record_operation(
         &self,
         caller: &Caller,
         (lock, key): (&Lock, KeyCredentialId),
         action: LockActionKind,
-        ticket: &Ticket,
+        request_key: &RequestKey,
     ) {
         let effect = match action {
             LockActionKind::IssueKey => "key.issued",
             LockActionKind::RevokeKey => "key.revoked",
         };
-        self.scene.note(caller, (Upstream::Lock, effect), key.as_str(), ticket);
+        self.context.note(caller, (Upstream::Lock, effect), key.as_str(), request_key);
         let operation = LockOperation {
-            idempotency_key: ticket.key.clone(),
+            idempotency_key: request_key.key.clone(),
             action,
             lock_id: lock.id,
             key_credential_id: key,
             vendor: lock.vendor.to_owned(),
-            done_at: self.scene.clock.now(),
+            done_at: self.context.clock.now(),
         };
-        locked(&self.own.done).insert((caller.0.tenant, ticket.key.clone()), operation);
+        locked(&self.own.operations).insert((caller.0.tenant, request_key.key.clone()), operation);
     }
 }
 
-fn issued(lock: &Lock, told: &LockKey, now: Timestamp) -> IssuedKey {
+fn issued(lock: &Lock, wire: &LockKey, now: Timestamp) -> IssuedKey {
     IssuedKey {
-        key_credential_id: told.key_credential_id,
+        key_credential_id: wire.key_credential_id,
         lock_id: lock.id,
         property_id: lock.property_id,
-        reservation_id: told.reservation_id,
-        room_ids: told.room_ids.clone(),
-        kind: told.kind,
+        reservation_id: wire.reservation_id,
+        room_ids: wire.room_ids.clone(),
+        kind: wire.kind,
         state: KeyState::Active,
         vendor: lock.vendor.to_owned(),
-        valid_from: told.valid_from,
-        valid_until: told.valid_until,
+        valid_from: wire.valid_from,
+        valid_until: wire.valid_until,
         issued_at: now,
     }
 }

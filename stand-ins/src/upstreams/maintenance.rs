@@ -1,4 +1,4 @@
-//! maintenance: what is broken and how far it is mended.
+//! maintenance: work orders by state, and the rooms they close.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,24 +15,24 @@ use service_kit::caller::Caller;
 use service_kit::extract::{Json, Query};
 use service_kit::problem::ApiResult;
 
-use super::{OfProperty, Scene, Stage};
-use crate::demo::{self, House, Property};
+use super::{PropertyQuery, UpstreamContext, UpstreamState};
+use crate::demo::{self, DemoData, Property};
 
-pub(super) fn router(scene: Scene) -> Router {
+pub(super) fn router(context: UpstreamContext) -> Router {
     Router::new()
         .route("/api/v1/maintenance/summary", get(summary))
         .route("/api/v1/maintenance/board", get(board))
-        .with_state(Stage { scene, own: Arc::new(()) })
+        .with_state(UpstreamState { context, own: Arc::new(()) })
 }
 
 async fn summary(
-    State(stage): State<Stage<()>>,
+    State(state): State<UpstreamState<()>>,
     caller: Caller,
-    Query(of): Query<OfProperty>,
+    Query(query): Query<PropertyQuery>,
 ) -> ApiResult<Json<MaintenanceSummary>> {
-    let property = stage.scene.property(&caller, of.property_id)?;
-    let (house, now) = (&stage.scene.house, stage.scene.clock.now());
-    let shown = shown(house, property, now);
+    let property = state.context.property(&caller, query.property_id)?;
+    let (demo, now) = (&state.context.demo, state.context.clock.now());
+    let shown = shown(demo, property, now);
     let pending: Vec<_> = shown.iter().filter(|order| order.state.is_pending()).copied().collect();
     Ok(Json(MaintenanceSummary {
         property_id: property.id,
@@ -43,34 +43,34 @@ async fn summary(
             pending.iter().map(|order| order.severity),
         ),
         overdue: pending.iter().filter(|order| order.due_at < now).count() as u32,
-        rooms_out_of_order: rooms_out_of_order(house, &pending),
+        rooms_out_of_order: rooms_out_of_order(demo, &pending),
     }))
 }
 
 async fn board(
-    State(stage): State<Stage<()>>,
+    State(state): State<UpstreamState<()>>,
     caller: Caller,
-    Query(of): Query<OfProperty>,
+    Query(query): Query<PropertyQuery>,
 ) -> ApiResult<Json<MaintenanceBoard>> {
-    let property = stage.scene.property(&caller, of.property_id)?;
-    let (house, now) = (&stage.scene.house, stage.scene.clock.now());
-    let mut shown = shown(house, property, now);
+    let property = state.context.property(&caller, query.property_id)?;
+    let (demo, now) = (&state.context.demo, state.context.clock.now());
+    let mut shown = shown(demo, property, now);
     shown.sort_by_key(|order| (std::cmp::Reverse(order.severity), order.due_at, order.id));
     let columns = WorkOrderState::ALL.map(|state| {
         let items = shown.iter().filter(|order| order.state == state);
-        MaintenanceColumn { state, items: items.map(|order| on_the_wire(house, order)).collect() }
+        MaintenanceColumn { state, items: items.map(|order| on_the_wire(demo, order)).collect() }
     });
     Ok(Json(MaintenanceBoard { property_id: property.id, as_of: now, columns: columns.into() }))
 }
 
-/// What is pending, and what ended since local midnight.
-fn shown<'a>(house: &'a House, property: &Property, now: Timestamp) -> Vec<&'a demo::WorkOrder> {
+/// Work orders that are pending or ended since local midnight.
+fn shown<'a>(demo: &'a DemoData, property: &Property, now: Timestamp) -> Vec<&'a demo::WorkOrder> {
     let today = property.today(now);
-    let own = house.work_orders.iter().filter(|order| order.property_id == property.id);
+    let own = demo.work_orders.iter().filter(|order| order.property_id == property.id);
     own.filter(|order| order.state.is_pending() || property.today(order.since) == today).collect()
 }
 
-/// How often each of `all` is seen, those never seen included.
+/// Counts each of `all` in `seen`, zeros included.
 fn counted<T: Ord + Copy>(all: &[T], seen: impl Iterator<Item = T>) -> BTreeMap<T, u32> {
     let mut counts: BTreeMap<_, _> = all.iter().map(|&one| (one, 0)).collect();
     for one in seen {
@@ -79,11 +79,11 @@ fn counted<T: Ord + Copy>(all: &[T], seen: impl Iterator<Item = T>) -> BTreeMap<
     counts
 }
 
-fn rooms_out_of_order(house: &House, pending: &[&demo::WorkOrder]) -> Vec<RoomOutOfOrder> {
+fn rooms_out_of_order(demo: &DemoData, pending: &[&demo::WorkOrder]) -> Vec<RoomOutOfOrder> {
     let closing = pending.iter().filter(|order| order.room_out_of_order);
     let mut rooms: Vec<_> = closing
         .filter_map(|order| {
-            let room = house.room(order.room_id?)?;
+            let room = demo.room(order.room_id?)?;
             Some(RoomOutOfOrder {
                 room_id: room.id,
                 number: room.number.clone(),
@@ -96,8 +96,8 @@ fn rooms_out_of_order(house: &House, pending: &[&demo::WorkOrder]) -> Vec<RoomOu
     rooms
 }
 
-fn on_the_wire(house: &House, order: &demo::WorkOrder) -> WorkOrder {
-    let room = order.room_id.and_then(|id| house.room(id));
+fn on_the_wire(demo: &DemoData, order: &demo::WorkOrder) -> WorkOrder {
+    let room = order.room_id.and_then(|id| demo.room(id));
     WorkOrder {
         work_order_id: order.id,
         state: order.state,

@@ -1,4 +1,4 @@
-//! notification: the alerts nobody has acknowledged.
+//! notification: alerts that nobody has acknowledged.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -12,10 +12,10 @@ use service_kit::caller::Caller;
 use service_kit::extract::{Json, Query};
 use service_kit::problem::ApiResult;
 
-use super::{Scene, Stage};
+use super::{UpstreamContext, UpstreamState};
 use crate::demo;
 
-const MOST: usize = 100;
+const MAX_ALERTS: usize = 100;
 
 /// Open alerts, newest first within a property.
 #[derive(Debug)]
@@ -23,24 +23,26 @@ struct Inbox(RwLock<Vec<demo::Alert>>);
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Asked {
+struct AlertsQuery {
     property_id: PropertyId,
     limit: Option<usize>,
 }
 
-pub(super) fn router(scene: Scene) -> Router {
-    let inbox = Arc::new(Inbox(RwLock::new(scene.house.alerts.clone())));
-    Router::new().route("/api/v1/alerts", get(alerts)).with_state(Stage { scene, own: inbox })
+pub(super) fn router(context: UpstreamContext) -> Router {
+    let inbox = Arc::new(Inbox(RwLock::new(context.demo.alerts.clone())));
+    Router::new()
+        .route("/api/v1/alerts", get(alerts))
+        .with_state(UpstreamState { context, own: inbox })
 }
 
 async fn alerts(
-    State(stage): State<Stage<Inbox>>,
+    State(state): State<UpstreamState<Inbox>>,
     caller: Caller,
-    Query(asked): Query<Asked>,
+    Query(query): Query<AlertsQuery>,
 ) -> ApiResult<Json<Alerts>> {
-    let property = stage.scene.property(&caller, asked.property_id)?;
-    let items = stage.own.of(property.id, asked.limit.unwrap_or(MOST).min(MOST));
-    Ok(Json(Alerts { property_id: property.id, as_of: stage.scene.clock.now(), items }))
+    let property = state.context.property(&caller, query.property_id)?;
+    let items = state.own.of(property.id, query.limit.unwrap_or(MAX_ALERTS).min(MAX_ALERTS));
+    Ok(Json(Alerts { property_id: property.id, as_of: state.context.clock.now(), items }))
 }
 
 impl Inbox {

@@ -1,7 +1,7 @@
-//! A real service behind the fault layer: each request goes on to it as it came, each answer comes
-//! back as it is. For drills, which make services fail in ways they do not fail by themselves.
+//! Forwards requests and responses unchanged between the fault layer and a real service, so that
+//! drills can inject faults into it.
 //!
-//! Not here: the faults. The layer in front applies them as it does to what is played.
+//! Not here: the faults, which the layer in front applies.
 
 use std::future::pending;
 
@@ -14,11 +14,11 @@ use http::{HeaderMap, HeaderName};
 use service_kit::http_client;
 use url::Url;
 
-use service_kit::serve::{ConnectionHandle, Ending};
+use service_kit::serve::{CloseKind, ConnectionHandle};
 
-const LARGEST: usize = 16 * 1024 * 1024;
-/// They belong to one connection (RFC 9110 section 7.6.1), or the client sets them by itself.
-const OF_A_CONNECTION: [HeaderName; 4] = [CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING];
+const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
+/// Headers of one connection (RFC 9110 section 7.6.1), or set by the client itself.
+const CONNECTION_HEADERS: [HeaderName; 4] = [CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING];
 
 #[derive(Debug, Clone)]
 struct Service {
@@ -31,40 +31,40 @@ pub(crate) fn router(base: &Url) -> Router {
     Router::new().fallback(forward).with_state(service)
 }
 
-/// A service that is away is away here, too: the connection ends without an answer.
+/// Closes the connection without a response when the service is unavailable.
 async fn forward(
     State(service): State<Service>,
     Extension(connection): Extension<ConnectionHandle>,
     request: Request,
 ) -> Response {
-    match service.ask(request).await {
-        Ok(answer) => answer,
+    match service.send(request).await {
+        Ok(response) => response,
         Err(error) => {
-            tracing::info!(service = %service.base, %error, "The service did not answer.");
-            connection.end(Ending::Close);
+            tracing::info!(service = %service.base, %error, "The service did not respond.");
+            connection.close(CloseKind::Close);
             pending().await
         }
     }
 }
 
 impl Service {
-    async fn ask(&self, request: Request) -> Result<Response, axum::BoxError> {
+    async fn send(&self, request: Request) -> Result<Response, axum::BoxError> {
         let (parts, body) = request.into_parts();
         let mut url = self.base.clone();
         url.set_path(parts.uri.path());
         url.set_query(parts.uri.query());
-        let asking = self.http.request(parts.method, url).headers(carried(parts.headers));
-        let answer = asking.body(to_bytes(body, LARGEST).await?).send().await?;
-        let (status, headers) = (answer.status(), carried(answer.headers().clone()));
-        let mut response = Response::new(Body::from(answer.bytes().await?));
+        let request = self.http.request(parts.method, url).headers(end_to_end(parts.headers));
+        let response = request.body(to_bytes(body, MAX_BODY_BYTES).await?).send().await?;
+        let (status, headers) = (response.status(), end_to_end(response.headers().clone()));
+        let mut response = Response::new(Body::from(response.bytes().await?));
         *response.status_mut() = status;
         *response.headers_mut() = headers;
         Ok(response)
     }
 }
 
-fn carried(mut headers: HeaderMap) -> HeaderMap {
-    for name in OF_A_CONNECTION {
+fn end_to_end(mut headers: HeaderMap) -> HeaderMap {
+    for name in CONNECTION_HEADERS {
         headers.remove(name);
     }
     headers

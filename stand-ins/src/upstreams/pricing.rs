@@ -11,24 +11,24 @@ use service_kit::caller::Caller;
 use service_kit::extract::{Json, Query};
 use service_kit::problem::ApiResult;
 
-use super::{OfProperty, Scene, Stage};
+use super::{PropertyQuery, UpstreamContext, UpstreamState};
 use crate::demo::{Property, RoomType, rates};
 
-pub(super) fn router(scene: Scene) -> Router {
+pub(super) fn router(context: UpstreamContext) -> Router {
     Router::new()
         .route("/v1/pricing/rate-snapshot", get(rate_snapshot))
-        .with_state(Stage { scene, own: Arc::new(()) })
+        .with_state(UpstreamState { context, own: Arc::new(()) })
 }
 
 async fn rate_snapshot(
-    State(stage): State<Stage<()>>,
+    State(state): State<UpstreamState<()>>,
     caller: Caller,
-    Query(of): Query<OfProperty>,
+    Query(query): Query<PropertyQuery>,
 ) -> ApiResult<Json<RateSnapshot>> {
-    let property = stage.scene.property(&caller, of.property_id)?;
-    let now = stage.scene.clock.now();
+    let property = state.context.property(&caller, query.property_id)?;
+    let now = state.context.clock.now();
     let tonight = property.today(now);
-    let types = stage.scene.house.room_types_of(property.id);
+    let types = state.context.demo.room_types_of(property.id);
     let rates = types.map(|room_type| rate(property, room_type, tonight)).collect();
     Ok(Json(RateSnapshot { property_id: property.id, as_of: now, date: tonight, rates }))
 }

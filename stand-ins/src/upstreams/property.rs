@@ -1,4 +1,4 @@
-//! property: what a hotel is called, where it stands, how it is reached.
+//! property: name, address and contact of a hotel.
 
 use std::sync::Arc;
 
@@ -11,23 +11,23 @@ use service_kit::caller::Caller;
 use service_kit::extract::{Json, Path};
 use service_kit::problem::ApiResult;
 
-use super::{Scene, Stage};
+use super::{UpstreamContext, UpstreamState};
 
-pub(super) fn router(scene: Scene) -> Router {
+pub(super) fn router(context: UpstreamContext) -> Router {
     Router::new()
         .route("/internal/v1/properties/{id}", get(property))
-        .with_state(Stage { scene, own: Arc::new(()) })
+        .with_state(UpstreamState { context, own: Arc::new(()) })
 }
 
 async fn property(
-    State(stage): State<Stage<()>>,
+    State(state): State<UpstreamState<()>>,
     caller: Caller,
     Path(id): Path<PropertyId>,
 ) -> ApiResult<Json<Property>> {
-    let property = stage.scene.property(&caller, id)?;
+    let property = state.context.property(&caller, id)?;
     Ok(Json(Property {
         property_id: property.id,
-        as_of: stage.scene.clock.now(),
+        as_of: state.context.clock.now(),
         name: property.name.to_owned(),
         address: property.address.to_owned(),
         city: property.city.to_owned(),
@@ -35,7 +35,7 @@ async fn property(
         time_zone: property.time_zone.to_owned(),
         currency: property.currency(),
         locale: property.locale.to_owned(),
-        room_count: stage.scene.house.rooms_of(property.id).count() as u32,
+        room_count: state.context.demo.rooms_of(property.id).count() as u32,
         phone: property.phone.to_owned(),
         email: property.email.to_owned(),
     }))

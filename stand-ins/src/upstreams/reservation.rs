@@ -1,5 +1,6 @@
-//! reservation: who comes, who goes, who is here; and the check-in that makes the first the last.
-//! Whether a room is free and clean is inventory's and housekeeping's to say.
+//! reservation: arrivals, departures, guests in house, and check-in.
+//!
+//! Not here: whether a room is free (inventory) or clean (housekeeping).
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -19,9 +20,9 @@ use service_kit::caller::Caller;
 use service_kit::extract::{Json, Path, Query};
 use service_kit::problem::{ApiError, ApiResult};
 
-use super::{Folios, Scene, Stage};
-use crate::demo::{House, Property, Reservation};
-use crate::shelf::{Mutation, Ticket};
+use super::{Folios, UpstreamContext, UpstreamState};
+use crate::demo::{DemoData, Property, Reservation};
+use crate::idempotency::{Mutation, RequestKey};
 
 static NOT_ARRIVING: Code = Code {
     name: "MELMASTOON.RESERVATION.NOT_ARRIVING",
@@ -41,23 +42,23 @@ static ROOM_REQUIRED: Code = Code {
     runbook: None,
 };
 
-/// All reservations, as the desks of the house see them.
+/// All reservations, by id.
 #[derive(Debug)]
-struct Book {
+struct Reservations {
     stays: RwLock<BTreeMap<ReservationId, Reservation>>,
-    /// Where a guest who comes gets a folio.
+    /// Where a check-in opens a folio.
     folios: Arc<Folios>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct OfDay {
+struct DayQuery {
     property_id: PropertyId,
     /// Today at the property when absent.
     date: Option<Date>,
 }
 
-/// Which stays of a day are asked for, and in which order they are listed.
+/// Which reservations of a day are listed, and in which order.
 #[derive(Debug, Clone, Copy)]
 enum List {
     Arrivals,
@@ -65,82 +66,85 @@ enum List {
     InHouse,
 }
 
-pub(super) fn router(scene: Scene, folios: Arc<Folios>) -> Router {
-    let stays = scene.house.reservations.iter().map(|stay| (stay.id, stay.clone())).collect();
-    let stage = Stage { scene, own: Arc::new(Book { stays: RwLock::new(stays), folios }) };
+pub(super) fn router(context: UpstreamContext, folios: Arc<Folios>) -> Router {
+    let stays = context.demo.reservations.iter().map(|stay| (stay.id, stay.clone())).collect();
+    let state = UpstreamState {
+        context,
+        own: Arc::new(Reservations { stays: RwLock::new(stays), folios }),
+    };
     Router::new()
         .route("/api/v1/reservations/arrivals", get(arrivals))
         .route("/api/v1/reservations/departures", get(departures))
         .route("/api/v1/reservations/in-house", get(in_house))
         .route("/api/v1/reservations/{id}/check-in", post(check_in))
-        .with_state(stage)
+        .with_state(state)
 }
 
 async fn arrivals(
-    State(stage): State<Stage<Book>>,
+    State(state): State<UpstreamState<Reservations>>,
     caller: Caller,
-    Query(of): Query<OfDay>,
+    Query(query): Query<DayQuery>,
 ) -> ApiResult<Json<Stays>> {
-    stage.list(&caller, &of, List::Arrivals)
+    state.list(&caller, &query, List::Arrivals)
 }
 
 async fn departures(
-    State(stage): State<Stage<Book>>,
+    State(state): State<UpstreamState<Reservations>>,
     caller: Caller,
-    Query(of): Query<OfDay>,
+    Query(query): Query<DayQuery>,
 ) -> ApiResult<Json<Stays>> {
-    stage.list(&caller, &of, List::Departures)
+    state.list(&caller, &query, List::Departures)
 }
 
 async fn in_house(
-    State(stage): State<Stage<Book>>,
+    State(state): State<UpstreamState<Reservations>>,
     caller: Caller,
-    Query(of): Query<OfDay>,
+    Query(query): Query<DayQuery>,
 ) -> ApiResult<Json<Stays>> {
-    stage.list(&caller, &of, List::InHouse)
+    state.list(&caller, &query, List::InHouse)
 }
 
 async fn check_in(
-    State(stage): State<Stage<Book>>,
+    State(state): State<UpstreamState<Reservations>>,
     caller: Caller,
     Path(id): Path<ReservationId>,
-    Mutation { ticket, body }: Mutation<CheckInRequest>,
+    Mutation { request_key, body }: Mutation<CheckInRequest>,
 ) -> ApiResult<Response> {
     let scope = (Upstream::Reservation, caller.0.tenant);
-    stage.scene.shelf.once(scope, &ticket, stage.scene.clock.now(), || {
-        Ok((StatusCode::OK, stage.check_in(&caller, id, &ticket, body)?))
+    state.context.idempotency.run_once(scope, &request_key, state.context.clock.now(), || {
+        Ok((StatusCode::OK, state.check_in(&caller, id, &request_key, body)?))
     })
 }
 
-impl Stage<Book> {
+impl UpstreamState<Reservations> {
     fn check_in(
         &self,
         caller: &Caller,
         id: ReservationId,
-        ticket: &Ticket,
+        request_key: &RequestKey,
         request: CheckInRequest,
     ) -> ApiResult<CheckedIn> {
         let mut book = self.own.stays.write().unwrap_or_else(PoisonError::into_inner);
         let stay = book.get_mut(&id).ok_or_else(ApiError::not_found)?;
-        let property = self.scene.property(caller, stay.property_id)?;
-        let now = self.scene.clock.now();
+        let property = self.context.property(caller, stay.property_id)?;
+        let now = self.context.clock.now();
         let today = property.today(now);
         if stay.state != ReservationState::Confirmed || !stay.spends(today) {
             return Err(ApiError::new(
                 &NOT_ARRIVING,
-                "Only a confirmed reservation of today can be checked in. Look at the arrivals again.",
+                "Only a confirmed reservation of today can be checked in. Reload the arrivals.",
             ));
         }
         let room_id = self.room(property, request.room_id.or(stay.room_id))?;
         (stay.state, stay.room_id) = (ReservationState::InHouse, Some(room_id));
         self.own.folios.open(property, stay, now);
         let action = (Upstream::Reservation, "reservation.checked_in");
-        self.scene.note(caller, action, id.as_str(), ticket);
+        self.context.note(caller, action, id.as_str(), request_key);
         Ok(CheckedIn { reservation_id: id, state: stay.state, room_id, checked_in_at: now })
     }
 
     fn room(&self, property: &Property, wanted: Option<RoomId>) -> ApiResult<RoomId> {
-        let room = wanted.and_then(|id| self.scene.house.room(id));
+        let room = wanted.and_then(|id| self.context.demo.room(id));
         let own = room.filter(|room| room.property_id == property.id && room.closed.is_none());
         let required = || {
             ApiError::new(
@@ -151,19 +155,19 @@ impl Stage<Book> {
         own.map(|room| room.id).ok_or_else(required)
     }
 
-    fn list(&self, caller: &Caller, of: &OfDay, list: List) -> ApiResult<Json<Stays>> {
-        let property = self.scene.property(caller, of.property_id)?;
-        let now = self.scene.clock.now();
+    fn list(&self, caller: &Caller, query: &DayQuery, list: List) -> ApiResult<Json<Stays>> {
+        let property = self.context.property(caller, query.property_id)?;
+        let now = self.context.clock.now();
         let today = property.today(now);
-        let date = of.date.unwrap_or(today);
+        let date = query.date.unwrap_or(today);
         let mut stays = self.own.stays(property, |stay| list.holds(stay, date, today));
         list.sort(&mut stays);
-        let items = stays.iter().map(|stay| stay_on_the_wire(&self.scene.house, stay)).collect();
+        let items = stays.iter().map(|stay| stay_on_the_wire(&self.context.demo, stay)).collect();
         Ok(Json(Stays { property_id: property.id, date, as_of: now, items }))
     }
 }
 
-impl Book {
+impl Reservations {
     fn stays(&self, of: &Property, wanted: impl Fn(&Reservation) -> bool) -> Vec<Reservation> {
         let book = self.stays.read().unwrap_or_else(PoisonError::into_inner);
         let own = book.values().filter(|stay| stay.property_id == of.id && stay.is_live());
@@ -176,7 +180,7 @@ impl List {
         match self {
             Self::Arrivals => stay.check_in == date,
             Self::Departures => stay.check_out == date,
-            // Today is what the desk knows; another day is what the book says.
+            // Today the state decides; on other days, the booked dates.
             Self::InHouse if date == today => stay.is_in_house(),
             Self::InHouse => stay.spends(date),
         }
@@ -191,8 +195,8 @@ impl List {
     }
 }
 
-fn stay_on_the_wire(house: &House, stay: &Reservation) -> Stay {
-    let room = stay.room_id.and_then(|id| house.room(id));
+fn stay_on_the_wire(demo: &DemoData, stay: &Reservation) -> Stay {
+    let room = stay.room_id.and_then(|id| demo.room(id));
     Stay {
         reservation_id: stay.id,
         code: stay.code.clone(),

@@ -1,6 +1,8 @@
-//! sync: how far the desktops of a property have come. A desktop that never called is imagined to
-//! pull every few minutes; one that shook hands stands where its own transfers, or a person at the
-//! control listener, moved it. What is transferred is not played.
+//! sync: the cursors of a property's desktops, and the handshake. The cursor of a desktop that never
+//! called is simulated: it pulls every few minutes. After a handshake its own transfers, or the
+//! control listener, move it.
+//!
+//! Not here: the data that is transferred.
 
 mod transfer;
 
@@ -24,98 +26,101 @@ use service_kit::caller::{Caller, ServiceCaller};
 use service_kit::extract::{Json, Path, Query};
 use service_kit::problem::{ApiError, ApiResult};
 
-use super::{OfProperty, Scene, Stage};
-use crate::demo::{House, desktops};
-use crate::ledger::lock;
+use super::{PropertyQuery, UpstreamContext, UpstreamState};
+use crate::demo::{DemoData, desktops};
+use crate::mutex::lock;
 
-/// Versions back from the newest that a desktop may still go on from: a week of pulls.
-const KEPT: u64 = 7 * 24 * 12;
+/// A cursor may be at most this many versions old: a week of pulls.
+const MAX_VERSIONS_BEHIND: u64 = 7 * 24 * 12;
 
 static EXPIRED: Code = Code {
     name: CURSOR_EXPIRED,
     status: 410,
-    title: "What the desktop lacks is not kept any more",
+    title: "The cursor has expired",
     retriable: false,
     retry_after: None,
     runbook: None,
 };
 
-/// Where desktops stand that are not imagined any more.
+/// Cursors of the desktops that called at least once; all others are simulated.
 #[derive(Debug)]
 pub(crate) struct Cursors {
-    real: Mutex<HashMap<DeviceId, DeviceCursor>>,
-    /// Where desktops pull and push.
+    known: Mutex<HashMap<DeviceId, DeviceCursor>>,
+    /// Base URL for pull and push.
     base: String,
     proofs: ProofVerifier,
     replays: LocalReplays,
 }
 
-/// A cursor that is moved by hand, so that whoever cached it is wrong.
+/// A request to move a cursor, so that cached copies of it are wrong.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct Moved {
+pub(crate) struct MoveCursor {
     device_id: DeviceId,
     version: u64,
-    /// As it was when absent.
+    /// Unchanged when absent.
     #[serde(default, with = "contracts::clock::wire::option")]
     last_pull_at: Option<Timestamp>,
 }
 
-pub(super) fn router(scene: Scene, own: Arc<Cursors>) -> Router {
+pub(super) fn router(context: UpstreamContext, own: Arc<Cursors>) -> Router {
     Router::new()
         .route("/api/v1/sync/cursors", get(cursors))
         .route("/api/v1/sync/tenants/{tenant}/cursors", get(cursors_of_tenant))
-        .route("/api/v1/sync/handshake", post(shake_hands))
+        .route("/api/v1/sync/handshake", post(handshake))
         .route(transfer::PULL, post(transfer::pull))
         .route(transfer::PUSH, post(transfer::push))
-        .with_state(Stage { scene, own })
+        .with_state(UpstreamState { context, own })
 }
 
 async fn cursors(
-    State(stage): State<Stage<Cursors>>,
+    State(state): State<UpstreamState<Cursors>>,
     caller: Caller,
-    Query(of): Query<OfProperty>,
+    Query(query): Query<PropertyQuery>,
 ) -> ApiResult<Json<SyncCursors>> {
-    let property = stage.scene.property(&caller, of.property_id)?.id;
-    Ok(Json(stage.list(property)))
+    let property = state.context.property(&caller, query.property_id)?.id;
+    Ok(Json(state.list(property)))
 }
 
-/// For the gateway itself: no operator compares cursors.
+/// For the gateway itself, which compares cursors.
 async fn cursors_of_tenant(
-    State(stage): State<Stage<Cursors>>,
+    State(state): State<UpstreamState<Cursors>>,
     _: ServiceCaller,
     Path(tenant): Path<TenantId>,
-    Query(of): Query<OfProperty>,
+    Query(query): Query<PropertyQuery>,
 ) -> ApiResult<Json<SyncCursors>> {
-    let found = stage.scene.house.property(of.property_id);
+    let found = state.context.demo.property(query.property_id);
     let own = found.filter(|property| property.tenant_id == tenant);
-    Ok(Json(stage.list(own.ok_or_else(ApiError::not_found)?.id)))
+    Ok(Json(state.list(own.ok_or_else(ApiError::not_found)?.id)))
 }
 
-async fn shake_hands(
-    State(stage): State<Stage<Cursors>>,
+async fn handshake(
+    State(state): State<UpstreamState<Cursors>>,
     caller: Caller,
     Json(request): Json<HandshakeRequest>,
 ) -> ApiResult<Json<Handshake>> {
     let (device, tenant) = (caller.0.device, caller.0.tenant);
-    let mut operators = stage.scene.house.operators.iter();
-    let operator = operators.find(|it| it.device_id == device && it.tenant_id == tenant);
-    let property = operator.and_then(|it| it.property_ids.first());
+    let mut operators = state.context.demo.operators.iter();
+    let operator =
+        operators.find(|operator| operator.device_id == device && operator.tenant_id == tenant);
+    let property = operator.and_then(|operator| operator.property_ids.first());
     let property_id = *property.ok_or_else(ApiError::not_found)?;
-    let cursor = stage.own.change(device, stage.scene.clock.now(), |_| ());
-    let full_resync = begins_anew(request.cursor_version, cursor.version)?;
-    let url = |path| format!("{}{path}", stage.own.base);
+    let cursor = state.own.change(device, state.context.clock.now(), |_| ());
+    let full_resync = needs_full_resync(request.cursor_version, cursor.version)?;
+    let url = |path| format!("{}{path}", state.own.base);
     let (pull_url, push_url) = (url(transfer::PULL), url(transfer::PUSH));
     Ok(Json(Handshake { property_id, cursor, pull_url, push_url, full_resync }))
 }
 
-/// Whether the desktop pulls everything: it has nothing, or what was lost here.
-fn begins_anew(has: Option<u64>, newest: u64) -> ApiResult<bool> {
+/// Whether the desktop must pull everything: it has nothing, or a version newer than the newest here.
+fn needs_full_resync(has: Option<u64>, newest: u64) -> ApiResult<bool> {
     match has {
-        Some(version) if version.saturating_add(KEPT) < newest => Err(ApiError::new(
-            &EXPIRED,
-            "The desktop was away for too long. Shake hands without a cursor and pull everything.",
-        )),
+        Some(version) if version.saturating_add(MAX_VERSIONS_BEHIND) < newest => {
+            Err(ApiError::new(
+                &EXPIRED,
+                "The desktop was offline for too long. Start a handshake without a cursor and pull everything.",
+            ))
+        }
         Some(version) => Ok(version > newest),
         None => Ok(true),
     }
@@ -126,40 +131,40 @@ impl Cursors {
     pub(crate) fn new(base: String) -> Self {
         let proofs = ProofVerifier::new(Window::default());
         let replays = LocalReplays::new(100_000, proofs.span());
-        Self { real: Mutex::default(), base, proofs, replays }
+        Self { known: Mutex::default(), base, proofs, replays }
     }
 
-    /// What a proof for this path of ours must name.
+    /// The `htu` that a proof for this path must have.
     fn target(&self, path: &str) -> Option<Htu> {
         Htu::parse(&format!("{}{path}", self.base)).ok()
     }
 
     fn of(&self, device: DeviceId, now: Timestamp) -> DeviceCursor {
-        let real = lock(&self.real).get(&device).cloned();
-        real.unwrap_or_else(|| imagined(device, now))
+        let known = lock(&self.known).get(&device).cloned();
+        known.unwrap_or_else(|| simulated(device, now))
     }
 
-    /// Changes where a desktop stands, and tells it.
+    /// Changes a cursor and returns it.
     fn change(
         &self,
         device: DeviceId,
         now: Timestamp,
         change: impl FnOnce(&mut DeviceCursor),
     ) -> DeviceCursor {
-        let mut real = lock(&self.real);
-        let cursor = real.entry(device).or_insert_with(|| imagined(device, now));
+        let mut known = lock(&self.known);
+        let cursor = known.entry(device).or_insert_with(|| simulated(device, now));
         change(cursor);
         cursor.clone()
     }
 
-    /// By hand.
+    /// Moves a cursor for the control listener.
     pub(crate) fn put(
         &self,
-        moved: Moved,
-        house: &House,
+        moved: MoveCursor,
+        demo: &DemoData,
         now: Timestamp,
     ) -> ApiResult<DeviceCursor> {
-        if !house.operators.iter().any(|it| it.device_id == moved.device_id) {
+        if !demo.operators.iter().any(|operator| operator.device_id == moved.device_id) {
             return Err(ApiError::not_found());
         }
         Ok(self.change(moved.device_id, now, |cursor| {
@@ -169,10 +174,10 @@ impl Cursors {
     }
 }
 
-impl Stage<Cursors> {
+impl UpstreamState<Cursors> {
     fn list(&self, property_id: PropertyId) -> SyncCursors {
-        let now = self.scene.clock.now();
-        let operators = self.scene.house.operators.iter();
+        let now = self.context.clock.now();
+        let operators = self.context.demo.operators.iter();
         let here = operators.filter(|operator| operator.property_ids.contains(&property_id));
         let mut items: Vec<_> = here.map(|operator| self.own.of(operator.device_id, now)).collect();
         items.sort_by_key(|cursor| cursor.device_id);
@@ -180,7 +185,7 @@ impl Stage<Cursors> {
     }
 }
 
-fn imagined(device_id: DeviceId, now: Timestamp) -> DeviceCursor {
+fn simulated(device_id: DeviceId, now: Timestamp) -> DeviceCursor {
     let progress = desktops::progress(device_id, now);
     DeviceCursor {
         device_id,

@@ -1,4 +1,4 @@
-//! tenant: who an operator is to the tenant, and whether the tenant may work.
+//! tenant: profiles and preferences of operators, and the status of tenants.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -12,15 +12,15 @@ use service_kit::caller::Caller;
 use service_kit::extract::{Json, Path};
 use service_kit::problem::{ApiError, ApiResult};
 
-use super::{Scene, Stage};
+use super::{UpstreamContext, UpstreamState};
 use crate::demo::Operator;
-use crate::ledger::lock;
+use crate::mutex::lock;
 
 /// Which tenants are suspended. `POST /control/events` changes it.
 #[derive(Debug, Default)]
-pub(crate) struct Tenancies(Mutex<BTreeSet<TenantId>>);
+pub(crate) struct TenantStatuses(Mutex<BTreeSet<TenantId>>);
 
-impl Tenancies {
+impl TenantStatuses {
     pub(crate) fn set(&self, tenant: TenantId, status: TenantStatus) {
         let mut suspended = lock(&self.0);
         match status {
@@ -35,63 +35,63 @@ impl Tenancies {
     }
 }
 
-pub(super) fn router(scene: Scene, tenancies: Arc<Tenancies>) -> Router {
+pub(super) fn router(context: UpstreamContext, tenant_statuses: Arc<TenantStatuses>) -> Router {
     Router::new()
         .route("/api/v1/tenants/{tenant_id}/operators/{operator_id}", get(operator))
         .route("/api/v1/tenants/{tenant_id}/operators/{operator_id}/preferences", get(preferences))
-        .with_state(Stage { scene, own: tenancies })
+        .with_state(UpstreamState { context, own: tenant_statuses })
 }
 
 async fn operator(
-    State(stage): State<Stage<Tenancies>>,
+    State(state): State<UpstreamState<TenantStatuses>>,
     caller: Caller,
     Path((tenant, id)): Path<(TenantId, OperatorId)>,
 ) -> ApiResult<Json<OperatorProfile>> {
-    let operator = stage.operator(&caller, tenant, id)?;
+    let operator = state.operator(&caller, tenant, id)?;
     let primary = operator.property_ids.first().copied();
     Ok(Json(OperatorProfile {
         tenant_id: tenant,
         operator_id: id,
-        tenant_status: stage.own.status(tenant),
+        tenant_status: state.own.status(tenant),
         display_name: operator.display_name.clone(),
-        locale: stage.locale(operator)?,
+        locale: state.locale(operator)?,
         roles: operator.roles.iter().map(|role| role.name().to_owned()).collect(),
         property_ids: operator.property_ids.clone(),
         primary_property_id: primary,
-        as_of: stage.scene.clock.now(),
+        as_of: state.context.clock.now(),
     }))
 }
 
-/// What an operator has who has chosen nothing: the stand-in takes no choice.
+/// The defaults: the stand-in stores no preferences.
 async fn preferences(
-    State(stage): State<Stage<Tenancies>>,
+    State(state): State<UpstreamState<TenantStatuses>>,
     caller: Caller,
     Path((tenant, id)): Path<(TenantId, OperatorId)>,
 ) -> ApiResult<Json<OperatorPreferences>> {
-    let operator = stage.operator(&caller, tenant, id)?;
+    let operator = state.operator(&caller, tenant, id)?;
     Ok(Json(OperatorPreferences {
         preferences_id: operator.preferences_id,
         operator_id: id,
-        locale: stage.locale(operator)?,
+        locale: state.locale(operator)?,
         theme: Theme::System,
         widgets: Vec::new(),
         version: 0,
-        as_of: stage.scene.clock.now(),
+        as_of: state.context.clock.now(),
     }))
 }
 
-impl Stage<Tenancies> {
-    /// The operator, if it is the caller's tenant's.
+impl UpstreamState<TenantStatuses> {
+    /// Finds an operator of the caller's tenant.
     fn operator(&self, caller: &Caller, tenant: TenantId, id: OperatorId) -> ApiResult<&Operator> {
-        let found = self.scene.house.operators.iter().find(|operator| {
+        let found = self.context.demo.operators.iter().find(|operator| {
             operator.id == id && operator.tenant_id == tenant && tenant == caller.0.tenant
         });
         found.ok_or_else(ApiError::not_found)
     }
 
-    /// The language of the operator's first property.
+    /// The locale of the operator's first property.
     fn locale(&self, operator: &Operator) -> ApiResult<String> {
-        let home = operator.property_ids.first().and_then(|&id| self.scene.house.property(id));
+        let home = operator.property_ids.first().and_then(|&id| self.context.demo.property(id));
         home.map(|home| home.locale.to_owned()).ok_or_else(ApiError::not_found)
     }
 }

@@ -22,8 +22,8 @@ mod operations;
 #[cfg(test)]
 mod pass_through;
 #[cfg(test)]
+mod platform;
+#[cfg(test)]
 mod sync;
 #[cfg(test)]
 mod upstreams;
-#[cfg(test)]
-mod world;

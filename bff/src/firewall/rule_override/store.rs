@@ -3,8 +3,8 @@
 use auth::oidc::ServiceAccount;
 use contracts::id::{RequestId, TenantId};
 use jiff::Timestamp;
+use service_kit::pg_row as row;
 use service_kit::postgres::{Database, StoreError, Transaction, read};
-use service_kit::row;
 use tokio_postgres::Row;
 
 use crate::firewall::file::{self, Rules, RulesError};

@@ -23,7 +23,7 @@ use serde::de::DeserializeOwned;
 use service_kit::extract::{Json, refused};
 use service_kit::postgres::{Database, StoreError, Transaction, write};
 use service_kit::problem::{ApiError, ApiResult};
-use service_kit::push::Push;
+use service_kit::pubsub_push::Push;
 
 use super::sessions::target;
 use crate::problems::unavailable;

@@ -12,8 +12,8 @@ use std::time::Duration;
 use auth::Principal;
 use contracts::clock::Entropy;
 use contracts::id::RequestId;
+use service_kit::pg_row as row;
 use service_kit::postgres::{Database, StoreError, Transaction, write};
-use service_kit::row;
 use tokio::time::sleep;
 
 use crate::config::Lockout;

@@ -5,8 +5,8 @@ use contracts::env::Env;
 use contracts::id::{AttestationId, RequestId};
 use contracts::safeguard;
 use jiff::Timestamp;
+use service_kit::pg_row as row;
 use service_kit::postgres::{StoreError, Transaction};
-use service_kit::row;
 use tokio_postgres::types::ToSql;
 
 use super::{ConsumeError, Issued, Purpose, Refused, Use, count};

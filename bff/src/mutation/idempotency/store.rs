@@ -8,8 +8,8 @@ use http::header::{CONTENT_TYPE, DATE, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::Timestamp;
 use serde_json::Value;
+use service_kit::pg_row as row;
 use service_kit::postgres::{StoreError, Transaction};
-use service_kit::row;
 use tokio_postgres::Row;
 
 use super::{Fingerprint, IdempotencyScope, Reach, StoredResponse};

@@ -11,9 +11,9 @@ use contracts::upstream::sync::SyncCursors;
 use jiff::{SignedDuration, Timestamp};
 use metrics::{counter, gauge};
 use serde::Serialize;
+use service_kit::pg_row as row;
 use service_kit::postgres::{StoreError, write};
 use service_kit::problem::chain;
-use service_kit::row;
 use tokio::time::Instant;
 use tokio_postgres::types::ToSql;
 

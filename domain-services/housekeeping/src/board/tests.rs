@@ -1,40 +1,40 @@
 use migrations::test_database::TestDatabase;
 use serde_json::{Value, json};
 use service_kit::testing::Harness;
-use service_kit::testing::world::{PROPERTY, TENANT, operator};
+use service_kit::testing::fixtures::{PROPERTY, TENANT, operator};
 use tokio_postgres::NoTls;
 
-use super::BOARD;
+use super::BOARD_SQL;
 use crate::tests::Fixture;
 
-async fn ask(harness: &Harness) -> Value {
+async fn fetch(harness: &Harness) -> Value {
     let path = format!("/api/v1/housekeeping/board?propertyId={PROPERTY}");
     harness.get(&path).by(&operator(TENANT, &[PROPERTY])).send().await.ok()
 }
 
 /// Local midnight was at 19:30 UTC of the 21st; it is 20:00. Room C is archived, S another
 /// property's.
-const HOUSE: &str = "
-    CREATE TEMPORARY TABLE world AS SELECT 'tnt_01K0000000000000000000000A' AS tenant,
+const ROOMS_AND_TASKS: &str = "
+    CREATE TEMPORARY TABLE ids AS SELECT 'tnt_01K0000000000000000000000A' AS tenant,
         'ppt_01K0000000000000000000000A' AS here, 'ppt_01K0000000000000000000000D' AS sister;
     CREATE FUNCTION pg_temp.id(kind text, letter text) RETURNS text LANGUAGE sql
         AS $$ SELECT kind || '_01K0000000000000000000000' || letter $$;
-    INSERT INTO housekeeping.properties (tenant_id, id, time_zone) SELECT tenant, sister, 'UTC' FROM world;
+    INSERT INTO housekeeping.properties (tenant_id, id, time_zone) SELECT tenant, sister, 'UTC' FROM ids;
     INSERT INTO housekeeping.rooms (tenant_id, id, property_id, number, floor, archived_at, created_at)
     SELECT tenant, pg_temp.id('rom', letter), CASE letter WHEN 'S' THEN sister ELSE here END, number, 1,
            archived::timestamptz, '2026-01-01Z'
-    FROM world, (VALUES ('A', '101', NULL), ('B', '99', NULL), ('C', '102', '2026-02-01Z'), ('D', '103', NULL),
+    FROM ids, (VALUES ('A', '101', NULL), ('B', '99', NULL), ('C', '102', '2026-02-01Z'), ('D', '103', NULL),
                         ('S', '1', NULL)) AS r (letter, number, archived);
     INSERT INTO housekeeping.room_status (tenant_id, room_id, property_id, status, since)
     SELECT tenant, pg_temp.id('rom', letter), here, status, '2026-11-21 12:00Z'
-    FROM world, (VALUES ('A', 'dirty'), ('B', 'ready')) AS s (letter, status);
+    FROM ids, (VALUES ('A', 'dirty'), ('B', 'ready')) AS s (letter, status);
     INSERT INTO housekeeping.housekeeping_tasks
         (id, tenant_id, property_id, room_id, kind, priority, status, assigned_staff_id, scheduled_for,
          created_at, next_arrival_at, checked_out_at, room_ready_at)
     SELECT pg_temp.id('hkt', letter), tenant, CASE room WHEN 'S' THEN sister ELSE here END,
            pg_temp.id('rom', room), kind, priority, status, pg_temp.id('stf', staff),
            planned::timestamptz, made::timestamptz, arrival::timestamptz, gone::timestamptz, ready::timestamptz
-    FROM world, (VALUES
+    FROM ids, (VALUES
         -- Two open in one room: the younger is urgent, and its guest should be here already.
         ('1', 'A', 'deep_clean', 'low', 'assigned', 'A', '2026-11-21 21:00Z', '2026-11-01 10:00Z', NULL, NULL, NULL),
         ('2', 'A', 'turnover', 'urgent', 'pending', NULL, NULL, '2026-11-21 19:40Z', '2026-11-21 19:50Z', NULL, NULL),
@@ -51,12 +51,12 @@ fn id(kind: &str, letter: char) -> String {
 }
 
 #[tokio::test]
-async fn every_room_stands_in_its_column_with_its_most_pressing_task() {
+async fn every_room_is_in_its_column_with_its_most_pressing_task() {
     let Fixture { harness, database } = Fixture::new().await;
-    database.run(HOUSE).await;
+    database.run(ROOMS_AND_TASKS).await;
     let column = |status: &str, rooms: Value| json!({"status": status, "rooms": rooms});
     assert_eq!(
-        ask(&harness).await,
+        fetch(&harness).await,
         json!({
             "propertyId": PROPERTY,
             "asOf": "2026-11-21T20:00:00.000Z",
@@ -89,9 +89,9 @@ async fn every_room_stands_in_its_column_with_its_most_pressing_task() {
 #[tokio::test]
 async fn of_equal_tasks_the_oldest_is_the_most_pressing() {
     let Fixture { harness, database } = Fixture::new().await;
-    database.run(HOUSE).await;
+    database.run(ROOMS_AND_TASKS).await;
     database.run("UPDATE housekeeping.housekeeping_tasks SET priority = 'normal'").await;
-    let task = ask(&harness).await["columns"][0]["rooms"][0]["task"].take();
+    let task = fetch(&harness).await["columns"][0]["rooms"][0]["task"].take();
     assert_eq!(
         task,
         json!({"taskId": id("hkt", '1'), "kind": "deep_clean", "priority": "normal", "status": "assigned",
@@ -102,7 +102,7 @@ async fn of_equal_tasks_the_oldest_is_the_most_pressing() {
 #[tokio::test]
 async fn a_property_without_rooms_has_empty_columns() {
     let Fixture { harness, database: _database } = Fixture::new().await;
-    let columns = ask(&harness).await["columns"].take();
+    let columns = fetch(&harness).await["columns"].take();
     assert_eq!(columns.as_array().map(Vec::len), Some(7));
     assert!(columns.as_array().unwrap().iter().all(|column| column["rooms"] == json!([])));
 }
@@ -124,13 +124,13 @@ const LARGE: &str = "
     FROM generate_series(0, 9999) AS n, generate_series(0, 10) AS hotel;
     ANALYZE";
 
-/// The plan that the service keeps, as its role, and the partitions that have rows.
+/// The generic plan of the service's role, and the partitions that have rows.
 #[expect(clippy::disallowed_methods, reason = "the connection ends with the test")]
 async fn plan(database: &TestDatabase) -> (Vec<String>, Vec<String>) {
     let (service, connection) = tokio_postgres::connect(database.url(), NoTls).await.unwrap();
     tokio::spawn(connection);
     let begin = format!(
-        "SET plan_cache_mode = force_generic_plan; PREPARE board AS {BOARD};
+        "SET plan_cache_mode = force_generic_plan; PREPARE board AS {BOARD_SQL};
          BEGIN; SET LOCAL app.tenant_id = '{TENANT}'"
     );
     service.batch_execute(&begin).await.unwrap();
@@ -142,7 +142,7 @@ async fn plan(database: &TestDatabase) -> (Vec<String>, Vec<String>) {
 }
 
 #[tokio::test]
-async fn a_large_house_is_read_by_index() {
+async fn the_board_of_a_large_hotel_is_read_by_index() {
     let Fixture { harness, database } = Fixture::new().await;
     database.run(LARGE).await;
     let (plan, partitions) = plan(&database).await;
@@ -151,16 +151,16 @@ async fn a_large_house_is_read_by_index() {
         let scanned = format!("Seq Scan on {partition} ");
         assert!(!plan.iter().any(|line| line.contains(&scanned)), "{}", plan.join("\n"));
     }
-    let rooms = ask(&harness).await["columns"][0]["rooms"].take();
+    let rooms = fetch(&harness).await["columns"][0]["rooms"].take();
     assert_eq!(rooms.as_array().map(Vec::len), Some(500));
 }
 
 #[tokio::test]
-async fn who_comes_next_is_known_from_a_turnover_finished_today_whenever_it_was_made() {
+async fn the_next_arrival_is_that_of_a_turnover_finished_today() {
     let Fixture { harness, database } = Fixture::new().await;
-    database.run(HOUSE).await;
+    database.run(ROOMS_AND_TASKS).await;
     let next = async || {
-        let rooms = ask(&harness).await["columns"][0]["rooms"].take();
+        let rooms = fetch(&harness).await["columns"][0]["rooms"].take();
         rooms[1]["nextArrivalAt"].as_str().map(str::to_owned)
     };
     assert_eq!(next().await, None, "finished on the day before");

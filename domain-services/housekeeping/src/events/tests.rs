@@ -1,8 +1,8 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
+use service_kit::testing::fixtures::{PROPERTY, TENANT, operator};
 use service_kit::testing::issuer::{EVENTS, OPERATOR, SCHEDULER};
-use service_kit::testing::world::{PROPERTY, TENANT, operator};
 
 use crate::tests::Fixture;
 
@@ -26,11 +26,11 @@ fn event() -> Value {
 }
 
 #[tokio::test]
-async fn an_event_that_nothing_waits_for_is_acknowledged_each_time() {
+async fn an_unhandled_event_is_acknowledged() {
     let Fixture { harness, database: _database } = Fixture::new().await;
     for _ in 0..2 {
-        let answer = harness.post(PATH, &push(&event())).by_account(EVENTS).send().await;
-        assert_eq!((answer.status.as_u16(), answer.body), (204, Value::Null));
+        let response = harness.post(PATH, &push(&event())).by_account(EVENTS).send().await;
+        assert_eq!((response.status.as_u16(), response.body), (204, Value::Null));
     }
 }
 
@@ -39,24 +39,24 @@ async fn only_the_event_bus_may_push() {
     let Fixture { harness, database: _database } = Fixture::new().await;
     let body = push(&event());
     let bare = harness.post(PATH, &body).send().await;
-    bare.refused(401, "GENERAL.UNAUTHENTICATED");
+    bare.assert_problem(401, "GENERAL.UNAUTHENTICATED");
     assert_eq!(bare.header("www-authenticate"), "Bearer");
     // The gateway's own token is of no use here.
     let gateway = harness.post(PATH, &body).by(&operator(TENANT, &[PROPERTY])).send().await;
-    gateway.refused(401, "GENERAL.UNAUTHENTICATED");
+    gateway.assert_problem(401, "GENERAL.UNAUTHENTICATED");
     for account in [SCHEDULER, OPERATOR, "stranger@platform.test"] {
-        let answer = harness.post(PATH, &body).by_account(account).send().await;
-        answer.refused(403, "GENERAL.FORBIDDEN");
+        let response = harness.post(PATH, &body).by_account(account).send().await;
+        response.assert_problem(403, "GENERAL.FORBIDDEN");
     }
 }
 
 #[tokio::test]
-async fn what_is_no_event_is_refused() {
+async fn an_invalid_event_is_refused() {
     let Fixture { harness, database: _database } = Fixture::new().await;
     let missing = json!({"message": {}});
     for body in [push(&json!({"id": 1})), json!({"message": {"data": "%"}}), missing] {
-        let answer = harness.post(PATH, &body).by_account(EVENTS).send().await;
-        answer.refused(400, "GENERAL.VALIDATION_FAILED");
+        let response = harness.post(PATH, &body).by_account(EVENTS).send().await;
+        response.assert_problem(400, "GENERAL.VALIDATION_FAILED");
     }
 }
 
@@ -64,10 +64,10 @@ async fn what_is_no_event_is_refused() {
 async fn paths_that_lead_nowhere_are_closed_too() {
     let Fixture { harness, database: _database } = Fixture::new().await;
     for path in ["/internal/nothing", "/internal/jobs/nothing", "/internal"] {
-        harness.post(path, &json!({})).send().await.refused(401, "GENERAL.UNAUTHENTICATED");
-        let answer = harness.post(path, &json!({})).by_account(EVENTS).send().await;
-        answer.refused(403, "GENERAL.FORBIDDEN");
-        let answer = harness.post(path, &json!({})).by_account(OPERATOR).send().await;
-        answer.refused(404, "GENERAL.RESOURCE_NOT_FOUND");
+        harness.post(path, &json!({})).send().await.assert_problem(401, "GENERAL.UNAUTHENTICATED");
+        let response = harness.post(path, &json!({})).by_account(EVENTS).send().await;
+        response.assert_problem(403, "GENERAL.FORBIDDEN");
+        let response = harness.post(path, &json!({})).by_account(OPERATOR).send().await;
+        response.assert_problem(404, "GENERAL.RESOURCE_NOT_FOUND");
     }
 }

@@ -1,9 +1,9 @@
 use auth::Principal;
 use contracts::role::{Role, RoleSet};
 use serde_json::{Value, json};
+use service_kit::testing::fixtures::{OTHER_TENANT, PROPERTY, TENANT, UNKNOWN_PROPERTY, operator};
 use service_kit::testing::malformed::{Fault, malformed};
-use service_kit::testing::world::{OTHER_TENANT, PROPERTY, TENANT, UNKNOWN_PROPERTY, operator};
-use service_kit::testing::{Answer, Harness};
+use service_kit::testing::{Harness, TestResponse};
 
 use super::*;
 use crate::tests::Fixture;
@@ -20,15 +20,15 @@ fn supervisor() -> Principal {
     having(&[Role::HousekeepingManager])
 }
 
-fn wish(status: &str) -> Value {
+fn request(status: &str) -> Value {
     json!({"status": status, "reason": "seen by the supervisor"})
 }
 
-async fn flip(harness: &Harness, status: &str) -> Answer {
-    harness.post(PATH, &wish(status)).by(&supervisor()).send().await
+async fn flip(harness: &Harness, status: &str) -> TestResponse {
+    harness.post(PATH, &request(status)).by(&supervisor()).send().await
 }
 
-/// What the tables say, as their owner sees them.
+/// Rows as the owner of the tables sees them.
 async fn stored(fixture: &Fixture, sql: &str) -> Vec<Value> {
     fixture.database.rows(sql).await.iter().map(|row| serde_json::from_str(row).unwrap()).collect()
 }
@@ -36,9 +36,9 @@ async fn stored(fixture: &Fixture, sql: &str) -> Vec<Value> {
 #[tokio::test]
 async fn a_flip_is_stored_with_its_audit_row_and_its_event() {
     let fixture = Fixture::with_room().await;
-    let answer = flip(&fixture.harness, "cleaning").await;
-    assert_eq!(answer.header("etag"), "\"v=1\"");
-    let body = answer.ok();
+    let response = flip(&fixture.harness, "cleaning").await;
+    assert_eq!(response.header("etag"), "\"v=1\"");
+    let body = response.ok();
     assert_eq!(
         body,
         json!({"roomId": "rom_01K0000000000000000000000A", "propertyId": PROPERTY,
@@ -63,19 +63,19 @@ async fn a_flip_is_stored_with_its_audit_row_and_its_event() {
     let events = stored(&fixture, "SELECT event::text FROM housekeeping.outbox ORDER BY sequence");
     let events = events.await;
     assert_eq!(events.len(), 2);
-    assert_eq!(events[1]["type"], CHANGED);
+    assert_eq!(events[1]["type"], ROOM_STATUS_CHANGED);
     assert_eq!(events[1]["data"]["from"], "cleaning");
     assert_eq!(events[1]["tenantid"], TENANT);
 }
 
 #[tokio::test]
-async fn a_body_that_is_wrong_in_any_place_is_refused_with_its_place_and_changes_nothing() {
+async fn an_invalid_body_is_refused_with_its_field_and_changes_nothing() {
     let fixture = Fixture::with_room().await;
-    for wrong in malformed(&wish("cleaning")) {
+    for wrong in malformed(&request("cleaning")) {
         let request = fixture.harness.post_text(PATH, &wrong.text).by(&supervisor());
-        let answer = request.send().await;
-        answer.refused(400, "GENERAL.VALIDATION_FAILED");
-        let field = answer.body["errors"][0]["field"].as_str().unwrap();
+        let response = request.send().await;
+        response.assert_problem(400, "GENERAL.VALIDATION_FAILED");
+        let field = response.body["errors"][0]["field"].as_str().unwrap();
         let expected = format!("body.{}", wrong.field);
         let expected = expected.trim_end_matches('.');
         let is_named = field.starts_with(expected) || wrong.fault == Fault::Nested;
@@ -90,9 +90,9 @@ async fn a_body_that_is_wrong_in_any_place_is_refused_with_its_place_and_changes
 #[tokio::test]
 async fn an_illegal_flip_names_both_states_and_changes_nothing() {
     let fixture = Fixture::with_room().await;
-    let answer = flip(&fixture.harness, "ready").await;
-    answer.refused(422, "HOUSEKEEPING.ROOM_STATE_CONFLICT");
-    let detail = answer.body["detail"].as_str().unwrap();
+    let response = flip(&fixture.harness, "ready").await;
+    response.assert_problem(422, "HOUSEKEEPING.ROOM_STATE_CONFLICT");
+    let detail = response.body["detail"].as_str().unwrap();
     assert!(detail.contains("dirty") && detail.contains("ready"), "{detail}");
     for table in ["room_status", "room_status_audit", "outbox"] {
         let rows = format!("SELECT '1' FROM housekeeping.{table}");
@@ -104,15 +104,15 @@ async fn an_illegal_flip_names_both_states_and_changes_nothing() {
 async fn only_a_supervisor_may_flip() {
     let Fixture { harness, database: _database } = Fixture::with_room().await;
     for role in [Role::Housekeeping, Role::FrontDesk, Role::FrontDeskManager, Role::Maintenance] {
-        let answer = harness.post(PATH, &wish("cleaning")).by(&having(&[role])).send().await;
-        answer.refused(403, "HOUSEKEEPING.SUPERVISOR_REQUIRED");
+        let response = harness.post(PATH, &request("cleaning")).by(&having(&[role])).send().await;
+        response.assert_problem(403, "HOUSEKEEPING.SUPERVISOR_REQUIRED");
     }
-    let answer = harness.post(PATH, &wish("cleaning")).send().await;
-    answer.refused(401, "GENERAL.UNAUTHENTICATED");
+    let response = harness.post(PATH, &request("cleaning")).send().await;
+    response.assert_problem(401, "GENERAL.UNAUTHENTICATED");
     for role in [Role::TenantAdmin, Role::PropertyGm] {
         let both = having(&[role, Role::Housekeeping]);
-        let answer = harness.post(PATH, &wish("out_of_order")).by(&both).send().await;
-        assert!(answer.status != 403, "{}", answer.body);
+        let response = harness.post(PATH, &request("out_of_order")).by(&both).send().await;
+        assert!(response.status != 403, "{}", response.body);
     }
 }
 
@@ -121,23 +121,23 @@ async fn rooms_of_others_do_not_exist_and_those_out_of_scope_are_closed() {
     let Fixture { harness, database: _database } = Fixture::with_room().await;
     let other = Principal { roles: RoleSet::ANY, ..operator(OTHER_TENANT, &[PROPERTY]) };
     for (path, caller) in [(PATH, &other), (UNKNOWN, &supervisor())] {
-        let answer = harness.post(path, &wish("cleaning")).by(caller).send().await;
-        answer.refused(404, "GENERAL.RESOURCE_NOT_FOUND");
+        let response = harness.post(path, &request("cleaning")).by(caller).send().await;
+        response.assert_problem(404, "GENERAL.RESOURCE_NOT_FOUND");
     }
     let elsewhere = operator(TENANT, &[UNKNOWN_PROPERTY]);
-    let answer = harness.post(PATH, &wish("cleaning")).by(&elsewhere).send().await;
-    answer.refused(403, "BFF.PROPERTY_OUT_OF_SCOPE");
+    let response = harness.post(PATH, &request("cleaning")).by(&elsewhere).send().await;
+    response.assert_problem(403, "BFF.PROPERTY_OUT_OF_SCOPE");
 }
 
 #[tokio::test]
-async fn a_flip_of_what_has_changed_is_refused() {
+async fn a_flip_of_another_version_is_refused() {
     let Fixture { harness, database: _database } = Fixture::with_room().await;
     let send = |tag: &'static str, status: &'static str| {
-        let request = harness.post(PATH, &wish(status)).by(&supervisor());
+        let request = harness.post(PATH, &request(status)).by(&supervisor());
         request.header("if-match", tag).send()
     };
     assert_eq!(send("\"v=0\"", "cleaning").await.ok()["version"], 1);
-    send("\"v=0\"", "clean").await.refused(409, "GENERAL.OCC_CONFLICT");
+    send("\"v=0\"", "clean").await.assert_problem(409, "GENERAL.OCC_CONFLICT");
     assert_eq!(send("\"v=7\", \"v=1\"", "clean").await.ok()["version"], 2);
     assert_eq!(send("*", "inspected").await.ok()["version"], 3);
 }
@@ -147,14 +147,14 @@ async fn of_two_flips_at_once_one_wins() {
     let fixture = Fixture::with_room().await;
     let flips = (0..8).map(|_| flip(&fixture.harness, "cleaning"));
     let answers = futures_util::future::join_all(flips).await;
-    let won = answers.iter().filter(|answer| answer.status == 200).count();
+    let won = answers.iter().filter(|response| response.status == 200).count();
     assert_eq!(won, 1);
     let rows = stored(&fixture, "SELECT '1' FROM housekeeping.room_status_audit").await;
     assert_eq!(rows.len(), 1);
 }
 
 #[tokio::test]
-async fn a_flip_says_why_and_what() {
+async fn a_flip_requires_a_status_and_a_reason() {
     let Fixture { harness, database: _database } = Fixture::with_room().await;
     let long = "x".repeat(201);
     for (body, field) in [
@@ -163,8 +163,8 @@ async fn a_flip_says_why_and_what() {
         (json!({"status": "spotless", "reason": "a"}), "body.status"),
         (json!({"status": "cleaning"}), "body.reason"),
     ] {
-        let answer = harness.post(PATH, &body).by(&supervisor()).send().await;
-        answer.refused_field(field);
+        let response = harness.post(PATH, &body).by(&supervisor()).send().await;
+        response.assert_invalid_field(field);
     }
 }
 

@@ -1,10 +1,10 @@
 use serde_json::{Value, json};
 use service_kit::testing::Harness;
-use service_kit::testing::world::{PROPERTY, TENANT, operator};
+use service_kit::testing::fixtures::{PROPERTY, TENANT, operator};
 
 use crate::tests::Fixture;
 
-async fn ask(harness: &Harness) -> Value {
+async fn fetch(harness: &Harness) -> Value {
     let path = format!("/api/v1/housekeeping/summary?propertyId={PROPERTY}");
     harness.get(&path).by(&operator(TENANT, &[PROPERTY])).send().await.ok()
 }
@@ -44,7 +44,7 @@ async fn today_begins_at_midnight_of_the_property() {
     let Fixture { harness, database } = Fixture::new().await;
     database.run(TASKS).await;
     assert_eq!(
-        ask(&harness).await,
+        fetch(&harness).await,
         json!({
             "propertyId": PROPERTY,
             "asOf": "2026-11-21T20:00:00.000Z",
@@ -60,7 +60,7 @@ async fn today_begins_at_midnight_of_the_property() {
 #[tokio::test]
 async fn a_property_without_work_has_zeros_and_no_median() {
     let Fixture { harness, database: _database } = Fixture::new().await;
-    let body = ask(&harness).await;
+    let body = fetch(&harness).await;
     assert_eq!(body["timeToReadyMinutes"], Value::Null);
     assert!(body["tasks"].as_object().unwrap().values().all(|number| number == 0));
     assert_eq!(body["tasks"].as_object().unwrap().len(), 7);
@@ -77,7 +77,7 @@ fn closed(number: u8, status: &str, created: &str, ended: &str) -> String {
 
 /// Closed tasks that count at this time, by status.
 async fn counted(fixture: &Fixture, now: &str) -> [u64; 3] {
-    let tasks = ask(&fixture.at(now).await).await["tasks"].take();
+    let tasks = fetch(&fixture.at(now).await).await["tasks"].take();
     ["completed", "failed", "cancelled"].map(|status| tasks[status].as_u64().unwrap())
 }
 

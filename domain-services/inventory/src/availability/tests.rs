@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
-use service_kit::testing::world::{PROPERTY, TENANT, operator};
-use service_kit::testing::{Answer, Harness};
+use service_kit::testing::fixtures::{PROPERTY, TENANT, operator};
+use service_kit::testing::{Harness, TestResponse};
 
 use crate::tests::Fixture;
 
@@ -20,7 +20,7 @@ const CALENDAR: &str = "
         ('rti_01K0000000000000000000000C', 'tnt_01K0000000000000000000000A', 'ppt_01K0000000000000000000000A',
          'rty_01K0000000000000000000000A', '2026-11-24', 3, 0, 4, 0, 1, false)";
 
-async fn ask(harness: &Harness, query: &str) -> Answer {
+async fn fetch(harness: &Harness, query: &str) -> TestResponse {
     let path = format!("/api/v1/inventory/properties/{PROPERTY}/availability{query}");
     harness.get(&path).by(&operator(TENANT, &[PROPERTY])).send().await
 }
@@ -35,7 +35,7 @@ fn night(date: &str, numbers: [u32; 5], stop_sell: bool) -> Value {
 async fn every_type_has_every_night() {
     let Fixture { harness, database } = Fixture::new().await;
     database.run(CALENDAR).await;
-    let body = ask(&harness, "?from=2026-11-22&to=2026-11-25").await.ok();
+    let body = fetch(&harness, "?from=2026-11-22&to=2026-11-25").await.ok();
     assert_eq!(
         body,
         json!({
@@ -65,7 +65,7 @@ async fn without_dates_it_is_a_fortnight_from_today_at_the_property() {
     let Fixture { harness, database } = Fixture::new().await;
     database.run(CALENDAR).await;
     let range = async |query| {
-        let body = ask(&harness, query).await.ok();
+        let body = fetch(&harness, query).await.ok();
         let nights = body["roomTypes"][0]["nights"].as_array().unwrap().len();
         (body["from"].as_str().unwrap().to_owned(), body["to"].as_str().unwrap().to_owned(), nights)
     };
@@ -77,7 +77,7 @@ async fn without_dates_it_is_a_fortnight_from_today_at_the_property() {
 #[tokio::test]
 async fn a_property_without_room_types_has_none() {
     let Fixture { harness, database: _database } = Fixture::new().await;
-    assert_eq!(ask(&harness, "").await.ok()["roomTypes"], json!([]));
+    assert_eq!(fetch(&harness, "").await.ok()["roomTypes"], json!([]));
 }
 
 #[tokio::test]
@@ -96,16 +96,16 @@ async fn bad_dates_are_named() {
         ("?to=2027-01-22", "query.to"),
         ("?to=9999-12-31", "query.to"),
     ] {
-        ask(&harness, query).await.refused_field(field);
+        fetch(&harness, query).await.assert_invalid_field(field);
     }
-    ask(&harness, "?from=2026-11-22&to=2027-01-21").await.ok();
+    fetch(&harness, "?from=2026-11-22&to=2027-01-21").await.ok();
 }
 
 #[tokio::test]
 async fn the_tag_changes_with_the_numbers() {
     let Fixture { harness, database } = Fixture::new().await;
     database.run(CALENDAR).await;
-    let before = ask(&harness, "").await;
+    let before = fetch(&harness, "").await;
     database.run("UPDATE inventory.room_type_inventory_daily SET held = held + 1 WHERE stay_date = '2026-11-22'").await;
-    assert_ne!(ask(&harness, "").await.header("etag"), before.header("etag"));
+    assert_ne!(fetch(&harness, "").await.header("etag"), before.header("etag"));
 }

@@ -1,11 +1,11 @@
 use serde_json::{Value, json};
 use service_kit::testing::Harness;
-use service_kit::testing::world::{PROPERTY, TENANT, operator};
+use service_kit::testing::fixtures::{PROPERTY, TENANT, operator};
 
 use crate::on_duty::tests::PEOPLE;
 use crate::tests::Fixture;
 
-async fn ask(harness: &Harness) -> Value {
+async fn fetch(harness: &Harness) -> Value {
     let path = format!("/api/v1/staff/capacity?propertyId={PROPERTY}");
     harness.get(&path).by(&operator(TENANT, &[PROPERTY])).send().await.ok()
 }
@@ -15,7 +15,7 @@ fn position(name: &str, required: u32, scheduled: u32, present: u32) -> Value {
 }
 
 #[tokio::test]
-async fn it_counts_who_is_needed_planned_and_there() {
+async fn it_counts_people_required_scheduled_and_present() {
     let Fixture { harness, database } = Fixture::new().await;
     database.run(PEOPLE).await;
     // Of the four, two run now: one that needs three, and one that needs one.
@@ -23,7 +23,7 @@ async fn it_counts_who_is_needed_planned_and_there() {
         .run("UPDATE staff.shifts SET required = 3 WHERE starts_at = '2026-11-21 14:00Z'")
         .await;
     assert_eq!(
-        ask(&harness).await,
+        fetch(&harness).await,
         json!({
             "propertyId": PROPERTY,
             "asOf": "2026-11-21T20:00:00.000Z",
@@ -39,6 +39,6 @@ async fn it_counts_who_is_needed_planned_and_there() {
 #[tokio::test]
 async fn a_department_without_positions_is_named_all_the_same() {
     let Fixture { harness, database: _database } = Fixture::new().await;
-    let departments = ask(&harness).await["departments"].take();
+    let departments = fetch(&harness).await["departments"].take();
     assert_eq!(departments, json!([{"department": "Front desk", "positions": []}]));
 }

@@ -1,11 +1,11 @@
 use serde_json::{Value, json};
-use service_kit::testing::world::{PROPERTY, TENANT, operator};
-use service_kit::testing::{Answer, Harness};
+use service_kit::testing::fixtures::{PROPERTY, TENANT, operator};
+use service_kit::testing::{Harness, TestResponse};
 
 use crate::on_duty::tests::PEOPLE;
 use crate::tests::Fixture;
 
-async fn ask(harness: &Harness, query: &str) -> Answer {
+async fn fetch(harness: &Harness, query: &str) -> TestResponse {
     let path = format!("/api/v1/staff/shifts?propertyId={PROPERTY}{query}");
     harness.get(&path).by(&operator(TENANT, &[PROPERTY])).send().await
 }
@@ -21,7 +21,7 @@ fn assigned(letter: char, name: &str, kind: &str) -> Value {
     json!({"staffId": format!("stf_01K0000000000000000000000{letter}"), "displayName": name, "kind": kind})
 }
 
-const DESK: [&str; 2] = ["Front desk", "Receptionist"];
+const FRONT_DESK: [&str; 2] = ["Front desk", "Receptionist"];
 
 #[tokio::test]
 async fn a_shift_belongs_to_the_day_it_begins_on_at_the_property() {
@@ -29,19 +29,19 @@ async fn a_shift_belongs_to_the_day_it_begins_on_at_the_property() {
     database.run(PEOPLE).await;
     let night = ["2026-11-21T20:00:00.000Z", "2026-11-22T04:00:00.000Z"];
     assert_eq!(
-        ask(&harness, "").await.ok(),
+        fetch(&harness, "").await.ok(),
         json!({
             "propertyId": PROPERTY,
             "timeZone": "Asia/Kabul",
             "asOf": "2026-11-21T20:00:00.000Z",
             "date": "2026-11-22",
-            "shifts": [shift('C', DESK, night, "scheduled", json!([assigned('C', "Cem", "primary")]))],
+            "shifts": [shift('C', FRONT_DESK, night, "scheduled", json!([assigned('C', "Cem", "primary")]))],
         })
     );
     let late = ["2026-11-21T14:00:00.000Z", "2026-11-21T22:00:00.000Z"];
     let long = ["2026-11-21T06:00:00.000Z", "2026-11-21T20:00:00.000Z"];
     assert_eq!(
-        ask(&harness, "&date=2026-11-21").await.ok()["shifts"],
+        fetch(&harness, "&date=2026-11-21").await.ok()["shifts"],
         json!([
             shift(
                 'D',
@@ -50,10 +50,10 @@ async fn a_shift_belongs_to_the_day_it_begins_on_at_the_property() {
                 "cancelled",
                 json!([assigned('D', "Dia", "primary")])
             ),
-            shift('B', DESK, long, "in_progress", json!([assigned('B', "Ben", "primary")])),
+            shift('B', FRONT_DESK, long, "in_progress", json!([assigned('B', "Ben", "primary")])),
             shift(
                 'A',
-                DESK,
+                FRONT_DESK,
                 late,
                 "in_progress",
                 json!([assigned('A', "Ann", "primary"), assigned('B', "Ben", "standby")])
@@ -63,11 +63,11 @@ async fn a_shift_belongs_to_the_day_it_begins_on_at_the_property() {
 }
 
 #[tokio::test]
-async fn who_was_unassigned_is_not_named_and_the_shift_stays() {
+async fn unassigned_people_are_not_listed() {
     let Fixture { harness, database } = Fixture::new().await;
     database.run(PEOPLE).await;
     database.run("UPDATE staff.shift_assignments SET status = 'unassigned'").await;
-    let shifts = ask(&harness, "&date=2026-11-21").await.ok()["shifts"].take();
+    let shifts = fetch(&harness, "&date=2026-11-21").await.ok()["shifts"].take();
     assert!(shifts.as_array().unwrap().iter().all(|shift| shift["assigned"] == json!([])));
     assert_eq!(shifts.as_array().map(Vec::len), Some(3));
 }
@@ -84,10 +84,10 @@ async fn the_date_is_a_date() {
         "20261121",
         "2026-11-21T10:00",
     ] {
-        ask(&harness, &format!("&date={date}")).await.refused_field("query.date");
+        fetch(&harness, &format!("&date={date}")).await.assert_invalid_field("query.date");
     }
     for date in ["0001-01-01", "9999-12-31"] {
-        assert_eq!(ask(&harness, &format!("&date={date}")).await.ok()["shifts"], json!([]));
+        assert_eq!(fetch(&harness, &format!("&date={date}")).await.ok()["shifts"], json!([]));
     }
 }
 
@@ -103,7 +103,8 @@ async fn where_midnight_comes_twice_the_day_begins_with_the_first() {
              WHERE id = 'shf_01K0000000000000000000000C'",
         )
         .await;
-    let on = async |date: &str| ask(&harness, &format!("&date={date}")).await.ok()["shifts"].take();
+    let on =
+        async |date: &str| fetch(&harness, &format!("&date={date}")).await.ok()["shifts"].take();
     assert_eq!(on("2026-10-31").await, json!([]));
     assert_eq!(on("2026-11-01").await[0]["startsAt"], "2026-11-01T04:30:00.000Z");
 }

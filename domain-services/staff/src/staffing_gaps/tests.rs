@@ -1,33 +1,33 @@
 use serde_json::{Value, json};
 use service_kit::testing::Harness;
-use service_kit::testing::world::{PROPERTY, TENANT, operator};
+use service_kit::testing::fixtures::{PROPERTY, TENANT, operator};
 
 use crate::tests::Fixture;
 
-async fn ask(harness: &Harness) -> Value {
+async fn fetch(harness: &Harness) -> Value {
     let path = format!("/api/v1/staff/forecast/staffing-gaps?propertyId={PROPERTY}");
     harness.get(&path).by(&operator(TENANT, &[PROPERTY])).send().await.ok()
 }
 
-/// It is 20:00 UTC, half past midnight at the property. The department of the fixture is the desk.
+/// It is 20:00 UTC, half past midnight at the property. The fixture has the department Front desk.
 const PLAN: &str = "
-    CREATE TEMPORARY TABLE world AS SELECT 'tnt_01K0000000000000000000000A' AS tenant,
+    CREATE TEMPORARY TABLE ids AS SELECT 'tnt_01K0000000000000000000000A' AS tenant,
         'ppt_01K0000000000000000000000A' AS here;
     CREATE FUNCTION pg_temp.id(kind text, letter text) RETURNS text LANGUAGE sql
         AS $$ SELECT kind || '_01K0000000000000000000000' || letter $$;
     INSERT INTO staff.departments (tenant_id, id, property_id, name)
-    SELECT tenant, pg_temp.id('dpt', 'C'), here, 'Bell' FROM world;
+    SELECT tenant, pg_temp.id('dpt', 'C'), here, 'Bell' FROM ids;
     INSERT INTO staff.positions (tenant_id, id, department_id, name)
     SELECT tenant, pg_temp.id('pos', letter), pg_temp.id('dpt', letter), letter
-    FROM world, (VALUES ('A'), ('C')) AS p (letter);
+    FROM ids, (VALUES ('A'), ('C')) AS p (letter);
     INSERT INTO staff.staff (tenant_id, id, position_id, display_name, status)
     SELECT tenant, pg_temp.id('stf', letter), pg_temp.id('pos', 'A'), letter, status
-    FROM world, (VALUES ('A', 'active'), ('B', 'active'), ('C', 'pending_invite'), ('L', 'on_leave'),
+    FROM ids, (VALUES ('A', 'active'), ('B', 'active'), ('C', 'pending_invite'), ('L', 'on_leave'),
                         ('T', 'terminated')) AS s (letter, status);
     INSERT INTO staff.shifts (tenant_id, id, property_id, position_id, starts_at, ends_at, status, required)
     SELECT tenant, pg_temp.id('shf', letter), here, pg_temp.id('pos', position), begins::timestamptz,
            ends::timestamptz, status, required
-    FROM world, (VALUES
+    FROM ids, (VALUES
         -- Over before this hour; ends within it, one short; follows, with one too many.
         ('1', 'A', '2026-11-21 11:30Z', '2026-11-21 19:30Z', 'in_progress', 9),
         ('2', 'A', '2026-11-21 14:00Z', '2026-11-21 20:00Z', 'in_progress', 2),
@@ -40,7 +40,7 @@ const PLAN: &str = "
         AS s (letter, position, begins, ends, status, required);
     INSERT INTO staff.shift_assignments (tenant_id, id, shift_id, staff_id, kind, status, starts_at, ends_at)
     SELECT tenant, pg_temp.id('sha', letter), shift.id, pg_temp.id('stf', person), kind, a.status, starts_at, ends_at
-    FROM world, (VALUES
+    FROM ids, (VALUES
         ('1', '2', 'A', 'primary', 'assigned'), ('2', '3', 'B', 'primary', 'assigned'),
         ('3', '3', 'C', 'primary', 'assigned'), ('4', '4', 'L', 'primary', 'assigned'),
         ('5', '4', 'T', 'primary', 'assigned'), ('6', '4', 'A', 'standby', 'assigned'),
@@ -64,7 +64,7 @@ fn changes(department: &Value) -> Vec<(&str, [u64; 3])> {
 async fn each_shift_lacks_its_own_people_in_every_hour_it_touches() {
     let Fixture { harness, database } = Fixture::new().await;
     database.run(PLAN).await;
-    let body = ask(&harness).await;
+    let body = fetch(&harness).await;
     assert_eq!(body["degraded"], true, "nobody forecasts who will be needed");
     let names: Vec<_> =
         body["departments"].as_array().unwrap().iter().map(|one| &one["department"]).collect();
@@ -86,5 +86,5 @@ async fn each_shift_lacks_its_own_people_in_every_hour_it_touches() {
 async fn a_property_without_departments_has_none() {
     let Fixture { harness, database } = Fixture::new().await;
     database.run("DELETE FROM staff.departments").await;
-    assert_eq!(ask(&harness).await["departments"], json!([]));
+    assert_eq!(fetch(&harness).await["departments"], json!([]));
 }

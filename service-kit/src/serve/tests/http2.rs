@@ -41,10 +41,10 @@ async fn a_body_that_stands_still_is_408_and_its_neighbours_go_on() {
     body.send(Bytes::from_static(b"{")).await.unwrap();
     let request = Request::post(url(&server, "/echo")).body(receiver).unwrap();
     let began = Instant::now();
-    let answer = timeout(LONG, requests.send_request(request)).await.unwrap().unwrap();
-    assert_eq!(answer.status(), StatusCode::REQUEST_TIMEOUT);
+    let response = timeout(LONG, requests.send_request(request)).await.unwrap().unwrap();
+    assert_eq!(response.status(), StatusCode::REQUEST_TIMEOUT);
     is_half_a_second(began.elapsed());
-    let problem = answer.into_body().collect().await.unwrap().to_bytes();
+    let problem = response.into_body().collect().await.unwrap().to_bytes();
     assert!(problem.windows(16).any(|part| part == b".REQUEST_TIMEOUT"), "{problem:?}");
     let (whole, receiver) = streamed();
     drop(whole);
@@ -53,7 +53,7 @@ async fn a_body_that_stands_still_is_408_and_its_neighbours_go_on() {
 }
 
 #[tokio::test]
-async fn bodies_nobody_reads_hold_no_streams() {
+async fn unread_bodies_hold_no_streams() {
     let server = Listening::open(short()).await;
     let mut requests = connected(&server).await;
     let mut open = Vec::new();
@@ -62,13 +62,13 @@ async fn bodies_nobody_reads_hold_no_streams() {
         let (body, receiver) = streamed();
         open.push(body);
         let request = Request::post(url(&server, "/unread")).body(receiver).unwrap();
-        let answer = timeout(LONG, requests.send_request(request)).await.expect("an answer");
-        assert_eq!(answer.unwrap().status(), StatusCode::NO_CONTENT);
+        let response = timeout(LONG, requests.send_request(request)).await.expect("a response");
+        assert_eq!(response.unwrap().status(), StatusCode::NO_CONTENT);
     }
 }
 
 #[tokio::test]
-async fn a_connection_waits_long_for_its_next_request_and_then_says_goodbye() {
+async fn an_idle_http2_connection_is_closed_with_goaway() {
     let server = Listening::open(ConnectionLimits { idle_ms: 1_500, ..short() }).await;
     let mut requests = connected(&server).await;
     for _ in 0..2 {

@@ -3,12 +3,12 @@ use super::*;
 const POST: &str = "HTTP/1.1\r\nHost: a.example\r\nContent-Type: application/json\r\n";
 
 #[track_caller]
-fn is_problem(answer: &str, wanted: u16, code: &str) {
-    assert_eq!(status(answer), wanted, "{answer}");
-    assert!(answer.contains("content-type: application/problem+json"), "{answer}");
-    assert!(answer.contains("x-request-id: req_"), "{answer}");
-    assert!(answer.contains(&format!("\"code\":\"MELMASTOON.{code}\"")), "{answer}");
-    assert!(answer.contains("connection: close"), "{answer}");
+fn is_problem(response: &str, wanted: u16, code: &str) {
+    assert_eq!(status(response), wanted, "{response}");
+    assert!(response.contains("content-type: application/problem+json"), "{response}");
+    assert!(response.contains("x-request-id: req_"), "{response}");
+    assert!(response.contains(&format!("\"code\":\"MELMASTOON.{code}\"")), "{response}");
+    assert!(response.contains("connection: close"), "{response}");
 }
 
 #[tokio::test]
@@ -17,8 +17,8 @@ async fn a_body_that_stands_still_is_408() {
     for framing in ["Content-Length: 10\r\n\r\n{", "Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n"] {
         let mut client = server.connect().await;
         client.send(&format!("POST /echo {POST}{framing}")).await;
-        let (answer, took) = client.rest().await;
-        is_problem(&answer, 408, "GENERAL.REQUEST_TIMEOUT");
+        let (response, took) = client.rest().await;
+        is_problem(&response, 408, "GENERAL.REQUEST_TIMEOUT");
         is_half_a_second(took);
     }
 }
@@ -29,7 +29,7 @@ async fn a_body_that_trickles_is_408_after_its_whole_time() {
     let mut client = server.connect().await;
     client.send(&format!("POST /echo {POST}Content-Length: 1000\r\n\r\n{{")).await;
     let began = Instant::now();
-    let answer = loop {
+    let response = loop {
         assert!(began.elapsed() < LONG);
         let _ = client.0.write_all(b" ").await;
         let mut bytes = vec![0; 4096];
@@ -38,17 +38,17 @@ async fn a_body_that_trickles_is_408_after_its_whole_time() {
             break String::from_utf8(bytes).unwrap();
         }
     };
-    assert_eq!(status(&answer), 408);
+    assert_eq!(status(&response), 408);
     assert!((1_400..4_000).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
 }
 
 #[tokio::test]
-async fn a_body_nobody_reads_holds_no_connection() {
+async fn an_unread_body_holds_no_connection() {
     let server = Listening::open(short()).await;
     let mut client = server.connect().await;
     client.send(&format!("POST /unread {POST}Content-Length: 1000\r\n\r\n{{")).await;
-    let (answer, took) = client.rest().await;
-    assert_eq!(status(&answer), 204);
+    let (response, took) = client.rest().await;
+    assert_eq!(status(&response), 204);
     assert!(took < Duration::from_secs(2), "{took:?}");
 }
 
@@ -61,10 +61,10 @@ async fn a_body_in_time_is_taken_whole() {
         sleep(Duration::from_millis(200)).await;
         client.send(piece).await;
     }
-    let answer = client.answer().await;
-    assert_eq!(status(&answer), 200);
-    assert!(answer.ends_with("{\"\"}"), "{answer}");
-    assert_eq!(status(&client.ask("/").await), 200, "the connection is kept");
+    let response = client.response().await;
+    assert_eq!(status(&response), 200);
+    assert!(response.ends_with("{\"\"}"), "{response}");
+    assert_eq!(status(&client.get("/").await), 200, "the connection is kept");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! The folios and what changes in them.
+//! The folios and their refunds.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -12,13 +12,13 @@ use serde::Serialize;
 use service_kit::caller::Caller;
 use service_kit::problem::{ApiError, ApiResult};
 
-use crate::demo::{self, House, Property, Reservation};
-use crate::ledger::lock;
+use crate::demo::{self, DemoData, Property, Reservation};
+use crate::mutex::lock;
 
 static REFUND_EXCEEDS_PAID: Code =
-    refused("MELMASTOON.BILLING.REFUND_EXCEEDS_PAID", "More than was paid");
+    refused("MELMASTOON.BILLING.REFUND_EXCEEDS_PAID", "The refund exceeds the payments");
 static REFUND_INVALID: Code =
-    refused("MELMASTOON.BILLING.REFUND_INVALID", "This cannot be refunded");
+    refused("MELMASTOON.BILLING.REFUND_INVALID", "The refund is not valid");
 
 const fn refused(name: &'static str, title: &'static str) -> Code {
     Code { name, status: 422, title, retriable: false, retry_after: None, runbook: None }
@@ -35,7 +35,7 @@ pub(super) struct Account {
 #[derive(Debug)]
 pub(crate) struct Folios(Mutex<BTreeMap<FolioId, Account>>);
 
-/// A folio at this moment.
+/// A folio with its sums.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct FolioSummary {
@@ -51,12 +51,12 @@ pub(crate) struct FolioSummary {
 }
 
 impl Folios {
-    pub(crate) fn of(house: &House) -> Self {
-        let accounts = house.folios.iter().cloned().map(Account::opened);
+    pub(crate) fn of(demo: &DemoData) -> Self {
+        let accounts = demo.folios.iter().cloned().map(Account::opened);
         Self(Mutex::new(accounts.map(|account| (account.folio.id, account)).collect()))
     }
 
-    /// Those of a property, or all.
+    /// The folios of a property, or all.
     pub(crate) fn list(&self, property: Option<PropertyId>) -> Vec<FolioSummary> {
         let all = lock(&self.0);
         let wanted = all.values().filter(|account| {
@@ -65,7 +65,7 @@ impl Folios {
         wanted.map(Account::summary).collect()
     }
 
-    /// Opens the folio of a guest who has just come.
+    /// Opens the folio of a guest who has just checked in.
     pub(crate) fn open(&self, property: &Property, stay: &Reservation, now: Timestamp) {
         if let Some(folio) = demo::folios::of_stay(property, stay, now) {
             lock(&self.0).entry(folio.id).or_insert_with(|| Account::opened(folio));
@@ -77,7 +77,7 @@ impl Folios {
         lock(&self.0).get(&folio).map(|account| account.folio.property_id)
     }
 
-    /// Looks at an account, or changes it, if it is the caller's tenant's and in the caller's scope.
+    /// Runs `act` on an account of the caller's tenant, in the caller's scope.
     pub(super) fn with<T>(
         &self,
         caller: &Caller,
@@ -159,7 +159,7 @@ impl Account {
         }
     }
 
-    pub(super) fn whole(&self, now: Timestamp) -> Folio {
+    pub(super) fn to_wire(&self, now: Timestamp) -> Folio {
         let FolioSummary { charged, paid, refunded, balance, .. } = self.summary();
         Folio {
             folio_id: self.folio.id,
@@ -179,7 +179,7 @@ impl Account {
         }
     }
 
-    /// Nothing is paid back that was not paid.
+    /// Refunds at most what was paid and not yet refunded.
     pub(super) fn pay_back(&mut self, refund: &Refund) -> ApiResult<()> {
         let amount = &refund.amount;
         if amount.amount_micro <= 0 || amount.currency != self.folio.currency {

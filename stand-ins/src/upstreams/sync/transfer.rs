@@ -1,6 +1,6 @@
-//! `POST /sync/v1/pull` and `/sync/v1/push`: where a desktop goes with the token of its handshake,
-//! past the gateway. Who may is judged as sync-service must; of what is transferred only the
-//! cursor's move is played.
+//! `POST /sync/v1/pull` and `/sync/v1/push`, which a desktop calls with its handshake token, not
+//! through the gateway. The caller is authenticated as sync-service must; a transfer only moves the
+//! cursor.
 
 use auth::htu::Htu;
 use auth::proof::Expected;
@@ -14,39 +14,39 @@ use http::HeaderMap;
 use service_kit::extract::Json;
 use service_kit::problem::{ApiError, ApiResult};
 
-use super::{Cursors, Stage};
+use super::{Cursors, UpstreamState};
 
 pub(super) const PULL: &str = "/sync/v1/pull";
 pub(super) const PUSH: &str = "/sync/v1/push";
 
 pub(super) async fn pull(
-    State(stage): State<Stage<Cursors>>,
+    State(state): State<UpstreamState<Cursors>>,
     headers: HeaderMap,
 ) -> ApiResult<Json<DeviceCursor>> {
-    let principal = stage.admit(PULL, &headers).await?;
-    let now = stage.scene.clock.now();
-    Ok(Json(stage.own.change(principal.device, now, |cursor| {
+    let principal = state.authenticate(PULL, &headers).await?;
+    let now = state.context.clock.now();
+    Ok(Json(state.own.change(principal.device, now, |cursor| {
         cursor.version += 1;
         cursor.last_pull_at = now;
     })))
 }
 
 pub(super) async fn push(
-    State(stage): State<Stage<Cursors>>,
+    State(state): State<UpstreamState<Cursors>>,
     headers: HeaderMap,
 ) -> ApiResult<Json<DeviceCursor>> {
-    let principal = stage.admit(PUSH, &headers).await?;
-    let now = stage.scene.clock.now();
-    Ok(Json(stage.own.change(principal.device, now, |cursor| cursor.last_push_at = Some(now))))
+    let principal = state.authenticate(PUSH, &headers).await?;
+    let now = state.context.clock.now();
+    Ok(Json(state.own.change(principal.device, now, |cursor| cursor.last_push_at = Some(now))))
 }
 
-impl Stage<Cursors> {
-    /// The handshake's token, with a fresh proof by the key it is bound to.
-    async fn admit(&self, path: &str, headers: &HeaderMap) -> ApiResult<Principal> {
+impl UpstreamState<Cursors> {
+    /// Authenticates the handshake token and a fresh proof by the key it is bound to.
+    async fn authenticate(&self, path: &str, headers: &HeaderMap) -> ApiResult<Principal> {
         let token = access_token(headers).map_err(refused)?;
         let kid = sync_token::key_id(token).map_err(refused)?;
-        let callers = &self.scene.callers;
-        let (keys, now) = (callers.keys.holding(&kid).await, self.scene.clock.now());
+        let callers = &self.context.callers;
+        let (keys, now) = (callers.keys.holding(&kid).await, self.context.clock.now());
         let rules: &RequestTokenRules = &callers.rules;
         let principal = sync_token::verify(token, &keys, rules, now).map_err(refused)?;
         let target: Htu = self.own.target(path).ok_or_else(ApiError::not_found)?;

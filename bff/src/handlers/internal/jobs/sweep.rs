@@ -7,7 +7,7 @@ use axum::extract::State;
 use serde::Serialize;
 use service_kit::extract::Json;
 use service_kit::problem::ApiResult;
-use service_kit::table_maintenance::Swept;
+use service_kit::table_maintenance::SweepReport;
 
 use crate::admin::table_maintenance::RETENTION;
 use crate::problems::unavailable;
@@ -19,7 +19,7 @@ pub struct Ran {
     /// False when another instance is at it.
     ran: bool,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    done: Option<Swept>,
+    done: Option<SweepReport>,
 }
 
 pub async fn sweep(State(gateway): State<Gateway>) -> ApiResult<Json<Ran>> {

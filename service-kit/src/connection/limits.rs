@@ -1,0 +1,80 @@
+//! Settings of a listener: how long a client may take for each part of a connection, and how many
+//! connections there may be.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+/// Limits of the connections of one listener. Durations are in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ConnectionLimits {
+    /// TLS handshake and first byte of the first request together, counted from the accept.
+    pub first_byte_ms: u64,
+    /// All headers of a request, counted from their first byte. The first request of an HTTP/2
+    /// connection includes the connection preface.
+    pub headers_ms: u64,
+    /// Longest time in which a request body may make no progress.
+    pub body_stall_ms: u64,
+    /// A whole request body, counted from the end of the headers.
+    pub body_total_ms: u64,
+    /// Longest time a client may accept no bytes of a pending response.
+    pub write_stall_ms: u64,
+    /// How long a connection without a request is kept. The default is above what load balancers
+    /// keep (Google's: 600 s), so that they close first and no request meets a closed connection.
+    pub idle_ms: u64,
+    /// How long an idle HTTP/1.1 connection is kept once shutdown begins: a request that is already
+    /// in transit gets its response, with `Connection: close`.
+    pub drain_idle_ms: u64,
+    /// Open connections of this listener. The newest is refused past that.
+    pub max_connections: usize,
+    /// Open connections of one client address that have not yet carried an authenticated request.
+    /// The newest is refused past that. All desktops of a hotel share an address.
+    pub max_unauthenticated_per_address: usize,
+}
+
+impl Default for ConnectionLimits {
+    fn default() -> Self {
+        Self {
+            first_byte_ms: 10_000,
+            headers_ms: 10_000,
+            body_stall_ms: 10_000,
+            body_total_ms: 30_000,
+            write_stall_ms: 30_000,
+            idle_ms: 620_000,
+            drain_idle_ms: 1_000,
+            max_connections: 20_000,
+            max_unauthenticated_per_address: 256,
+        }
+    }
+}
+
+impl ConnectionLimits {
+    pub(crate) fn first_byte(&self) -> Duration {
+        Duration::from_millis(self.first_byte_ms)
+    }
+
+    pub(crate) fn headers(&self) -> Duration {
+        Duration::from_millis(self.headers_ms)
+    }
+
+    pub(crate) fn body_stall(&self) -> Duration {
+        Duration::from_millis(self.body_stall_ms)
+    }
+
+    pub(crate) fn body_total(&self) -> Duration {
+        Duration::from_millis(self.body_total_ms)
+    }
+
+    pub(crate) fn write_stall(&self) -> Duration {
+        Duration::from_millis(self.write_stall_ms)
+    }
+
+    pub(crate) fn idle(&self) -> Duration {
+        Duration::from_millis(self.idle_ms)
+    }
+
+    pub(crate) fn drain_idle(&self) -> Duration {
+        Duration::from_millis(self.drain_idle_ms)
+    }
+}

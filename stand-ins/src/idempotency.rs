@@ -1,0 +1,143 @@
+//! Idempotency keys of mutations (draft-ietf-httpapi-idempotency-key-header-07): a repeated request
+//! gets the stored response of the first and has no further effect.
+//!
+//! Not here: error responses, which are not stored: the request had no effect and may succeed later.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, Request};
+use axum::response::{IntoResponse, Response};
+use contracts::headers;
+use contracts::id::TenantId;
+use contracts::problem::{Code, code};
+use contracts::upstream::Upstream;
+use http::{HeaderMap, StatusCode};
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use service_kit::extract::{self, Json};
+use service_kit::problem::{ApiError, ApiResult};
+use sha2::{Digest, Sha256};
+
+use crate::mutex::lock;
+
+/// How long a response is stored (gateway-api section 5).
+const RESPONSE_TTL: SignedDuration = SignedDuration::from_hours(24);
+/// Expired responses are dropped when there are more than this.
+const PURGE_ABOVE: usize = 10_000;
+
+static KEY_REUSED: Code = Code {
+    name: "MELMASTOON.GENERAL.IDEMPOTENCY_KEY_REUSED",
+    status: 422,
+    title: "The idempotency key was used for another request",
+    retriable: false,
+    retry_after: None,
+    runbook: None,
+};
+
+/// Extracts the idempotency key, the fingerprint and the body of a mutating request.
+#[derive(Debug)]
+pub(crate) struct Mutation<T> {
+    pub(crate) request_key: RequestKey,
+    pub(crate) body: T,
+}
+
+/// Identifies a request however often it is sent.
+#[derive(Debug)]
+pub(crate) struct RequestKey {
+    pub(crate) key: String,
+    /// SHA-256 of method, path and body.
+    fingerprint: [u8; 32],
+}
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Mutation<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        let key = key(request.headers())?.to_owned();
+        let mut digest = Sha256::new();
+        digest.update(request.method().as_str());
+        digest.update([0]);
+        digest.update(request.uri().path());
+        digest.update([0]);
+        let bytes = Bytes::from_request(request, state).await.map_err(|_| {
+            ApiError::new(&code::BODY_TOO_LARGE, "The body is larger than this route takes.")
+        })?;
+        digest.update(&bytes);
+        let body = extract::body(&bytes)?;
+        Ok(Self { request_key: RequestKey { key, fingerprint: digest.finalize().into() }, body })
+    }
+}
+
+/// Any 16 to 128 characters of `[A-Za-z0-9_-]`.
+fn key(headers: &HeaderMap) -> Result<&str, ApiError> {
+    const FIELD: &str = "header.Idempotency-Key";
+    let mut values = headers.get_all(headers::IDEMPOTENCY_KEY).iter();
+    let value = values.next().ok_or_else(|| {
+        ApiError::field(FIELD, "REQUIRED", "Send an Idempotency-Key header with this request.")
+    })?;
+    let good = |key: &&str| {
+        (16..=128).contains(&key.len())
+            && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
+    };
+    let key = value.to_str().ok().filter(good).filter(|_| values.next().is_none());
+    key.ok_or_else(|| {
+        ApiError::field(FIELD, "INVALID", "Send one key of 16 to 128 characters of A-Za-z0-9_-.")
+    })
+}
+
+#[derive(Debug)]
+struct StoredResponse {
+    fingerprint: [u8; 32],
+    status: StatusCode,
+    body: Value,
+    until: Timestamp,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct IdempotencyStore(Mutex<HashMap<(Upstream, TenantId, String), StoredResponse>>);
+
+impl IdempotencyStore {
+    /// Runs `effect` and stores its response, or replays the stored one. Holds the lock meanwhile, so
+    /// `effect` must be quick.
+    pub(crate) fn run_once<T: Serialize>(
+        &self,
+        (upstream, tenant): (Upstream, TenantId),
+        request_key: &RequestKey,
+        now: Timestamp,
+        effect: impl FnOnce() -> ApiResult<(StatusCode, T)>,
+    ) -> ApiResult<Response> {
+        let mut stored = lock(&self.0);
+        if stored.len() > PURGE_ABOVE {
+            stored.retain(|_, response| response.until > now);
+        }
+        let scope = (upstream, tenant, request_key.key.clone());
+        if let Some(first) = stored.get(&scope).filter(|response| response.until > now) {
+            return first.replay(request_key);
+        }
+        let (status, body) = effect()?;
+        let body = serde_json::to_value(body).expect("answers are plain JSON");
+        let RequestKey { fingerprint, .. } = *request_key;
+        stored.insert(
+            scope,
+            StoredResponse { fingerprint, status, body: body.clone(), until: now + RESPONSE_TTL },
+        );
+        Ok((status, Json(body)).into_response())
+    }
+}
+
+impl StoredResponse {
+    fn replay(&self, request_key: &RequestKey) -> ApiResult<Response> {
+        if self.fingerprint == request_key.fingerprint {
+            return Ok((self.status, [(headers::IDEMPOTENCY_REPLAYED, "true")], Json(&self.body))
+                .into_response());
+        }
+        Err(ApiError::new(
+            &KEY_REUSED,
+            "This idempotency key was used for another request. Use a new key.",
+        ))
+    }
+}
