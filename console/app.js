@@ -1,4 +1,4 @@
-// The page: who is signed in, which property, what the dashboard and the stream say.
+// The page: sign-in, property selection, dashboard and stream state.
 
 import { Failure, Session } from "./session.js";
 import { Stream } from "./stream.js";
@@ -26,7 +26,7 @@ function log(name, text) {
   while (events.children.length > MOST_EVENTS) events.lastChild.remove();
 }
 
-/** Operators by property, so that the list reads like the house. */
+/** Lists the operators by property. */
 function offerOperators({ operators }) {
   const groups = Map.groupBy(operators, (operator) => operator.at);
   const option = (operator) => el("option", { value: operator.username }, `${operator.displayName}, ${operator.roles.join(", ")}`);
@@ -61,7 +61,7 @@ async function signIn(event) {
   }
 }
 
-/** Forgets the tokens. The device's key stays, as on a desktop. */
+/** Deletes the tokens. The device's key stays, as on a desktop. */
 function signOut() {
   state.stream?.close();
   state.loading?.abort();
@@ -77,9 +77,9 @@ function signOut() {
 
 function openStream() {
   const show = (name, text) => {
-    const place = $("stream-state");
-    place.className = name;
-    place.replaceChildren(el("span", { class: "dot", "aria-hidden": "true" }), text);
+    const element = $("stream-state");
+    element.className = name;
+    element.replaceChildren(el("span", { class: "dot", "aria-hidden": "true" }), text);
   };
   let beats = 0;
   state.stream = new Stream(state.session, {
@@ -89,7 +89,7 @@ function openStream() {
   });
 }
 
-/** The lines of a body as JSON. */
+/** Yields the lines of a body as JSON. */
 async function* records(body) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
@@ -103,13 +103,13 @@ async function* records(body) {
   if (rest.trim()) yield JSON.parse(rest);
 }
 
-function place(name, tile) {
+function putTile(name, tile) {
   const old = $(`tile-${name}`);
   if (old) old.replaceWith(tile);
   else $("tiles").append(tile);
 }
 
-/** Tiles of another property or role go; those that stay keep what they show until it is replaced. */
+/** Removes tiles that the new dashboard does not have; others keep their content until it is replaced. */
 function lay(names, propertyId) {
   const tiles = $("tiles");
   if (tiles.dataset.property !== propertyId) tiles.replaceChildren();
@@ -135,7 +135,7 @@ async function load() {
     for await (const record of records(answer.body)) {
       first ??= took();
       if (record.record === "skeleton") lay(record.widgets, record.propertyId);
-      else if (record.record === "widget") place(record.name, painted(record.name, record.widget));
+      else if (record.record === "widget") putTile(record.name, painted(record.name, record.widget));
       else finish(record.partial, `first record ${first}, all ${took()}`);
     }
     say();

@@ -1,7 +1,6 @@
 // The device's key and the proofs made with it (RFC 9449).
 //
-// The private key is made so that no script can read it, and lives in this browser's IndexedDB:
-// one per device id, as one desktop has one.
+// The private key is not extractable and is stored in this browser's IndexedDB, one per device id.
 
 const DATABASE = "back-office-console";
 const STORE = "device-keys";
@@ -38,7 +37,7 @@ function base64url(bytes) {
 const part = (value) => base64url(encoder.encode(JSON.stringify(value)));
 const sha256 = async (text) => base64url(await crypto.subtle.digest("SHA-256", encoder.encode(text)));
 
-/** The key of a device: makes proofs, keeps the nonces servers ask for. */
+/** The key of a device. Creates proofs and stores the nonces that servers require. */
 export class DeviceKey {
   #pair;
   #jwk;

@@ -1,13 +1,13 @@
-// A signed-in operator: tokens from the iam, and requests to the gateway that carry them.
+// A signed-in operator: tokens from iam, and requests to the gateway.
 
 import { DeviceKey } from "./key.js";
 
 const BASE_PATH = "/api/bff/backoffice/v1";
 const CLIENT = "desktop";
-/** Tokens are renewed this long before they end. */
+/** Tokens are refreshed this long before they expire. */
 const EARLY_MS = 60_000;
 
-/** What went wrong, in a sentence that can be shown, and the address to look at where it helps. */
+/** An error message to show, and the address to open if that helps. */
 export class Failure extends Error {
   constructor(message, { code, address } = {}) {
     super(message);
@@ -33,7 +33,7 @@ export class Session {
   static async open(config, operator) {
     const session = new Session(config, operator, await DeviceKey.of(operator.deviceId));
     const { username, password, deviceId } = operator;
-    await session.#ask({ grant_type: "password", username, password, device_id: deviceId });
+    await session.#requestTokens({ grant_type: "password", username, password, device_id: deviceId });
     return session;
   }
 
@@ -42,7 +42,7 @@ export class Session {
     return this.#endsAt;
   }
 
-  async #ask(parameters) {
+  async #requestTokens(parameters) {
     const { issuer } = this.#config;
     const metadata = await reach(`${issuer}/.well-known/oauth-authorization-server`);
     const { token_endpoint: url } = await metadata.json();
@@ -61,7 +61,7 @@ export class Session {
 
   /** Renews the tokens. Calls at the same time share one request: a refresh token works once. */
   renew() {
-    this.#renewing ??= this.#ask({
+    this.#renewing ??= this.#requestTokens({
       grant_type: "refresh_token",
       refresh_token: this.#tokens.refresh_token,
     }).finally(() => {
@@ -97,7 +97,7 @@ async function refusal(answer) {
   return new Failure(`${said} (${problem.code ?? answer.status})`, { code: problem.code });
 }
 
-/** fetch, with a sentence when nothing answers: the browser does not say why. */
+/** fetch with a readable message for network errors, whose cause the browser hides. */
 async function reach(url, options) {
   try {
     return await fetch(url, options);

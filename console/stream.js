@@ -34,10 +34,10 @@ function takeField(event, line) {
 }
 
 const LONGEST_WAIT_MS = 30_000;
-/** A stream that says nothing for so many heartbeats is dead. */
+/** Heartbeats without data after which a stream counts as broken. */
 const MISSED_HEARTBEATS = 2.5;
 
-/** Keeps a stream open until it is stopped; comes back with what it saw last. */
+/** Keeps a stream open until it is stopped, and resumes from the last event. */
 export class Stream {
   #session;
   #on;
@@ -46,7 +46,7 @@ export class Stream {
   #heartbeatMs = 15_000;
   #retryMs = 2_000;
 
-  /** `on` is told `state(name, text)`, `event(event)` and `heartbeat()`. */
+  /** `on` receives `state(name, text)`, `event(event)` and `heartbeat()`. */
   constructor(session, on) {
     this.#session = session;
     this.#on = on;
@@ -111,7 +111,7 @@ export class Stream {
       this.#on.state("open", "open");
     }
     this.#on.event(event);
-    // Another window of this desktop took over; connecting again would take it back.
+    // Another window of this desktop took over the stream; reconnecting would take it back.
     if (event.type === "superseded") this.#stop.abort();
   }
 }

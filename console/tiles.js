@@ -1,6 +1,6 @@
-// Tiles: one per widget, painted again whenever its record arrives.
+// Tiles: one per widget, rendered again whenever its record arrives.
 
-/** Makes an element: attributes, then children (texts are never HTML). */
+/** Creates an element with attributes and children. Strings become text, never HTML. */
 export function el(name, attributes = {}, ...children) {
   const element = document.createElement(name);
   for (const [key, value] of Object.entries(attributes)) {
@@ -46,7 +46,7 @@ const title = (name) => TITLES[name] ?? words(name).replace(/^./, (first) => fir
 
 let clock;
 
-/** Times are shown as the property's own clocks show them. */
+/** Formats a time in the property's time zone. */
 export function inTimeZone(timeZone) {
   clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", timeZone });
 }
@@ -112,11 +112,11 @@ const PAINT = {
     ];
   },
   roomStatus: (data) => {
-    const door = (room) => el("li", { class: room.status, title: `${words(room.status)} since ${time(room.since)}` }, room.number, el("span", { class: "sr" }, ` ${words(room.status)}`));
+    const roomItem = (room) => el("li", { class: room.status, title: `${words(room.status)} since ${time(room.since)}` }, room.number, el("span", { class: "sr" }, ` ${words(room.status)}`));
     const counts = Object.entries(data.counts).filter(([, count]) => count > 0);
     return [
       el("p", {}, counts.map(([status, count]) => `${count} ${words(status)}`).join(" · ")),
-      el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Rooms by number" }, el("ul", { class: "doors" }, data.rooms.map(door))),
+      el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Rooms by number" }, el("ul", { class: "rooms" }, data.rooms.map(roomItem))),
     ];
   },
   arrivals: (data) => [
@@ -172,7 +172,7 @@ function stays(items, when) {
   return table("Stays", ["Guest", "Room", "State", right(when ? "Time" : "Until")], items.map(row));
 }
 
-/** Any other widget: its members, one level deep. */
+/** Renders any other widget: its members, one level deep. */
 function plain(data) {
   const shown = Object.entries(data).filter(([, value]) => typeof value !== "object" || value === null);
   const counted = Object.entries(data).filter(([, value]) => Array.isArray(value));
@@ -203,7 +203,7 @@ function tile(name, status, chip, body, foot) {
     el("header", {}, el("h2", { id: `${id}-title` }, title(name)), el("span", { class: "chip" }, chip)), body, el("footer", {}, foot));
 }
 
-/** A tile nothing is known of yet. */
+/** Renders a tile without data yet. */
 export function waiting(name) {
   return tile(name, "waiting", "…", el("div", { class: "skeleton" }), "waiting");
 }

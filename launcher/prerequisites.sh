@@ -1,15 +1,14 @@
-# Sourced by ./up, ./check and other scripts: what must be there before cargo can build, the
-# build, and where the programs are that the checks run.
+# Sourced by ./up, ./check and other scripts: checks build prerequisites, builds, and finds the tools of
+# the checks.
 
-# A C compiler, and OpenSSL's headers found through pkg-config. cargo reads the
-# certificates it trusts from ca-certificates.
+# A C compiler, OpenSSL's headers found through pkg-config, and the certificates that cargo trusts.
 packages="gcc libc6-dev pkg-config libssl-dev ca-certificates"
-# A first build fills about 2 GiB.
+# A first build needs about 2 GiB.
 needed_mib=4000
 
 say() { printf '%s\n' "$*" >&2; }
 
-# rustup puts cargo where a shell that was open before does not look.
+# A shell that was open before rustup ran does not have cargo on its PATH.
 find_cargo() {
     local folder
     for folder in "${CARGO_HOME:-${HOME:-/root}/.cargo}/bin" /usr/local/cargo/bin; do
@@ -41,12 +40,12 @@ as_root() {
     if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi
 }
 
-# Fails where there is no apt-get, or no way to become root without a password.
+# Fails without apt-get, or if becoming root needs a password.
 install_packages() {
     local said
     command -v apt-get >/dev/null || return 1
     as_root true 2>/dev/null || return 1
-    say "Installing what the build needs, once: $packages"
+    say "Installing build prerequisites: $packages"
     said=$(as_root apt-get update -qq 2>&1 &&
         as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $packages 2>&1) ||
         { say "$said"; return 1; }
@@ -56,14 +55,14 @@ require_space() {
     local free
     free=$(df -Pm . | awk 'NR == 2 { print $4 }')
     if [ ! -d "${CARGO_TARGET_DIR:-target}/debug" ] && [ "$free" -lt "$needed_mib" ]; then
-        say "Only $free MiB are free on this disk: make room for $needed_mib MiB and start again."
+        say "Only $free MiB are free on this disk: free at least $needed_mib MiB and start again."
         exit 1
     fi
 }
 
 require_prerequisites() {
     if ! find_cargo; then
-        say "There is no cargo: install the Rust toolchain from https://rustup.rs and start again."
+        say "cargo is missing: install the Rust toolchain from https://rustup.rs and start again."
         exit 1
     fi
     require_space
@@ -73,7 +72,7 @@ require_prerequisites() {
     fi
 }
 
-# rustup's minimal profile leaves these out.
+# rustup's minimal profile does not include these.
 require_lints() {
     if cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1; then
         return
@@ -84,7 +83,7 @@ require_lints() {
     fi
 }
 
-# The folder cargo builds debug programs in, wherever it is configured to be.
+# cargo's folder of debug builds, as configured.
 built_folder() {
     local target
     target=$(cargo metadata --no-deps --offline --format-version 1 |
@@ -92,25 +91,25 @@ built_folder() {
     printf '%s/debug' "$target"
 }
 
-# One cargo for all programs, so that each dependency is compiled once.
+# One cargo run for all programs, so that each dependency is compiled once.
 build_all() {
     local package flags=()
     for package in launcher bff inventory housekeeping staff stand-ins; do
         flags+=(--package "$package" --bin "$package")
     done
     if ! cargo build "${flags[@]}"; then
-        say "The build failed: mend what cargo says above and start again."
+        say "The build failed: fix the errors above and start again."
         exit 1
     fi
 }
 
-# The path of a program of the checks (promtool, node, npm, redis-server): the installed one, or
-# one fetched into .local. Needs the launcher that build_all builds.
+# Prints the path of a tool (promtool, node, npm, redis-server), installed or fetched into .local. Needs
+# the launcher that build_all builds.
 tool() {
     "$(built_folder)/launcher" tool "$1"
 }
 
-# cargo-deny is built once per user and kept where caches are.
+# cargo-deny is built once per user and cached.
 deny_version=0.20.2
 
 check_dependencies() {

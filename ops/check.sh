@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Keeps alerts, runbooks and dashboards true to the code: names in here exist there, runbooks
-# exist and name their drill. Runs promtool on them, the installed one or a fetched one.
+# Checks that alerts, runbooks and dashboards match the code: metrics and labels exist, runbooks exist and
+# name their drill. Runs promtool on the rules.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . launcher/prerequisites.sh
@@ -19,14 +19,14 @@ rust() { # rust <grep arguments>: in the sources, quietly
     grep -rq --include='*.rs' --exclude-dir=target --exclude-dir=.local "$@" .
 }
 
-# Every expression of the rules and dashboards, without comments and annotations.
+# Prints every expression of the rules and dashboards, without comments and annotations.
 expressions() {
     sed -e 's/^ *#.*//' -e 's/ #.*//' -e '/^ *\(summary\|description\|runbook\):/d' "${alerts[@]}"
     grep -ho '"expr": *"\([^"\\]\|\\.\)*"' "${dashboards[@]}" | sed 's/\\"/"/g'
 }
 
-# A name before a selector or a range is a metric; so is all that has our prefix. Prometheus itself
-# makes `up` and `ALERTS`.
+# Prints the metrics: names before a selector or range, and names with our prefixes. `up` and `ALERTS`
+# are built into Prometheus.
 metrics() {
     local names
     names=$(expressions)
@@ -36,8 +36,8 @@ metrics() {
     } | grep -vE '^(up|ALERTS)$' | sort -u
 }
 
-# Histograms are named once and exported thrice. Request metrics are made from a prefix by
-# service-kit's request_metrics!, connection metrics by its connection_metrics!.
+# A histogram exports three metrics. service-kit's request_metrics! and connection_metrics! build names
+# from a prefix.
 metric_exists() {
     local base=$1 ending
     grep -q "record: $base\$" "${alerts[@]}" && return 0
@@ -79,9 +79,9 @@ check_labels() {
     done
 }
 
-# Paths of the runbooks that must exist. The label in a path stands for every asked upstream
+# Paths of the runbooks that must exist. The label in a path stands for every required upstream
 # that the rule does not leave out.
-asked_upstreams() {
+required_upstreams() {
     sed -n '/pub const ASKED/,/];/p' bff/src/config.rs | grep -oE 'Upstream::[A-Za-z]+,' \
         | sed 's/Upstream:://; s/,//' | tr '[:upper:]' '[:lower:]'
 }
@@ -91,7 +91,7 @@ wanted_runbooks() {
     except=$(grep -ohE 'upstream!~"[^"]*"' "${alerts[@]}" | sed 's/^[^"]*"//; s/"//')
     for path in $(sed -n 's/^ *runbook: *//p' "${alerts[@]}" | tr -d ' ' | sort -u); do
         if [[ $path == *'{{$labels.upstream}}'* ]]; then
-            for upstream in $(asked_upstreams); do
+            for upstream in $(required_upstreams); do
                 [[ "|$except|" == *"|$upstream|"* ]] || echo "${path//'{{$labels.upstream}}'/$upstream}"
             done
         else
@@ -107,15 +107,15 @@ check_runbooks() {
         count=$((count + 1))
         [ -f "$path" ] || fault "$path is named by an alert or an error code and does not exist."
     done
-    # An empty list means that this script no longer understands what it reads.
-    [ "$count" -ge 10 ] || fault "only $count runbooks were found in ${alerts[*]} and code.rs: mend ops/check.sh."
+    # An empty list means that this script does not parse the files correctly.
+    [ "$count" -ge 10 ] || fault "only $count runbooks were found in ${alerts[*]} and code.rs: fix ops/check.sh."
     local rules books
     rules=$(cat "${alerts[@]}" | grep -c '^ *- alert:')
     books=$(cat "${alerts[@]}" | grep -c '^ *runbook:')
     [ "$rules" -eq "$books" ] || fault "$rules alerts have $books runbooks."
 }
 
-# Each page names its drill; the catalogue has it, or the page says that it is not written yet.
+# Each page names a drill that is in the catalogue, or says that it is not written yet.
 check_drills() {
     local page line id written
     for page in ops/runbooks/*/*.md; do
@@ -144,7 +144,7 @@ check_links() {
     done
 }
 
-# The dashboards' queries as rules, so that promtool reads them too.
+# Converts the dashboards' queries to rules, so that promtool checks them too.
 dashboard_rules() {
     printf 'groups:\n  - name: dashboards\n    rules:\n'
     local number=0 query
@@ -180,7 +180,7 @@ check_links
 run_promtool
 
 if [ "$faults" -gt 0 ]; then
-    echo "ops: $faults faults. Mend the names above, or the code they speak of." >&2
+    echo "ops: $faults faults. Fix the names above or the code." >&2
     exit 1
 fi
-echo "ops: alerts, runbooks and dashboards agree with the code."
+echo "ops: alerts, runbooks and dashboards match the code."

@@ -1,7 +1,7 @@
-// Three clients that know nothing of this product sign in at iam, call the gateway, refresh and
-// call again, with every algorithm they have; and what they must not be able to do is refused.
+// Three third-party clients sign in at iam, call the gateway, refresh and call again, with every algorithm
+// they support. Requests that must be refused are refused.
 //
-// node clients.mjs <stack.json>, with the stack's authority in NODE_EXTRA_CA_CERTS.
+// node clients.mjs <stack.json> [nonces], with the stack's certificate authority in NODE_EXTRA_CA_CERTS.
 import * as dpop from 'dpop';
 import * as oauth from 'oauth4webapi';
 import * as openid from 'openid-client';
@@ -18,7 +18,7 @@ const dashboard = `/dashboard?propertyId=${operator.propertyIds[0]}`;
 const api = (path) => new URL(stack.gateway.apiUrl + path);
 const ours = () => new Headers({ 'x-device-id': device_id });
 
-/** What each call has to answer: the caller is who signed in, the dashboard has widgets. */
+/** Checks that the session is the operator's and that the dashboard has widgets. */
 async function check(call) {
   const session = await call('/session');
   assert.equal(session.status, 200, await session.clone().text());
@@ -29,7 +29,7 @@ async function check(call) {
   assert.equal(widgets.occupancy.status, 'ok', JSON.stringify(widgets.occupancy));
 }
 
-/** Claims of the latest token, to compare the session with. */
+/** Claims of the latest token, compared with the session. */
 let claims = {};
 function signedIn(tokens) {
   assert.equal(tokens.token_type.toLowerCase(), 'dpop');
@@ -45,13 +45,13 @@ async function withOauth4webapi(algorithm) {
   const server = await oauth.processDiscoveryResponse(issuer, found);
   const DPoP = oauth.DPoP(client, await oauth.generateKeyPair(algorithm));
   const options = { ...insecure, DPoP };
-  const asked = { nonces: 0 };
+  const challenges = { nonces: 0 };
   const again = async (act) => {
     try {
       return await act();
     } catch (error) {
       if (!oauth.isDPoPNonceError(error)) throw error;
-      asked.nonces += 1;
+      challenges.nonces += 1;
       return act();
     }
   };
@@ -67,7 +67,7 @@ async function withOauth4webapi(algorithm) {
   await check(call(first.access_token));
   const second = signedIn(await again(refresh(first.refresh_token)));
   await check(call(second.access_token));
-  return asked.nonces;
+  return challenges.nonces;
 }
 
 async function withOpenidClient(algorithm) {
@@ -76,11 +76,11 @@ async function withOpenidClient(algorithm) {
     execute: [openid.allowInsecureRequests],
   });
   const DPoP = openid.getDPoPHandle(config, await openid.randomDPoPKeyPair(algorithm));
-  const asked = { nonces: 0 };
-  // Counts what the library answers by itself; a resource that asks sends 401 and its nonce.
+  const challenges = { nonces: 0 };
+  // Counts the nonce challenges, which the library handles itself.
   config[openid.customFetch] = async (...request) => {
     const answer = await fetch(...request);
-    if (!answer.ok && answer.headers.has('dpop-nonce')) asked.nonces += 1;
+    if (!answer.ok && answer.headers.has('dpop-nonce')) challenges.nonces += 1;
     return answer;
   };
   const call = (token) => (path) =>
@@ -89,14 +89,14 @@ async function withOpenidClient(algorithm) {
   await check(call(first.access_token));
   const second = signedIn(await openid.refreshTokenGrant(config, first.refresh_token, {}, { DPoP }));
   await check(call(second.access_token));
-  return asked.nonces;
+  return challenges.nonces;
 }
 
-/** A client by hand around the proofs of the package dpop, which also tries what it must not. */
+/** A minimal client with proofs by the package dpop. Also tries requests that must be refused. */
 async function withDpop(algorithm) {
   const keys = await dpop.generateKeyPair(algorithm);
   const nonces = new Map();
-  const asked = { nonces: 0 };
+  const challenges = { nonces: 0 };
   const proven = async (pair, url, method, token) => {
     const target = url.origin + url.pathname;
     return dpop.generateProof(pair, target, method, nonces.get(url.origin), token);
@@ -111,7 +111,7 @@ async function withDpop(algorithm) {
     };
     const [answer, nonce] = await once();
     if (answer.ok || !nonce) return answer;
-    asked.nonces += 1;
+    challenges.nonces += 1;
     return (await once())[0];
   };
   const grant = async (parameters) => {
@@ -143,7 +143,7 @@ async function withDpop(algorithm) {
   await refused('a stolen token', await dpop.generateKeyPair(algorithm), 'GET', '/session');
   await refused('a proof for another method', keys, 'POST', '/session');
   await refused('a proof for another path', keys, 'GET', '/today');
-  return asked.nonces;
+  return challenges.nonces;
 }
 
 const clients = [
@@ -154,10 +154,10 @@ const clients = [
 const required = process.argv[3] === 'nonces';
 for (const [name, use, algorithms] of clients) {
   for (const algorithm of algorithms) {
-    const asked = await use(algorithm);
-    // iam and the gateway each ask once; a client that has a nonce is not asked again.
-    assert.equal(asked, required ? 2 : 0, `${name} with ${algorithm} was asked ${asked} times`);
+    const challenges = await use(algorithm);
+    // iam and the gateway each require a nonce once; a client that has one is not challenged again.
+    assert.equal(challenges, required ? 2 : 0, `${name} with ${algorithm} got ${challenges} nonce challenges`);
   }
-  const nonces = required ? 'asked for a nonce once by each server' : 'without nonces';
+  const nonces = required ? 'with a nonce required by each server' : 'without nonces';
   console.log(`${name}: signed in, called, refreshed, called with ${algorithms.join(', ')}; ${nonces}.`);
 }

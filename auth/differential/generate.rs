@@ -1,9 +1,8 @@
-//! Writes requests with mutated proofs and tokens and this crate's verdict on each, one JSON
-//! object a line, for `judge.mjs` to ask another implementation.
+//! Writes requests with mutated proofs and tokens and this crate's outcome for each, one JSON object per
+//! line, for `compare.mjs` to check with another implementation.
 //!
-//! The pool of mutations is `auth/vectors`: one or two of them are combined, with any kind of
-//! key, and some texts are damaged at a random place. The seed decides all of that; keys and
-//! signatures are made anew. Not here: what the other implementation says of it.
+//! The mutations come from `auth/vectors`: one or two are combined, with any kind of key, and some headers
+//! are damaged at a random position. The seed determines all of that; keys and signatures are new each time.
 #![expect(clippy::unwrap_used, reason = "a generator may end with a panic")]
 
 #[path = "../tests/vectors/recipe.rs"]
@@ -21,7 +20,7 @@ use jiff::Timestamp;
 use recipe::{BASE, Case, ISSUER, Keys, Request};
 use serde_json::{Map, Value, json};
 
-/// What each proof is signed with, before mutation.
+/// Key and algorithm of each proof before mutation.
 const SIGNERS: [(&str, &str); 6] = [
     ("P-256", "ES256"),
     ("P-256", "ES256"),
@@ -30,10 +29,10 @@ const SIGNERS: [(&str, &str); 6] = [
     ("RSA", "RS256"),
     ("RSA", "PS256"),
 ];
-/// Characters a damaged text may get.
+/// Characters that damage a header.
 const LETTERS: &[u8] = b"AZaz09-_.=+/ ,~";
 
-/// SplitMix64: small, and the same on every machine.
+/// SplitMix64, which is small and deterministic.
 struct Dice(u64);
 
 impl Dice {
@@ -58,7 +57,7 @@ impl Dice {
     }
 }
 
-/// A case of the vectors as a mutation: without what the other implementation has no notion of.
+/// The vectors' cases as mutations, without features that the other implementation lacks.
 fn mutations() -> Vec<Map<String, Value>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors");
     let mut files: Vec<_> =
@@ -80,7 +79,7 @@ fn mutations() -> Vec<Map<String, Value>> {
     all
 }
 
-/// Members of both; where both say something else, `over` wins.
+/// Merges `over` into `under`; `over` wins.
 fn merge(under: &mut Map<String, Value>, over: &Map<String, Value>) {
     for (name, value) in over {
         match (under.get_mut(name), value) {
@@ -93,8 +92,8 @@ fn merge(under: &mut Map<String, Value>, over: &Map<String, Value>) {
     }
 }
 
-/// Up to two mutations of a good request by any signer. Its verdict is known when there is one
-/// mutation of the signer the vectors have.
+/// Applies up to two mutations to a valid request by any signer. The outcome is known for a single mutation
+/// with the vectors' signer.
 fn case(dice: &mut Dice, pool: &[Map<String, Value>]) -> Case {
     let (key, algorithm) = *dice.pick(&SIGNERS);
     let mut whole = Map::new();
@@ -112,7 +111,7 @@ fn case(dice: &mut Dice, pool: &[Map<String, Value>]) -> Case {
         names.push(mutation["name"].as_str().unwrap().to_owned());
         let changes = mutation.get("proof").unwrap_or(&Value::Null);
         if changes.get("key").is_some() && changes.pointer("/header/alg").is_none() {
-            // Another key brings its own algorithm.
+            // Another key determines its own algorithm.
             whole["proof"]["header"].as_object_mut().unwrap().remove("alg");
         }
         merge(&mut whole, mutation);
@@ -124,21 +123,21 @@ fn case(dice: &mut Dice, pool: &[Map<String, Value>]) -> Case {
     serde_json::from_value(whole.into()).unwrap()
 }
 
-/// Changes, drops or adds one character of a header.
+/// Changes, removes or inserts one character of a header.
 fn damage(dice: &mut Dice, request: &mut Request) -> Option<String> {
     let name = *dice.pick(&["dpop", "dpop", "authorization"]);
     let mut text = request.headers.get(name)?.as_bytes().to_vec();
     if text.is_empty() {
         return None;
     }
-    let (place, letter) = (dice.below(text.len()), *dice.pick(LETTERS));
+    let (position, letter) = (dice.below(text.len()), *dice.pick(LETTERS));
     match dice.below(3) {
-        0 => text[place] = letter,
-        1 => drop(text.remove(place)),
-        _ => text.insert(place, letter),
+        0 => text[position] = letter,
+        1 => drop(text.remove(position)),
+        _ => text.insert(position, letter),
     }
     request.headers.insert(name, HeaderValue::from_bytes(&text).ok()?);
-    Some(format!("{name} damaged at {place}"))
+    Some(format!("{name} damaged at {position}"))
 }
 
 fn verifier(base: &str) -> RequestVerifier {
@@ -150,14 +149,14 @@ fn verifier(base: &str) -> RequestVerifier {
     )
 }
 
-fn verdict(verifier: &RequestVerifier, request: &Request, keys: &Keys) -> String {
+fn outcome(verifier: &RequestVerifier, request: &Request, keys: &Keys) -> String {
     let now = Timestamp::from_second(request.at).unwrap();
     let judged = RequestCredentials::read(&request.method, &request.path, &request.headers)
         .and_then(|credentials| verifier.verify(&credentials, &keys.set, now));
     judged.map_or_else(|error| format!("{error:?}"), |_| "ok".to_owned())
 }
 
-fn line(name: &str, base: &str, request: &Request, verdict: &str) -> Value {
+fn line(name: &str, base: &str, request: &Request, outcome: &str) -> Value {
     let headers: Vec<_> = request
         .headers
         .iter()
@@ -166,7 +165,7 @@ fn line(name: &str, base: &str, request: &Request, verdict: &str) -> Value {
     json!({
         "from": name, "method": request.method, "now": request.at, "headers": headers,
         "url": format!("{base}{}?propertyId=ppt_01K0000000000000000000000A", request.path),
-        "verdict": verdict,
+        "outcome": outcome,
     })
 }
 
@@ -182,10 +181,10 @@ fn main() {
         let mut request = recipe::requests(&case, &keys).pop().unwrap();
         let damaged = if dice.one_in(8) { damage(&mut dice, &mut request) } else { None };
         let base = case.base.as_deref().unwrap_or(BASE);
-        let known = verdict(&verifier(base), &request, &keys);
+        let known = outcome(&verifier(base), &request, &keys);
         if base == BASE {
-            let warm = verdict(&warm, &request, &keys);
-            assert_eq!(warm, known, "what is known changed the verdict");
+            let warm = outcome(&warm, &request, &keys);
+            assert_eq!(warm, known, "a warm verifier changed the outcome");
         }
         if !case.expect.is_empty() && damaged.is_none() {
             assert_eq!(known, case.expect, "{}", case.name);

@@ -1,22 +1,21 @@
 //! Measurements of the gateway on this machine, each reproducible with one command.
 //!
-//! A measurement starts a release stack of its own, so it never meets a person's data, and it
-//! only ever sends to this machine. Not here: pass marks. Drills and tests decide what is
-//! right; this crate says what it costs.
+//! A measurement starts its own release stack and sends requests to this machine only. Not here:
+//! correctness, which tests and drills check. Start with [`cli`].
 
+mod baseline;
+mod calibration;
+mod canned_upstream;
 pub mod cli;
+mod clients;
 mod dashboard;
+mod environment;
 mod flood;
-mod floor;
-mod kept;
 mod load;
-mod paint;
+mod options;
 mod phase;
-mod proofs;
+mod presigned;
+mod recorder;
 mod report;
-mod seats;
-mod stage;
+mod report_text;
 mod system;
-mod table;
-mod tally;
-mod yardstick;

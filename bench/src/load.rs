@@ -1,6 +1,6 @@
-//! The two ways to load a server: on a schedule, or as fast as its answers come.
+//! Load generators: open loop (on a schedule) and closed loop (next request after the response).
 //!
-//! Not here: what is sent. The callers pass a function that sends request number n.
+//! Not here: the requests. Callers pass a function that sends request number n.
 
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
@@ -10,10 +10,10 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc::{self, Receiver};
 use tokio::time::Instant;
 
-use crate::tally::{Ended, Reply, Tally};
+use crate::recorder::{FinishedRequest, Recorder, Reply};
 
-/// Requests under way at once; one that would be more is counted as an error and not sent.
-const MOST_UNDER_WAY: usize = 4000;
+/// Maximum requests in flight; one beyond it is counted as an error and not sent.
+const MAX_IN_FLIGHT: usize = 4000;
 
 /// A request that should be sent now.
 #[derive(Debug, Clone, Copy)]
@@ -22,8 +22,8 @@ pub(crate) struct Due {
     pub(crate) at: Instant,
 }
 
-/// Says when each of `count` requests is due, `rate` a second. A thread of its own: the
-/// runtime's timers tick in milliseconds, which is too coarse for what is measured here.
+/// Sends a [`Due`] when each of `count` requests is due, `rate` a second. Uses its own thread because
+/// the runtime's timers have millisecond resolution, which is too coarse.
 pub(crate) fn schedule(count: usize, rate: u32) -> std::io::Result<Receiver<Due>> {
     let (due, receiver) = mpsc::channel(1024);
     let begin = Instant::now();
@@ -44,52 +44,52 @@ fn wait_until(at: Instant) {
     std::thread::sleep(at.saturating_duration_since(Instant::now()));
 }
 
-/// Open loop: requests go out when they are due, whatever became of earlier ones.
-pub(crate) async fn open(mut due: Receiver<Due>, send: impl AsyncFn(usize) -> Reply) -> Tally {
-    let mut tally = Tally::new();
-    let mut under_way = FuturesUnordered::new();
+/// Open loop: sends requests when they are due, independent of earlier ones.
+pub(crate) async fn open(mut due: Receiver<Due>, send: impl AsyncFn(usize) -> Reply) -> Recorder {
+    let mut recorder = Recorder::new();
+    let mut in_flight = FuturesUnordered::new();
     loop {
         tokio::select! {
             biased;
             next = due.recv() => match next {
                 None => break,
-                Some(_) if under_way.len() >= MOST_UNDER_WAY => tally.fail("not sent, too many under way"),
-                Some(next) => under_way.push(one(next, &send)),
+                Some(_) if in_flight.len() >= MAX_IN_FLIGHT => recorder.fail("not sent, too many in flight"),
+                Some(next) => in_flight.push(send_one(next, &send)),
             },
-            Some(ended) = under_way.next(), if !under_way.is_empty() => tally.add(&ended),
+            Some(finished) = in_flight.next(), if !in_flight.is_empty() => recorder.add(&finished),
         }
     }
-    while let Some(ended) = under_way.next().await {
-        tally.add(&ended);
+    while let Some(finished) = in_flight.next().await {
+        recorder.add(&finished);
     }
-    tally
+    recorder
 }
 
-/// Closed loop: each client asks, waits, asks again, until the time is over or `count`
-/// requests were sent.
+/// Closed loop: each client sends its next request after the response, until `length` is over or
+/// `count` requests were sent.
 pub(crate) async fn closed(
     clients: u32,
     count: usize,
     length: Duration,
     send: impl AsyncFn(usize) -> Reply,
-) -> Tally {
-    let tally = RefCell::new(Tally::new());
+) -> Recorder {
+    let recorder = RefCell::new(Recorder::new());
     let (end, next) = (Instant::now() + length, Cell::new(0));
     let client = async || {
         while Instant::now() < end && next.get() < count {
             let number = next.replace(next.get() + 1);
-            let ended = one(Due { number, at: Instant::now() }, &send).await;
-            tally.borrow_mut().add(&ended);
+            let finished = send_one(Due { number, at: Instant::now() }, &send).await;
+            recorder.borrow_mut().add(&finished);
         }
     };
     let clients: FuturesUnordered<_> = (0..clients).map(|_| client()).collect();
     clients.collect::<()>().await;
-    tally.into_inner()
+    recorder.into_inner()
 }
 
-async fn one(due: Due, send: &impl AsyncFn(usize) -> Reply) -> Ended {
+async fn send_one(due: Due, send: &impl AsyncFn(usize) -> Reply) -> FinishedRequest {
     let sent = Instant::now();
-    Ended { due: due.at, sent, reply: send(due.number).await }
+    FinishedRequest { due: due.at, sent, reply: send(due.number).await }
 }
 
 #[cfg(test)]
@@ -98,13 +98,13 @@ mod tests {
     use tokio::time::sleep;
 
     use super::*;
-    use crate::tally::Verdict;
+    use crate::recorder::Outcome;
 
     fn reply() -> Reply {
-        Reply { verdict: Verdict::Whole, first_byte: None, done: Instant::now(), bytes: 0 }
+        Reply { outcome: Outcome::Whole, first_byte: None, done: Instant::now(), bytes: 0 }
     }
 
-    /// A server that serves one request at a time and stalls on the first.
+    /// Simulates a server that handles one request at a time and stalls on the first.
     async fn stalling(turn: &Mutex<()>, number: usize) -> Reply {
         let _turn = turn.lock().await;
         sleep(Duration::from_millis(if number == 0 { 500 } else { 1 })).await;
@@ -121,10 +121,10 @@ mod tests {
         }
         drop(sender);
         let turn = Mutex::new(());
-        let tally = open(receiver, async |number| stalling(&turn, number).await).await;
-        assert_eq!(tally.answered(), 50);
-        // Half of them were due before 250 ms and none was answered before 500.
-        assert!(tally.latency().p50 > 250.0, "{:?}", tally.latency());
+        let recorder = open(receiver, async |number| stalling(&turn, number).await).await;
+        assert_eq!(recorder.answered(), 50);
+        // Half of them were due before 250 ms and none completed before 500 ms.
+        assert!(recorder.latency().p50 > 250.0, "{:?}", recorder.latency());
     }
 
     #[tokio::test(start_paused = true)]

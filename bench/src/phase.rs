@@ -1,4 +1,4 @@
-//! One phase: proofs made, load to warm up, the same load measured, with a look at every
+//! One measurement phase: signs the proofs, warms up, and measures the same load, sampling every
 //! process before and after.
 
 use std::num::NonZeroU32;
@@ -12,28 +12,28 @@ use reqwest::Response;
 use serde::Deserialize;
 use tokio::time::Instant;
 
-use crate::cli::{Form, LoadArguments};
+use crate::clients::{RequestTemplate, pick_connections};
+use crate::environment::{Environment, MeasuredProcess};
 use crate::load::{closed, open, schedule};
-use crate::proofs::{self, Pace, Ticket};
-use crate::report::{Phase, ProcessFigures, Used};
-use crate::seats::{Aim, draw};
-use crate::stage::{Stage, Target, Watched};
+use crate::options::{Form, LoadArguments, Target};
+use crate::presigned::{self, Pace, PresignedRequest};
+use crate::recorder::{Outcome, Recorder, Reply};
+use crate::report::{CpuUse, Phase, ProcessFigures};
 use crate::system::{Machine, Processes, Usage, cores};
-use crate::tally::{Reply, Tally, Verdict};
 
-/// A request that takes longer has failed.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// Requests a second that are prepared for before it is known how many there will be.
-const GUESS: u32 = 3000;
+/// A request that takes longer counts as failed.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Requests a second to sign proofs for before the real rate is known.
+const ASSUMED_RATE: u32 = 3000;
 
-/// How the load is made.
+/// How the load is generated.
 #[derive(Debug, Clone, Copy)]
-enum Mode {
+enum LoadMode {
     Open { rate: u32 },
     Closed { clients: u32 },
 }
 
-impl Mode {
+impl LoadMode {
     fn of(arguments: &LoadArguments) -> Self {
         match arguments.closed {
             Some(clients) => Self::Closed { clients: clients.get() },
@@ -42,129 +42,130 @@ impl Mode {
     }
 }
 
-/// Loads one target for a while.
+/// Measures one target.
 pub(crate) async fn run(
-    stage: &Stage,
+    environment: &Environment,
     target: Target,
     length: Duration,
     arguments: &LoadArguments,
 ) -> anyhow::Result<Phase> {
-    let (aims, flood) = split(stage.aims(target).await?, arguments.flood)?;
-    let run = Run { aims, flood, target, mode: Mode::of(arguments) };
+    let (templates, flood) = split(environment.templates(target).await?, arguments.flood)?;
+    let run = Run { templates, flood, target, mode: LoadMode::of(arguments) };
     let warmup = Duration::from_secs(arguments.warmup.into());
-    let warm = run.load(warmup, GUESS, !arguments.seed).await?;
+    let warm = run.load(warmup, ASSUMED_RATE, !arguments.seed).await?;
     let expected = (warm.throughput() * 1.5) as u32 + 10;
-    let flood = run.flood(length).await?;
-    let tickets = run.tickets(length, expected, arguments.seed).await?;
-    let watched = stage.watched()?;
-    let before = Look::now(&watched)?;
-    let (tally, beside) = tokio::join!(run.send(length, tickets), run.pour(flood));
-    let (tally, ()) = (tally?, beside?);
-    let after = Look::now(&watched)?;
-    Ok(Phase::new(target, &tally, figures(&watched, &before, &after, &tally)))
+    let flood = run.presign_flood(length).await?;
+    let requests = run.presign(length, expected, arguments.seed).await?;
+    let processes = environment.measured_processes()?;
+    let before = UsageSample::take(&processes)?;
+    let (recorder, flood_sent) = tokio::join!(run.send(length, requests), run.send_flood(flood));
+    let (recorder, ()) = (recorder?, flood_sent?);
+    let after = UsageSample::take(&processes)?;
+    Ok(Phase::new(target, &recorder, figures(&processes, &before, &after, &recorder)))
 }
 
-/// Loads one target for a while and looks at nothing but the answers.
+/// Loads one target and records responses only, no processes.
 pub(crate) async fn alone(
-    stage: &Stage,
+    environment: &Environment,
     target: Target,
     length: Duration,
     arguments: &LoadArguments,
-) -> anyhow::Result<Tally> {
-    let (aims, mode) = (stage.aims(target).await?, Mode::of(arguments));
-    let run = Run { aims, flood: None, target, mode };
-    run.load(length, GUESS, arguments.seed).await
+) -> anyhow::Result<Recorder> {
+    let (templates, mode) = (environment.templates(target).await?, LoadMode::of(arguments));
+    let run = Run { templates, flood: None, target, mode };
+    run.load(length, ASSUMED_RATE, arguments.seed).await
 }
 
-/// Whose requests are measured, and of whom a flood comes.
+/// Splits the connections into measured ones and those of the flooding tenant.
 fn split(
-    aims: Arc<Vec<Aim>>,
+    templates: Arc<Vec<RequestTemplate>>,
     flood: Option<NonZeroU32>,
-) -> anyhow::Result<(Arc<Vec<Aim>>, Option<Flood>)> {
-    let Some(rate) = flood else { return Ok((aims, None)) };
-    let aims = Arc::into_inner(aims).context("the aims are this phase's alone")?;
-    let first = aims.first().context("there is no connection")?.tenant().to_owned();
+) -> anyhow::Result<(Arc<Vec<RequestTemplate>>, Option<Flood>)> {
+    let Some(rate) = flood else { return Ok((templates, None)) };
+    let templates = Arc::into_inner(templates).context("the templates are not shared")?;
+    let first = templates.first().context("there is no connection")?.tenant().to_owned();
     let (flooding, others): (Vec<_>, Vec<_>) =
-        aims.into_iter().partition(|it| it.tenant() == first);
-    anyhow::ensure!(!others.is_empty(), "There is one tenant only: take more connections.");
-    Ok((Arc::new(others), Some(Flood { aims: Arc::new(flooding), rate: rate.get() })))
+        templates.into_iter().partition(|template| template.tenant() == first);
+    anyhow::ensure!(!others.is_empty(), "There is only one tenant: use more connections.");
+    Ok((Arc::new(others), Some(Flood { templates: Arc::new(flooding), rate: rate.get() })))
 }
 
-/// Requests of a tenant that is not measured.
+/// Background load of a tenant that is not measured.
 struct Flood {
-    aims: Arc<Vec<Aim>>,
+    templates: Arc<Vec<RequestTemplate>>,
     rate: u32,
 }
 
 struct Run {
-    aims: Arc<Vec<Aim>>,
+    templates: Arc<Vec<RequestTemplate>>,
     flood: Option<Flood>,
     target: Target,
-    mode: Mode,
+    mode: LoadMode,
 }
 
 impl Run {
-    async fn load(&self, length: Duration, expected: u32, seed: u64) -> anyhow::Result<Tally> {
-        let tickets = self.tickets(length, expected, seed).await?;
-        self.send(length, tickets).await
+    async fn load(&self, length: Duration, expected: u32, seed: u64) -> anyhow::Result<Recorder> {
+        let requests = self.presign(length, expected, seed).await?;
+        self.send(length, requests).await
     }
 
-    /// What is sent while the others are measured.
-    async fn flood(&self, length: Duration) -> anyhow::Result<Vec<Ticket>> {
-        let Some(Flood { aims, rate }) = &self.flood else { return Ok(vec![]) };
+    /// Signs the requests of the flood.
+    async fn presign_flood(&self, length: Duration) -> anyhow::Result<Vec<PresignedRequest>> {
+        let Some(Flood { templates, rate }) = &self.flood else { return Ok(vec![]) };
         let count = (f64::from(*rate) * length.as_secs_f64()) as usize;
-        let draw = draw(aims.len(), count, 0);
-        proofs::make(aims, &draw, Pace::Scheduled { rate: *rate }, &Clock::system()).await
+        let picks = pick_connections(templates.len(), count, 0);
+        presigned::sign(templates, &picks, Pace::Scheduled { rate: *rate }, &Clock::system()).await
     }
 
-    /// As many as the schedule needs, or as `expected` a second makes likely.
-    async fn tickets(
+    /// Signs the requests that the schedule needs, or `expected` a second for a closed loop.
+    async fn presign(
         &self,
         length: Duration,
         expected: u32,
         seed: u64,
-    ) -> anyhow::Result<Vec<Ticket>> {
+    ) -> anyhow::Result<Vec<PresignedRequest>> {
         let seconds = length.as_secs_f64();
         let (count, pace) = match self.mode {
-            Mode::Open { rate } => (f64::from(rate) * seconds, Pace::Scheduled { rate }),
-            Mode::Closed { .. } => {
+            LoadMode::Open { rate } => (f64::from(rate) * seconds, Pace::Scheduled { rate }),
+            LoadMode::Closed { .. } => {
                 let likely = f64::from(expected) * seconds;
-                (likely.min(proofs::MOST as f64), Pace::Within { length })
+                (likely.min(presigned::MAX_PROOFS as f64), Pace::Within { length })
             }
         };
-        let draw = draw(self.aims.len(), count as usize, seed);
-        proofs::make(&self.aims, &draw, pace, &Clock::system()).await
+        let picks = pick_connections(self.templates.len(), count as usize, seed);
+        presigned::sign(&self.templates, &picks, pace, &Clock::system()).await
     }
 
-    async fn pour(&self, tickets: Vec<Ticket>) -> anyhow::Result<()> {
-        let Some(Flood { aims, rate }) = &self.flood else { return Ok(()) };
+    async fn send_flood(&self, requests: Vec<PresignedRequest>) -> anyhow::Result<()> {
+        let Some(Flood { templates, rate }) = &self.flood else { return Ok(()) };
         let send = async |number: usize| {
-            let ticket: &Ticket = &tickets[number];
-            self.ask(&aims[ticket.seat], &ticket.proof).await
+            let request: &PresignedRequest = &requests[number];
+            self.send_one(&templates[request.connection], &request.proof).await
         };
-        let tally = open(schedule(tickets.len(), *rate)?, send).await;
-        let (failed, all) = (tally.failed(), tally.requests());
-        // A flood that is refused is not one.
-        anyhow::ensure!(
-            failed == 0,
-            "Of the flood's {all} requests {failed} failed: lower --flood."
-        );
+        let recorder = open(schedule(requests.len(), *rate)?, send).await;
+        let (failed, all) = (recorder.failed(), recorder.requests());
+        // A refused flood would not be a load.
+        anyhow::ensure!(failed == 0, "{failed} of {all} flood requests failed: lower --flood.");
         Ok(())
     }
 
-    async fn send(&self, length: Duration, tickets: Vec<Ticket>) -> anyhow::Result<Tally> {
+    async fn send(
+        &self,
+        length: Duration,
+        requests: Vec<PresignedRequest>,
+    ) -> anyhow::Result<Recorder> {
         let send = async |number: usize| {
-            let ticket = &tickets[number];
-            self.ask(&self.aims[ticket.seat], &ticket.proof).await
+            let request = &requests[number];
+            self.send_one(&self.templates[request.connection], &request.proof).await
         };
         Ok(match self.mode {
-            Mode::Open { rate } => open(schedule(tickets.len(), rate)?, send).await,
-            Mode::Closed { clients } => closed(clients, tickets.len(), length, send).await,
+            LoadMode::Open { rate } => open(schedule(requests.len(), rate)?, send).await,
+            LoadMode::Closed { clients } => closed(clients, requests.len(), length, send).await,
         })
     }
 
-    async fn ask(&self, aim: &Aim, proof: &str) -> Reply {
-        match aim.request(proof).timeout(PATIENCE).send().await {
+    async fn send_one(&self, template: &RequestTemplate, proof: &str) -> Reply {
+        match template.request(proof).timeout(RESPONSE_TIMEOUT).send().await {
             Ok(response) => self.read(response).await,
             Err(error) => failed(&error, None, 0),
         }
@@ -184,92 +185,98 @@ impl Run {
             }
         }
         let done = Instant::now();
-        let verdict = if status.is_success() {
-            judge(self.target, &body)
+        let outcome = if status.is_success() {
+            classify(self.target, &body)
         } else {
-            Verdict::Failed(format!("{} {}", status.as_u16(), problem_code(&body)))
+            Outcome::Failed(format!("{} {}", status.as_u16(), problem_code(&body)))
         };
-        Reply { verdict, first_byte, done, bytes: body.len() as u64 }
+        Reply { outcome, first_byte, done, bytes: body.len() as u64 }
     }
 }
 
 fn failed(error: &reqwest::Error, first_byte: Option<Instant>, bytes: usize) -> Reply {
     let why = if error.is_timeout() {
-        "no answer within 5 s"
+        "no response within 5 s"
     } else if error.is_connect() {
         "no connection"
     } else {
-        "the connection broke"
+        "connection lost"
     };
-    let verdict = Verdict::Failed(why.to_owned());
-    Reply { verdict, first_byte, done: Instant::now(), bytes: bytes as u64 }
+    let outcome = Outcome::Failed(why.to_owned());
+    Reply { outcome, first_byte, done: Instant::now(), bytes: bytes as u64 }
 }
 
 #[derive(Deserialize)]
-struct Ending {
+struct DashboardEnd {
     partial: bool,
 }
 
-/// Whether a dashboard is whole: `partial` of the document, or of the last record. Of anything
-/// else the status has said it.
-fn judge(target: Target, body: &[u8]) -> Verdict {
+/// Classifies a successful response. A dashboard is whole unless `partial` is set in the document, or
+/// in the last NDJSON record.
+fn classify(target: Target, body: &[u8]) -> Outcome {
     let text = match target {
-        Target::Hello | Target::Session(_) | Target::Read(_) => return Verdict::Whole,
+        Target::Hello | Target::Session(_) | Target::Read(_) => return Outcome::Whole,
         Target::Dashboard(Form::Json) => body,
         Target::Dashboard(Form::Ndjson) => {
             body.trim_ascii_end().rsplit(|byte| *byte == b'\n').next().unwrap_or_default()
         }
     };
-    match serde_json::from_slice::<Ending>(text) {
-        Ok(Ending { partial: false }) => Verdict::Whole,
-        Ok(Ending { partial: true }) => Verdict::Partial,
-        Err(_) => Verdict::Failed("200, but not a dashboard".to_owned()),
+    match serde_json::from_slice::<DashboardEnd>(text) {
+        Ok(DashboardEnd { partial: false }) => Outcome::Whole,
+        Ok(DashboardEnd { partial: true }) => Outcome::Partial,
+        Err(_) => Outcome::Failed("200, but not a dashboard".to_owned()),
     }
 }
 
 fn problem_code(body: &[u8]) -> String {
     #[derive(Deserialize)]
-    struct Coded {
+    struct Problem {
         code: String,
     }
-    serde_json::from_slice::<Coded>(body).map(|it| it.code).unwrap_or_default()
+    serde_json::from_slice::<Problem>(body).map(|problem| problem.code).unwrap_or_default()
 }
 
-/// Every watched process, this one and the whole machine at one moment.
-struct Look {
+/// CPU and memory use of the measured processes, of this one and of the machine at one moment.
+struct UsageSample {
     usages: Vec<Usage>,
     own: Usage,
     machine: Machine,
     at: Instant,
 }
 
-impl Look {
-    fn now(watched: &[Watched]) -> anyhow::Result<Self> {
-        let processes = Processes::look()?;
-        let usages = watched.iter().map(|it| processes.usage(it.pid)).collect::<Result<_, _>>()?;
+impl UsageSample {
+    fn take(processes: &[MeasuredProcess]) -> anyhow::Result<Self> {
+        let all = Processes::read()?;
+        let usages =
+            processes.iter().map(|process| all.usage(process.pid)).collect::<Result<_, _>>()?;
         Ok(Self {
             usages,
-            own: processes.usage_alone(std::process::id())?,
-            machine: Machine::look()?,
+            own: all.usage_alone(std::process::id())?,
+            machine: Machine::read()?,
             at: Instant::now(),
         })
     }
 }
 
-/// What each process spent, and last what the rest of the machine did meanwhile.
-fn figures(watched: &[Watched], before: &Look, after: &Look, tally: &Tally) -> Used {
-    let (requests, took) = (tally.requests(), after.at - before.at);
+/// Computes what each process and the rest of the machine used between two samples.
+fn figures(
+    processes: &[MeasuredProcess],
+    before: &UsageSample,
+    after: &UsageSample,
+    recorder: &Recorder,
+) -> CpuUse {
+    let (requests, took) = (recorder.requests(), after.at - before.at);
     let of = |name: &str, now: &Usage, then: &Usage| {
         ProcessFigures::new(name, now, now.since(then), requests, took)
     };
-    let looks = watched.iter().zip(after.usages.iter().zip(&before.usages));
+    let looks = processes.iter().zip(after.usages.iter().zip(&before.usages));
     let mut processes: Vec<_> =
-        looks.map(|(watched, (now, then))| of(&watched.name, now, then)).collect();
+        looks.map(|(processes, (now, then))| of(&processes.name, now, then)).collect();
     processes.push(of("load generator", &after.own, &before.own));
     let busy = after.machine.busy_since(&before.machine).div_duration_f64(took);
     let ours: f64 = processes.iter().map(|process| process.cores).sum();
     let others = (busy - ours).max(0.0);
-    Used { processes, others, idle: (cores() as f64 - busy).max(0.0) }
+    CpuUse { processes, others, idle: (cores() as f64 - busy).max(0.0) }
 }
 
 #[cfg(test)]
@@ -277,13 +284,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_dashboard_is_judged_by_its_end() {
+    fn a_dashboard_is_classified_by_its_end() {
         let lines = b"{\"record\":\"skeleton\"}\n{\"record\":\"done\",\"partial\":true}\n";
-        assert_eq!(judge(Target::Dashboard(Form::Ndjson), lines), Verdict::Partial);
+        assert_eq!(classify(Target::Dashboard(Form::Ndjson), lines), Outcome::Partial);
         let json = br#"{"widgets":{"a":{"data":{"partial":true}}},"partial":false}"#;
-        assert_eq!(judge(Target::Dashboard(Form::Json), json), Verdict::Whole);
-        let cut = judge(Target::Dashboard(Form::Ndjson), b"{\"record\":\"skeleton\"}\n");
-        assert!(matches!(cut, Verdict::Failed(_)));
+        assert_eq!(classify(Target::Dashboard(Form::Json), json), Outcome::Whole);
+        let cut = classify(Target::Dashboard(Form::Ndjson), b"{\"record\":\"skeleton\"}\n");
+        assert!(matches!(cut, Outcome::Failed(_)));
     }
 
     #[test]

@@ -1,20 +1,19 @@
-//! The figures of one measurement, as they are written to a file.
+//! Results of one measurement, as written to the JSON file.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
-use launcher::servers::Front;
+use launcher::servers::ListenerKind;
 use serde::Serialize;
 
-use crate::cli::{DashboardArguments, Form};
-use crate::stage::Target;
-use crate::system::{Spent, Usage};
-use crate::tally::{Spread, Tally};
+use crate::options::{DashboardArguments, Form, Target};
+use crate::recorder::{Percentiles, Recorder};
+use crate::system::{CpuTime, Usage};
 
 pub(crate) const GATEWAY: &str = "gateway";
-/// The instance without TLS of its own.
+/// The instance without TLS.
 pub(crate) const PLAIN_GATEWAY: &str = "gateway, plain";
 
 #[derive(Debug, Serialize)]
@@ -24,22 +23,22 @@ pub(crate) struct Report {
     pub(crate) arguments: DashboardArguments,
     pub(crate) machine: MachineFigures,
     pub(crate) operators: usize,
-    /// Widgets fetched for one dashboard.
+    /// Widgets of one dashboard.
     pub(crate) widgets: usize,
-    /// The upstreams that were delayed by `upstreamMs`; the others are the real services.
+    /// Upstreams that were delayed by `upstreamMs`; the others are the real services.
     pub(crate) delayed: Vec<String>,
     pub(crate) phases: Vec<Phase>,
-    pub(crate) shares: Vec<Share>,
+    pub(crate) shares: Vec<ComposerShare>,
 }
 
 #[derive(Debug, Clone, Copy, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct MachineFigures {
     pub(crate) cores: usize,
-    /// Processes that wanted to run, averaged over a minute.
+    /// One-minute load average.
     pub(crate) load_before: f64,
     pub(crate) load_after: f64,
-    /// One raw verification, before and after.
+    /// Time of one ES256 verification, before and after, µs.
     pub(crate) es256_us: [f64; 2],
 }
 
@@ -58,21 +57,21 @@ pub(crate) struct Phase {
     pub(crate) per_second: f64,
     /// Mean size of a body.
     pub(crate) body_bytes: u64,
-    pub(crate) latency_ms: Spread,
-    pub(crate) first_byte_ms: Spread,
-    /// How much later than intended the load generator sent.
-    pub(crate) sent_late_ms: Spread,
-    pub(crate) used: Used,
+    pub(crate) latency_ms: Percentiles,
+    pub(crate) first_byte_ms: Percentiles,
+    /// Delay between the scheduled and the actual sending.
+    pub(crate) sent_late_ms: Percentiles,
+    pub(crate) used: CpuUse,
 }
 
-/// Who used the processors meanwhile.
+/// CPU use during a phase.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Used {
+pub(crate) struct CpuUse {
     pub(crate) processes: Vec<ProcessFigures>,
-    /// Cores that everything else on this machine kept busy, the kernel's own work included.
+    /// Cores kept busy by everything else on this machine, kernel included.
     pub(crate) others: f64,
-    /// Cores with nothing to do.
+    /// Idle cores.
     pub(crate) idle: f64,
 }
 
@@ -80,23 +79,23 @@ pub(crate) struct Used {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ProcessFigures {
     pub(crate) name: String,
-    /// With descendants.
+    /// Number of processes, descendants included.
     pub(crate) processes: u32,
-    /// Per request of the phase.
+    /// Per request.
     pub(crate) cpu_us: f64,
     pub(crate) user_us: f64,
     pub(crate) system_us: f64,
     /// Cores kept busy.
     pub(crate) cores: f64,
     pub(crate) resident_kib: u64,
-    /// Since its start; of the largest process where there are several.
+    /// Since the process started; of the largest process if there are several.
     pub(crate) peak_kib: u64,
 }
 
-/// What a dashboard costs the gateway beyond the edge: a dashboard less a `/session`.
+/// Cost of a dashboard beyond the edge: that of the dashboard minus that of `/session`.
 #[derive(Debug, Clone, Copy, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Share {
+pub(crate) struct ComposerShare {
     pub(crate) form: Form,
     pub(crate) cpu_us: f64,
     pub(crate) cpu_us_per_widget: f64,
@@ -107,7 +106,7 @@ impl ProcessFigures {
     pub(crate) fn new(
         name: &str,
         now: &Usage,
-        spent: Spent,
+        cpu_time: CpuTime,
         requests: u64,
         took: Duration,
     ) -> Self {
@@ -115,10 +114,10 @@ impl ProcessFigures {
         Self {
             name: name.to_owned(),
             processes: now.processes,
-            cpu_us: each(spent.total()),
-            user_us: each(spent.user),
-            system_us: each(spent.system),
-            cores: spent.total().div_duration_f64(took),
+            cpu_us: each(cpu_time.total()),
+            user_us: each(cpu_time.user),
+            system_us: each(cpu_time.system),
+            cores: cpu_time.total().div_duration_f64(took),
             resident_kib: now.resident,
             peak_kib: now.peak,
         }
@@ -126,44 +125,46 @@ impl ProcessFigures {
 }
 
 impl Phase {
-    pub(crate) fn new(target: Target, tally: &Tally, used: Used) -> Self {
+    pub(crate) fn new(target: Target, recorder: &Recorder, used: CpuUse) -> Self {
         Self {
             name: target.name().to_owned(),
             target: Some(target),
-            seconds: tally.length().as_secs_f64(),
-            requests: tally.requests(),
-            whole: tally.whole,
-            partial: tally.partial,
-            failed: tally.failed(),
-            errors: tally.errors.clone(),
-            per_second: tally.throughput(),
-            body_bytes: tally.body_bytes(),
-            latency_ms: tally.latency(),
-            first_byte_ms: tally.first_byte(),
-            sent_late_ms: tally.lateness(),
+            seconds: recorder.length().as_secs_f64(),
+            requests: recorder.requests(),
+            whole: recorder.whole,
+            partial: recorder.partial,
+            failed: recorder.failed(),
+            errors: recorder.errors.clone(),
+            per_second: recorder.throughput(),
+            body_bytes: recorder.body_bytes(),
+            latency_ms: recorder.latency(),
+            first_byte_ms: recorder.first_byte(),
+            sent_late_ms: recorder.lateness(),
             used,
         }
     }
 
-    /// Of the instance that was asked.
+    /// Figures of the measured gateway instance.
     pub(crate) fn gateway(&self) -> Option<&ProcessFigures> {
         let name = match self.target? {
             Target::Hello => return None,
-            Target::Session(Front::Plain) | Target::Read(Front::Plain) => PLAIN_GATEWAY,
+            Target::Session(ListenerKind::Plain) | Target::Read(ListenerKind::Plain) => {
+                PLAIN_GATEWAY
+            }
             _ => GATEWAY,
         };
         self.used.processes.iter().find(|process| process.name == name)
     }
 }
 
-/// The composer's share of every dashboard phase.
-pub(crate) fn shares(phases: &[Phase], widgets: usize) -> Vec<Share> {
-    let edge = phases.iter().find(|phase| phase.target == Some(Target::Session(Front::Tls)));
+/// Computes the composer's share of every dashboard phase.
+pub(crate) fn shares(phases: &[Phase], widgets: usize) -> Vec<ComposerShare> {
+    let edge = phases.iter().find(|phase| phase.target == Some(Target::Session(ListenerKind::Tls)));
     let share = |phase: &Phase| {
         let Some(Target::Dashboard(form)) = phase.target else { return None };
         let edge = edge?;
         let cpu_us = phase.gateway()?.cpu_us - edge.gateway()?.cpu_us;
-        Some(Share {
+        Some(ComposerShare {
             form,
             cpu_us,
             cpu_us_per_widget: cpu_us / widgets.max(1) as f64,
@@ -173,7 +174,7 @@ pub(crate) fn shares(phases: &[Phase], widgets: usize) -> Vec<Share> {
     phases.iter().filter_map(share).collect()
 }
 
-/// Writes `<name>.json` into `folder` and answers its path.
+/// Writes `<name>.json` into `folder` and returns its path.
 pub(crate) fn write(report: &Report, folder: &Path, name: &str) -> anyhow::Result<PathBuf> {
     let file = folder.join(format!("{name}.json"));
     std::fs::create_dir_all(folder)?;
@@ -187,19 +188,19 @@ mod tests {
     use super::*;
 
     fn phase(target: Target, cpu_us: f64) -> Phase {
-        let (now, spent) =
-            (Usage::default(), Spent { user: Duration::ZERO, system: Duration::ZERO });
-        let gateway = ProcessFigures::new(GATEWAY, &now, spent, 1, Duration::from_secs(1));
+        let (now, cpu_time) =
+            (Usage::default(), CpuTime { user: Duration::ZERO, system: Duration::ZERO });
+        let gateway = ProcessFigures::new(GATEWAY, &now, cpu_time, 1, Duration::from_secs(1));
         let gateway = ProcessFigures { cpu_us, ..gateway };
-        let used = Used { processes: vec![gateway], others: 0.0, idle: 0.0 };
-        Phase::new(target, &Tally::new(), used)
+        let used = CpuUse { processes: vec![gateway], others: 0.0, idle: 0.0 };
+        Phase::new(target, &Recorder::new(), used)
     }
 
     #[test]
     fn the_share_is_a_dashboard_less_the_edge() {
         let phases = [
             phase(Target::Hello, 0.0),
-            phase(Target::Session(Front::Tls), 200.0),
+            phase(Target::Session(ListenerKind::Tls), 200.0),
             phase(Target::Dashboard(Form::Json), 1100.0),
         ];
         let shares = shares(&phases, 9);

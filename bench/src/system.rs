@@ -1,4 +1,4 @@
-//! What the kernel says processes have used (proc(5)).
+//! CPU and memory use of processes, from `/proc` (proc(5)).
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,57 +7,57 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-/// `utime` and `stime` count in hundredths of a second: the kernel shows user space this unit
-/// whatever its own timer does (`getconf CLK_TCK`).
+/// Unit of `utime` and `stime`: hundredths of a second, whatever the kernel's own timer
+/// (`getconf CLK_TCK`).
 const TICK: Duration = Duration::from_millis(10);
 
-/// What a process and all its descendants have used up to now.
+/// Use of a process and all its descendants so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Usage {
-    /// Ticks in user space and in the kernel. Children that ended are included.
+    /// Ticks in user space and in the kernel, ended children included.
     pub(crate) user: u64,
     pub(crate) system: u64,
-    /// Nanoseconds on a processor of all threads alive, from `schedstat`.
+    /// CPU nanoseconds of all live threads, from `schedstat`.
     pub(crate) on_cpu: u64,
     pub(crate) processes: u32,
-    /// What they hold in memory, KiB; pages they share are counted once.
+    /// Resident memory, KiB; shared pages are counted once.
     pub(crate) resident: u64,
-    /// The most one process has held since it started, KiB.
+    /// Peak resident memory of the largest process, KiB.
     pub(crate) peak: u64,
 }
 
-/// What was used between two looks.
+/// CPU time between two samples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Spent {
+pub(crate) struct CpuTime {
     pub(crate) user: Duration,
     pub(crate) system: Duration,
 }
 
-impl Spent {
+impl CpuTime {
     pub(crate) fn total(self) -> Duration {
         self.user + self.system
     }
 }
 
 impl Usage {
-    /// `schedstat` is exact, and blind to threads that have ended; ticks see all. Where they
-    /// agree within their resolution the exact sum is taken, split as the ticks are.
-    pub(crate) fn since(&self, before: &Self) -> Spent {
+    /// CPU time since `before`. `schedstat` is exact but misses threads that have ended; ticks count all.
+    /// If both agree within their resolution, the exact sum is used, split in the ticks' proportion.
+    pub(crate) fn since(&self, before: &Self) -> CpuTime {
         let user = TICK * self.user.saturating_sub(before.user) as u32;
         let system = TICK * self.system.saturating_sub(before.system) as u32;
         let by_ticks = user + system;
         let exact = Duration::from_nanos(self.on_cpu.saturating_sub(before.on_cpu));
         let tolerance = TICK * 2 * self.processes.max(1) + by_ticks / 50;
         if exact.abs_diff(by_ticks) > tolerance {
-            return Spent { user, system };
+            return CpuTime { user, system };
         }
         let share = if by_ticks.is_zero() { 1.0 } else { user.div_duration_f64(by_ticks) };
         let user = exact.mul_f64(share);
-        Spent { user, system: exact.saturating_sub(user) }
+        CpuTime { user, system: exact.saturating_sub(user) }
     }
 }
 
-/// Every process there is, to find descendants.
+/// All processes of the machine.
 #[derive(Debug)]
 pub(crate) struct Processes {
     stats: BTreeMap<u32, Stat>,
@@ -68,30 +68,29 @@ struct Stat {
     parent: u32,
     user: u64,
     system: u64,
-    /// Of children that ended and were waited for.
+    /// Of ended children.
     ended_user: u64,
     ended_system: u64,
 }
 
 impl Processes {
-    pub(crate) fn look() -> anyhow::Result<Self> {
+    pub(crate) fn read() -> anyhow::Result<Self> {
         let entries = fs::read_dir("/proc").context("reading /proc")?;
         let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-        // One that ended meanwhile is left out.
+        // A process that ended meanwhile is skipped.
         let stat = |pid: u32| Some((pid, stat(&fs::read_to_string(proc(pid, "stat")).ok()?)?));
         Ok(Self { stats: pids.filter_map(stat).collect() })
     }
 
-    /// Of a process and its descendants. Fails when it is gone: a measurement without it would
-    /// be wrong.
+    /// Use of a process and its descendants. Fails if the process has ended.
     pub(crate) fn usage(&self, pid: u32) -> anyhow::Result<Usage> {
         let root = self.stat(pid)?;
         let ended = Usage { user: root.ended_user, system: root.ended_system, ..Usage::default() };
-        let family = self.stats.keys().copied().filter(|it| self.descends(*it, pid));
+        let family = self.stats.keys().copied().filter(|other| self.descends(*other, pid));
         Ok(self.sum(ended, family))
     }
 
-    /// Of a process without its children.
+    /// Use of a process without its children.
     pub(crate) fn usage_alone(&self, pid: u32) -> anyhow::Result<Usage> {
         self.stat(pid)?;
         Ok(self.sum(Usage::default(), std::iter::once(pid)))
@@ -128,7 +127,7 @@ fn proc(pid: u32, file: &str) -> String {
     format!("/proc/{pid}/{file}")
 }
 
-/// Fields 4 and 14 to 17 of `/proc/<pid>/stat`. The name, field 2, may hold anything.
+/// Parses fields 4 and 14 to 17 of `/proc/<pid>/stat`. Field 2, the name, may contain anything.
 fn stat(text: &str) -> Option<Stat> {
     let rest: Vec<&str> = text.rsplit_once(')')?.1.split_ascii_whitespace().collect();
     let field = |number: usize| rest.get(number - 3)?.parse().ok();
@@ -141,7 +140,7 @@ fn stat(text: &str) -> Option<Stat> {
     })
 }
 
-/// Nanoseconds on a processor: the first field of each thread's `schedstat`.
+/// CPU nanoseconds: the first field of each thread's `schedstat`.
 fn on_cpu(pid: u32) -> u64 {
     let Ok(threads) = fs::read_dir(proc(pid, "task")) else { return 0 };
     let spent = |text: String| text.split(' ').next()?.trim().parse::<u64>().ok();
@@ -174,19 +173,19 @@ impl Memory {
     }
 }
 
-/// What all processors together have done since the machine started.
+/// CPU time of all cores since the machine started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Machine {
     busy: Duration,
 }
 
 impl Machine {
-    pub(crate) fn look() -> anyhow::Result<Self> {
+    pub(crate) fn read() -> anyhow::Result<Self> {
         let text = fs::read_to_string("/proc/stat").context("reading /proc/stat")?;
         Self::of(&text).context("/proc/stat has no first line as expected")
     }
 
-    /// user, nice, system, then idle and iowait, which are not work, then irq, softirq, steal.
+    /// Fields: user, nice, system, idle, iowait (both not counted), irq, softirq, steal.
     fn of(text: &str) -> Option<Self> {
         let numbers = text.lines().next()?.strip_prefix("cpu ")?.split_ascii_whitespace();
         let ticks: Vec<u32> = numbers.map_while(|number| number.parse().ok()).collect();
@@ -199,7 +198,7 @@ impl Machine {
     }
 }
 
-/// Processes that wanted to run, averaged over the last minute.
+/// One-minute load average.
 pub(crate) fn load() -> f64 {
     let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     text.split(' ').next().and_then(|load| load.parse().ok()).unwrap_or_default()
@@ -238,7 +237,7 @@ mod tests {
 
     #[test]
     fn this_process_is_found_with_its_memory_and_its_time() {
-        let usage = Processes::look().unwrap().usage_alone(std::process::id()).unwrap();
+        let usage = Processes::read().unwrap().usage_alone(std::process::id()).unwrap();
         assert!(usage.processes == 1 && usage.resident > 500 && usage.peak > 500);
         assert!(usage.on_cpu > 0);
     }

@@ -1,6 +1,6 @@
-"""Signs every request of Schemathesis as a desktop does: an access token of the stand-in iam, and a
-fresh DPoP proof (RFC 9449) per request. What a schema cannot say, a scope and a second factor, is put
-where the generated value has the form of a valid one; what is invalid stays as it was generated.
+"""Signs every request of Schemathesis as a desktop does: with an access token of the stand-in iam and a
+fresh DPoP proof (RFC 9449) per request. Generated values of a valid format are replaced by a real
+property or second factor, which a schema cannot express; invalid values stay as generated.
 """
 
 import base64
@@ -27,7 +27,7 @@ with open(os.environ["MELMASTOON_STACK"], encoding="utf-8") as file:
     STACK = json.load(file)
 BASE_URL, API_URL = STACK["gateway"]["baseUrl"], STACK["gateway"]["apiUrl"]
 CONTEXT = ssl.create_default_context(cafile=STACK["caFile"])
-# Seconds before an access token or an attestation ends in which it is not used any more.
+# An access token or attestation is not used in its last seconds of validity.
 MARGIN = 60
 PROPERTY = re.compile(r"ppt_[0-7][0-9A-HJKMNP-TV-Z]{25}")
 ATTESTATION = re.compile(r"mfa_[0-7][0-9A-HJKMNP-TV-Z]{25}")
@@ -39,7 +39,7 @@ def encode(data):
 
 
 class Desktop:
-    """An operator at a computer, with a key of its own."""
+    """A desktop with its own key, and its operator."""
 
     def __init__(self, operator):
         self.operator = operator
@@ -91,7 +91,7 @@ class Desktop:
         }
 
     def code(self):
-        """What the authenticator shows (RFC 6238); nothing while the last code would be shown again."""
+        """The authenticator code (RFC 6238), or None if it was already used in this period."""
         step = int(time.time()) // 30
         if step == self.step:
             return None
@@ -103,7 +103,7 @@ class Desktop:
         return f"{number % 1_000_000:06d}"
 
     def attestation(self, scope):
-        """One that is not used yet, if there is one or a code to get one with."""
+        """An unused attestation, or None if there is neither one nor a code to get one."""
         known, until = self.attestations.get(scope, (None, 0.0))
         if time.time() < until - MARGIN:
             return known
@@ -126,7 +126,7 @@ def desktop(role):
     return Desktop(next(it for it in STACK["operators"] if role in it["roles"]))
 
 
-# The role that most routes allow. Who signs out does it at another computer.
+# The role that most routes allow; and another desktop for sign-outs.
 DESK, LEAVING = desktop("property.gm"), desktop("front_desk")
 
 
@@ -156,6 +156,6 @@ def before_call(context, case, kwargs):
 
 @schemathesis.hook
 def after_call(context, case, response):
-    # An attestation that was used, or whose change was begun, is not good again.
+    # An attestation cannot be used again, not even for a change that failed.
     if SCOPES.get(case.formatted_path.rsplit("/", 1)[-1]) and response.status_code not in (400, 413, 415):
         DESK.attestations.clear()

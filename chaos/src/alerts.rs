@@ -1,5 +1,5 @@
-//! Whether an alert rule would have fired on what the gateway really exported during a drill:
-//! `/metrics` is sampled once a second and promtool runs the committed rules over the samples.
+//! Checks whether an alert rule would have fired on the metrics exported during a drill: `/metrics` is
+//! sampled once a second, and promtool evaluates the committed rules over the samples.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -9,17 +9,17 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use launcher::Progress;
+use launcher::binaries::tools::{self, Tool};
 use launcher::builder::workspace_root;
-use launcher::programs::tools::{self, Tool};
 use tokio::process::Command;
 use tokio::sync::watch;
 use tokio::time::{Instant, interval};
 
-use crate::house::House;
+use crate::drill_env::DrillEnv;
 
-const EVERY: Duration = Duration::from_secs(1);
+const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The samples of one drill, a second apart. Series that appear late have gaps before.
+/// Samples of one drill, one second apart. Series that appear late start with gaps.
 #[derive(Debug, Default)]
 pub struct Samples {
     series: BTreeMap<String, Vec<Option<f64>>>,
@@ -37,18 +37,18 @@ impl Samples {
         self.count += 1;
     }
 
-    /// Promtool's time begins at zero: a metric that tells a time since 1970 is told from `now`.
+    /// Shifts a metric of Unix timestamps by `now`, because promtool's clock starts at zero.
     #[must_use]
     pub fn since_1970_to_zero(mut self, metric: &str, now: i64) -> Self {
-        let told =
+        let matching =
             self.series.iter_mut().filter(|(name, _)| name.split('{').next() == Some(metric));
-        for value in told.flat_map(|(_, values)| values.iter_mut().flatten()) {
+        for value in matching.flat_map(|(_, values)| values.iter_mut().flatten()) {
             *value -= now as f64;
         }
         self
     }
 
-    /// Promtool's form of a test: the series, and the question whether the alert fires at the end.
+    /// Formats a promtool test: the series, and whether the alert fires at the last sample.
     fn test(&self, rules: &Path, alert: &str) -> anyhow::Result<String> {
         let mut text = format!(
             "rule_files: ['{}']\nevaluation_interval: 1s\ntests:\n  - interval: 1s\n    input_series:\n",
@@ -75,7 +75,7 @@ fn is_ours(line: &str) -> bool {
     ["bff_backoffice_", "housekeeping_"].iter().any(|prefix| line.starts_with(prefix))
 }
 
-/// The committed file of rules that has this alert.
+/// Returns the rule file that defines this alert.
 fn rules_of(alert: &str) -> anyhow::Result<PathBuf> {
     let line = format!("alert: {alert}\n");
     for entry in std::fs::read_dir(workspace_root().join("ops/alerts"))? {
@@ -87,13 +87,13 @@ fn rules_of(alert: &str) -> anyhow::Result<PathBuf> {
     bail!("no file of ops/alerts has the alert {alert}")
 }
 
-/// Samples `metrics_url` until `done` says so.
+/// Samples `metrics_url` until `done` changes.
 pub async fn sample(
     http: reqwest::Client,
     metrics_url: String,
     mut done: watch::Receiver<bool>,
 ) -> anyhow::Result<Samples> {
-    let (mut samples, mut tick) = (Samples::default(), interval(EVERY));
+    let (mut samples, mut tick) = (Samples::default(), interval(SAMPLE_INTERVAL));
     loop {
         tokio::select! {
             _ = tick.tick() => samples.add(&http.get(&metrics_url).send().await?.text().await?),
@@ -102,22 +102,22 @@ pub async fn sample(
     }
 }
 
-/// What `work` gives, and whether the alert was firing at its end on what the gateway exported.
-pub async fn during<T>(
+/// Runs `work` and checks whether the alert fires at its end on the exported metrics.
+pub async fn fired_during<T>(
     alert: &str,
     exported: (reqwest::Client, String),
     work: impl Future<Output = T>,
 ) -> (T, anyhow::Result<Duration>) {
-    let (given, samples) = sampled(exported, work).await;
+    let (given, samples) = sample_during(exported, work).await;
     let fired = match samples {
-        Ok(samples) => firing(alert, &samples, &House::folder("drills")).await,
+        Ok(samples) => check_fires(alert, &samples, &DrillEnv::folder("drills")).await,
         Err(error) => Err(error),
     };
     (given, fired)
 }
 
-/// What `work` gives, and what the gateway exported meanwhile.
-pub async fn sampled<T>(
+/// Runs `work` and samples the metrics meanwhile.
+pub async fn sample_during<T>(
     (http, metrics_url): (reqwest::Client, String),
     work: impl Future<Output = T>,
 ) -> (T, anyhow::Result<Samples>) {
@@ -130,8 +130,12 @@ pub async fn sampled<T>(
     tokio::join!(working, sample(http, metrics_url, until))
 }
 
-/// Fails with promtool's words when the alert would not have been firing at the last sample.
-pub async fn firing(alert: &str, samples: &Samples, folder: &Path) -> anyhow::Result<Duration> {
+/// Fails with promtool's output if the alert does not fire at the last sample.
+pub async fn check_fires(
+    alert: &str,
+    samples: &Samples,
+    folder: &Path,
+) -> anyhow::Result<Duration> {
     let begun = Instant::now();
     let rules = rules_of(alert)?;
     let file: PathBuf = folder.join(format!("{alert}.yml"));

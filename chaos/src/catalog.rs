@@ -1,4 +1,4 @@
-//! The rows that must have a drill: `chaos/catalog.toml`, one entry per row of the catalogues.
+//! Reads `chaos/catalog.toml`, which has one entry per failure that must have a drill.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -14,9 +14,9 @@ const FILE: &str = include_str!("../catalog.toml");
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
-    /// The failure itself, on real processes.
+    /// The real failure, on real processes.
     Live,
-    /// Its nearest honest stand-in; `stands_for` says for what.
+    /// The closest emulation of the failure that `stands_for` names.
     Emulated,
 }
 
@@ -81,18 +81,18 @@ pub fn load() -> anyhow::Result<Vec<(String, Entry)>> {
 fn parse(text: &str) -> anyhow::Result<Vec<(String, Entry)>> {
     let catalog: Catalog = toml::from_str(text)?;
     let mut rows: Vec<_> = catalog.row.into_iter().collect();
-    rows.sort_by_key(|(id, _)| place(id));
+    rows.sort_by_key(|(id, _)| sort_key(id));
     Ok(rows)
 }
 
-/// `F-5` before `F-10`, `HK-3.3` before `HK-8.2`.
-fn place(id: &str) -> (String, Vec<u32>) {
+/// Sort key: `F-5` before `F-10`, `HK-3.3` before `HK-8.2`.
+fn sort_key(id: &str) -> (String, Vec<u32>) {
     let (group, number) = id.rsplit_once('-').unwrap_or((id, "0"));
     let parts = number.split('.').map(|part| part.parse().unwrap_or_default());
     (group.to_owned(), parts.collect())
 }
 
-/// The entries asked for, or all.
+/// The entries with these ids, or all if `ids` is empty.
 pub fn chosen(ids: &[String]) -> anyhow::Result<Vec<(String, Entry)>> {
     let rows = load()?;
     if let Some(unknown) = ids.iter().find(|id| !rows.iter().any(|(known, _)| known == *id)) {
@@ -161,9 +161,9 @@ mod tests {
 
     #[test]
     fn rows_are_listed_in_the_catalogue_s_order() {
-        assert!(place("F-5") < place("F-33"));
-        assert!(place("F-41") < place("GD-3"), "game days after the failures");
-        assert!(place("HK-3.3") < place("HK-8.2"));
-        assert!(place("INV-2.9") < place("INV-2.10"));
+        assert!(sort_key("F-5") < sort_key("F-33"));
+        assert!(sort_key("F-41") < sort_key("GD-3"), "game days after the failures");
+        assert!(sort_key("HK-3.3") < sort_key("HK-8.2"));
+        assert!(sort_key("INV-2.9") < sort_key("INV-2.10"));
     }
 }

@@ -1,13 +1,12 @@
-//! The drills, one file per kind of failure.
+//! The drills, one module per kind of failure.
 
 use std::time::Duration;
 
 use launcher::builder::Build;
 
-use crate::house::{House, Plan};
+use crate::drill_env::{DrillEnv, EnvOptions};
 use crate::observations::Observations;
 
-mod beside;
 mod cache_tier;
 mod certificate;
 mod cursors;
@@ -21,6 +20,7 @@ mod lock;
 mod matrix;
 mod mfa_replay;
 mod profiles;
+mod read_probe;
 mod renewal;
 mod replay_bypass;
 mod replay_flood;
@@ -32,16 +32,16 @@ mod supervisor_route;
 mod upstream;
 mod wrong_audience;
 
-use beside::Beside;
+use read_probe::ReadProbe;
 use snapshots::{Route, SnapshotDrill};
-use upstream::{Blow, UpstreamDrill};
+use upstream::{Fault, UpstreamDrill};
 
-/// How much time a drill takes.
+/// Length of a drill.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
-    /// Everything, the wait for the alert included.
+pub enum Mode {
+    /// Includes the wait for the alert.
     Full,
-    /// Seconds: what every change is checked with.
+    /// Takes seconds; used by `./check`.
     Short,
 }
 
@@ -50,72 +50,74 @@ pub fn is_known(id: &str) -> bool {
     drill(id).is_some()
 }
 
-/// Whether a row's drill leaves its house as it was, so that the next such row can have it.
-pub fn shares_a_house(id: &str) -> bool {
+/// Whether a row's drill leaves its environment unchanged, so that the next such row can reuse it.
+pub fn shares_env(id: &str) -> bool {
     matches!(drill(id), Some(Drill::Decision(_)))
 }
 
-/// The house a row's drill needs.
-pub fn prepare<'a>(id: &str, plan: Plan<'a>) -> Plan<'a> {
+/// Adds what the row's drill needs to the options.
+pub fn env_options<'a>(id: &str, options: EnvOptions<'a>) -> EnvOptions<'a> {
     match drill(id) {
-        Some(Drill::Deadlines) => Plan { faults_on_services: true, ..plan },
-        Some(Drill::Drift) => Plan { cold: true, faults_on_services: true, ..plan },
-        // Its fault is a revision that lets replays in.
-        Some(Drill::ReplayBypass) => Plan { build: Build::Sabotage, second_gateway: true, ..plan },
-        Some(Drill::ReplayFlood | Drill::ReplayPressure | Drill::Failover) => {
-            Plan { second_gateway: true, ..plan }
+        Some(Drill::Deadlines) => EnvOptions { faults_on_services: true, ..options },
+        Some(Drill::Drift) => EnvOptions { cold: true, faults_on_services: true, ..options },
+        // Its fault is a gateway that accepts replays.
+        Some(Drill::ReplayBypass) => {
+            EnvOptions { build: Build::Sabotage, second_gateway: true, ..options }
         }
-        _ => plan,
+        Some(Drill::ReplayFlood | Drill::ReplayPressure | Drill::Failover) => {
+            EnvOptions { second_gateway: true, ..options }
+        }
+        _ => options,
     }
 }
 
-/// Runs the drill of a row. Errors are of the drill itself; what it finds is in the observations.
+/// Runs the drill of a row. Findings go to `seen`; an error means that the drill itself failed.
 pub async fn run(
     id: &str,
-    form: Form,
+    mode: Mode,
     objective: Duration,
-    house: &mut House,
+    env: &mut DrillEnv,
     seen: &mut Observations,
 ) -> anyhow::Result<()> {
     match drill(id) {
-        Some(Drill::Upstream(drill)) => drill.run(form, objective, house, seen).await,
+        Some(Drill::Upstream(drill)) => drill.run(mode, objective, env, seen).await,
         Some(Drill::Deadlines) => {
-            F_33.run(form, objective, house, seen).await?;
-            matrix::run(form, objective, house, seen).await
+            F_33.run(mode, objective, env, seen).await?;
+            matrix::run(mode, objective, env, seen).await
         }
-        Some(Drill::Snapshots(drill)) => drill.run(form, objective, house, seen).await,
-        Some(Drill::Drift) => drift::run(form, objective, house, seen).await,
-        Some(Drill::CacheTier) => cache_tier::run(form, objective, house, seen).await,
-        Some(Drill::Decision(leaf)) => decision::run(leaf, form, objective, house, seen).await,
-        Some(Drill::MfaReplay) => mfa_replay::run(form, objective, house, seen).await,
-        Some(Drill::Renewal) => renewal::run(form, objective, house, seen).await,
-        Some(Drill::SecondFactor) => second_factor::run(form, objective, house, seen).await,
-        Some(Drill::Profiles) => profiles::run(form, objective, house, seen).await,
-        Some(Drill::Certificate) => certificate::run(form, objective, house, seen).await,
-        Some(Drill::SupervisorRoute) => supervisor_route::run(form, objective, house, seen).await,
-        Some(Drill::Isolation) => isolation::run(form, objective, house, seen).await,
-        Some(Drill::Lock) => lock::run(form, objective, house, seen).await,
-        Some(Drill::WrongAudience) => wrong_audience::run(form, objective, house, seen).await,
-        Some(Drill::EdgeRule) => edge_rule::run(form, objective, house, seen).await,
-        Some(Drill::Handshake(who)) => handshake::run(who, form, objective, house, seen).await,
-        Some(Drill::Cursors) => cursors::run(form, objective, house, seen).await,
-        Some(Drill::SessionTier) => session_tier::run(form, objective, house, seen).await,
-        Some(Drill::Failover) => failover::run(form, objective, house, seen).await,
-        Some(Drill::ReplayBypass) => replay_bypass::run(form, objective, house, seen).await,
-        Some(Drill::ReplayFlood) => replay_flood::run(form, objective, house, seen).await,
-        Some(Drill::ReplayPressure) => replay_pressure::run(form, objective, house, seen).await,
+        Some(Drill::Snapshots(drill)) => drill.run(mode, objective, env, seen).await,
+        Some(Drill::Drift) => drift::run(mode, objective, env, seen).await,
+        Some(Drill::CacheTier) => cache_tier::run(mode, objective, env, seen).await,
+        Some(Drill::Decision(case)) => decision::run(case, mode, objective, env, seen).await,
+        Some(Drill::MfaReplay) => mfa_replay::run(mode, objective, env, seen).await,
+        Some(Drill::Renewal) => renewal::run(mode, objective, env, seen).await,
+        Some(Drill::SecondFactor) => second_factor::run(mode, objective, env, seen).await,
+        Some(Drill::Profiles) => profiles::run(mode, objective, env, seen).await,
+        Some(Drill::Certificate) => certificate::run(mode, objective, env, seen).await,
+        Some(Drill::SupervisorRoute) => supervisor_route::run(mode, objective, env, seen).await,
+        Some(Drill::Isolation) => isolation::run(mode, objective, env, seen).await,
+        Some(Drill::Lock) => lock::run(mode, objective, env, seen).await,
+        Some(Drill::WrongAudience) => wrong_audience::run(mode, objective, env, seen).await,
+        Some(Drill::EdgeRule) => edge_rule::run(mode, objective, env, seen).await,
+        Some(Drill::Handshake(who)) => handshake::run(who, mode, objective, env, seen).await,
+        Some(Drill::Cursors) => cursors::run(mode, objective, env, seen).await,
+        Some(Drill::SessionTier) => session_tier::run(mode, objective, env, seen).await,
+        Some(Drill::Failover) => failover::run(mode, objective, env, seen).await,
+        Some(Drill::ReplayBypass) => replay_bypass::run(mode, objective, env, seen).await,
+        Some(Drill::ReplayFlood) => replay_flood::run(mode, objective, env, seen).await,
+        Some(Drill::ReplayPressure) => replay_pressure::run(mode, objective, env, seen).await,
         None => anyhow::bail!("{id} has no drill"),
     }
 }
 
-/// What kind of failure it is; a kind with several rows says what differs.
+/// The drill of a row, with its parameters.
 enum Drill {
     Upstream(&'static UpstreamDrill),
     Snapshots(&'static SnapshotDrill),
     Deadlines,
     Drift,
     CacheTier,
-    Decision(&'static decision::Leaf),
+    Decision(&'static decision::DecisionCase),
     MfaReplay,
     Renewal,
     SecondFactor,
@@ -168,42 +170,42 @@ fn drill(id: &str) -> Option<Drill> {
         "F-41" => Some(Drill::ReplayPressure),
         "GD-3" => Some(Drill::ReplayFlood),
         "GD-5" => Some(Drill::Handshake(handshake::Who::All)),
-        _ => decision::leaf(id).map(Drill::Decision),
+        _ => decision::case(id).map(Drill::Decision),
     }
 }
 
 static F_4: SnapshotDrill = SnapshotDrill {
-    blow: Blow::StandIn { upstream: "reservation", kind: "status" },
+    fault: Fault::StandIn { upstream: "reservation", kind: "status" },
     widgets: &["arrivals", "departures", "inHouse"],
-    // A day that no desk looks at.
-    route: Some(Route { path: "/arrivals", unasked: Some("&date=2030-01-01") }),
+    // A day that is not cached.
+    route: Some(Route { path: "/arrivals", uncached_query: Some("&date=2030-01-01") }),
 };
 
 static F_7: SnapshotDrill = SnapshotDrill {
-    blow: Blow::TakeDatabase("housekeeping"),
+    fault: Fault::TakeDatabase("housekeeping"),
     widgets: &["housekeepingSummary", "roomStatus"],
-    route: Some(Route { path: "/housekeeping/board", unasked: None }),
+    route: Some(Route { path: "/housekeeping/board", uncached_query: None }),
 };
 
-/// Its database is taken away, so that it answers 503 by itself; then it is killed.
+/// Loses its database, so that it responds with 503; then it is killed.
 static F_5: UpstreamDrill = UpstreamDrill {
-    blows: &[Blow::TakeDatabase("inventory"), Blow::Kill("inventory")],
+    faults: &[Fault::TakeDatabase("inventory"), Fault::Kill("inventory")],
     alert: "BffInventoryDown",
     widgets: |_| &["occupancy", "availability"],
-    beside: &[Beside::Kept("/inventory/calendar")],
+    reads: &[ReadProbe::Kept("/inventory/calendar")],
 };
 
-/// It answers errors, then nothing listens any more.
+/// Responds with errors, then refuses connections.
 macro_rules! stand_in {
-    ($upstream:literal, $alert:literal, $widgets:expr, $beside:expr) => {
+    ($upstream:literal, $alert:literal, $widgets:expr, $reads:expr) => {
         UpstreamDrill {
             alert: $alert,
-            blows: &[
-                Blow::StandIn { upstream: $upstream, kind: "status" },
-                Blow::StandIn { upstream: $upstream, kind: "refuse" },
+            faults: &[
+                Fault::StandIn { upstream: $upstream, kind: "status" },
+                Fault::StandIn { upstream: $upstream, kind: "refuse" },
             ],
             widgets: |_| &$widgets,
-            beside: &$beside,
+            reads: &$reads,
         }
     };
 }
@@ -213,24 +215,24 @@ static F_8: UpstreamDrill = stand_in!(
     "maintenance",
     "BffUpstreamDown",
     ["maintenanceSummary"],
-    [Beside::Kept("/maintenance/board")]
+    [ReadProbe::Kept("/maintenance/board")]
 );
 static F_9: UpstreamDrill =
-    stand_in!("billing", "BffUpstreamDown", ["folioSummary"], [Beside::Folio]);
+    stand_in!("billing", "BffUpstreamDown", ["folioSummary"], [ReadProbe::Folio]);
 static F_11: UpstreamDrill =
-    stand_in!("ai", "BffUpstreamDown", ["aiSuggestions"], [Beside::Emptied("/ai/suggestions")]);
+    stand_in!("ai", "BffUpstreamDown", ["aiSuggestions"], [ReadProbe::Emptied("/ai/suggestions")]);
 static F_12: UpstreamDrill =
-    stand_in!("notification", "BffNotificationDown", ["alerts"], [Beside::Kept("/alerts")]);
+    stand_in!("notification", "BffNotificationDown", ["alerts"], [ReadProbe::Kept("/alerts")]);
 static F_14: UpstreamDrill = stand_in!("analytics", "BffUpstreamDown", ["kpis"], []);
 static F_16: UpstreamDrill = stand_in!("property", "BffUpstreamDown", ["propertyCard"], []);
 
-/// One that accepts and never answers; one whose process stands still.
+/// One upstream accepts requests and never responds; the process of another is stopped.
 static F_33: UpstreamDrill = UpstreamDrill {
     alert: "BffDashboardAwaitsDeadline",
-    blows: &[Blow::StandIn { upstream: "pricing", kind: "hang" }, Blow::Pause("staff")],
-    widgets: |blow| match blow.upstream() {
+    faults: &[Fault::StandIn { upstream: "pricing", kind: "hang" }, Fault::Pause("staff")],
+    widgets: |fault| match fault.upstream() {
         "staff" => &["staffOnDuty", "staffingGaps"],
         _ => &["rateSnapshot"],
     },
-    beside: &[],
+    reads: &[],
 };

@@ -1,4 +1,4 @@
-//! Events of the platform, published by hand.
+//! Publishes platform events.
 
 use std::time::Duration;
 
@@ -6,13 +6,13 @@ use contracts::clock::{Clock, Entropy, wire_time};
 use contracts::id::{EventId, Id};
 use serde_json::{Value, json};
 
-use crate::house::House;
+use crate::drill_env::DrillEnv;
 
-const TOLD_WITHIN: Duration = Duration::from_secs(10);
+const EVENT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Says something of the operator's tenant; `kind` is without its `melmastoon.`.
-pub async fn publish(house: &House, kind: &str, data: &Value) -> anyhow::Result<()> {
-    let (clock, tenant) = (Clock::system(), &house.desktop.operator().tenant_id);
+/// Publishes an event about the operator's tenant. `kind`: event type without `melmastoon.`.
+pub async fn publish(env: &DrillEnv, kind: &str, data: &Value) -> anyhow::Result<()> {
+    let (clock, tenant) = (Clock::system(), &env.desktop.operator().tenant_id);
     let service = kind.split('.').next().unwrap_or_default().replace('_', "-");
     let event = json!({
         "specversion": "1.0", "id": EventId::generate(&clock, &Entropy::system()),
@@ -22,25 +22,25 @@ pub async fn publish(house: &House, kind: &str, data: &Value) -> anyhow::Result<
         "orderingkey": format!("{tenant}:{tenant}"), "correlationid": "drill",
         "actortype": "system", "actorid": "drill", "retentionclass": "operational", "data": data,
     });
-    let url = format!("{}/control/events", house.stack.info().stand_ins.url);
-    house.http().post(url).json(&event).send().await?.error_for_status()?;
+    let url = format!("{}/control/events", env.stack.info().stand_ins.url);
+    env.http().post(url).json(&event).send().await?.error_for_status()?;
     Ok(())
 }
 
-/// What the gateway read of an upstream is not fresh any more, so that the next one who looks asks
-/// it: else a failure shows only after minutes, because snapshots cover it.
-pub async fn outdate(house: &House, upstream: &str) -> anyhow::Result<()> {
+/// Invalidates the gateway's snapshots of an upstream, so that the next read calls it. Otherwise fresh
+/// snapshots would hide its failure.
+pub async fn invalidate(env: &DrillEnv, upstream: &str) -> anyhow::Result<()> {
     let service = match upstream {
         "ai" => "ai_orchestrator",
         "lock" => "lock_integration",
         other => other,
     };
-    let before = outdated(house).await?;
-    publish(house, &format!("{service}.drill.begun.v1"), &json!({})).await?;
-    let told = async |house: &House| Ok(outdated(house).await? > before);
-    house.until("news of a change", TOLD_WITHIN, told).await.map(drop)
+    let before = invalidations(env).await?;
+    publish(env, &format!("{service}.drill.begun.v1"), &json!({})).await?;
+    let counted = async |env: &DrillEnv| Ok(invalidations(env).await? > before);
+    env.wait_until("the invalidation", EVENT_TIMEOUT, counted).await.map(drop)
 }
 
-async fn outdated(house: &House) -> anyhow::Result<f64> {
-    house.metric("bff_backoffice_event_consumed_total", &[("outcome", "outdated")]).await
+async fn invalidations(env: &DrillEnv) -> anyhow::Result<f64> {
+    env.metric("bff_backoffice_event_consumed_total", &[("outcome", "outdated")]).await
 }

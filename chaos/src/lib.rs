@@ -1,18 +1,18 @@
-//! Failure drills: each makes one failure of the catalogues happen to real processes and
-//! shows what is noticed, what the user sees, and how it ends.
+//! Failure drills. Each injects one failure of the catalogue into real processes and checks detection,
+//! what the user sees, automatic behaviour, and recovery.
 //!
-//! Not here: tests of a part by itself; they stand beside the part.
+//! Not here: tests of a single component, which are next to the component. Start with [`drills`].
 
 pub mod alerts;
+pub mod attacker;
 pub mod catalog;
-pub mod desk;
-pub mod desktops;
-pub mod doors;
+pub mod client;
+pub mod drill_env;
 pub mod drills;
 pub mod events;
-pub mod house;
+pub mod lock_fixture;
 pub mod observations;
 pub mod proxy;
 pub mod report;
-pub mod thief;
-pub mod timed;
+pub mod sync_client;
+pub mod timed_call;

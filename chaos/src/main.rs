@@ -6,14 +6,14 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use chaos::catalog::{self, Entry, ServerSafeguard};
-use chaos::drills::{self, Form};
-use chaos::house::{House, Plan};
+use chaos::drill_env::{DrillEnv, EnvOptions};
+use chaos::drills::{self, Mode};
 use chaos::observations::Observations;
-use chaos::report::{self, Row, Verdict};
+use chaos::report::{self, DrillResult, Row};
 use clap::{Parser, Subcommand};
 use launcher::progress::Progress;
 
-/// Failure drills against a stack of their own.
+/// Runs failure drills against their own stack.
 #[derive(Debug, Parser)]
 struct Arguments {
     #[command(subcommand)]
@@ -22,15 +22,15 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Prints the rows that have a drill.
+    /// List the rows that have a drill.
     List,
-    /// Runs drills, all when none is named, and writes a report.
+    /// Run the drills with these ids, or all, and write a report.
     Run {
         ids: Vec<String>,
-        /// Switches each row's safeguard off: the row must then be reported as broken.
+        /// Switch each row's safeguard off: the row must then be reported as broken.
         #[arg(long)]
         sabotage: bool,
-        /// Seconds per row: without the wait for its alert.
+        /// Take seconds per row: do not wait for the alert.
         #[arg(long)]
         short: bool,
     },
@@ -41,8 +41,8 @@ async fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::List => list(),
         Command::Run { ids, sabotage, short } => {
-            let form = if short || sabotage { Form::Short } else { Form::Full };
-            run(&ids, sabotage, form).await
+            let mode = if short || sabotage { Mode::Short } else { Mode::Full };
+            run(&ids, sabotage, mode).await
         }
     };
     match outcome {
@@ -65,8 +65,8 @@ fn list() -> anyhow::Result<bool> {
     Ok(true)
 }
 
-/// True when every verdict is the one this kind of run must give.
-async fn run(ids: &[String], sabotage: bool, form: Form) -> anyhow::Result<bool> {
+/// Returns true when every row has the result that this kind of run requires.
+async fn run(ids: &[String], sabotage: bool, mode: Mode) -> anyhow::Result<bool> {
     let progress = Progress::for_screen();
     let mut rows = Vec::new();
     let mut shared = None;
@@ -74,64 +74,65 @@ async fn run(ids: &[String], sabotage: bool, form: Form) -> anyhow::Result<bool>
     let (skipped, drilled): (Vec<_>, Vec<_>) =
         chosen.iter().partition(|(_, entry)| sabotage && entry.no_safeguard.is_some());
     for (id, entry) in drilled {
-        let row = drill((id, entry), sabotage, form, &mut shared, &progress);
+        let row = drill((id, entry), sabotage, mode, &mut shared, &progress);
         let row = Box::pin(row).await?;
         print_row(&row);
         rows.push(row);
     }
-    if let Some(house) = shared {
-        house.close().await?;
+    if let Some(env) = shared {
+        env.close().await?;
     }
-    let wanted = if sabotage { Verdict::Broken } else { Verdict::Green };
+    let wanted = if sabotage { DrillResult::Broken } else { DrillResult::Green };
     let skipped = report::without_safeguard(skipped)?;
-    let file = report::write(&rows, sabotage.then_some(&*skipped), &House::folder("drills"))?;
-    let right = rows.iter().filter(|row| row.verdict == wanted).count();
+    let file = report::write(&rows, sabotage.then_some(&*skipped), &DrillEnv::folder("drills"))?;
+    let right = rows.iter().filter(|row| row.result == wanted).count();
     if sabotage {
         print!("{skipped}");
     }
     println!(
-        "{right} of {} rows are {wanted:?} as they must be. Report: {}",
+        "{right} of {} rows are {wanted:?}, as expected. Report: {}",
         rows.len(),
         file.display()
     );
     Ok(right == rows.len())
 }
 
-/// Every drill has a stack of its own, so that none depends on another; but those that leave it as
-/// it was share one, each with a gateway without its own safeguard in a sabotaged run.
+/// Runs one drill. Every drill starts its own stack, except that drills which leave it unchanged share
+/// one; a sabotaged run restarts the shared gateway with the row's safeguard off.
 async fn drill(
     (id, entry): (&str, &Entry),
     sabotage: bool,
-    form: Form,
-    shared: &mut Option<House>,
+    mode: Mode,
+    shared: &mut Option<DrillEnv>,
     progress: &Progress,
 ) -> anyhow::Result<Row> {
     println!("{id} {}", entry.title);
     let off: &[ServerSafeguard] = if sabotage { &entry.sabotage } else { &[] };
-    let shares = drills::shares_a_house(id);
-    let mut house = match shared.take() {
-        Some(mut house) if shares => {
+    let shares = drills::shares_env(id);
+    let mut env = match shared.take() {
+        Some(mut env) if shares => {
             if sabotage {
-                house.without(off).await?;
+                env.without(off).await?;
             }
-            house
+            env
         }
         other => {
             if let Some(other) = other {
                 other.close().await?;
             }
-            let plan = drills::prepare(id, Plan::new(House::folder("drills/stack")));
-            let plan = if sabotage { plan.without(off) } else { plan };
-            House::open(plan, progress).await?
+            let options =
+                drills::env_options(id, EnvOptions::new(DrillEnv::folder("drills/stack")));
+            let options = if sabotage { options.without(off) } else { options };
+            DrillEnv::open(options, progress).await?
         }
     };
     let mut seen = Observations::default();
     let objective = Duration::from_secs(entry.recover_within_s);
-    let outcome = drills::run(id, form, objective, &mut house, &mut seen).await;
+    let outcome = drills::run(id, mode, objective, &mut env, &mut seen).await;
     if shares && outcome.is_ok() {
-        *shared = Some(house);
+        *shared = Some(env);
     } else {
-        house.close().await?;
+        env.close().await?;
     }
     outcome?;
     Ok(Row::new(id, entry, seen))
@@ -142,5 +143,5 @@ fn print_row(row: &Row) {
         let mark = if finding.held { "✓" } else { "✗" };
         println!("  {mark} {}: {} ({})", finding.step.name(), finding.expected, finding.found);
     }
-    println!("  {:?}\n", row.verdict);
+    println!("  {:?}\n", row.result);
 }

@@ -1,12 +1,11 @@
-//! What a drill saw, and whether it was as it should be. A broken expectation does not end
-//! the drill: the report shows all of them.
+//! Findings of a drill. A broken expectation does not end the drill; the report shows all of them.
 
 use std::fmt::Display;
 use std::time::Duration;
 
 use serde::Serialize;
 
-/// One expectation and what was found.
+/// One expectation and what was observed.
 #[derive(Debug, Clone, Serialize)]
 pub struct Finding {
     pub step: Step,
@@ -43,20 +42,20 @@ impl Step {
 #[derive(Debug, Default)]
 pub struct Observations {
     pub findings: Vec<Finding>,
-    /// From the fault to the signal; the slowest, when there were several faults.
+    /// Time from the fault to its detection; the slowest of several faults.
     pub detected: Option<Duration>,
-    /// From the end of the fault to steady state; the slowest.
+    /// Time from the end of the fault to steady state; the slowest of several faults.
     pub recovered: Option<Duration>,
 }
 
 impl Observations {
-    pub fn expect(&mut self, step: Step, expected: impl Display, held: bool, found: impl Display) {
+    pub fn check(&mut self, step: Step, expected: impl Display, held: bool, found: impl Display) {
         let (expected, found) = (expected.to_string(), found.to_string());
         self.findings.push(Finding { step, expected, found, held });
     }
 
-    /// A step that failed as a whole is a broken expectation, too.
-    pub fn took(
+    /// Records a timed step; an error is a broken expectation.
+    pub fn check_timed(
         &mut self,
         step: Step,
         expected: impl Display,
@@ -67,7 +66,7 @@ impl Observations {
             Ok(took) => format!("after {} ms", took.as_millis()),
             Err(error) => format!("{error:#}"),
         };
-        self.expect(step, expected, held, found);
+        self.check(step, expected, held, found);
         outcome.ok()
     }
 

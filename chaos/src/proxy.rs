@@ -1,3 +1,3 @@
-//! The proxy that drills put in front of a server.
+//! Fault proxy that drills put in front of a server.
 
 pub use service_kit::testing::proxy::Proxy;

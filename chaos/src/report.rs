@@ -1,4 +1,4 @@
-//! The report of a run: JSON for machines, Markdown for people.
+//! Report of a run, in JSON and Markdown.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use crate::observations::{Finding, Observations};
 pub struct Row {
     pub id: String,
     pub title: String,
-    pub verdict: Verdict,
+    pub result: DrillResult,
     pub time_to_detect_ms: Option<u128>,
     pub time_to_recover_ms: Option<u128>,
     pub objective_ms: u128,
@@ -23,7 +23,7 @@ pub struct Row {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Verdict {
+pub enum DrillResult {
     Green,
     Broken,
 }
@@ -34,7 +34,7 @@ impl Row {
         Self {
             id: id.to_owned(),
             title: entry.title.clone(),
-            verdict: if seen.all_held() { Verdict::Green } else { Verdict::Broken },
+            result: if seen.all_held() { DrillResult::Green } else { DrillResult::Broken },
             time_to_detect_ms: millis(seen.detected),
             time_to_recover_ms: millis(seen.recovered),
             objective_ms: Duration::from_secs(entry.recover_within_s).as_millis(),
@@ -73,15 +73,15 @@ fn markdown(rows: &[Row], skipped: Option<&str>) -> anyhow::Result<String> {
         text.push_str("Run with the safeguards switched off: every row must be broken.\n\n");
         writeln!(text, "```text\n{skipped}```\n")?;
     }
-    text.push_str("| row | failure | detected | recovered | objective | verdict |\n|---|---|---|---|---|---|\n");
+    text.push_str("| row | failure | detected | recovered | objective | result |\n|---|---|---|---|---|---|\n");
     for row in rows {
         let millis =
             |time: Option<u128>| time.map_or("–".to_owned(), |time| format!("{time} ms"));
-        let verdict = if row.verdict == Verdict::Green { "green" } else { "**broken**" };
+        let result = if row.result == DrillResult::Green { "green" } else { "**broken**" };
         let (detected, recovered) = (millis(row.time_to_detect_ms), millis(row.time_to_recover_ms));
         writeln!(
             text,
-            "| {} | {} | {detected} | {recovered} | {} ms | {verdict} |",
+            "| {} | {} | {detected} | {recovered} | {} ms | {result} |",
             row.id, row.title, row.objective_ms
         )?;
     }

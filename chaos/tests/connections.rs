@@ -1,5 +1,5 @@
-//! The limits of connections on real processes: the gateway's two listeners, a service, and both
-//! kinds of listeners of the stand-ins, each with the limits of production in a tenth of their time.
+//! Connection limits on real processes: the gateway's two listeners, the services, and both kinds of
+//! stand-in listeners, with a tenth of the default times.
 
 #![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chaos::house::House;
+use chaos::drill_env::DrillEnv;
 use contracts::clock::Clock;
 use launcher::builder::Build;
 use launcher::desktop::Desktop;
@@ -21,9 +21,9 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsConnector;
 
-const LONG: Duration = Duration::from_secs(10);
-/// A tenth of the defaults.
-const LIMITS: [(&str, &str); 4] = [
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A tenth of the default limits.
+const CONNECTION_LIMITS: [(&str, &str); 4] = [
     ("FIRST_BYTE_MS", "1000"),
     ("HEADERS_MS", "1000"),
     ("BODY_STALL_MS", "1000"),
@@ -36,7 +36,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 fn environment() -> BTreeMap<String, BTreeMap<String, String>> {
     let of = |prefixes: &[&str]| {
         let names = prefixes.iter().flat_map(|prefix| {
-            LIMITS.map(|(name, ms)| (format!("MELMASTOON_{prefix}CONNECTIONS__{name}"), ms.into()))
+            CONNECTION_LIMITS
+                .map(|(name, ms)| (format!("MELMASTOON_{prefix}CONNECTIONS__{name}"), ms.into()))
         });
         names.collect::<BTreeMap<String, String>>()
     };
@@ -49,7 +50,7 @@ fn environment() -> BTreeMap<String, BTreeMap<String, String>> {
 
 async fn start() -> Stack {
     let options = StackOptions {
-        folder: House::folder("tests").join("connections"),
+        folder: DrillEnv::folder("tests").join("connections"),
         gateway_port: None,
         build: Build::Dev,
         environment: environment(),
@@ -63,8 +64,8 @@ fn address(url: &str) -> String {
     format!("127.0.0.1:{}", url.port().unwrap())
 }
 
-/// Every listener that speaks HTTP without TLS.
-fn plain(stack: &Stack) -> Vec<String> {
+/// Addresses of every listener without TLS.
+fn plain_listeners(stack: &Stack) -> Vec<String> {
     let info = stack.info();
     let services = info.services.values().map(|server| server.url.as_str());
     let others = [&info.gateway.internal_url, &info.stand_ins.url, &info.iam.issuer];
@@ -87,19 +88,19 @@ async fn over_tls(stack: &Stack) -> Box<dyn Stream> {
     Box::new(TlsConnector::from(Arc::new(client)).connect(name, socket).await.unwrap())
 }
 
-/// A connection to each listener, with its handshake done.
-async fn all(stack: &Stack) -> Vec<(String, Box<dyn Stream>)> {
+/// Opens a connection to each listener, TLS handshake included.
+async fn open_all(stack: &Stack) -> Vec<(String, Box<dyn Stream>)> {
     let mut streams = vec![("tls".to_owned(), over_tls(stack).await)];
-    for address in plain(stack) {
+    for address in plain_listeners(stack) {
         let stream = TcpStream::connect(&address).await.unwrap();
         streams.push((address, Box::new(stream)));
     }
     streams
 }
 
-async fn rest(stream: &mut dyn Stream) -> (String, Duration) {
+async fn read_to_close(stream: &mut dyn Stream) -> (String, Duration) {
     let (began, mut bytes) = (Instant::now(), Vec::new());
-    let ended = timeout(LONG, stream.read_to_end(&mut bytes)).await;
+    let ended = timeout(CLOSE_TIMEOUT, stream.read_to_end(&mut bytes)).await;
     let _ = ended.expect("the server closes the connection");
     (String::from_utf8_lossy(&bytes).into_owned(), began.elapsed())
 }
@@ -116,23 +117,23 @@ async fn connections_have_limits_on_every_listener() {
 
 async fn silence_is_closed(stack: &Stack) {
     for half in ["", "PRI * HT", "GET /health/live HTTP/1.1\r\nHost: a\r\n"] {
-        for (name, mut stream) in all(stack).await {
+        for (name, mut stream) in open_all(stack).await {
             stream.write_all(half.as_bytes()).await.unwrap();
-            let (text, _) = rest(&mut *stream).await;
+            let (text, _) = read_to_close(&mut *stream).await;
             assert_eq!(text, "", "{name} {half:?}");
         }
     }
-    // Where TLS is expected and never begins.
+    // A TLS listener without a handshake.
     let mut stream = TcpStream::connect(address(&stack.info().gateway.base_url)).await.unwrap();
-    rest(&mut stream).await;
+    read_to_close(&mut stream).await;
 }
 
 async fn hosts_are_counted(stack: &Stack) {
     for hosts in ["", "Host: a\r\nHost: b\r\n"] {
-        for (name, mut stream) in all(stack).await {
+        for (name, mut stream) in open_all(stack).await {
             let request = format!("GET /health/live HTTP/1.1\r\n{hosts}\r\n");
             stream.write_all(request.as_bytes()).await.unwrap();
-            let (answer, _) = rest(&mut *stream).await;
+            let (answer, _) = read_to_close(&mut *stream).await;
             assert!(answer.starts_with("HTTP/1.1 400 "), "{name}: {answer}");
             assert!(answer.contains("GENERAL.MALFORMED_REQUEST"), "{name}: {answer}");
         }
@@ -140,13 +141,13 @@ async fn hosts_are_counted(stack: &Stack) {
 }
 
 async fn kept_connections_are_kept(stack: &Stack) {
-    let mut streams = all(stack).await;
+    let mut streams = open_all(stack).await;
     for _ in 0..2 {
         for (name, stream) in &mut streams {
             let request = "GET /api/bff/backoffice/v1/health/live HTTP/1.1\r\nHost: a\r\n\r\n";
             stream.write_all(request.as_bytes()).await.unwrap();
             let mut bytes = vec![0; 4096];
-            let count = timeout(LONG, stream.read(&mut bytes)).await.unwrap().unwrap();
+            let count = timeout(CLOSE_TIMEOUT, stream.read(&mut bytes)).await.unwrap().unwrap();
             let answer = String::from_utf8_lossy(&bytes[..count]).into_owned();
             assert!(answer.starts_with("HTTP/1.1 "), "{name}: {answer:?}");
         }
@@ -156,7 +157,7 @@ async fn kept_connections_are_kept(stack: &Stack) {
 
 async fn slow_bodies_are_refused(stack: &Stack) {
     let info = stack.info();
-    let folder = House::folder("tests").join("connections").join("desktop");
+    let folder = DrillEnv::folder("tests").join("connections").join("desktop");
     let desktop =
         Desktop::open(info, &info.operators[0].username, &folder, Clock::system()).unwrap();
     let token = desktop.access_token().await.unwrap();
@@ -183,7 +184,7 @@ async fn slow_bodies_are_refused(stack: &Stack) {
         );
         let mut stream = over_tls(stack).await;
         stream.write_all(head.as_bytes()).await.unwrap();
-        let (answer, took) = rest(&mut *stream).await;
+        let (answer, took) = read_to_close(&mut *stream).await;
         assert!(answer.starts_with("HTTP/1.1 408 "), "{path}: {answer}");
         assert!((900..6_000).contains(&took.as_millis()), "{path}: {took:?}");
     }

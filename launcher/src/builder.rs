@@ -1,4 +1,4 @@
-//! Builds our servers with cargo and finds their programs.
+//! Builds the workspace's servers with cargo and finds their executables.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,11 +8,11 @@ use anyhow::{Context, bail};
 use serde::Deserialize;
 use tokio::process::Command;
 
-use crate::obstacle::Obstacle;
+use crate::user_error::UserError;
 
-/// Servers that have a program whose safeguards can be switched off: `<name>-sabotaged`.
+/// Servers with a `<name>-sabotaged` executable, whose safeguards can be switched off.
 pub const SABOTAGED: [&str; 2] = ["bff", "housekeeping"];
-/// Package and program have the same name.
+/// Package and executable have the same name.
 pub const SERVERS: [&str; 5] = ["bff", "inventory", "housekeeping", "staff", "stand-ins"];
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -24,12 +24,12 @@ pub enum Build {
     Release,
     /// The dev profile, with servers whose safeguards can be switched off, for drills.
     Sabotage,
-    /// They were built just now and stand in this folder.
+    /// Already built, in this folder.
     Done { folder: PathBuf },
 }
 
 impl Build {
-    /// Beside the running program, where `cargo build` put them together.
+    /// The folder of the running executable, where `cargo build` put all of them.
     pub fn beside_this_program() -> anyhow::Result<Self> {
         let program = std::env::current_exe().context("finding this program")?;
         let folder = program.parent().context("a program is in a folder")?.to_owned();
@@ -43,7 +43,8 @@ pub fn workspace_root() -> &'static Path {
     package.parent().unwrap_or(package)
 }
 
-/// Path of each server's program, built if need be. cargo shows its own progress.
+/// Returns the path of each server's executable, building it if necessary. cargo shows its own
+/// progress.
 pub async fn programs(build: &Build) -> anyhow::Result<BTreeMap<String, PathBuf>> {
     let found = match build {
         Build::Done { folder } => in_folder(folder),
@@ -53,14 +54,14 @@ pub async fn programs(build: &Build) -> anyhow::Result<BTreeMap<String, PathBuf>
     };
     for name in SERVERS {
         if !found.get(name).is_some_and(|path| path.is_file()) {
-            bail!("{name} has not been built: run ./up, which builds it.");
+            bail!("{name} is not built: run ./up, which builds it.");
         }
     }
     Ok(found)
 }
 
-/// The usual servers, the programs of some exchanged. Built one by one: what is built together
-/// shares its features.
+/// Builds all servers, then the sabotaged ones one by one: packages built together would share
+/// the `sabotage` feature.
 async fn sabotaged() -> anyhow::Result<BTreeMap<String, PathBuf>> {
     let mut found = cargo_build(&[]).await?;
     for server in SABOTAGED {
@@ -92,8 +93,8 @@ struct Target {
 async fn cargo_build(more: &[&str]) -> anyhow::Result<BTreeMap<String, PathBuf>> {
     let mut arguments = vec!["build"];
     arguments.extend(more);
-    // The launcher too, as in `./up`: what is built together decides the features of what
-    // it depends on, and other features mean another build of it.
+    // The launcher too, as in `./up`: the packages built together decide the features of their
+    // dependencies, and other features would mean another build.
     for name in SERVERS.into_iter().chain(["launcher"]) {
         arguments.extend(["--package", name, "--bin", name]);
     }
@@ -108,14 +109,14 @@ async fn run_cargo(arguments: &[&str]) -> anyhow::Result<BTreeMap<String, PathBu
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .kill_on_drop(true)
-        // Not `output`, which would capture what cargo tells the person.
+        // Not `output`, which would capture cargo's messages on standard error.
         .spawn()
         .context("running cargo")?
         .wait_with_output()
         .await
         .context("waiting for cargo")?;
     if !output.status.success() {
-        return Err(Obstacle::BuildFailed.into());
+        return Err(UserError::BuildFailed.into());
     }
     Ok(executables(&String::from_utf8_lossy(&output.stdout)))
 }

@@ -1,15 +1,15 @@
-//! The commands of `launcher`.
+//! Command line of `launcher`.
 
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use console::style;
 use contracts::clock::Clock;
 
 use crate::builder::workspace_root;
-use crate::obstacle::Obstacle;
-use crate::paint::Paint;
+use crate::user_error::UserError;
 
 mod code;
 mod curl;
@@ -25,7 +25,7 @@ struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
 
-    /// Where the stack keeps everything it makes.
+    /// Data folder of the stack.
     #[arg(long, global = true, value_name = "FOLDER", env = "MELMASTOON_LOCAL")]
     local: Option<PathBuf>,
 }
@@ -36,19 +36,19 @@ enum Command {
     Up(up::UpArguments),
     /// Run a command (`cargo test` unless another is given) with a private Postgres and Redis.
     Test(test::TestArguments),
-    /// Print the path of a program that the checks need, which is fetched if it is not installed.
+    /// Print the path of a tool that the checks need, fetching it if it is not installed.
     Tool(tool::ToolArguments),
     /// Send one request as a signed-in desktop.
     Curl(curl::CurlArguments),
     /// Send one request to the gateway's internal listener as a service account.
     Internal(internal::InternalArguments),
-    /// Show what an operator's authenticator shows now, for a second factor.
+    /// Print an operator's current authenticator code, for a second factor.
     Code(code::CodeArguments),
     /// Show a property's dashboard.
     Dashboard(dashboard::DashboardArguments),
 }
 
-/// Reads the arguments, runs the command, and puts a failure into one sentence.
+/// Parses the arguments, runs the command, and prints a failure as one sentence.
 pub async fn run() -> ExitCode {
     let arguments = Arguments::parse();
     let local = arguments.local.unwrap_or_else(|| workspace_root().join(".local"));
@@ -63,14 +63,14 @@ pub async fn run() -> ExitCode {
         Command::Dashboard(arguments) => dashboard::run(arguments, local, Clock::system()).await,
     };
     result.unwrap_or_else(|error| {
-        let (sentence, cross) = (Obstacle::sentence(&error), Paint::for_stderr().red("✗"));
-        // Nobody is left to tell when standard error is closed.
+        let (sentence, cross) = (UserError::sentence(&error), style("✗").red().for_stderr());
+        // Standard error may be closed; there is nowhere else to report to.
         let _ = writeln!(std::io::stderr().lock(), "{cross} {sentence}");
         ExitCode::FAILURE
     })
 }
 
-/// Writes to standard output. A closed pipe ends the command quietly.
+/// Writes to standard output, ignoring a closed pipe.
 fn print(text: &str) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {

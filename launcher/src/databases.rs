@@ -1,4 +1,4 @@
-//! The four databases, each with the login role of its service, migrated.
+//! Creates and migrates the four databases, each with the login role of its service.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use migrations::Schema;
 use crate::progress::Progress;
 use crate::secrets::Secrets;
 
-/// URL of each service's own role, by service.
+/// Returns the URL of each service's own role, by service.
 pub async fn provision(
     admin_url: &str,
     secrets: &Secrets,

@@ -1,8 +1,8 @@
-//! A faithful desktop: one device with its own key, signed in as one operator, that
-//! sends every request with a fresh proof of possession (RFC 9449).
+//! Desktop client: one device with its own key, signed in as one operator, sending every request
+//! with a fresh proof of possession (RFC 9449).
 //!
-//! Its parts are public so that tests and drills can present wrong proofs.
-//! Not here: what the gateway checks. Nothing is shared with the verifying side.
+//! Its parts are public so that tests and drills can send wrong proofs.
+//! Not here: verification. No code is shared with the gateway.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -17,8 +17,8 @@ use stand_ins::totp;
 use url::Url;
 
 use crate::http_client;
-use crate::info::{Operator, StackInfo};
-use crate::obstacle::Obstacle;
+use crate::stack_info::{Operator, StackInfo};
+use crate::user_error::UserError;
 
 mod key;
 mod proof;
@@ -28,25 +28,25 @@ pub use key::DeviceKey;
 pub use proof::Proof;
 pub use session::Tokens;
 
-/// No answer of the gateway takes this long, streams excepted.
-const WITHIN: Duration = Duration::from_secs(20);
+/// Longer than any response of the gateway takes, streams excepted.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// One request as an operator means it.
+/// One request to the gateway's API, without credentials.
 #[derive(Debug, Clone)]
 pub struct Call {
     pub method: Method,
-    /// Relative to the API's base, with its query: `/dashboard?propertyId=…`.
+    /// Relative to the API's base URL, with its query: `/dashboard?propertyId=…`.
     pub path: String,
     pub headers: HeaderMap,
     pub json: Option<serde_json::Value>,
-    /// `None`: no limit, for streams.
+    /// Timeout of the whole response; `None` for streams.
     pub within: Option<Duration>,
 }
 
 impl Call {
     pub fn new(method: Method, path: impl Into<String>) -> Self {
         let (path, headers) = (path.into(), HeaderMap::new());
-        Self { method, path, headers, json: None, within: Some(WITHIN) }
+        Self { method, path, headers, json: None, within: Some(RESPONSE_TIMEOUT) }
     }
 
     pub fn get(path: impl Into<String>) -> Self {
@@ -54,13 +54,17 @@ impl Call {
     }
 }
 
-/// A refused connection is an obstacle; anything else keeps its causes.
-pub(crate) fn no_answer(name: &'static str, url: &Url, error: reqwest::Error) -> anyhow::Error {
-    let told = anyhow::Error::from(error);
-    if told.downcast_ref::<reqwest::Error>().is_some_and(reqwest::Error::is_connect) {
-        return told.context(Obstacle::NoAnswer { name, url: url.to_string() });
+/// Maps a refused connection to [`UserError::NoAnswer`] and adds context to any other error.
+pub(crate) fn connection_error(
+    name: &'static str,
+    url: &Url,
+    error: reqwest::Error,
+) -> anyhow::Error {
+    let error = anyhow::Error::from(error);
+    if error.downcast_ref::<reqwest::Error>().is_some_and(reqwest::Error::is_connect) {
+        return error.context(UserError::NoAnswer { name, url: url.to_string() });
     }
-    told.context(format!("asking {url}"))
+    error.context(format!("requesting {url}"))
 }
 
 #[derive(Debug)]
@@ -72,13 +76,13 @@ pub struct Desktop {
     key: DeviceKey,
     token_file: PathBuf,
     clock: Clock,
-    /// The gateway's latest nonce, sent with every proof once it has asked for one.
+    /// The gateway's latest nonce, sent with every proof once the gateway has required one.
     nonce: Mutex<Option<String>>,
     tokens: tokio::sync::Mutex<Option<Tokens>>,
 }
 
 impl Desktop {
-    /// The desktop of `username`. Its key and tokens are kept in `folder`.
+    /// Opens the desktop of `username`, whose key and tokens are stored in `folder`.
     pub fn open(
         info: &StackInfo,
         username: &str,
@@ -108,12 +112,12 @@ impl Desktop {
         &self.key
     }
 
-    /// The client, which trusts only the stack's own authority.
+    /// The HTTP client, which trusts only the stack's own certificate authority.
     pub fn http(&self) -> &Client {
         &self.http
     }
 
-    /// Full URL of a path relative to the API's base.
+    /// Returns the full URL of a path relative to the API's base URL.
     pub fn url(&self, path: &str) -> anyhow::Result<Url> {
         let joined = format!(
             "{}/{}",
@@ -123,7 +127,7 @@ impl Desktop {
         Url::parse(&joined).with_context(|| format!("{path} is not a path"))
     }
 
-    /// A token that is good for at least half a minute.
+    /// Returns a token that is valid for at least half a minute, signing in if necessary.
     pub async fn access_token(&self) -> anyhow::Result<String> {
         let mut tokens = self.tokens.lock().await;
         if tokens.is_none() {
@@ -133,7 +137,7 @@ impl Desktop {
         let fresh = match tokens.take() {
             Some(current) if current.is_good(now) => current,
             earlier => {
-                let new = self.signing_in(now)?.obtain(earlier.as_ref()).await?;
+                let new = self.sign_in(now)?.obtain(earlier.as_ref()).await?;
                 new.save(&self.token_file)?;
                 new
             }
@@ -143,10 +147,10 @@ impl Desktop {
         Ok(token)
     }
 
-    fn signing_in(&self, now: i64) -> anyhow::Result<session::SignIn<'_>> {
+    fn sign_in(&self, now: i64) -> anyhow::Result<session::SignIn<'_>> {
         Ok(session::SignIn {
             http: &self.http,
-            renewal: self.url("/auth/refresh")?,
+            refresh_url: self.url("/auth/refresh")?,
             issuer: &self.issuer,
             operator: &self.operator,
             key: &self.key,
@@ -154,39 +158,39 @@ impl Desktop {
         })
     }
 
-    /// Asks the gateway for a new pair before the old one ends, and keeps what it is given. Its
-    /// status and body, whatever they are; it never falls back to the password.
+    /// Refreshes the tokens through the gateway before they expire, and stores the new pair. Returns
+    /// the response's status and body; never falls back to the password.
     pub async fn renew(&self) -> anyhow::Result<(u16, serde_json::Value)> {
         self.access_token().await?;
         let mut tokens = self.tokens.lock().await;
         let current = tokens.as_ref().context("there is no refresh token")?;
-        let signing_in = self.signing_in(self.clock.unix_seconds())?;
-        let response = signing_in.answer(&current.refresh_token).await?;
+        let sign_in = self.sign_in(self.clock.unix_seconds())?;
+        let response = sign_in.send_refresh(&current.refresh_token).await?;
         let status = response.status().as_u16();
         let body: serde_json::Value = response.json().await?;
         if status == 200 {
-            let new = signing_in.renewed(body.clone())?;
+            let new = sign_in.parse_refreshed(body.clone())?;
             new.save(&self.token_file)?;
             *tokens = Some(new);
         }
         Ok((status, body))
     }
 
-    /// What the operator's authenticator showed in the period before, shows now, and shows next:
-    /// iam takes each of them once.
+    /// The authenticator codes of the previous, the current and the next period. iam accepts each of
+    /// them once.
     pub fn codes(&self) -> anyhow::Result<[String; 3]> {
         let now = totp::step(self.clock.now());
         let code = |step| totp::code(&self.operator.totp_secret, step);
         Ok([code(now - 1)?, code(now)?, code(now + 1)?])
     }
 
-    /// Forgets the tokens, here and on disk, so that the next request signs in.
+    /// Deletes the tokens in memory and on disk, so that the next request signs in.
     pub async fn forget_tokens(&self) -> anyhow::Result<()> {
         *self.tokens.lock().await = None;
         crate::run_as::remove_any(&self.token_file)
     }
 
-    /// A fresh proof for one request with `token`.
+    /// Builds a fresh proof for one request with `token`.
     pub fn proof(&self, method: &Method, url: &Url, token: &str) -> Proof {
         let proof = Proof::new(method, url, self.clock.unix_seconds()).for_token(token);
         match self.nonce.lock().unwrap_or_else(PoisonError::into_inner).as_deref() {
@@ -195,8 +199,8 @@ impl Desktop {
         }
     }
 
-    /// Sends with token and proof. When the gateway asks for a nonce, or refuses a token
-    /// that was kept from before, it is done once more with what was missing.
+    /// Sends with token and proof. Retries once when the gateway requires a nonce or refuses a stored
+    /// token.
     pub async fn send(&self, call: &Call) -> anyhow::Result<Response> {
         let first = self.attempt(call).await?;
         if first.status() != StatusCode::UNAUTHORIZED {
@@ -213,10 +217,10 @@ impl Desktop {
         let token = self.access_token().await?;
         let proof = self.proof(&call.method, &url, &token).sign(&self.key)?;
         let request = self.request(call, &token, &proof)?;
-        request.send().await.map_err(|error| no_answer("The gateway", &url, error))
+        request.send().await.map_err(|error| connection_error("The gateway", &url, error))
     }
 
-    /// The request with any token and proof, right or wrong.
+    /// Builds the request with any token and proof, right or wrong.
     pub fn request(&self, call: &Call, token: &str, proof: &str) -> anyhow::Result<RequestBuilder> {
         let mut request = self
             .http
@@ -234,13 +238,13 @@ impl Desktop {
         Ok(request)
     }
 
-    /// True when the refusal was for want of a nonce.
+    /// Stores the nonce of a response; false if it has none.
     fn keep_nonce(&self, response: &Response) -> bool {
         let Some(nonce) = response.headers().get(DPOP_NONCE).and_then(|n| n.to_str().ok()) else {
             return false;
         };
-        let mut kept = self.nonce.lock().unwrap_or_else(PoisonError::into_inner);
-        *kept = Some(nonce.to_owned());
+        let mut stored = self.nonce.lock().unwrap_or_else(PoisonError::into_inner);
+        *stored = Some(nonce.to_owned());
         true
     }
 }

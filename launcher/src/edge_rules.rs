@@ -1,19 +1,19 @@
-//! The gateway's edge rules on this machine: a file to change while the stack runs.
+//! The gateway's edge rules on this machine: a file that can be changed while the stack runs.
 
 use std::path::PathBuf;
 
-use crate::folder::{DataFolder, write_private};
+use crate::data_dir::{DataDir, write_private};
 
-/// Its name in the data folder.
-pub const FILE: &str = "edge-rules.toml";
-const FIRST: &str = "# Edge rules of the gateway, read again within a second of a change.\n\
+/// File name in the data folder.
+pub const FILE_NAME: &str = "edge-rules.toml";
+const INITIAL_RULES: &str = "# Edge rules of the gateway, read again within a second of a change.\n\
     # ops/edge-rules.toml shows every field; an empty file means the defaults.\n";
 
-/// The file, made on first use.
-pub fn load_or_make(folder: &DataFolder) -> anyhow::Result<PathBuf> {
-    let path = folder.join(FILE);
+/// Returns the path of the file, creating it on first use.
+pub fn load_or_make(folder: &DataDir) -> anyhow::Result<PathBuf> {
+    let path = folder.join(FILE_NAME);
     if !path.is_file() {
-        write_private(&path, FIRST.as_bytes())?;
+        write_private(&path, INITIAL_RULES.as_bytes())?;
     }
     Ok(path)
 }

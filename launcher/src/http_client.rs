@@ -1,4 +1,4 @@
-//! The launcher's HTTP clients: never through a proxy, with rustls and one provider.
+//! HTTP clients of the launcher: rustls, no proxy.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -11,14 +11,14 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
-const CONNECT: Duration = Duration::from_secs(3);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// For plain HTTP on this machine: it trusts no certificate at all.
+/// Client for plain HTTP on this machine; trusts no certificate.
 pub fn plain() -> anyhow::Result<Client> {
     build(RootCertStore::empty())
 }
 
-/// Trusts the certificates in `ca_file` and no others.
+/// Client that trusts only the certificates in `ca_file`.
 pub(crate) fn trusting(ca_file: &Path) -> anyhow::Result<Client> {
     let mut roots = RootCertStore::empty();
     let found = CertificateDer::pem_file_iter(ca_file)
@@ -39,7 +39,7 @@ fn build(roots: RootCertStore) -> anyhow::Result<Client> {
     Client::builder()
         .tls_backend_preconfigured(tls)
         .no_proxy()
-        .connect_timeout(CONNECT)
+        .connect_timeout(CONNECT_TIMEOUT)
         // The servers listen on IPv4 only.
         .resolve("localhost", SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
         .build()

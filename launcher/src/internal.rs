@@ -1,5 +1,5 @@
-//! A faithful caller of the gateway's internal listener: a service account that asks the issuer for
-//! an identity token and sends it. For the command line and for drills.
+//! Client of the gateway's internal listener: gets an identity token for a service account and sends
+//! requests with it. For the command line, tests and drills.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,16 +11,16 @@ use serde::Deserialize;
 use serde_json::Value;
 use url::Url;
 
-use crate::desktop::no_answer;
+use crate::desktop::connection_error;
 use crate::http_client;
-use crate::info::{Internal, StackInfo};
+use crate::stack_info::{Internal, StackInfo};
 
-const WITHIN: Duration = Duration::from_secs(20);
-/// A token this close to its end is replaced, seconds.
-const SPARE: i64 = 60;
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(20);
+/// A token is replaced when it expires within this time.
+const EXPIRY_MARGIN_SECONDS: i64 = 60;
 
 #[derive(Debug)]
-pub struct Caller {
+pub struct InternalClient {
     http: Client,
     gateway: String,
     internal: Internal,
@@ -35,12 +35,12 @@ struct Token {
 }
 
 #[derive(Deserialize)]
-struct Answer {
+struct TokenResponse {
     id_token: String,
     expires_in: i64,
 }
 
-impl Caller {
+impl InternalClient {
     pub fn new(info: &StackInfo, clock: Clock) -> anyhow::Result<Self> {
         Ok(Self {
             http: http_client::plain()?,
@@ -51,7 +51,7 @@ impl Caller {
         })
     }
 
-    /// Sends as the account of this name: `scheduler`, `events`, `operator-a`, `operator-b`.
+    /// Sends a request as `account`: `scheduler`, `events`, `operator-a` or `operator-b`.
     pub async fn call(
         &self,
         account: &str,
@@ -66,29 +66,31 @@ impl Caller {
         if let Some(body) = body {
             request = request.json(body);
         }
-        let sent = request.timeout(WITHIN).send().await;
-        sent.map_err(|error| no_answer("The gateway", &url, error))
+        let sent = request.timeout(RESPONSE_TIMEOUT).send().await;
+        sent.map_err(|error| connection_error("The gateway", &url, error))
     }
 
-    /// An identity token of the account for the gateway, good for at least a minute.
+    /// Returns an identity token of the account that is valid for at least a minute.
     pub async fn token(&self, account: &str) -> anyhow::Result<String> {
         let mut tokens = self.tokens.lock().await;
         let now = self.clock.unix_seconds();
-        if let Some(kept) = tokens.get(account).filter(|token| token.expires_at - SPARE > now) {
-            return Ok(kept.text.clone());
+        if let Some(cached) =
+            tokens.get(account).filter(|token| token.expires_at - EXPIRY_MARGIN_SECONDS > now)
+        {
+            return Ok(cached.text.clone());
         }
-        let answer = self.ask(account).await?;
+        let answer = self.fetch_token(account).await?;
         let text = answer.id_token;
         let expires_at = now + answer.expires_in;
         tokens.insert(account.to_owned(), Token { text: text.clone(), expires_at });
         Ok(text)
     }
 
-    async fn ask(&self, name: &str) -> anyhow::Result<Answer> {
+    async fn fetch_token(&self, name: &str) -> anyhow::Result<TokenResponse> {
         let known = || self.internal.accounts.keys().cloned().collect::<Vec<_>>().join(", ");
         let account = self.internal.accounts.get(name);
         let account = account.with_context(|| {
-            format!("there is no service account {name}: take one of {}", known())
+            format!("there is no service account {name}: use one of {}", known())
         })?;
         let url = Url::parse(&format!("{}/token", self.internal.issuer))?;
         let form = [
@@ -103,14 +105,16 @@ impl Caller {
             .post(url.clone())
             .header("content-type", "application/x-www-form-urlencoded")
             .body(body)
-            .timeout(WITHIN);
-        let answer =
-            request.send().await.map_err(|error| no_answer("The stand-in iam", &url, error))?;
+            .timeout(RESPONSE_TIMEOUT);
+        let answer = request
+            .send()
+            .await
+            .map_err(|error| connection_error("The stand-in iam", &url, error))?;
         let status = answer.status();
         let body = answer.bytes().await?;
         if !status.is_success() {
             bail!("the issuer refused {name} ({status}): {}", String::from_utf8_lossy(&body));
         }
-        serde_json::from_slice(&body).context("reading the issuer's answer")
+        serde_json::from_slice(&body).context("reading the issuer's response")
     }
 }

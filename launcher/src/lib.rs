@@ -1,37 +1,37 @@
-//! The whole system on this machine: finds Postgres and Redis, builds and starts
-//! every server, watches them, and stops them without leaving a process behind.
-//! Also the desktop and the service accounts that developers, drills and measurements call as.
+//! Runs the whole system on one machine: finds Postgres and Redis, builds and starts every server,
+//! supervises them, and stops them without leaving a process behind. Also contains the desktop and
+//! service-account clients that developers, drills and measurements use.
 //!
-//! Not here: anything a production deployment needs, and any rule of a service.
+//! Not here: anything a production deployment needs. Start with [`stack`], or [`cli`] for the
+//! commands.
 
-pub mod backing;
+pub mod binaries;
 pub mod builder;
 pub mod cli;
+pub mod data_dir;
 pub mod databases;
+pub mod dependencies;
 pub mod desktop;
 pub mod edge_rules;
-pub mod folder;
 pub mod http_client;
-pub mod info;
 pub mod internal;
-pub mod obstacle;
 pub mod ports;
-pub mod programs;
 pub mod progress;
-pub mod ready;
+pub mod readiness;
 pub mod run_as;
 pub mod secrets;
 pub mod seed;
 pub mod servers;
 pub mod service_accounts;
 pub mod stack;
+pub mod stack_info;
 pub mod supervisor;
 pub mod tls;
+pub mod user_error;
 
-mod paint;
 mod postgres;
 mod redis;
 
-pub use info::StackInfo;
 pub use progress::Progress;
 pub use stack::{Stack, StackOptions};
+pub use stack_info::StackInfo;

@@ -1,13 +1,10 @@
-//! Ports on 127.0.0.1 for what the launcher starts: free ones, and the same again at
-//! the next start where they still are.
+//! Chooses free ports on 127.0.0.1, and reuses those of the previous start if they are still free.
 //!
-//! They are taken below the range that the kernel gives to outgoing connections. In
-//! that range a client that tries a dead server's port again and again is at some
-//! point given that very port and connects to itself.
+//! The ports lie below the kernel's range for outgoing connections. Inside that range, a client that
+//! keeps retrying a dead server's port is eventually assigned that port and connects to itself.
 //!
-//! Between the choice and the moment its server listens a port looks free to another
-//! stack that starts. So a stack claims its ports for as long as it runs, by names that
-//! live where ports do: in the network namespace, whatever the user or the folder.
+//! Until its server listens, a chosen port looks free to another stack. Therefore a stack claims its
+//! ports while it runs, by abstract socket names, which share the ports' network namespace.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,27 +16,27 @@ use std::path::PathBuf;
 use anyhow::Context;
 use rand::Rng;
 
-use crate::folder::{DataFolder, write_private};
-use crate::obstacle::Obstacle;
+use crate::data_dir::{DataDir, write_private};
+use crate::user_error::UserError;
 
-const LOWEST: u16 = 18_000;
-const USUAL_OUTGOING: u16 = 32_768;
+const LOWEST_PORT: u16 = 18_000;
+const DEFAULT_FIRST_OUTGOING_PORT: u16 = 32_768;
 
 #[derive(Debug)]
 pub struct Ports {
     file: PathBuf,
     before: BTreeMap<String, u16>,
-    /// The listeners hold the ports until all are chosen.
+    /// Listeners that hold the ports until all are chosen.
     held: BTreeMap<String, (TcpListener, UnixDatagram)>,
 }
 
-/// The ports of one stack, kept from others while it lives.
+/// Claims on the ports of one stack.
 #[derive(Debug)]
 #[must_use = "dropping it lets another stack take the ports"]
 pub struct Claims(#[expect(dead_code, reason = "held, not read")] Vec<UnixDatagram>);
 
 impl Ports {
-    pub fn open(folder: &DataFolder) -> Self {
+    pub fn open(folder: &DataDir) -> Self {
         let file = folder.join("ports.json");
         let before = fs::read(&file)
             .ok()
@@ -48,7 +45,7 @@ impl Ports {
         Self { file, before, held: BTreeMap::new() }
     }
 
-    /// A free port for `name`.
+    /// Chooses a free port for `name`.
     pub fn choose(&mut self, name: &str) -> anyhow::Result<u16> {
         let earlier = self.before.get(name).and_then(|port| claim(*port).ok());
         let held = match earlier {
@@ -60,7 +57,7 @@ impl Ports {
         Ok(port)
     }
 
-    /// Remembers the ports and lets go of them for their servers, not for other stacks.
+    /// Saves the choice and closes the listeners. Other stacks stay excluded while the claims live.
     pub fn release(self) -> anyhow::Result<Claims> {
         let (mut chosen, mut claims) = (self.before, Vec::new());
         for (name, (listener, claim)) in self.held {
@@ -72,12 +69,12 @@ impl Ports {
     }
 }
 
-/// Fails with [`Obstacle::PortInUse`] and the holder's name.
+/// Fails with [`UserError::PortInUse`] if something listens on `port`.
 pub fn require_free(port: u16) -> anyhow::Result<()> {
     match bind(port) {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
-            Err(Obstacle::PortInUse { port, holder: holder_of(port) }.into())
+            Err(UserError::PortInUse { port, holder: holder_of(port) }.into())
         }
         Err(error) => Err(error).with_context(|| format!("listening on port {port}")),
     }
@@ -94,11 +91,11 @@ fn claim(port: u16) -> std::io::Result<(TcpListener, UnixDatagram)> {
 }
 
 fn claim_any() -> anyhow::Result<(TcpListener, UnixDatagram)> {
-    let highest = first_outgoing_port().clamp(LOWEST + 1_000, USUAL_OUTGOING);
-    (0..1_000).find_map(|_| claim(rand::rng().random_range(LOWEST..highest)).ok()).with_context(
+    let highest = first_outgoing_port().clamp(LOWEST_PORT + 1_000, DEFAULT_FIRST_OUTGOING_PORT);
+    (0..1_000).find_map(|_| claim(rand::rng().random_range(LOWEST_PORT..highest)).ok()).with_context(
         || {
             format!(
-                "no port between {LOWEST} and {highest} is free: stop some programs and start again"
+                "no port between {LOWEST_PORT} and {highest} is free: stop some programs and start again"
             )
         },
     )
@@ -108,10 +105,10 @@ fn first_outgoing_port() -> u16 {
     fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range")
         .ok()
         .and_then(|range| range.split_whitespace().next()?.parse().ok())
-        .unwrap_or(USUAL_OUTGOING)
+        .unwrap_or(DEFAULT_FIRST_OUTGOING_PORT)
 }
 
-/// Who listens on `port`, as far as this user may see.
+/// Pid and name of the process that listens on `port`, if this user may see it.
 fn holder_of(port: u16) -> String {
     let inodes: Vec<String> = ["/proc/net/tcp", "/proc/net/tcp6"]
         .iter()
@@ -121,7 +118,7 @@ fn holder_of(port: u16) -> String {
     find_process_with(&inodes).unwrap_or_else(|| "another user's program".to_owned())
 }
 
-/// The socket inodes of the rows in state LISTEN (0A) on `port`.
+/// Socket inodes of the rows in state LISTEN (0A) on `port`.
 fn listening_inodes(table: &str, port: u16) -> Vec<String> {
     let suffix = format!(":{port:04X}");
     table
@@ -135,7 +132,7 @@ fn listening_inodes(table: &str, port: u16) -> Vec<String> {
 
 fn find_process_with(inodes: &[String]) -> Option<String> {
     for entry in fs::read_dir("/proc").ok()?.flatten() {
-        // Not `self` and `thread-self`, which are this process once more.
+        // Skips `self` and `thread-self`, which duplicate this process.
         if entry.file_name().to_string_lossy().parse::<u32>().is_err() {
             continue;
         }

@@ -1,7 +1,7 @@
-//! The private Postgres: makes its database cluster, starts it, and clears away what a
-//! killed launcher left.
+//! The private Postgres: creates its cluster, describes how to start it, and ends a server that a
+//! killed launcher left running.
 //!
-//! Not here: databases, roles and tables, which `migrations` makes.
+//! Not here: databases, roles and tables, which `migrations` creates.
 
 use std::ffi::OsString;
 use std::fs;
@@ -14,76 +14,76 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::Command;
 use tokio::time::{Instant, sleep};
 
-use crate::folder::{DataFolder, write_private};
-use crate::obstacle::Obstacle;
-use crate::programs::Program;
-use crate::ready::Ready;
+use crate::binaries::Binary;
+use crate::data_dir::{DataDir, write_private};
+use crate::readiness::ReadyCheck;
 use crate::run_as::{RunAs, give_to, owned_dir, remove_any};
-use crate::supervisor::{DeathSignal, Spec, StopSignal};
+use crate::supervisor::{ChildSpec, DeathSignal, StopSignal};
+use crate::user_error::UserError;
 
-pub(crate) const NAME: &str = "postgres";
-const ADMIN: &str = "melmastoon_admin";
-const DRAIN: Duration = Duration::from_secs(15);
+pub(crate) const PROCESS_NAME: &str = "postgres";
+const ADMIN_ROLE: &str = "melmastoon_admin";
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Whether a commit reaches the disk before it is answered.
+/// Whether a commit reaches the disk before it is acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
     Full,
-    /// For tests: faster, and worthless after a power cut.
+    /// For tests: faster, but lost in a crash.
     None,
 }
 
 pub(crate) fn admin_url(port: u16, password: &str) -> String {
-    format!("postgres://{ADMIN}:{password}@127.0.0.1:{port}/postgres")
+    format!("postgres://{ADMIN_ROLE}:{password}@127.0.0.1:{port}/postgres")
 }
 
-/// Makes the cluster where there is none, ends a predecessor that still runs on it, and
-/// answers how to start it.
+/// Creates the cluster if it is missing, ends an earlier server that still runs on it, and returns
+/// how to start the new one.
 pub(crate) async fn prepare(
-    folder: &DataFolder,
-    program: &Program,
+    folder: &DataDir,
+    program: &Binary,
     user: Option<&RunAs>,
     port: u16,
     password: &str,
     durability: Durability,
-) -> anyhow::Result<Spec> {
-    let dir = owned_dir(folder, NAME, user)?;
+) -> anyhow::Result<ChildSpec> {
+    let dir = owned_dir(folder, PROCESS_NAME, user)?;
     let data = dir.join("data");
     check_version(folder, &data, program)?;
     if !data.join("PG_VERSION").is_file() {
         init(&dir, &data, program, user, password).await?;
     }
     end_predecessor(&data).await?;
-    Ok(Spec {
-        name: NAME.to_owned(),
+    Ok(ChildSpec {
+        name: PROCESS_NAME.to_owned(),
         program: program.path.join("postgres"),
         args: arguments(&data, port, durability),
         env: program.env.clone(),
         dir,
-        log: folder.log(NAME),
+        log: folder.log(PROCESS_NAME),
         run_as: user.cloned(),
         death: DeathSignal::Interrupt,
         stop: StopSignal::Interrupt,
-        drain: DRAIN,
-        ready: Ready::Postgres { url: admin_url(port, password) },
+        drain: DRAIN_TIMEOUT,
+        ready: ReadyCheck::Postgres { url: admin_url(port, password) },
     })
 }
 
-fn check_version(folder: &DataFolder, data: &Path, program: &Program) -> anyhow::Result<()> {
+fn check_version(folder: &DataDir, data: &Path, program: &Binary) -> anyhow::Result<()> {
     let Ok(made_by) = fs::read_to_string(data.join("PG_VERSION")) else { return Ok(()) };
     let made_by = made_by.trim().to_owned();
     let found = program.version.clone();
     if found.split('.').next() == Some(&made_by) {
         return Ok(());
     }
-    Err(Obstacle::OtherPostgres { folder: folder.root().to_owned(), made_by, found }.into())
+    Err(UserError::OtherPostgres { folder: folder.root().to_owned(), made_by, found }.into())
 }
 
-/// Into a draft folder first, so that an interrupted `initdb` leaves nothing that looks whole.
+/// Runs `initdb` in a draft folder first, so that an interrupted run leaves no partial cluster.
 async fn init(
     dir: &Path,
     data: &Path,
-    program: &Program,
+    program: &Binary,
     user: Option<&RunAs>,
     password: &str,
 ) -> anyhow::Result<()> {
@@ -96,7 +96,7 @@ async fn init(
     let mut command = as_user(user, &program.path.join("initdb"));
     command
         .args(["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync"])
-        .args(["--no-instructions", &format!("--username={ADMIN}")])
+        .args(["--no-instructions", &format!("--username={ADMIN_ROLE}")])
         .arg("--pwfile")
         .arg(&password_file)
         .arg("--pgdata")
@@ -108,7 +108,7 @@ async fn init(
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         if said.contains("No space left on device") {
-            return Err(Obstacle::DiskFull.into());
+            return Err(UserError::DiskFull.into());
         }
         bail!("initdb could not make the database: {}", said.trim());
     }
@@ -149,13 +149,13 @@ fn arguments(data: &Path, port: u16, durability: Durability) -> Vec<OsString> {
     arguments
 }
 
-/// Ends what a killed run of tests left in `folder`.
-pub(crate) async fn end_leftover(folder: &DataFolder) -> anyhow::Result<()> {
-    end_predecessor(&folder.join(NAME).join("data")).await
+/// Ends the server that a killed test run left in `folder`.
+pub(crate) async fn end_leftover(folder: &DataDir) -> anyhow::Result<()> {
+    end_predecessor(&folder.join(PROCESS_NAME).join("data")).await
 }
 
-/// A launcher that was killed leaves a server that is still closing, or a pid file
-/// whose pid may by now be someone else's.
+/// Ends an earlier server. A killed launcher leaves one that is still shutting down, or a stale pid
+/// file whose pid another process may have taken.
 async fn end_predecessor(data: &Path) -> anyhow::Result<()> {
     let pid_file = data.join("postmaster.pid");
     let Ok(text) = fs::read_to_string(&pid_file) else { return Ok(()) };
@@ -165,7 +165,7 @@ async fn end_predecessor(data: &Path) -> anyhow::Result<()> {
         if !serves(pid, data) {
             break;
         }
-        // It may end between the look and the signal.
+        // It may end between the check and the signal.
         let _ = kill_process(pid, signal);
         let _ = kill_process(pid, Signal::CONT);
         wait_until_gone(pid, data, Duration::from_secs(5)).await;
@@ -180,7 +180,7 @@ async fn wait_until_gone(pid: Pid, data: &Path, within: Duration) {
     }
 }
 
-/// Whether `pid` is a Postgres on this very folder.
+/// Whether `pid` is a Postgres on this data directory.
 fn serves(pid: Pid, data: &Path) -> bool {
     let path = PathBuf::from(format!("/proc/{}/cmdline", pid.as_raw_nonzero()));
     let command = fs::read(path).unwrap_or_default();

@@ -1,18 +1,16 @@
-//! What the launcher shows while it works: moving lines on a terminal, plain ones
-//! elsewhere, none when quiet.
+//! Progress output: spinners on a terminal, plain lines elsewhere, nothing when quiet.
 
 use std::borrow::Cow;
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
+use console::style;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::time::Instant;
 
-use crate::paint::Paint;
+const REDRAW_INTERVAL: Duration = Duration::from_millis(80);
 
-const REDRAW: Duration = Duration::from_millis(80);
-
-/// Cheap to clone.
+/// Where progress is shown. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Progress(Kind);
 
@@ -24,7 +22,7 @@ enum Kind {
 }
 
 impl Progress {
-    /// Fitting for where standard error goes.
+    /// Chooses spinners or plain lines by whether standard error is a terminal.
     pub fn for_screen() -> Self {
         if std::io::stderr().is_terminal() {
             let lines = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
@@ -38,14 +36,14 @@ impl Progress {
         Self(Kind::Quiet)
     }
 
-    /// Begins a piece of work that a person waits for.
+    /// Starts a step that the user waits for.
     pub fn step(&self, what: impl Into<Cow<'static, str>>) -> Step {
         let bar = match &self.0 {
             Kind::Lines(lines) => {
                 let bar = lines.add(ProgressBar::new_spinner());
-                bar.set_style(style());
+                bar.set_style(spinner_style());
                 bar.set_message(what.into());
-                bar.enable_steady_tick(REDRAW);
+                bar.enable_steady_tick(REDRAW_INTERVAL);
                 Some(bar)
             }
             Kind::Quiet | Kind::Plain => None,
@@ -53,8 +51,8 @@ impl Progress {
         Step { progress: self.clone(), bar, begun: Instant::now() }
     }
 
-    /// One line that stays.
-    pub fn say(&self, line: &str) {
+    /// Prints one line.
+    pub fn println(&self, line: &str) {
         match &self.0 {
             Kind::Quiet => {}
             Kind::Plain => write_line(line),
@@ -63,7 +61,7 @@ impl Progress {
     }
 }
 
-fn style() -> ProgressStyle {
+fn spinner_style() -> ProgressStyle {
     ProgressStyle::with_template("  {spinner:.cyan} {msg} {elapsed:.dim}")
         .unwrap_or_else(|_| ProgressStyle::default_spinner())
 }
@@ -73,7 +71,7 @@ fn write_line(line: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{line}");
 }
 
-/// Disappears without a word when dropped unfinished; the error that follows speaks.
+/// A running step. Dropping it unfinished removes its spinner silently.
 #[derive(Debug)]
 pub struct Step {
     progress: Progress,
@@ -88,9 +86,9 @@ impl Step {
         }
         let seconds = self.begun.elapsed().as_secs_f32();
         let what = what.as_ref();
-        let paint = Paint::for_stderr();
-        let took = paint.dim(&format!("{seconds:.1} s"));
-        self.progress.say(&format!("  {} {what}  {took}", paint.green("✓")));
+        let took = style(format!("{seconds:.1} s")).dim().for_stderr();
+        let check = style("✓").green().for_stderr();
+        self.progress.println(&format!("  {check} {what}  {took}"));
     }
 }
 

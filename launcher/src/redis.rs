@@ -1,21 +1,21 @@
-//! The two private Redis servers: the session tier, which never evicts and survives a
-//! restart, and the cache tier, which evicts and forgets.
+//! The private Redis servers: the session tier, which never evicts and survives a restart, and the
+//! cache tier, which evicts and is not persistent.
 
 use std::path::Path;
 use std::time::Duration;
 
-use crate::folder::{DataFolder, write_private};
-use crate::programs::Program;
-use crate::ready::Ready;
+use crate::binaries::Binary;
+use crate::data_dir::{DataDir, write_private};
+use crate::readiness::ReadyCheck;
 use crate::run_as::{RunAs, give_to, owned_dir};
-use crate::supervisor::{DeathSignal, Spec, StopSignal};
+use crate::supervisor::{ChildSpec, DeathSignal, StopSignal};
 
-const DRAIN: Duration = Duration::from_secs(5);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tier {
     Session,
-    /// Follows the session tier on this port, ready to take its place.
+    /// Replica of the session tier on port `of`.
     SessionStandby {
         of: u16,
     },
@@ -47,18 +47,18 @@ pub(crate) fn url(port: u16, password: &str) -> String {
 }
 
 pub(crate) fn spec(
-    folder: &DataFolder,
-    program: &Program,
+    folder: &DataDir,
+    program: &Binary,
     user: Option<&RunAs>,
     tier: Tier,
     port: u16,
     password: &str,
-) -> anyhow::Result<Spec> {
+) -> anyhow::Result<ChildSpec> {
     let dir = owned_dir(folder, tier.name(), user)?;
     let config = dir.join("redis.conf");
     write_private(&config, configuration(&dir, tier, port, password).as_bytes())?;
     give_to(user, &config)?;
-    Ok(Spec {
+    Ok(ChildSpec {
         name: tier.name().to_owned(),
         program: program.path.clone(),
         args: vec![config.into()],
@@ -68,12 +68,13 @@ pub(crate) fn spec(
         run_as: user.cloned(),
         death: DeathSignal::Kill,
         stop: StopSignal::Terminate,
-        drain: DRAIN,
-        ready: Ready::Redis { port, password: password.to_owned() },
+        drain: DRAIN_TIMEOUT,
+        ready: ReadyCheck::Redis { port, password: password.to_owned() },
     })
 }
 
-/// A file, because arguments are visible to everyone on the machine.
+/// Content of the configuration file. The password is not an argument because arguments are visible
+/// to every user.
 fn configuration(dir: &Path, tier: Tier, port: u16, password: &str) -> String {
     let follows = match tier {
         Tier::SessionStandby { of } => {

@@ -1,7 +1,7 @@
-//! Who runs Postgres and Redis. Postgres refuses to run as root, so root hands both to
-//! an ordinary user, with folders that this user owns and can reach.
+//! The user that runs Postgres and Redis. Postgres refuses to run as root, so root starts both as an
+//! ordinary user, in folders that this user owns and can reach.
 //!
-//! Not here: our own servers, which run as whoever started the launcher.
+//! Not here: our own servers, which run as the launcher's user.
 
 use std::fs::{self, Permissions};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
 
-use crate::folder::{DataFolder, private_dir};
+use crate::data_dir::{DataDir, private_dir};
 
 /// An ordinary user that root can become.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub struct RunAs {
 }
 
 impl RunAs {
-    /// `None` when the launcher itself is not root and nothing has to change.
+    /// `None` when the launcher does not run as root.
     pub fn choose() -> anyhow::Result<Option<Self>> {
         if !rustix::process::geteuid().is_root() {
             return Ok(None);
@@ -31,7 +31,7 @@ impl RunAs {
             .iter()
             .find_map(|name| find_user(&passwd, name))
             .map(Some)
-            .context("There is neither a user postgres nor nobody: run ./up as an ordinary user.")
+            .context("There is no user postgres or nobody: run ./up as an ordinary user.")
     }
 
     /// Arguments of `setpriv` that become this user.
@@ -63,20 +63,19 @@ fn find_user(passwd: &str, name: &str) -> Option<RunAs> {
     Some(RunAs { uid: fields[2].parse().ok()?, gid: fields[3].parse().ok()? })
 }
 
-/// A folder `name` of the data folder that `user` owns. When that user cannot reach the
-/// data folder (a clone under /root), the real folder is a private one under /var/tmp
-/// and the data folder has a link to it.
-pub fn owned_dir(folder: &DataFolder, name: &str, user: Option<&RunAs>) -> anyhow::Result<PathBuf> {
+/// Creates the subfolder `name`, owned by `user`. If that user cannot reach the data folder (a clone
+/// under /root), the real folder is a private one under /var/tmp and the subfolder is a link to it.
+pub fn owned_dir(folder: &DataDir, name: &str, user: Option<&RunAs>) -> anyhow::Result<PathBuf> {
     let path = folder.join(name);
     let Some(user) = user else { return folder.dir(name) };
-    // `.local` is private to root: others may pass through it, and list nothing.
+    // Others may traverse `.local` but not list it.
     fs::set_permissions(folder.root(), Permissions::from_mode(0o711))?;
     if user.can_enter(folder.root()) {
         private_dir(&path)?;
         chown(&path, Some(user.uid), Some(user.gid))?;
         return Ok(path);
     }
-    sheltered_dir(folder, name, &path, user)
+    dir_outside(folder, name, &path, user)
 }
 
 /// Makes `user` the owner of a file.
@@ -86,16 +85,11 @@ pub fn give_to(user: Option<&RunAs>, path: &Path) -> anyhow::Result<()> {
         .with_context(|| format!("giving {} to another user", path.display()))
 }
 
-fn sheltered_dir(
-    folder: &DataFolder,
-    name: &str,
-    link: &Path,
-    user: &RunAs,
-) -> anyhow::Result<PathBuf> {
-    let shelter = shelter_of(folder, user)?;
-    let real = shelter.join(name);
+fn dir_outside(folder: &DataDir, name: &str, link: &Path, user: &RunAs) -> anyhow::Result<PathBuf> {
+    let outside = outside_root(folder, user)?;
+    let real = outside.join(name);
     if fs::read_link(link).ok().as_deref() != Some(&real) {
-        // Without its link the folder belongs to a data folder that was removed.
+        // Without its link the folder is left over from a removed data folder.
         remove_any(&real)?;
         remove_any(link)?;
         symlink(&real, link)?;
@@ -106,21 +100,21 @@ fn sheltered_dir(
 }
 
 /// `/var/tmp/melmastoon-<hash of the data folder's path>`, owned by root.
-fn shelter_of(folder: &DataFolder, user: &RunAs) -> anyhow::Result<PathBuf> {
+fn outside_root(folder: &DataDir, user: &RunAs) -> anyhow::Result<PathBuf> {
     let mut hasher = DefaultHasher::new();
     folder.root().hash(&mut hasher);
     let path = PathBuf::from(format!("/var/tmp/melmastoon-{:016x}", hasher.finish()));
     private_dir(&path)?;
     let meta = fs::symlink_metadata(&path)?;
     if !meta.is_dir() || meta.uid() != 0 {
-        bail!("{} belongs to someone else: remove it and start again.", path.display());
+        bail!("{} belongs to another user: remove it and start again.", path.display());
     }
     chown(&path, None, Some(user.gid))?;
     fs::set_permissions(&path, Permissions::from_mode(0o710))?;
     Ok(path)
 }
 
-/// Removes a file, link or folder; nothing there is fine.
+/// Removes a file, link or folder, if it exists.
 pub fn remove_any(path: &Path) -> anyhow::Result<()> {
     let Ok(meta) = fs::symlink_metadata(path) else { return Ok(()) };
     let removed = if meta.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };

@@ -1,5 +1,5 @@
-//! Passwords and signing keys of this machine's stack: made once, kept in the data
-//! folder, readable by its owner only.
+//! Passwords and signing keys of the local stack: generated once, stored in the data folder, readable
+//! by its owner only.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,18 +9,18 @@ use rand::RngCore;
 use rcgen::KeyPair;
 use serde::{Deserialize, Serialize};
 
-use crate::folder::{DataFolder, write_private};
+use crate::data_dir::{DataDir, write_private};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Secrets {
     pub postgres_admin: String,
     pub redis: String,
-    /// One for all four login roles: each still reaches its own database only.
+    /// Password of all four login roles; each role can connect to its own database only.
     pub postgres_roles: String,
 }
 
 impl Secrets {
-    pub fn load_or_make(folder: &DataFolder) -> anyhow::Result<Self> {
+    pub fn load_or_make(folder: &DataDir) -> anyhow::Result<Self> {
         let path = folder.join("secrets.json");
         if let Ok(text) = fs::read(&path)
             && let Ok(secrets) = serde_json::from_slice(&text)
@@ -37,15 +37,15 @@ impl Secrets {
     }
 }
 
-/// `bytes` random bytes in hexadecimal.
+/// Returns `bytes` random bytes in hexadecimal.
 pub fn random_hex(bytes: usize) -> String {
     let mut buffer = vec![0; bytes];
     rand::rng().fill_bytes(&mut buffer);
     buffer.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
 }
 
-/// A P-256 key in PKCS#8 PEM at `keys/<name>.pem`, made on first use.
-pub fn signing_key(folder: &DataFolder, name: &str) -> anyhow::Result<PathBuf> {
+/// Returns the path of a P-256 key (PKCS#8 PEM) at `keys/<name>.pem`, generating it on first use.
+pub fn signing_key(folder: &DataDir, name: &str) -> anyhow::Result<PathBuf> {
     let path = folder.dir("keys")?.join(format!("{name}.pem"));
     if !is_key(&path) {
         let key = KeyPair::generate().context("making a signing key")?;

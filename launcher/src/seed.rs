@@ -1,8 +1,7 @@
-//! Writes the demo house into the services' databases: on the first start, and anew on
-//! each new day, because its guests, tasks and shifts belong to a day.
+//! Writes the demo data into the services' databases: on the first start, and again on each new day,
+//! because its guests, tasks and shifts belong to a day.
 //!
-//! Not here: what the demo house is. `stand_ins::demo` decides it, and the stand-ins
-//! serve their part from it.
+//! Not here: the data itself, which `stand_ins::demo` defines and the stand-ins serve too.
 
 use anyhow::Context;
 use contracts::clock::{Clock, wire_time};
@@ -15,14 +14,14 @@ use stand_ins::demo::DemoData as House;
 use tokio_postgres::{Client, Config, NoTls};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::info;
 use crate::progress::Progress;
+use crate::stack_info;
 
 mod housekeeping;
 mod inventory;
 mod staff;
 
-/// Rows of one table; the members of the first are its columns.
+/// Rows of one table. The members of the first row are the columns.
 struct Batch {
     table: &'static str,
     rows: Vec<Value>,
@@ -34,24 +33,24 @@ impl Batch {
     }
 }
 
-/// What one service's database holds, in the order its references allow.
+/// The demo data of one service, in the order that foreign keys require.
 struct Share {
     schema: Schema,
     batches: Vec<Batch>,
 }
 
-/// Writes what is not there yet. A second call on the same day only looks.
+/// Writes the demo data unless the databases already hold that of today.
 pub async fn write(admin_url: &str, clock: &Clock, progress: &Progress) -> anyhow::Result<()> {
     let now = clock.now();
     let stamp = stamp(now)?;
-    let step = progress.step("Demo house");
+    let step = progress.step("Demo data");
     let house = House::at(now);
     let shares = shares(&house);
     let writing = shares.iter().map(|share| write_share(admin_url, share, &stamp));
     let written = futures_util::future::try_join_all(writing).await?;
-    let state = if written.contains(&true) { "opened" } else { "is as it was" };
+    let state = if written.contains(&true) { "written" } else { "is up to date" };
     step.done(format!(
-        "Demo house {state}: {} tenants, {} properties, {} rooms, {} reservations",
+        "Demo data {state}: {} tenants, {} properties, {} rooms, {} reservations",
         house.tenants.len(),
         house.properties.len(),
         house.rooms.len(),
@@ -68,7 +67,7 @@ fn shares(house: &House) -> [Share; 3] {
     ]
 }
 
-/// Names the rows of one day; another version of the demo, or of the tables, has another name.
+/// Identifies the rows of one day. It changes with the day and with the demo data.
 fn stamp(now: Timestamp) -> anyhow::Result<String> {
     let day = now.round(
         jiff::TimestampRound::new().smallest(Unit::Hour).increment(24).mode(jiff::RoundMode::Trunc),
@@ -78,20 +77,20 @@ fn stamp(now: Timestamp) -> anyhow::Result<String> {
     let content: Vec<_> = batches.map(|batch| (batch.table, &batch.rows)).collect();
     let content = serde_json::to_vec(&content)?;
     let digest = Sha256::digest(content).first_chunk().copied().unwrap_or_default();
-    Ok(format!("demo house of {} {:016x}", wire_time(day), u64::from_be_bytes(digest)))
+    Ok(format!("demo data of {} {:016x}", wire_time(day), u64::from_be_bytes(digest)))
 }
 
-/// True when rows were written.
+/// Returns true when rows were written.
 async fn write_share(admin_url: &str, share: &Share, stamp: &str) -> anyhow::Result<bool> {
     let schema = share.schema.name();
     let mut admin = Admin::connect(admin_url, schema).await?;
-    let kept = "SELECT obj_description($1::text::regnamespace, 'pg_namespace')";
-    let before: Option<String> = admin.client.query_one(kept, &[&schema]).await?.get(0);
+    let stored_stamp = "SELECT obj_description($1::text::regnamespace, 'pg_namespace')";
+    let before: Option<String> = admin.client.query_one(stored_stamp, &[&schema]).await?.get(0);
     if before.as_deref() == Some(stamp) {
         return Ok(false);
     }
     let transaction = admin.client.transaction().await?;
-    // Append-only tables refuse even their owner, who must empty them for a new day.
+    // Append-only triggers apply to the owner too, so they are off while the tables are emptied.
     transaction.batch_execute("SET LOCAL session_replication_role = replica").await?;
     let tables: Vec<&str> = share.batches.iter().map(|batch| batch.table).collect();
     transaction.batch_execute(&format!("TRUNCATE {} CASCADE", tables.join(", "))).await?;
@@ -103,13 +102,13 @@ async fn write_share(admin_url: &str, share: &Share, stamp: &str) -> anyhow::Res
     }
     transaction.batch_execute(&format!("COMMENT ON SCHEMA {schema} IS '{stamp}'")).await?;
     transaction.commit().await?;
-    // The services keep their plans: they must not be those of empty tables.
+    // The services cache their query plans, which must not be those of empty tables.
     admin.client.batch_execute("ANALYZE").await?;
     Ok(true)
 }
 
-/// One statement per table. The table's own types read the JSON; members that a row
-/// does not name keep their defaults.
+/// Builds one INSERT per table. The table's column types parse the JSON; columns that the rows do not
+/// name keep their defaults.
 fn insert(batch: &Batch) -> anyhow::Result<String> {
     let table = batch.table;
     let first = batch.rows.first().and_then(Value::as_object);
@@ -123,7 +122,7 @@ fn insert(batch: &Batch) -> anyhow::Result<String> {
     ))
 }
 
-/// An id for what the demo has none for, the same on every run.
+/// Derives a stable id for rows that have none in the demo data.
 fn derived_id<I: Id>(label: &str) -> I {
     let number = Sha256::digest(label).first_chunk().copied().map_or(0, u128::from_be_bytes);
     I::from_parts(Timestamp::UNIX_EPOCH, number)
@@ -142,24 +141,24 @@ impl Admin {
         let (client, connection) = config.connect(NoTls).await?;
         let tracker = tokio_util::task::TaskTracker::new();
         let driving = tracker.spawn(async move {
-            // Its error reaches whoever waits for an answer.
+            // The client's calls report the error.
             let _ = connection.await;
         });
         Ok(Self { client, _connection: AbortOnDropHandle::new(driving) })
     }
 }
 
-/// `Lajward Hotel, Kabul`: for people, who do not know ids.
+/// Returns a property's display name, such as `Lajward Hotel, Kabul`.
 pub fn property_name(id: &str) -> Option<String> {
     let house = House::at(Timestamp::UNIX_EPOCH);
     let property = house.properties.iter().find(|property| property.id.to_string() == id)?;
     Some(format!("{}, {}", property.name, property.city))
 }
 
-/// Who can sign in at the stand-in iam.
-pub(crate) fn operators(clock: &Clock) -> Vec<info::Operator> {
+/// The operators that can sign in at the stand-in iam.
+pub(crate) fn operators(clock: &Clock) -> Vec<stack_info::Operator> {
     let house = House::at(clock.now());
-    let operators = house.operators.into_iter().map(|operator| info::Operator {
+    let operators = house.operators.into_iter().map(|operator| stack_info::Operator {
         username: operator.username,
         password: operator.password,
         totp_secret: operator.totp_secret,

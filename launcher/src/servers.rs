@@ -1,29 +1,29 @@
-//! How each of our servers is started: its environment, its listener, its ready check.
+//! How each of our servers is started: its environment, listener and readiness check.
 //!
-//! Not here: values. Passwords, ports and files come from the stack.
+//! Not here: the values. Passwords, ports and files come from the stack.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::folder::DataFolder;
+use crate::data_dir::DataDir;
 use crate::ports::Ports;
-use crate::ready::Ready;
+use crate::readiness::ReadyCheck;
 use crate::service_accounts::{self, EVENTS, OPERATORS, SCHEDULER, ServiceAccounts};
-use crate::supervisor::{DeathSignal, Spec, StopSignal};
+use crate::supervisor::{ChildSpec, DeathSignal, StopSignal};
 use crate::tls::Tls;
 
 /// Longer than any server's own drain time (`service_kit::lifecycle::DRAIN_TIMEOUT`, 10 s).
-const DRAIN: Duration = Duration::from_secs(15);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(15);
 
 pub const GATEWAY: &str = "bff";
-/// One more instance of the gateway, where the stack has one.
+/// Second instance of the gateway, if the stack has one.
 pub const SECOND_GATEWAY: &str = "bff-2";
 pub const STAND_INS: &str = "stand-ins";
 pub const SERVICES: [&str; 3] = ["inventory", "housekeeping", "staff"];
-/// What the stand-ins play, one listener each.
-pub const PLAYED: [&str; 13] = [
+/// Upstreams that the stand-ins replace, one listener each.
+pub const STAND_IN_UPSTREAMS: [&str; 13] = [
     "iam",
     "tenant",
     "property",
@@ -40,10 +40,10 @@ pub const PLAYED: [&str; 13] = [
 ];
 const CALLERS_ISSUER: &str = "bff-backoffice";
 
-/// Everything the servers are told.
+/// The values of all servers' settings.
 #[derive(Debug)]
 pub(crate) struct Wiring {
-    pub(crate) folder: DataFolder,
+    pub(crate) folder: DataDir,
     pub(crate) programs: BTreeMap<String, PathBuf>,
     pub(crate) ports: ServerPorts,
     pub(crate) tls: Tls,
@@ -52,11 +52,11 @@ pub(crate) struct Wiring {
     pub(crate) oidc_key: PathBuf,
     pub(crate) accounts: ServiceAccounts,
     pub(crate) edge_rules: PathBuf,
-    /// By service: a URL with the service's own role.
+    /// URL with the service's own role, by service.
     pub(crate) postgres_urls: BTreeMap<String, String>,
     pub(crate) session_url: String,
     pub(crate) cache_url: String,
-    /// By server, on top of everything else.
+    /// Additional environment variables, by server.
     pub(crate) extra: BTreeMap<String, BTreeMap<String, String>>,
 }
 
@@ -65,71 +65,72 @@ pub(crate) struct ServerPorts {
     pub(crate) gateway: u16,
     pub(crate) gateway_internal: u16,
     pub(crate) second_gateway: Option<GatewayPorts>,
-    /// The control listener.
+    /// Port of the control listener.
     pub(crate) stand_ins: u16,
     pub(crate) services: BTreeMap<String, u16>,
-    pub(crate) played: BTreeMap<String, u16>,
-    /// Where the stand-ins pass requests for a service on to it; empty when they do not.
+    pub(crate) stand_in_upstreams: BTreeMap<String, u16>,
+    /// Ports on which the stand-ins forward requests to a service; empty when they do not.
     pub(crate) passed_through: BTreeMap<String, u16>,
 }
 
-/// Those of one instance.
+/// Ports of one gateway instance.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct GatewayPorts {
     pub(crate) public: u16,
     pub(crate) internal: u16,
-    pub(crate) front: Front,
+    pub(crate) kind: ListenerKind,
 }
 
-/// What a gateway's public listener speaks.
+/// Protocol of a gateway's public listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Front {
+pub enum ListenerKind {
     Tls,
-    /// Plain HTTP, as behind a load balancer that ends TLS.
+    /// Plain HTTP, as behind a load balancer that terminates TLS.
     Plain,
 }
 
 impl GatewayPorts {
-    fn choose_second(ports: &mut Ports, front: Front) -> anyhow::Result<Self> {
+    fn choose_second(ports: &mut Ports, kind: ListenerKind) -> anyhow::Result<Self> {
         let (public, internal) = (ports.choose(SECOND_GATEWAY)?, ports.choose("bff-2-internal")?);
-        Ok(Self { public, internal, front })
+        Ok(Self { public, internal, kind })
     }
 
-    /// Where requests are sent to.
+    /// URL that clients send requests to.
     pub(crate) fn url(self) -> String {
-        match self.front {
-            Front::Tls => public_url(self.public),
-            Front::Plain => http(self.public),
+        match self.kind {
+            ListenerKind::Tls => public_url(self.public),
+            ListenerKind::Plain => http(self.public),
         }
     }
 }
 
 impl ServerPorts {
-    /// `gateway`: the port it must have, or any. `second`: where there are two instances.
-    /// `passes`: whether the gateway reaches the services through the stand-ins.
+    /// Chooses a port for every listener. `gateway`: a fixed port, or `None` for any. `second`: the
+    /// listener kind of a second instance. `passes`: whether the gateway reaches the services through
+    /// the stand-ins.
     pub(crate) fn choose(
         ports: &mut Ports,
         gateway: Option<u16>,
-        (second, passes): (Option<Front>, bool),
+        (second, passes): (Option<ListenerKind>, bool),
     ) -> anyhow::Result<Self> {
-        let doors = SERVICES.iter().filter(|_| passes).map(|name| {
+        let ports_by_service = SERVICES.iter().filter(|_| passes).map(|name| {
             anyhow::Ok(((*name).to_owned(), ports.choose(&format!("{name}-passed-through"))?))
         });
-        let passed_through = doors.collect::<anyhow::Result<_>>()?;
+        let passed_through = ports_by_service.collect::<anyhow::Result<_>>()?;
         let mut several = |names: &[&str]| {
             let chosen = names.iter().map(|name| Ok(((*name).to_owned(), ports.choose(name)?)));
             chosen.collect::<anyhow::Result<BTreeMap<String, u16>>>()
         };
-        let (services, played) = (several(&SERVICES)?, several(&PLAYED)?);
+        let (services, stand_in_upstreams) = (several(&SERVICES)?, several(&STAND_IN_UPSTREAMS)?);
         Ok(Self {
             gateway: gateway.map_or_else(|| ports.choose(GATEWAY), Ok)?,
             gateway_internal: ports.choose("bff-internal")?,
             second_gateway: second
-                .map(|front| GatewayPorts::choose_second(ports, front))
+                .map(|kind| GatewayPorts::choose_second(ports, kind))
                 .transpose()?,
             stand_ins: ports.choose(STAND_INS)?,
             services,
-            played,
+            stand_in_upstreams,
             passed_through,
         })
     }
@@ -155,15 +156,15 @@ fn set(env: &mut Env, name: &str, value: impl Into<OsString>) {
 
 impl Wiring {
     pub(crate) fn issuer(&self) -> String {
-        http(self.ports.played["iam"])
+        http(self.ports.stand_in_upstreams["iam"])
     }
 
-    /// Issuer of service accounts' tokens.
+    /// Issuer of the service accounts' tokens.
     pub(crate) fn accounts_issuer(&self) -> String {
         format!("{}/oidc", self.issuer())
     }
 
-    /// Of tokens for the gateway's internal listener: its URL.
+    /// Audience of tokens for the gateway's internal listener: its URL.
     pub(crate) fn audience(&self) -> String {
         http(self.ports.gateway_internal)
     }
@@ -172,31 +173,31 @@ impl Wiring {
         public_url(self.ports.gateway)
     }
 
-    /// What desktops may call the gateway: every instance answers to the names of all. One
+    /// Base URLs under which desktops may call the gateway. Every instance accepts those of all; one
     /// without TLS has none of its own.
     fn base_urls(&self) -> String {
-        let second = self.ports.second_gateway.filter(|ports| ports.front == Front::Tls);
+        let second = self.ports.second_gateway.filter(|ports| ports.kind == ListenerKind::Tls);
         let second = second.map(GatewayPorts::url);
         let all: Vec<String> = std::iter::once(self.public_url()).chain(second).collect();
         format!("[\"{}\"]", all.join("\",\""))
     }
 
-    /// The web console is a page of the stand-ins' control listener; browsers send either name.
+    /// The stand-ins' control listener serves the web console; browsers use either host name.
     fn console_origins(&self) -> String {
         let port = self.ports.stand_ins;
         format!("[\"http://127.0.0.1:{port}\",\"http://localhost:{port}\"]")
     }
 
-    pub(crate) fn gateway(&self) -> anyhow::Result<Spec> {
+    pub(crate) fn gateway(&self) -> anyhow::Result<ChildSpec> {
         let (public, internal) = (self.ports.gateway, self.ports.gateway_internal);
-        self.gateway_on(GatewayPorts { public, internal, front: Front::Tls })
+        self.gateway_on(GatewayPorts { public, internal, kind: ListenerKind::Tls })
     }
 
-    /// On the same stores and keys as the first, told the same and what is its own.
-    pub(crate) fn second_gateway(&self) -> anyhow::Result<Option<Spec>> {
+    /// The second instance: the same stores, keys and settings, and its own additional environment.
+    pub(crate) fn second_gateway(&self) -> anyhow::Result<Option<ChildSpec>> {
         let Some(ports) = self.ports.second_gateway else { return Ok(None) };
         let (name, log) = (SECOND_GATEWAY.to_owned(), self.folder.log(SECOND_GATEWAY));
-        let mut spec = Spec { name, log, ..self.gateway_on(ports)? };
+        let mut spec = ChildSpec { name, log, ..self.gateway_on(ports)? };
         spec.env.extend(self.extra_of(SECOND_GATEWAY));
         Ok(Some(spec))
     }
@@ -206,13 +207,13 @@ impl Wiring {
         extra.map(|(name, value)| (name.clone(), value.into()))
     }
 
-    fn gateway_on(&self, own: GatewayPorts) -> anyhow::Result<Spec> {
+    fn gateway_on(&self, own: GatewayPorts) -> anyhow::Result<ChildSpec> {
         let ports = &self.ports;
         let mut env = Env::new();
         set(&mut env, "PUBLIC__LISTEN", local(own.public));
         set(&mut env, "PUBLIC__BASE_URLS", self.base_urls());
         set(&mut env, "PUBLIC__ALLOWED_ORIGINS", self.console_origins());
-        if own.front == Front::Tls {
+        if own.kind == ListenerKind::Tls {
             set(&mut env, "PUBLIC__TLS__CERT_FILE", &self.tls.cert_file);
             set(&mut env, "PUBLIC__TLS__KEY_FILE", &self.tls.key_file);
         }
@@ -225,14 +226,14 @@ impl Wiring {
         set(&mut env, "REDIS__CACHE_URL", &self.cache_url);
         set(&mut env, "REQUEST_TOKEN__KEY_FILE", &self.request_token_key);
         self.internal_callers(&mut env, self.audience());
-        for (name, port) in ports.services.iter().chain(&ports.played) {
+        for (name, port) in ports.services.iter().chain(&ports.stand_in_upstreams) {
             let port = ports.passed_through.get(name).unwrap_or(port);
             set(&mut env, &format!("UPSTREAMS__{}", name.to_uppercase()), http(*port));
         }
         self.spec(GATEWAY, env, own.internal)
     }
 
-    pub(crate) fn service(&self, name: &str) -> anyhow::Result<Spec> {
+    pub(crate) fn service(&self, name: &str) -> anyhow::Result<ChildSpec> {
         let port = self.ports.services[name];
         let mut env = Env::new();
         set(&mut env, "LISTEN", local(port));
@@ -242,11 +243,11 @@ impl Wiring {
         self.spec(name, env, port)
     }
 
-    pub(crate) fn stand_ins(&self) -> anyhow::Result<Spec> {
+    pub(crate) fn stand_ins(&self) -> anyhow::Result<ChildSpec> {
         let port = self.ports.stand_ins;
         let mut env = Env::new();
         set(&mut env, "CONTROL__LISTEN", local(port));
-        for (name, port) in self.ports.played.iter().chain(&self.ports.passed_through) {
+        for (name, port) in self.ports.stand_in_upstreams.iter().chain(&self.ports.passed_through) {
             set(&mut env, &format!("UPSTREAMS__{}", name.to_uppercase()), local(*port));
         }
         for name in self.ports.passed_through.keys() {
@@ -266,7 +267,7 @@ impl Wiring {
         self.spec(STAND_INS, env, port)
     }
 
-    /// Which service accounts a server lets in, and to what. `audience`: the server's own URL.
+    /// Sets which service accounts may call a server's internal routes. `audience`: the server's URL.
     fn internal_callers(&self, env: &mut Env, audience: String) {
         let issuer = self.accounts_issuer();
         set(env, "INTERNAL__OIDC__JWKS_URL", format!("{issuer}/jwks"));
@@ -282,26 +283,26 @@ impl Wiring {
         }
     }
 
-    /// The accounts the stand-in issuer knows.
+    /// Sets the accounts of the stand-in issuer.
     fn issuing(&self, env: &mut Env) {
         set(env, "OIDC__KEY_FILE", &self.oidc_key);
-        set(env, "OIDC__DOMAIN", service_accounts::DOMAIN);
+        set(env, "OIDC__DOMAIN", service_accounts::EMAIL_DOMAIN);
         for (name, secret) in self.accounts.all() {
             let name = name.replace('-', "_").to_uppercase();
             set(env, &format!("OIDC__ACCOUNTS__{name}"), secret);
         }
     }
 
-    /// Whose request tokens a service accepts.
+    /// Sets whose request tokens a service accepts.
     fn callers(&self, env: &mut Env) {
         let keys = format!("{}/.well-known/jwks.json", http(self.ports.gateway_internal));
         set(env, "CALLERS__JWKS_URL", keys);
         set(env, "CALLERS__ISSUER", CALLERS_ISSUER);
     }
 
-    fn spec(&self, name: &str, mut env: Env, health: u16) -> anyhow::Result<Spec> {
+    fn spec(&self, name: &str, mut env: Env, health: u16) -> anyhow::Result<ChildSpec> {
         env.extend(self.extra_of(name));
-        Ok(Spec {
+        Ok(ChildSpec {
             name: name.to_owned(),
             program: self.programs[name].clone(),
             args: vec![],
@@ -311,8 +312,8 @@ impl Wiring {
             run_as: None,
             death: DeathSignal::Kill,
             stop: StopSignal::Terminate,
-            drain: DRAIN,
-            ready: Ready::http(format!("{}/health/ready", http(health)))?,
+            drain: DRAIN_TIMEOUT,
+            ready: ReadyCheck::http(format!("{}/health/ready", http(health)))?,
         })
     }
 }

@@ -1,20 +1,19 @@
-//! The service accounts of this machine's stack: who they are and their secrets, made once and kept
-//! in a file of their own.
+//! The service accounts of the local stack and their secrets, generated once and stored in a file.
 
 use std::collections::BTreeMap;
 use std::fs;
 
-use crate::folder::{DataFolder, write_private};
+use crate::data_dir::{DataDir, write_private};
 use crate::secrets::random_hex;
 
-/// Domain of the accounts' emails.
-pub(crate) const DOMAIN: &str = "demo.melmastoon.example";
+/// Domain of the accounts' email addresses.
+pub(crate) const EMAIL_DOMAIN: &str = "demo.melmastoon.example";
 
-/// Cloud Scheduler: `/internal/jobs/*`.
+/// Stands for Cloud Scheduler, which calls `/internal/jobs/*`.
 pub const SCHEDULER: &str = "scheduler";
-/// The push of events: `/internal/events`.
+/// Pushes events to `/internal/events`.
 pub const EVENTS: &str = "events";
-/// Two people of the platform, for what one alone may not do.
+/// Two platform operators, for actions that need approval by a second person.
 pub const OPERATORS: [&str; 2] = ["operator-a", "operator-b"];
 
 /// Secrets by account name.
@@ -22,11 +21,11 @@ pub const OPERATORS: [&str; 2] = ["operator-a", "operator-b"];
 pub(crate) struct ServiceAccounts(BTreeMap<String, String>);
 
 impl ServiceAccounts {
-    /// Keeps what is there and makes what is missing.
-    pub(crate) fn load_or_make(folder: &DataFolder) -> anyhow::Result<Self> {
+    /// Loads the stored secrets and generates missing ones.
+    pub(crate) fn load_or_make(folder: &DataDir) -> anyhow::Result<Self> {
         let path = folder.join("service-accounts.json");
-        let kept = fs::read(&path).ok().and_then(|text| serde_json::from_slice(&text).ok());
-        let mut secrets: BTreeMap<String, String> = kept.unwrap_or_default();
+        let stored = fs::read(&path).ok().and_then(|text| serde_json::from_slice(&text).ok());
+        let mut secrets: BTreeMap<String, String> = stored.unwrap_or_default();
         let before = secrets.len();
         for name in OPERATORS.into_iter().chain([SCHEDULER, EVENTS]) {
             secrets.entry(name.to_owned()).or_insert_with(|| random_hex(24));
@@ -37,14 +36,14 @@ impl ServiceAccounts {
         Ok(Self(secrets))
     }
 
-    /// Names with their secrets.
+    /// Account names with their secrets.
     pub(crate) fn all(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, secret)| (name.as_str(), secret.as_str()))
     }
 }
 
 pub(crate) fn email(name: &str) -> String {
-    format!("{name}@{DOMAIN}")
+    format!("{name}@{EMAIL_DOMAIN}")
 }
 
 #[cfg(test)]
@@ -54,7 +53,7 @@ mod tests {
     #[test]
     fn secrets_are_kept_and_a_missing_one_is_made() {
         let path = std::env::temp_dir().join(format!("accounts-{}", random_hex(8)));
-        let folder = DataFolder::open(&path).unwrap();
+        let folder = DataDir::open(&path).unwrap();
         write_private(&folder.join("service-accounts.json"), br#"{"events":"kept"}"#).unwrap();
         let first = ServiceAccounts::load_or_make(&folder).unwrap();
         let again = ServiceAccounts::load_or_make(&folder).unwrap();

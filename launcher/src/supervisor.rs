@@ -1,10 +1,10 @@
-//! Starts child processes, notices at once when one ends, starts it again, and leaves
-//! none behind, not even when this process is killed with -9.
+//! Starts child processes, detects at once when one ends, restarts it, and leaves none behind, even
+//! when this process is killed with SIGKILL.
 //!
-//! Every child is started through `setpriv --pdeathsig`: the kernel signals it when
-//! its parent dies. That signal is tied to the parent *thread*, so all children are
-//! started from one thread which lives as long as the [`Supervisor`]. Dropping the
-//! supervisor therefore ends all children; [`Process::stop`] is the polite way.
+//! Every child is started through `setpriv --pdeathsig`, so that the kernel signals it when its
+//! parent dies. That signal is tied to the parent *thread*, so all children are started from one
+//! thread that lives as long as the [`Supervisor`]. Dropping the supervisor therefore ends all
+//! children; [`Process::stop`] stops one gracefully.
 //!
 //! Not here: what is started, and in which order.
 
@@ -16,23 +16,23 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-mod care;
+mod child_spec;
+mod child_task;
 mod process;
-mod spec;
 
+pub use child_spec::{ChildSpec, DeathSignal, StopSignal};
 pub use process::{Process, State};
-pub use spec::{DeathSignal, Spec, StopSignal};
 
-/// Something a person or a file should learn about.
+/// A change of a child's state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
-    /// A child ended by itself and stays down.
+    /// The child ended by itself and is not restarted.
     Ended { name: String, pid: u32, how: String },
-    /// It ended and will be tried again.
+    /// The child ended and will be restarted after a delay.
     Waiting { name: String, pid: u32, how: String, delay_ms: u64 },
-    /// It was started again.
+    /// The child was restarted.
     Restarted { name: String, old_pid: u32, how: String, pid: u32 },
-    /// Starting it again failed.
+    /// The child could not be started.
     Failed { name: String, why: String },
 }
 
@@ -41,10 +41,10 @@ impl Notice {
         match self {
             Self::Ended { name, pid, how } => format!("{name} (pid {pid}) {how}."),
             Self::Waiting { name, pid, how, delay_ms } => {
-                format!("{name} (pid {pid}) {how} again; next try in {delay_ms} ms.")
+                format!("{name} (pid {pid}) {how} again; restarting in {delay_ms} ms.")
             }
             Self::Restarted { name, old_pid, how, pid } => {
-                format!("{name} (pid {old_pid}) {how}; started again as pid {pid}.")
+                format!("{name} (pid {old_pid}) {how}; restarted as pid {pid}.")
             }
             Self::Failed { name, why } => format!("{name} could not be started: {why}."),
         }
@@ -61,7 +61,7 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
-    /// Starts the thread. Notices arrive at the receiver in the order things happened.
+    /// Starts the thread. The receiver gets notices in the order of the events.
     pub fn start() -> anyhow::Result<(Self, mpsc::UnboundedReceiver<Notice>)> {
         let runtime = Builder::new_current_thread()
             .enable_all()
@@ -79,13 +79,13 @@ impl Supervisor {
         Ok((Self { runtime: handle, tracker, quit, thread: Some(thread), notices }, receiver))
     }
 
-    /// Starts a child and watches it from now on.
-    pub fn launch(&self, spec: Spec) -> Process {
-        let (orders, inbox) = mpsc::channel(8);
+    /// Starts and supervises a child.
+    pub fn launch(&self, spec: ChildSpec) -> Process {
+        let (sender, receiver) = mpsc::channel(8);
         let (report, state) = watch::channel(State::Starting);
-        let process = Process::new(&spec, orders, state);
-        let care = care::Care::new(spec, inbox, report, self.notices.clone());
-        self.tracker.spawn_on(care.run(), &self.runtime);
+        let process = Process::new(&spec, sender, state);
+        let task = child_task::ChildTask::new(spec, receiver, report, self.notices.clone());
+        self.tracker.spawn_on(task.run(), &self.runtime);
         process
     }
 }
@@ -94,7 +94,7 @@ impl Drop for Supervisor {
     fn drop(&mut self) {
         self.quit.cancel();
         if let Some(thread) = self.thread.take() {
-            // A panic there has been printed, and its children are gone with the thread.
+            // A panic was already printed, and the children ended with the thread.
             let _ = thread.join();
         }
     }

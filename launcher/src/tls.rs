@@ -1,6 +1,6 @@
 //! The local certificate authority and the gateway's certificate for this machine.
 //!
-//! Not here: trust in browsers. Nothing is installed; clients name the CA file.
+//! Not here: browser trust stores. Nothing is installed; clients read the CA file.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,13 +15,13 @@ use rcgen::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::folder::{DataFolder, write_private};
+use crate::data_dir::{DataDir, write_private};
 
 const CA_DAYS: i64 = 3650;
 /// Clients refuse server certificates that are valid for very long.
 const SERVER_DAYS: i64 = 180;
 const RENEW_DAYS: i64 = 30;
-const NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
+const SERVER_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
 /// PEM files.
 #[derive(Debug, Clone)]
@@ -31,7 +31,7 @@ pub struct Tls {
     pub key_file: PathBuf,
 }
 
-/// Last day of each, kept beside them.
+/// Last day of validity of both certificates, stored beside them.
 #[derive(Debug, Serialize, Deserialize)]
 struct Validity {
     ca: Date,
@@ -39,8 +39,8 @@ struct Validity {
 }
 
 impl Tls {
-    /// Reuses what is there and makes anew what is missing or near its end.
-    pub fn load_or_make(folder: &DataFolder, clock: &Clock) -> anyhow::Result<Self> {
+    /// Reuses existing certificates and renews those that are missing or about to expire.
+    pub fn load_or_make(folder: &DataDir, clock: &Clock) -> anyhow::Result<Self> {
         let dir = folder.dir("tls")?;
         let tls = Self::in_dir(&dir);
         let today = clock.now().to_zoned(TimeZone::UTC).date();
@@ -56,9 +56,9 @@ impl Tls {
         }
     }
 
-    /// A certificate by the same authority that ends in so many days, at midnight; in the past
-    /// when they are less than one. For drills: a gateway must take it without a restart.
-    pub fn renew(folder: &DataFolder, clock: &Clock, days: i64) -> anyhow::Result<()> {
+    /// Issues a new server certificate that expires at midnight in `days` days (in the past if less than
+    /// one). For drills: the gateway must reload it without a restart.
+    pub fn renew(folder: &DataDir, clock: &Clock, days: i64) -> anyhow::Result<()> {
         let dir = folder.dir("tls")?;
         let tls = Self::in_dir(&dir);
         let today = clock.now().to_zoned(TimeZone::UTC).date();
@@ -94,7 +94,7 @@ impl Tls {
         let issuer = Issuer::new(ca, ca_key);
         let mut params = params("Melmastoon gateway on this machine", today, end)?;
         params.subject_alt_names =
-            CertificateParams::new(NAMES.map(str::to_owned))?.subject_alt_names;
+            CertificateParams::new(SERVER_NAMES.map(str::to_owned))?.subject_alt_names;
         params.use_authority_key_identifier_extension = true;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
@@ -118,7 +118,7 @@ fn read_validity(dir: &Path) -> Option<Validity> {
 fn params(name: &str, today: Date, end: Date) -> anyhow::Result<CertificateParams> {
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, name);
-    // A day back: clocks of virtual machines jump.
+    // Starts a day earlier, because clocks of virtual machines jump.
     let start = today.yesterday()?;
     let (month, day) = month_and_day(start)?;
     params.not_before = date_time_ymd(start.year().into(), month, day);
@@ -138,7 +138,7 @@ mod tests {
     #[test]
     fn certificates_are_kept_until_near_their_end() {
         let path = std::env::temp_dir().join(format!("tls-{}", crate::secrets::random_hex(8)));
-        let folder = DataFolder::open(&path).unwrap();
+        let folder = DataDir::open(&path).unwrap();
         let day = |text: &str| Clock::fixed(text.parse().unwrap());
         let made = Tls::load_or_make(&folder, &day("2026-01-01T00:00:00Z")).unwrap();
         let read = || (fs::read(&made.ca_file).unwrap(), fs::read(&made.cert_file).unwrap());

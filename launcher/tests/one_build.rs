@@ -1,5 +1,5 @@
-//! `cargo run`, `./up` and `./check` must choose the same features for every dependency:
-//! where they differ, cargo compiles it and all above it once more.
+//! `cargo run`, `./up` and `./check` must select the same features for every dependency. Where they
+//! differ, cargo compiles the dependency and everything above it again.
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
@@ -8,7 +8,7 @@ use std::process::Command;
 
 use launcher::builder::{SERVERS, workspace_root};
 
-/// Each package with its features, as this selection makes cargo choose them.
+/// The packages with the features that cargo selects for these arguments.
 fn chosen(edges: &str, selection: &[&str]) -> BTreeSet<String> {
     let output = Command::new("cargo")
         .args(["tree", "--offline", "--prefix=none", "--no-dedupe", "--format={p} [{f}]"])

@@ -1,4 +1,4 @@
-//! The whole stack, built and started for real, used through the faithful desktop.
+//! The whole stack, built and started, used through the desktop client.
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
@@ -11,19 +11,19 @@ use contracts::dashboard::{Dashboard, WidgetStatus};
 use contracts::id::{EventId, Id};
 use launcher::builder::Build;
 use launcher::desktop::{Call, Desktop, DeviceKey};
-use launcher::internal::Caller;
+use launcher::internal::InternalClient;
 use launcher::supervisor::Notice;
 use launcher::{Progress, Stack, StackInfo, StackOptions};
 use reqwest::Method;
 use tokio::time::timeout;
 
-const SOON: Duration = Duration::from_secs(20);
+const TEST_TIMEOUT: Duration = Duration::from_secs(20);
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("stack")
 }
 
-fn runs(pid: u32) -> bool {
+fn is_running(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     !stat.is_empty() && !stat.contains(") Z ")
 }
@@ -33,14 +33,14 @@ async fn start() -> Stack {
         folder: folder(),
         gateway_port: None,
         build: Build::Dev,
-        // What is kept would hide for a moment that a service is gone.
-        environment: BTreeMap::from([("bff".to_owned(), keeping_nothing())]),
+        // Cached responses would briefly hide that a service is down.
+        environment: BTreeMap::from([("bff".to_owned(), without_cache())]),
         ..StackOptions::default()
     };
     Stack::start(options, &Progress::quiet()).await.unwrap()
 }
 
-fn keeping_nothing() -> BTreeMap<String, String> {
+fn without_cache() -> BTreeMap<String, String> {
     BTreeMap::from([("MELMASTOON_DASHBOARD__KEEP".to_owned(), "false".to_owned())])
 }
 
@@ -58,7 +58,7 @@ async fn dashboard(desktop: &Desktop) -> Dashboard {
     serde_json::from_slice(&response.bytes().await.unwrap()).unwrap()
 }
 
-/// What the gateway says to a request with this token and proof.
+/// Sends a request with this token and proof, which must be refused, and returns the problem code.
 async fn refusal(desktop: &Desktop, token: &str, proof: &str) -> String {
     let call = Call::get("/session");
     let response = desktop.request(&call, token, proof).unwrap().send().await.unwrap();
@@ -68,14 +68,14 @@ async fn refusal(desktop: &Desktop, token: &str, proof: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_day_at_the_desk() {
+async fn the_whole_stack_works() {
     let mut stack = start().await;
     let file = folder().join("stack.json");
     assert_eq!(&StackInfo::read(&file).unwrap(), stack.info());
     let desktop = desktop(stack.info());
-    // A cold stack of debug programs may miss a widget's deadline once.
+    // A cold stack of debug builds may miss a widget's deadline once.
     let warm = async { while dashboard(&desktop).await.partial {} };
-    timeout(SOON, warm).await.unwrap();
+    timeout(TEST_TIMEOUT, warm).await.unwrap();
 
     wrong_proofs_are_refused(&desktop).await;
     a_dead_service_costs_its_own_widgets_only(&mut stack, &desktop).await;
@@ -83,11 +83,11 @@ async fn a_day_at_the_desk() {
     a_person_of_the_platform_ends_all_of_a_device(stack.info(), &desktop).await;
     assert_eq!(&StackInfo::read(&file).unwrap(), stack.info());
 
-    let pids: Vec<u32> = stack.all().filter_map(launcher::supervisor::Process::pid).collect();
+    let pids: Vec<u32> = stack.processes().filter_map(launcher::supervisor::Process::pid).collect();
     assert_eq!(pids.len(), 8);
     stack.stop().await.unwrap();
     assert!(!file.exists());
-    assert!(!pids.into_iter().any(runs));
+    assert!(!pids.into_iter().any(is_running));
 }
 
 async fn wrong_proofs_are_refused(desktop: &Desktop) {
@@ -116,14 +116,14 @@ async fn a_dead_service_costs_its_own_widgets_only(stack: &mut Stack, desktop: &
     let old = housekeeping.pid().unwrap();
     housekeeping.keep_alive(false).await.unwrap();
     housekeeping.kill().await.unwrap();
-    let notice = timeout(SOON, stack.next_notice()).await.unwrap().unwrap().unwrap();
+    let notice = timeout(TEST_TIMEOUT, stack.next_notice()).await.unwrap().unwrap().unwrap();
     assert!(matches!(notice, Notice::Ended { .. }), "{notice:?}");
 
     let without = dashboard(desktop).await;
     assert!(without.partial);
     for (name, widget) in &without.widgets {
         let theirs = widget.source == "housekeeping";
-        // The gateway's own store has 100 ms, which a busy machine may miss.
+        // The gateway's own store has a deadline of 100 ms, which a busy machine may miss.
         if name == "syncStatus" {
             continue;
         }
@@ -134,14 +134,14 @@ async fn a_dead_service_costs_its_own_widgets_only(stack: &mut Stack, desktop: &
     assert_ne!(new, old);
     assert_eq!(stack.info().services["housekeeping"].pid, new);
     let back = async { while dashboard(desktop).await.partial {} };
-    timeout(SOON, back).await.unwrap();
+    timeout(TEST_TIMEOUT, back).await.unwrap();
 }
 
-/// Waits until the gateway says that this token's session has ended.
-async fn ended(desktop: &Desktop, token: &str) {
+/// Waits until the gateway refuses this token because its session ended.
+async fn wait_until_ended(desktop: &Desktop, token: &str) {
     let url = desktop.url("/session").unwrap();
     let call = Call::get("/session");
-    let told = async {
+    let refused = async {
         loop {
             let proof = desktop.proof(&Method::GET, &url, token).sign(desktop.key()).unwrap();
             let answer = desktop.request(&call, token, &proof).unwrap().send().await.unwrap();
@@ -150,11 +150,11 @@ async fn ended(desktop: &Desktop, token: &str) {
             }
         }
     };
-    let problem = timeout(SOON, told).await.unwrap();
+    let problem = timeout(TEST_TIMEOUT, refused).await.unwrap();
     assert_eq!(problem["code"], "MELMASTOON.BFF.SESSION_EXPIRED");
 }
 
-/// What the token says, unverified.
+/// The token's claims, unverified.
 fn claims(token: &str) -> serde_json::Value {
     let payload = token.split('.').nth(1).unwrap();
     let engine = base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -178,9 +178,9 @@ async fn an_event_of_iam_ends_a_session(info: &StackInfo, desktop: &Desktop) {
     let http = launcher::http_client::plain().unwrap();
     let url = format!("{}/control/events", info.stand_ins.url);
     assert_eq!(http.post(url).json(&event).send().await.unwrap().status(), 202);
-    ended(desktop, &token).await;
+    wait_until_ended(desktop, &token).await;
     let again = desktop.send(&Call::get("/session")).await.unwrap();
-    assert_eq!(again.status(), 200, "a new session was not let in");
+    assert_eq!(again.status(), 200, "a new session was refused");
 }
 
 async fn a_person_of_the_platform_ends_all_of_a_device(info: &StackInfo, desktop: &Desktop) {
@@ -190,14 +190,14 @@ async fn a_person_of_the_platform_ends_all_of_a_device(info: &StackInfo, desktop
         "tenantId": operator.tenant_id, "kind": "device", "id": operator.device_id,
         "reason": "The computer was sold.",
     });
-    let caller = Caller::new(info, Clock::system()).unwrap();
+    let caller = InternalClient::new(info, Clock::system()).unwrap();
     let revoke = async |account: &str| {
         let path = "/internal/sessions/revoke";
         caller.call(account, Method::POST, path, Some(&order)).await.unwrap().status()
     };
     assert_eq!(revoke("scheduler").await, 403);
     assert_eq!(revoke("operator-a").await, 200);
-    ended(desktop, &token).await;
+    wait_until_ended(desktop, &token).await;
     let unknown = caller.call("nobody", Method::GET, "/metrics", None).await.unwrap_err();
     assert!(unknown.to_string().contains("operator-b"), "{unknown}");
 }

@@ -1,18 +1,18 @@
-//! Children under supervision: noticed when they die, started again, and never left behind.
+//! Supervision of child processes: exits are detected, children restarted and never left behind.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use launcher::obstacle::Obstacle;
-use launcher::ready::Ready;
-use launcher::supervisor::{DeathSignal, Notice, Spec, State, StopSignal, Supervisor};
+use launcher::readiness::ReadyCheck;
+use launcher::supervisor::{ChildSpec, DeathSignal, Notice, State, StopSignal, Supervisor};
+use launcher::user_error::UserError;
 use tokio::time::timeout;
 
-const SOON: Duration = Duration::from_secs(10);
+const TEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-fn shell(name: &str, script: &str) -> Spec {
+fn shell(name: &str, script: &str) -> ChildSpec {
     let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
-    Spec {
+    ChildSpec {
         name: name.to_owned(),
         program: "/bin/sh".into(),
         args: vec!["-c".into(), script.into()],
@@ -23,12 +23,12 @@ fn shell(name: &str, script: &str) -> Spec {
         death: DeathSignal::Kill,
         stop: StopSignal::Terminate,
         drain: Duration::from_millis(300),
-        ready: Ready::Running,
+        ready: ReadyCheck::Running,
     }
 }
 
-fn runs(pid: u32) -> bool {
-    // A zombie has ended; its parent has not looked yet.
+fn is_running(pid: u32) -> bool {
+    // A zombie has ended but is not reaped yet.
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     !stat.is_empty() && !stat.contains(") Z ")
 }
@@ -37,31 +37,31 @@ fn runs(pid: u32) -> bool {
 async fn a_killed_child_is_noticed_and_started_again() {
     let (supervisor, mut notices) = Supervisor::start().unwrap();
     let child = supervisor.launch(shell("killed", "exec sleep 60"));
-    child.wait_ready(SOON).await.unwrap();
+    child.wait_ready(TEST_TIMEOUT).await.unwrap();
     child.keep_alive(true).await.unwrap();
     let old = child.pid().unwrap();
     child.kill().await.unwrap();
-    let notice = timeout(SOON, notices.recv()).await.unwrap().unwrap();
+    let notice = timeout(TEST_TIMEOUT, notices.recv()).await.unwrap().unwrap();
     let Notice::Restarted { old_pid, pid, .. } = &notice else { panic!("{notice:?}") };
     assert_eq!((*old_pid, Some(*pid)), (old, child.pid()));
-    let said = format!("killed (pid {old}) was killed by signal 9; started again as pid {pid}.");
+    let said = format!("killed (pid {old}) was killed by signal 9; restarted as pid {pid}.");
     assert_eq!(notice.sentence(), said);
     child.stop().await;
     assert_eq!(child.state(), State::Stopped);
-    assert!(!runs(*pid));
+    assert!(!is_running(*pid));
 }
 
 #[tokio::test]
 async fn without_keeping_alive_the_dead_stay_dead_until_restarted() {
     let (supervisor, mut notices) = Supervisor::start().unwrap();
     let child = supervisor.launch(shell("dead", "exec sleep 60"));
-    child.wait_ready(SOON).await.unwrap();
+    child.wait_ready(TEST_TIMEOUT).await.unwrap();
     child.kill().await.unwrap();
     assert!(matches!(notices.recv().await.unwrap(), Notice::Ended { .. }));
     assert_eq!(child.state(), State::Down { how: "was killed by signal 9".to_owned() });
     let pid = child.restart().await.unwrap();
     assert_eq!(child.pid(), Some(pid));
-    assert!(runs(pid));
+    assert!(is_running(pid));
     child.stop().await;
 }
 
@@ -78,54 +78,54 @@ async fn a_child_that_cannot_stay_up_is_tried_less_and_less_often() {
         }
     }
     assert_eq!(delays, [200, 400]);
-    // An order is heard while it waits for its next try.
-    timeout(SOON, child.stop()).await.unwrap();
+    // Commands are handled during the restart delay.
+    timeout(TEST_TIMEOUT, child.stop()).await.unwrap();
 }
 
 #[tokio::test]
 async fn one_that_will_not_end_is_killed_after_its_drain_time() {
     let (supervisor, _notices) = Supervisor::start().unwrap();
     let child = supervisor.launch(shell("stubborn", "trap '' TERM; while :; do sleep 1; done"));
-    child.wait_ready(SOON).await.unwrap();
+    child.wait_ready(TEST_TIMEOUT).await.unwrap();
     let pid = child.pid().unwrap();
-    timeout(SOON, child.stop()).await.unwrap();
-    assert!(!runs(pid));
+    timeout(TEST_TIMEOUT, child.stop()).await.unwrap();
+    assert!(!is_running(pid));
 }
 
 #[tokio::test]
 async fn a_paused_child_can_be_stopped() {
     let (supervisor, _notices) = Supervisor::start().unwrap();
     let child = supervisor.launch(shell("paused", "exec sleep 60"));
-    child.wait_ready(SOON).await.unwrap();
+    child.wait_ready(TEST_TIMEOUT).await.unwrap();
     let pid = child.pid().unwrap();
     child.pause().await.unwrap();
-    timeout(SOON, child.stop()).await.unwrap();
-    assert!(!runs(pid));
+    timeout(TEST_TIMEOUT, child.stop()).await.unwrap();
+    assert!(!is_running(pid));
 }
 
 #[tokio::test]
 async fn dropping_the_supervisor_leaves_no_child() {
     let (supervisor, _notices) = Supervisor::start().unwrap();
     let child = supervisor.launch(shell("dropped", "exec sleep 60"));
-    child.wait_ready(SOON).await.unwrap();
+    child.wait_ready(TEST_TIMEOUT).await.unwrap();
     let pid = child.pid().unwrap();
     drop(supervisor);
     let gone = async {
-        while runs(pid) {
+        while is_running(pid) {
             tokio::task::yield_now().await;
         }
     };
-    timeout(SOON, gone).await.unwrap();
+    timeout(TEST_TIMEOUT, gone).await.unwrap();
 }
 
 #[tokio::test]
-async fn an_early_death_is_told_with_the_end_of_the_log() {
+async fn an_early_death_is_reported_with_the_end_of_the_log() {
     let (supervisor, _notices) = Supervisor::start().unwrap();
     let mut spec = shell("broken", "echo 'no such setting' >&2; exit 2");
-    spec.ready = Ready::http("http://127.0.0.1:9/".to_owned()).unwrap();
+    spec.ready = ReadyCheck::http("http://127.0.0.1:9/".to_owned()).unwrap();
     let child = supervisor.launch(spec);
-    let error = child.wait_ready(SOON).await.unwrap_err();
-    let Some(Obstacle::DiedEarly { how, log, tail, .. }) = error.downcast_ref() else {
+    let error = child.wait_ready(TEST_TIMEOUT).await.unwrap_err();
+    let Some(UserError::DiedEarly { how, log, tail, .. }) = error.downcast_ref() else {
         panic!("{error:#}")
     };
     assert_eq!(how, "ended with status 2");

@@ -1,11 +1,11 @@
-//! Tests and scripts get their servers and tools from the launcher, whatever PATH has.
+//! Tests and scripts get their servers and tools from the launcher, independent of PATH.
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 use std::path::Path;
 use std::process::{Command, Output};
 
-/// The launcher, for which programs that are installed do not count.
+/// Runs the launcher with installed programs ignored.
 fn launcher(arguments: &[&str]) -> Output {
     let output = Command::new(env!("CARGO_BIN_EXE_launcher"))
         .args(arguments)
@@ -17,7 +17,7 @@ fn launcher(arguments: &[&str]) -> Output {
     output
 }
 
-fn said(output: &Output) -> String {
+fn stdout(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
@@ -29,11 +29,11 @@ fn every_tool_is_fetched_and_runs_as_it_is() {
         ("npm", ""),
         ("redis-server", "Redis server v="),
     ] {
-        let path = said(&launcher(&["tool", tool]));
+        let path = stdout(&launcher(&["tool", tool]));
         assert!(path.contains("/.local/"), "{tool} is not a fetched one: {path}");
         let output = Command::new(path.trim()).arg("--version").env("PATH", "").output().unwrap();
         assert!(output.status.success(), "{tool}: {}", String::from_utf8_lossy(&output.stderr));
-        assert!(said(&output).starts_with(answer), "{tool} answers {}", said(&output));
+        assert!(stdout(&output).starts_with(answer), "{tool} answers {}", stdout(&output));
     }
 }
 
@@ -41,5 +41,5 @@ fn every_tool_is_fetched_and_runs_as_it_is() {
 fn tests_are_handed_a_redis_server_that_runs() {
     let script = r#"exec "$MELMASTOON_TEST_REDIS_SERVER" --version"#;
     let output = launcher(&["test", "--run", "sh", "--", "-c", script]);
-    assert!(said(&output).starts_with("Redis server v="), "{}", said(&output));
+    assert!(stdout(&output).starts_with("Redis server v="), "{}", stdout(&output));
 }

@@ -1,5 +1,5 @@
-# Sourced by the commands of the runbooks: where things listen on a developer's machine, read
-# from .local/stack.json. For any other gateway set the variables yourself and leave this out.
+# Sourced by the runbooks' commands: sets the addresses and pids of the local stack, read from
+# .local/stack.json. For any other gateway set the variables yourself instead.
 _at() { grep -A1 "\"$1\": {" .local/stack.json | grep -o 'https\{0,1\}://[^"]*' | head -n 1; }
 _pid() { grep -A3 "\"$1\": {" .local/stack.json | grep '"pid"' | grep -o '[0-9][0-9]*' | head -n 1; }
 INTERNAL=$(grep -o '"internalUrl": *"[^"]*' .local/stack.json | cut -d '"' -f 4) # metrics, health

@@ -1,5 +1,5 @@
-//! The flood: silent connections, slow bodies and requests for `/health/ready`, all from
-//! 127.0.0.2, on a thread of its own so that it does not slow down the one that measures.
+//! The flood: silent connections, slow bodies and `/health/ready` requests, all from 127.0.0.2, on
+//! its own thread so that it does not slow down the measuring thread.
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -28,31 +28,31 @@ use tokio::time::{interval, sleep, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::FloodArguments;
+use crate::options::FloodArguments;
 
-/// Where the flood comes from.
-const SOURCE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
-/// Connections that the requests for `/health/ready` take turns on.
+/// Source address of the flood.
+const FLOOD_SOURCE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+/// Connections that share the `/health/ready` requests.
 const HEALTH_CONNECTIONS: u32 = 10;
-/// Between two attempts of one connection that was refused or closed.
-const PAUSE: Duration = Duration::from_secs(1);
-/// Between two bytes of a slow body.
-const TRICKLE: Duration = Duration::from_secs(4);
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Pause before a refused or closed connection is opened again.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+/// Interval between two bytes of a slow body.
+const BODY_BYTE_INTERVAL: Duration = Duration::from_secs(4);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What the flood got.
+/// What happened to the flood.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Attacked {
+pub(crate) struct FloodCounts {
     pub(crate) connections: u64,
-    /// Connections that the gateway ended or refused.
+    /// Connections that the gateway refused or closed.
     pub(crate) ended: u64,
-    /// Slow bodies that were answered.
+    /// Slow requests that got a response.
     pub(crate) bodies_answered: u64,
     pub(crate) health_answers: u64,
 }
 
-impl AddAssign for Attacked {
+impl AddAssign for FloodCounts {
     fn add_assign(&mut self, other: Self) {
         self.connections += other.connections;
         self.ended += other.ended;
@@ -61,18 +61,18 @@ impl AddAssign for Attacked {
     }
 }
 
-impl fmt::Display for Attacked {
+impl fmt::Display for FloodCounts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "the flood opened {} connections; {} were refused or closed, {} slow bodies answered, {} readiness answers",
+            "the flood opened {} connections; {} were refused or closed, {} slow requests and {} readiness requests got a response",
             self.connections, self.ended, self.bodies_answered, self.health_answers
         )
     }
 }
 
 #[derive(Debug, Default)]
-struct Counts {
+struct AtomicCounts {
     connections: AtomicU64,
     ended: AtomicU64,
     bodies_answered: AtomicU64,
@@ -83,14 +83,14 @@ fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }
 
-/// A flood under way.
-pub(crate) struct Attack {
+/// A running flood.
+pub(crate) struct Flood {
     stop: oneshot::Sender<()>,
     thread: JoinHandle<()>,
-    counts: Arc<Counts>,
+    counts: Arc<AtomicCounts>,
 }
 
-impl Attack {
+impl Flood {
     pub(crate) fn start(info: &StackInfo, arguments: &FloodArguments) -> anyhow::Result<Self> {
         let attacker = Arc::new(Attacker::new(info)?);
         let (counts, arguments) = (Arc::clone(&attacker.counts), arguments.clone());
@@ -106,11 +106,11 @@ impl Attack {
     }
 
     /// Closes all connections of the flood.
-    pub(crate) fn stop(self) -> anyhow::Result<Attacked> {
+    pub(crate) fn stop(self) -> anyhow::Result<FloodCounts> {
         drop(self.stop);
         self.thread.join().map_err(|_| anyhow!("the flood's thread panicked"))?;
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        Ok(Attacked {
+        Ok(FloodCounts {
             connections: get(&self.counts.connections),
             ended: get(&self.counts.ended),
             bodies_answered: get(&self.counts.bodies_answered),
@@ -126,7 +126,7 @@ struct Attacker {
     device: String,
     refresh: Url,
     health: String,
-    counts: Arc<Counts>,
+    counts: Arc<AtomicCounts>,
 }
 
 impl Attacker {
@@ -146,20 +146,20 @@ impl Attacker {
         })
     }
 
-    /// The requests for readiness begin first: they need connections, of which the address has few.
+    /// Starts the readiness requests first, because connections per address are limited.
     fn spawn(self: &Arc<Self>, arguments: &FloodArguments) -> JoinSet<()> {
         let mut tasks = JoinSet::new();
         let every = Duration::from_secs(1) * HEALTH_CONNECTIONS / arguments.health_rate.get();
         for _ in 0..HEALTH_CONNECTIONS {
             let attacker = Arc::clone(self);
-            tasks.spawn(async move { Box::pin(attacker.ask_for_health(every)).await });
+            tasks.spawn(async move { Box::pin(attacker.poll_health(every)).await });
         }
         for _ in 0..arguments.silent {
             let attacker = Arc::clone(self);
             tasks.spawn(async move {
                 loop {
-                    let _ = attacker.be_silent().await;
-                    sleep(PAUSE).await;
+                    let _ = attacker.stay_silent().await;
+                    sleep(RETRY_PAUSE).await;
                 }
             });
         }
@@ -168,7 +168,7 @@ impl Attacker {
             tasks.spawn(async move {
                 loop {
                     let _ = attacker.trickle().await;
-                    sleep(PAUSE).await;
+                    sleep(RETRY_PAUSE).await;
                 }
             });
         }
@@ -177,7 +177,7 @@ impl Attacker {
 
     async fn connect(&self) -> anyhow::Result<TcpStream> {
         let socket = TcpSocket::new_v4()?;
-        socket.bind(SocketAddr::from((SOURCE, 0)))?;
+        socket.bind(SocketAddr::from((FLOOD_SOURCE, 0)))?;
         let stream = socket.connect(self.address).await?;
         count(&self.counts.connections);
         Ok(stream)
@@ -186,14 +186,14 @@ impl Attacker {
     async fn over_tls(&self) -> anyhow::Result<TlsStream<TcpStream>> {
         let stream = self.connect().await?;
         let connecting = self.tls.connect(ServerName::try_from("localhost")?, stream);
-        let outcome = timeout(PATIENCE, connecting).await?;
+        let outcome = timeout(RESPONSE_TIMEOUT, connecting).await?;
         if outcome.is_err() {
             count(&self.counts.ended);
         }
         Ok(outcome?)
     }
 
-    async fn be_silent(&self) -> anyhow::Result<()> {
+    async fn stay_silent(&self) -> anyhow::Result<()> {
         let mut stream = self.connect().await?;
         let _ = stream.read(&mut [0]).await;
         count(&self.counts.ended);
@@ -221,27 +221,30 @@ impl Attacker {
                     count(&self.counts.ended);
                     return Ok(());
                 }
-                () = sleep(TRICKLE) => stream.write_all(b" ").await?,
+                () = sleep(BODY_BYTE_INTERVAL) => stream.write_all(b" ").await?,
             }
         }
     }
 
-    async fn ask_for_health(&self, every: Duration) {
+    async fn poll_health(&self, every: Duration) {
         let mut turns = interval(every);
         loop {
-            let _ = Box::pin(self.ask_on_one_connection(&mut turns)).await;
-            sleep(PAUSE).await;
+            let _ = Box::pin(self.poll_on_one_connection(&mut turns)).await;
+            sleep(RETRY_PAUSE).await;
         }
     }
 
-    async fn ask_on_one_connection(&self, turns: &mut tokio::time::Interval) -> anyhow::Result<()> {
+    async fn poll_on_one_connection(
+        &self,
+        turns: &mut tokio::time::Interval,
+    ) -> anyhow::Result<()> {
         let mut stream = self.over_tls().await?;
         let request = format!("GET {} HTTP/1.1\r\nHost: localhost\r\n\r\n", self.health);
         let mut answer = [0; 16 * 1024];
         loop {
             turns.tick().await;
             stream.write_all(request.as_bytes()).await?;
-            if timeout(PATIENCE, stream.read(&mut answer)).await?? == 0 {
+            if timeout(RESPONSE_TIMEOUT, stream.read(&mut answer)).await?? == 0 {
                 count(&self.counts.ended);
                 return Ok(());
             }

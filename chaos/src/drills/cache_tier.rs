@@ -1,5 +1,5 @@
-//! The cache tier is down: everything answers, each instance reads from the upstreams itself,
-//! readiness names the tier and stays ready, and the tier is used again by itself.
+//! The cache tier is down. Every request succeeds, each instance reads from the upstreams, readiness
+//! stays 200 and names the tier, and the tier is used again automatically.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -8,163 +8,172 @@ use contracts::clock::Entropy;
 use launcher::desktop::Call;
 use tokio::time::{Instant, sleep};
 
-use super::Form;
+use super::Mode;
 use crate::alerts;
-use crate::house::{House, Seen, connect};
+use crate::drill_env::{DashboardView, DrillEnv, connect};
 use crate::observations::{Observations, Step};
-use crate::timed::{self, Answer};
+use crate::timed_call::{self, TimedResponse};
 
 const TIER: &str = "redis-cache";
 const CHECK: &str = "cache-tier";
 const ALERT: &str = "BffCacheTierAway";
 const COUNTER: &str = "bff_backoffice_cache_tier_failure_total";
-const MISSES: &str = "bff_backoffice_cache_miss_total";
+const MISSES_METRIC: &str = "bff_backoffice_cache_miss_total";
 const DETECT_WITHIN: Duration = Duration::from_secs(10);
-/// Long enough for the shortest freshness to end twice: reads go to their upstreams.
-const WATCHED: Duration = Duration::from_secs(11);
-/// Long enough for a rate over a minute to show it and for `for: 15s`.
-const ALERTED: Duration = Duration::from_secs(40);
-const PAUSE: Duration = Duration::from_millis(40);
-/// The route's deadline and what a connection adds to it on a busy machine.
+/// Long enough for the shortest freshness to expire twice, so that reads go to the upstreams.
+const WATCH_DURATION: Duration = Duration::from_secs(11);
+/// Long enough for a rate over one minute and `for: 15s`.
+const ALERT_WATCH_DURATION: Duration = Duration::from_secs(40);
+const REQUEST_PAUSE: Duration = Duration::from_millis(40);
+/// The route's deadline plus connection overhead on a busy machine.
 const ANSWER_WITHIN: Duration = Duration::from_millis(700);
 
-/// What is done to it.
+/// Fault of the tier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Blow {
-    /// It keeps its connections and answers nothing.
+enum Fault {
+    /// Keeps its connections and does not respond.
     Pause,
     Kill,
 }
 
 pub(super) async fn run(
-    form: Form,
+    mode: Mode,
     objective: Duration,
-    house: &mut House,
+    env: &mut DrillEnv,
     seen: &mut Observations,
 ) -> anyhow::Result<()> {
-    for blow in [Blow::Pause, Blow::Kill] {
-        let alert = blow == Blow::Pause && form == Form::Full;
-        one(blow, alert, objective, house, seen).await?;
+    for fault in [Fault::Pause, Fault::Kill] {
+        let alert = fault == Fault::Pause && mode == Mode::Full;
+        drill_fault(fault, alert, objective, env, seen).await?;
     }
     Ok(())
 }
 
-async fn one(
-    blow: Blow,
+async fn drill_fault(
+    fault: Fault,
     alert: bool,
     objective: Duration,
-    house: &mut House,
+    env: &mut DrillEnv,
     seen: &mut Observations,
 ) -> anyhow::Result<()> {
-    let steady = house.until("a whole dashboard and a tier in use", objective, is_well).await;
-    seen.took(Step::Steady, "every widget is ok and the tier holds what was read", steady);
-    let (before, struck) = (house.metric(MISSES, &[]).await?, Instant::now());
-    strike(blow, house).await?;
-    seen.expect(Step::Fault, format!("{blow:?} {TIER}"), true, "done");
-    let (during, reads) = watched(alert, house, seen).await?;
-    user(blow, &during, seen);
-    unkept(blow, &reads, seen);
-    noticed(struck, house, seen).await?;
-    let asked = house.metric(MISSES, &[]).await? - before;
-    let what = "reads go on to the upstreams";
-    seen.expect(Step::Automatic, what, asked > 0.0, format!("{asked:.0} went"));
+    let steady = env.wait_until("a whole dashboard and a tier in use", objective, is_well).await;
+    seen.check_timed(Step::Steady, "every widget is ok and the tier holds what was read", steady);
+    let (before, injected_at) = (env.metric(MISSES_METRIC, &[]).await?, Instant::now());
+    inject(fault, env).await?;
+    seen.check(Step::Fault, format!("{fault:?} {TIER}"), true, "done");
+    let (during, reads) = watch_with_alert(alert, env, seen).await?;
+    check_user_view(fault, &during, seen);
+    check_uncached_reads(fault, &reads, seen);
+    check_detection(injected_at, env, seen).await?;
+    let misses = env.metric(MISSES_METRIC, &[]).await? - before;
+    let what = "reads go to the upstreams";
+    seen.check(Step::Automatic, what, misses > 0.0, format!("{misses:.0} cache misses"));
 
-    undo(blow, house).await?;
-    let back = house.until("a tier in use", objective, is_well).await;
-    let what = format!("the tier is used again within {} s, by itself", objective.as_secs());
-    let took = seen.took(Step::Recovery, what, back);
+    undo(fault, env).await?;
+    let back = env.wait_until("a tier in use", objective, is_well).await;
+    let what = format!("the tier is used again within {} s, automatically", objective.as_secs());
+    let took = seen.check_timed(Step::Recovery, what, back);
     seen.recovered_after(took);
     Ok(())
 }
 
-async fn strike(blow: Blow, house: &House) -> anyhow::Result<()> {
-    let tier = house.stack.process(TIER)?;
-    match blow {
-        Blow::Pause => tier.pause().await,
-        Blow::Kill => tier.kill().await,
+async fn inject(fault: Fault, env: &DrillEnv) -> anyhow::Result<()> {
+    let tier = env.stack.process(TIER)?;
+    match fault {
+        Fault::Pause => tier.pause().await,
+        Fault::Kill => tier.kill().await,
     }
 }
 
-async fn undo(blow: Blow, house: &mut House) -> anyhow::Result<()> {
-    match blow {
-        Blow::Pause => house.stack.process(TIER)?.resume().await,
-        Blow::Kill => house.stack.restart(TIER).await.map(drop),
+async fn undo(fault: Fault, env: &mut DrillEnv) -> anyhow::Result<()> {
+    match fault {
+        Fault::Pause => env.stack.process(TIER)?.resume().await,
+        Fault::Kill => env.stack.restart(TIER).await.map(drop),
     }
 }
 
-/// Readiness says so and stays: work goes on. The failures are counted.
-async fn noticed(struck: Instant, house: &House, seen: &mut Observations) -> anyhow::Result<()> {
-    let named = async |house: &House| {
-        let ready = house.readiness(&house.stack.info().gateway).await?;
+/// Readiness names the tier and stays 200, and the failures are counted.
+async fn check_detection(
+    injected_at: Instant,
+    env: &DrillEnv,
+    seen: &mut Observations,
+) -> anyhow::Result<()> {
+    let named = async |env: &DrillEnv| {
+        let ready = env.readiness(&env.stack.info().gateway).await?;
         Ok(ready == (200, vec![CHECK.to_owned()]))
     };
-    let named = house.until("the tier's check", DETECT_WITHIN, named).await;
-    seen.took(Step::Detection, format!("readiness is 200 and names {CHECK} as down"), named);
-    let counted = house.metric(COUNTER, &[]).await?;
-    seen.expect(Step::Detection, format!("{COUNTER} counts"), counted > 0.0, counted);
-    seen.detected_after(Some(struck.elapsed()));
+    let named = env.wait_until("the tier's check", DETECT_WITHIN, named).await;
+    seen.check_timed(Step::Detection, format!("readiness is 200 and names {CHECK} as down"), named);
+    let counted = env.metric(COUNTER, &[]).await?;
+    seen.check(Step::Detection, format!("{COUNTER} counts"), counted > 0.0, counted);
+    seen.detected_after(Some(injected_at.elapsed()));
     Ok(())
 }
 
-/// Dashboards, and reads of which nothing is kept.
-type During = (Vec<Seen>, Vec<Answer>);
+/// Dashboards and uncached reads.
+type During = (Vec<DashboardView>, Vec<TimedResponse>);
 
-async fn watched(alert: bool, house: &House, seen: &mut Observations) -> anyhow::Result<During> {
+async fn watch_with_alert(
+    alert: bool,
+    env: &DrillEnv,
+    seen: &mut Observations,
+) -> anyhow::Result<During> {
     if !alert {
-        return watch(WATCHED, house).await;
+        return watch(WATCH_DURATION, env).await;
     }
-    let exported = (house.http(), house.metrics_url());
-    let (during, fired) = alerts::during(ALERT, exported, watch(ALERTED, house)).await;
-    seen.took(Step::Detection, format!("{ALERT} fires on the exported metrics"), fired);
+    let exported = (env.http(), env.metrics_url());
+    let (during, fired) =
+        alerts::fired_during(ALERT, exported, watch(ALERT_WATCH_DURATION, env)).await;
+    seen.check_timed(Step::Detection, format!("{ALERT} fires on the exported metrics"), fired);
     during
 }
 
-async fn watch(length: Duration, house: &House) -> anyhow::Result<During> {
+async fn watch(length: Duration, env: &DrillEnv) -> anyhow::Result<During> {
     let (end, mut dashboards, mut reads) = (Instant::now() + length, Vec::new(), Vec::new());
     while Instant::now() < end {
-        dashboards.push(house.dashboard().await);
-        reads.push(timed::send(&house.desktop, &unasked(house)).await?);
-        sleep(PAUSE).await;
+        dashboards.push(env.dashboard().await);
+        reads.push(timed_call::send(&env.desktop, &uncached_call(env)).await?);
+        sleep(REQUEST_PAUSE).await;
     }
     Ok((dashboards, reads))
 }
 
-/// The arrivals of a day that nobody asked for before: the tier is asked, and has nothing.
-fn unasked(house: &House) -> Call {
+/// Requests the arrivals of a random day, which is not cached.
+fn uncached_call(env: &DrillEnv) -> Call {
     let draw = |count: u128| Entropy::system().u128() % count;
     let day = format!("{}-{:02}-{:02}", 2100 + draw(7900), 1 + draw(12), 1 + draw(28));
-    Call::get(format!("/arrivals?propertyId={}&date={day}", house.property))
+    Call::get(format!("/arrivals?propertyId={}&date={day}", env.property))
 }
 
-fn unkept(blow: Blow, reads: &[Answer], seen: &mut Observations) {
-    let good = reads.iter().filter(|it| it.status == 200).count();
-    let slowest = reads.iter().map(|it| it.took).max().unwrap_or_default();
+fn check_uncached_reads(fault: Fault, reads: &[TimedResponse], seen: &mut Observations) {
+    let good = reads.iter().filter(|read| read.status == 200).count();
+    let slowest = reads.iter().map(|read| read.took).max().unwrap_or_default();
     let within = ANSWER_WITHIN.as_millis();
-    let what = format!("{blow:?}: reads of which nothing is kept are 200 within {within} ms");
+    let what = format!("{fault:?}: uncached reads are 200 within {within} ms");
     let found = format!("{good} of {}, the slowest in {} ms", reads.len(), slowest.as_millis());
     let held = good == reads.len() && good > 0 && slowest <= ANSWER_WITHIN;
-    seen.expect(Step::User, what, held, found);
+    seen.check(Step::User, what, held, found);
 }
 
-fn user(blow: Blow, during: &[Seen], seen: &mut Observations) {
-    let whole = during.iter().filter(|it| it.is_whole()).count();
-    let what = format!("{blow:?}: every dashboard is whole");
-    let lacking: BTreeSet<_> = during.iter().flat_map(|it| &it.lacking).collect();
-    let found = format!("{whole} of {}, lacking {lacking:?}", during.len());
-    seen.expect(Step::User, what, whole == during.len() && whole > 0, found);
-    let slowest = during.iter().map(|it| it.took).max().unwrap_or_default();
-    let what = format!("{blow:?}: each within {} ms", ANSWER_WITHIN.as_millis());
+fn check_user_view(fault: Fault, during: &[DashboardView], seen: &mut Observations) {
+    let whole = during.iter().filter(|view| view.is_whole()).count();
+    let what = format!("{fault:?}: every dashboard is whole");
+    let not_ok: BTreeSet<_> = during.iter().flat_map(|view| &view.not_ok).collect();
+    let found = format!("{whole} of {}, not ok: {not_ok:?}", during.len());
+    seen.check(Step::User, what, whole == during.len() && whole > 0, found);
+    let slowest = during.iter().map(|view| view.took).max().unwrap_or_default();
+    let what = format!("{fault:?}: each within {} ms", ANSWER_WITHIN.as_millis());
     let found = format!("the slowest in {} ms", slowest.as_millis());
-    seen.expect(Step::User, what, slowest <= ANSWER_WITHIN, found);
+    seen.check(Step::User, what, slowest <= ANSWER_WITHIN, found);
 }
 
-/// Whole dashboards, readiness without complaint, and answers in the tier that were read just now.
-async fn is_well(house: &House) -> anyhow::Result<bool> {
-    let ready = house.readiness(&house.stack.info().gateway).await?;
-    if !house.dashboard().await.is_whole() || ready != (200, vec![]) {
+/// Whether dashboards are whole, no check is down, and the tier holds new snapshots.
+async fn is_well(env: &DrillEnv) -> anyhow::Result<bool> {
+    let ready = env.readiness(&env.stack.info().gateway).await?;
+    if !env.dashboard().await.is_whole() || ready != (200, vec![]) {
         return Ok(false);
     }
-    let mut tier = connect(&house.stack.info().redis.cache.url).await?;
+    let mut tier = connect(&env.stack.info().redis.cache.url).await?;
     let keys: Vec<String> =
         redis::cmd("KEYS").arg("snapshot:*:alerts:*").query_async(&mut tier).await?;
     Ok(!keys.is_empty())

@@ -1,117 +1,118 @@
-//! The gateway's certificate comes to its end: it is seen beforehand, desks cannot connect
-//! afterwards, and a renewed one is served without a restart.
+//! The gateway's certificate expires. This is detected beforehand, desktops cannot connect afterwards,
+//! and a renewed certificate is served without a restart.
 
 use std::time::Duration;
 
 use contracts::clock::Clock;
-use launcher::folder::DataFolder;
+use launcher::data_dir::DataDir;
 use launcher::tls::Tls;
 use tokio::sync::watch;
 
-use super::Form;
+use super::Mode;
 use crate::alerts;
-use crate::house::House;
+use crate::drill_env::DrillEnv;
 use crate::observations::{Observations, Step};
 
 const METRIC: &str = "bff_backoffice_tls_certificate_expiry_seconds";
 const ALERT: &str = "BffTlsCertificateEndsInADay";
 const DETECT_WITHIN: Duration = Duration::from_secs(10);
-const WATCHED: Duration = Duration::from_secs(3);
-const PAUSE: Duration = Duration::from_millis(100);
-const DAY: i64 = 86_400;
-/// What a renewal gives.
-const RENEWED: i64 = 90;
+const WATCH_DURATION: Duration = Duration::from_secs(3);
+const REQUEST_PAUSE: Duration = Duration::from_millis(100);
+const DAY_SECONDS: i64 = 86_400;
+/// Validity of a renewed certificate.
+const RENEWED_DAYS: i64 = 90;
 
 pub(super) async fn run(
-    form: Form,
+    mode: Mode,
     objective: Duration,
-    house: &mut House,
+    env: &mut DrillEnv,
     seen: &mut Observations,
 ) -> anyhow::Result<()> {
-    let folder = DataFolder::open(&house.folder)?;
+    let folder = DataDir::open(&env.folder)?;
     let clock = Clock::system();
-    let pid = house.stack.process("bff")?.pid();
-    let steady = until_left(house, objective, |left| left > 30 * DAY).await;
-    seen.took(Step::Steady, "the certificate lasts more than 30 days", steady);
-    whole(Step::Steady, objective, house, seen).await?;
+    let pid = env.stack.process("bff")?.pid();
+    let steady = until_left(env, objective, |left| left > 30 * DAY_SECONDS).await;
+    seen.check_timed(Step::Steady, "the certificate lasts more than 30 days", steady);
+    check_whole(Step::Steady, objective, env, seen).await?;
 
     Tls::renew(&folder, &clock, 1)?;
-    seen.expect(Step::Fault, "the certificate ends at midnight", true, "done");
-    let noticed = until_left(house, DETECT_WITHIN, |left| (0..DAY).contains(&left)).await;
-    let took = seen.took(Step::Detection, format!("{METRIC} says so"), noticed);
+    seen.check(Step::Fault, "the certificate ends at midnight", true, "done");
+    let noticed = until_left(env, DETECT_WITHIN, |left| (0..DAY_SECONDS).contains(&left)).await;
+    let took = seen.check_timed(Step::Detection, format!("{METRIC} shows it"), noticed);
     seen.detected_after(took);
-    if form == Form::Full {
-        alarmed(house, seen).await?;
+    if mode == Mode::Full {
+        watch_with_alert(env, seen).await?;
     }
-    whole(Step::User, objective, house, seen).await?;
+    check_whole(Step::User, objective, env, seen).await?;
 
     Tls::renew(&folder, &clock, -1)?;
-    seen.expect(Step::Fault, "the certificate has ended", true, "done");
-    let ended = until_left(house, DETECT_WITHIN, |left| left < 0).await;
-    seen.took(Step::Detection, format!("{METRIC} lies in the past"), ended);
-    house.reconnect()?;
-    let answer = house.dashboard().await;
-    seen.expect(
+    seen.check(Step::Fault, "the certificate has ended", true, "done");
+    let ended = until_left(env, DETECT_WITHIN, |left| left < 0).await;
+    seen.check_timed(Step::Detection, format!("{METRIC} is in the past"), ended);
+    env.reconnect()?;
+    let answer = env.dashboard().await;
+    seen.check(
         Step::User,
-        "a desk that connects anew refuses the certificate and works offline",
+        "a new connection fails because of the certificate, and the desktop works offline",
         answer.status.is_none(),
         format!("{:?}", answer.status),
     );
 
-    Tls::renew(&folder, &clock, RENEWED)?;
-    let back = house.until_whole_anew(objective).await;
+    Tls::renew(&folder, &clock, RENEWED_DAYS)?;
+    let back = env.until_whole_anew(objective).await;
     let within = objective.as_secs();
-    let took = seen.took(Step::Recovery, format!("desks connect again within {within} s"), back);
+    let took =
+        seen.check_timed(Step::Recovery, format!("desktops connect again within {within} s"), back);
     seen.recovered_after(took);
-    let now = house.stack.process("bff")?.pid();
-    seen.expect(Step::Automatic, "the gateway was not restarted", now == pid, format!("{now:?}"));
+    let now = env.stack.process("bff")?.pid();
+    seen.check(Step::Automatic, "the gateway was not restarted", now == pid, format!("{now:?}"));
     Ok(())
 }
 
-/// Desks that connect now see everything.
-async fn whole(
+/// Checks that new connections get whole dashboards.
+async fn check_whole(
     step: Step,
     objective: Duration,
-    house: &mut House,
+    env: &mut DrillEnv,
     seen: &mut Observations,
 ) -> anyhow::Result<()> {
-    let whole = house.until_whole_anew(objective).await;
-    seen.took(step, "a desk that connects anew sees a whole dashboard", whole);
-    let during = house.watch(WATCHED, PAUSE).await;
+    let whole = env.until_whole_anew(objective).await;
+    seen.check_timed(step, "a new connection gets a whole dashboard", whole);
+    let during = env.watch(WATCH_DURATION, REQUEST_PAUSE).await;
     let good = during.iter().filter(|dashboard| dashboard.is_whole()).count();
-    seen.expect(
+    seen.check(
         step,
-        "and every one after it",
+        "and all later ones too",
         good == during.len(),
         format!("{good} of {}", during.len()),
     );
     Ok(())
 }
 
-/// Until the seconds left, by the metric, are as wanted.
+/// Waits until the remaining seconds, by the metric, satisfy `wanted`.
 async fn until_left(
-    house: &House,
+    env: &DrillEnv,
     within: Duration,
     wanted: impl Fn(i64) -> bool,
 ) -> anyhow::Result<Duration> {
     let clock = Clock::system();
-    let is_so = async |house: &House| {
-        let ends = house.metric(METRIC, &[]).await?;
+    let is_so = async |env: &DrillEnv| {
+        let ends = env.metric(METRIC, &[]).await?;
         Ok(ends > 0.0 && wanted(ends as i64 - clock.unix_seconds()))
     };
-    house.until(METRIC, within, is_so).await
+    env.wait_until(METRIC, within, is_so).await
 }
 
-async fn alarmed(house: &House, seen: &mut Observations) -> anyhow::Result<()> {
+async fn watch_with_alert(env: &DrillEnv, seen: &mut Observations) -> anyhow::Result<()> {
     let (done, until) = watch::channel(false);
     let watching = async {
-        house.watch(Duration::from_secs(8), PAUSE).await;
+        env.watch(Duration::from_secs(8), REQUEST_PAUSE).await;
         done.send_replace(true);
     };
     let ((), samples) =
-        tokio::join!(watching, alerts::sample(house.http(), house.metrics_url(), until));
+        tokio::join!(watching, alerts::sample(env.http(), env.metrics_url(), until));
     let samples = samples?.since_1970_to_zero(METRIC, Clock::system().unix_seconds());
-    let fired = alerts::firing(ALERT, &samples, &House::folder("drills")).await;
-    seen.took(Step::Detection, format!("{ALERT} fires on the exported metrics"), fired);
+    let fired = alerts::check_fires(ALERT, &samples, &DrillEnv::folder("drills")).await;
+    seen.check_timed(Step::Detection, format!("{ALERT} fires on the exported metrics"), fired);
     Ok(())
 }

@@ -1,91 +1,91 @@
-//! The failure decision tree (seed, section 2), one leaf a row: a request meets one failure and is
-//! answered as the tree says; the failure over, it is answered as ever.
+//! The failure decision tree, one case per row: during one failure, requests get the response that the
+//! tree requires; after it, they get normal ones.
 //!
-//! The leaves stand in `leaves`, how each request is made in `asking`. They share one house.
+//! `cases` lists the cases, `probe` sends the requests. All cases share one environment.
 
 use std::time::Duration;
 
-use launcher::edge_rules::FILE;
+use launcher::edge_rules::FILE_NAME;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use super::Form;
+use super::Mode;
 use crate::alerts;
-use crate::desk::Answer;
+use crate::client::ApiResponse;
+use crate::drill_env::{DrillEnv, not_ok};
 use crate::events;
-use crate::house::{House, lacking};
 use crate::observations::{Observations, Step};
 
-mod asking;
-mod leaves;
+mod cases;
+mod probe;
 
-use asking::{Ask, Scene};
-pub(super) use leaves::leaf;
+pub(super) use cases::case;
+use probe::{Probe, ProbeContext};
 
 const STEADY_WITHIN: Duration = Duration::from_secs(5);
-/// A fault is in force within this time; then the answer is what it is.
+/// Time for a fault to take effect.
 const IN_FORCE_WITHIN: Duration = Duration::from_secs(3);
-const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// So that promtool sees a counter as it was before, at one sample a second.
-const BEFORE: Duration = Duration::from_secs(3);
-const ERRORS: &str = "bff_backoffice_errors_total";
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// Time before and after the fault, so that the samples include the counter's value without it.
+const SAMPLE_MARGIN: Duration = Duration::from_secs(3);
+const ERRORS_METRIC: &str = "bff_backoffice_errors_total";
 
-/// One row.
+/// One row of the tree.
 #[derive(Debug)]
-pub(super) struct Leaf {
+pub(super) struct DecisionCase {
     id: &'static str,
-    arrange: Arrange,
-    /// What is asked during the failure, in this order.
-    asks: &'static [(Ask, Want)],
+    failure: Failure,
+    /// Probes during the failure, in order.
+    probes: &'static [(Probe, Expected)],
     signal: Signal,
-    /// The alert that must fire, when there is time to wait for it.
+    /// Alert that must fire in a full run.
     alert: Option<&'static str>,
-    /// What must be so again, or at last, when the failure is over.
-    afterwards: &'static [(Ask, Want)],
+    /// Probes after the failure.
+    afterwards: &'static [(Probe, Expected)],
 }
 
-/// The failure around the requests.
+/// The failure during which the probes are sent.
 #[derive(Debug, Clone, Copy)]
-enum Arrange {
-    /// It is in the request itself.
+enum Failure {
+    /// The request itself is wrong.
     Nothing,
     EdgeRule,
     Suspension,
     SessionTier,
     Postgres,
-    /// Faults of the stand-ins, met one after the other: upstream, kind, how many requests.
+    /// Stand-in faults, applied in order: upstream, kind, number of requests.
     Upstream(&'static [(&'static str, &'static str, Option<u32>)]),
 }
 
-/// How an answer must look.
+/// Expected response.
 #[derive(Debug, Clone, Copy)]
-enum Want {
+enum Expected {
     Problem(u16, &'static str),
-    /// The same with a time to come back.
+    /// A problem with `Retry-After`.
     Later(u16, &'static str),
     Status(u16),
-    /// The stored answer of the first.
+    /// The stored response of the first request.
     Replayed(u16),
-    /// A dashboard with every widget.
+    /// A whole dashboard.
     Whole,
-    /// One without this widget and with every other.
+    /// A dashboard in which at most this widget is not ok.
     Without(&'static str),
-    /// So often it really happened.
+    /// Number of executed effects.
     Effects(u64),
-    /// These phases in the ledger of lock actions.
+    /// Phases in the lock audit log.
     Rows(&'static str),
 }
 
-/// The counter that shows it.
+/// Counter that shows the failure.
 #[derive(Debug, Clone, Copy)]
 enum Signal {
-    /// The problem's code in `bff_backoffice_errors_total`.
+    /// The problem code in `bff_backoffice_errors_total`.
     Code(&'static str),
     Series(&'static str, &'static [(&'static str, &'static str)]),
 }
 
-impl Want {
-    fn is_met(self, answer: &Answer) -> bool {
+impl Expected {
+    fn is_met(self, answer: &ApiResponse) -> bool {
         let widgets = || answer.body["widgets"].as_object().is_some_and(|all| !all.is_empty());
         match self {
             Self::Problem(status, code) => answer.status == status && answer.code() == code,
@@ -96,7 +96,7 @@ impl Want {
             Self::Replayed(status) => answer.replayed && answer.status == status,
             Self::Whole => answer.status == 200 && answer.body["partial"] == false && widgets(),
             Self::Without(widget) => {
-                let others = lacking(&answer.body).into_iter().all(|name| name == widget);
+                let others = not_ok(&answer.body).into_iter().all(|name| name == widget);
                 answer.status == 200 && answer.body["partial"] == true && widgets() && others
             }
             Self::Effects(count) => answer.body == count,
@@ -104,181 +104,183 @@ impl Want {
         }
     }
 
-    fn sentence(self, ask: Ask) -> String {
-        let ask = ask.sentence();
+    fn sentence(self, probe: Probe) -> String {
+        let probe = probe.sentence();
         match self {
-            Self::Problem(status, code) => format!("{ask}: {status} {code}"),
-            Self::Later(status, code) => format!("{ask}: {status} {code} with Retry-After"),
-            Self::Status(status) => format!("{ask}: {status}"),
-            Self::Replayed(status) => format!("{ask}: {status} as stored"),
-            Self::Whole => format!("{ask}: 200, whole"),
-            Self::Without(widget) => format!("{ask}: 200, partial, only {widget} is missing"),
-            Self::Effects(count) => format!("{ask}: {count}"),
-            Self::Rows(phases) => format!("{ask}: {phases}"),
+            Self::Problem(status, code) => format!("{probe}: {status} {code}"),
+            Self::Later(status, code) => format!("{probe}: {status} {code} with Retry-After"),
+            Self::Status(status) => format!("{probe}: {status}"),
+            Self::Replayed(status) => format!("{probe}: {status} as stored"),
+            Self::Whole => format!("{probe}: 200, whole"),
+            Self::Without(widget) => format!("{probe}: 200, partial, only {widget} is missing"),
+            Self::Effects(count) => format!("{probe}: {count}"),
+            Self::Rows(phases) => format!("{probe}: {phases}"),
         }
     }
 }
 
 impl Signal {
-    async fn counted(self, house: &House) -> anyhow::Result<f64> {
+    async fn counted(self, env: &DrillEnv) -> anyhow::Result<f64> {
         match self {
-            Self::Code(code) => house.metric(ERRORS, &[("error_code", code)]).await,
-            Self::Series(name, labels) => house.metric(name, labels).await,
+            Self::Code(code) => env.metric(ERRORS_METRIC, &[("error_code", code)]).await,
+            Self::Series(name, labels) => env.metric(name, labels).await,
         }
     }
 
     fn sentence(self) -> String {
         match self {
-            Self::Code(code) => format!("{ERRORS} counts {code}"),
+            Self::Code(code) => format!("{ERRORS_METRIC} counts {code}"),
             Self::Series(name, _) => format!("{name} counts it"),
         }
     }
 }
 
-impl Arrange {
+impl Failure {
     fn sentence(self) -> &'static str {
         match self {
             Self::Nothing => "the request itself",
-            Self::EdgeRule => "an edge rule means every desk",
-            Self::Suspension => "tenant-service says that the tenant is suspended",
+            Self::EdgeRule => "an edge rule blocks every desktop",
+            Self::Suspension => "tenant-service suspends the tenant",
             Self::SessionTier => "the session tier is killed with -9",
             Self::Postgres => "the gateway's database takes no connections",
             Self::Upstream(_) => "an upstream fails",
         }
     }
 
-    /// Whether it takes a moment to be in force.
+    /// Whether it takes a moment to take effect.
     fn is_slow(self) -> bool {
         !matches!(self, Self::Nothing | Self::Upstream(_))
     }
 
-    async fn strike(self, house: &House) -> anyhow::Result<()> {
+    async fn inject(self, env: &DrillEnv) -> anyhow::Result<()> {
         match self {
             Self::Nothing => Ok(()),
-            Self::EdgeRule => house.write_edge_rules(
+            Self::EdgeRule => env.write_edge_rules(
                 "[[deny]]\nname = \"drill\"\nmode = \"enforce\"\naddresses = [\"127.0.0.0/8\", \"::1\"]\n",
             ),
-            Self::Suspension => state(house, "suspended").await,
-            Self::SessionTier => house.stack.process("redis-session")?.kill().await,
-            Self::Postgres => house.database("bff", false).await,
+            Self::Suspension => state(env, "suspended").await,
+            Self::SessionTier => env.stack.process("redis-session")?.kill().await,
+            Self::Postgres => env.set_database_available("bff", false).await,
             Self::Upstream(faults) => {
                 for (upstream, kind, times) in faults {
-                    events::outdate(house, upstream).await?;
+                    events::invalidate(env, upstream).await?;
                     let mut fault = json!({"upstream": upstream, "kind": kind});
                     if let Some(times) = times {
                         fault["times"] = (*times).into();
                     }
-                    house.fault(&fault).await?;
+                    env.add_fault(&fault).await?;
                 }
                 Ok(())
             }
         }
     }
 
-    async fn undo(self, house: &mut House) -> anyhow::Result<()> {
+    async fn undo(self, env: &mut DrillEnv) -> anyhow::Result<()> {
         match self {
             Self::Nothing => Ok(()),
-            Self::EdgeRule => Ok(std::fs::write(house.folder.join(FILE), "")?),
-            Self::Suspension => state(house, "reactivated").await,
-            Self::SessionTier => house.stack.restart("redis-session").await.map(drop),
-            Self::Postgres => house.database("bff", true).await,
-            Self::Upstream(_) => house.clear_faults().await,
+            Self::EdgeRule => Ok(std::fs::write(env.folder.join(FILE_NAME), "")?),
+            Self::Suspension => state(env, "reactivated").await,
+            Self::SessionTier => env.stack.restart("redis-session").await.map(drop),
+            Self::Postgres => env.set_database_available("bff", true).await,
+            Self::Upstream(_) => env.clear_faults().await,
         }
     }
 }
 
-/// Publishes what tenant-service says of the operator's tenant.
-async fn state(house: &House, what: &str) -> anyhow::Result<()> {
+/// Publishes a tenant-service event about the operator's tenant.
+async fn state(env: &DrillEnv, what: &str) -> anyhow::Result<()> {
     let data = json!({"reason": "A drill."});
-    events::publish(house, &format!("tenant.tenant.{what}.v1"), &data).await
+    events::publish(env, &format!("tenant.tenant.{what}.v1"), &data).await
 }
 
 pub(super) async fn run(
-    leaf: &Leaf,
-    form: Form,
+    case: &DecisionCase,
+    mode: Mode,
     objective: Duration,
-    house: &mut House,
+    env: &mut DrillEnv,
     seen: &mut Observations,
 ) -> anyhow::Result<()> {
-    let scene = Scene::set(leaf.asks, house).await?;
-    let steady = scene.until((Ask::Dashboard, Want::Whole), STEADY_WITHIN, house).await?;
-    seen.expect(Step::Steady, "a dashboard is whole", steady.0, steady.1);
-    let outcome = fail(leaf, form, &scene, house, seen).await;
-    // Whatever came of it: the next leaf needs the house whole.
-    leaf.arrange.undo(house).await?;
+    let context = ProbeContext::prepare(case.probes, env).await?;
+    let steady =
+        context.wait_until((Probe::Dashboard, Expected::Whole), STEADY_WITHIN, env).await?;
+    seen.check(Step::Steady, "a dashboard is whole", steady.0, steady.1);
+    let outcome = fail(case, mode, &context, env, seen).await;
+    // Undo the failure in any case: the next drill uses the same environment.
+    case.failure.undo(env).await?;
     outcome?;
     let begun = Instant::now();
-    for &(ask, want) in leaf.afterwards {
-        let (met, answer) = scene.until((ask, want), objective, house).await?;
-        seen.expect(Step::Recovery, want.sentence(ask), met, answer);
+    for &(probe, expected) in case.afterwards {
+        let (met, answer) = context.wait_until((probe, expected), objective, env).await?;
+        seen.check(Step::Recovery, expected.sentence(probe), met, answer);
     }
     seen.recovered_after(Some(begun.elapsed()));
     Ok(())
 }
 
 async fn fail(
-    leaf: &Leaf,
-    form: Form,
-    scene: &Scene,
-    house: &House,
+    case: &DecisionCase,
+    mode: Mode,
+    context: &ProbeContext,
+    env: &DrillEnv,
     seen: &mut Observations,
 ) -> anyhow::Result<()> {
-    let Some(alert) = leaf.alert.filter(|_| form == Form::Full) else {
-        return strike(leaf, scene, house, seen).await;
+    let Some(alert) = case.alert.filter(|_| mode == Mode::Full) else {
+        return inject(case, context, env, seen).await;
     };
-    let striking = async {
-        sleep(BEFORE).await;
-        let struck = strike(leaf, scene, house, seen).await;
-        sleep(BEFORE).await;
-        struck
+    let injecting = async {
+        sleep(SAMPLE_MARGIN).await;
+        let outcome = inject(case, context, env, seen).await;
+        sleep(SAMPLE_MARGIN).await;
+        outcome
     };
-    let exported = (house.http(), house.metrics_url());
-    let (struck, fired) = alerts::during(alert, exported, striking).await;
-    seen.took(Step::Detection, format!("{alert} fires on the exported metrics"), fired);
-    struck
+    let exported = (env.http(), env.metrics_url());
+    let (outcome, fired) = alerts::fired_during(alert, exported, injecting).await;
+    seen.check_timed(Step::Detection, format!("{alert} fires on the exported metrics"), fired);
+    outcome
 }
 
-async fn strike(
-    leaf: &Leaf,
-    scene: &Scene,
-    house: &House,
+async fn inject(
+    case: &DecisionCase,
+    context: &ProbeContext,
+    env: &DrillEnv,
     seen: &mut Observations,
 ) -> anyhow::Result<()> {
-    let (before, begun) = (leaf.signal.counted(house).await?, Instant::now());
-    leaf.arrange.strike(house).await?;
-    seen.expect(Step::Fault, leaf.arrange.sentence(), true, "done");
-    for (number, &(ask, want)) in leaf.asks.iter().enumerate() {
-        // A read that a busy machine made late is no finding.
-        let slow = number == 0 && leaf.arrange.is_slow() || matches!(want, Want::Whole);
+    let (before, begun) = (case.signal.counted(env).await?, Instant::now());
+    case.failure.inject(env).await?;
+    seen.check(Step::Fault, case.failure.sentence(), true, "done");
+    for (number, &(probe, expected)) in case.probes.iter().enumerate() {
+        // A read may be late on a busy machine.
+        let slow = number == 0 && case.failure.is_slow() || matches!(expected, Expected::Whole);
         let within = if slow { IN_FORCE_WITHIN } else { Duration::ZERO };
-        let (met, answer) = scene.until((ask, want), within, house).await?;
-        seen.expect(Step::User, want.sentence(ask), met, answer);
+        let (met, answer) = context.wait_until((probe, expected), within, env).await?;
+        seen.check(Step::User, expected.sentence(probe), met, answer);
     }
-    let counted = leaf.signal.counted(house).await? - before;
-    seen.expect(Step::Detection, leaf.signal.sentence(), counted > 0.0, counted);
+    let counted = case.signal.counted(env).await? - before;
+    seen.check(Step::Detection, case.signal.sentence(), counted > 0.0, counted);
     seen.detected_after(Some(begun.elapsed()));
     Ok(())
 }
 
-impl Scene {
-    /// Asks until the answer is the wanted one, once at least, and gives the last.
-    async fn until(
+impl ProbeContext {
+    /// Repeats the probe, at least once, until the response is as expected. Returns the last one.
+    async fn wait_until(
         &self,
-        (ask, want): (Ask, Want),
+        (probe, expected): (Probe, Expected),
         within: Duration,
-        house: &House,
+        env: &DrillEnv,
     ) -> anyhow::Result<(bool, String)> {
         let begun = Instant::now();
         loop {
-            let answer = self.ask(ask, house).await;
-            if answer.as_ref().is_ok_and(|answer| want.is_met(answer)) {
+            let answer = self.probe(probe, env).await;
+            if answer.as_ref().is_ok_and(|answer| expected.is_met(answer)) {
                 return Ok((true, answer?.to_string()));
             }
             if begun.elapsed() >= within {
-                let found = answer.map_or_else(|error| format!("{error:#}"), |it| it.to_string());
+                let found = answer
+                    .map_or_else(|error| format!("{error:#}"), |response| response.to_string());
                 return Ok((false, found));
             }
-            sleep(LOOK_EVERY).await;
+            sleep(POLL_INTERVAL).await;
         }
     }
 }

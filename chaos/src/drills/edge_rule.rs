@@ -1,27 +1,27 @@
-//! A rule of the edge is meant for somebody else and hits the desks. In shadow it shows whom it
-//! would hit and hits nobody; enforced by mistake, it is taken back without a restart.
+//! An edge rule matches desktops by mistake. In shadow mode it only counts whom it would block;
+//! enforced by mistake, it is withdrawn without a restart.
 
 use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::Form;
+use super::Mode;
 use crate::alerts;
-use crate::house::{House, Seen};
+use crate::drill_env::{DashboardView, DrillEnv};
 use crate::observations::{Observations, Step};
 
-const RULE: &str = "bff_backoffice_edge_rule_total";
-const REFUSED: &str = "bff_backoffice_edge_rules_refused";
+const RULE_METRIC: &str = "bff_backoffice_edge_rule_total";
+const RULES_REFUSED_METRIC: &str = "bff_backoffice_edge_rules_refused";
 const CODE: &str = "MELMASTOON.BFF.EDGE_BLOCKED";
 const ALERT: &str = "BffEdgeBlocksSpike";
 const DETECT_WITHIN: Duration = Duration::from_secs(10);
-const SOAKED: Duration = Duration::from_secs(4);
-const WATCHED: Duration = Duration::from_secs(3);
-/// Long enough for a rate over a minute to show it and for `for: 15s`.
-const ALERTED: Duration = Duration::from_secs(32);
-const PAUSE: Duration = Duration::from_millis(40);
+const SHADOW_DURATION: Duration = Duration::from_secs(4);
+const WATCH_DURATION: Duration = Duration::from_secs(3);
+/// Long enough for a rate over one minute and `for: 15s`.
+const ALERT_WATCH_DURATION: Duration = Duration::from_secs(32);
+const REQUEST_PAUSE: Duration = Duration::from_millis(40);
 
-/// Every desk of this machine.
+/// A rule that matches every desktop on this machine.
 fn rules(mode: &str) -> String {
     format!(
         "[[deny]]\nname = \"drill\"\nmode = \"{mode}\"\naddresses = [\"127.0.0.0/8\", \"::1\"]\n"
@@ -29,67 +29,68 @@ fn rules(mode: &str) -> String {
 }
 
 pub(super) async fn run(
-    form: Form,
+    mode: Mode,
     objective: Duration,
-    house: &mut House,
+    env: &mut DrillEnv,
     seen: &mut Observations,
 ) -> anyhow::Result<()> {
-    let steady = until_whole(house, objective).await;
-    seen.took(Step::Steady, "every widget is ok", steady);
-    soak(house, seen).await?;
-    enforce(form, house, seen).await?;
-    mistake(house, seen).await?;
-    house.write_edge_rules(&rules("shadow"))?;
-    let back = until_whole(house, objective).await;
+    let steady = until_whole(env, objective).await;
+    seen.check_timed(Step::Steady, "every widget is ok", steady);
+    run_in_shadow(env, seen).await?;
+    enforce(mode, env, seen).await?;
+    write_broken_file(env, seen).await?;
+    env.write_edge_rules(&rules("shadow"))?;
+    let back = until_whole(env, objective).await;
     let within = objective.as_secs();
-    let took = seen.took(Step::Recovery, format!("back in shadow: whole within {within} s"), back);
+    let took =
+        seen.check_timed(Step::Recovery, format!("back in shadow: whole within {within} s"), back);
     seen.recovered_after(took);
-    house.write_edge_rules("")
+    env.write_edge_rules("")
 }
 
-async fn soak(house: &House, seen: &mut Observations) -> anyhow::Result<()> {
-    house.write_edge_rules(&rules("shadow"))?;
-    seen.expect(Step::Fault, "a rule that means every desk soaks in shadow", true, "done");
-    let during = house.watch(SOAKED, PAUSE).await;
+async fn run_in_shadow(env: &DrillEnv, seen: &mut Observations) -> anyhow::Result<()> {
+    env.write_edge_rules(&rules("shadow"))?;
+    seen.check(Step::Fault, "a rule that matches every desktop runs in shadow mode", true, "done");
+    let during = env.watch(SHADOW_DURATION, REQUEST_PAUSE).await;
     let good = during.iter().filter(|dashboard| dashboard.is_whole()).count();
-    seen.expect(
+    seen.check(
         Step::Automatic,
-        "while it soaks every dashboard is whole",
+        "in shadow mode every dashboard is whole",
         good == during.len(),
         format!("{good} of {}", during.len()),
     );
-    let counted = house.metric(RULE, &[("rule", "drill"), ("mode", "shadow")]).await?;
-    seen.expect(
+    let counted = env.metric(RULE_METRIC, &[("rule", "drill"), ("mode", "shadow")]).await?;
+    seen.check(
         Step::Detection,
-        format!("{RULE} shows whom it would hit"),
+        format!("{RULE_METRIC} counts what it would block"),
         counted > 0.0,
         format!("{counted:.0} requests"),
     );
     Ok(())
 }
 
-async fn enforce(form: Form, house: &House, seen: &mut Observations) -> anyhow::Result<()> {
-    house.write_edge_rules(&rules("enforce"))?;
-    seen.expect(Step::Fault, "the rule is enforced without a look at that", true, "done");
-    let blocked = house
-        .until("a block", DETECT_WITHIN, async |house| Ok(is_blocked(&house.dashboard().await)))
+async fn enforce(mode: Mode, env: &DrillEnv, seen: &mut Observations) -> anyhow::Result<()> {
+    env.write_edge_rules(&rules("enforce"))?;
+    seen.check(Step::Fault, "the rule is enforced", true, "done");
+    let blocked = env
+        .wait_until("a block", DETECT_WITHIN, async |env| Ok(is_blocked(&env.dashboard().await)))
         .await;
-    let took = seen.took(Step::User, format!("desks get 403 {CODE}"), blocked);
-    let during = if form == Form::Full {
-        alarmed(house, seen).await?
+    let took = seen.check_timed(Step::User, format!("desktops get 403 {CODE}"), blocked);
+    let during = if mode == Mode::Full {
+        watch_with_alert(env, seen).await?
     } else {
-        house.watch(WATCHED, PAUSE).await
+        env.watch(WATCH_DURATION, REQUEST_PAUSE).await
     };
     let refused = during.iter().filter(|dashboard| is_blocked(dashboard)).count();
-    let told = during.iter().all(|seen| seen.body["runbook"] == "bff-backoffice/waf-fp");
-    seen.expect(
+    let names_runbook = during.iter().all(|seen| seen.body["runbook"] == "bff-backoffice/waf-fp");
+    seen.check(
         Step::User,
-        "each answer is that problem and names the runbook",
-        told && refused == during.len(),
+        "each response is that problem and names the runbook",
+        names_runbook && refused == during.len(),
         format!("{refused} of {}", during.len()),
     );
-    let counted = house.metric("bff_backoffice_errors_total", &[("error_code", CODE)]).await?;
-    seen.expect(
+    let counted = env.metric("bff_backoffice_errors_total", &[("error_code", CODE)]).await?;
+    seen.check(
         Step::Detection,
         "bff_backoffice_errors_total shows the 403 spike",
         counted > 0.0,
@@ -99,44 +100,51 @@ async fn enforce(form: Form, house: &House, seen: &mut Observations) -> anyhow::
     Ok(())
 }
 
-/// In the hurry the file is saved with a mistake.
-async fn mistake(house: &House, seen: &mut Observations) -> anyhow::Result<()> {
-    house.write_edge_rules("[[deny]]\nname = \"dri")?;
-    let refused = house
-        .until("the refusal", DETECT_WITHIN, async |house| {
-            Ok(house.metric(REFUSED, &[]).await? > 0.0)
+/// The rules file is saved with a syntax error.
+async fn write_broken_file(env: &DrillEnv, seen: &mut Observations) -> anyhow::Result<()> {
+    env.write_edge_rules("[[deny]]\nname = \"dri")?;
+    let refused = env
+        .wait_until("the refusal", DETECT_WITHIN, async |env| {
+            Ok(env.metric(RULES_REFUSED_METRIC, &[]).await? > 0.0)
         })
         .await;
-    seen.took(Step::Detection, format!("{REFUSED} says that the file has a mistake"), refused);
-    let answer = house.dashboard().await;
-    seen.expect(
+    seen.check_timed(
+        Step::Detection,
+        format!("{RULES_REFUSED_METRIC} shows that the file is invalid"),
+        refused,
+    );
+    let answer = env.dashboard().await;
+    seen.check(
         Step::Automatic,
-        "and the rules from before it stay in force",
+        "and the previous rules stay in force",
         is_blocked(&answer),
         format!("{:?}", answer.status),
     );
     Ok(())
 }
 
-fn is_blocked(dashboard: &Seen) -> bool {
+fn is_blocked(dashboard: &DashboardView) -> bool {
     dashboard.status == Some(403) && dashboard.body["code"] == CODE
 }
 
-async fn until_whole(house: &House, within: Duration) -> anyhow::Result<Duration> {
-    let is_so = async |house: &House| Ok(house.dashboard().await.is_whole());
-    house.until("a whole dashboard", within, is_so).await
+async fn until_whole(env: &DrillEnv, within: Duration) -> anyhow::Result<Duration> {
+    let is_so = async |env: &DrillEnv| Ok(env.dashboard().await.is_whole());
+    env.wait_until("a whole dashboard", within, is_so).await
 }
 
-async fn alarmed(house: &House, seen: &mut Observations) -> anyhow::Result<Vec<Seen>> {
+async fn watch_with_alert(
+    env: &DrillEnv,
+    seen: &mut Observations,
+) -> anyhow::Result<Vec<DashboardView>> {
     let (done, until) = watch::channel(false);
     let watching = async {
-        let during = house.watch(ALERTED, PAUSE).await;
+        let during = env.watch(ALERT_WATCH_DURATION, REQUEST_PAUSE).await;
         done.send_replace(true);
         during
     };
     let (during, samples) =
-        tokio::join!(watching, alerts::sample(house.http(), house.metrics_url(), until));
-    let fired = alerts::firing(ALERT, &samples?, &House::folder("drills")).await;
-    seen.took(Step::Detection, format!("{ALERT} fires on the exported metrics"), fired);
+        tokio::join!(watching, alerts::sample(env.http(), env.metrics_url(), until));
+    let fired = alerts::check_fires(ALERT, &samples?, &DrillEnv::folder("drills")).await;
+    seen.check_timed(Step::Detection, format!("{ALERT} fires on the exported metrics"), fired);
     Ok(during)
 }

@@ -1,7 +1,7 @@
-//! The session tier's server dies and its standby takes its place behind the same address: desks
-//! read on, nothing the tier knew is lost, and the gateway is whole again within half a minute.
+//! The session tier's server is killed and its standby is promoted behind the same address. Reads
+//! continue, no data of the tier is lost, and the gateway recovers within half a minute.
 //!
-//! The drill plays the tier's own watchman: it promotes the standby and moves the address.
+//! The drill does the tier's failover itself: it promotes the standby and moves the address.
 
 use std::cell::Cell;
 use std::net::SocketAddr;
@@ -14,29 +14,29 @@ use redis::aio::MultiplexedConnection;
 use reqwest::{Response, Url};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::Form;
+use super::Mode;
 use crate::alerts;
-use crate::house::{House, Seen, connect};
+use crate::attacker::{Attacker, ReplayOutcome, StolenProof};
+use crate::drill_env::{DashboardView, DrillEnv, connect};
 use crate::observations::{Observations, Step};
 use crate::proxy::Proxy;
-use crate::thief::{Answer, Stolen, Thief};
 
-const STORE: &str = "bff_backoffice_dpop_replay_store_total";
-const EVENT: &str = "bff_backoffice_session_tier_failover_total";
+const STORE_METRIC: &str = "bff_backoffice_dpop_replay_store_total";
+const FAILOVER_METRIC: &str = "bff_backoffice_session_tier_failover_total";
 const ALERT: &str = "BffSessionTierFailover";
-const SETTING: &str = "MELMASTOON_REDIS__SESSION_URL";
+const SESSION_URL_SETTING: &str = "MELMASTOON_REDIS__SESSION_URL";
 const IN_STEP_WITHIN: Duration = Duration::from_secs(20);
 const DETECT_WITHIN: Duration = Duration::from_secs(20);
-/// How long a watchman takes to believe that a server is dead.
-const BELIEVED_AFTER: Duration = Duration::from_secs(3);
-/// Until an evaluation of the rule every 5 s has seen the counter.
-const ALERTED: Duration = Duration::from_secs(20);
-const PAUSE: Duration = Duration::from_millis(40);
+/// Time that a failover monitor takes to confirm a failure.
+const FAILURE_CONFIRMED_AFTER: Duration = Duration::from_secs(3);
+/// Long enough for rule evaluations every 5 s to see the counter.
+const ALERT_WATCH_DURATION: Duration = Duration::from_secs(20);
+const REQUEST_PAUSE: Duration = Duration::from_millis(40);
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
-/// Proofs used before the failover.
-const KEPT: usize = 20;
+/// Number of proofs used before the failover.
+const USED_PROOFS: usize = 20;
 
-/// The address the gateway knows, and the server that will take over.
+/// The proxy at the address that the gateway uses, and the standby.
 struct Standby {
     proxy: Proxy,
     address: SocketAddr,
@@ -44,52 +44,52 @@ struct Standby {
 }
 
 pub(super) async fn run(
-    form: Form,
+    mode: Mode,
     objective: Duration,
-    house: &mut House,
+    env: &mut DrillEnv,
     seen: &mut Observations,
 ) -> anyhow::Result<()> {
-    let mut standby = prepare(house).await?;
-    let house = &*house;
-    let steady = house.until("a whole dashboard", objective, is_whole).await;
-    seen.took(Step::Steady, "every widget is ok", steady);
-    let kept = burn(house, seen).await?;
-    let in_step = until_in_step(house, &mut standby).await;
-    seen.took(Step::Steady, "the standby holds what the tier holds", in_step);
+    let mut standby = prepare(env).await?;
+    let env = &*env;
+    let steady = env.wait_until("a whole dashboard", objective, is_whole).await;
+    seen.check_timed(Step::Steady, "every widget is ok", steady);
+    let used = use_proofs(env, seen).await?;
+    let in_step = until_in_step(env, &mut standby).await;
+    seen.check_timed(Step::Steady, "the standby holds what the tier holds", in_step);
     let call = Call { within: None, ..Call::get("/sse/stream") };
-    let mut stream = house.desktop.send(&call).await?.error_for_status()?;
+    let mut stream = env.desktop.send(&call).await?.error_for_status()?;
     stream.chunk().await?;
 
-    let failing = fail_over(form, objective, house, &mut standby, seen);
-    let (during, fired) = if form == Form::Full {
+    let failing = fail_over(mode, objective, env, &mut standby, seen);
+    let (during, fired) = if mode == Mode::Full {
         let (during, fired) =
-            alerts::during(ALERT, (house.http(), house.metrics_url()), failing).await;
+            alerts::fired_during(ALERT, (env.http(), env.metrics_url()), failing).await;
         (during?, Some(fired))
     } else {
         (failing.await?, None)
     };
     if let Some(fired) = fired {
-        seen.took(Step::Detection, format!("{ALERT} fires on the exported metrics"), fired);
+        seen.check_timed(Step::Detection, format!("{ALERT} fires on the exported metrics"), fired);
     }
-    user(&during, seen);
-    stays_open(&mut stream, seen).await;
-    preserved(house, &kept, seen).await
+    check_user_view(&during, seen);
+    check_stream_open(&mut stream, seen).await;
+    check_preserved(env, &used, seen).await
 }
 
-/// Puts the proxy in the gateways' path to the tier.
-async fn prepare(house: &mut House) -> anyhow::Result<Standby> {
-    let mut url = Url::parse(&house.stack.info().redis.session.url)?;
-    let standby = Url::parse(&house.stack.start_session_standby().await?)?;
+/// Starts the standby and puts the proxy between the gateways and the tier.
+async fn prepare(env: &mut DrillEnv) -> anyhow::Result<Standby> {
+    let mut url = Url::parse(&env.stack.info().redis.session.url)?;
+    let standby = Url::parse(&env.stack.start_session_standby().await?)?;
     let proxy = Proxy::start(address(&url)?).await?;
     let port = Some(proxy.address.port());
     url.set_port(port).ok().context("a Redis URL has a port")?;
     for name in ["bff", "bff-2"] {
-        house.stack.process(name)?.set_env(SETTING, url.as_str()).await?;
-        house.stack.restart(name).await?;
+        env.stack.process(name)?.set_env(SESSION_URL_SETTING, url.as_str()).await?;
+        env.stack.restart(name).await?;
     }
-    house.reconnect()?;
-    // Else a standby waits five seconds for others to join it.
-    let mut tier = house.session_tier().await?;
+    env.reconnect()?;
+    // Otherwise replication waits five seconds for further replicas.
+    let mut tier = env.session_tier().await?;
     let mut setting = redis::cmd("CONFIG");
     setting.arg("SET").arg("repl-diskless-sync-delay").arg(0);
     setting.query_async::<()>(&mut tier).await?;
@@ -102,21 +102,26 @@ fn address(url: &Url) -> anyhow::Result<SocketAddr> {
     Ok(SocketAddr::from(([127, 0, 0, 1], port)))
 }
 
-/// Uses proofs at the first instance, so that the other knows them from the tier alone.
-async fn burn(house: &House, seen: &mut Observations) -> anyhow::Result<Vec<Stolen>> {
-    let thief = Thief::with(house, 1)?;
-    let kept = thief.steal_many(KEPT).await?;
-    let mut used = 0;
-    for stolen in &kept {
-        used += usize::from(thief.send(0, stolen).await == Answer::Accepted);
+/// Uses proofs at the first instance, so that the other knows them only from the tier.
+async fn use_proofs(env: &DrillEnv, seen: &mut Observations) -> anyhow::Result<Vec<StolenProof>> {
+    let attacker = Attacker::with(env, 1)?;
+    let proofs = attacker.steal_proofs(USED_PROOFS).await?;
+    let mut accepted = 0;
+    for stolen in &proofs {
+        accepted += usize::from(attacker.send(0, stolen).await == ReplayOutcome::Accepted);
     }
     let expected = "proofs are used at the first instance";
-    seen.expect(Step::Steady, expected, used == KEPT, format!("{used} of {KEPT}"));
-    Ok(kept)
+    seen.check(
+        Step::Steady,
+        expected,
+        accepted == USED_PROOFS,
+        format!("{accepted} of {USED_PROOFS}"),
+    );
+    Ok(proofs)
 }
 
-async fn until_in_step(house: &House, standby: &mut Standby) -> anyhow::Result<Duration> {
-    let (mut tier, begun) = (house.session_tier().await?, Instant::now());
+async fn until_in_step(env: &DrillEnv, standby: &mut Standby) -> anyhow::Result<Duration> {
+    let (mut tier, begun) = (env.session_tier().await?, Instant::now());
     while begun.elapsed() < IN_STEP_WITHIN {
         let ours = replication(&mut standby.connection).await?;
         let theirs = replication(&mut tier).await?;
@@ -125,28 +130,28 @@ async fn until_in_step(house: &House, standby: &mut Standby) -> anyhow::Result<D
         if is_linked && offsets.0.is_some() && offsets.0 >= offsets.1 {
             return Ok(begun.elapsed());
         }
-        sleep(PAUSE).await;
+        sleep(REQUEST_PAUSE).await;
     }
-    anyhow::bail!("the standby was not in step within {} s", IN_STEP_WITHIN.as_secs())
+    anyhow::bail!("the standby had not caught up within {} s", IN_STEP_WITHIN.as_secs())
 }
 
 async fn replication(server: &mut MultiplexedConnection) -> anyhow::Result<InfoDict> {
     Ok(redis::cmd("INFO").arg("replication").query_async(server).await?)
 }
 
-/// A desk reads on all the while.
+/// Fails over while a desktop keeps reading.
 async fn fail_over(
-    form: Form,
+    mode: Mode,
     objective: Duration,
-    house: &House,
+    env: &DrillEnv,
     standby: &mut Standby,
     seen: &mut Observations,
-) -> anyhow::Result<Vec<Seen>> {
+) -> anyhow::Result<Vec<DashboardView>> {
     let over = Cell::new(false);
     let event = async {
-        let outcome = replace(objective, house, standby, seen).await;
-        if form == Form::Full {
-            sleep(ALERTED).await;
+        let outcome = replace(objective, env, standby, seen).await;
+        if mode == Mode::Full {
+            sleep(ALERT_WATCH_DURATION).await;
         }
         over.set(true);
         outcome
@@ -154,8 +159,8 @@ async fn fail_over(
     let reading = async {
         let mut during = Vec::new();
         while !over.get() {
-            during.push(house.dashboard().await);
-            sleep(PAUSE).await;
+            during.push(env.dashboard().await);
+            sleep(REQUEST_PAUSE).await;
         }
         during
     };
@@ -165,52 +170,61 @@ async fn fail_over(
 
 async fn replace(
     objective: Duration,
-    house: &House,
+    env: &DrillEnv,
     standby: &mut Standby,
     seen: &mut Observations,
 ) -> anyhow::Result<()> {
-    let before = house.metric(EVENT, &[]).await?;
-    let struck = Instant::now();
-    house.stack.process("redis-session")?.kill().await?;
-    seen.expect(Step::Fault, "the session tier's server is killed with -9", true, "done");
-    let down = house.until("the tier's check", DETECT_WITHIN, is_noticed).await;
-    let took = seen.took(Step::Detection, "readiness is 503 and names session-tier", down);
+    let before = env.metric(FAILOVER_METRIC, &[]).await?;
+    let injected_at = Instant::now();
+    env.stack.process("redis-session")?.kill().await?;
+    seen.check(Step::Fault, "the session tier's server is killed with -9", true, "done");
+    let down = env.wait_until("the tier's check", DETECT_WITHIN, is_noticed).await;
+    let took = seen.check_timed(Step::Detection, "readiness is 503 and names session-tier", down);
     seen.detected_after(took);
-    sleep(BELIEVED_AFTER.saturating_sub(struck.elapsed())).await;
+    sleep(FAILURE_CONFIRMED_AFTER.saturating_sub(injected_at.elapsed())).await;
     let mut promoting = redis::cmd("REPLICAOF");
     promoting.arg("NO").arg("ONE");
     promoting.query_async::<()>(&mut standby.connection).await?;
     standby.proxy.retarget(standby.address);
-    let moved = format!("after {} ms", struck.elapsed().as_millis());
-    seen.expect(Step::Fault, "its standby is promoted and the address leads there", true, moved);
+    let moved = format!("after {} ms", injected_at.elapsed().as_millis());
+    seen.check(Step::Fault, "the standby is promoted and the address points to it", true, moved);
 
-    let noted = house.metric_everywhere(STORE, &[("store", "shared")]).await?;
-    let is_back = async |house: &House| {
-        let now = house.metric_everywhere(STORE, &[("store", "shared")]).await?;
-        Ok(now > noted && are_ready(house).await?)
+    let noted = env.metric_everywhere(STORE_METRIC, &[("store", "shared")]).await?;
+    let is_back = async |env: &DrillEnv| {
+        let now = env.metric_everywhere(STORE_METRIC, &[("store", "shared")]).await?;
+        Ok(now > noted && are_ready(env).await?)
     };
-    let back = house.until("the tier", objective, is_back).await.map(|_| struck.elapsed());
+    let back = env.wait_until("the tier", objective, is_back).await.map(|_| injected_at.elapsed());
     let within = objective.as_secs();
-    let what =
-        format!("both are ready and note proofs in the tier again, {within} s from the kill");
-    let took = seen.took(Step::Recovery, what, back.and_then(|took| below(took, objective)));
+    let what = format!(
+        "both instances are ready and record proofs in the tier within {within} s of the kill"
+    );
+    let took = seen.check_timed(
+        Step::Recovery,
+        what,
+        back.and_then(|took| require_below(took, objective)),
+    );
     seen.recovered_after(took);
-    let is_told = async |house: &House| Ok(house.metric(EVENT, &[]).await? > before);
-    let told = house.until("the failover's counter", DETECT_WITHIN, is_told).await;
-    seen.took(Step::Detection, format!("{EVENT} says that another server answers"), told);
+    let is_counted = async |env: &DrillEnv| Ok(env.metric(FAILOVER_METRIC, &[]).await? > before);
+    let counted = env.wait_until("the failover's counter", DETECT_WITHIN, is_counted).await;
+    seen.check_timed(
+        Step::Detection,
+        format!("{FAILOVER_METRIC} counts the change of server"),
+        counted,
+    );
     Ok(())
 }
 
-fn below(took: Duration, most: Duration) -> anyhow::Result<Duration> {
+fn require_below(took: Duration, most: Duration) -> anyhow::Result<Duration> {
     anyhow::ensure!(took < most, "it took {} ms", took.as_millis());
     Ok(took)
 }
 
-fn user(during: &[Seen], seen: &mut Observations) {
+fn check_user_view(during: &[DashboardView], seen: &mut Observations) {
     let good = during.iter().filter(|dashboard| dashboard.status == Some(200)).count();
-    seen.expect(
+    seen.check(
         Step::User,
-        "reads never stop: every dashboard is 200",
+        "every dashboard is 200",
         good == during.len() && good > 0,
         format!("{good} of {}", during.len()),
     );
@@ -218,7 +232,7 @@ fn user(during: &[Seen], seen: &mut Observations) {
     took.sort();
     let slowest = took.last().copied().unwrap_or_default();
     let late = took.iter().filter(|took| **took > Duration::from_millis(600)).count();
-    seen.expect(
+    seen.check(
         Step::User,
         format!("each within {} ms", ANSWER_WITHIN.as_millis()),
         slowest < ANSWER_WITHIN,
@@ -226,8 +240,8 @@ fn user(during: &[Seen], seen: &mut Observations) {
     );
 }
 
-/// Nothing comes and nothing ends: the next heartbeat is up to 15 s away.
-async fn stays_open(stream: &mut Response, seen: &mut Observations) {
+/// Checks that the stream has not ended. The next heartbeat may be 15 s away.
+async fn check_stream_open(stream: &mut Response, seen: &mut Observations) {
     let mut ended = None;
     while let Ok(read) = timeout(Duration::from_secs(1), stream.chunk()).await {
         if !matches!(&read, Ok(Some(_))) {
@@ -236,40 +250,44 @@ async fn stays_open(stream: &mut Response, seen: &mut Observations) {
         }
     }
     let found = ended.clone().unwrap_or_else(|| "open".to_owned());
-    seen.expect(Step::User, "a stream that was open stays open", ended.is_none(), found);
+    seen.check(Step::User, "an open stream stays open", ended.is_none(), found);
 }
 
-/// What only the tier could tell the second instance, the promoted server told it.
-async fn preserved(house: &House, kept: &[Stolen], seen: &mut Observations) -> anyhow::Result<()> {
-    let thief = Thief::with(house, 1)?;
+/// Checks that the second instance refuses the used proofs, which it knows only from the tier.
+async fn check_preserved(
+    env: &DrillEnv,
+    used: &[StolenProof],
+    seen: &mut Observations,
+) -> anyhow::Result<()> {
+    let attacker = Attacker::with(env, 1)?;
     let mut refused = 0;
-    for stolen in kept {
-        refused += usize::from(thief.send(1, stolen).await == Answer::Refused);
+    for stolen in used {
+        refused += usize::from(attacker.send(1, stolen).await == ReplayOutcome::Refused);
     }
-    seen.expect(
+    seen.check(
         Step::Recovery,
-        "nothing the tier knew is lost: the other instance refuses what was used before",
-        refused == kept.len(),
-        format!("{refused} of {}", kept.len()),
+        "no data is lost: the other instance refuses the used proofs",
+        refused == used.len(),
+        format!("{refused} of {}", used.len()),
     );
-    let fresh = thief.fresh(1).await?;
-    let expected = "and the same sign-in goes on";
-    seen.expect(Step::Recovery, expected, fresh == Answer::Accepted, format!("{fresh:?}"));
+    let fresh = attacker.send_fresh(1).await?;
+    let expected = "and the same session continues";
+    seen.check(Step::Recovery, expected, fresh == ReplayOutcome::Accepted, format!("{fresh:?}"));
     Ok(())
 }
 
-async fn is_whole(house: &House) -> anyhow::Result<bool> {
-    Ok(house.dashboard().await.is_whole())
+async fn is_whole(env: &DrillEnv) -> anyhow::Result<bool> {
+    Ok(env.dashboard().await.is_whole())
 }
 
-async fn is_noticed(house: &House) -> anyhow::Result<bool> {
-    let (status, down) = house.readiness(&house.stack.info().gateway).await?;
+async fn is_noticed(env: &DrillEnv) -> anyhow::Result<bool> {
+    let (status, down) = env.readiness(&env.stack.info().gateway).await?;
     Ok(status == 503 && down == ["session-tier"])
 }
 
-async fn are_ready(house: &House) -> anyhow::Result<bool> {
-    for gateway in house.gateways() {
-        if house.readiness(&gateway).await?.0 != 200 {
+async fn are_ready(env: &DrillEnv) -> anyhow::Result<bool> {
+    for gateway in env.gateways() {
+        if env.readiness(&gateway).await?.0 != 200 {
             return Ok(false);
         }
     }

@@ -1,130 +1,135 @@
-//! lock-integration fails: no key is made, the desk is told so, every attempt is in the ledger with
-//! what came of it, and a repeat under the same key makes one key when it is over.
+//! lock-integration fails. No key is issued, the desktop gets a retriable problem, every attempt is in
+//! the lock audit log with its outcome, and a repeat afterwards issues exactly one key.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use super::Form;
+use super::Mode;
 use crate::alerts;
-use crate::desk;
-use crate::doors::{self, Door};
-use crate::house::{House, Seen, fault};
+use crate::client;
+use crate::drill_env::{DashboardView, DrillEnv, stand_in_fault};
+use crate::lock_fixture::{self, LockFixture};
 use crate::observations::{Observations, Step};
-use crate::timed::{self, Answer};
+use crate::timed_call::{self, TimedResponse};
 
 const ALERT: &str = "BffLockDown";
 const COUNTER: &str = "bff_backoffice_lock_action_total";
-const AWAY: (u16, &str) = (502, "MELMASTOON.BFF.UPSTREAM_UNAVAILABLE");
-const SLOW: (u16, &str) = (504, "MELMASTOON.BFF.UPSTREAM_TIMEOUT");
-/// The first says that it fails, the second nothing at all.
+const UNAVAILABLE: (u16, &str) = (502, "MELMASTOON.BFF.UPSTREAM_UNAVAILABLE");
+const TIMED_OUT: (u16, &str) = (504, "MELMASTOON.BFF.UPSTREAM_TIMEOUT");
+/// Fault kinds with the audit phase that each leads to.
 const KINDS: [(&str, &str); 2] = [("status", "failure"), ("hang", "unknown")];
 const DETECT_WITHIN: Duration = Duration::from_secs(10);
-/// How soon a desk is told, the gateway's own limits and a busy machine included.
+/// Response time limit: the gateway's own limits plus overhead on a busy machine.
 const ANSWER_WITHIN: Duration = Duration::from_millis(2500);
-const WATCHED: Duration = Duration::from_secs(4);
-/// Long enough for a rate over a minute to show it and for `for: 15s`.
-const ALERTED: Duration = Duration::from_secs(40);
-const PAUSE: Duration = Duration::from_millis(200);
+const WATCH_DURATION: Duration = Duration::from_secs(4);
+/// Long enough for a rate over one minute and `for: 15s`.
+const ALERT_WATCH_DURATION: Duration = Duration::from_secs(40);
+const REQUEST_PAUSE: Duration = Duration::from_millis(200);
 
 pub(super) async fn run(
-    form: Form,
+    mode: Mode,
     objective: Duration,
-    house: &mut House,
+    env: &mut DrillEnv,
     seen: &mut Observations,
 ) -> anyhow::Result<()> {
-    let door = Door::find(house).await?;
+    let lock = LockFixture::find(env).await?;
     for (kind, outcome) in KINDS {
-        let alert = kind == "status" && form == Form::Full;
-        one((kind, outcome, alert), &door, objective, house, seen).await?;
+        let alert = kind == "status" && mode == Mode::Full;
+        drill_fault((kind, outcome, alert), &lock, objective, env, seen).await?;
     }
     Ok(())
 }
 
-async fn one(
+async fn drill_fault(
     (kind, outcome, alert): (&str, &str, bool),
-    door: &Door,
+    lock: &LockFixture,
     objective: Duration,
-    house: &House,
+    env: &DrillEnv,
     seen: &mut Observations,
 ) -> anyhow::Result<()> {
-    let works = async |house: &House| works(door, house).await;
-    let steady = house.until("a key and a whole dashboard", objective, works).await;
-    seen.took(Step::Steady, "a key is made and every widget is ok", steady);
-    let (before, struck) = (counted(outcome, house).await?, Instant::now());
-    house.fault(&fault("lock", kind)).await?;
-    seen.expect(Step::Fault, format!("lock-integration: {kind}"), true, "done");
-    let during = watched(alert, door, house, seen).await?;
-    seen.detected_after(during.attempts.first().map(|(at, ..)| *at - struck));
-    user(kind, &during, seen);
-    let grown = house
-        .until("the counter", DETECT_WITHIN, async |house| {
-            Ok(counted(outcome, house).await? > before)
+    let works = async |env: &DrillEnv| works(lock, env).await;
+    let steady = env.wait_until("a key and a whole dashboard", objective, works).await;
+    seen.check_timed(Step::Steady, "a key is issued and every widget is ok", steady);
+    let (before, injected_at) = (counted(outcome, env).await?, Instant::now());
+    env.add_fault(&stand_in_fault("lock", kind)).await?;
+    seen.check(Step::Fault, format!("lock-integration: {kind}"), true, "done");
+    let during = watch_with_alert(alert, lock, env, seen).await?;
+    seen.detected_after(during.attempts.first().map(|(at, ..)| *at - injected_at));
+    check_user_view(kind, &during, seen);
+    let grown = env
+        .wait_until("the counter", DETECT_WITHIN, async |env| {
+            Ok(counted(outcome, env).await? > before)
         })
         .await;
-    seen.took(Step::Detection, format!("{COUNTER} counts {outcome}"), grown);
-    written(kind, &during, house, seen).await?;
-    house.clear_faults().await?;
-    let back = house.until("a key and a whole dashboard", objective, works).await;
-    let what = format!("a key is made again within {} s, by itself", objective.as_secs());
-    let took = seen.took(Step::Recovery, what, back);
+    seen.check_timed(Step::Detection, format!("{COUNTER} counts {outcome}"), grown);
+    check_audit_log(kind, &during, env, seen).await?;
+    env.clear_faults().await?;
+    let back = env.wait_until("a key and a whole dashboard", objective, works).await;
+    let what = format!("a key is issued again within {} s, automatically", objective.as_secs());
+    let took = seen.check_timed(Step::Recovery, what, back);
     seen.recovered_after(took);
-    repeated(door, &during, house, seen).await
+    check_repeat(lock, &during, env, seen).await
 }
 
-/// What was seen while lock-integration failed: each attempt with its key.
+/// Observations during the fault.
 #[derive(Default)]
 struct During {
-    attempts: Vec<(Instant, String, Answer)>,
-    dashboards: Vec<Seen>,
+    attempts: Vec<(Instant, String, TimedResponse)>,
+    dashboards: Vec<DashboardView>,
 }
 
-async fn watched(
+async fn watch_with_alert(
     alert: bool,
-    door: &Door,
-    house: &House,
+    lock: &LockFixture,
+    env: &DrillEnv,
     seen: &mut Observations,
 ) -> anyhow::Result<During> {
     if !alert {
-        return watch(WATCHED, door, house).await;
+        return watch(WATCH_DURATION, lock, env).await;
     }
-    let exported = (house.http(), house.metrics_url());
-    let (given, fired) = alerts::during(ALERT, exported, watch(ALERTED, door, house)).await;
-    seen.took(Step::Detection, format!("{ALERT} fires on the exported metrics"), fired);
+    let exported = (env.http(), env.metrics_url());
+    let (given, fired) =
+        alerts::fired_during(ALERT, exported, watch(ALERT_WATCH_DURATION, lock, env)).await;
+    seen.check_timed(Step::Detection, format!("{ALERT} fires on the exported metrics"), fired);
     given
 }
 
-async fn watch(length: Duration, door: &Door, house: &House) -> anyhow::Result<During> {
+async fn watch(length: Duration, lock: &LockFixture, env: &DrillEnv) -> anyhow::Result<During> {
     let (end, mut during) = (Instant::now() + length, During::default());
     while Instant::now() < end {
-        let key = desk::new_key();
-        let answer = timed::send(&house.desktop, &door.issue(&key)?).await?;
+        let key = client::new_key();
+        let answer = timed_call::send(&env.desktop, &lock.issue(&key)?).await?;
         during.attempts.push((Instant::now(), key, answer));
-        during.dashboards.push(house.dashboard().await);
-        sleep(PAUSE).await;
+        during.dashboards.push(env.dashboard().await);
+        sleep(REQUEST_PAUSE).await;
     }
     Ok(during)
 }
 
-fn user(kind: &str, during: &During, seen: &mut Observations) {
-    let is_told = |answer: &Answer| {
-        let fitting = answer.is(AWAY.0, AWAY.1) || kind == "hang" && answer.is(SLOW.0, SLOW.1);
+fn check_user_view(kind: &str, during: &During, seen: &mut Observations) {
+    let is_expected = |answer: &TimedResponse| {
+        let fitting = answer.is(UNAVAILABLE.0, UNAVAILABLE.1)
+            || kind == "hang" && answer.is(TIMED_OUT.0, TIMED_OUT.1);
         fitting && answer.body["retriable"] == true && answer.took <= ANSWER_WITHIN
     };
-    let odd = during.attempts.iter().find(|(.., answer)| !is_told(answer));
+    let odd = during.attempts.iter().find(|(.., answer)| !is_expected(answer));
     let also = if kind == "hang" { ", or 504 UPSTREAM_TIMEOUT" } else { "" };
-    seen.expect(
+    seen.check(
         Step::User,
         format!(
-            "{kind}: every key is a retriable 502{also} within {} ms",
+            "{kind}: every key request is a retriable 502{also} within {} ms",
             ANSWER_WITHIN.as_millis()
         ),
         odd.is_none() && !during.attempts.is_empty(),
-        odd.map_or_else(|| format!("{} of them", during.attempts.len()), |it| it.2.told()),
+        odd.map_or_else(
+            || format!("{} of them", during.attempts.len()),
+            |attempt| attempt.2.summary(),
+        ),
     );
     let whole = during.dashboards.iter().filter(|dashboard| dashboard.is_whole()).count();
-    seen.expect(
+    seen.check(
         Step::User,
         format!("{kind}: every dashboard is whole"),
         whole == during.dashboards.len(),
@@ -132,54 +137,54 @@ fn user(kind: &str, during: &During, seen: &mut Observations) {
     );
 }
 
-/// Two rows for each attempt, and the second agrees with what the desk was told.
-async fn written(
+/// Checks that each attempt has two audit rows, and that the second matches the response.
+async fn check_audit_log(
     kind: &str,
     during: &During,
-    house: &House,
+    env: &DrillEnv,
     seen: &mut Observations,
 ) -> anyhow::Result<()> {
-    let (mut right, mut odd, ledger) = (0, String::new(), doors::ledger(house).await?);
+    let (mut right, mut odd, ledger) = (0, String::new(), lock_fixture::audit_phases(env).await?);
     for (_, key, answer) in &during.attempts {
-        let outcome = if answer.is(SLOW.0, SLOW.1) { "unknown" } else { "failure" };
+        let outcome = if answer.is(TIMED_OUT.0, TIMED_OUT.1) { "unknown" } else { "failure" };
         let phases = ledger.get(key).map(Vec::as_slice).unwrap_or_default();
         if phases == ["requested", outcome] {
             right += 1;
         } else {
-            odd = format!(", {} has {phases:?}", answer.told());
+            odd = format!(", {} has {phases:?}", answer.summary());
         }
     }
     let all = during.attempts.len();
-    let what = format!("{kind}: each attempt is in the ledger, before and after");
-    seen.expect(Step::Automatic, what, right == all && all > 0, format!("{right} of {all}{odd}"));
+    let what = format!("{kind}: each attempt has its two lock audit rows");
+    seen.check(Step::Automatic, what, right == all && all > 0, format!("{right} of {all}{odd}"));
     Ok(())
 }
 
-/// The desk repeats its last attempt under the same key.
-async fn repeated(
-    door: &Door,
+/// Repeats the last attempt with the same idempotency key.
+async fn check_repeat(
+    lock: &LockFixture,
     during: &During,
-    house: &House,
+    env: &DrillEnv,
     seen: &mut Observations,
 ) -> anyhow::Result<()> {
     let Some((_, key, _)) = during.attempts.last() else { return Ok(()) };
-    let answer = timed::send(&house.desktop, &door.issue(key)?).await?;
-    let what = "a repeat under the same key makes the key";
-    seen.expect(Step::Recovery, what, answer.status == 201, answer.told());
-    let made = doors::made(house, key).await?;
-    seen.expect(Step::Recovery, "and one key alone", made == 1, json!(made));
-    let phases: Value = doors::phases(house, key).await?.into();
-    let what = "and the ledger says so";
-    seen.expect(Step::Recovery, what, phases[3] == "success", phases);
+    let answer = timed_call::send(&env.desktop, &lock.issue(key)?).await?;
+    let what = "a repeat with the same idempotency key issues the key";
+    seen.check(Step::Recovery, what, answer.status == 201, answer.summary());
+    let made = lock_fixture::keys_issued(env, key).await?;
+    seen.check(Step::Recovery, "and only one key", made == 1, json!(made));
+    let phases: Value = lock_fixture::phases_of_key(env, key).await?.into();
+    let what = "and the lock audit log records it";
+    seen.check(Step::Recovery, what, phases[3] == "success", phases);
     Ok(())
 }
 
-/// Each with a key of its own.
-async fn works(door: &Door, house: &House) -> anyhow::Result<bool> {
-    let answer = timed::send(&house.desktop, &door.issue(&desk::new_key())?).await?;
-    Ok(answer.status == 201 && house.dashboard().await.is_whole())
+/// Whether a key can be issued and the dashboard is whole.
+async fn works(lock: &LockFixture, env: &DrillEnv) -> anyhow::Result<bool> {
+    let answer = timed_call::send(&env.desktop, &lock.issue(&client::new_key())?).await?;
+    Ok(answer.status == 201 && env.dashboard().await.is_whole())
 }
 
-async fn counted(outcome: &str, house: &House) -> anyhow::Result<f64> {
-    house.metric(COUNTER, &[("outcome", outcome)]).await
+async fn counted(outcome: &str, env: &DrillEnv) -> anyhow::Result<f64> {
+    env.metric(COUNTER, &[("outcome", outcome)]).await
 }

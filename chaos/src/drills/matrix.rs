@@ -1,6 +1,6 @@
-//! Every upstream of the dashboard in every way it can fail, dashboards asked cold: each is 200
-//! inside the deadline, lacks what comes from that upstream and nothing else, and is whole again
-//! when the upstream is well. Then the same with answers kept: what was read is shown with its age.
+//! Every upstream of the dashboard fails in every way, with a cold cache. Each dashboard is 200 within
+//! the deadline, only widgets of that upstream are not ok, and it is whole again afterwards. Then the
+//! same with cached responses, and with one tenant affected.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -8,14 +8,14 @@ use std::time::Duration;
 use composer::WIDGETS;
 use composer::compose::ROUTE_DEADLINE;
 
-use super::Form;
-use crate::house::{House, Seen, fault};
+use super::Mode;
+use crate::drill_env::{DashboardView, DrillEnv, stand_in_fault};
 use crate::observations::{Observations, Step};
 
-mod kept;
-mod others;
+mod cached;
+mod other_tenant;
 
-/// The ways, and the reason a widget gives for each as long as the breaker lets its calls through.
+/// Fault kinds, and the widget's reason while the breaker is closed.
 const KINDS: [(&str, &str); 8] = [
     ("status", "UPSTREAM_ERROR"),
     ("refuse", "UPSTREAM_UNAVAILABLE"),
@@ -26,45 +26,45 @@ const KINDS: [(&str, &str); 8] = [
     ("drip", "UPSTREAM_TIMEOUT"),
     ("drift", "SCHEMA_DRIFT"),
 ];
-/// The route's p99 may be longer than its deadline by a tenth.
+/// The p99 may exceed the route's deadline by a tenth.
 const P99_WITHIN: Duration = Duration::from_millis(ROUTE_DEADLINE.as_millis() as u64 * 11 / 10);
-/// So many of each cell: those before the breaker opens, and as many after.
+/// Dashboards per cell: about half before the breaker opens, half after.
 const DASHBOARDS: usize = 10;
 
-/// One upstream failing in one way, and what came of it.
+/// One upstream failing in one way, with the observations.
 struct Cell {
     upstream: &'static str,
-    during: Vec<Seen>,
-    /// Until a dashboard was whole again.
+    during: Vec<DashboardView>,
+    /// Time until a dashboard was whole again.
     recovery: anyhow::Result<Duration>,
 }
 
 pub(super) async fn run(
-    form: Form,
+    mode: Mode,
     objective: Duration,
-    house: &mut House,
+    env: &mut DrillEnv,
     seen: &mut Observations,
 ) -> anyhow::Result<()> {
-    house.keep(false).await?;
-    let whole = async |house: &House| Ok(house.dashboard().await.is_whole());
-    let steady = house.until("a whole dashboard", objective, whole).await;
-    seen.took(Step::Steady, "nothing is kept, and every widget is ok", steady);
+    env.keep(false).await?;
+    let whole = async |env: &DrillEnv| Ok(env.dashboard().await.is_whole());
+    let steady = env.wait_until("a whole dashboard", objective, whole).await;
+    seen.check_timed(Step::Steady, "the cache is off, and every widget is ok", steady);
     let widgets = widgets();
     for (number, (kind, reason)) in KINDS.into_iter().enumerate() {
         let mut cells = Vec::new();
         let chosen = widgets.keys().copied().enumerate();
-        // Of a short run each upstream fails in one way.
-        let chosen = chosen.filter(|(at, _)| form == Form::Full || at % KINDS.len() == number);
+        // In a short run each upstream fails in one way only.
+        let chosen = chosen.filter(|(at, _)| mode == Mode::Full || at % KINDS.len() == number);
         for (_, upstream) in chosen {
-            cells.push(cell(upstream, kind, objective, house).await?);
+            cells.push(run_cell(upstream, kind, objective, env).await?);
         }
-        told((kind, reason), &cells, &widgets, objective, seen);
+        check_cells((kind, reason), &cells, &widgets, objective, seen);
     }
-    others::run(form, house, seen).await?;
-    kept::run(objective, house, seen).await
+    other_tenant::run(mode, env, seen).await?;
+    cached::run(objective, env, seen).await
 }
 
-/// The widgets that come from each upstream.
+/// Widgets by upstream.
 fn widgets() -> BTreeMap<&'static str, BTreeSet<String>> {
     let mut widgets: BTreeMap<_, BTreeSet<String>> = BTreeMap::new();
     for widget in &WIDGETS {
@@ -74,31 +74,33 @@ fn widgets() -> BTreeMap<&'static str, BTreeSet<String>> {
     widgets
 }
 
-async fn cell(
+async fn run_cell(
     upstream: &'static str,
     kind: &str,
     objective: Duration,
-    house: &House,
+    env: &DrillEnv,
 ) -> anyhow::Result<Cell> {
-    house.fault(&fault(upstream, kind)).await?;
+    env.add_fault(&stand_in_fault(upstream, kind)).await?;
     let mut during = Vec::new();
     while during.len() < DASHBOARDS {
-        let dashboard = house.dashboard().await;
+        let dashboard = env.dashboard().await;
         let is_lost = dashboard.status.is_none();
         during.push(dashboard);
-        // One that never came is enough to tell.
+        // One missing response is enough for the finding.
         if is_lost {
             break;
         }
     }
-    house.clear_faults().await?;
-    let recovery = house
-        .until("a whole dashboard", objective, async |house| Ok(house.dashboard().await.is_whole()))
+    env.clear_faults().await?;
+    let recovery = env
+        .wait_until("a whole dashboard", objective, async |env| {
+            Ok(env.dashboard().await.is_whole())
+        })
         .await;
     Ok(Cell { upstream, during, recovery })
 }
 
-fn told(
+fn check_cells(
     (kind, reason): (&str, &str),
     cells: &[Cell],
     widgets: &BTreeMap<&str, BTreeSet<String>>,
@@ -106,47 +108,51 @@ fn told(
     seen: &mut Observations,
 ) {
     let all = || cells.iter().flat_map(|cell| &cell.during);
-    let (good, count) = (all().filter(|it| it.status == Some(200)).count(), all().count());
+    let (good, count) = (all().filter(|view| view.status == Some(200)).count(), all().count());
     let what = format!("{kind} at each of {} upstreams: every dashboard is 200", cells.len());
-    seen.expect(Step::User, what, good == count && count > 0, format!("{good} of {count}"));
+    seen.check(Step::User, what, good == count && count > 0, format!("{good} of {count}"));
 
-    let is_odd = |cell: &&Cell| cell.during.iter().any(|it| it.missed() != widgets[cell.upstream]);
-    let odd: Vec<String> = cells.iter().filter(is_odd).map(lacked).collect();
-    let what = format!("{kind}: of the upstreams' widgets exactly its own are lacking");
-    seen.expect(Step::User, what, odd.is_empty(), format!("otherwise at {odd:?}"));
+    let is_odd = |cell: &&Cell| {
+        cell.during.iter().any(|view| view.upstream_widgets_not_ok() != widgets[cell.upstream])
+    };
+    let odd: Vec<String> = cells.iter().filter(is_odd).map(describe_cell).collect();
+    let what = format!("{kind}: exactly the widgets of this upstream are not ok");
+    seen.check(Step::User, what, odd.is_empty(), format!("otherwise at {odd:?}"));
 
-    let untold = |cell: &&Cell| !cell.during.iter().any(|it| gives(it, cell.upstream, reason));
-    let untold: Vec<&str> = cells.iter().filter(untold).map(|cell| cell.upstream).collect();
-    let what = format!("{kind}: and say {reason}");
-    seen.expect(Step::User, what, untold.is_empty(), format!("not at {untold:?}"));
+    let unreported =
+        |cell: &&Cell| !cell.during.iter().any(|view| has_reason(view, cell.upstream, reason));
+    let unreported: Vec<&str> = cells.iter().filter(unreported).map(|cell| cell.upstream).collect();
+    let what = format!("{kind}: with reason {reason}");
+    seen.check(Step::User, what, unreported.is_empty(), format!("not at {unreported:?}"));
 
     let times = Times::of(all());
     let what = format!("{kind}: the p99 is within {} ms", P99_WITHIN.as_millis());
-    seen.expect(Step::User, what, times.p99 <= P99_WITHIN, &times);
+    seen.check(Step::User, what, times.p99 <= P99_WITHIN, &times);
 
     let slowest = cells.iter().filter_map(|cell| cell.recovery.as_ref().ok()).max().copied();
     let late: Vec<&str> =
         cells.iter().filter(|cell| cell.recovery.is_err()).map(|cell| cell.upstream).collect();
-    let what = format!("{kind}: whole again within {} s by itself", objective.as_secs());
+    let what = format!("{kind}: whole again within {} s, automatically", objective.as_secs());
     let found = format!("slowest {} ms", slowest.unwrap_or_default().as_millis());
-    seen.expect(Step::Recovery, what, late.is_empty(), format!("{found}, not after {late:?}"));
+    seen.check(Step::Recovery, what, late.is_empty(), format!("{found}, not after {late:?}"));
     seen.recovered_after(slowest);
 }
 
-/// Whether a widget of this upstream is lacking for this reason.
-fn gives(dashboard: &Seen, upstream: &str, reason: &str) -> bool {
+/// Whether a widget of this upstream is not ok for this reason.
+fn has_reason(dashboard: &DashboardView, upstream: &str, reason: &str) -> bool {
     let widgets = dashboard.body["widgets"].as_object();
     let mut widgets = widgets.into_iter().flat_map(|widgets| widgets.values());
-    widgets.any(|it| it["source"] == upstream && it["reason"] == reason)
+    widgets.any(|widget| widget["source"] == upstream && widget["reason"] == reason)
 }
 
-/// For a report: which upstream, and what was lacking in any of its dashboards.
-fn lacked(cell: &Cell) -> String {
-    let sets: BTreeSet<_> = cell.during.iter().map(|it| format!("{:?}", it.missed())).collect();
+/// One line for the report: the upstream, and the sets of widgets that were not ok.
+fn describe_cell(cell: &Cell) -> String {
+    let sets: BTreeSet<_> =
+        cell.during.iter().map(|view| format!("{:?}", view.upstream_widgets_not_ok())).collect();
     format!("{}: {sets:?}", cell.upstream)
 }
 
-/// How long dashboards took.
+/// Distribution of dashboard durations.
 struct Times {
     count: usize,
     p50: Duration,
@@ -154,11 +160,11 @@ struct Times {
 }
 
 impl Times {
-    fn of<'a>(dashboards: impl Iterator<Item = &'a Seen>) -> Self {
+    fn of<'a>(dashboards: impl Iterator<Item = &'a DashboardView>) -> Self {
         let mut all: Vec<Duration> = dashboards.map(|dashboard| dashboard.took).collect();
         all.sort_unstable();
         let count = all.len();
-        // The nearest rank.
+        // Nearest-rank percentile.
         let at = |percent: usize| (count * percent).div_ceil(100).max(1) - 1;
         let of = |percent| all.get(at(percent)).copied().unwrap_or(Duration::MAX);
         Self { count, p50: of(50), p99: of(99) }

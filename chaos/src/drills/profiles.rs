@@ -1,7 +1,7 @@
-//! tenant-service is slow, or away: operators who were here notice nothing, one who comes new is
-//! let in by the token alone and waits a moment only, and the profile comes in when it can.
+//! tenant-service is slow or down. Operators with a cached profile notice nothing; a new operator is
+//! admitted by the token alone after a short wait, and the profile is loaded later.
 //!
-//! Not here: a profile that grows older than five minutes; the gateway's own tests turn the clock.
+//! Not here: profiles older than five minutes, which the gateway's own tests cover.
 
 use std::time::Duration;
 
@@ -11,95 +11,111 @@ use launcher::desktop::{Call, Desktop};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use super::Form;
+use super::Mode;
 use crate::alerts;
-use crate::house::{House, Seen};
+use crate::drill_env::{DashboardView, DrillEnv};
 use crate::observations::{Observations, Step};
-use crate::timed::{self, Answer};
+use crate::timed_call::{self, TimedResponse};
 
 const ALERTS: [&str; 2] = ["BffTenantDegraded", "BffOperatorProfilesMissing"];
-const CALLS: &str = "bff_backoffice_upstream_request_total";
-const PROFILES: &str = "bff_backoffice_operator_profile_total";
+const CALLS_METRIC: &str = "bff_backoffice_upstream_request_total";
+const PROFILES_METRIC: &str = "bff_backoffice_operator_profile_total";
 const DETECT_WITHIN: Duration = Duration::from_secs(10);
-const WATCHED: Duration = Duration::from_secs(4);
-/// Long enough for a rate over a minute to show it and for `for: 15s`.
-const ALERTED: Duration = Duration::from_secs(40);
-const PAUSE: Duration = Duration::from_millis(100);
-/// The 200 ms a profile is waited for, a connection anew and a busy machine.
+const WATCH_DURATION: Duration = Duration::from_secs(4);
+/// Long enough for a rate over one minute and `for: 15s`.
+const ALERT_WATCH_DURATION: Duration = Duration::from_secs(40);
+const REQUEST_PAUSE: Duration = Duration::from_millis(100);
+/// The 200 ms that a profile is awaited, plus a new connection and overhead.
 const FIRST_WITHIN: Duration = Duration::from_secs(1);
-/// Nothing is waited for; the rest is the machine.
+/// Later requests do not wait; this is overhead only.
 const NEXT_WITHIN: Duration = Duration::from_millis(700);
-/// After a failure tenant-service is left alone for this long, for each operator.
-const LEFT_ALONE: Duration = Duration::from_secs(5);
+/// Pause before tenant-service is called again for an operator after a failure.
+const RETRY_PAUSE: Duration = Duration::from_secs(5);
 
 pub(super) async fn run(
-    form: Form,
+    mode: Mode,
     objective: Duration,
-    house: &mut House,
+    env: &mut DrillEnv,
     seen: &mut Observations,
 ) -> anyhow::Result<()> {
     let slow = json!({"upstream": "tenant", "kind": "latency", "ms": 2_000});
-    let away = json!({"upstream": "tenant", "kind": "refuse"});
-    let newcomers = newcomers(house)?;
-    for (number, (fault, newcomer)) in [slow, away].iter().zip(&newcomers).enumerate() {
-        let alert = number == 0 && form == Form::Full;
-        one((fault, alert), newcomer, objective, house, seen).await?;
+    let down = json!({"upstream": "tenant", "kind": "refuse"});
+    let newcomers = newcomers(env)?;
+    for (number, (fault, newcomer)) in [slow, down].iter().zip(&newcomers).enumerate() {
+        let alert = number == 0 && mode == Mode::Full;
+        drill_fault((fault, alert), newcomer, objective, env, seen).await?;
     }
     Ok(())
 }
 
-/// Two more operators of the property, who were not here yet.
-fn newcomers(house: &House) -> anyhow::Result<[Desktop; 2]> {
-    let (info, own) = (house.stack.info(), &house.desktop.operator().username);
+/// Two operators of the property without a cached profile.
+fn newcomers(env: &DrillEnv) -> anyhow::Result<[Desktop; 2]> {
+    let (info, own) = (env.stack.info(), &env.desktop.operator().username);
     let others = info
         .operators
         .iter()
-        .filter(|other| other.property_ids.contains(&house.property) && other.username != *own);
-    let folder = house.folder.join("desktop");
+        .filter(|other| other.property_ids.contains(&env.property) && other.username != *own);
+    let folder = env.folder.join("desktop");
     let open = |name: &str| Desktop::open(info, name, &folder, Clock::system());
     let desktops: Vec<Desktop> =
         others.take(2).map(|other| open(&other.username)).collect::<anyhow::Result<_>>()?;
     desktops.try_into().ok().context("the property has not three operators")
 }
 
-async fn one(
+async fn drill_fault(
     (fault, alert): (&Value, bool),
     newcomer: &Desktop,
     objective: Duration,
-    house: &House,
+    env: &DrillEnv,
     seen: &mut Observations,
 ) -> anyhow::Result<()> {
     let kind = fault["kind"].as_str().unwrap_or_default();
-    let steady = house.until("a whole dashboard and a profile", objective, is_well).await;
-    seen.took(Step::Steady, "every widget is ok and the operator's profile is known", steady);
-    // The sign-in is iam's and asks nothing of tenant-service.
+    let steady = env.wait_until("a whole dashboard and a profile", objective, is_well).await;
+    seen.check_timed(
+        Step::Steady,
+        "every widget is ok and the operator's profile is known",
+        steady,
+    );
+    // Signing in does not use tenant-service.
     newcomer.access_token().await?;
-    let (before, asked, struck) = (missing(house).await?, asked(house).await?, Instant::now());
-    house.fault(fault).await?;
-    seen.expect(Step::Fault, format!("tenant: {kind}"), true, "done");
-    let first = timed::send(newcomer, &Call::get("/session")).await?;
-    seen.detected_after(Some(struck.elapsed()));
-    first_of(kind, newcomer, &first, seen);
-    let during = watched(alert, newcomer, house, seen).await?;
-    user(kind, &during, seen);
-    automatic(asked, struck.elapsed(), house, seen).await?;
-    let counted = house
-        .until("the counter", DETECT_WITHIN, async |house| Ok(missing(house).await? > before))
+    let (before, calls_before, injected_at) =
+        (requests_without_profile(env).await?, profile_calls(env).await?, Instant::now());
+    env.add_fault(fault).await?;
+    seen.check(Step::Fault, format!("tenant: {kind}"), true, "done");
+    let first = timed_call::send(newcomer, &Call::get("/session")).await?;
+    seen.detected_after(Some(injected_at.elapsed()));
+    check_first_response(kind, newcomer, &first, seen);
+    let during = watch_with_alert(alert, newcomer, env, seen).await?;
+    check_user_view(kind, &during, seen);
+    check_automatic(calls_before, injected_at.elapsed(), env, seen).await?;
+    let counted = env
+        .wait_until("the counter", DETECT_WITHIN, async |env| {
+            Ok(requests_without_profile(env).await? > before)
+        })
         .await;
-    seen.took(Step::Detection, format!("{PROFILES} counts requests without a profile"), counted);
-    house.clear_faults().await?;
-    let back =
-        house.until("the newcomer's profile", objective, async |_| is_known(newcomer).await).await;
+    seen.check_timed(
+        Step::Detection,
+        format!("{PROFILES_METRIC} counts requests without a profile"),
+        counted,
+    );
+    env.clear_faults().await?;
+    let back = env
+        .wait_until("the newcomer's profile", objective, async |_| is_known(newcomer).await)
+        .await;
     let within = objective.as_secs();
-    let what =
-        format!("the newcomer has a name within {within} s, read behind the requests' backs");
-    let took = seen.took(Step::Recovery, what, back);
+    let what = format!("the newcomer has a name within {within} s, loaded in the background");
+    let took = seen.check_timed(Step::Recovery, what, back);
     seen.recovered_after(took);
     Ok(())
 }
 
-/// Let in by the token alone.
-fn first_of(kind: &str, newcomer: &Desktop, first: &Answer, seen: &mut Observations) {
+/// Checks that the first request is admitted by the token alone.
+fn check_first_response(
+    kind: &str,
+    newcomer: &Desktop,
+    first: &TimedResponse,
+    seen: &mut Observations,
+) {
     let operator = newcomer.operator();
     let session = &first.body;
     let by_token = first.status == 200
@@ -107,80 +123,82 @@ fn first_of(kind: &str, newcomer: &Desktop, first: &Answer, seen: &mut Observati
         && session["displayName"].is_null()
         && session["roles"] == json!(operator.roles)
         && session["propertyIds"] == json!(operator.property_ids);
-    seen.expect(
+    seen.check(
         Step::User,
         format!("{kind}: a newcomer has the token's roles and properties, and no name"),
         by_token,
-        format!("{} profile {} roles {}", first.told(), session["profile"], session["roles"]),
+        format!("{} profile {} roles {}", first.summary(), session["profile"], session["roles"]),
     );
-    seen.expect(
+    seen.check(
         Step::User,
-        format!("{kind}: and knows it within {} ms", FIRST_WITHIN.as_millis()),
+        format!("{kind}: within {} ms", FIRST_WITHIN.as_millis()),
         first.took < FIRST_WITHIN,
         format!("{} ms", first.took.as_millis()),
     );
 }
 
-/// What was seen while tenant-service did not answer.
+/// Observations during the fault.
 #[derive(Default)]
 struct During {
-    dashboards: Vec<Seen>,
-    known: Vec<Answer>,
-    newcomers: Vec<Answer>,
+    dashboards: Vec<DashboardView>,
+    known: Vec<TimedResponse>,
+    newcomers: Vec<TimedResponse>,
 }
 
-async fn watched(
+async fn watch_with_alert(
     alert: bool,
     newcomer: &Desktop,
-    house: &House,
+    env: &DrillEnv,
     seen: &mut Observations,
 ) -> anyhow::Result<During> {
     if !alert {
-        return watch(WATCHED, newcomer, house).await;
+        return watch(WATCH_DURATION, newcomer, env).await;
     }
-    let exported = (house.http(), house.metrics_url());
-    let (given, samples) = alerts::sampled(exported, watch(ALERTED, newcomer, house)).await;
+    let exported = (env.http(), env.metrics_url());
+    let (given, samples) =
+        alerts::sample_during(exported, watch(ALERT_WATCH_DURATION, newcomer, env)).await;
     let samples = samples?;
     for alert in ALERTS {
-        let fired = alerts::firing(alert, &samples, &House::folder("drills")).await;
-        seen.took(Step::Detection, format!("{alert} fires on the exported metrics"), fired);
+        let fired = alerts::check_fires(alert, &samples, &DrillEnv::folder("drills")).await;
+        seen.check_timed(Step::Detection, format!("{alert} fires on the exported metrics"), fired);
     }
     given
 }
 
-async fn watch(length: Duration, newcomer: &Desktop, house: &House) -> anyhow::Result<During> {
+async fn watch(length: Duration, newcomer: &Desktop, env: &DrillEnv) -> anyhow::Result<During> {
     let (end, mut during) = (Instant::now() + length, During::default());
     let session = Call::get("/session");
-    let dashboard = Call::get(format!("/dashboard?propertyId={}", house.property));
+    let dashboard = Call::get(format!("/dashboard?propertyId={}", env.property));
     while Instant::now() < end {
-        during.dashboards.push(house.dashboard().await);
-        during.known.push(timed::send(&house.desktop, &session).await?);
-        during.newcomers.push(timed::send(newcomer, &dashboard).await?);
-        sleep(PAUSE).await;
+        during.dashboards.push(env.dashboard().await);
+        during.known.push(timed_call::send(&env.desktop, &session).await?);
+        during.newcomers.push(timed_call::send(newcomer, &dashboard).await?);
+        sleep(REQUEST_PAUSE).await;
     }
     Ok(during)
 }
 
-fn user(kind: &str, during: &During, seen: &mut Observations) {
+fn check_user_view(kind: &str, during: &During, seen: &mut Observations) {
     let good = during.dashboards.iter().filter(|dashboard| dashboard.is_whole()).count();
     let all = during.dashboards.len();
-    seen.expect(
+    seen.check(
         Step::User,
-        format!("{kind}: every dashboard of an operator who was here is whole"),
+        format!("{kind}: every dashboard of an operator with a cached profile is whole"),
         good == all && good > 0,
         format!("{good} of {all}"),
     );
-    let kept = |answer: &&Answer| answer.status == 200 && answer.body["profile"] == "fresh";
-    let (good, all) = (during.known.iter().filter(kept).count(), during.known.len());
-    seen.expect(
+    let is_cached =
+        |answer: &&TimedResponse| answer.status == 200 && answer.body["profile"] == "fresh";
+    let (good, all) = (during.known.iter().filter(is_cached).count(), during.known.len());
+    seen.check(
         Step::User,
-        format!("{kind}: whose profile is kept"),
+        format!("{kind}: whose profile stays cached"),
         good == all && good > 0,
         format!("{good} of {all}"),
     );
     let good = during.newcomers.iter().filter(|answer| answer.status == 200).count();
     let all = during.newcomers.len();
-    seen.expect(
+    seen.check(
         Step::User,
         format!("{kind}: every dashboard of the newcomer is 200"),
         good == all && good > 0,
@@ -189,7 +207,7 @@ fn user(kind: &str, during: &During, seen: &mut Observations) {
     let times = during.dashboards.iter().map(|dashboard| dashboard.took);
     let times = times.chain(during.newcomers.iter().map(|answer| answer.took));
     let slowest = times.max().unwrap_or_default();
-    seen.expect(
+    seen.check(
         Step::User,
         format!("{kind}: each within {} ms", NEXT_WITHIN.as_millis()),
         slowest < NEXT_WITHIN,
@@ -197,18 +215,18 @@ fn user(kind: &str, during: &During, seen: &mut Observations) {
     );
 }
 
-/// However many requests there are, tenant-service is asked for an operator once in five seconds.
-async fn automatic(
+/// Checks that tenant-service is called at most once in five seconds per operator.
+async fn check_automatic(
     before: f64,
     length: Duration,
-    house: &House,
+    env: &DrillEnv,
     seen: &mut Observations,
 ) -> anyhow::Result<()> {
-    let calls = asked(house).await? - before;
-    let most = length.as_secs_f64() / LEFT_ALONE.as_secs_f64() + 1.0;
-    seen.expect(
+    let calls = profile_calls(env).await? - before;
+    let most = length.as_secs_f64() / RETRY_PAUSE.as_secs_f64() + 1.0;
+    seen.check(
         Step::Automatic,
-        "tenant-service is left alone for 5 s after each failure",
+        "tenant-service is not called for 5 s after each failure",
         calls > 0.0 && calls <= most,
         format!("{calls:.0} calls in {} s", length.as_secs()),
     );
@@ -216,18 +234,18 @@ async fn automatic(
 }
 
 async fn is_known(desktop: &Desktop) -> anyhow::Result<bool> {
-    let body = timed::send(desktop, &Call::get("/session")).await?.body;
+    let body = timed_call::send(desktop, &Call::get("/session")).await?.body;
     Ok(body["profile"] == "fresh" && body["displayName"].is_string())
 }
 
-async fn is_well(house: &House) -> anyhow::Result<bool> {
-    Ok(house.dashboard().await.is_whole() && is_known(&house.desktop).await?)
+async fn is_well(env: &DrillEnv) -> anyhow::Result<bool> {
+    Ok(env.dashboard().await.is_whole() && is_known(&env.desktop).await?)
 }
 
-async fn missing(house: &House) -> anyhow::Result<f64> {
-    house.metric(PROFILES, &[("outcome", "token_only")]).await
+async fn requests_without_profile(env: &DrillEnv) -> anyhow::Result<f64> {
+    env.metric(PROFILES_METRIC, &[("outcome", "token_only")]).await
 }
 
-async fn asked(house: &House) -> anyhow::Result<f64> {
-    house.metric(CALLS, &[("upstream", "tenant")]).await
+async fn profile_calls(env: &DrillEnv) -> anyhow::Result<f64> {
+    env.metric(CALLS_METRIC, &[("upstream", "tenant")]).await
 }

@@ -1,170 +1,187 @@
-//! A revision whose replay check does not work takes traffic. No counter of blocked replays can
-//! show what was let in, so each instance replays proofs of its own: the bad one says so, is not
-//! ready any more, and the last good revision takes its place.
+//! A revision with a broken replay check takes traffic. The counter of blocked replays cannot show
+//! accepted ones, so each instance replays its own proofs: the broken one detects it, is no longer
+//! ready, and is rolled back.
 
 use std::time::Duration;
 
 use contracts::safeguard::Safeguard;
-use launcher::info::Gateway;
 use launcher::servers::SECOND_GATEWAY;
+use launcher::stack_info::Gateway;
 
-use super::Form;
+use super::Mode;
 use crate::alerts;
-use crate::house::{GUARDS_OFF, House, metrics_of};
+use crate::attacker::{Attacker, ReplayCounts};
+use crate::drill_env::{DrillEnv, GUARDS_OFF, metrics_of};
 use crate::observations::{Observations, Step};
-use crate::thief::{Tally, Thief};
 
-const PROBE: &str = "bff_backoffice_dpop_replay_probe_total";
-const BLOCKED: &str = "bff_backoffice_dpop_replay_blocked_total";
+const PROBE_METRIC: &str = "bff_backoffice_dpop_replay_probe_total";
+const BLOCKED_METRIC: &str = "bff_backoffice_dpop_replay_blocked_total";
 const ALERT: &str = "BffDpopReplayAccepted";
-/// The probe's 5 s and a look of its own.
+/// The probe's interval of 5 s plus a margin.
 const DETECT_WITHIN: Duration = Duration::from_secs(15);
-/// Until an evaluation of the rule every 5 s has seen the probe's counter.
-const ALERTED: Duration = Duration::from_secs(20);
+/// Long enough for rule evaluations every 5 s to see the probe's counter.
+const ALERT_WATCH_DURATION: Duration = Duration::from_secs(20);
 const START_WITHIN: Duration = Duration::from_secs(30);
-const LINES: usize = 2;
+const CONNECTIONS: usize = 2;
 const PROOFS: usize = 10;
-const COPIES: usize = 5;
+const COPIES_PER_PROOF: usize = 5;
 
 pub(super) async fn run(
-    form: Form,
+    mode: Mode,
     objective: Duration,
-    house: &mut House,
+    env: &mut DrillEnv,
     seen: &mut Observations,
 ) -> anyhow::Result<()> {
-    let house = &*house;
-    steady(house, objective, seen).await?;
-    deploy(house, &[Safeguard::Replay]).await?;
-    let what = "one instance is replaced by a revision that lets replays in";
-    seen.expect(Step::Fault, what, true, "done");
-    during(form, house, seen).await?;
+    let env = &*env;
+    check_steady(env, objective, seen).await?;
+    deploy(env, &[Safeguard::Replay]).await?;
+    let what = "one instance is replaced by a revision that accepts replays";
+    seen.check(Step::Fault, what, true, "done");
+    drill_bad_revision(mode, env, seen).await?;
     let begun = tokio::time::Instant::now();
-    deploy(house, &[]).await?;
+    deploy(env, &[]).await?;
     let good = |probes: f64| probes > 0.0;
-    let back = until_probed(house, "refused", objective, good).await.map(|_| begun.elapsed());
-    let what = "the last good revision is back, and its probe says that replays are refused";
-    let took = seen.took(Step::Recovery, what, back);
+    let back = until_probed(env, "refused", objective, good).await.map(|_| begun.elapsed());
+    let what = "after the rollback the probe shows that replays are refused";
+    let took = seen.check_timed(Step::Recovery, what, back);
     seen.recovered_after(took);
     let after =
-        replays(house, Step::Recovery, "every replay is refused by both again", seen).await?;
-    seen.expect(
+        check_replays(env, Step::Recovery, "both instances refuse every replay again", seen)
+            .await?;
+    seen.check(
         Step::Recovery,
-        "and no proof was lost to it",
+        "and every first use was accepted",
         after.used() == PROOFS,
         format!("{} of {PROOFS}", after.used()),
     );
     Ok(())
 }
 
-async fn steady(house: &House, objective: Duration, seen: &mut Observations) -> anyhow::Result<()> {
-    replays(house, Step::Steady, "every replay is refused by both instances", seen).await?;
-    let probed = until_probed(house, "refused", objective, |probes| probes > 0.0).await;
-    seen.took(Step::Steady, "the probe of each instance was refused, too", probed);
+async fn check_steady(
+    env: &DrillEnv,
+    objective: Duration,
+    seen: &mut Observations,
+) -> anyhow::Result<()> {
+    check_replays(env, Step::Steady, "both instances refuse every replay", seen).await?;
+    let probed = until_probed(env, "refused", objective, |probes| probes > 0.0).await;
+    seen.check_timed(Step::Steady, "and the instance's own probe was refused", probed);
     Ok(())
 }
 
-async fn during(form: Form, house: &House, seen: &mut Observations) -> anyhow::Result<()> {
-    let bad = second(house)?;
-    let before = house.metric_at(&bad, BLOCKED, &[]).await?;
-    let thief = Thief::with(house, LINES)?;
-    let let_in = thief.flood(&thief.steal_many(PROOFS).await?, COPIES, false).await;
-    let replayed = let_in.replayed();
-    let what = format!("{replayed} replays let in");
-    seen.expect(Step::User, "a thief is let in", replayed > 0, what);
-    let whole = async |house: &House| Ok(house.dashboard().await.is_whole());
-    let whole = house.until("a whole dashboard", DETECT_WITHIN, whole).await;
-    seen.took(Step::User, "and no operator notices: every widget is ok", whole);
-    let counted = house.metric_at(&bad, BLOCKED, &[]).await? - before;
-    seen.expect(
+async fn drill_bad_revision(
+    mode: Mode,
+    env: &DrillEnv,
+    seen: &mut Observations,
+) -> anyhow::Result<()> {
+    let bad = second_gateway(env)?;
+    let before = env.metric_at(&bad, BLOCKED_METRIC, &[]).await?;
+    let attacker = Attacker::with(env, CONNECTIONS)?;
+    let counts =
+        attacker.flood(&attacker.steal_proofs(PROOFS).await?, COPIES_PER_PROOF, false).await;
+    let replayed = counts.replayed();
+    let what = format!("{replayed} replays accepted");
+    seen.check(Step::User, "replays are accepted", replayed > 0, what);
+    let whole = async |env: &DrillEnv| Ok(env.dashboard().await.is_whole());
+    let whole = env.wait_until("a whole dashboard", DETECT_WITHIN, whole).await;
+    seen.check_timed(Step::User, "and operators do not notice: every widget is ok", whole);
+    let counted = env.metric_at(&bad, BLOCKED_METRIC, &[]).await? - before;
+    seen.check(
         Step::Detection,
-        format!("{BLOCKED} stays below the replays that were sent to it"),
+        format!("{BLOCKED_METRIC} of that instance does not grow"),
         counted < 0.5,
         format!("{counted:.0} counted"),
     );
-    let probing = until_probed(house, "accepted", DETECT_WITHIN, |probes| probes > 0.0);
-    let noticed = if form == Form::Full {
+    let probing = until_probed(env, "accepted", DETECT_WITHIN, |probes| probes > 0.0);
+    let noticed = if mode == Mode::Full {
         let work = async {
             let noticed = probing.await;
-            house.watch(ALERTED, Duration::from_millis(200)).await;
+            env.watch(ALERT_WATCH_DURATION, Duration::from_millis(200)).await;
             noticed
         };
-        let (noticed, fired) = alerts::during(ALERT, (house.http(), metrics_of(&bad)), work).await;
-        seen.took(Step::Detection, format!("{ALERT} fires on the exported metrics"), fired);
+        let (noticed, fired) =
+            alerts::fired_during(ALERT, (env.http(), metrics_of(&bad)), work).await;
+        seen.check_timed(Step::Detection, format!("{ALERT} fires on the exported metrics"), fired);
         noticed
     } else {
         probing.await
     };
-    let what = format!("{PROBE} of that instance says that a used proof is accepted");
-    let took = seen.took(Step::Detection, what, noticed);
+    let what = format!("{PROBE_METRIC} of that instance shows accepted replays");
+    let took = seen.check_timed(Step::Detection, what, noticed);
     seen.detected_after(took);
-    out_of_traffic(house, &bad, seen).await
+    check_not_ready(env, &bad, seen).await
 }
 
-/// The load balancer takes out who is not ready.
-async fn out_of_traffic(
-    house: &House,
+/// Checks that the broken instance is not ready, so that the load balancer removes it.
+async fn check_not_ready(
+    env: &DrillEnv,
     bad: &Gateway,
     seen: &mut Observations,
 ) -> anyhow::Result<()> {
-    let (status, down) = house.readiness(bad).await?;
-    seen.expect(
+    let (status, down) = env.readiness(bad).await?;
+    seen.check(
         Step::Automatic,
-        "that instance is not ready any more, so that it gets no traffic",
+        "that instance is not ready, so that it gets no traffic",
         status == 503 && down == ["replay-check"],
         format!("{status} {down:?}"),
     );
-    let (status, down) = house.readiness(&house.stack.info().gateway).await?;
-    seen.expect(Step::Automatic, "the other one is", status == 200, format!("{status} {down:?}"));
-    let accepted = house.metric(PROBE, &[("outcome", "accepted")]).await?;
-    seen.expect(
+    let (status, down) = env.readiness(&env.stack.info().gateway).await?;
+    seen.check(
+        Step::Automatic,
+        "the other one is ready",
+        status == 200,
+        format!("{status} {down:?}"),
+    );
+    let accepted = env.metric(PROBE_METRIC, &[("outcome", "accepted")]).await?;
+    seen.check(
         Step::Detection,
-        "and its own probe never complained",
+        "and its probe shows no accepted replay",
         accepted < 0.5,
         format!("{accepted:.0}"),
     );
     Ok(())
 }
 
-/// Replaces the second instance by one without these safeguards.
-async fn deploy(house: &House, lacking: &[Safeguard]) -> anyhow::Result<()> {
-    let mut off = house.safeguards_off.clone();
-    off.extend(lacking);
-    let gateway = house.stack.process(SECOND_GATEWAY)?;
+/// Restarts the second instance with these safeguards switched off.
+async fn deploy(env: &DrillEnv, disabled: &[Safeguard]) -> anyhow::Result<()> {
+    let mut off = env.safeguards_off.clone();
+    off.extend(disabled);
+    let gateway = env.stack.process(SECOND_GATEWAY)?;
     gateway.set_env(GUARDS_OFF, serde_json::to_string(&off)?).await?;
     gateway.restart().await?;
-    // Not until it is ready: a bad one may never be.
-    let second = second(house)?;
-    let answers = async |house: &House| Ok(house.readiness(&second).await.is_ok());
-    house.until("the new instance", START_WITHIN, answers).await?;
+    // Waits for a response only: a broken instance may never be ready.
+    let second = second_gateway(env)?;
+    let answers = async |env: &DrillEnv| Ok(env.readiness(&second).await.is_ok());
+    env.wait_until("the new instance", START_WITHIN, answers).await?;
     Ok(())
 }
 
-fn second(house: &House) -> anyhow::Result<Gateway> {
-    anyhow::Context::context(house.gateways().into_iter().nth(1), "there are two instances")
+fn second_gateway(env: &DrillEnv) -> anyhow::Result<Gateway> {
+    anyhow::Context::context(env.gateways().into_iter().nth(1), "there are two instances")
 }
 
 async fn until_probed(
-    house: &House,
+    env: &DrillEnv,
     outcome: &str,
     within: Duration,
     is_so: impl Fn(f64) -> bool,
 ) -> anyhow::Result<Duration> {
-    let second = second(house)?;
-    let look = async |house: &House| {
-        Ok(is_so(house.metric_at(&second, PROBE, &[("outcome", outcome)]).await?))
+    let second = second_gateway(env)?;
+    let look = async |env: &DrillEnv| {
+        Ok(is_so(env.metric_at(&second, PROBE_METRIC, &[("outcome", outcome)]).await?))
     };
-    house.until(&format!("a probe with the outcome {outcome}"), within, look).await
+    env.wait_until(&format!("a probe with the outcome {outcome}"), within, look).await
 }
 
-async fn replays(
-    house: &House,
+async fn check_replays(
+    env: &DrillEnv,
     step: Step,
     expected: &str,
     seen: &mut Observations,
-) -> anyhow::Result<Tally> {
-    let thief = Thief::with(house, LINES)?;
-    let tally = thief.flood(&thief.steal_many(PROOFS).await?, COPIES, false).await;
-    let all = PROOFS * (COPIES - 1);
-    seen.expect(step, expected, tally.refused == all, format!("{} of {all}", tally.refused));
-    Ok(tally)
+) -> anyhow::Result<ReplayCounts> {
+    let attacker = Attacker::with(env, CONNECTIONS)?;
+    let counts =
+        attacker.flood(&attacker.steal_proofs(PROOFS).await?, COPIES_PER_PROOF, false).await;
+    let all = PROOFS * (COPIES_PER_PROOF - 1);
+    seen.check(step, expected, counts.refused == all, format!("{} of {all}", counts.refused));
+    Ok(counts)
 }

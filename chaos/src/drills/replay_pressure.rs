@@ -1,5 +1,5 @@
-//! So many proofs come that the session tier has no memory left to note them. A filter of fixed
-//! size takes over: desks work on, no replay is let in, memory stays bounded.
+//! So many proofs arrive that the session tier runs out of memory. A filter of fixed size takes over:
+//! desktops keep working, no replay is accepted, and memory stays bounded.
 
 use std::time::Duration;
 
@@ -9,133 +9,153 @@ use redis::InfoDict;
 use redis::aio::MultiplexedConnection;
 use tokio::time::Instant;
 
-use super::Form;
+use super::Mode;
 use crate::alerts;
-use crate::house::{House, Seen};
+use crate::attacker::{Attacker, ReplayOutcome, StolenProof};
+use crate::drill_env::{DashboardView, DrillEnv};
 use crate::observations::{Observations, Step};
-use crate::thief::{Answer, Stolen, Thief};
 
-const STORE: &str = "bff_backoffice_dpop_replay_store_total";
-const RATIO: &str = "bff_backoffice_session_tier_memory_ratio";
-const FULL: &str = "BffSessionTierMemoryHigh";
-const FILTER: &str = "BffReplayFilterInUse";
-/// What is left to the tier before the spike, bytes.
-const LEFT: u64 = 192 * 1024;
-/// Three generations of the filter, and room for the connections' buffers.
-const BOUND: u64 = 8 * 1024 * 1024;
-/// Unique proofs until the tier must be full.
-const SPIKE: usize = 4_000;
-const LINES: usize = 8;
-/// Proofs whose replays are looked at.
-const SAMPLE: usize = 25;
-const FRESH: usize = 200;
-/// A look of the gateway at its tier takes place every 5 s.
+const STORE_METRIC: &str = "bff_backoffice_dpop_replay_store_total";
+const MEMORY_RATIO_METRIC: &str = "bff_backoffice_session_tier_memory_ratio";
+const TIER_FULL_ALERT: &str = "BffSessionTierMemoryHigh";
+const FILTER_ALERT: &str = "BffReplayFilterInUse";
+/// Free memory of the tier before the spike.
+const FREE_BYTES: u64 = 192 * 1024;
+/// Three generations of the filter plus connection buffers.
+const MAX_GROWTH_BYTES: u64 = 8 * 1024 * 1024;
+/// Unique proofs after which the tier must be full.
+const MAX_SPIKE_PROOFS: usize = 4_000;
+const CONNECTIONS: usize = 8;
+/// Proofs whose replays are checked.
+const SAMPLE_PROOFS: usize = 25;
+const FRESH_REQUESTS: usize = 200;
+/// The gateway checks the tier every 5 s.
 const DETECT_WITHIN: Duration = Duration::from_secs(15);
-/// Long enough for a rate over a minute to show it and for `for: 15s`.
-const ALERTED: Duration = Duration::from_secs(32);
+/// Long enough for a rate over one minute and `for: 15s`.
+const ALERT_WATCH_DURATION: Duration = Duration::from_secs(32);
 
 pub(super) async fn run(
-    form: Form,
+    mode: Mode,
     objective: Duration,
-    house: &mut House,
+    env: &mut DrillEnv,
     seen: &mut Observations,
 ) -> anyhow::Result<()> {
-    let house = &*house;
-    let mut tier = house.session_tier().await?;
+    let env = &*env;
+    let mut tier = env.session_tier().await?;
     let limit = memory(&mut tier).await?.1;
-    let steady = house.until("a whole dashboard", objective, is_whole).await;
-    seen.took(Step::Steady, "every widget is ok", steady);
-    let thief = Thief::with(house, LINES)?;
-    let before = used(&thief, Step::Steady, "proofs are let in and noted exactly", seen).await?;
+    let steady = env.wait_until("a whole dashboard", objective, is_whole).await;
+    seen.check_timed(Step::Steady, "every widget is ok", steady);
+    let attacker = Attacker::with(env, CONNECTIONS)?;
+    let before =
+        check_used(&attacker, Step::Steady, "proofs are accepted and recorded exactly", seen)
+            .await?;
 
-    let room = memory(&mut tier).await?.0 + LEFT;
+    let room = memory(&mut tier).await?.0 + FREE_BYTES;
     set_limit(&mut tier, room).await?;
-    let struck = Instant::now();
-    let sent = spike(house, &thief).await?;
-    let what = format!("unique proofs until {} KiB of memory are full", LEFT / 1024);
-    seen.expect(Step::Fault, what, sent < SPIKE, format!("{sent} proofs"));
-    detection(form, struck, house, &thief, seen).await?;
-    user(house, &thief, seen).await?;
-    let during = used(&thief, Step::User, "under pressure fresh proofs are let in", seen).await?;
-    replayed(Step::Automatic, "burnt before the pressure", &thief, &before, seen).await;
-    replayed(Step::Automatic, "burnt under pressure", &thief, &during, seen).await;
+    let injected_at = Instant::now();
+    let sent = spike(env, &attacker).await?;
+    let what = format!("unique proofs until {} KiB of memory are full", FREE_BYTES / 1024);
+    seen.check(Step::Fault, what, sent < MAX_SPIKE_PROOFS, format!("{sent} proofs"));
+    check_detection(mode, injected_at, env, &attacker, seen).await?;
+    check_user_view(env, &attacker, seen).await?;
+    let during =
+        check_used(&attacker, Step::User, "under pressure fresh proofs are accepted", seen).await?;
+    check_replays_refused(Step::Automatic, "used before the pressure", &attacker, &before, seen)
+        .await;
+    check_replays_refused(Step::Automatic, "used under pressure", &attacker, &during, seen).await;
     let most = memory(&mut tier).await?.0;
-    seen.expect(
+    seen.check(
         Step::Automatic,
-        format!("memory stays within {} MiB of the limit", BOUND / 1024 / 1024),
-        most < room + BOUND,
+        format!("memory stays within {} MiB of the limit", MAX_GROWTH_BYTES / 1024 / 1024),
+        most < room + MAX_GROWTH_BYTES,
         format!("{} KiB above", most.saturating_sub(room) / 1024),
     );
-    recovery(limit, objective, house, &mut tier, &thief, seen).await?;
-    replayed(Step::Recovery, "burnt under pressure", &thief, &during, seen).await;
+    check_recovery(limit, objective, env, &mut tier, &attacker, seen).await?;
+    check_replays_refused(Step::Recovery, "used under pressure", &attacker, &during, seen).await;
     Ok(())
 }
 
-/// Fresh requests until the filter is asked. Answers how many it took.
-async fn spike(house: &House, thief: &Thief<'_>) -> anyhow::Result<usize> {
+/// Sends fresh requests until the filter is used. Returns how many.
+async fn spike(env: &DrillEnv, attacker: &Attacker<'_>) -> anyhow::Result<usize> {
     let mut sent = 0;
-    while sent < SPIKE && filtered(house).await? < 0.5 {
-        thief.flood(&thief.steal_many(FRESH).await?, 1, false).await;
-        sent += FRESH;
+    while sent < MAX_SPIKE_PROOFS && proofs_filtered(env).await? < 0.5 {
+        attacker.flood(&attacker.steal_proofs(FRESH_REQUESTS).await?, 1, false).await;
+        sent += FRESH_REQUESTS;
         // Without the filter nothing else tells that the tier is full.
-        if house.safeguards_off.contains(&Safeguard::ReplayFilter) && sent >= SPIKE / 2 {
+        if env.safeguards_off.contains(&Safeguard::ReplayFilter) && sent >= MAX_SPIKE_PROOFS / 2 {
             break;
         }
     }
     Ok(sent)
 }
 
-async fn detection(
-    form: Form,
-    struck: Instant,
-    house: &House,
-    thief: &Thief<'_>,
+async fn check_detection(
+    mode: Mode,
+    injected_at: Instant,
+    env: &DrillEnv,
+    attacker: &Attacker<'_>,
     seen: &mut Observations,
 ) -> anyhow::Result<()> {
-    let noticed = house
-        .until("the filter", DETECT_WITHIN, async |house| {
-            thief.fresh(0).await?;
-            Ok(filtered(house).await? > 0.0)
+    let noticed = env
+        .wait_until("the filter", DETECT_WITHIN, async |env| {
+            attacker.send_fresh(0).await?;
+            Ok(proofs_filtered(env).await? > 0.0)
         })
         .await;
-    let what = format!("{STORE} says that the filter judges");
-    let took = seen.took(Step::Detection, what, noticed).map(|_| struck.elapsed());
+    let what = format!("{STORE_METRIC} counts decisions of the filter");
+    let took = seen.check_timed(Step::Detection, what, noticed).map(|_| injected_at.elapsed());
     seen.detected_after(took);
-    let is_full = async |house: &House| Ok(house.metric(RATIO, &[]).await? > 0.8);
-    let noticed = house.until("a full tier", DETECT_WITHIN, is_full).await;
-    seen.took(Step::Detection, format!("{RATIO} says that the tier is full"), noticed);
-    if form == Form::Full {
-        let exported = || (house.http(), house.metrics_url());
-        let watching = Box::pin(house.watch(ALERTED, Duration::from_millis(100)));
+    let is_full = async |env: &DrillEnv| Ok(env.metric(MEMORY_RATIO_METRIC, &[]).await? > 0.8);
+    let noticed = env.wait_until("a full tier", DETECT_WITHIN, is_full).await;
+    seen.check_timed(
+        Step::Detection,
+        format!("{MEMORY_RATIO_METRIC} shows that the tier is full"),
+        noticed,
+    );
+    if mode == Mode::Full {
+        let exported = || (env.http(), env.metrics_url());
+        let watching = Box::pin(env.watch(ALERT_WATCH_DURATION, Duration::from_millis(100)));
         let also = Box::pin(async {
-            let (_, fired) = alerts::during(FILTER, exported(), watching).await;
+            let (_, fired) = alerts::fired_during(FILTER_ALERT, exported(), watching).await;
             fired
         });
-        let (fired, full) = alerts::during(FULL, exported(), also).await;
-        seen.took(Step::Detection, format!("{FILTER} fires on the exported metrics"), fired);
-        seen.took(Step::Detection, format!("{FULL} fires on the exported metrics"), full);
+        let (fired, full) = alerts::fired_during(TIER_FULL_ALERT, exported(), also).await;
+        seen.check_timed(
+            Step::Detection,
+            format!("{FILTER_ALERT} fires on the exported metrics"),
+            fired,
+        );
+        seen.check_timed(
+            Step::Detection,
+            format!("{TIER_FULL_ALERT} fires on the exported metrics"),
+            full,
+        );
     }
     Ok(())
 }
 
-/// Desks work on; one whose fresh proof the filter takes for used makes another.
-async fn user(house: &House, thief: &Thief<'_>, seen: &mut Observations) -> anyhow::Result<()> {
+/// Checks that desktops keep working. A false positive of the filter is retried with a new proof.
+async fn check_user_view(
+    env: &DrillEnv,
+    attacker: &Attacker<'_>,
+    seen: &mut Observations,
+) -> anyhow::Result<()> {
     let (mut again, mut lost) = (0, 0);
-    for number in 0..FRESH {
-        if thief.fresh(number).await? != Answer::Accepted {
+    for number in 0..FRESH_REQUESTS {
+        if attacker.send_fresh(number).await? != ReplayOutcome::Accepted {
             again += 1;
-            lost += usize::from(thief.fresh(number).await? != Answer::Accepted);
+            lost += usize::from(attacker.send_fresh(number).await? != ReplayOutcome::Accepted);
         }
     }
-    seen.expect(
+    seen.check(
         Step::User,
-        "every fresh request is answered, at the latest with a second proof",
-        lost == 0 && again <= FRESH / 50,
-        format!("{FRESH} requests, {again} with a second proof, {lost} lost"),
+        "every fresh request succeeds, at the latest with a second proof",
+        lost == 0 && again <= FRESH_REQUESTS / 50,
+        format!("{FRESH_REQUESTS} requests, {again} with a second proof, {lost} lost"),
     );
-    let during = house.watch(Duration::from_secs(2), Duration::from_millis(40)).await;
-    let good = during.iter().filter(|seen| Seen::is_whole(seen)).count();
-    seen.expect(
+    let during = env.watch(Duration::from_secs(2), Duration::from_millis(40)).await;
+    let good = during.iter().filter(|seen| DashboardView::is_whole(seen)).count();
+    seen.check(
         Step::User,
         "and every dashboard is whole",
         good == during.len() && good > 0,
@@ -144,80 +164,81 @@ async fn user(house: &House, thief: &Thief<'_>, seen: &mut Observations) -> anyh
     Ok(())
 }
 
-async fn recovery(
+async fn check_recovery(
     limit: u64,
     objective: Duration,
-    house: &House,
+    env: &DrillEnv,
     tier: &mut MultiplexedConnection,
-    thief: &Thief<'_>,
+    attacker: &Attacker<'_>,
     seen: &mut Observations,
 ) -> anyhow::Result<()> {
     set_limit(tier, limit).await?;
-    let exact = house
-        .until("an exact answer", objective, async |house| {
-            let before = filtered(house).await?;
-            let exactly = noted(house, "shared").await?;
-            let fresh = [thief.fresh(0).await?, thief.fresh(1).await?];
-            let is_let_in = fresh.iter().all(|answer| *answer == Answer::Accepted);
-            let more = filtered(house).await? - before;
-            Ok(is_let_in && more < 0.5 && noted(house, "shared").await? > exactly + 1.5)
+    let exact = env
+        .wait_until("an exact answer", objective, async |env| {
+            let before = proofs_filtered(env).await?;
+            let exactly = proofs_noted(env, "shared").await?;
+            let fresh = [attacker.send_fresh(0).await?, attacker.send_fresh(1).await?];
+            let is_let_in = fresh.iter().all(|answer| *answer == ReplayOutcome::Accepted);
+            let more = proofs_filtered(env).await? - before;
+            Ok(is_let_in && more < 0.5 && proofs_noted(env, "shared").await? > exactly + 1.5)
         })
         .await;
-    let took = seen.took(Step::Recovery, "with memory again, proofs are noted exactly", exact);
+    let took =
+        seen.check_timed(Step::Recovery, "with free memory, proofs are recorded exactly", exact);
     seen.recovered_after(took);
     Ok(())
 }
 
-/// Lets some proofs be used, half of them at each instance.
-async fn used(
-    thief: &Thief<'_>,
+/// Uses some proofs, half of them at each instance.
+async fn check_used(
+    attacker: &Attacker<'_>,
     step: Step,
     expected: &str,
     seen: &mut Observations,
-) -> anyhow::Result<Vec<Stolen>> {
-    let stolen = thief.steal_many(SAMPLE).await?;
-    let tally = thief.flood(&stolen, 1, false).await;
-    let held = tally.used() + 1 >= SAMPLE;
-    seen.expect(step, expected, held, format!("{} of {SAMPLE}", tally.used()));
+) -> anyhow::Result<Vec<StolenProof>> {
+    let stolen = attacker.steal_proofs(SAMPLE_PROOFS).await?;
+    let counts = attacker.flood(&stolen, 1, false).await;
+    let held = counts.used() + 1 >= SAMPLE_PROOFS;
+    seen.check(step, expected, held, format!("{} of {SAMPLE_PROOFS}", counts.used()));
     Ok(stolen)
 }
 
-/// Each is sent twice again, to both instances.
-async fn replayed(
+/// Replays each proof to both instances.
+async fn check_replays_refused(
     step: Step,
     what: &str,
-    thief: &Thief<'_>,
-    stolen: &[Stolen],
+    attacker: &Attacker<'_>,
+    stolen: &[StolenProof],
     seen: &mut Observations,
 ) {
     let mut refused = 0;
     for one in stolen {
         for instance in 0..2 {
-            refused += usize::from(thief.send(instance, one).await == Answer::Refused);
+            refused += usize::from(attacker.send(instance, one).await == ReplayOutcome::Refused);
         }
     }
     let all = stolen.len() * 2;
-    seen.expect(
+    seen.check(
         step,
-        format!("what was {what} is refused by both instances"),
+        format!("proofs {what} are refused by both instances"),
         refused == all,
         format!("{refused} of {all}"),
     );
 }
 
-async fn filtered(house: &House) -> anyhow::Result<f64> {
-    noted(house, "filter").await
+async fn proofs_filtered(env: &DrillEnv) -> anyhow::Result<f64> {
+    proofs_noted(env, "filter").await
 }
 
-async fn noted(house: &House, store: &str) -> anyhow::Result<f64> {
-    house.metric_everywhere(STORE, &[("store", store)]).await
+async fn proofs_noted(env: &DrillEnv, store: &str) -> anyhow::Result<f64> {
+    env.metric_everywhere(STORE_METRIC, &[("store", store)]).await
 }
 
-async fn is_whole(house: &House) -> anyhow::Result<bool> {
-    Ok(house.dashboard().await.is_whole())
+async fn is_whole(env: &DrillEnv) -> anyhow::Result<bool> {
+    Ok(env.dashboard().await.is_whole())
 }
 
-/// Bytes in use, and the limit.
+/// Used bytes and the limit.
 async fn memory(tier: &mut MultiplexedConnection) -> anyhow::Result<(u64, u64)> {
     let info: InfoDict = redis::cmd("INFO").arg("memory").query_async(tier).await?;
     let number = |name| info.get::<u64>(name).with_context(|| format!("INFO has no {name}"));

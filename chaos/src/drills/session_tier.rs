@@ -1,5 +1,5 @@
-//! The session tier is down: reads go on, changes and streams are refused with a problem that says
-//! when to come back, readiness names the tier, and everything comes back by itself.
+//! The session tier is down. Reads succeed, changes and streams get a problem with `Retry-After`,
+//! readiness names the tier, and everything recovers automatically.
 
 use std::time::Duration;
 
@@ -11,135 +11,142 @@ use reqwest::header::RETRY_AFTER;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::Form;
+use super::Mode;
 use crate::alerts;
-use crate::house::{House, Seen};
+use crate::attacker::{Attacker, ReplayOutcome, StolenProof};
+use crate::drill_env::{DashboardView, DrillEnv};
 use crate::observations::{Observations, Step};
-use crate::thief::{Answer, Stolen, Thief};
 
 const TIER: &str = "redis-session";
 const CHECK: &str = "session-tier";
 const CODE: &str = "MELMASTOON.BFF.CACHE_UNAVAILABLE";
 const ALERT: &str = "BffSessionTierAway";
 const DETECT_WITHIN: Duration = Duration::from_secs(10);
-const WATCHED: Duration = Duration::from_secs(3);
-/// Long enough for a rate over a minute to show it and for `for: 15s`.
-const ALERTED: Duration = Duration::from_secs(40);
-const PAUSE: Duration = Duration::from_millis(40);
-/// As long the gateway takes a silent tier for late, and waits for it.
-const LATE: Duration = Duration::from_secs(1);
-/// The dashboard's deadline, and the second in which a tier that is silent may only be late.
+const WATCH_DURATION: Duration = Duration::from_secs(3);
+/// Long enough for a rate over one minute and `for: 15s`.
+const ALERT_WATCH_DURATION: Duration = Duration::from_secs(40);
+const REQUEST_PAUSE: Duration = Duration::from_millis(40);
+/// Time for which the gateway treats a silent tier as late and waits for it.
+const TIER_LATE_AFTER: Duration = Duration::from_secs(1);
+/// The dashboard's deadline plus the second for which a silent tier is treated as late.
 const ANSWER_WITHIN: Duration = Duration::from_millis(1_700);
 
-/// What is done to it.
+/// Fault of the tier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Blow {
+enum Fault {
     Pause,
     Kill,
 }
 
-/// How a change or a stream was answered.
+/// Response to a change or a stream.
 #[derive(Debug)]
-struct Told {
+struct CallOutcome {
     status: u16,
     code: String,
     retry_after: Option<String>,
 }
 
 pub(super) async fn run(
-    form: Form,
+    mode: Mode,
     objective: Duration,
-    house: &mut House,
+    env: &mut DrillEnv,
     seen: &mut Observations,
 ) -> anyhow::Result<()> {
-    for blow in [Blow::Pause, Blow::Kill] {
-        let alert = blow == Blow::Pause && form == Form::Full;
-        one(blow, alert, objective, house, seen).await?;
+    for fault in [Fault::Pause, Fault::Kill] {
+        let alert = fault == Fault::Pause && mode == Mode::Full;
+        drill_fault(fault, alert, objective, env, seen).await?;
     }
     Ok(())
 }
 
-async fn one(
-    blow: Blow,
+async fn drill_fault(
+    fault: Fault,
     alert: bool,
     objective: Duration,
-    house: &mut House,
+    env: &mut DrillEnv,
     seen: &mut Observations,
 ) -> anyhow::Result<()> {
-    let steady = house.until("a whole dashboard, a stream and a change", objective, is_well).await;
-    seen.took(Step::Steady, "every widget is ok, streams open and changes arrive", steady);
-    let kept = Thief::with(house, 1)?.steal().await?;
-    let first = Thief::with(house, 1)?.send(0, &kept).await;
-    seen.expect(Step::Steady, "a proof is let in", first == Answer::Accepted, format!("{first:?}"));
-    strike(blow, house).await?;
-    let away = Instant::now() + LATE;
-    seen.expect(Step::Fault, format!("{blow:?} {TIER}"), true, "done");
-    let noticed = house.until("the tier's check", DETECT_WITHIN, is_noticed).await;
+    let steady =
+        env.wait_until("a whole dashboard, a stream and a change", objective, is_well).await;
+    seen.check_timed(Step::Steady, "every widget is ok, streams open and changes arrive", steady);
+    let used = Attacker::with(env, 1)?.steal_proof().await?;
+    let first = Attacker::with(env, 1)?.send(0, &used).await;
+    seen.check(
+        Step::Steady,
+        "a proof is accepted",
+        first == ReplayOutcome::Accepted,
+        format!("{first:?}"),
+    );
+    inject(fault, env).await?;
+    let away = Instant::now() + TIER_LATE_AFTER;
+    seen.check(Step::Fault, format!("{fault:?} {TIER}"), true, "done");
+    let noticed = env.wait_until("the tier's check", DETECT_WITHIN, is_noticed).await;
     let what = format!("readiness is 503 and names {CHECK}");
-    let took = seen.took(Step::Detection, what, noticed);
+    let took = seen.check_timed(Step::Detection, what, noticed);
     seen.detected_after(took);
-    user(alert, away, house, seen).await?;
-    refused(&kept, Step::Automatic, "a replay is refused without the tier", house, seen).await?;
-    undo(blow, house).await?;
-    let back = house.until("a whole dashboard, a stream and a change", objective, is_well).await;
+    check_user_view(alert, away, env, seen).await?;
+    check_refused(&used, Step::Automatic, "a replay is refused without the tier", env, seen)
+        .await?;
+    undo(fault, env).await?;
+    let back = env.wait_until("a whole dashboard, a stream and a change", objective, is_well).await;
     let within = objective.as_secs();
-    let what = format!("streams open and changes arrive again within {within} s, by themselves");
-    let took = seen.took(Step::Recovery, what, back);
+    let what = format!("streams open and changes arrive again within {within} s, automatically");
+    let took = seen.check_timed(Step::Recovery, what, back);
     seen.recovered_after(took);
-    let ready = house.until("readiness", objective, is_ready).await;
-    seen.took(Step::Recovery, "the gateway is ready", ready);
-    refused(&kept, Step::Recovery, "and the replay is still refused", house, seen).await
+    let ready = env.wait_until("readiness", objective, is_ready).await;
+    seen.check_timed(Step::Recovery, "the gateway is ready", ready);
+    check_refused(&used, Step::Recovery, "and the replay is still refused", env, seen).await
 }
 
-async fn strike(blow: Blow, house: &House) -> anyhow::Result<()> {
-    let tier = house.stack.process(TIER)?;
-    match blow {
-        Blow::Pause => tier.pause().await,
-        Blow::Kill => tier.kill().await,
+async fn inject(fault: Fault, env: &DrillEnv) -> anyhow::Result<()> {
+    let tier = env.stack.process(TIER)?;
+    match fault {
+        Fault::Pause => tier.pause().await,
+        Fault::Kill => tier.kill().await,
     }
 }
 
-async fn undo(blow: Blow, house: &mut House) -> anyhow::Result<()> {
-    match blow {
-        Blow::Pause => house.stack.process(TIER)?.resume().await,
-        Blow::Kill => house.stack.restart(TIER).await.map(drop),
+async fn undo(fault: Fault, env: &mut DrillEnv) -> anyhow::Result<()> {
+    match fault {
+        Fault::Pause => env.stack.process(TIER)?.resume().await,
+        Fault::Kill => env.stack.restart(TIER).await.map(drop),
     }
 }
 
-/// `away`: from when on the tier cannot be only late.
-async fn user(
+/// `away`: when the gateway stops treating the tier as late.
+async fn check_user_view(
     alert: bool,
     away: Instant,
-    house: &House,
+    env: &DrillEnv,
     seen: &mut Observations,
 ) -> anyhow::Result<()> {
-    let length = if alert { ALERTED } else { WATCHED };
-    let watching = watch(length, house);
-    let (dashboards, told) = if alert {
-        let exported = (house.http(), house.metrics_url());
-        let (given, fired) = alerts::during(ALERT, exported, watching).await;
-        seen.took(Step::Detection, format!("{ALERT} fires on the exported metrics"), fired);
+    let length = if alert { ALERT_WATCH_DURATION } else { WATCH_DURATION };
+    let watching = watch(length, env);
+    let (dashboards, outcomes) = if alert {
+        let exported = (env.http(), env.metrics_url());
+        let (given, fired) = alerts::fired_during(ALERT, exported, watching).await;
+        seen.check_timed(Step::Detection, format!("{ALERT} fires on the exported metrics"), fired);
         given
     } else {
         watching.await
     };
-    let good = |dashboard: &&Seen| {
-        // What the edge waits for the tier, the own store's 100 ms have passed.
+    let good = |dashboard: &&DashboardView| {
+        // While the edge waits for the tier, the own widget's deadline of 100 ms passes.
         let comes = dashboard.status == Some(200);
-        comes && (dashboard.at < away || dashboard.missed().is_empty())
+        comes && (dashboard.at < away || dashboard.upstream_widgets_not_ok().is_empty())
     };
     let good = dashboards.iter().filter(good).count();
     let whole = dashboards.iter().filter(|dashboard| dashboard.is_whole()).count();
-    seen.expect(
+    seen.check(
         Step::User,
-        "every dashboard comes, and whole as soon as the tier is known to be away",
+        "every dashboard is 200, and whole once the tier counts as down",
         good == dashboards.len() && whole > 0,
         format!("{good} of {}, {whole} whole", dashboards.len()),
     );
     let mut took: Vec<Duration> = dashboards.iter().map(|dashboard| dashboard.took).collect();
     took.sort();
     let (middle, slowest) = (took[took.len() / 2], took[took.len() - 1]);
-    seen.expect(
+    seen.check(
         Step::User,
         format!("each within {} ms", ANSWER_WITHIN.as_millis()),
         slowest < ANSWER_WITHIN,
@@ -149,80 +156,81 @@ async fn user(
             slowest.as_millis()
         ),
     );
-    for (what, told) in ["stream", "change"].into_iter().zip(&told) {
-        let is_right =
-            |told: &&Told| told.status == 503 && told.code == CODE && told.retry_after.is_some();
-        let good = told.iter().filter(is_right).count();
-        seen.expect(
+    for (what, outcomes) in ["stream", "change"].into_iter().zip(&outcomes) {
+        let is_right = |outcome: &&CallOutcome| {
+            outcome.status == 503 && outcome.code == CODE && outcome.retry_after.is_some()
+        };
+        let good = outcomes.iter().filter(is_right).count();
+        seen.check(
             Step::User,
             format!("every {what} is 503 {CODE} with Retry-After"),
-            good == told.len() && good > 0,
-            format!("{good} of {}: {:?}", told.len(), told.first()),
+            good == outcomes.len() && good > 0,
+            format!("{good} of {}: {:?}", outcomes.len(), outcomes.first()),
         );
     }
     Ok(())
 }
 
-/// The dashboards, and what streams and changes were told.
-async fn watch(length: Duration, house: &House) -> (Vec<Seen>, [Vec<Told>; 2]) {
-    let (end, mut dashboards, mut told) = (Instant::now() + length, vec![], [vec![], vec![]]);
+/// Dashboards, and the responses to streams and changes.
+async fn watch(length: Duration, env: &DrillEnv) -> (Vec<DashboardView>, [Vec<CallOutcome>; 2]) {
+    let (end, mut dashboards, mut outcomes) = (Instant::now() + length, vec![], [vec![], vec![]]);
     while Instant::now() < end {
-        dashboards.push(house.dashboard().await);
-        told[0].extend(stream(house).await.ok());
-        told[1].extend(change(house).await.ok());
-        sleep(PAUSE).await;
+        dashboards.push(env.dashboard().await);
+        outcomes[0].extend(stream(env).await.ok());
+        outcomes[1].extend(change(env).await.ok());
+        sleep(REQUEST_PAUSE).await;
     }
-    (dashboards, told)
+    (dashboards, outcomes)
 }
 
-/// Opens a stream, and lets go of it.
-async fn stream(house: &House) -> anyhow::Result<Told> {
-    ask(house, &Call { within: None, ..Call::get("/sse/stream") }).await
+/// Opens and closes a stream.
+async fn stream(env: &DrillEnv) -> anyhow::Result<CallOutcome> {
+    send_call(env, &Call { within: None, ..Call::get("/sse/stream") }).await
 }
 
-/// Checks in a reservation that nobody made: when all is well, reservation-service says so.
-async fn change(house: &House) -> anyhow::Result<Told> {
+/// Checks in an unknown reservation. Normally reservation-service responds with 404.
+async fn change(env: &DrillEnv) -> anyhow::Result<CallOutcome> {
     let path = "/reservations/rsv_01K0000000000000000000000A/check-in";
     let mut call = Call { json: Some(json!({})), ..Call::new(Method::POST, path) };
     call.headers.insert(IDEMPOTENCY_KEY, random_hex(16).parse()?);
-    ask(house, &call).await
+    send_call(env, &call).await
 }
 
-async fn ask(house: &House, call: &Call) -> anyhow::Result<Told> {
-    let answer = timeout(Duration::from_secs(5), house.desktop.send(call)).await??;
+async fn send_call(env: &DrillEnv, call: &Call) -> anyhow::Result<CallOutcome> {
+    let answer = timeout(Duration::from_secs(5), env.desktop.send(call)).await??;
     let status = answer.status().as_u16();
     let retry_after = answer.headers().get(RETRY_AFTER);
     let retry_after = retry_after.and_then(|after| after.to_str().ok()).map(str::to_owned);
     let body: Value = if status == 200 { Value::Null } else { answer.json().await? };
     let code = body["code"].as_str().unwrap_or_default().to_owned();
-    Ok(Told { status, code, retry_after })
+    Ok(CallOutcome { status, code, retry_after })
 }
 
-async fn refused(
-    stolen: &Stolen,
+async fn check_refused(
+    stolen: &StolenProof,
     step: Step,
     expected: &str,
-    house: &House,
+    env: &DrillEnv,
     seen: &mut Observations,
 ) -> anyhow::Result<()> {
-    let answer = Thief::with(house, 1)?.send(0, stolen).await;
-    seen.expect(step, expected, answer == Answer::Refused, format!("{answer:?}"));
+    let answer = Attacker::with(env, 1)?.send(0, stolen).await;
+    seen.check(step, expected, answer == ReplayOutcome::Refused, format!("{answer:?}"));
     Ok(())
 }
 
-/// Whole dashboards, streams that open, changes that reach the service they are for.
-async fn is_well(house: &House) -> anyhow::Result<bool> {
-    // The stream last: a device may open ten a minute.
-    Ok(house.dashboard().await.is_whole()
-        && change(house).await.is_ok_and(|told| told.status == 404)
-        && stream(house).await.is_ok_and(|told| told.status == 200))
+/// Whether dashboards are whole, streams open, and changes reach their service.
+async fn is_well(env: &DrillEnv) -> anyhow::Result<bool> {
+    // The stream last: a device may open only ten a minute.
+    Ok(env.dashboard().await.is_whole()
+        && change(env).await.is_ok_and(|outcome| outcome.status == 404)
+        && stream(env).await.is_ok_and(|outcome| outcome.status == 200))
 }
 
-async fn is_noticed(house: &House) -> anyhow::Result<bool> {
-    let (status, down) = house.readiness(&house.stack.info().gateway).await?;
+async fn is_noticed(env: &DrillEnv) -> anyhow::Result<bool> {
+    let (status, down) = env.readiness(&env.stack.info().gateway).await?;
     Ok(status == 503 && down == [CHECK])
 }
 
-async fn is_ready(house: &House) -> anyhow::Result<bool> {
-    Ok(house.readiness(&house.stack.info().gateway).await?.0 == 200)
+async fn is_ready(env: &DrillEnv) -> anyhow::Result<bool> {
+    Ok(env.readiness(&env.stack.info().gateway).await?.0 == 200)
 }

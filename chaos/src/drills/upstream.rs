@@ -1,5 +1,5 @@
-//! An upstream of the dashboard fails: its widgets go or grow old, the others stay, nothing is late,
-//! and it comes back by itself.
+//! An upstream of the dashboard fails. Its widgets become unavailable or stale, the others stay ok,
+//! responses are in time, and it recovers automatically.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -7,35 +7,35 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::Form;
-use super::beside::Beside;
+use super::Mode;
+use super::read_probe::ReadProbe;
 use crate::alerts;
+use crate::drill_env::{DashboardView, DrillEnv, stand_in_fault};
 use crate::events;
-use crate::house::{House, Seen, fault};
 use crate::observations::{Observations, Step};
 
-/// The route's deadline and what a connection adds to it on a busy machine.
+/// The route's deadline plus connection overhead on a busy machine.
 const ANSWER_WITHIN: Duration = Duration::from_millis(700);
 const DETECT_WITHIN: Duration = Duration::from_secs(15);
-const WATCHED: Duration = Duration::from_secs(3);
-/// Long enough for a rate over a minute to show it and for `for: 15s`.
-const ALERTED: Duration = Duration::from_secs(32);
-const PAUSE: Duration = Duration::from_millis(40);
+const WATCH_DURATION: Duration = Duration::from_secs(3);
+/// Long enough for a rate over one minute and `for: 15s`.
+const ALERT_WATCH_DURATION: Duration = Duration::from_secs(32);
+const REQUEST_PAUSE: Duration = Duration::from_millis(40);
 
-/// What is done to an upstream.
+/// Fault of an upstream.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Blow {
+pub(super) enum Fault {
     /// `kill -9`
     Kill(&'static str),
-    /// SIGSTOP: it keeps its port and connections and answers nothing.
+    /// SIGSTOP: keeps its port and connections and does not respond.
     Pause(&'static str),
-    /// Its connections are ended and no new ones allowed, so that it answers 503.
+    /// Its database connections end and new ones are refused, so that it responds with 503.
     TakeDatabase(&'static str),
-    /// A fault of the stand-ins.
+    /// Stand-in fault.
     StandIn { upstream: &'static str, kind: &'static str },
 }
 
-impl Blow {
+impl Fault {
     pub(super) fn upstream(self) -> &'static str {
         match self {
             Self::Kill(name) | Self::Pause(name) | Self::TakeDatabase(name) => name,
@@ -47,110 +47,112 @@ impl Blow {
         match self {
             Self::Kill(name) => format!("{name} is killed with -9"),
             Self::Pause(name) => format!("{name} is stopped with SIGSTOP"),
-            Self::TakeDatabase(name) => format!("{name} loses its database and answers 503"),
+            Self::TakeDatabase(name) => format!("{name} loses its database and responds with 503"),
             Self::StandIn { upstream, kind } => format!("{upstream}: {kind}"),
         }
     }
 
-    pub(super) async fn strike(self, house: &House) -> anyhow::Result<()> {
+    pub(super) async fn inject(self, env: &DrillEnv) -> anyhow::Result<()> {
         match self {
-            Self::Kill(name) => house.stack.process(name)?.kill().await,
-            Self::Pause(name) => house.stack.process(name)?.pause().await,
-            Self::TakeDatabase(name) => house.database(name, false).await,
-            Self::StandIn { upstream, kind } => house.fault(&fault(upstream, kind)).await,
+            Self::Kill(name) => env.stack.process(name)?.kill().await,
+            Self::Pause(name) => env.stack.process(name)?.pause().await,
+            Self::TakeDatabase(name) => env.set_database_available(name, false).await,
+            Self::StandIn { upstream, kind } => {
+                env.add_fault(&stand_in_fault(upstream, kind)).await
+            }
         }
     }
 
-    pub(super) async fn undo(self, house: &mut House) -> anyhow::Result<()> {
+    pub(super) async fn undo(self, env: &mut DrillEnv) -> anyhow::Result<()> {
         match self {
-            Self::Kill(name) => house.stack.restart(name).await.map(drop),
-            Self::Pause(name) => house.stack.process(name)?.resume().await,
-            Self::TakeDatabase(name) => house.database(name, true).await,
-            Self::StandIn { .. } => house.clear_faults().await,
+            Self::Kill(name) => env.stack.restart(name).await.map(drop),
+            Self::Pause(name) => env.stack.process(name)?.resume().await,
+            Self::TakeDatabase(name) => env.set_database_available(name, true).await,
+            Self::StandIn { .. } => env.clear_faults().await,
         }
     }
 }
 
 #[derive(Debug)]
 pub(super) struct UpstreamDrill {
-    pub(super) blows: &'static [Blow],
-    /// The alert that must fire on the first blow, when there is time to wait for it.
+    pub(super) faults: &'static [Fault],
+    /// Alert that must fire on the first fault in a full run.
     pub(super) alert: &'static str,
-    /// The widgets that may be lacking, and no others.
-    pub(super) widgets: fn(Blow) -> &'static [&'static str],
-    /// What else a desk has open of it.
-    pub(super) beside: &'static [Beside],
+    /// Widgets that the fault affects.
+    pub(super) widgets: fn(Fault) -> &'static [&'static str],
+    /// Other reads that the upstream serves.
+    pub(super) reads: &'static [ReadProbe],
 }
 
 impl UpstreamDrill {
     pub(super) async fn run(
         &self,
-        form: Form,
+        mode: Mode,
         objective: Duration,
-        house: &mut House,
+        env: &mut DrillEnv,
         seen: &mut Observations,
     ) -> anyhow::Result<()> {
-        for (number, blow) in self.blows.iter().enumerate() {
-            let alert = (number == 0 && form == Form::Full).then_some(self.alert);
-            self.one(*blow, alert, objective, house, seen).await?;
+        for (number, fault) in self.faults.iter().enumerate() {
+            let alert = (number == 0 && mode == Mode::Full).then_some(self.alert);
+            self.drill_fault(*fault, alert, objective, env, seen).await?;
         }
         Ok(())
     }
 
-    async fn one(
+    async fn drill_fault(
         &self,
-        blow: Blow,
+        fault: Fault,
         alert: Option<&str>,
         objective: Duration,
-        house: &mut House,
+        env: &mut DrillEnv,
         seen: &mut Observations,
     ) -> anyhow::Result<()> {
-        let steady = house
-            .until("a whole dashboard", objective, async |house| {
-                Ok(house.dashboard().await.is_whole())
+        let steady = env
+            .wait_until("a whole dashboard", objective, async |env| {
+                Ok(env.dashboard().await.is_whole())
             })
             .await;
-        seen.took(Step::Steady, "every widget is ok", steady);
-        for it in self.beside {
-            it.open(house).await?;
+        seen.check_timed(Step::Steady, "every widget is ok", steady);
+        for read in self.reads {
+            read.open(env).await?;
         }
-        let before = failures(house, blow).await?;
-        events::outdate(house, blow.upstream()).await?;
-        let struck = Instant::now();
-        blow.strike(house).await?;
-        seen.expect(Step::Fault, blow.sentence(), true, "done");
+        let before = failures(env, fault).await?;
+        events::invalidate(env, fault.upstream()).await?;
+        let injected_at = Instant::now();
+        fault.inject(env).await?;
+        seen.check(Step::Fault, fault.sentence(), true, "done");
 
         let during = match alert {
-            Some(alert) => alarmed(alert, house, seen).await?,
-            None => house.watch(WATCHED, PAUSE).await,
+            Some(alert) => watch_with_alert(alert, env, seen).await?,
+            None => env.watch(WATCH_DURATION, REQUEST_PAUSE).await,
         };
-        let expected = (self.widgets)(blow).iter().map(|name| (*name).to_owned()).collect();
-        user(&during, &expected, blow, seen);
-        for it in self.beside {
-            it.look(house, seen).await?;
+        let expected = (self.widgets)(fault).iter().map(|name| (*name).to_owned()).collect();
+        check_user_view(&during, &expected, fault, seen);
+        for read in self.reads {
+            read.check(env, seen).await?;
         }
-        let signal = house
-            .until("the failure counter", DETECT_WITHIN, async |house| {
-                Ok(failures(house, blow).await? > before)
+        let signal = env
+            .wait_until("the failure counter", DETECT_WITHIN, async |env| {
+                Ok(failures(env, fault).await? > before)
             })
             .await;
-        let lacking = during.iter().find(|dashboard| !dashboard.lacking.is_empty());
-        let noticed = lacking.map(|first| first.at + first.took - struck);
-        seen.took(
+        let not_ok = during.iter().find(|dashboard| !dashboard.not_ok.is_empty());
+        let noticed = not_ok.map(|first| first.at + first.took - injected_at);
+        seen.check_timed(
             Step::Detection,
             "bff_backoffice_upstream_request_total counts its failures",
             signal,
         );
         seen.detected_after(noticed);
-        automatic(house, blow, seen).await?;
+        check_automatic(env, fault, seen).await?;
 
-        blow.undo(house).await?;
-        let back = house
-            .until("a whole dashboard", objective, async |house| {
-                Ok(house.dashboard().await.is_whole())
+        fault.undo(env).await?;
+        let back = env
+            .wait_until("a whole dashboard", objective, async |env| {
+                Ok(env.dashboard().await.is_whole())
             })
             .await;
-        let took = seen.took(
+        let took = seen.check_timed(
             Step::Recovery,
             format!("every widget is ok again within {} s", objective.as_secs()),
             back,
@@ -160,67 +162,81 @@ impl UpstreamDrill {
     }
 }
 
-/// Watches long enough for the alert, and asks promtool whether it fires on what was exported.
-async fn alarmed(alert: &str, house: &House, seen: &mut Observations) -> anyhow::Result<Vec<Seen>> {
+/// Requests dashboards long enough for the alert, and checks that it fires.
+async fn watch_with_alert(
+    alert: &str,
+    env: &DrillEnv,
+    seen: &mut Observations,
+) -> anyhow::Result<Vec<DashboardView>> {
     let (done, until) = watch::channel(false);
     let watching = async {
-        let during = house.watch(ALERTED, PAUSE).await;
+        let during = env.watch(ALERT_WATCH_DURATION, REQUEST_PAUSE).await;
         done.send_replace(true);
         during
     };
     let (during, samples) =
-        tokio::join!(watching, alerts::sample(house.http(), house.metrics_url(), until));
-    let fired = alerts::firing(alert, &samples?, &House::folder("drills")).await;
-    seen.took(Step::Detection, format!("{alert} fires on the exported metrics"), fired);
+        tokio::join!(watching, alerts::sample(env.http(), env.metrics_url(), until));
+    let fired = alerts::check_fires(alert, &samples?, &DrillEnv::folder("drills")).await;
+    seen.check_timed(Step::Detection, format!("{alert} fires on the exported metrics"), fired);
     Ok(during)
 }
 
-/// Failed calls to the upstream so far.
-pub(super) async fn failures(house: &House, blow: Blow) -> anyhow::Result<f64> {
+/// Number of failed calls to the upstream so far.
+pub(super) async fn failures(env: &DrillEnv, fault: Fault) -> anyhow::Result<f64> {
     let name = "bff_backoffice_upstream_request_total";
-    let all = house.metric(name, &[("upstream", blow.upstream())]).await?;
-    let good = house.metric(name, &[("upstream", blow.upstream()), ("outcome", "ok")]).await?;
+    let all = env.metric(name, &[("upstream", fault.upstream())]).await?;
+    let good = env.metric(name, &[("upstream", fault.upstream()), ("outcome", "ok")]).await?;
     Ok(all - good)
 }
 
-fn user(during: &[Seen], expected: &BTreeSet<String>, blow: Blow, seen: &mut Observations) {
-    let what = blow.sentence();
+fn check_user_view(
+    during: &[DashboardView],
+    expected: &BTreeSet<String>,
+    fault: Fault,
+    seen: &mut Observations,
+) {
+    let what = fault.sentence();
     let count = during.len();
     let good = during.iter().filter(|dashboard| dashboard.status == Some(200)).count();
-    seen.expect(
+    seen.check(
         Step::User,
         format!("{what}: every dashboard is 200"),
         good == count && count > 0,
         format!("{good} of {count}"),
     );
     let slowest = during.iter().map(|dashboard| dashboard.took).max().unwrap_or_default();
-    seen.expect(
+    seen.check(
         Step::User,
-        format!("{what}: every answer within {} ms", ANSWER_WITHIN.as_millis()),
+        format!("{what}: every response within {} ms", ANSWER_WITHIN.as_millis()),
         slowest <= ANSWER_WITHIN,
         format!("slowest {} ms", slowest.as_millis()),
     );
-    let missed: BTreeSet<_> = during.iter().flat_map(Seen::missed).collect();
+    let missed: BTreeSet<_> =
+        during.iter().flat_map(DashboardView::upstream_widgets_not_ok).collect();
     let others: BTreeSet<_> = missed.difference(expected).collect();
-    seen.expect(
+    seen.check(
         Step::User,
-        format!("{what}: no other widget is lacking"),
+        format!("{what}: every other widget is ok"),
         others.is_empty(),
         format!("{others:?}"),
     );
-    seen.expect(
+    seen.check(
         Step::User,
-        format!("{what}: its widgets say so"),
+        format!("{what}: its widgets are not ok"),
         missed.is_superset(expected),
         format!("{missed:?}"),
     );
 }
 
-/// The breaker opens, so that a sick upstream costs no time.
-async fn automatic(house: &House, blow: Blow, seen: &mut Observations) -> anyhow::Result<()> {
-    let labels = [("upstream", blow.upstream()), ("outcome", "BREAKER_OPEN")];
-    let refused = house.metric("bff_backoffice_upstream_request_total", &labels).await?;
-    seen.expect(
+/// Checks that the breaker opened.
+async fn check_automatic(
+    env: &DrillEnv,
+    fault: Fault,
+    seen: &mut Observations,
+) -> anyhow::Result<()> {
+    let labels = [("upstream", fault.upstream()), ("outcome", "BREAKER_OPEN")];
+    let refused = env.metric("bff_backoffice_upstream_request_total", &labels).await?;
+    seen.check(
         Step::Automatic,
         "the breaker opened and spared the upstream calls",
         refused > 0.0,

@@ -1,115 +1,114 @@
-//! The push of events comes to housekeeping with a token that is not for it, as when a subscription's
-//! audience is mistyped; then with none at all.
+//! Events are pushed to housekeeping with a token for another audience, as after a typo in a push
+//! subscription, and without a token.
 
 use std::time::Duration;
 
 use contracts::clock::{Clock, Entropy};
 use contracts::id::{EventId, Id};
-use launcher::internal::Caller;
+use launcher::internal::InternalClient;
 use launcher::service_accounts::EVENTS;
 use reqwest::Response;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
-use super::Form;
+use super::Mode;
 use crate::alerts;
-use crate::house::House;
+use crate::drill_env::DrillEnv;
 use crate::observations::{Observations, Step};
 
 const SERVICE: &str = "housekeeping";
-const FAILURES: &str = "housekeeping_internal_auth_failure_total";
-const CONSUMED: &str = "housekeeping_event_consumed_total";
+const FAILURES_METRIC: &str = "housekeeping_internal_auth_failure_total";
+const CONSUMED_METRIC: &str = "housekeeping_event_consumed_total";
 const ALERT: &str = "HousekeepingInternalAuthFailures";
 const CODE: &str = "MELMASTOON.GENERAL.UNAUTHENTICATED";
-/// As often as a subscription delivers at most.
+/// Maximum deliveries of a subscription.
 const DELIVERIES: usize = 10;
-const WITHIN: Duration = Duration::from_secs(10);
-/// So that promtool sees the counter as it was before, at one sample a second.
-const BEFORE: Duration = Duration::from_secs(3);
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time before and after the fault, so that the samples include the counter's value without it.
+const SAMPLE_MARGIN: Duration = Duration::from_secs(3);
 
-/// One push, delivered in the ways that the subscription is set up.
-struct Subscription<'a> {
-    house: &'a House,
+/// One push request and the tokens to deliver it with.
+struct Push<'a> {
+    env: &'a DrillEnv,
     url: String,
-    /// Of the event bus, for this service.
+    /// Token with this service as audience.
     right: String,
-    /// Of the event bus, for the gateway.
+    /// Token with the gateway as audience.
     wrong: String,
-    push: Value,
+    body: Value,
 }
 
 pub(super) async fn run(
-    form: Form,
+    mode: Mode,
     objective: Duration,
-    house: &mut House,
+    env: &mut DrillEnv,
     seen: &mut Observations,
 ) -> anyhow::Result<()> {
-    let whole = until_whole(house).await;
-    seen.took(Step::Steady, "every widget is ok", whole);
-    let subscription = Subscription::of(house).await?;
-    let status = subscription.deliver(Some(&subscription.right)).await?.status().as_u16();
-    seen.expect(Step::Steady, "an event is acknowledged with 204", status == 204, status);
+    let whole = until_whole(env).await;
+    seen.check_timed(Step::Steady, "every widget is ok", whole);
+    let push = Push::of(env).await?;
+    let status = push.deliver(Some(&push.right)).await?.status().as_u16();
+    seen.check(Step::Steady, "an event is acknowledged with 204", status == 204, status);
 
     let (done, until) = watch::channel(false);
     let failing = async {
-        sleep(if form == Form::Full { BEFORE } else { Duration::ZERO }).await;
-        let failed = fail(&subscription, seen).await;
-        sleep(if form == Form::Full { BEFORE } else { Duration::ZERO }).await;
+        sleep(if mode == Mode::Full { SAMPLE_MARGIN } else { Duration::ZERO }).await;
+        let failed = refuse_deliveries(&push, seen).await;
+        sleep(if mode == Mode::Full { SAMPLE_MARGIN } else { Duration::ZERO }).await;
         done.send_replace(true);
         failed
     };
-    let sampling = alerts::sample(house.http(), subscription.metrics_url(), until);
+    let sampling = alerts::sample(env.http(), push.metrics_url(), until);
     let (failed, samples) = tokio::join!(failing, sampling);
     failed?;
-    if form == Form::Full {
-        let fired = alerts::firing(ALERT, &samples?, &House::folder("drills")).await;
-        seen.took(Step::Detection, format!("{ALERT} fires on the exported metrics"), fired);
+    if mode == Mode::Full {
+        let fired = alerts::check_fires(ALERT, &samples?, &DrillEnv::folder("drills")).await;
+        seen.check_timed(Step::Detection, format!("{ALERT} fires on the exported metrics"), fired);
     }
 
     let begun = Instant::now();
-    let status = subscription.deliver(Some(&subscription.right)).await?.status().as_u16();
+    let status = push.deliver(Some(&push.right)).await?.status().as_u16();
     let took = begun.elapsed();
     let held = status == 204 && took < objective;
-    seen.expect(Step::Recovery, "with the right audience it is taken in", held, status);
-    let consumed = subscription.counted(CONSUMED).await?;
+    seen.check(Step::Recovery, "with the right audience it is accepted", held, status);
+    let consumed = push.counted(CONSUMED_METRIC).await?;
     let twice = (consumed - 2.0).abs() < f64::EPSILON;
-    seen.expect(Step::Recovery, format!("{CONSUMED} counts it"), twice, consumed);
+    seen.check(Step::Recovery, format!("{CONSUMED_METRIC} counts it"), twice, consumed);
     seen.recovered_after(Some(took));
     Ok(())
 }
 
-async fn fail(subscription: &Subscription<'_>, seen: &mut Observations) -> anyhow::Result<()> {
+async fn refuse_deliveries(push: &Push<'_>, seen: &mut Observations) -> anyhow::Result<()> {
     let begun = Instant::now();
     let what = "ten deliveries with a token for the gateway, then one without any";
-    seen.expect(Step::Fault, what, true, "done");
+    seen.check(Step::Fault, what, true, "done");
     let mut refused = 0;
     for _ in 0..DELIVERIES {
-        refused +=
-            usize::from(is_refused(subscription.deliver(Some(&subscription.wrong)).await?).await);
+        refused += usize::from(is_refused(push.deliver(Some(&push.wrong)).await?).await);
     }
-    refused += usize::from(is_refused(subscription.deliver(None).await?).await);
-    seen.expect(
+    refused += usize::from(is_refused(push.deliver(None).await?).await);
+    seen.check(
         Step::User,
-        format!("each is answered 401 {CODE}"),
+        format!("each gets 401 {CODE}"),
         refused == DELIVERIES + 1,
         format!("{refused} of {}", DELIVERIES + 1),
     );
-    let counted = subscription.counted(FAILURES).await?;
+    let counted = push.counted(FAILURES_METRIC).await?;
     let all = counted >= DELIVERIES as f64;
-    seen.expect(Step::Detection, format!("{FAILURES} spikes"), all, counted);
+    seen.check(Step::Detection, format!("{FAILURES_METRIC} grows"), all, counted);
     seen.detected_after(Some(begun.elapsed()));
-    let consumed = subscription.counted(CONSUMED).await?;
+    let consumed = push.counted(CONSUMED_METRIC).await?;
     let once = (consumed - 1.0).abs() < f64::EPSILON;
-    seen.expect(Step::Automatic, "nothing of them is taken in", once, consumed);
-    let whole = until_whole(subscription.house).await;
-    seen.took(Step::User, "desks see nothing of it: every widget is ok", whole);
+    seen.check(Step::Automatic, "none of them is accepted", once, consumed);
+    let whole = until_whole(push.env).await;
+    seen.check_timed(Step::User, "operators do not notice: every widget is ok", whole);
     Ok(())
 }
 
-async fn until_whole(house: &House) -> anyhow::Result<Duration> {
-    let is_so = async |house: &House| Ok(house.dashboard().await.is_whole());
-    house.until("a whole dashboard", WITHIN, is_so).await
+async fn until_whole(env: &DrillEnv) -> anyhow::Result<Duration> {
+    let is_so = async |env: &DrillEnv| Ok(env.dashboard().await.is_whole());
+    env.wait_until("a whole dashboard", SETTLE_TIMEOUT, is_so).await
 }
 
 async fn is_refused(answer: Response) -> bool {
@@ -118,13 +117,13 @@ async fn is_refused(answer: Response) -> bool {
     status == 401 && body["code"] == CODE
 }
 
-impl<'a> Subscription<'a> {
-    async fn of(house: &'a House) -> anyhow::Result<Self> {
-        let (clock, url) = (Clock::system(), house.service_url(SERVICE)?);
-        let wrong = Caller::new(house.stack.info(), clock.clone())?.token(EVENTS).await?;
-        let mut there = house.stack.info().clone();
+impl<'a> Push<'a> {
+    async fn of(env: &'a DrillEnv) -> anyhow::Result<Self> {
+        let (clock, url) = (Clock::system(), env.service_url(SERVICE)?);
+        let wrong = InternalClient::new(env.stack.info(), clock.clone())?.token(EVENTS).await?;
+        let mut there = env.stack.info().clone();
         there.internal.audience.clone_from(&url);
-        let right = Caller::new(&there, clock.clone())?.token(EVENTS).await?;
+        let right = InternalClient::new(&there, clock.clone())?.token(EVENTS).await?;
         let event = json!({
             "specversion": "1.0", "id": EventId::generate(&clock, &Entropy::system()),
             "source": "/services/reservation-service",
@@ -132,14 +131,14 @@ impl<'a> Subscription<'a> {
             "subject": "rsv_01K0000000000000000000000A",
             "time": contracts::clock::wire_time(clock.now()),
             "datacontenttype": "application/json",
-            "tenantid": house.desktop.operator().tenant_id,
+            "tenantid": env.desktop.operator().tenant_id,
             "orderingkey": "drill", "correlationid": "drill",
             "actortype": "system", "actorid": "drill",
             "retentionclass": "operational", "data": {},
         });
-        let push = json!({"message": {"data": encoded(&event), "messageId": "1"},
+        let body = json!({"message": {"data": encoded(&event), "messageId": "1"},
                           "subscription": "projects/drill/subscriptions/housekeeping"});
-        Ok(Self { house, url, right, wrong, push })
+        Ok(Self { env, url, right, wrong, body })
     }
 
     fn metrics_url(&self) -> String {
@@ -147,12 +146,12 @@ impl<'a> Subscription<'a> {
     }
 
     async fn counted(&self, metric: &str) -> anyhow::Result<f64> {
-        self.house.metric_from(&self.metrics_url(), metric, &[]).await
+        self.env.metric_from(&self.metrics_url(), metric, &[]).await
     }
 
     async fn deliver(&self, token: Option<&str>) -> anyhow::Result<Response> {
         let mut request =
-            self.house.http().post(format!("{}/internal/events", self.url)).json(&self.push);
+            self.env.http().post(format!("{}/internal/events", self.url)).json(&self.body);
         if let Some(token) = token {
             request = request.bearer_auth(token);
         }
@@ -160,7 +159,7 @@ impl<'a> Subscription<'a> {
     }
 }
 
-/// base64, as the push form has it.
+/// Encodes an event in base64, as Pub/Sub does.
 fn encoded(event: &Value) -> String {
     use base64::Engine;
     base64::engine::general_purpose::STANDARD.encode(event.to_string())

@@ -34,7 +34,7 @@ fn no_rust_code_starts_a_server_or_tool_by_its_name() {
             let name = rest.split('"').next().unwrap_or_default();
             assert!(
                 STARTED_BY_NAME.contains(&name),
-                "{} starts {name} from PATH: take it from launcher::programs, or in a test from a variable that ./check sets",
+                "{} starts {name} from PATH: take it from launcher::binaries, or in a test from a variable that ./check sets",
                 file.display()
             );
         }

@@ -1,4 +1,4 @@
-//! `launcher code`: what the operator's authenticator shows now.
+//! `launcher code`: prints the operator's current authenticator code.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -9,11 +9,11 @@ use stand_ins::totp;
 
 use super::curl::operator;
 use super::print;
-use crate::info::StackInfo;
+use crate::stack_info::StackInfo;
 
 #[derive(Debug, Args)]
 pub(super) struct CodeArguments {
-    /// Whose; the first demo operator's unless given.
+    /// Operator; the first demo operator by default.
     #[arg(long, short)]
     user: Option<String>,
 }

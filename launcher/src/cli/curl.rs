@@ -1,56 +1,56 @@
-//! `launcher curl`: one request as a signed-in desktop, its answer in colour.
+//! `launcher curl`: sends one request as a signed-in desktop and prints the response in colour.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Args;
+use console::style;
 use contracts::clock::Clock;
 use reqwest::header::{ACCEPT, HeaderName, HeaderValue};
 use reqwest::{Method, Response};
 use serde_json::Value;
 
 use super::print;
+use crate::data_dir::DataDir;
 use crate::desktop::{Call, Desktop};
-use crate::folder::DataFolder;
-use crate::info::{Operator, StackInfo};
-use crate::paint::Paint;
+use crate::stack_info::{Operator, StackInfo};
 
-/// What `curl --fail` answers to a refusal.
-pub(super) const REFUSED: u8 = 22;
+/// Exit code for an error status, as of `curl --fail`.
+pub(super) const EXIT_REFUSED: u8 = 22;
 
 #[derive(Debug, Args)]
 pub(super) struct CurlArguments {
     /// GET, POST, PUT, DELETE …
     method: Method,
-    /// Relative to the API's base: '/dashboard?propertyId=…'.
+    /// Path relative to the API's base URL: '/dashboard?propertyId=…'.
     path: String,
-    /// Who signs in; the first demo operator unless given.
+    /// Operator who signs in; the first demo operator by default.
     #[arg(long, short)]
     user: Option<String>,
-    /// Body, as JSON.
+    /// JSON body.
     #[arg(long, short)]
     data: Option<String>,
-    /// Further header, 'Name: value'.
+    /// Additional header, 'Name: value'.
     #[arg(long, short = 'H', value_name = "HEADER")]
     header: Vec<String>,
-    /// Show the answer's headers.
+    /// Print the response headers.
     #[arg(long, short)]
     include: bool,
-    /// Ask for one JSON record per line, shown as they come.
+    /// Request newline-delimited JSON and print records as they arrive.
     #[arg(long)]
     ndjson: bool,
 }
 
-/// The desktop of one operator of the running stack.
+/// Opens the desktop of an operator of the running stack.
 pub(super) fn desktop(local: &Path, user: Option<&str>, clock: Clock) -> anyhow::Result<Desktop> {
     let info = StackInfo::read(&local.join("stack.json"))?;
     let user = operator(&info, user)?.username.as_str();
-    let folder = DataFolder::open(local)?.dir("desktop")?;
+    let folder = DataDir::open(local)?.dir("desktop")?;
     Desktop::open(&info, user, &folder, clock)
 }
 
-/// The demo operator of this name, or the first.
+/// Finds the demo operator of this name, or the first one.
 pub(super) fn operator<'a>(
     info: &'a StackInfo,
     user: Option<&str>,
@@ -69,8 +69,8 @@ pub(super) async fn run(
     let desktop = desktop(&local, arguments.user.as_deref(), clock)?;
     let response = desktop.send(&arguments.call()?).await?;
     let ok = response.status().is_success();
-    show(response, arguments.include).await?;
-    Ok(if ok { ExitCode::SUCCESS } else { ExitCode::from(REFUSED) })
+    print_response(response, arguments.include).await?;
+    Ok(if ok { ExitCode::SUCCESS } else { ExitCode::from(EXIT_REFUSED) })
 }
 
 impl CurlArguments {
@@ -93,14 +93,13 @@ impl CurlArguments {
     }
 }
 
-/// The status goes to standard error, so that the body can be piped into `jq`.
-pub(super) async fn show(mut response: Response, include: bool) -> anyhow::Result<()> {
-    let paint = Paint::for_stdout();
+/// Prints the status to standard error, so that the body can be piped into `jq`.
+pub(super) async fn print_response(mut response: Response, include: bool) -> anyhow::Result<()> {
     eprint(&head(&response, include));
     let kind = response.headers().get("content-type").and_then(|kind| kind.to_str().ok());
     if kind.is_some_and(|kind| kind.ends_with("json") && !kind.contains("ndjson")) {
         let body: Value = serde_json::from_slice(&response.bytes().await?)?;
-        return Ok(print(&format!("{}\n", pretty(&body, paint, 0)))?);
+        return Ok(print(&format!("{}\n", pretty(&body, 0)))?);
     }
     while let Some(chunk) = response.chunk().await? {
         print(&String::from_utf8_lossy(&chunk))?;
@@ -109,41 +108,44 @@ pub(super) async fn show(mut response: Response, include: bool) -> anyhow::Resul
 }
 
 fn head(response: &Response, include: bool) -> String {
-    let paint = Paint::for_stderr();
     let status = response.status().to_string();
-    let status =
-        if response.status().is_success() { paint.green(&status) } else { paint.red(&status) };
-    let first = format!("{} {status}\n", paint.dim(&format!("{:?}", response.version())));
+    let status = if response.status().is_success() {
+        style(&status).green().for_stderr().to_string()
+    } else {
+        style(&status).red().for_stderr().to_string()
+    };
+    let first =
+        format!("{} {status}\n", style(format!("{:?}", response.version())).dim().for_stderr());
     let headers = response.headers().iter().filter(|_| include).map(|(name, value)| {
         let value = String::from_utf8_lossy(value.as_bytes());
-        format!("{} {value}\n", paint.cyan(&format!("{name}:")))
+        format!("{} {value}\n", style(format!("{name}:")).cyan().for_stderr())
     });
     std::iter::once(first).chain(headers).collect()
 }
 
 fn eprint(text: &str) {
-    // A closed standard error takes nothing from the answer.
+    // A closed standard error must not suppress the body.
     let _ = std::io::Write::write_all(&mut std::io::stderr().lock(), text.as_bytes());
 }
 
-/// JSON with two spaces per level and a colour per kind.
-fn pretty(value: &Value, paint: Paint, depth: usize) -> String {
+/// Formats JSON with two spaces per level and a colour per type.
+fn pretty(value: &Value, depth: usize) -> String {
     let (outer, inner) = ("  ".repeat(depth), "  ".repeat(depth + 1));
     match value {
         Value::Object(members) if !members.is_empty() => {
             let lines = members.iter().map(|(name, value)| {
-                let name = paint.cyan(&Value::from(name.as_str()).to_string());
-                format!("{inner}{name}: {}", pretty(value, paint, depth + 1))
+                let name = style(&Value::from(name.as_str()).to_string()).cyan().to_string();
+                format!("{inner}{name}: {}", pretty(value, depth + 1))
             });
             format!("{{\n{}\n{outer}}}", lines.collect::<Vec<_>>().join(",\n"))
         }
         Value::Array(items) if !items.is_empty() => {
-            let lines = items.iter().map(|v| format!("{inner}{}", pretty(v, paint, depth + 1)));
+            let lines = items.iter().map(|v| format!("{inner}{}", pretty(v, depth + 1)));
             format!("[\n{}\n{outer}]", lines.collect::<Vec<_>>().join(",\n"))
         }
-        Value::String(_) => paint.green(&value.to_string()),
-        Value::Number(_) => paint.yellow(&value.to_string()),
-        other => paint.dim(&other.to_string()),
+        Value::String(_) => style(value).green().to_string(),
+        Value::Number(_) => style(value).yellow().to_string(),
+        other => style(other).dim().to_string(),
     }
 }
 
@@ -153,8 +155,9 @@ mod tests {
 
     #[test]
     fn pretty_json_is_json() {
+        console::set_colors_enabled(false);
         let value = serde_json::json!({"a": [1, {"b": null}], "c": {}, "d": "e\n"});
-        let text = pretty(&value, Paint::never(), 0);
+        let text = pretty(&value, 0);
         assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
     }
 }

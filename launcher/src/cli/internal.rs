@@ -1,4 +1,4 @@
-//! `launcher internal`: one request to the gateway's internal listener, as a service account.
+//! `launcher internal`: sends one request to the gateway's internal listener as a service account.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -8,24 +8,24 @@ use clap::Args;
 use contracts::clock::Clock;
 use reqwest::Method;
 
-use super::curl::{REFUSED, show};
-use crate::info::StackInfo;
-use crate::internal::Caller;
+use super::curl::{EXIT_REFUSED, print_response};
+use crate::internal::InternalClient;
 use crate::service_accounts::{EVENTS, OPERATORS, SCHEDULER};
+use crate::stack_info::StackInfo;
 
 #[derive(Debug, Args)]
 pub(super) struct InternalArguments {
     /// GET, POST …
     method: Method,
-    /// '/internal/sessions/revoke', '/metrics' …
+    /// Path, such as '/internal/sessions/revoke' or '/metrics'.
     path: String,
-    /// Body, as JSON.
+    /// JSON body.
     body: Option<String>,
-    /// The service account: scheduler, events, operator-a or operator-b. By default the one the
-    /// path is for.
+    /// Service account: scheduler, events, operator-a or operator-b. By default the one that the path
+    /// requires.
     #[arg(long = "as", value_name = "ACCOUNT")]
     account: Option<String>,
-    /// Show the answer's headers.
+    /// Print the response headers.
     #[arg(long, short)]
     include: bool,
 }
@@ -37,16 +37,16 @@ pub(super) async fn run(
 ) -> anyhow::Result<ExitCode> {
     let body = arguments.body.as_deref().map(serde_json::from_str).transpose();
     let body: Option<serde_json::Value> = body.context("the body is not JSON")?;
-    let caller = Caller::new(&StackInfo::read(&local.join("stack.json"))?, clock)?;
-    let account = arguments.account.as_deref().unwrap_or_else(|| usual(&arguments.path));
+    let caller = InternalClient::new(&StackInfo::read(&local.join("stack.json"))?, clock)?;
+    let account = arguments.account.as_deref().unwrap_or_else(|| default_account(&arguments.path));
     let response = caller.call(account, arguments.method, &arguments.path, body.as_ref()).await?;
     let ok = response.status().is_success();
-    show(response, arguments.include).await?;
-    Ok(if ok { ExitCode::SUCCESS } else { ExitCode::from(REFUSED) })
+    print_response(response, arguments.include).await?;
+    Ok(if ok { ExitCode::SUCCESS } else { ExitCode::from(EXIT_REFUSED) })
 }
 
-/// The account a path is for.
-fn usual(path: &str) -> &'static str {
+/// Returns the account that a path requires.
+fn default_account(path: &str) -> &'static str {
     match path.trim_start_matches('/') {
         path if path.starts_with("internal/jobs/") => SCHEDULER,
         "internal/events" => EVENTS,

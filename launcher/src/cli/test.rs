@@ -1,4 +1,4 @@
-//! `launcher test`: a private Postgres and two Redis around a run of the tests.
+//! `launcher test`: runs the tests with a private Postgres and two private Redis servers.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -9,9 +9,9 @@ use clap::Args;
 use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::backing::TestBacking;
+use crate::binaries::tools::{self, Tool};
 use crate::builder::workspace_root;
-use crate::programs::tools::{self, Tool};
+use crate::dependencies::TestDependencies;
 use crate::progress::Progress;
 
 #[derive(Debug, Args)]
@@ -26,16 +26,16 @@ pub(super) struct TestArguments {
 
 pub(super) async fn run(arguments: TestArguments, local: PathBuf) -> anyhow::Result<ExitCode> {
     let progress = Progress::for_screen();
-    // Ctrl-C reaches the tests by itself; the servers are stopped when they are through.
+    // Ctrl-C reaches the tests directly; the servers are stopped after them.
     let _interrupts = signal(SignalKind::interrupt())?;
     let redis_server = tools::find(Tool::RedisServer, &progress).await?;
-    let test = TestBacking::start(local.join("test"), &progress).await?;
-    let backing = &test.backing;
+    let test = TestDependencies::start(local.join("test"), &progress).await?;
+    let dependencies = &test.dependencies;
     let mut command = command(&arguments);
     command
-        .env("MELMASTOON_TEST_POSTGRES_URL", &backing.admin_url)
-        .env("MELMASTOON_TEST_REDIS_SESSION_URL", &backing.session_url)
-        .env("MELMASTOON_TEST_REDIS_CACHE_URL", &backing.cache_url)
+        .env("MELMASTOON_TEST_POSTGRES_URL", &dependencies.admin_url)
+        .env("MELMASTOON_TEST_REDIS_SESSION_URL", &dependencies.session_url)
+        .env("MELMASTOON_TEST_REDIS_CACHE_URL", &dependencies.cache_url)
         .env("MELMASTOON_TEST_REDIS_SERVER", redis_server)
         .kill_on_drop(true);
     let status = command.status().await.context("running the tests");
@@ -45,8 +45,8 @@ pub(super) async fn run(arguments: TestArguments, local: PathBuf) -> anyhow::Res
 }
 
 fn command(arguments: &TestArguments) -> Command {
-    // The tests end with the launcher, even when it is killed. This runs on the main
-    // thread, which the death signal is tied to.
+    // The tests end with the launcher, even if it is killed. The death signal is tied to this
+    // thread, the main one.
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig=TERM", "--"]);
     if let Some(program) = &arguments.run {

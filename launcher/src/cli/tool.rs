@@ -1,16 +1,16 @@
-//! `launcher tool`: where a program is that the checks need.
+//! `launcher tool`: prints the paths of tools that the checks need.
 
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 
 use super::print;
-use crate::programs::tools::{self, Tool};
+use crate::binaries::tools::{self, Tool};
 use crate::progress::Progress;
 
 #[derive(Debug, Args)]
 pub(super) struct ToolArguments {
-    /// Which; all of them unless given. Their paths are printed in this order, one a line.
+    /// Tools to find, all by default. Prints one path per line, in this order.
     names: Vec<Tool>,
 }
 

@@ -1,4 +1,4 @@
-//! `launcher up`: start, say what to do next, watch, stop on Ctrl-C.
+//! `launcher up`: starts the stack, prints what to do next, watches it, and stops on Ctrl-C.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -6,17 +6,17 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Args;
+use console::style;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 
 use super::print;
 use crate::builder::{Build, SERVERS};
-use crate::folder::DataFolder;
-use crate::info::StackInfo;
-use crate::paint::Paint;
+use crate::data_dir::DataDir;
 use crate::progress::Progress;
 use crate::run_as::remove_any;
-use crate::stack::{Stack, StackOptions, USUAL_PORT};
+use crate::stack::{DEFAULT_PORT, Stack, StackOptions};
+use crate::stack_info::StackInfo;
 
 /// A server, a variable's full name, and its value.
 type Setting = (String, String, String);
@@ -26,7 +26,7 @@ fn setting(text: &str) -> Result<Setting, String> {
         text.split_once(':').and_then(|(server, rest)| Some((server, rest.split_once('=')?)));
     let (server, (name, value)) = parts.ok_or("write SERVER:NAME=VALUE")?;
     if !SERVERS.contains(&server) {
-        return Err(format!("there is no server {server}; name one of {}", SERVERS.join(", ")));
+        return Err(format!("there is no server {server}; use one of {}", SERVERS.join(", ")));
     }
     Ok((server.to_owned(), name.to_owned(), value.to_owned()))
 }
@@ -34,22 +34,22 @@ fn setting(text: &str) -> Result<Setting, String> {
 #[derive(Debug, Args)]
 pub(super) struct UpArguments {
     /// Port of the gateway on 127.0.0.1.
-    #[arg(long, default_value_t = USUAL_PORT)]
+    #[arg(long, default_value_t = DEFAULT_PORT)]
     port: u16,
     /// Run the release build, for measurements.
     #[arg(long, conflicts_with = "no_build")]
     release: bool,
-    /// Further environment of one server, `bff:MELMASTOON_DPOP__NONCES=true`, for trials.
+    /// Additional environment variable of one server: `bff:MELMASTOON_DPOP__NONCES=true`.
     #[arg(long = "set", value_name = "SERVER:NAME=VALUE", hide = true, value_parser = setting)]
     settings: Vec<Setting>,
-    /// The servers stand beside this program already.
+    /// The servers are already built, next to this executable.
     #[arg(long, hide = true)]
     no_build: bool,
 }
 
 impl Default for UpArguments {
     fn default() -> Self {
-        Self { port: USUAL_PORT, release: false, settings: Vec::new(), no_build: false }
+        Self { port: DEFAULT_PORT, release: false, settings: Vec::new(), no_build: false }
     }
 }
 
@@ -75,7 +75,7 @@ impl UpArguments {
 pub(super) async fn run(arguments: UpArguments, local: PathBuf) -> anyhow::Result<ExitCode> {
     let begun = Instant::now();
     let progress = Progress::for_screen();
-    let mut stops = Stops::listen()?;
+    let mut stops = StopSignals::listen()?;
     link_this_program(&local)?;
     let options = StackOptions {
         folder: local,
@@ -86,16 +86,16 @@ pub(super) async fn run(arguments: UpArguments, local: PathBuf) -> anyhow::Resul
     };
     let started = tokio::select! {
         started = Stack::start(options, &progress) => started?,
-        // Dropping the half-started stack takes its children with it.
+        // Dropping the half-started stack ends its children.
         () = stops.next() => return Ok(ExitCode::from(130)),
     };
     print(&welcome(started.info(), begun.elapsed().as_secs_f32()))?;
     watch(started, &mut stops, &progress).await
 }
 
-/// `./desk` finds the launcher there, wherever cargo put it.
+/// Links this executable in the data folder, where `./desk` looks for it.
 fn link_this_program(local: &Path) -> anyhow::Result<()> {
-    let link = DataFolder::open(local)?.join("launcher");
+    let link = DataDir::open(local)?.join("launcher");
     let program = std::env::current_exe().context("finding this program")?;
     if std::fs::read_link(&link).ok().as_ref() != Some(&program) {
         remove_any(&link)?;
@@ -106,38 +106,37 @@ fn link_this_program(local: &Path) -> anyhow::Result<()> {
 
 async fn watch(
     mut stack: Stack,
-    stops: &mut Stops,
+    stops: &mut StopSignals,
     progress: &Progress,
 ) -> anyhow::Result<ExitCode> {
-    let paint = Paint::for_stderr();
     loop {
         tokio::select! {
             () = stops.next() => break,
             notice = stack.next_notice() => if let Some(notice) = notice? {
-                progress.say(&format!("  {} {}", paint.yellow("!"), notice.sentence()));
+                progress.println(&format!("  {} {}", style("!").yellow().for_stderr(), notice.sentence()));
             },
         }
     }
-    progress.say("");
+    progress.println("");
     let step = progress.step("Stopping; Ctrl-C again to stop at once");
     tokio::select! {
         stopped = stack.stop() => {
             stopped?;
-            step.done("Stopped, no process is left");
+            step.done("Stopped, no processes left");
         }
         () = stops.next() => drop(step),
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Ctrl-C, a closed terminal, and `kill`.
-struct Stops {
+/// SIGINT (Ctrl-C), SIGTERM (`kill`) and SIGHUP (closed terminal).
+struct StopSignals {
     interrupt: Signal,
     terminate: Signal,
     hangup: Signal,
 }
 
-impl Stops {
+impl StopSignals {
     fn listen() -> std::io::Result<Self> {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
@@ -156,18 +155,17 @@ impl Stops {
 }
 
 fn welcome(info: &StackInfo, seconds: f32) -> String {
-    let paint = Paint::for_stdout();
     let (origin, base) = (&info.gateway.base_url, &info.gateway.api_url);
     let row =
-        |name: &str, value: &str| format!("  {}  {value}\n", paint.dim(&format!("{name:<13}")));
+        |name: &str, value: &str| format!("  {}  {value}\n", style(format!("{name:<13}")).dim());
     [
         format!(
             "\n  {} {}\n\n",
-            paint.bold("The back office is open."),
-            paint.dim(&format!("{seconds:.1} s"))
+            style("The back office is running.").bold(),
+            style(format!("{seconds:.1} s")).dim()
         ),
-        "  Sign in at the desk and look at a dashboard, from another terminal:\n\n".to_owned(),
-        format!("      {}\n\n", paint.green("./desk dashboard")),
+        "  Sign in and show a dashboard, from another terminal:\n\n".to_owned(),
+        format!("      {}\n\n", style("./desk dashboard").green()),
         row("Any request", "./desk curl GET /session"),
         row("Second factor", "./desk code"),
         row("API", base),
@@ -175,9 +173,9 @@ fn welcome(info: &StackInfo, seconds: f32) -> String {
         row("Reference", &format!("{origin}/docs")),
         row("OpenAPI", &format!("{base}/openapi.json")),
         row("Metrics", &format!("{}/metrics", info.gateway.internal_url)),
-        row("Authority", &info.ca_file.display().to_string()),
-        row("What runs", ".local/stack.json, logs in .local/logs"),
-        format!("\n  {} stops everything.\n\n", paint.bold("Ctrl-C")),
+        row("CA file", &info.ca_file.display().to_string()),
+        row("Processes", ".local/stack.json, logs in .local/logs"),
+        format!("\n  {} stops everything.\n\n", style("Ctrl-C").bold()),
     ]
     .concat()
 }

@@ -1,4 +1,4 @@
-//! The device's P-256 key, as a JWK in a file that only its owner can read.
+//! The device's P-256 key, stored as a JWK in a file that only its owner can read.
 
 use std::fs;
 use std::path::Path;
@@ -13,12 +13,12 @@ use josekit::jws::{ES256, JwsSigner};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::folder::write_private;
+use crate::data_dir::write_private;
 
 #[derive(Debug, Clone)]
 pub struct DeviceKey {
     jwk: Jwk,
-    /// Made once: reading the key takes far longer than signing with it.
+    /// Built once: parsing the key takes far longer than signing with it.
     signer: EcdsaJwsSigner,
 }
 
@@ -32,7 +32,7 @@ impl DeviceKey {
         Ok(Self { jwk, signer })
     }
 
-    /// A P-256 key in PKCS#8 PEM, as the stack's servers sign with.
+    /// Reads a P-256 key in PKCS#8 PEM, such as the servers' signing keys.
     pub fn from_pem(pem: &[u8]) -> anyhow::Result<Self> {
         let pair = EcKeyPair::from_pem(pem, Some(EcCurve::P256)).context("reading a key")?;
         Self::of(pair.to_jwk_key_pair())
@@ -48,7 +48,7 @@ impl DeviceKey {
         Ok(key)
     }
 
-    /// The public members, as a proof's header carries them.
+    /// The public JWK, as in a proof's header.
     pub fn public_jwk(&self) -> anyhow::Result<Value> {
         let member = |name: &str| {
             self.jwk
@@ -59,17 +59,17 @@ impl DeviceKey {
         Ok(json!({"kty": "EC", "crv": "P-256", "x": member("x")?, "y": member("y")?}))
     }
 
-    /// All members, the private one included: for proofs that wrongly show it.
+    /// The JWK including the private member, for proofs that wrongly include it.
     pub fn private_jwk(&self) -> Value {
         Value::Object(self.jwk.as_ref().clone())
     }
 
-    /// RFC 7638, base64url: what the token's `cnf.jkt` must be.
+    /// RFC 7638 thumbprint, base64url; equals the token's `cnf.jkt`.
     pub fn thumbprint(&self) -> anyhow::Result<String> {
         thumbprint_of(&self.public_jwk()?)
     }
 
-    /// Compact JWS over exactly these two members; nothing is added or checked.
+    /// Signs a compact JWS over exactly this header and these claims.
     pub fn sign(&self, header: &Value, claims: &Value) -> anyhow::Result<String> {
         let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
         let message = format!("{}.{}", part(header), part(claims));

@@ -1,4 +1,4 @@
-//! One DPoP proof, built member by member so that a test can bend any of them.
+//! DPoP proof builder. Tests can set or remove any member.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -17,7 +17,7 @@ pub struct Proof {
 }
 
 impl Proof {
-    /// A right proof for one request, without a token. `now`: seconds since 1970.
+    /// A correct proof for one request, without a token. `now`: Unix seconds.
     pub fn new(method: &Method, url: &Url, now: i64) -> Self {
         let mut target = url.clone();
         target.set_query(None);
@@ -42,20 +42,20 @@ impl Proof {
         self
     }
 
-    /// Sets a member of the header, right or wrong.
+    /// Sets a header member, right or wrong.
     pub fn header(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.header.insert(name.to_owned(), value.into());
         self
     }
 
-    /// Takes a claim or a member of the header away.
+    /// Removes a claim or header member.
     pub fn without(mut self, name: &str) -> Self {
         self.claims.remove(name);
         self.header.remove(name);
         self
     }
 
-    /// Signs with `key`; the header shows its public half unless another was set.
+    /// Signs with `key`. The header contains the public key unless another was set.
     pub fn sign(mut self, key: &DeviceKey) -> anyhow::Result<String> {
         let public = key.public_jwk()?;
         self.header.entry("jwk").or_insert(public);

@@ -1,4 +1,4 @@
-//! Signing in at iam, and staying signed in through the gateway.
+//! Sign-in at iam and token refresh through the gateway.
 
 use std::fs;
 use std::path::Path;
@@ -11,27 +11,27 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use url::Url;
 
+use super::connection_error;
 use super::key::DeviceKey;
-use super::no_answer;
 use super::proof::Proof;
-use crate::folder::write_private;
-use crate::info::Operator;
+use crate::data_dir::write_private;
+use crate::stack_info::Operator;
 
-/// A token this close to its end is replaced, seconds.
-const SPARE: i64 = 30;
-const WITHIN: Duration = Duration::from_secs(10);
+/// A token is replaced when it expires within this time.
+const EXPIRY_MARGIN_SECONDS: i64 = 30;
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Tokens {
     pub access_token: String,
     pub refresh_token: String,
-    /// Seconds since 1970.
+    /// Unix seconds.
     pub expires_at: i64,
     pub issuer: String,
 }
 
 impl Tokens {
-    /// Those of an iam at another address are worth nothing.
+    /// Loads stored tokens, unless another issuer issued them.
     pub(super) fn load(file: &Path, issuer: &str) -> Option<Self> {
         let tokens: Self = serde_json::from_slice(&fs::read(file).ok()?).ok()?;
         (tokens.issuer == issuer).then_some(tokens)
@@ -42,21 +42,21 @@ impl Tokens {
     }
 
     pub(super) fn is_good(&self, now: i64) -> bool {
-        self.expires_at - SPARE > now
+        self.expires_at - EXPIRY_MARGIN_SECONDS > now
     }
 }
 
 #[derive(Deserialize)]
-struct Answer {
+struct TokenResponse {
     access_token: String,
     refresh_token: String,
     expires_in: i64,
 }
 
-/// The gateway's form of it.
+/// The gateway's response to a refresh.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Renewed {
+struct RefreshResponse {
     access_token: String,
     refresh_token: String,
     expires_in: i64,
@@ -65,7 +65,7 @@ struct Renewed {
 pub(super) struct SignIn<'a> {
     pub(super) http: &'a Client,
     /// The gateway's `/auth/refresh`.
-    pub(super) renewal: Url,
+    pub(super) refresh_url: Url,
     pub(super) issuer: &'a str,
     pub(super) operator: &'a Operator,
     pub(super) key: &'a DeviceKey,
@@ -73,7 +73,7 @@ pub(super) struct SignIn<'a> {
 }
 
 impl SignIn<'_> {
-    /// By refresh token where there is one that still works, else by password.
+    /// Refreshes earlier tokens if that works, otherwise signs in with the password.
     pub(super) async fn obtain(&self, earlier: Option<&Tokens>) -> anyhow::Result<Tokens> {
         if let Some(earlier) = earlier
             && let Ok(tokens) = self.renew(&earlier.refresh_token).await
@@ -81,7 +81,7 @@ impl SignIn<'_> {
             return Ok(tokens);
         }
         let operator = self.operator;
-        self.ask(&[
+        self.request_tokens(&[
             ("grant_type", "password"),
             ("username", &operator.username),
             ("password", &operator.password),
@@ -91,27 +91,27 @@ impl SignIn<'_> {
         .await
     }
 
-    /// A new pair from the gateway, which asks iam.
+    /// Refreshes the tokens through the gateway.
     async fn renew(&self, refresh_token: &str) -> anyhow::Result<Tokens> {
-        let response = self.answer(refresh_token).await?;
-        self.renewed(response.error_for_status()?.json().await?)
+        let response = self.send_refresh(refresh_token).await?;
+        self.parse_refreshed(response.error_for_status()?.json().await?)
     }
 
-    /// What the gateway answers to a refresh token; with the nonce it asks for, if it asks.
-    pub(super) async fn answer(&self, refresh_token: &str) -> anyhow::Result<Response> {
-        let first = self.ask_gateway(refresh_token, None).await?;
+    /// Sends a refresh token to the gateway, repeating with a nonce if the gateway requires one.
+    pub(super) async fn send_refresh(&self, refresh_token: &str) -> anyhow::Result<Response> {
+        let first = self.post_refresh(refresh_token, None).await?;
         let nonce = first.headers().get(DPOP_NONCE).and_then(|nonce| nonce.to_str().ok());
         match nonce.map(str::to_owned) {
             Some(nonce) if first.status() == StatusCode::UNAUTHORIZED => {
-                self.ask_gateway(refresh_token, Some(&nonce)).await
+                self.post_refresh(refresh_token, Some(&nonce)).await
             }
             _ => Ok(first),
         }
     }
 
-    /// The pair in an answer of the gateway.
-    pub(super) fn renewed(&self, answer: serde_json::Value) -> anyhow::Result<Tokens> {
-        let renewed: Renewed =
+    /// Parses the tokens in the gateway's response.
+    pub(super) fn parse_refreshed(&self, answer: serde_json::Value) -> anyhow::Result<Tokens> {
+        let renewed: RefreshResponse =
             serde_json::from_value(answer).context("reading the gateway's answer")?;
         Ok(Tokens {
             access_token: renewed.access_token,
@@ -121,30 +121,35 @@ impl SignIn<'_> {
         })
     }
 
-    async fn ask_gateway(
+    async fn post_refresh(
         &self,
         refresh_token: &str,
         nonce: Option<&str>,
     ) -> anyhow::Result<Response> {
-        let mut proof = Proof::new(&Method::POST, &self.renewal, self.now);
+        let mut proof = Proof::new(&Method::POST, &self.refresh_url, self.now);
         if let Some(nonce) = nonce {
             proof = proof.claim("nonce", nonce);
         }
         let request = self
             .http
-            .post(self.renewal.clone())
+            .post(self.refresh_url.clone())
             .header(DPOP, proof.sign(self.key)?)
             .header(DEVICE_ID, &self.operator.device_id)
             .json(&json!({"refreshToken": refresh_token}))
-            .timeout(WITHIN);
-        request.send().await.map_err(|error| no_answer("The gateway", &self.renewal, error))
+            .timeout(RESPONSE_TIMEOUT);
+        request
+            .send()
+            .await
+            .map_err(|error| connection_error("The gateway", &self.refresh_url, error))
     }
 
-    async fn ask(&self, form: &[(&str, &str)]) -> anyhow::Result<Tokens> {
-        let first = self.post(form, None).await?;
+    async fn request_tokens(&self, form: &[(&str, &str)]) -> anyhow::Result<Tokens> {
+        let first = self.post_token_request(form, None).await?;
         let nonce = first.headers().get(DPOP_NONCE).and_then(|nonce| nonce.to_str().ok());
         let response = match nonce.map(str::to_owned) {
-            Some(nonce) if !first.status().is_success() => self.post(form, Some(&nonce)).await?,
+            Some(nonce) if !first.status().is_success() => {
+                self.post_token_request(form, Some(&nonce)).await?
+            }
             _ => first,
         };
         let status = response.status();
@@ -152,7 +157,8 @@ impl SignIn<'_> {
         if !status.is_success() {
             bail!("iam refused the sign-in ({status}): {}", String::from_utf8_lossy(&body));
         }
-        let answer: Answer = serde_json::from_slice(&body).context("reading iam's answer")?;
+        let answer: TokenResponse =
+            serde_json::from_slice(&body).context("reading iam's answer")?;
         Ok(Tokens {
             access_token: answer.access_token,
             refresh_token: answer.refresh_token,
@@ -161,7 +167,11 @@ impl SignIn<'_> {
         })
     }
 
-    async fn post(&self, form: &[(&str, &str)], nonce: Option<&str>) -> anyhow::Result<Response> {
+    async fn post_token_request(
+        &self,
+        form: &[(&str, &str)],
+        nonce: Option<&str>,
+    ) -> anyhow::Result<Response> {
         let url = Url::parse(&format!("{}/oauth2/token", self.issuer))?;
         let mut proof = Proof::new(&Method::POST, &url, self.now);
         if let Some(nonce) = nonce {
@@ -174,7 +184,7 @@ impl SignIn<'_> {
             .header(DPOP, proof.sign(self.key)?)
             .header("content-type", "application/x-www-form-urlencoded")
             .body(body)
-            .timeout(WITHIN);
-        request.send().await.map_err(|error| no_answer("The stand-in iam", &url, error))
+            .timeout(RESPONSE_TIMEOUT);
+        request.send().await.map_err(|error| connection_error("The stand-in iam", &url, error))
     }
 }

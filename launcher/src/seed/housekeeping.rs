@@ -1,4 +1,4 @@
-//! housekeeping's share: the rooms, the state of each, and the day's work.
+//! Demo data of housekeeping: rooms, their states, and the day's tasks.
 
 use jiff::Timestamp;
 use serde_json::json;
@@ -48,7 +48,7 @@ fn tasks(house: &House) -> Batch {
     })
 }
 
-/// The instants that only the turn from one guest to the next has.
+/// Timestamps that only turnover tasks have.
 #[derive(Default)]
 struct Turnover {
     left: Option<Timestamp>,

@@ -1,4 +1,4 @@
-//! inventory's share: rooms by type, the nightly ledger, and who has which room.
+//! Demo data of inventory: rooms by type, nightly availability, and room allocations.
 
 use contracts::id::CalendarId;
 use serde_json::json;
@@ -7,12 +7,12 @@ use stand_ins::demo::DemoData as House;
 use super::{Batch, derived_id};
 
 pub(super) fn batches(house: &House) -> Vec<Batch> {
-    let mut batches = places(house);
+    let mut batches = properties_and_rooms(house);
     batches.extend([nights(house), allocations(house), blocks(house)]);
     batches
 }
 
-fn places(house: &House) -> Vec<Batch> {
+fn properties_and_rooms(house: &House) -> Vec<Batch> {
     vec![
         Batch::new("inventory.properties", &house.properties, |property| {
             json!({
@@ -66,15 +66,15 @@ fn blocks(house: &House) -> Batch {
     Batch::new("inventory.inventory_blocks", &house.blocks, |block| {
         json!({
             "tenant_id": block.tenant_id, "id": block.id, "property_id": block.property_id,
-            "kind": kind(block.kind), "room_id": block.room_id,
+            "kind": block_kind(block.kind), "room_id": block.room_id,
             "room_type_id": block.room_type_id, "starts_on": block.from, "ends_on": block.to,
             "reason": block.reason, "created_by": "demo",
         })
     })
 }
 
-/// The table's word for the wire's.
-fn kind(wire: &str) -> &str {
+/// Maps a wire kind to the table's value.
+fn block_kind(wire: &str) -> &str {
     match wire {
         "ooo" => "out_of_order",
         "oos" => "out_of_service",

@@ -1,8 +1,8 @@
-//! staff's share: properties, departments, people, their shifts and the clock.
+//! Demo data of staff: properties, departments, people, shifts and clock entries.
 //!
-//! The demo knows a position once per tenant and a shift per department; the tables know
-//! a position per department and a shift per position. A row is made for each pair in
-//! use, and a department's shift is that of its first position.
+//! The demo data has a position once per tenant and a shift per department; the tables have a
+//! position per department and a shift per position. Each pair in use becomes a row, and a
+//! department's shift is that of its first position.
 
 use std::collections::BTreeMap;
 
@@ -75,7 +75,7 @@ fn clock_entries(house: &House) -> Batch {
     })
 }
 
-/// The pairs of department and position that someone is employed in.
+/// The pairs of department and position that are in use.
 struct Positions {
     rows: Vec<Value>,
     /// By department.
@@ -100,7 +100,7 @@ impl Positions {
     }
 }
 
-/// The id of a position in one department, the same on every run.
+/// Derives the stable id of a position in one department.
 fn pair(department: DepartmentId, position: PositionId) -> PositionId {
     derived_id(&format!("{department}/{position}"))
 }

@@ -1,12 +1,12 @@
-//! A standby of the session tier, for drills of its failover. `up` starts none: on one machine
-//! it would protect from nothing.
+//! A standby of the session tier, for failover drills. `./up` does not start one, because it would
+//! protect nothing on one machine.
 
 use anyhow::Context;
 use url::Url;
 
 use super::{READY_WITHIN, Stack};
+use crate::binaries::Binaries;
 use crate::ports::Ports;
-use crate::programs::Programs;
 use crate::progress::Progress;
 use crate::redis::{self, Tier};
 use crate::run_as::RunAs;
@@ -15,11 +15,10 @@ use crate::secrets::Secrets;
 pub const SESSION_STANDBY: &str = "redis-session-standby";
 
 impl Stack {
-    /// Starts a Redis that follows the session tier, and answers its URL. It takes nobody's
-    /// place by itself.
+    /// Starts a replica of the session tier and returns its URL. It is not promoted automatically.
     pub async fn start_session_standby(&mut self) -> anyhow::Result<String> {
         let user = RunAs::choose()?;
-        let programs = Programs::find(user.as_ref(), &Progress::quiet()).await?;
+        let programs = Binaries::find(user.as_ref(), &Progress::quiet()).await?;
         let password = Secrets::load_or_make(&self.folder)?.redis;
         let tier = Tier::SessionStandby { of: self.session_port()? };
         let mut ports = Ports::open(&self.folder);
@@ -34,7 +33,7 @@ impl Stack {
     }
 
     fn session_port(&self) -> anyhow::Result<u16> {
-        let url = Url::parse(&self.backing.session_url)?;
+        let url = Url::parse(&self.dependencies.session_url)?;
         url.port().context("the session tier's URL names its port")
     }
 }

@@ -1,4 +1,4 @@
-//! The handle to one child.
+//! Handle to one child process.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -9,22 +9,22 @@ use rustix::process::Signal;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::spec::Spec;
-use crate::folder::tail;
-use crate::obstacle::Obstacle;
-use crate::ready::Ready;
+use super::child_spec::ChildSpec;
+use crate::data_dir::tail;
+use crate::readiness::ReadyCheck;
+use crate::user_error::UserError;
 
 const TAIL_LINES: usize = 12;
-const POLL: Duration = Duration::from_millis(15);
+const POLL_INTERVAL: Duration = Duration::from_millis(15);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
-    /// Not yet started, or about to be started again.
+    /// Not started yet, or about to be restarted.
     Starting,
     Up {
         pid: u32,
     },
-    /// Ended by itself, and nobody starts it again.
+    /// Ended by itself and not restarted.
     Down {
         how: String,
     },
@@ -32,10 +32,10 @@ pub enum State {
     Stopped,
 }
 
-/// Orders are carried out in turn by the task that owns the child, so that a signal
-/// never reaches a process that took over its pid.
+/// Executed in order by the task that owns the child, so that a signal never reaches another process
+/// that reuses its pid.
 #[derive(Debug)]
-pub(super) enum Order {
+pub(super) enum ChildCommand {
     Signal(Signal, oneshot::Sender<anyhow::Result<()>>),
     Restart(oneshot::Sender<anyhow::Result<u32>>),
     Stop(oneshot::Sender<()>),
@@ -43,24 +43,24 @@ pub(super) enum Order {
     SetEnv(String, OsString),
 }
 
-/// A child of the supervisor. Cheap to clone; dropping it changes nothing.
+/// Handle to a child of the supervisor. Cheap to clone; dropping it has no effect.
 #[derive(Debug, Clone)]
 pub struct Process {
     name: String,
     log: PathBuf,
-    ready: Ready,
-    orders: mpsc::Sender<Order>,
+    ready: ReadyCheck,
+    commands: mpsc::Sender<ChildCommand>,
     state: watch::Receiver<State>,
 }
 
 impl Process {
     pub(super) fn new(
-        spec: &Spec,
-        orders: mpsc::Sender<Order>,
+        spec: &ChildSpec,
+        commands: mpsc::Sender<ChildCommand>,
         state: watch::Receiver<State>,
     ) -> Self {
         let (name, log, ready) = (spec.name.clone(), spec.log.clone(), spec.ready.clone());
-        Self { name, log, ready, orders, state }
+        Self { name, log, ready, commands, state }
     }
 
     pub fn name(&self) -> &str {
@@ -75,7 +75,7 @@ impl Process {
         self.state.borrow().clone()
     }
 
-    /// `None` while it is not running.
+    /// `None` while the child is not running.
     pub fn pid(&self) -> Option<u32> {
         match *self.state.borrow() {
             State::Up { pid } => Some(pid),
@@ -83,7 +83,7 @@ impl Process {
         }
     }
 
-    /// SIGKILL, and waits until the death has been noticed.
+    /// Sends SIGKILL and waits until the exit was detected.
     pub async fn kill(&self) -> anyhow::Result<()> {
         let mut state = self.state.clone();
         let before = self.pid().with_context(|| format!("{} is not running", self.name))?;
@@ -92,54 +92,54 @@ impl Process {
         Ok(())
     }
 
-    /// SIGSTOP: it keeps its port and connections and answers nothing.
+    /// Sends SIGSTOP: the child keeps its port and connections but does not respond.
     pub async fn pause(&self) -> anyhow::Result<()> {
         self.signal(Signal::STOP).await
     }
 
-    /// SIGCONT.
+    /// Sends SIGCONT.
     pub async fn resume(&self) -> anyhow::Result<()> {
         self.signal(Signal::CONT).await
     }
 
     pub async fn signal(&self, signal: Signal) -> anyhow::Result<()> {
         let (reply, answer) = oneshot::channel();
-        self.order(Order::Signal(signal, reply)).await?;
+        self.send(ChildCommand::Signal(signal, reply)).await?;
         answer.await?
     }
 
-    /// Ends it politely when it runs, starts it anew, and answers the new pid.
+    /// Stops the child gracefully if it runs, starts it again, and returns the new pid.
     pub async fn restart(&self) -> anyhow::Result<u32> {
         let (reply, answer) = oneshot::channel();
-        self.order(Order::Restart(reply)).await?;
+        self.send(ChildCommand::Restart(reply)).await?;
         answer.await?
     }
 
-    /// Asks it to end, kills it after its drain time, and waits until it is gone.
+    /// Sends the stop signal, kills after the drain timeout, and waits for the exit.
     pub async fn stop(&self) {
         let (reply, answer) = oneshot::channel();
-        if self.order(Order::Stop(reply)).await.is_ok() {
-            // An error means that the task is over, and the child with it.
+        if self.send(ChildCommand::Stop(reply)).await.is_ok() {
+            // An error means that the task has ended, and the child with it.
             let _ = answer.await;
         }
     }
 
-    /// Whether it is started again when it ends by itself. Off at first.
+    /// Sets whether the child is restarted when it ends by itself. Initially off.
     pub async fn keep_alive(&self, yes: bool) -> anyhow::Result<()> {
-        self.order(Order::KeepAlive(yes)).await
+        self.send(ChildCommand::KeepAlive(yes)).await
     }
 
-    /// Sets an environment variable for its next start: how a drill puts a proxy in a path.
+    /// Sets an environment variable for the next start, for example to insert a proxy.
     pub async fn set_env(&self, name: &str, value: impl Into<OsString>) -> anyhow::Result<()> {
-        self.order(Order::SetEnv(name.to_owned(), value.into())).await
+        self.send(ChildCommand::SetEnv(name.to_owned(), value.into())).await
     }
 
-    async fn order(&self, order: Order) -> anyhow::Result<()> {
-        self.orders.send(order).await.map_err(|_| anyhow!("{} was stopped for good", self.name))
+    async fn send(&self, command: ChildCommand) -> anyhow::Result<()> {
+        self.commands.send(command).await.map_err(|_| anyhow!("{} was stopped for good", self.name))
     }
 
-    /// Waits until its ready check passes. Fails at once when it dies meanwhile, with
-    /// the last lines of its log.
+    /// Waits until the readiness check passes. Fails at once, with the last lines of the log, when the
+    /// child ends.
     pub async fn wait_ready(&self, within: Duration) -> anyhow::Result<()> {
         let deadline = Instant::now() + within;
         loop {
@@ -153,11 +153,11 @@ impl Process {
             if Instant::now() >= deadline {
                 return Err(self.not_ready(within));
             }
-            sleep(POLL).await;
+            sleep(POLL_INTERVAL).await;
         }
     }
 
-    /// Waits until it is no longer running.
+    /// Waits until the child is no longer running.
     pub async fn wait_down(&self) -> State {
         let mut state = self.state.clone();
         let seen = state.wait_for(|now| matches!(now, State::Down { .. } | State::Stopped)).await;
@@ -166,12 +166,12 @@ impl Process {
 
     fn died_early(&self, how: String) -> anyhow::Error {
         let (name, log) = (self.name.clone(), self.log.clone());
-        Obstacle::DiedEarly { name, how, log, tail: tail(&self.log, TAIL_LINES) }.into()
+        UserError::DiedEarly { name, how, log, tail: tail(&self.log, TAIL_LINES) }.into()
     }
 
     fn not_ready(&self, within: Duration) -> anyhow::Error {
         let (name, log) = (self.name.clone(), self.log.clone());
         let seconds = within.as_secs();
-        Obstacle::NotReady { name, seconds, log, tail: tail(&self.log, TAIL_LINES) }.into()
+        UserError::NotReady { name, seconds, log, tail: tail(&self.log, TAIL_LINES) }.into()
     }
 }

@@ -1,5 +1,4 @@
-//! The key figures of a widget's data, whatever its form: numbers, short texts and
-//! the length of lists. Ids are left out.
+//! Generic key figures of a widget's data: numbers, short texts and list lengths. Ids are left out.
 
 use serde_json::{Number, Value};
 
@@ -13,12 +12,12 @@ pub(super) fn figures(data: &Value) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Ids and instants, which the tile's head shows or nobody reads here.
+/// Ids and instants, which are in the tile's heading or of no interest here.
 fn is_noise(name: &str) -> bool {
     name.ends_with("Id") || ["asOf", "timeZone", "currency"].contains(&name)
 }
 
-/// `housekeepingSummary` as `Housekeeping summary`.
+/// Formats `housekeepingSummary` as `Housekeeping summary`.
 pub(super) fn spaced(name: &str) -> String {
     let mut text = String::new();
     for (index, letter) in name.replace('_', " ").chars().enumerate() {
@@ -45,7 +44,7 @@ fn figure(value: &Value) -> Option<String> {
     }
 }
 
-/// `{"amountMicro":"120500000","currency":"EUR"}` as `120.50 EUR`, whole units without cents.
+/// Formats `{"amountMicro":"120500000","currency":"EUR"}` as `120.50 EUR`, whole units without cents.
 pub(super) fn money(value: &Value) -> Option<String> {
     let micro: i64 = value["amountMicro"].as_str()?.parse().ok()?;
     let hundredths = micro / 10_000;
@@ -55,7 +54,7 @@ pub(super) fn money(value: &Value) -> Option<String> {
     Some(format!("{sign}{whole}{cents} {}", value["currency"].as_str()?))
 }
 
-/// The numbers of an object that are not 0: `3 dirty, 12 ready`.
+/// Formats the non-zero numbers of an object: `3 dirty, 12 ready`.
 pub(super) fn counts(value: &Value) -> Option<String> {
     let parts = value.as_object()?.iter().filter_map(|(name, value)| match value {
         Value::Number(number) if number.as_f64() != Some(0.0) => {
@@ -77,7 +76,7 @@ fn short_number(number: &Number) -> String {
     }
 }
 
-/// How many there are, and the first few names where they have some.
+/// Formats the number of items and the first few names, if they have names.
 fn short_list(items: &[Value]) -> String {
     let name = |item: &Value| {
         ["name", "displayName", "guestName", "title", "roomNumber"]

@@ -1,20 +1,18 @@
-//! What a person at the desk wants to see of each widget, in a few lines.
-//!
-//! Not here: widgets nobody has thought about yet. Those show their plain figures.
+//! A few lines of text for each known widget. Other widgets show their generic figures.
 
+use console::style;
 use serde_json::Value;
 
 use super::figures::{counts, figures, money};
-use crate::paint::Paint;
 
 /// Width of the room bar, characters.
-const BAR: usize = 24;
-/// Names shown of a list.
-const NAMES: usize = 4;
-const LABEL: usize = 18;
+const BAR_WIDTH: usize = 24;
+/// Names shown of each list.
+const MAX_NAMES: usize = 4;
+const LABEL_WIDTH: usize = 18;
 
-/// The order a desk reads them in; others follow by name.
-pub(super) const ORDER: [&str; 17] = [
+/// Display order of the widgets; others follow by name.
+pub(super) const WIDGET_ORDER: [&str; 17] = [
     "propertyCard",
     "occupancy",
     "availability",
@@ -34,70 +32,72 @@ pub(super) const ORDER: [&str; 17] = [
     "syncStatus",
 ];
 
-pub(super) fn lines(widget: &str, data: &Value, paint: Paint) -> Vec<String> {
+pub(super) fn lines(widget: &str, data: &Value) -> Vec<String> {
     let lines = match widget {
-        "occupancy" => occupancy(data, paint),
-        "availability" => availability(data, paint),
-        "arrivals" => arrivals(data, paint),
+        "occupancy" => occupancy(data),
+        "availability" => availability(data),
+        "arrivals" => arrivals(data),
         "roomStatus" => counts(&data["counts"]).map(|text| vec![text]),
         "housekeepingSummary" => housekeeping(data),
         "staffOnDuty" => staff(data),
-        "staffingGaps" => gaps(data, paint),
+        "staffingGaps" => gaps(data),
         "departures" => stays(data, ("leave", "left"), "checked_out"),
         "inHouse" => stays(data, ("stay", "in house"), "in_house"),
-        "maintenanceSummary" => maintenance(data, paint),
+        "maintenanceSummary" => maintenance(data),
         "folioSummary" => folios(data),
-        "aiSuggestions" => suggestions(data, paint),
-        "syncStatus" => desktops(data, paint),
+        "aiSuggestions" => suggestions(data),
+        "syncStatus" => desktops(data),
         "propertyCard" => card(data),
-        "rateSnapshot" => rates(data, paint),
+        "rateSnapshot" => rates(data),
         "kpis" => kpis(data),
-        "alerts" => alerts(data, paint),
+        "alerts" => alerts(data),
         _ => None,
     };
-    lines.unwrap_or_else(|| plain(data, paint))
+    lines.unwrap_or_else(|| plain(data))
 }
 
-fn plain(data: &Value, paint: Paint) -> Vec<String> {
-    let row = |(label, value)| format!("{} {value}", paint.dim(&format!("{label:<LABEL$}")));
+fn plain(data: &Value) -> Vec<String> {
+    let row = |(label, value)| format!("{} {value}", style(format!("{label:<LABEL_WIDTH$}")).dim());
     figures(data).into_iter().map(row).collect()
 }
 
-fn occupancy(data: &Value, paint: Paint) -> Option<Vec<String>> {
+fn occupancy(data: &Value) -> Option<Vec<String>> {
     let number = |name: &str| data[name].as_u64();
     let (total, percent) = (number("total")?, data["percent"].as_f64()?);
-    let full = (percent / 100.0 * BAR as f64).round().clamp(0.0, BAR as f64) as usize;
-    let bar = format!("{}{}", paint.green(&"█".repeat(full)), paint.dim(&"░".repeat(BAR - full)));
+    let full = (percent / 100.0 * BAR_WIDTH as f64).round().clamp(0.0, BAR_WIDTH as f64) as usize;
+    let bar =
+        format!("{}{}", style("█".repeat(full)).green(), style("░".repeat(BAR_WIDTH - full)).dim());
     let sold = format!("{} of {total} rooms sold", number("sold")?);
     let rest = format!("{} free, {} out of service", number("available")?, number("outOfService")?);
     Some(vec![format!("{bar} {percent:.0} %"), format!("{sold}, {rest}")])
 }
 
-/// One line per room type: what can be sold each night from tonight.
-fn availability(data: &Value, paint: Paint) -> Option<Vec<String>> {
+/// One line per room type: rooms available each night from tonight.
+fn availability(data: &Value) -> Option<Vec<String>> {
     let types = data["roomTypes"].as_array()?;
     let line = |kind: &Value| {
         let nights = kind["nights"].as_array()?.iter().map(|night| {
             let text = format!("{:>3}", night["available"].as_u64().unwrap_or(0));
-            if night["available"] == 0 { paint.red(&text) } else { text }
+            if night["available"] == 0 { style(&text).red().to_string() } else { text }
         });
-        let name = paint.dim(&format!("{:<LABEL$}", kind["name"].as_str()?));
+        let name = style(format!("{:<LABEL_WIDTH$}", kind["name"].as_str()?)).dim().to_string();
         Some(format!("{name}{}", nights.collect::<String>()))
     };
     types.iter().map(line).collect()
 }
 
-fn arrivals(data: &Value, paint: Paint) -> Option<Vec<String>> {
+fn arrivals(data: &Value) -> Option<Vec<String>> {
     let number = |name: &str| data[name].as_u64();
     let (expected, arrived) = (number("expected")?, number("arrived")?);
     let without = format!("{} without a room", number("withoutRoom")?);
-    let without = if number("withoutRoom")? > 0 { paint.yellow(&without) } else { without };
+    let without =
+        if number("withoutRoom")? > 0 { style(&without).yellow().to_string() } else { without };
     let waiting = data["items"].as_array()?.iter().filter(|item| item["state"] != "checked_in");
-    let names = waiting.take(NAMES).filter_map(|item| {
+    let names = waiting.take(MAX_NAMES).filter_map(|item| {
         let room = item["roomNumber"].as_str().unwrap_or("no room");
         Some(format!("{} ({room})", item["guestName"].as_str()?))
     });
-    let next = format!("{} {}", paint.dim("next"), names.collect::<Vec<_>>().join(", "));
+    let next = format!("{} {}", style("next").dim(), names.collect::<Vec<_>>().join(", "));
     Some(vec![format!("{arrived} of {expected} guests arrived, {without}"), next])
 }
 
@@ -118,12 +118,12 @@ fn staff(data: &Value) -> Option<Vec<String>> {
     Some(all?.chunks(3).map(|some| some.join(", ")).collect())
 }
 
-/// How many of a day's stays are as far as they can be, and the next others.
+/// The number of a day's stays that reached `state`, and the names of the next others.
 fn stays(data: &Value, (will, done): (&str, &str), state: &str) -> Option<Vec<String>> {
     let items = data["items"].as_array()?;
     let (finished, others): (Vec<_>, Vec<_>) =
         items.iter().partition(|item| item["state"] == state);
-    let names = others.iter().take(NAMES).filter_map(|item| {
+    let names = others.iter().take(MAX_NAMES).filter_map(|item| {
         let room = item["roomNumber"].as_str().unwrap_or("no room");
         Some(format!("{} ({room})", item["guestName"].as_str()?))
     });
@@ -133,26 +133,28 @@ fn stays(data: &Value, (will, done): (&str, &str), state: &str) -> Option<Vec<St
     Some(lines)
 }
 
-/// The hours of each department in which somebody is missing.
-fn gaps(data: &Value, paint: Paint) -> Option<Vec<String>> {
+/// The hours in which each department is short of staff.
+fn gaps(data: &Value) -> Option<Vec<String>> {
     let line = |department: &Value| {
         let hours = department["hours"].as_array()?;
-        let short = hours.iter().filter_map(|hour| hour["missing"].as_u64()).filter(|it| *it > 0);
-        let (hours, worst) = short.fold((0, 0), |(hours, worst), it| (hours + 1, it.max(worst)));
+        let short =
+            hours.iter().filter_map(|hour| hour["missing"].as_u64()).filter(|count| *count > 0);
+        let (hours, worst) =
+            short.fold((0, 0), |(hours, worst), missing| (hours + 1, missing.max(worst)));
         let name = department["department"].as_str()?;
         let text = format!("{name}: {hours} h short, {worst} missing at most");
-        (hours > 0).then(|| paint.yellow(&text))
+        (hours > 0).then(|| style(&text).yellow().to_string())
     };
     let lines: Vec<String> = data["departments"].as_array()?.iter().filter_map(line).collect();
     let enough = || vec!["enough people for the next 24 hours".to_owned()];
     Some(if lines.is_empty() { enough() } else { lines })
 }
 
-fn maintenance(data: &Value, paint: Paint) -> Option<Vec<String>> {
+fn maintenance(data: &Value) -> Option<Vec<String>> {
     let states = counts(&data["states"]).unwrap_or_else(|| "no work order".to_owned());
     let overdue = data["overdue"].as_u64()?;
     let late = format!("{overdue} overdue");
-    let late = if overdue > 0 { paint.yellow(&late) } else { late };
+    let late = if overdue > 0 { style(&late).yellow().to_string() } else { late };
     let out = data["roomsOutOfOrder"].as_array()?.len();
     Some(vec![states, format!("{late}, {out} rooms out of order for it")])
 }
@@ -168,38 +170,39 @@ fn folios(data: &Value) -> Option<Vec<String>> {
     ])
 }
 
-fn suggestions(data: &Value, paint: Paint) -> Option<Vec<String>> {
+fn suggestions(data: &Value) -> Option<Vec<String>> {
     let line = |one: &Value| {
         let sure = format!("{:.0} %", one["confidence"].as_f64()? * 100.0);
-        Some(format!("{} {}", paint.dim(&sure), one["title"].as_str()?))
+        Some(format!("{} {}", style(&sure).dim(), one["title"].as_str()?))
     };
     let lines: Option<Vec<String>> = data["items"].as_array()?.iter().map(line).collect();
     lines.map(|lines| if lines.is_empty() { vec!["none".to_owned()] } else { lines })
 }
 
-fn desktops(data: &Value, paint: Paint) -> Option<Vec<String>> {
+fn desktops(data: &Value) -> Option<Vec<String>> {
     let number = |name: &str| data[name].as_u64();
     let pending = number("pendingActions")?;
     let waiting = format!("{pending} changes wait to be sent");
-    let waiting = if pending > 0 { paint.yellow(&waiting) } else { waiting };
+    let waiting = if pending > 0 { style(&waiting).yellow().to_string() } else { waiting };
     let (online, all, stale) = (number("online")?, number("devices")?, number("stale")?);
-    let stale = (stale > 0).then(|| paint.yellow(&format!(", {stale} with a stale sync")));
+    let stale =
+        (stale > 0).then(|| style(format!(", {stale} with a stale sync")).yellow().to_string());
     let stale = stale.unwrap_or_default();
     Some(vec![format!("{online} of {all} desktops online, {waiting}{stale}")])
 }
 
 fn card(data: &Value) -> Option<Vec<String>> {
     let text = |name: &str| data[name].as_str();
-    let place = format!("{}, {}, {}", text("name")?, text("city")?, text("country")?);
-    Some(vec![place, format!("{} rooms, {}", data["roomCount"].as_u64()?, text("phone")?)])
+    let address = format!("{}, {}, {}", text("name")?, text("city")?, text("country")?);
+    Some(vec![address, format!("{} rooms, {}", data["roomCount"].as_u64()?, text("phone")?)])
 }
 
-fn rates(data: &Value, paint: Paint) -> Option<Vec<String>> {
+fn rates(data: &Value) -> Option<Vec<String>> {
     let line = |rate: &Value| {
-        let name = paint.dim(&format!("{:<LABEL$}", rate["name"].as_str()?));
+        let name = style(format!("{:<LABEL_WIDTH$}", rate["name"].as_str()?)).dim().to_string();
         let change = rate["changePercent"].as_f64().map(|percent| format!("  {percent:+.0} %"));
         let price = money(&rate["bestAvailable"])?;
-        Some(format!("{name} {price:>16}{}", paint.dim(&change.unwrap_or_default())))
+        Some(format!("{name} {price:>16}{}", style(&change.unwrap_or_default()).dim()))
     };
     data["rates"].as_array()?.iter().map(line).collect()
 }
@@ -214,14 +217,14 @@ fn kpis(data: &Value) -> Option<Vec<String>> {
     )])
 }
 
-fn alerts(data: &Value, paint: Paint) -> Option<Vec<String>> {
+fn alerts(data: &Value) -> Option<Vec<String>> {
     let items = data["items"].as_array()?;
     let line = |alert: &Value| {
         let title = alert["title"].as_str()?;
         Some(match alert["severity"].as_str()? {
-            "critical" => format!("{} {title}", paint.red("!")),
-            "warning" => format!("{} {title}", paint.yellow("!")),
-            _ => format!("{} {title}", paint.dim("i")),
+            "critical" => format!("{} {title}", style("!").red()),
+            "warning" => format!("{} {title}", style("!").yellow()),
+            _ => format!("{} {title}", style("i").dim()),
         })
     };
     let lines: Option<Vec<String>> = items.iter().map(line).collect();
@@ -236,16 +239,18 @@ mod tests {
 
     #[test]
     fn occupancy_is_a_bar() {
+        console::set_colors_enabled(false);
         let data =
             json!({"total": 48, "sold": 24, "available": 23, "outOfService": 1, "percent": 50});
-        let lines = lines("occupancy", &data, Paint::never());
+        let lines = lines("occupancy", &data);
         assert_eq!(lines[0], format!("{}{} 50 %", "█".repeat(12), "░".repeat(12)));
         assert_eq!(lines[1], "24 of 48 rooms sold, 23 free, 1 out of service");
     }
 
     #[test]
     fn data_of_another_form_shows_its_plain_figures() {
-        let lines = lines("occupancy", &json!({"rooms": 3}), Paint::never());
-        assert_eq!(lines, [format!("{:<LABEL$} 3", "Rooms")]);
+        console::set_colors_enabled(false);
+        let lines = lines("occupancy", &json!({"rooms": 3}));
+        assert_eq!(lines, [format!("{:<LABEL_WIDTH$} 3", "Rooms")]);
     }
 }

@@ -1,40 +1,41 @@
-//! The tiles as text: one block each, its state as a coloured mark.
+//! Renders the widgets as text, one tile each, with a coloured mark for the status.
 
+use console::style;
 use contracts::dashboard::{Dashboard, Widget, WidgetStatus};
 use serde_json::Value;
 
 use super::figures::spaced;
-use super::highlights::{ORDER, lines};
-use crate::paint::Paint;
+use super::highlights::{WIDGET_ORDER, lines};
 
-/// Lines of one tile, at most; the whole answer is one `./desk curl` away.
-const LINES: usize = 5;
-const TITLE: usize = 24;
+/// Maximum lines of one tile; `./desk curl` shows the whole response.
+const MAX_LINES: usize = 5;
+const TITLE_WIDTH: usize = 24;
 
-pub(super) fn render(dashboard: &Dashboard, paint: Paint) -> String {
+pub(super) fn render(dashboard: &Dashboard) -> String {
     let mut widgets: Vec<(&String, &Widget)> = dashboard.widgets.iter().collect();
-    let place = |name: &str| ORDER.iter().position(|one| *one == name).unwrap_or(ORDER.len());
-    widgets.sort_by_key(|(name, _)| place(name));
-    let tiles = widgets.into_iter().map(|(name, widget)| tile(name, widget, paint));
+    let position =
+        |name: &str| WIDGET_ORDER.iter().position(|one| *one == name).unwrap_or(WIDGET_ORDER.len());
+    widgets.sort_by_key(|(name, _)| position(name));
+    let tiles = widgets.into_iter().map(|(name, widget)| tile(name, widget));
     tiles.collect::<Vec<_>>().join("\n") + "\n"
 }
 
-fn tile(name: &str, widget: &Widget, paint: Paint) -> String {
+fn tile(name: &str, widget: &Widget) -> String {
     let (mark, bar) = match widget.status {
-        WidgetStatus::Ok => (paint.green("●"), paint.green("│")),
-        WidgetStatus::Stale => (paint.yellow("◐"), paint.yellow("│")),
-        WidgetStatus::Unavailable => (paint.red("○"), paint.red("│")),
-        WidgetStatus::Forbidden => (paint.dim("⊘"), paint.dim("│")),
+        WidgetStatus::Ok => (style("●").green().to_string(), style("│").green().to_string()),
+        WidgetStatus::Stale => (style("◐").yellow().to_string(), style("│").yellow().to_string()),
+        WidgetStatus::Unavailable => (style("○").red().to_string(), style("│").red().to_string()),
+        WidgetStatus::Forbidden => (style("⊘").dim().to_string(), style("│").dim().to_string()),
     };
-    let title = paint.bold(&format!("{:<TITLE$}", spaced(name)));
-    let head = format!("  {mark} {title} {}\n", paint.dim(&notes(widget)));
+    let title = style(format!("{:<TITLE_WIDTH$}", spaced(name))).bold().to_string();
+    let head = format!("  {mark} {title} {}\n", style(notes(widget)).dim());
     let data = widget.data.as_ref().and_then(|raw| serde_json::from_str::<Value>(raw.get()).ok());
-    let shown = data.map(|data| lines(name, &data, paint)).unwrap_or_default();
-    let shown = shown.into_iter().take(LINES).map(|line| format!("  {bar} {line}\n"));
+    let shown = data.map(|data| lines(name, &data)).unwrap_or_default();
+    let shown = shown.into_iter().take(MAX_LINES).map(|line| format!("  {bar} {line}\n"));
     std::iter::once(head).chain(shown).collect()
 }
 
-/// Where it comes from and how it went.
+/// The widget's source, status, duration, age and reason.
 fn notes(widget: &Widget) -> String {
     let mut notes = vec![widget.source.clone()];
     match widget.status {
@@ -55,11 +56,12 @@ mod tests {
 
     #[test]
     fn an_absent_tile_says_why() {
+        console::set_colors_enabled(false);
         let widget: Widget = serde_json::from_str(
             r#"{"status":"unavailable","source":"staff","reason":"UPSTREAM_TIMEOUT"}"#,
         )
         .unwrap();
-        let text = tile("staffOnDuty", &widget, Paint::never());
+        let text = tile("staffOnDuty", &widget);
         assert!(text.starts_with("  ○ Staff on duty"), "{text}");
         assert!(text.contains("staff, unavailable, upstream timeout"), "{text}");
     }

@@ -1,0 +1,449 @@
+//! Environment of a drill: its own stack, an operator's desktop, and functions to observe and to
+//! break the stack.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use contracts::clock::Clock;
+use contracts::safeguard::Safeguard;
+use launcher::builder::{Build, SERVERS, workspace_root};
+use launcher::desktop::{Call, Desktop};
+use launcher::edge_rules;
+use launcher::http_client;
+use launcher::progress::Progress;
+use launcher::servers::ListenerKind;
+use launcher::stack::{Stack, StackOptions};
+use launcher::stack_info::Gateway;
+use redis::aio::MultiplexedConnection;
+use reqwest::Client;
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::catalog::ServerSafeguard;
+
+/// How often a condition is looked at.
+const POLL_INTERVAL: Duration = Duration::from_millis(25);
+const GATEWAY: &str = "bff";
+/// The setting of a sabotaged server that names the safeguards to switch off.
+pub const GUARDS_OFF: &str = "MELMASTOON_GUARDS_OFF";
+/// Whether the gateway keeps answers.
+const KEEP_SETTING: &str = "MELMASTOON_DASHBOARD__KEEP";
+
+/// A stack, the desktop of a general manager who sees every widget, and an HTTP client for internal
+/// listeners.
+#[derive(Debug)]
+pub struct DrillEnv {
+    pub stack: Stack,
+    pub desktop: Desktop,
+    pub property: String,
+    /// Data folder of the stack.
+    pub folder: PathBuf,
+    /// Safeguards that the gateway runs without.
+    pub safeguards_off: Vec<Safeguard>,
+    http: Client,
+}
+
+/// Options of a drill's environment.
+#[derive(Debug, Clone)]
+pub struct EnvOptions<'a> {
+    pub folder: PathBuf,
+    pub build: Build,
+    /// Starts two instances of the gateway.
+    pub second_gateway: bool,
+    /// Disables the gateway's cache, so that every dashboard is cold.
+    pub cold: bool,
+    /// Makes faults of the stand-ins apply to the services too.
+    pub faults_on_services: bool,
+    /// Safeguards that the servers are run without.
+    pub safeguards_off: &'a [ServerSafeguard],
+    /// Where the gateway and the services send their traces.
+    pub collector: Option<String>,
+}
+
+fn by_server(safeguards: &[ServerSafeguard]) -> BTreeMap<&'static str, Vec<Safeguard>> {
+    let mut servers: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for ServerSafeguard { server, safeguard } in safeguards {
+        servers.entry(*server).or_default().push(*safeguard);
+    }
+    servers
+}
+
+fn of_gateway(safeguards: &[ServerSafeguard]) -> Vec<Safeguard> {
+    by_server(safeguards).remove(GATEWAY).unwrap_or_default()
+}
+
+impl<'a> EnvOptions<'a> {
+    pub fn new(folder: PathBuf) -> Self {
+        Self {
+            folder,
+            build: Build::Dev,
+            second_gateway: false,
+            cold: false,
+            faults_on_services: false,
+            safeguards_off: &[],
+            collector: None,
+        }
+    }
+
+    /// Without these safeguards, in a build that allows it.
+    #[must_use]
+    pub fn without(self, safeguards_off: &'a [ServerSafeguard]) -> Self {
+        Self { safeguards_off, build: Build::Sabotage, ..self }
+    }
+
+    fn environment(&self) -> anyhow::Result<BTreeMap<String, BTreeMap<String, String>>> {
+        let mut environment: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
+        for (server, safeguards) in by_server(self.safeguards_off) {
+            let value = serde_json::to_string(&safeguards)?;
+            let server = environment.entry(server.to_owned()).or_default();
+            server.insert(GUARDS_OFF.to_owned(), value);
+        }
+        if self.cold {
+            let gateway = environment.entry(GATEWAY.to_owned()).or_default();
+            gateway.insert(KEEP_SETTING.to_owned(), "false".to_owned());
+        }
+        for server in SERVERS.iter().filter(|_| self.collector.is_some()) {
+            let value = self.collector.clone().unwrap_or_default();
+            let server = environment.entry((*server).to_owned()).or_default();
+            server.insert("MELMASTOON_TELEMETRY__OTLP_ENDPOINT".to_owned(), value);
+        }
+        Ok(environment)
+    }
+}
+
+/// One dashboard response.
+#[derive(Debug, Clone)]
+pub struct DashboardView {
+    pub at: Instant,
+    pub took: Duration,
+    /// `None` if there was no response.
+    pub status: Option<u16>,
+    /// Permitted widgets that are not `ok`.
+    pub not_ok: BTreeSet<String>,
+    pub body: Value,
+}
+
+impl DashboardView {
+    pub fn is_whole(&self) -> bool {
+        self.status == Some(200) && self.not_ok.is_empty()
+    }
+
+    /// Widgets from upstreams that are not `ok`. The gateway's own widget is left out, because a busy
+    /// machine may exceed its deadline of 100 ms.
+    pub fn upstream_widgets_not_ok(&self) -> BTreeSet<String> {
+        let is_own = |name: &&String| self.body["widgets"][name]["source"] == "bff-backoffice";
+        self.not_ok.iter().filter(|name| !is_own(name)).cloned().collect()
+    }
+}
+
+impl DrillEnv {
+    /// Starts the stack.
+    pub async fn open(options: EnvOptions<'_>, progress: &Progress) -> anyhow::Result<Self> {
+        let folder = options.folder.clone();
+        let stack_options = StackOptions {
+            folder: options.folder.clone(),
+            gateway_port: None,
+            second_gateway: options.second_gateway.then_some(ListenerKind::Tls),
+            faults_on_services: options.faults_on_services,
+            build: options.build.clone(),
+            keep_alive: false,
+            environment: options.environment()?,
+            ..StackOptions::default()
+        };
+        // Removes edge rules that an earlier drill left behind.
+        std::fs::create_dir_all(&folder)?;
+        std::fs::write(folder.join(edge_rules::FILE_NAME), "")?;
+        let stack = Stack::start(stack_options, progress).await?;
+        let info = stack.info();
+        let manager = info
+            .operators
+            .iter()
+            .find(|operator| operator.roles.iter().any(|role| role == "property.gm"));
+        let manager = manager.context("the demo data has no general manager")?;
+        let desktop =
+            Desktop::open(info, &manager.username, &folder.join("desktop"), Clock::system())?;
+        let property = manager.property_ids.first().context("the manager has no property")?.clone();
+        let http = http_client::plain()?;
+        let safeguards_off = of_gateway(options.safeguards_off);
+        Ok(Self { stack, desktop, property, folder, safeguards_off, http })
+    }
+
+    /// Data folder for drills or tests.
+    pub fn folder(name: &str) -> std::path::PathBuf {
+        workspace_root().join(".local").join(name)
+    }
+
+    /// Runs the gateway without these safeguards and with all others from now on.
+    pub async fn without(&mut self, safeguards: &[ServerSafeguard]) -> anyhow::Result<()> {
+        self.safeguards_off = of_gateway(safeguards);
+        let value = serde_json::to_string(&self.safeguards_off)?;
+        self.stack.process(GATEWAY)?.set_env(GUARDS_OFF, value).await?;
+        self.stack.restart(GATEWAY).await?;
+        self.reconnect()
+    }
+
+    /// Restarts the gateway with its response cache on or off.
+    pub async fn keep(&mut self, keep: bool) -> anyhow::Result<()> {
+        self.stack.process(GATEWAY)?.set_env(KEEP_SETTING, keep.to_string()).await?;
+        self.stack.restart(GATEWAY).await?;
+        self.reconnect()
+    }
+
+    pub async fn close(self) -> anyhow::Result<()> {
+        self.stack.stop().await
+    }
+
+    /// Requests one dashboard. A missing response is part of the view.
+    pub async fn dashboard(&self) -> DashboardView {
+        self.dashboard_at(&self.desktop, &self.property).await
+    }
+
+    /// Requests a dashboard as another operator.
+    pub async fn dashboard_at(&self, desktop: &Desktop, property: &str) -> DashboardView {
+        let call = Call::get(format!("/dashboard?propertyId={property}"));
+        let at = Instant::now();
+        let answer = timeout(Duration::from_secs(5), async {
+            let response = Box::pin(desktop.send(&call)).await?;
+            let status = response.status().as_u16();
+            anyhow::Ok((status, response.json::<Value>().await.unwrap_or_default()))
+        });
+        let answer = answer.await.ok().and_then(Result::ok);
+        let took = at.elapsed();
+        let (status, body) =
+            answer.map_or((None, Value::Null), |(status, body)| (Some(status), body));
+        DashboardView { at, took, status, not_ok: not_ok(&body), body }
+    }
+
+    /// Replaces the operator's desktop by one without open connections.
+    pub fn reconnect(&mut self) -> anyhow::Result<()> {
+        let username = self.desktop.operator().username.clone();
+        let folder = self.folder.join("desktop");
+        self.desktop = Desktop::open(self.stack.info(), &username, &folder, Clock::system())?;
+        Ok(())
+    }
+
+    /// Waits until a desktop with new connections gets a whole dashboard.
+    pub async fn until_whole_anew(&mut self, within: Duration) -> anyhow::Result<Duration> {
+        let begun = Instant::now();
+        while begun.elapsed() < within {
+            self.reconnect()?;
+            if self.dashboard().await.is_whole() {
+                return Ok(begun.elapsed());
+            }
+            sleep(POLL_INTERVAL).await;
+        }
+        bail!("no new connection got a whole dashboard within {} s", within.as_secs())
+    }
+
+    /// Writes the edge rules file of the running gateway.
+    pub fn write_edge_rules(&self, rules: &str) -> anyhow::Result<()> {
+        Ok(std::fs::write(self.folder.join(edge_rules::FILE_NAME), rules)?)
+    }
+
+    /// Requests dashboards with `pause` between them, for `length`.
+    pub async fn watch(&self, length: Duration, pause: Duration) -> Vec<DashboardView> {
+        let (end, mut seen) = (Instant::now() + length, Vec::new());
+        while Instant::now() < end {
+            seen.push(self.dashboard().await);
+            sleep(pause).await;
+        }
+        seen
+    }
+
+    /// Waits until the condition holds and returns the time it took.
+    pub async fn wait_until(
+        &self,
+        what: &str,
+        within: Duration,
+        is_so: impl AsyncFn(&Self) -> anyhow::Result<bool>,
+    ) -> anyhow::Result<Duration> {
+        let begun = Instant::now();
+        while begun.elapsed() < within {
+            if is_so(self).await? {
+                return Ok(begun.elapsed());
+            }
+            sleep(POLL_INTERVAL).await;
+        }
+        bail!("{what}: not within {} s", within.as_secs())
+    }
+
+    /// HTTP client for internal listeners.
+    pub fn http(&self) -> Client {
+        self.http.clone()
+    }
+
+    /// Metrics URL of the gateway.
+    pub fn metrics_url(&self) -> String {
+        metrics_of(&self.stack.info().gateway)
+    }
+
+    /// URL of a service.
+    pub fn service_url(&self, name: &str) -> anyhow::Result<String> {
+        let service = self.stack.info().services.get(name);
+        Ok(service.with_context(|| format!("there is no service {name}"))?.url.clone())
+    }
+
+    /// Sums a metric of the gateway over all series with these labels.
+    pub async fn metric(&self, name: &str, labels: &[(&str, &str)]) -> anyhow::Result<f64> {
+        self.metric_at(&self.stack.info().gateway, name, labels).await
+    }
+
+    /// Sums a metric of one instance.
+    pub async fn metric_at(
+        &self,
+        gateway: &Gateway,
+        name: &str,
+        labels: &[(&str, &str)],
+    ) -> anyhow::Result<f64> {
+        let text = self.http.get(metrics_of(gateway)).send().await?.text().await?;
+        Ok(sum(&text, name, labels))
+    }
+
+    /// All instances of the gateway.
+    pub fn gateways(&self) -> Vec<Gateway> {
+        let info = self.stack.info();
+        std::iter::once(&info.gateway).chain(&info.second_gateway).cloned().collect()
+    }
+
+    /// Sums a metric over all instances.
+    pub async fn metric_everywhere(
+        &self,
+        name: &str,
+        labels: &[(&str, &str)],
+    ) -> anyhow::Result<f64> {
+        let mut all = 0.0;
+        for gateway in self.gateways() {
+            all += self.metric_at(&gateway, name, labels).await?;
+        }
+        Ok(all)
+    }
+
+    /// Readiness of an instance: the status and the checks that are down.
+    pub async fn readiness(&self, gateway: &Gateway) -> anyhow::Result<(u16, Vec<String>)> {
+        let answer = self.http.get(format!("{}/health/ready", gateway.internal_url)).send().await?;
+        let (status, body): (u16, Value) = (answer.status().as_u16(), answer.json().await?);
+        let checks = body["checks"].as_array().cloned().unwrap_or_default();
+        let down = checks.iter().filter(|check| check["state"] == "down");
+        Ok((status, down.filter_map(|check| Some(check["name"].as_str()?.to_owned())).collect()))
+    }
+
+    /// Connects to the session tier directly.
+    pub async fn session_tier(&self) -> anyhow::Result<MultiplexedConnection> {
+        connect(&self.stack.info().redis.session.url).await
+    }
+
+    /// Sums a metric of any server.
+    pub async fn metric_from(
+        &self,
+        metrics_url: &str,
+        name: &str,
+        labels: &[(&str, &str)],
+    ) -> anyhow::Result<f64> {
+        let text = self.http.get(metrics_url).send().await?.text().await?;
+        Ok(sum(&text, name, labels))
+    }
+
+    /// Runs statements in a service's database as administrator.
+    pub async fn run_sql(&self, database: &str, sql: &str) -> anyhow::Result<()> {
+        let mut config: tokio_postgres::Config = self.stack.info().postgres.admin_url.parse()?;
+        let (client, connection) = config.dbname(database).connect(tokio_postgres::NoTls).await?;
+        let driving = async move { connection.await.map_err(anyhow::Error::from) };
+        let querying = async move { Ok(client.batch_execute(sql).await?) };
+        let (connection_result, query_result) = tokio::join!(driving, querying);
+        query_result.and(connection_result)
+    }
+
+    /// Adds a fault to the stand-ins.
+    pub async fn add_fault(&self, fault: &Value) -> anyhow::Result<()> {
+        let url = format!("{}/control/faults", self.stack.info().stand_ins.url);
+        self.http.put(url).json(fault).send().await?.error_for_status()?;
+        Ok(())
+    }
+
+    pub async fn clear_faults(&self) -> anyhow::Result<()> {
+        let url = format!("{}/control/faults", self.stack.info().stand_ins.url);
+        self.http.delete(url).send().await?.error_for_status()?;
+        Ok(())
+    }
+
+    /// Allows or refuses connections to a service's database; refusing also ends open ones.
+    pub async fn set_database_available(&self, name: &str, available: bool) -> anyhow::Result<()> {
+        let url = &self.stack.info().postgres.admin_url;
+        let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await?;
+        let driving = async move { connection.await.map_err(anyhow::Error::from) };
+        let querying = async move {
+            let statement = format!("ALTER DATABASE {name} WITH ALLOW_CONNECTIONS {available}");
+            client.batch_execute(&statement).await?;
+            if !available {
+                let ending =
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1";
+                client.execute(ending, &[&name]).await?;
+            }
+            anyhow::Ok(())
+        };
+        let (connection_result, query_result) = tokio::join!(driving, querying);
+        query_result.and(connection_result)
+    }
+}
+
+/// Metrics URL of an instance.
+pub fn metrics_of(gateway: &Gateway) -> String {
+    format!("{}/metrics", gateway.internal_url)
+}
+
+/// Connects to a Redis of the stack.
+pub async fn connect(url: &str) -> anyhow::Result<MultiplexedConnection> {
+    Ok(redis::Client::open(url)?.get_multiplexed_async_connection().await?)
+}
+
+/// Permitted widgets of a dashboard that are not `ok`.
+pub fn not_ok(body: &Value) -> BTreeSet<String> {
+    let Some(widgets) = body["widgets"].as_object() else { return BTreeSet::new() };
+    let not_ok = widgets
+        .iter()
+        .filter(|(_, widget)| widget["status"] != "ok" && widget["status"] != "forbidden");
+    not_ok.map(|(name, _)| name.clone()).collect()
+}
+
+fn sum(text: &str, name: &str, labels: &[(&str, &str)]) -> f64 {
+    let wanted: Vec<String> =
+        labels.iter().map(|(label, value)| format!("{label}=\"{value}\"")).collect();
+    let series = text.lines().filter(|line| {
+        let rest = line.strip_prefix(name).unwrap_or_default();
+        rest.starts_with(['{', ' ']) && wanted.iter().all(|label| rest.contains(label.as_str()))
+    });
+    series
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+        .fold(0.0, |sum, value| sum + value)
+}
+
+/// Body of a stand-in fault for one upstream.
+pub fn stand_in_fault(upstream: &str, kind: &str) -> Value {
+    json!({"upstream": upstream, "kind": kind})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_server_gets_its_own_safeguards() {
+        let names = ["shadow", "housekeeping:roles", "housekeeping:identity"];
+        let safeguards = names.map(|name| name.parse().unwrap());
+        let of_housekeeping = vec![Safeguard::SupervisorRole, Safeguard::ServiceIdentity];
+        assert_eq!(
+            by_server(&safeguards),
+            [("bff", vec![Safeguard::ShadowMode]), ("housekeeping", of_housekeeping)].into()
+        );
+        assert_eq!(of_gateway(&safeguards), [Safeguard::ShadowMode]);
+    }
+
+    #[test]
+    fn a_metric_is_summed_over_the_series_that_match() {
+        let text = "# TYPE a counter\na{x=\"1\",y=\"2\"} 3\na{x=\"1\",y=\"3\"} 4\na{x=\"2\"} 5\nab{x=\"1\"} 9\n";
+        assert!((sum(text, "a", &[("x", "1")]) - 7.0).abs() < f64::EPSILON);
+        assert!((sum(text, "a", &[]) - 12.0).abs() < f64::EPSILON);
+    }
+}

@@ -1,0 +1,93 @@
+//! Upstreams hang while their responses are cached. The cached data is shown with its age, and no
+//! dashboard waits for the deadline.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::{Times, widgets};
+use crate::drill_env::{DashboardView, DrillEnv, stand_in_fault};
+use crate::observations::{Observations, Step};
+
+/// Upstreams whose responses are fresh for ten seconds at most.
+const HANGING_UPSTREAMS: [&str; 3] = ["reservation", "housekeeping", "notification"];
+/// Time until all their cached responses are stale.
+const STALE_WITHIN: Duration = Duration::from_secs(13);
+const WATCH_DURATION: Duration = Duration::from_secs(3);
+const REQUEST_PAUSE: Duration = Duration::from_millis(50);
+/// The 100 ms that a refresh of stale data is awaited, plus the rest of a dashboard.
+const P99_WITHIN: Duration = Duration::from_millis(250);
+
+pub(super) async fn run(
+    objective: Duration,
+    env: &mut DrillEnv,
+    seen: &mut Observations,
+) -> anyhow::Result<()> {
+    env.keep(true).await?;
+    let whole = async |env: &DrillEnv| Ok(env.dashboard().await.is_whole());
+    let steady = env.wait_until("a whole dashboard", objective, whole).await;
+    seen.check_timed(Step::Steady, "the cache is on, and every widget is ok", steady);
+    for upstream in HANGING_UPSTREAMS {
+        env.add_fault(&stand_in_fault(upstream, "hang")).await?;
+    }
+    let wanted = wanted();
+    let old = async |env: &DrillEnv| Ok(env.dashboard().await.upstream_widgets_not_ok() == wanted);
+    let old = env.wait_until("stale widgets", STALE_WITHIN, old).await;
+    seen.check_timed(
+        Step::Detection,
+        format!("{HANGING_UPSTREAMS:?} hang: {wanted:?} are not ok"),
+        old,
+    );
+    let during = watch(env).await;
+    check_stale_views(&during, &wanted, seen);
+    env.clear_faults().await?;
+    let back = env.wait_until("a whole dashboard", objective, whole).await;
+    seen.check_timed(Step::Recovery, "and every widget is ok again", back);
+    Ok(())
+}
+
+fn wanted() -> BTreeSet<String> {
+    let mut widgets = widgets();
+    HANGING_UPSTREAMS
+        .iter()
+        .flat_map(|upstream| widgets.remove(upstream).unwrap_or_default())
+        .collect()
+}
+
+async fn watch(env: &DrillEnv) -> Vec<DashboardView> {
+    let (end, mut during) = (Instant::now() + WATCH_DURATION, Vec::new());
+    while Instant::now() < end {
+        during.push(env.dashboard().await);
+        sleep(REQUEST_PAUSE).await;
+    }
+    during
+}
+
+fn check_stale_views(during: &[DashboardView], wanted: &BTreeSet<String>, seen: &mut Observations) {
+    let good = during.iter().filter(|view| is_stale(view, wanted)).count();
+    seen.check(
+        Step::User,
+        "cached: the last responses are shown as stale, with age and reason",
+        good == during.len() && good > 0,
+        format!("{good} of {} dashboards", during.len()),
+    );
+    let times = Times::of(during.iter());
+    let what = format!("cached: the p99 is within {} ms", P99_WITHIN.as_millis());
+    seen.check(Step::User, what, times.p99 <= P99_WITHIN, &times);
+}
+
+/// Whether it is 200 and exactly these widgets are stale, with data, age and reason.
+fn is_stale(dashboard: &DashboardView, wanted: &BTreeSet<String>) -> bool {
+    let shows = |name: &String| {
+        let widget = &dashboard.body["widgets"][name];
+        let aged = widget["ageMs"].as_u64().is_some_and(|age| age > 0);
+        widget["status"] == "stale"
+            && aged
+            && widget["reason"].is_string()
+            && !widget["data"].is_null()
+    };
+    dashboard.status == Some(200)
+        && dashboard.upstream_widgets_not_ok() == *wanted
+        && wanted.iter().all(shows)
+}

@@ -1,0 +1,103 @@
+//! An upstream hangs for one tenant only, whose desktop keeps requesting. Another tenant's dashboards
+//! stay whole and as fast as before.
+
+use std::convert::Infallible;
+use std::pin::pin;
+use std::time::Duration;
+
+use anyhow::Context;
+use contracts::clock::Clock;
+use futures_util::future::{Either, select};
+use launcher::desktop::Desktop;
+use launcher::stack_info::Operator;
+use serde_json::json;
+use tokio::time::sleep;
+
+use super::super::Mode;
+use super::Times;
+use crate::drill_env::{DashboardView, DrillEnv};
+use crate::observations::{Observations, Step};
+
+/// Dashboards per round, and rounds. A p99 of only a few hundred would be one busy moment.
+const SHORT_RUN: (usize, usize) = (40, 2);
+const FULL_RUN: (usize, usize) = (100, 12);
+/// Request interval of the affected tenant, so that its load is constant.
+const REQUEST_PACE: Duration = Duration::from_millis(500);
+
+/// A general manager of another tenant, and their first property.
+struct OtherTenant {
+    desktop: Desktop,
+    property: String,
+}
+
+impl OtherTenant {
+    fn find(env: &DrillEnv) -> anyhow::Result<Self> {
+        let (info, own) = (env.stack.info(), &env.desktop.operator().tenant_id);
+        let is_it =
+            |operator: &&Operator| operator.tenant_id != *own && operator.roles == ["property.gm"];
+        let found = info.operators.iter().find(is_it).context("there is only one tenant")?;
+        let folder = env.folder.join("desktop");
+        let desktop = Desktop::open(info, &found.username, &folder, Clock::system())?;
+        let property = found.property_ids.first().context("the manager has no property")?;
+        Ok(Self { desktop, property: property.clone() })
+    }
+
+    async fn dashboards(&self, count: usize, env: &DrillEnv) -> Vec<DashboardView> {
+        let mut seen = Vec::new();
+        for _ in 0..count {
+            seen.push(env.dashboard_at(&self.desktop, &self.property).await);
+        }
+        seen
+    }
+}
+
+/// Alternates rounds without and with the fault, so that other load on the machine affects both.
+pub(super) async fn run(mode: Mode, env: &DrillEnv, seen: &mut Observations) -> anyhow::Result<()> {
+    let other = OtherTenant::find(env)?;
+    // Warm-up: signs in and connects.
+    let (count, turns) = if mode == Mode::Full { FULL_RUN } else { SHORT_RUN };
+    other.dashboards(count, env).await;
+    let (mut quiet, mut faulty) = (Vec::new(), Vec::new());
+    for _ in 0..turns {
+        quiet.extend(dashboards_under_load(count, env, &other).await);
+        let tenant = &env.desktop.operator().tenant_id;
+        env.add_fault(&json!({"upstream": "pricing", "kind": "hang", "tenantId": tenant})).await?;
+        faulty.extend(dashboards_under_load(count, env, &other).await);
+        env.clear_faults().await?;
+    }
+    let has_all = |view: &&DashboardView| {
+        view.status == Some(200) && view.upstream_widgets_not_ok().is_empty()
+    };
+    let whole = faulty.iter().filter(has_all).count();
+    let what =
+        "pricing hangs for one tenant: another tenant's dashboards have all widgets from upstreams";
+    seen.check(Step::User, what, whole == faulty.len(), format!("{whole} of {}", faulty.len()));
+    // Eighty dashboards on a busy machine are too few for a p99.
+    if mode == Mode::Full {
+        let (before, during) = (Times::of(quiet.iter()), Times::of(faulty.iter()));
+        let what =
+            "pricing hangs for one tenant: another tenant's p99 increases by at most a tenth";
+        let held = during.p99 <= before.p99 * 11 / 10;
+        seen.check(Step::User, what, held, format!("{during}; without the fault {before}"));
+    }
+    Ok(())
+}
+
+/// The other tenant's dashboards while the first tenant keeps requesting.
+async fn dashboards_under_load(
+    count: usize,
+    env: &DrillEnv,
+    other: &OtherTenant,
+) -> Vec<DashboardView> {
+    let (watching, requesting) = (pin!(other.dashboards(count, env)), pin!(request_forever(env)));
+    match select(watching, requesting).await {
+        Either::Left((seen, _)) => seen,
+        Either::Right((never, _)) => match never {},
+    }
+}
+
+async fn request_forever(env: &DrillEnv) -> Infallible {
+    loop {
+        tokio::join!(env.dashboard(), sleep(REQUEST_PACE));
+    }
+}

@@ -1,0 +1,83 @@
+//! How a child process is started and stopped.
+
+use std::ffi::OsString;
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::process::Command;
+
+use crate::data_dir::private_dir;
+use crate::readiness::ReadyCheck;
+use crate::run_as::RunAs;
+
+/// Signal that the kernel sends when the launcher is killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeathSignal {
+    /// Ends even a paused process.
+    Kill,
+    /// Lets Postgres close its files.
+    Interrupt,
+}
+
+/// Signal that requests a graceful stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopSignal {
+    Terminate,
+    /// Postgres' fast shutdown, which does not wait for clients to disconnect.
+    Interrupt,
+}
+
+#[derive(Debug, Clone)]
+pub struct ChildSpec {
+    pub name: String,
+    pub program: PathBuf,
+    pub args: Vec<OsString>,
+    pub env: Vec<(String, OsString)>,
+    pub dir: PathBuf,
+    /// Receives standard output and error; truncated at the first start.
+    pub log: PathBuf,
+    pub run_as: Option<RunAs>,
+    pub death: DeathSignal,
+    pub stop: StopSignal,
+    /// Time to end after the stop signal before SIGKILL.
+    pub drain: Duration,
+    pub ready: ReadyCheck,
+}
+
+impl ChildSpec {
+    /// Builds the command: `setpriv`, which execs the program, in its own process group, so that Ctrl-C
+    /// in the terminal reaches only the launcher.
+    pub(super) fn command(&self, first: bool) -> anyhow::Result<Command> {
+        let log = self.open_log(first)?;
+        let mut command = Command::new("setpriv");
+        let death = match self.death {
+            DeathSignal::Kill => "--pdeathsig=KILL",
+            DeathSignal::Interrupt => "--pdeathsig=INT",
+        };
+        command.arg(death);
+        if let Some(user) = &self.run_as {
+            command.args(user.setpriv_args());
+        }
+        command.arg("--").arg(&self.program).args(&self.args);
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
+        command.current_dir(&self.dir).process_group(0).kill_on_drop(true);
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        Ok(command)
+    }
+
+    fn open_log(&self, first: bool) -> anyhow::Result<std::fs::File> {
+        private_dir(self.log.parent().context("a log is in a folder")?)?;
+        let mut options = OpenOptions::new();
+        options.create(true).mode(0o600);
+        // Appends after truncating, so that a restart does not overwrite earlier output.
+        if first {
+            options.write(true).truncate(true).open(&self.log)?;
+        }
+        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(&self.log);
+        file.with_context(|| format!("opening {}", self.log.display()))
+    }
+}
