@@ -1,5 +1,5 @@
 //! iam fails token refreshes. The desktop gets a retriable problem, keeps working with its token, and
-//! its next try after the fault succeeds. Nobody is signed out.
+//! its next try after the fault succeeds. No client is signed out.
 //!
 //! Finally iam refreshes a token but its response is lost; the repeat gets the same pair.
 
