@@ -25,7 +25,7 @@ mod node;
 pub mod tools;
 
 /// `true` makes the launcher fetch every program, even if it is installed.
-const IGNORE_INSTALLED_VAR: &str = "MELMASTOON_IGNORE_INSTALLED";
+pub(crate) const IGNORE_INSTALLED_VAR: &str = "MELMASTOON_IGNORE_INSTALLED";
 const MIN_POSTGRES_VERSION: u32 = 15;
 const MIN_REDIS_VERSION: u32 = 7;
 /// Debian package names.

@@ -9,6 +9,7 @@ use console::style;
 use contracts::clock::Clock;
 
 use crate::builder::workspace_root;
+use crate::data_dir::LOCAL_VAR;
 use crate::user_error::UserError;
 
 mod code;
@@ -26,7 +27,7 @@ struct Arguments {
     command: Option<Command>,
 
     /// Data folder of the stack.
-    #[arg(long, global = true, value_name = "FOLDER", env = "MELMASTOON_LOCAL")]
+    #[arg(long, global = true, value_name = "FOLDER", env = LOCAL_VAR)]
     local: Option<PathBuf>,
 }
 

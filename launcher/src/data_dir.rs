@@ -16,6 +16,9 @@ use crate::user_error::UserError;
 /// takes about 100.
 const MIN_FREE_MIB: u64 = 300;
 
+/// Names the data folder.
+pub(crate) const LOCAL_VAR: &str = "MELMASTOON_LOCAL";
+
 #[derive(Debug, Clone)]
 pub struct DataDir(PathBuf);
 

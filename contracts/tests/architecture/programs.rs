@@ -21,9 +21,10 @@ const NOT_FROM_PATH: [&str; 12] = [
     "redis-server",
 ];
 
-/// Outside ./check, and free to use what the machine has: one clones into a system of its own with
-/// git, one makes a virtual environment with python3.
-const FREE_SCRIPTS: [&str; 2] = ["ops/bare-debian/run", "bff/schemathesis/run"];
+/// Outside ./check, and free to use what the machine has: two use git, one makes a virtual environment
+/// with python3.
+const FREE_SCRIPTS: [&str; 3] =
+    [".ci/commit-subjects", "ops/bare-debian/run", "bff/schemathesis/run"];
 
 #[test]
 fn no_rust_code_starts_a_server_or_tool_by_its_name() {

@@ -10,7 +10,8 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio::process::Command;
 
-use crate::data_dir::private_dir;
+use crate::binaries::IGNORE_INSTALLED_VAR;
+use crate::data_dir::{LOCAL_VAR, private_dir};
 use crate::readiness::ReadyCheck;
 use crate::run_as::RunAs;
 
@@ -63,6 +64,7 @@ impl ChildSpec {
             command.args(user.setpriv_args());
         }
         command.arg("--").arg(&self.program).args(&self.args);
+        remove_launcher_settings(&mut command);
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command.current_dir(&self.dir).process_group(0).kill_on_drop(true);
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
@@ -80,4 +82,9 @@ impl ChildSpec {
         let file = OpenOptions::new().append(true).create(true).mode(0o600).open(&self.log);
         file.with_context(|| format!("opening {}", self.log.display()))
     }
+}
+
+/// Removes the launcher's own settings: servers refuse settings that they do not know.
+fn remove_launcher_settings(command: &mut Command) {
+    command.env_remove(IGNORE_INSTALLED_VAR).env_remove(LOCAL_VAR);
 }
