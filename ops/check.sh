@@ -81,8 +81,8 @@ check_labels() {
 
 # Paths of the runbooks that must exist. The label in a path stands for every required upstream
 # that the rule does not leave out.
-required_upstreams() {
-    sed -n '/pub const ASKED/,/];/p' bff/src/config.rs | grep -oE 'Upstream::[A-Za-z]+,' \
+asked_upstreams() {
+    sed -n '/pub const REQUIRED_UPSTREAMS/,/];/p' bff/src/config.rs | grep -oE 'Upstream::[A-Za-z]+,' \
         | sed 's/Upstream:://; s/,//' | tr '[:upper:]' '[:lower:]'
 }
 

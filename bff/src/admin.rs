@@ -1,5 +1,5 @@
-//! Administration: the audit of what administrators do, checks of tenant isolation, and the upkeep of
-//! the gateway's tables.
+//! Administration: audit of platform operators' actions, the tenant isolation probe, and table
+//! maintenance.
 
 pub mod audit;
 pub mod isolation_probe;

@@ -1,4 +1,4 @@
-//! What background tasks share: notification of changes between instances, and leases of jobs.
+//! Building blocks of background tasks: change notification between instances, and job leases.
 
 pub mod change_notifier;
 pub mod job_lease;

@@ -1,5 +1,5 @@
-//! What upstream calls take from a caller's request: its id, its trace, its deadline, and a token
-//! that says who is calling.
+//! Context of upstream calls made for a caller: request id, trace, deadline, and a token that
+//! identifies the caller.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use service_kit::request::RequestContext;
 use tokio::time::Instant;
 use upstream_clients::{CallContext, Credentials, Rights};
 
-/// The caller's part of an upstream call.
+/// Caller-specific part of an upstream call's context.
 #[derive(Debug, Clone)]
 pub struct CallerContext {
     context: RequestContext,
@@ -19,7 +19,7 @@ pub struct CallerContext {
 }
 
 impl CallerContext {
-    /// For a caller that no extractor hands over.
+    /// Creates a context outside an extractor.
     pub fn new(
         context: RequestContext,
         tokens: Arc<RequestTokens>,
@@ -38,7 +38,7 @@ impl CallerContext {
         self.context.id
     }
 
-    /// The context of a call that ends at the deadline.
+    /// Returns the context of a call with this deadline.
     pub fn with_deadline(&self, deadline: Instant) -> CallContext {
         CallContext {
             tenant: Some(self.credentials.principal.tenant),
@@ -50,7 +50,7 @@ impl CallerContext {
     }
 }
 
-/// Signs, for each upstream, who is calling.
+/// Issues a request token for each upstream.
 #[derive(Debug)]
 struct CallerCredentials {
     tokens: Arc<RequestTokens>,

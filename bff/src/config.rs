@@ -1,5 +1,5 @@
-//! The gateway's settings. Each field is one environment variable, `MELMASTOON_` and `__`
-//! between levels; defaults stand here with their reason.
+//! The gateway's settings. Each field is one environment variable, `MELMASTOON_` and `__` between
+//! levels; defaults are defined here, with their reason.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -50,14 +50,15 @@ pub struct GatewayConfig {
 #[serde(deny_unknown_fields)]
 pub struct PublicConfig {
     pub listen: SocketAddr,
-    /// Limits of its connections.
+    /// Connection limits.
     #[serde(default)]
     pub connections: ConnectionLimits,
-    /// What desktops call us; a proof's `htu` is compared with these, never with `Host`.
+    /// URLs under which desktops reach the gateway; a proof's `htu` is compared with these, never
+    /// with `Host`.
     pub base_urls: Vec<String>,
-    /// Absent when a load balancer ends TLS.
+    /// Absent when a load balancer terminates TLS.
     pub tls: Option<TlsConfig>,
-    /// Browser origins that may call us. The desktop needs none.
+    /// Allowed browser origins (CORS). The desktop needs none.
     #[serde(default)]
     pub allowed_origins: Vec<String>,
 }
@@ -65,7 +66,7 @@ pub struct PublicConfig {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TlsConfig {
-    /// PEM, the server's certificate first.
+    /// PEM; the server's own certificate comes first.
     pub cert_file: PathBuf,
     /// PEM, PKCS#8.
     pub key_file: PathBuf,
@@ -74,24 +75,24 @@ pub struct TlsConfig {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InternalConfig {
-    /// Metrics, health, jobs: never the public listener.
+    /// Address for metrics, health and jobs; must not be reachable from outside.
     pub listen: SocketAddr,
-    /// Limits of its connections.
+    /// Connection limits.
     #[serde(default)]
     pub connections: ConnectionLimits,
-    /// Who may call `/internal/*`. Absent: nobody.
+    /// Accounts that may call `/internal/*`. Absent: every call is refused.
     pub oidc: Option<OidcConfig>,
 }
 
-/// What is refused before anybody is asked who they are.
+/// Limits that apply before authentication.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EdgeConfig {
-    /// TOML, as `ops/edge-rules.toml` shows; read again when it changes. Without one, only a
-    /// device that loops is slowed down.
+    /// Firewall rules (TOML, see `ops/edge-rules.toml`), reloaded on change. Without a file only
+    /// the default limit per device applies.
     pub rules_file: Option<PathBuf>,
-    /// How many proxies in front of us append to `X-Forwarded-For`. With 0, the default, the
-    /// header is not read. Google's load balancer appends two entries: 2.
+    /// Number of trusted proxies that append to `X-Forwarded-For`. 0 (default): the header is
+    /// ignored. Google's load balancer appends two entries: 2.
     pub trusted_proxy_hops: usize,
 }
 
@@ -113,39 +114,41 @@ impl IamConfig {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RedisConfig {
-    /// Sessions, replays, the bus: a server that never evicts.
+    /// Sessions, used proofs, pub/sub. Must not evict.
     pub session_url: secrecy::SecretString,
-    /// Snapshots: a server that may forget.
+    /// Cached reads. May evict.
     pub cache_url: secrecy::SecretString,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RequestTokenConfig {
-    /// PEM, PKCS#8, P-256: signs what we tell the services about the caller.
+    /// PEM, PKCS#8, P-256. Signs the request tokens that identify the caller to the services.
     pub key_file: PathBuf,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DpopConfig {
-    /// Whether a proof must carry a nonce of ours (RFC 9449 section 9). Off: its `iat` is judged.
+    /// Whether a proof must carry a server-provided nonce (RFC 9449 section 9). Off: `iat` is
+    /// checked instead.
     pub nonces: bool,
-    /// At least 32 random bytes, the same on every instance. Absent: made at start.
+    /// File with at least 32 random bytes, the same on every instance. Absent: generated at start.
     pub nonce_key_file: Option<PathBuf>,
 }
 
-/// From the issue of an attestation to its expiry.
+/// Time from the issue of an attestation to its expiry.
 pub const ATTESTATION_LIFETIME: SignedDuration = SignedDuration::from_mins(5);
 
 /// When wrong codes lock an operator's second factor.
 #[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MfaConfig {
-    /// Wrong codes within the window that lock an operator. 5 by default: too few to guess one of a
-    /// million codes.
+    /// Wrong codes within the window that lock an operator's second factor. Default 5, of a million
+    /// possible codes.
     pub wrong_codes: NonZeroU32,
-    /// Seconds that a wrong code counts: 900. At least as long as iam counts it, or iam locks longer.
+    /// Seconds a wrong code counts. Default 900. Not shorter than iam's own window, else iam locks
+    /// for longer.
     pub window_s: u64,
 }
 
@@ -158,7 +161,7 @@ impl Default for MfaConfig {
 /// When wrong codes lock an operator's second factor.
 #[derive(Debug, Clone, Copy)]
 pub struct Lockout {
-    /// A series of so many locks.
+    /// Wrong codes that lock the factor.
     pub wrong_codes: u32,
     /// How long each wrong code counts.
     pub window: Duration,
@@ -174,12 +177,12 @@ impl MfaConfig {
 #[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DashboardConfig {
-    /// The route's own deadline, after the request was let in.
+    /// Deadline of the route, counted from the request's first byte.
     pub deadline_ms: u64,
-    /// For tenants with another one.
+    /// Overrides of `deadline_ms` per tenant.
     pub tenant_deadlines_ms: BTreeMap<TenantId, u64>,
-    /// Whether answers of upstreams are kept, as the table in `composer/src/read_policies.rs` says. False
-    /// is for measurements and drills: then every dashboard and every read is a cold one.
+    /// Whether upstream responses are cached, by the policies in `composer`. False only for
+    /// measurements and drills: every read is then a cache miss.
     pub keep: bool,
 }
 
@@ -202,11 +205,11 @@ impl DashboardConfig {
     }
 }
 
-/// Who signs the request tokens, as services know us.
+/// `iss` of the request tokens.
 pub const REQUEST_TOKEN_ISSUER: &str = "bff-backoffice";
 
-/// The upstreams this version asks; a missing address is said at start.
-pub const ASKED: [Upstream; 15] = [
+/// Upstreams that this version calls; a missing address is logged at start.
+pub const REQUIRED_UPSTREAMS: [Upstream; 15] = [
     Upstream::Iam,
     Upstream::Inventory,
     Upstream::Housekeeping,

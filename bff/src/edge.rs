@@ -1,5 +1,5 @@
-//! The edge: nothing of the API is reached without a token bound to the device's key and a
-//! fresh proof. What a handler allows stands in its signature, as [`InProperty`] or [`Caller`].
+//! Authentication and permissions. Every API request needs a token bound to the device's key and a
+//! fresh proof. A handler states its permission in its signature, as [`InProperty`] or [`Caller`].
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -28,25 +28,25 @@ use service_kit::request::RequestContext;
 pub use crate::caller_context::CallerContext;
 use crate::paths::BASE_PATH;
 use crate::sessions::revocation::is_too_old;
-use crate::sessions::{Known, Session, details};
+use crate::sessions::{ProfileState, Session, details};
 use crate::state::Gateway;
 
 pub mod proof_only;
 mod refusal;
 
 use refusal::{Refusal, refusal};
-pub(crate) use refusal::{ended, finish, refused};
+pub(crate) use refusal::{add_auth_headers, refusal_response, session_ended};
 
-/// A request that was let in.
-struct Admitted {
+/// An authenticated request.
+struct AuthenticatedRequest {
     principal: Principal,
-    /// None while the session tier is away.
+    /// `None` while the session store is unavailable.
     session: Option<Session>,
-    known: Known,
+    profile: ProfileState,
 }
 
-/// Middleware around the whole API: authenticates, or answers the problem of the first check
-/// that failed. Handlers find the principal through an extractor.
+/// Middleware around the API: authenticates the request or responds with the problem of the first
+/// failed check. Handlers get the principal through an extractor.
 pub async fn authenticate(
     State(gateway): State<Gateway>,
     OriginalUri(uri): OriginalUri,
@@ -55,9 +55,10 @@ pub async fn authenticate(
 ) -> Response {
     let context = request.extensions().get();
     let line = (request.method().as_str(), uri.path());
-    let mut response = match admit(&gateway, line, request.headers(), context).await {
-        Ok(admitted) => {
-            admitted.note(&mut request);
+    let mut response = match authenticate_request(&gateway, line, request.headers(), context).await
+    {
+        Ok(authenticated) => {
+            authenticated.attach_to(&mut request);
             next.run(request).await
         }
         Err(Refusal::Auth(AuthError::NoCredentials)) if !safeguard!(Authentication) => {
@@ -65,24 +66,24 @@ pub async fn authenticate(
         }
         Err(error) => refusal(error),
     };
-    finish(&gateway.authenticator, &mut response);
+    add_auth_headers(&gateway.authenticator, &mut response);
     response
 }
 
-/// Proof and token, then what became of the session, then the device, then the tenant; the
-/// proof is burnt last.
-async fn admit(
+/// Checks the proof and token, the session, the device, then the tenant. The proof is consumed
+/// last.
+async fn authenticate_request(
     gateway: &Gateway,
     (method, path): (&str, &str),
     headers: &HeaderMap,
     context: Option<&RequestContext>,
-) -> Result<Admitted, Refusal> {
+) -> Result<AuthenticatedRequest, Refusal> {
     let verified = gateway.authenticator.verify(method, path, headers).await?;
     let live = gateway.revocations.live();
     let is_sign_out = is_sign_out(method, path);
     if let Some(reason) = live.against(&verified.principal) {
         if is_sign_out {
-            return Err(signed_out_before(gateway, verified, headers).await);
+            return Err(already_signed_out(gateway, verified, headers).await);
         }
         return Err(Refusal::Revoked(reason));
     }
@@ -94,37 +95,44 @@ async fn admit(
     }
     let details = details(headers);
     let claim = gateway.sessions.claim(&verified.principal, &details);
-    let known = gateway.profiles.known(&verified.principal, context).await;
-    if safeguard!(TenantSuspension) && gateway.standings.is_suspended(claim.tenant) {
-        judged(gateway.authenticator.peek(&verified, &claim).await)?;
+    let profile = gateway.profiles.lookup(&verified.principal, context).await;
+    if safeguard!(TenantSuspension) && gateway.tenant_statuses.is_suspended(claim.tenant) {
+        check_admission(gateway.authenticator.peek(&verified, &claim).await)?;
         return Err(Refusal::Suspended(claim.tenant));
     }
     let admission = gateway.authenticator.admit(&verified, &claim).await;
     if is_sign_out && admission == AdmitOutcome::Ended {
-        return Err(signed_out_before(gateway, verified, headers).await);
+        return Err(already_signed_out(gateway, verified, headers).await);
     }
-    let held = judged(admission)?;
+    let held = check_admission(admission)?;
     let session = held.map(|held| gateway.sessions.session(&claim, held));
-    let over = session.as_ref().and_then(|it| live.ended(it.tenant, it.id, claim.issued_at));
-    match over {
+    let ended_by = session
+        .as_ref()
+        .and_then(|session| live.ended(session.tenant, session.id, claim.issued_at));
+    match ended_by {
         Some(_) if is_sign_out => Err(Refusal::AlreadySignedOut),
         Some(reason) => Err(Refusal::Revoked(reason)),
-        None => Ok(Admitted { principal: known.narrow(verified.principal), session, known }),
+        None => Ok(AuthenticatedRequest {
+            principal: profile.narrow(verified.principal),
+            session,
+            profile,
+        }),
     }
 }
 
-/// For a sign-out whose session has ended: what a first one must show is asked of it too.
-async fn signed_out_before(gateway: &Gateway, verified: Verified, headers: &HeaderMap) -> Refusal {
+/// Checks a sign-out whose session has already ended: device and proof must be valid as for the
+/// first.
+async fn already_signed_out(gateway: &Gateway, verified: Verified, headers: &HeaderMap) -> Refusal {
     if safeguard!(DeviceBinding)
         && let Err(error) = verified.check_device(headers)
     {
         return error.into();
     }
-    let burnt = gateway.authenticator.consume_proof(verified.replay).await;
-    burnt.map_or_else(|error| Refusal::Auth(error.into()), |()| Refusal::AlreadySignedOut)
+    let consumed = gateway.authenticator.consume_proof(verified.replay).await;
+    consumed.map_or_else(|error| Refusal::Auth(error.into()), |()| Refusal::AlreadySignedOut)
 }
 
-fn judged(admission: AdmitOutcome) -> Result<Option<StoredSession>, Refusal> {
+fn check_admission(admission: AdmitOutcome) -> Result<Option<StoredSession>, Refusal> {
     match admission {
         AdmitOutcome::Admitted(held) => Ok(held),
         AdmitOutcome::Replayed => Err(AuthError::Proof(ProofError::Replayed).into()),
@@ -133,16 +141,17 @@ fn judged(admission: AdmitOutcome) -> Result<Option<StoredSession>, Refusal> {
     }
 }
 
-impl Admitted {
-    /// For the handlers' extractors, the log and the metrics.
-    fn note(self, request: &mut Request) {
+impl AuthenticatedRequest {
+    /// Stores the caller in the request's extensions, for extractors, log and metrics.
+    fn attach_to(self, request: &mut Request) {
         let extensions = request.extensions_mut();
         if let Some(context) = extensions.get::<RequestContext>() {
             context.note_caller(&self.principal);
         }
-        extensions.insert(self.known);
-        let unkept = || (!safeguard!(LiveSession)).then(|| Session::unkept(&self.principal));
-        if let Some(session) = self.session.or_else(unkept) {
+        extensions.insert(self.profile);
+        let placeholder =
+            || (!safeguard!(LiveSession)).then(|| Session::placeholder(&self.principal));
+        if let Some(session) = self.session.or_else(placeholder) {
             extensions.insert(Arc::new(session));
         }
         extensions.insert(Arc::new(self.principal));
@@ -157,7 +166,7 @@ fn is_sign_out(method: &str, path: &str) -> bool {
     method == "POST" && path.strip_prefix(BASE_PATH) == Some(SIGN_OUT_PATH)
 }
 
-/// What an operator must be to use a route. Implemented by one unit type per permission.
+/// Roles that a route requires. Implemented by one unit type per permission.
 pub trait Permission: Send + Sync {
     const ROLES: RoleSet;
 }
@@ -198,7 +207,7 @@ impl<S: Send + Sync, P: Permission> FromRequestParts<S> for Caller<P> {
         if !principal.roles.intersects(P::ROLES) {
             return Err(ApiError::new(
                 &code::ROLE_FORBIDDEN,
-                "Your role does not allow this. Ask a manager.",
+                "Your role does not permit this. Ask a manager.",
             ));
         }
         Ok(Self { principal, permission: PhantomData })
@@ -208,11 +217,15 @@ impl<S: Send + Sync, P: Permission> FromRequestParts<S> for Caller<P> {
 impl<S: Send + Sync, P: Permission> FromRequestParts<S> for InProperty<P> {
     type Rejection = ApiError;
 
-    /// Scope is judged before the role, as the decision order has it.
+    /// Checks the scope before the role, as the decision order requires.
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let Query(query) = Query::<PropertyQuery>::from_request_parts(parts, state).await?;
         let given = query.property_id.ok_or_else(|| {
-            Problem::field("query.propertyId", "REQUIRED", "Name the property: ?propertyId=ppt_….")
+            Problem::field(
+                "query.propertyId",
+                "REQUIRED",
+                "Send the query parameter propertyId, in the form ppt_<ULID>.",
+            )
         })?;
         let property: PropertyId = given.parse().map_err(|_| {
             Problem::field("query.propertyId", "INVALID", "propertyId has the form ppt_<ULID>.")
@@ -220,15 +233,16 @@ impl<S: Send + Sync, P: Permission> FromRequestParts<S> for InProperty<P> {
         if safeguard!(PropertyScope) && !principal(parts)?.covers(property) {
             return Err(ApiError::new(
                 &code::PROPERTY_OUT_OF_SCOPE,
-                "The property is not in your scope. Ask for access to it.",
+                "You do not have access to this property. Ask a manager for access.",
             ));
         }
         Ok(Self { caller: Caller::from_request_parts(parts, state).await?, property })
     }
 }
 
-/// The session of this request, for routes that change something or stream: without the session
-/// tier they are 503. Stands after the permission in a handler's signature, as the order has it.
+/// The session of this request, for mutations and streams; 503 while the session store is
+/// unavailable. Comes after the permission in a handler's signature, as the decision order
+/// requires.
 #[derive(Debug, Clone)]
 pub struct LiveSession(pub Arc<Session>);
 
@@ -239,7 +253,7 @@ impl<S: Send + Sync> FromRequestParts<S> for LiveSession {
         parts.extensions.get::<Arc<Session>>().cloned().map(Self).ok_or_else(|| {
             ApiError::new(
                 &code::CACHE_UNAVAILABLE,
-                "The session tier is away; only reads are answered. Try again in a few seconds.",
+                "The session store is unavailable, so only reads are possible. Try again in a few seconds.",
             )
         })
     }
@@ -253,17 +267,18 @@ impl<S: Send + Sync> OptionalFromRequestParts<S> for LiveSession {
     }
 }
 
-/// What is known of the caller besides the token; always there behind [`authenticate`].
-impl<S: Send + Sync> FromRequestParts<S> for Known {
+/// The caller's profile; always present behind [`authenticate`].
+impl<S: Send + Sync> FromRequestParts<S> for ProfileState {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        let known = parts.extensions.get::<Self>().cloned();
-        known.ok_or_else(|| ApiError::new(&code::INTERNAL, "The request has no caller."))
+        let state = parts.extensions.get::<Self>().cloned();
+        state.ok_or_else(|| ApiError::new(&code::INTERNAL, "The request has no caller."))
     }
 }
 
-/// The principal that [`authenticate`] left. Without the middleware nobody is let in.
+/// Returns the principal that [`authenticate`] stored; without the middleware the request is
+/// refused.
 fn principal(parts: &Parts) -> Result<Arc<Principal>, ApiError> {
     parts.extensions.get::<Arc<Principal>>().cloned().ok_or_else(|| {
         ApiError::new(

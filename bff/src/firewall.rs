@@ -1,9 +1,8 @@
-//! What is refused before anybody is asked who they are: denied callers, too many headers, too
-//! many requests, desktops that are too old. The rules stand in a file that may change while
-//! the gateway runs.
+//! Refuses requests before authentication: denied clients, oversized headers, exceeded rates,
+//! outdated desktops. The rules are in a file that is reloaded on change.
 //!
-//! Not here: who is calling ([`crate::edge`]). Nothing a caller claims about itself lets it in
-//! here, it can only be refused for it.
+//! Not here: authentication ([`crate::edge`]). A client's unverified claims can only get it refused
+//! here.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -33,58 +32,59 @@ use rates::Rates;
 
 pub use watch::watch;
 
-/// The rules in force, and what they have counted so far.
+/// The active rules and their counters.
 #[derive(Debug)]
-pub struct EdgeRules {
-    current: ArcSwap<InForce>,
+pub struct Firewall {
+    current: ArcSwap<ActiveRules>,
     sources: Mutex<Sources>,
     hops: TrustedHops,
 }
 
 #[derive(Debug)]
-struct InForce {
+struct ActiveRules {
     rules: Rules,
     rates: Rates,
 }
 
-/// Where rules may come from. What was ordered goes before the file.
+/// Sources of rules. An override takes precedence over the file.
 #[derive(Debug, Default)]
 struct Sources {
     file: Rules,
     has_file: bool,
-    ordered: Option<Rules>,
+    overriding: Option<Rules>,
 }
 
-/// Where the rules in force come from.
+/// Source of the active rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Source {
     Defaults,
     File,
-    Order,
+    #[serde(rename = "order")]
+    Override,
 }
 
 impl Sources {
-    fn chosen(&self) -> &Rules {
-        self.ordered.as_ref().unwrap_or(&self.file)
+    fn effective(&self) -> &Rules {
+        self.overriding.as_ref().unwrap_or(&self.file)
     }
 }
 
-impl InForce {
+impl ActiveRules {
     fn of(rules: Rules) -> Self {
         Self { rates: Rates::new(&rules.limits), rules }
     }
 }
 
-impl EdgeRules {
-    /// `hops`: how many proxies in front of the gateway are ours.
+impl Firewall {
+    /// `hops`: number of trusted proxies.
     pub fn new(rules: Rules, hops: usize) -> Self {
-        let current = ArcSwap::from_pointee(InForce::of(rules.clone()));
+        let current = ArcSwap::from_pointee(ActiveRules::of(rules.clone()));
         let sources = Mutex::new(Sources { file: rules, ..Sources::default() });
         Self { current, sources, hops: TrustedHops(hops) }
     }
 
-    /// Those of the file, or the defaults when none is configured.
+    /// Loads the file, or the defaults if none is configured.
     pub fn load(file: Option<&Path>, hops: usize) -> Result<Self, RulesError> {
         let rules = file.map_or_else(|| Ok(Rules::default()), file::read)?;
         let mut edge = Self::new(rules, hops);
@@ -92,42 +92,42 @@ impl EdgeRules {
         Ok(edge)
     }
 
-    /// Tells a client's address as the trusted proxies do. None without proxies: then the peer of
-    /// a connection is the client.
+    /// Returns a function that reads the client address from the trusted proxies' header. `None`
+    /// without proxies: the peer is then the client.
     pub fn client_address(&self) -> Option<serve::ClientAddress> {
         let hops = self.hops;
         let client = move |peer, headers: &HeaderMap| hops.client(peer, headers);
         (hops.0 > 0).then(|| Arc::new(client) as serve::ClientAddress)
     }
 
-    /// Takes what the file says now.
-    pub fn take_file(&self, rules: Rules) {
+    /// Replaces the file's rules.
+    pub fn set_file_rules(&self, rules: Rules) {
         self.change(|sources| (sources.file, sources.has_file) = (rules, true));
     }
 
-    /// Takes what was ordered, or that nothing is any more.
-    pub fn take_order(&self, rules: Option<Rules>) {
-        self.change(|sources| sources.ordered = rules);
+    /// Sets or removes the override.
+    pub fn set_override(&self, rules: Option<Rules>) {
+        self.change(|sources| sources.overriding = rules);
     }
 
-    /// The text in force, and where it comes from.
-    pub fn told(&self) -> (Source, Arc<str>) {
+    /// Returns the active rules' text and its source.
+    pub fn active(&self) -> (Source, Arc<str>) {
         let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
-        let source = match (&sources.ordered, sources.has_file) {
-            (Some(_), _) => Source::Order,
+        let source = match (&sources.overriding, sources.has_file) {
+            (Some(_), _) => Source::Override,
             (None, true) => Source::File,
             (None, false) => Source::Defaults,
         };
-        (source, Arc::clone(&sources.chosen().text))
+        (source, Arc::clone(&sources.effective().text))
     }
 
     fn change(&self, change: impl FnOnce(&mut Sources)) {
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut sources);
-        self.replace(sources.chosen().clone());
+        self.replace(sources.effective().clone());
     }
 
-    /// What was counted so far goes on, unless the limits have changed.
+    /// Keeps the counters unless the limits have changed.
     fn replace(&self, rules: Rules) {
         let old = self.current.load_full();
         let rates = if old.rules.limits == rules.limits {
@@ -135,14 +135,14 @@ impl EdgeRules {
         } else {
             Rates::new(&rules.limits)
         };
-        self.current.store(Arc::new(InForce { rules, rates }));
+        self.current.store(Arc::new(ActiveRules { rules, rates }));
     }
 
-    fn in_force(&self) -> Arc<InForce> {
+    fn active_rules(&self) -> Arc<ActiveRules> {
         self.current.load_full()
     }
 
-    /// Counts a rule that applied to a request, and says whether it is to be obeyed.
+    /// Counts a rule that matched a request, and returns whether it is enforced.
     fn applies(rule: &str, mode: Mode) -> bool {
         let obeyed = mode == Mode::Enforce || (mode == Mode::Shadow && !safeguard!(ShadowMode));
         let mode = if obeyed { Mode::Enforce } else { mode };
@@ -152,11 +152,11 @@ impl EdgeRules {
     }
 }
 
-/// Where a request came from; in its extensions once the first layer has seen it.
+/// The client's address; set in the request's extensions by [`layers::DenyLayer`].
 #[derive(Debug, Clone, Copy)]
 pub struct ClientAddress(pub IpAddr);
 
-/// The one value of a header that stands exactly once.
+/// Returns a header's value if the header is present exactly once.
 pub(crate) fn single<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let mut values = headers.get_all(name).iter();
     let value = values.next()?.to_str().ok()?;

@@ -1,5 +1,5 @@
-//! One file per operation or area: its query, its handler, its form in the OpenAPI document. Only
-//! `http` imports handlers.
+//! Handlers, one file per operation or area, with query and OpenAPI attributes. Only `http` imports
+//! them.
 
 pub mod internal;
 pub mod public;

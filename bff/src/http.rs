@@ -1,4 +1,4 @@
-//! The listeners' side of the gateway: routers, layers, TLS, and the OpenAPI document.
+//! Routers, layers, TLS, and the OpenAPI document.
 
 pub mod endpoints;
 pub mod internal_router;

@@ -1,13 +1,14 @@
 //! The gateway: the one server the hotel desktop talks to.
 //!
-//! The folders are the way of a request, from top to bottom: [`http`] (listeners, layers, routers),
-//! [`handlers`], then what they use: [`mutation`] for changes, [`locks`], [`reads`], [`stream`] and
-//! [`sync`]; below these the [`edge`] with its checks, the [`firewall`], [`sessions`] and
-//! [`background`]. A module names only modules below it; a test in `contracts` checks that.
+//! The modules follow the path of a request, from top to bottom: [`http`] (listeners, layers,
+//! routers), [`handlers`], then what they use: [`mutation`] for changes, [`locks`], [`reads`],
+//! [`stream`] and [`sync`]; below these the [`edge`] with its checks, the [`firewall`],
+//! [`sessions`] and [`background`]. A module names only modules below it; a test in `contracts`
+//! checks that.
 //!
-//! Start with [`http::router`] for what there is, [`http::middleware`] for what every request passes,
-//! and [`wiring`] for how the parts are made. Not here: composing dashboards (`composer`), the checks
-//! of tokens and proofs (`auth`), calls to upstreams (`upstream-clients`).
+//! Start with [`http::router`] for the routes, [`http::middleware`] for the layer stack, and
+//! [`wiring`] for how the state is built. Not here: dashboards (`composer`), verification of tokens
+//! and proofs (`auth`), upstream calls (`upstream-clients`).
 
 pub mod admin;
 pub mod background;

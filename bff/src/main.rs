@@ -1,4 +1,4 @@
-//! The gateway's process. Everything is in the library; see `app`.
+//! The gateway's process. Everything is in the library; see [`bff::wiring`].
 
 use std::io;
 use std::process::ExitCode;
@@ -10,7 +10,8 @@ use tokio::runtime::{Builder, Runtime};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let ended = runtime().map_err(Into::into).and_then(|it| it.block_on(bff::wiring::run()));
+    let ended =
+        runtime().map_err(Into::into).and_then(|runtime| runtime.block_on(bff::wiring::run()));
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -20,10 +21,10 @@ fn main() -> ExitCode {
     }
 }
 
-/// An instance with one core needs no scheduler that hands tasks from one worker to another: without,
-/// a request costs it a sixteenth less, because what waits for a connection is sent together.
+/// Builds a current-thread runtime on one core: without work stealing a request costs about 6 %
+/// less, because writes to a connection are sent together.
 fn runtime() -> io::Result<Runtime> {
-    let mut builder = match workers() {
+    let mut builder = match worker_threads() {
         1 => Builder::new_current_thread(),
         several => {
             let mut builder = Builder::new_multi_thread();
@@ -34,9 +35,11 @@ fn runtime() -> io::Result<Runtime> {
     builder.enable_all().build()
 }
 
-/// As many as tokio itself would take: those it is told, else the cores this process may use.
+/// Returns tokio's own default: `TOKIO_WORKER_THREADS`, else the cores available to this process.
 #[expect(clippy::disallowed_methods, reason = "tokio's own setting, before there is a runtime")]
-fn workers() -> usize {
-    let told = std::env::var("TOKIO_WORKER_THREADS").ok().and_then(|count| count.parse().ok());
-    told.filter(|count| *count > 0).unwrap_or_else(|| available_parallelism().map_or(1, Into::into))
+fn worker_threads() -> usize {
+    let allowed = std::env::var("TOKIO_WORKER_THREADS").ok().and_then(|count| count.parse().ok());
+    allowed
+        .filter(|count| *count > 0)
+        .unwrap_or_else(|| available_parallelism().map_or(1, Into::into))
 }

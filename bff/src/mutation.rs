@@ -319,7 +319,7 @@ fn check_scope(claim: &Claim, principal: &Principal) -> ApiResult<()> {
     }
     Err(ApiError::new(
         &code::PROPERTY_OUT_OF_SCOPE,
-        "The change of this Idempotency-Key was sent when your scope was wider. Ask somebody with access to the property whether it was made.",
+        "You no longer have access to the property of the request with this Idempotency-Key. Ask a colleague with access whether it was executed.",
     ))
 }
 

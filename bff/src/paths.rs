@@ -1,4 +1,4 @@
-//! Paths that several modules know.
+//! Paths used by several modules.
 
-/// Where the API stands, on every host.
+/// Base path of the API.
 pub const BASE_PATH: &str = "/api/bff/backoffice/v1";

@@ -1,4 +1,4 @@
-//! Reads passed on to upstreams: cached, in pages, with entity tags.
+//! Reads that are proxied to upstreams: cache, pagination, entity tags.
 
 pub mod cached_read;
 pub mod pagination;

@@ -1,7 +1,7 @@
-//! Sessions: which operator works at which device, since when and with what desktop. Kept in the
-//! session tier, found or opened with the round trip that burns the proof.
+//! Sessions: operator, device, start and desktop version. Kept in the session store, read or opened
+//! in the round trip that records the proof.
 //!
-//! Not here: who may have one (`edge`), and what was taken back (`revocation`).
+//! Not here: authentication (`edge`) and revocations (`revocation`).
 
 use auth::Principal;
 use auth::edge::{SessionClaim, StoredSession};
@@ -18,26 +18,26 @@ pub mod revocation;
 pub mod session_store;
 pub mod tenant_status;
 
-pub use profiles::{Freshness, Known, Profile, Profiles};
+pub use profiles::{Freshness, Profile, ProfileState, Profiles};
 
-/// A desktop says of itself at most this many characters a header.
-const LONGEST_DETAIL: usize = 32;
+/// Maximum length of a detail header.
+const MAX_DETAIL_LENGTH: usize = 32;
 
-/// What the desktop says of itself, each with its name in the tier.
+/// Details a desktop reports about itself: field name in the session store, and header.
 const DETAILS: [(&str, &str); 3] = [
     ("appVersion", headers::APP_VERSION),
     ("appPlatform", headers::APP_PLATFORM),
     ("networkMode", headers::NETWORK_MODE),
 ];
 
-/// A session of the request that is being answered.
+/// Session of the current request.
 #[derive(Debug, Clone)]
 pub struct Session {
     pub id: SessionId,
     pub tenant: TenantId,
     pub operator: OperatorId,
     pub device: DeviceId,
-    /// Of the device's key (RFC 7638).
+    /// Thumbprint of the device's key (RFC 7638).
     pub thumbprint: String,
     pub opened_at: Timestamp,
     pub last_seen: Timestamp,
@@ -45,8 +45,8 @@ pub struct Session {
 }
 
 impl Session {
-    /// Stands in for the session of a caller, in drills that require none.
-    pub(crate) fn unkept(caller: &Principal) -> Self {
+    /// Session of a caller when the `LiveSession` safeguard is off.
+    pub(crate) fn placeholder(caller: &Principal) -> Self {
         let at = caller.issued_at;
         Self {
             id: SessionId::from_parts(at, 1),
@@ -61,7 +61,7 @@ impl Session {
     }
 }
 
-/// What the desktop says of itself; nothing of it is verified.
+/// Unverified details that the desktop reports about itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct App {
     pub version: Option<String>,
@@ -69,7 +69,7 @@ pub struct App {
     pub network_mode: Option<String>,
 }
 
-/// Makes the questions to the tier, and sessions of its answers.
+/// Builds session claims, and sessions from the stored ones.
 #[derive(Debug, Clone)]
 pub struct Sessions {
     clock: Clock,
@@ -81,7 +81,8 @@ impl Sessions {
         Self { clock, entropy }
     }
 
-    /// The session the request says it belongs to. `details` come from [`details`].
+    /// Builds the claim of the session that the request belongs to. `details` come from
+    /// [`details`].
     pub fn claim<'a>(
         &self,
         principal: &'a Principal,
@@ -91,13 +92,13 @@ impl Sessions {
         SessionClaim::of(principal, fresh, details)
     }
 
-    /// Says so when the request opened it.
+    /// Builds the session, and logs it if this request opened it.
     pub fn session(&self, claim: &SessionClaim<'_>, held: StoredSession) -> Session {
         if held.is_new {
             counter!("bff_backoffice_session_opened_total").increment(1);
-            tracing::info!(session = %held.id, device = %claim.device, "A session was opened.");
+            tracing::info!(session = %held.id, device = %claim.device, "Opened a session.");
         }
-        let said = |name| {
+        let detail = |name| {
             let found = claim.details.iter().find(|(known, _)| *known == name);
             found.map(|(_, value)| (*value).to_owned())
         };
@@ -110,24 +111,24 @@ impl Sessions {
             opened_at: held.opened_at,
             last_seen: self.clock.now(),
             app: App {
-                version: said(DETAILS[0].0),
-                platform: said(DETAILS[1].0),
-                network_mode: said(DETAILS[2].0),
+                version: detail(DETAILS[0].0),
+                platform: detail(DETAILS[1].0),
+                network_mode: detail(DETAILS[2].0),
             },
         }
     }
 }
 
-/// Of the headers that stand and look like a version or a name.
+/// Returns the details among the headers that look like a version or a name.
 pub fn details(headers: &HeaderMap) -> Vec<(&'static str, &str)> {
-    let said = DETAILS.iter().filter_map(|(name, header)| {
+    let detail = DETAILS.iter().filter_map(|(name, header)| {
         let value = headers.get(*header)?.to_str().ok()?;
         is_plain(value).then_some((*name, value))
     });
-    said.collect()
+    detail.collect()
 }
 
 fn is_plain(value: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._+-".contains(&byte);
-    (1..=LONGEST_DETAIL).contains(&value.len()) && value.bytes().all(allowed)
+    (1..=MAX_DETAIL_LENGTH).contains(&value.len()) && value.bytes().all(allowed)
 }

@@ -1,4 +1,4 @@
-//! What handlers may use, in parts: a handler names the parts it needs.
+//! Shared state of the handlers. A handler extracts only the fields it needs, through [`FromRef`].
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -13,44 +13,44 @@ use service_kit::postgres::Database;
 use upstream_clients::Upstreams;
 
 use crate::config::Lockout;
-use crate::firewall::EdgeRules;
-use crate::firewall::rule_override::Orders;
+use crate::firewall::Firewall;
+use crate::firewall::rule_override::RuleOverrides;
 use crate::sessions::revocation::Feed;
 use crate::sessions::session_store::SessionRedis;
-use crate::sessions::tenant_status::Standings;
+use crate::sessions::tenant_status::TenantStatuses;
 use crate::sessions::{Profiles, Sessions};
 use crate::stream::Streams;
 
-/// The parts under one count: routes are cloned for every request, and with them this.
+/// Handle to the state. One `Arc`, because routes and their state are cloned for every request.
 #[derive(Debug, Clone)]
-pub struct Gateway(Arc<Parts>);
+pub struct Gateway(Arc<AppState>);
 
-macro_rules! parts {
-    ($($part:ident: $kind:ty,)*) => {
+macro_rules! app_state {
+    ($($field:ident: $kind:ty,)*) => {
         #[derive(Clone)]
-        pub struct Parts {
-            $(pub $part: $kind,)*
+        pub struct AppState {
+            $(pub $field: $kind,)*
         }
 
         $(impl FromRef<Gateway> for $kind {
             fn from_ref(gateway: &Gateway) -> Self {
-                gateway.$part.clone()
+                gateway.$field.clone()
             }
         })*
     };
 }
 
-parts! {
+app_state! {
     authenticator: Arc<Authenticator>,
-    edge_rules: Arc<EdgeRules>,
-    edge_orders: Orders,
+    firewall: Arc<Firewall>,
+    rule_overrides: RuleOverrides,
     request_tokens: Arc<RequestTokens>,
     composer: Composer,
     upstreams: Arc<Upstreams>,
     session_redis: SessionRedis,
     sessions: Sessions,
     profiles: Profiles,
-    standings: Standings,
+    tenant_statuses: TenantStatuses,
     revocations: Feed,
     streams: Streams,
     database: Database,
@@ -59,28 +59,28 @@ parts! {
     lifecycle: Lifecycle,
 }
 
-impl From<Parts> for Gateway {
-    fn from(parts: Parts) -> Self {
-        Self(Arc::new(parts))
+impl From<AppState> for Gateway {
+    fn from(state: AppState) -> Self {
+        Self(Arc::new(state))
     }
 }
 
 impl Deref for Gateway {
-    type Target = Parts;
+    type Target = AppState;
 
-    fn deref(&self) -> &Parts {
+    fn deref(&self) -> &AppState {
         &self.0
     }
 }
 
 impl DerefMut for Gateway {
-    /// Changes this handle's parts alone.
-    fn deref_mut(&mut self) -> &mut Parts {
+    /// Changes this handle only: clones the state if it is shared.
+    fn deref_mut(&mut self) -> &mut AppState {
         Arc::make_mut(&mut self.0)
     }
 }
 
-impl std::fmt::Debug for Parts {
+impl std::fmt::Debug for AppState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Parts")
     }

@@ -1,10 +1,10 @@
-//! Which device has which stream: one at a time, on all instances together. A newer stream
+//! Registry of event streams: a device has one stream across all instances. A newer stream
 //! supersedes the older, and a device opens at most ten a minute.
 //!
-//! The session tier numbers the streams of a device with growing generations and keeps the latest
-//! under a lease. An instance ends the streams that a later generation supersedes: at once when it
-//! is told, and with the next renewal of the lease when the message was lost. Everything that ends
-//! names its generation, so that the end of an old stream never removes its successor.
+//! The session store assigns increasing generations to a device's streams and keeps the latest
+//! under a lease. An instance ends a superseded stream at once when notified, else at the next
+//! lease renewal. Every removal names its generation, so that the end of an old stream never
+//! removes its successor.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -20,21 +20,22 @@ use service_kit::lifecycle::Lifecycle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
-/// Streams a device may open within [`WINDOW`].
-const OPENS: u32 = 10;
-const WINDOW: Duration = Duration::from_secs(60);
-/// A stream whose instance died is forgotten after this; renewals are three times as frequent.
-const LEASE: Duration = Duration::from_secs(45);
-/// A tier that does not answer sooner is treated as absent.
-const TIER_WITHIN: Duration = Duration::from_secs(1);
-/// Between two attempts to hear of other instances' streams.
-const LISTEN_AGAIN: Duration = Duration::from_secs(1);
+/// Streams a device may open within [`OPENS_WINDOW`].
+const MAX_OPENS: u32 = 10;
+const OPENS_WINDOW: Duration = Duration::from_secs(60);
+/// A stream of a crashed instance expires after this; renewals are three times as frequent.
+const LEASE_TTL: Duration = Duration::from_secs(45);
+/// A store that does not answer in time is treated as unavailable.
+const STORE_TIMEOUT: Duration = Duration::from_secs(1);
+/// Between two attempts to subscribe.
+const RECONNECT_INTERVAL: Duration = Duration::from_secs(1);
 const CHANNEL: &str = "bff:streams:opened";
 
-/// KEYS 1 the device's generation, 2 its opens; ARGV 1 opens allowed, 2 ms they are counted, 3 ms of
-/// the lease, 4 the channel, 5 tenant and device. Gives {1, generation}, or {0, ms to wait}. A
-/// generation is the tier's clock in microseconds, so that it also grows when the tier forgot.
-const OPEN: &str = r"
+/// KEYS 1 the device's generation, 2 its opens; ARGV 1 opens allowed, 2 ms they are counted, 3 ms
+/// of the lease, 4 the channel, 5 tenant and device. Gives {1, generation}, or {0, ms to wait}. A
+/// generation is the session store's clock in microseconds, so that it also grows when the session
+/// store forgot.
+const OPEN_SCRIPT: &str = r"
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local window = ARGV[2] * 1000
@@ -54,7 +55,7 @@ return {1, generation}
 
 /// KEYS 1 the device's generation; ARGV 1 a stream's generation, 2 ms of the lease. Gives 0 when a
 /// later stream has the lease.
-const RENEW: &str = r"
+const RENEW_SCRIPT: &str = r"
 local held = redis.call('GET', KEYS[1])
 if held and tonumber(held) > tonumber(ARGV[1]) then return 0 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
@@ -62,7 +63,7 @@ return 1
 ";
 
 /// KEYS 1 the device's generation; ARGV 1 the generation that ends.
-const CLOSE: &str = r"
+const CLOSE_SCRIPT: &str = r"
 if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
 return 0
 ";
@@ -86,29 +87,29 @@ impl Device {
     }
 }
 
-/// Why no stream is opened.
+/// Why a stream was not opened.
 #[derive(Debug, thiserror::Error)]
 pub enum NotOpened {
-    #[error("the device has opened {OPENS} streams within a minute")]
+    #[error("the device has opened {MAX_OPENS} streams within a minute")]
     TooMany { wait: Duration },
-    #[error("the session tier is away")]
-    Tier(#[source] TierError),
+    #[error("the session store is unavailable")]
+    Store(#[source] StoreError),
 }
 
 #[derive(Debug, thiserror::Error)]
-pub enum TierError {
+pub enum StoreError {
     #[error(transparent)]
     Redis(#[from] redis::RedisError),
-    #[error("no answer within {} ms", TIER_WITHIN.as_millis())]
+    #[error("no answer within {} ms", STORE_TIMEOUT.as_millis())]
     Timeout,
 }
 
-/// The streams of this instance, and the way to those of the others.
+/// The streams of this instance.
 #[derive(Clone)]
 pub struct Streams(Arc<Inner>);
 
 struct Inner {
-    tier: ConnectionManager,
+    redis: ConnectionManager,
     open: Mutex<HashMap<Device, Open>>,
 }
 
@@ -125,11 +126,11 @@ impl std::fmt::Debug for Streams {
 }
 
 impl Streams {
-    pub fn new(tier: ConnectionManager) -> Self {
-        Self(Arc::new(Inner { tier, open: Mutex::default() }))
+    pub fn new(redis: ConnectionManager) -> Self {
+        Self(Arc::new(Inner { redis, open: Mutex::default() }))
     }
 
-    /// Streams that this instance has open.
+    /// Number of open streams of this instance.
     pub fn len(&self) -> usize {
         self.with(|open| open.len())
     }
@@ -138,7 +139,7 @@ impl Streams {
         self.len() == 0
     }
 
-    /// Registers the device's newest stream. The older one, wherever it is, ends.
+    /// Registers the device's newest stream and ends the older one on any instance.
     pub async fn open(&self, device: Device) -> Result<Registration, NotOpened> {
         let generation = self.next_generation(device).await?;
         let superseded = self.register(device, generation);
@@ -149,14 +150,14 @@ impl Streams {
     }
 
     async fn next_generation(&self, device: Device) -> Result<Generation, NotOpened> {
-        let script = Script::new(OPEN);
+        let script = Script::new(OPEN_SCRIPT);
         let mut call = script.key(device.generation_key());
-        call.key(device.opens_key()).arg(OPENS).arg(milliseconds(WINDOW));
-        call.arg(milliseconds(LEASE)).arg(CHANNEL);
+        call.key(device.opens_key()).arg(MAX_OPENS).arg(milliseconds(OPENS_WINDOW));
+        call.arg(milliseconds(LEASE_TTL)).arg(CHANNEL);
         call.arg(format!("{} {}", device.tenant, device.device));
-        let mut tier = self.0.tier.clone();
-        let answer = within(call.invoke_async(&mut tier)).await;
-        match answer.map_err(NotOpened::Tier)? {
+        let mut redis = self.0.redis.clone();
+        let answer = within(call.invoke_async(&mut redis)).await;
+        match answer.map_err(NotOpened::Store)? {
             (1, generation) => Ok(generation),
             (_, wait) => {
                 counter!("bff_backoffice_sse_open_refused_total").increment(1);
@@ -203,29 +204,29 @@ impl Streams {
         change(&mut self.0.open.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Hears of the streams of other instances until the program stops.
+    /// Follows the streams of other instances until shutdown.
     pub fn follow(&self, listener: redis::Client, lifecycle: &Lifecycle) {
         let streams = self.clone();
         lifecycle.spawn_until_stop(async move {
-            let mut tick = interval(LISTEN_AGAIN);
+            let mut tick = interval(RECONNECT_INTERVAL);
             tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 tick.tick().await;
-                if let Err(error) = streams.listen(&listener).await {
-                    tracing::debug!(%error, "Other instances' streams are noticed with the next renewal only.");
+                if let Err(error) = streams.receive(&listener).await {
+                    tracing::debug!(%error, "Lost the subscription to opened streams; noticing them at the next renewal.");
                 }
             }
         });
     }
 
     /// Returns when the connection ends.
-    async fn listen(&self, listener: &redis::Client) -> RedisResult<()> {
+    async fn receive(&self, listener: &redis::Client) -> RedisResult<()> {
         let mut connection = listener.get_async_pubsub().await?;
         connection.subscribe(CHANNEL).await?;
         let mut messages = connection.into_on_message();
         while let Some(message) = messages.next().await {
             let payload = message.get_payload::<String>().ok();
-            if let Some((device, generation)) = payload.as_deref().and_then(opened) {
+            if let Some((device, generation)) = payload.as_deref().and_then(parse_opened) {
                 self.supersede(device, generation);
             } else {
                 tracing::warn!("A message about an opened stream cannot be read.");
@@ -236,15 +237,15 @@ impl Streams {
 }
 
 /// `<tenant> <device> <generation>`
-fn opened(message: &str) -> Option<(Device, Generation)> {
+fn parse_opened(message: &str) -> Option<(Device, Generation)> {
     let mut parts = message.split(' ');
     let device =
         Device { tenant: parts.next()?.parse().ok()?, device: parts.next()?.parse().ok()? };
     Some((device, parts.next()?.parse().ok()?))
 }
 
-/// A stream's place. Dropping it frees the place in this instance, [`close`](Self::close) in the
-/// session tier too; neither touches a successor.
+/// Registration of a stream. Dropping it removes it from this instance, [`close`](Self::close) also
+/// from the session store; neither affects a successor.
 #[derive(Debug)]
 pub struct Registration {
     streams: Streams,
@@ -259,13 +260,14 @@ impl Registration {
         self.superseded.cancelled().await;
     }
 
-    /// Keeps the lease, or learns that a later stream has it. While the tier is away nothing changes.
+    /// Renews the lease, or notices that a later stream has it. While the store is unavailable
+    /// nothing changes.
     pub async fn renew(&self) {
-        let script = Script::new(RENEW);
+        let script = Script::new(RENEW_SCRIPT);
         let mut call = script.key(self.device.generation_key());
-        call.arg(self.generation).arg(milliseconds(LEASE));
-        let mut tier = self.streams.0.tier.clone();
-        match within::<i64>(call.invoke_async(&mut tier)).await {
+        call.arg(self.generation).arg(milliseconds(LEASE_TTL));
+        let mut redis = self.streams.0.redis.clone();
+        match within::<i64>(call.invoke_async(&mut redis)).await {
             Ok(0) => self.superseded.cancel(),
             Ok(_) => {}
             Err(error) => tracing::debug!(%error, "The lease of a stream was not renewed."),
@@ -273,12 +275,12 @@ impl Registration {
     }
 
     pub async fn close(self) {
-        let script = Script::new(CLOSE);
+        let script = Script::new(CLOSE_SCRIPT);
         let mut call = script.key(self.device.generation_key());
         call.arg(self.generation);
-        let mut tier = self.streams.0.tier.clone();
-        if let Err(error) = within::<i64>(call.invoke_async(&mut tier)).await {
-            tracing::debug!(%error, "The lease of a stream runs out by itself.");
+        let mut redis = self.streams.0.redis.clone();
+        if let Err(error) = within::<i64>(call.invoke_async(&mut redis)).await {
+            tracing::debug!(%error, "Failed to release a stream's lease; it expires by itself.");
         }
     }
 }
@@ -293,6 +295,6 @@ fn milliseconds(duration: Duration) -> u64 {
     duration.as_millis() as u64
 }
 
-async fn within<T>(answer: impl Future<Output = RedisResult<T>>) -> Result<T, TierError> {
-    Ok(timeout(TIER_WITHIN, answer).await.map_err(|_| TierError::Timeout)??)
+async fn within<T>(answer: impl Future<Output = RedisResult<T>>) -> Result<T, StoreError> {
+    Ok(timeout(STORE_TIMEOUT, answer).await.map_err(|_| StoreError::Timeout)??)
 }

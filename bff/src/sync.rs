@@ -1,4 +1,4 @@
-//! Synchronization of the desktops: their cursors, and how far they are.
+//! Synchronization of desktops: cached cursors and sync status.
 
 pub mod cursors;
 pub mod status;

@@ -1,5 +1,5 @@
-//! What people of the platform do here by hand, step by step, in an append-only table. A step is
-//! written in the transaction of the change it is about.
+//! Append-only audit of platform operators' actions. A step is written in the transaction of its
+//! change.
 
 use auth::oidc::ServiceAccount;
 use contracts::id::RequestId;
@@ -10,7 +10,7 @@ use service_kit::postgres::{StoreError, Transaction};
 pub enum Step {
     Requested,
     Approved,
-    /// Somebody tried to approve and may not.
+    /// An approval was refused.
     Refused,
 }
 
@@ -32,7 +32,7 @@ pub struct Entry<'a> {
     pub request: RequestId,
     pub account: &'a ServiceAccount,
     pub reason: &'a str,
-    /// SHA-256 of what was asked for.
+    /// SHA-256 of the requested content.
     pub digest: [u8; 32],
 }
 
@@ -41,7 +41,7 @@ const WRITE: &str = "
         (tenant_id, action, step, request_id, account, subject, reason, digest, occurred_at)
     VALUES (bff.current_tenant_id(), $1, $2, $3, $4, $5, $6, $7, $8)";
 
-/// In a transaction of the platform's own tenant.
+/// Writes an entry, in a transaction of the platform's own tenant.
 pub async fn write(
     transaction: &Transaction<'_>,
     entry: &Entry<'_>,

@@ -83,7 +83,7 @@ impl SyntheticTenants {
 
 const JOB: Job = Job { name: "probe-tenant-isolation", lease: Duration::from_secs(60) };
 
-/// What is probed, and what the probe needs.
+/// Stores to probe, and what the probe needs.
 #[derive(Debug, Clone)]
 pub struct IsolationProbe {
     pub database: Database,
@@ -123,7 +123,7 @@ impl IsolationProbe {
     }
 }
 
-/// Judges whether a value was found by its own tenant, and by another.
+/// Builds the finding from whether a value was found by its own tenant, and by another.
 fn found(store: &str, (by_own, by_other): (bool, bool)) -> Finding {
     match (by_own, by_other) {
         (_, true) => Finding::leak(store, "another tenant found it under the same id"),

@@ -1,5 +1,5 @@
-//! The upkeep of the gateway's tables: its partitions, and how long it keeps what it writes. The
-//! times themselves are in the migration `retention`.
+//! Maintenance of the gateway's tables: partitions and retention. The retention times are in the
+//! migration `retention`.
 //!
 //! Not here: the lock audit, the admin audit and revocations, which are never deleted.
 

@@ -1,6 +1,5 @@
-//! How an instance keeps up with what any of them wrote down in Postgres: the session tier says
-//! that there is something new, and Postgres is asked every two seconds as well, so that nothing
-//! depends on the session tier.
+//! Notifies other instances of new rows in Postgres through Redis pub/sub. Subscribers also poll
+//! Postgres every [`POLL_INTERVAL`], so that nothing depends on Redis.
 
 use std::future::Future;
 use std::time::Duration;
@@ -10,83 +9,85 @@ use redis::aio::ConnectionManager;
 use service_kit::lifecycle::Lifecycle;
 use tokio::time::{MissedTickBehavior, interval};
 
-/// With the statement's own limits this keeps to the contract's 5 s.
-const ASK_EVERY: Duration = Duration::from_secs(2);
+/// Together with the statement timeout this stays within the contract's 5 s.
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
-/// An empty message in the session tier, rung after a commit.
+/// Publishes an empty message on a Redis channel after a commit.
 #[derive(Clone)]
-pub struct Bell {
+pub struct ChangeNotifier {
     name: &'static str,
-    tier: ConnectionManager,
+    redis: ConnectionManager,
 }
 
-impl std::fmt::Debug for Bell {
+impl std::fmt::Debug for ChangeNotifier {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Bell").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("ChangeNotifier").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
-impl Bell {
-    pub fn new(name: &'static str, tier: ConnectionManager) -> Self {
-        Self { name, tier }
+impl ChangeNotifier {
+    pub fn new(name: &'static str, redis: ConnectionManager) -> Self {
+        Self { name, redis }
     }
 
-    /// A bell that does not ring only costs time: the others find the news when they ask.
-    pub async fn ring(&self) {
-        let mut tier = self.tier.clone();
-        let rung = redis::cmd("PUBLISH").arg(self.name).arg("").query_async::<i64>(&mut tier).await;
-        if let Err(error) = rung {
-            tracing::warn!(%error, bell = self.name, "Other instances hear of news only when they ask.");
+    /// Best effort: if publishing fails, other instances see the change at their next poll.
+    pub async fn notify(&self) {
+        let mut redis = self.redis.clone();
+        let published =
+            redis::cmd("PUBLISH").arg(self.name).arg("").query_async::<i64>(&mut redis).await;
+        if let Err(error) = published {
+            tracing::warn!(%error, bell = self.name, "Failed to notify other instances; they see the change at their next poll.");
         }
     }
 
-    /// Asks now, every two seconds, and at each ring, until the program stops.
-    pub fn follow<A, F>(&self, listener: redis::Client, lifecycle: &Lifecycle, ask: A)
+    /// Calls `on_change` at once, every [`POLL_INTERVAL`], and for each message, until shutdown.
+    pub fn subscribe<A, F>(&self, client: redis::Client, lifecycle: &Lifecycle, on_change: A)
     where
         A: Fn() -> F + Clone + Send + Sync + 'static,
         F: Future<Output = ()> + Send,
     {
-        let (name, at_rings) = (self.name, ask.clone());
-        lifecycle.spawn_until_stop(async move { keep_asking(ask).await });
-        lifecycle.spawn_until_stop(async move { keep_listening(name, &listener, at_rings).await });
+        let (name, on_message) = (self.name, on_change.clone());
+        lifecycle.spawn_until_stop(async move { poll_repeatedly(on_change).await });
+        lifecycle
+            .spawn_until_stop(async move { receive_repeatedly(name, &client, on_message).await });
     }
 }
 
-async fn keep_asking<F: Future<Output = ()>>(ask: impl Fn() -> F) {
-    let mut tick = interval(ASK_EVERY);
+async fn poll_repeatedly<F: Future<Output = ()>>(on_change: impl Fn() -> F) {
+    let mut tick = interval(POLL_INTERVAL);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
-        ask().await;
+        on_change().await;
     }
 }
 
-async fn keep_listening<F: Future<Output = ()>>(
+async fn receive_repeatedly<F: Future<Output = ()>>(
     name: &'static str,
-    listener: &redis::Client,
-    ask: impl Fn() -> F,
+    client: &redis::Client,
+    on_change: impl Fn() -> F,
 ) {
-    let mut tick = interval(ASK_EVERY / 2);
+    let mut tick = interval(POLL_INTERVAL / 2);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
-        if let Err(error) = listen(name, listener, &ask).await {
-            tracing::debug!(%error, bell = name, "The session tier does not tell of news; Postgres is asked.");
+        if let Err(error) = receive(name, client, &on_change).await {
+            tracing::debug!(%error, bell = name, "Lost the subscription to change notifications; polling Postgres.");
         }
     }
 }
 
 /// Returns when the connection ends.
-async fn listen<F: Future<Output = ()>>(
+async fn receive<F: Future<Output = ()>>(
     name: &str,
-    listener: &redis::Client,
-    ask: &impl Fn() -> F,
+    client: &redis::Client,
+    on_change: &impl Fn() -> F,
 ) -> redis::RedisResult<()> {
-    let mut connection = listener.get_async_pubsub().await?;
+    let mut connection = client.get_async_pubsub().await?;
     connection.subscribe(name).await?;
-    let mut rings = connection.into_on_message();
-    while rings.next().await.is_some() {
-        ask().await;
+    let mut messages = connection.into_on_message();
+    while messages.next().await.is_some() {
+        on_change().await;
     }
     Ok(())
 }

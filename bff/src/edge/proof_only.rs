@@ -1,7 +1,7 @@
-//! Requests that come with a proof and no access token, because they ask for one.
+//! Authentication of requests with a proof and no access token: token refresh.
 //!
-//! All checks of the proof but those that need a token, then the device; the proof is burnt last.
-//! Not here: everything else of the API, which is behind [`crate::edge::authenticate`].
+//! Checks the proof, except for what needs a token, then the device. The proof is consumed last.
+//! Not here: the rest of the API ([`crate::edge::authenticate`]).
 
 use std::sync::Arc;
 
@@ -22,10 +22,10 @@ use service_kit::request::RequestContext;
 use tokio::time::Instant;
 use upstream_clients::{CallContext, Credentials};
 
-use crate::edge::{finish, refused};
+use crate::edge::{add_auth_headers, refusal_response};
 use crate::firewall::single;
 
-/// Whose key made the proof, and the device it says it is.
+/// The key that signed the proof, and the claimed device.
 #[derive(Debug, Clone)]
 pub struct ProofHolder {
     /// RFC 7638 thumbprint.
@@ -33,26 +33,26 @@ pub struct ProofHolder {
     pub device: DeviceId,
 }
 
-/// Middleware around the routes that need a proof alone.
-pub async fn prove(
+/// Middleware around routes that require only a proof.
+pub async fn require_proof(
     State(authenticator): State<Arc<Authenticator>>,
     OriginalUri(uri): OriginalUri,
     mut request: Request,
     next: Next,
 ) -> Response {
     let line = (request.method().as_str(), uri.path());
-    let mut response = match admit(&authenticator, line, request.headers()).await {
-        Ok(proven) => {
-            request.extensions_mut().insert(proven);
+    let mut response = match verify(&authenticator, line, request.headers()).await {
+        Ok(holder) => {
+            request.extensions_mut().insert(holder);
             next.run(request).await
         }
         Err(refusal) => refusal,
     };
-    finish(&authenticator, &mut response);
+    add_auth_headers(&authenticator, &mut response);
     response
 }
 
-async fn admit(
+async fn verify(
     authenticator: &Authenticator,
     (method, path): (&str, &str),
     headers: &HeaderMap,
@@ -62,15 +62,15 @@ async fn admit(
     }
     let proof = authenticator
         .verify_proof(method, path, headers)
-        .map_err(|error| refused(AuthError::Proof(error)))?;
+        .map_err(|error| refusal_response(AuthError::Proof(error)))?;
     let device = single(headers, DEVICE_ID).and_then(|id| id.parse().ok());
-    let device = device.ok_or_else(|| refused(AuthError::Device))?;
-    let burnt = authenticator.consume_proof(proof.replay).await;
-    burnt.map_err(|error| refused(AuthError::Proof(error)))?;
+    let device = device.ok_or_else(|| refusal_response(AuthError::Device))?;
+    let consumed = authenticator.consume_proof(proof.replay).await;
+    consumed.map_err(|error| refusal_response(AuthError::Proof(error)))?;
     Ok(ProofHolder { thumbprint: proof.thumbprint.into(), device })
 }
 
-/// Which of the two would count is not guessed.
+/// Refuses requests with both a token and a refresh token.
 fn two_credentials() -> ApiError {
     ApiError::new(
         &code::MALFORMED_REQUEST,
@@ -81,7 +81,7 @@ fn two_credentials() -> ApiError {
 impl<S: Send + Sync> FromRequestParts<S> for ProofHolder {
     type Rejection = ApiError;
 
-    /// Without the middleware nobody is let in.
+    /// Refuses the request if the middleware did not run.
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
         parts.extensions.get::<Self>().cloned().ok_or_else(|| {
             ApiError::new(&code::DPOP_INVALID, "Send a DPoP proof made for this request.")
@@ -89,7 +89,7 @@ impl<S: Send + Sync> FromRequestParts<S> for ProofHolder {
     }
 }
 
-/// What calls of the gateway itself, for no operator, take from the request.
+/// Context of upstream calls that the gateway makes for itself, not for an operator.
 #[derive(Debug, Clone)]
 pub struct ServiceCalls {
     pub context: RequestContext,

@@ -1,4 +1,4 @@
-//! What a request that is not let in is answered, and what every answer behind a proof says.
+//! Responses to refused requests, and the headers of every authenticated response.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use service_kit::problem::ApiError;
 
 use crate::config::ATTESTATION_LIFETIME;
 
-/// Why a request is not let in, in the order of gateway-api section 3.
+/// Why a request is refused, in the order of gateway-api section 3.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Refusal {
     #[error(transparent)]
@@ -27,29 +27,30 @@ pub(super) enum Refusal {
     TooOld,
     #[error("the session is another operator's, device's or key's")]
     OtherSession,
-    #[error("the session has ended, which is what was asked for")]
+    #[error("the session has already ended")]
     AlreadySignedOut,
     #[error("the tenant is suspended")]
     Suspended(TenantId),
 }
 
-/// What every answer behind a proof says: how to come back after a 401, and the next nonce.
-pub(crate) fn finish(authenticator: &Authenticator, response: &mut Response) {
+/// Adds the challenge to a 401 and the next nonce.
+pub(crate) fn add_auth_headers(authenticator: &Authenticator, response: &mut Response) {
     if response.status() == StatusCode::UNAUTHORIZED
         && !response.headers().contains_key(WWW_AUTHENTICATE)
     {
-        let asked = asks_again(response);
-        response.headers_mut().insert(WWW_AUTHENTICATE, asked);
+        let challenge = challenge_for(response);
+        response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
     }
     if let Some(nonce) = authenticator.nonce() {
-        hand_out(&nonce, response.headers_mut());
+        add_nonce(&nonce, response.headers_mut());
     }
 }
 
-/// The challenge of a 401 that a handler answered (RFC 9110 section 15.5.2).
-fn asks_again(response: &Response) -> HeaderValue {
+/// Builds the challenge for a handler's 401 (RFC 9110 section 15.5.2).
+fn challenge_for(response: &Response) -> HeaderValue {
     let algorithms = ALGORITHMS.join(" ");
-    let code = response.extensions().get::<ApiError>().map_or("", |ApiError(it)| &it.code);
+    let code =
+        response.extensions().get::<ApiError>().map_or("", |ApiError(problem)| &problem.code);
     let challenge = second_factor_challenge(code, &algorithms)
         .unwrap_or_else(|| format!(r#"DPoP algs="{algorithms}""#));
     challenge.parse().expect("a challenge is ASCII")
@@ -66,24 +67,24 @@ fn second_factor_challenge(code: &str, algorithms: &str) -> Option<String> {
     })
 }
 
-/// The nonce for the next proof (RFC 9449 section 8.2), once; no cache may hand it to another.
-fn hand_out(nonce: &str, answer: &mut HeaderMap) {
+/// Adds the nonce for the next proof (RFC 9449 section 8.2). No cache may store it.
+fn add_nonce(nonce: &str, answer: &mut HeaderMap) {
     let nonce = HeaderValue::from_str(nonce).expect("a nonce is base64url");
     answer.insert(headers::DPOP_NONCE, nonce);
     answer.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
 }
 
-/// The answer to a request whose proof or headers were not accepted.
-pub(crate) fn refused(error: AuthError) -> Response {
+/// Responds to a request whose proof or headers were refused.
+pub(crate) fn refusal_response(error: AuthError) -> Response {
     refusal(error.into())
 }
 
-/// The answer of gateway-api section 3, with the challenge of RFC 9449 section 7.1.
+/// Builds the response of gateway-api section 3, with the challenge of RFC 9449 section 7.1.
 pub(super) fn refusal(refusal: Refusal) -> Response {
     if matches!(refusal, Refusal::AlreadySignedOut) {
         return StatusCode::NO_CONTENT.into_response();
     }
-    tracing::info!(reason = %refusal, "A request was refused at the edge.");
+    tracing::info!(reason = %refusal, "A request was refused.");
     let (problem, challenge) = match refusal {
         Refusal::Auth(error) => {
             if error == AuthError::Proof(ProofError::Replayed) {
@@ -92,11 +93,11 @@ pub(super) fn refusal(refusal: Refusal) -> Response {
             (problem(error), challenge(error))
         }
         Refusal::Revoked(_) | Refusal::AlreadySignedOut => (
-            ended("Your session was ended. Sign in again."),
+            session_ended("Your session was ended. Sign in again."),
             challenge(AuthError::Token(TokenError::Expired)),
         ),
         Refusal::TooOld => (
-            ended("The access token is too old. Refresh it."),
+            session_ended("The access token is too old. Refresh it."),
             challenge(AuthError::Token(TokenError::Expired)),
         ),
         Refusal::OtherSession => (
@@ -109,7 +110,7 @@ pub(super) fn refusal(refusal: Refusal) -> Response {
         Refusal::Suspended(tenant) => (
             Problem::new(
                 &code::TENANT_SUSPENDED,
-                "Your company's account is suspended. Ask its administrator, then try again.",
+                "Your company's account is suspended. Contact its administrator.",
             )
             .with_tenant(tenant),
             None,
@@ -124,7 +125,7 @@ pub(super) fn refusal(refusal: Refusal) -> Response {
     response
 }
 
-pub(crate) fn ended(detail: &'static str) -> Problem {
+pub(crate) fn session_ended(detail: &'static str) -> Problem {
     Problem::new(&code::SESSION_EXPIRED, detail)
 }
 
@@ -139,13 +140,15 @@ fn problem(error: AuthError) -> Problem {
         }
         AuthError::Scheme => Problem::new(
             &code::TOKEN_INVALID,
-            "Send the token under the scheme DPoP: it is bound to your device's key.",
+            "Send the token with the DPoP scheme; it is bound to your device's key.",
         ),
         AuthError::Proof(reason) => Problem::new(
             &code::DPOP_INVALID,
             format!("The proof was not accepted: {reason}. Make a new proof for this request."),
         ),
-        AuthError::Token(TokenError::Expired) => ended("The access token has expired. Refresh it."),
+        AuthError::Token(TokenError::Expired) => {
+            session_ended("The access token has expired. Refresh it.")
+        }
         AuthError::Token(reason) => Problem::new(
             &code::TOKEN_INVALID,
             format!("The access token was not accepted: {reason}. Sign in again."),
@@ -156,7 +159,7 @@ fn problem(error: AuthError) -> Problem {
         ),
         AuthError::KeysUnavailable => Problem::new(
             &code::UPSTREAM_UNAVAILABLE,
-            "The sign-in service's keys cannot be read yet. Try again.",
+            "The sign-in service is unavailable. Try again in a few seconds.",
         ),
     }
 }

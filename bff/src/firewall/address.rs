@@ -1,4 +1,4 @@
-//! Where a request came from: the peer of its connection, or what our own proxies say.
+//! The client address of a request: the connection's peer, or what trusted proxies report.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -6,21 +6,21 @@ use http::HeaderMap;
 
 const FORWARDED_FOR: &str = "x-forwarded-for";
 
-/// How many proxies between the client and the gateway are ours. Each appends the address it
-/// was called from to `X-Forwarded-For`, so only that many entries from the right are true.
+/// Number of trusted proxies. Each appends its peer's address to `X-Forwarded-For`, so only that
+/// many entries from the right can be trusted.
 #[derive(Debug, Clone, Copy)]
 pub struct TrustedHops(pub usize);
 
 impl TrustedHops {
-    /// With no hops the header is never read. A header that is too short or not of addresses
-    /// did not come through our proxies: then it is the peer.
+    /// Returns the client's address. Without hops, or if the header is too short or malformed, that
+    /// is the peer.
     pub fn client(self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
-        let told = (self.0 > 0).then(|| forwarded(headers, self.0)).flatten();
-        told.unwrap_or(peer).to_canonical()
+        let forwarded_address = (self.0 > 0).then(|| forwarded(headers, self.0)).flatten();
+        forwarded_address.unwrap_or(peer).to_canonical()
     }
 }
 
-/// The entry `hops` from the right, over all such headers in order.
+/// Returns the entry `hops` from the right, over all such headers in order.
 fn forwarded(headers: &HeaderMap, hops: usize) -> Option<IpAddr> {
     let mut values: Vec<&str> = Vec::new();
     for value in headers.get_all(FORWARDED_FOR) {
@@ -39,7 +39,7 @@ fn parse(text: &str) -> Option<IpAddr> {
         .or_else(|| with_port().map(|address| address.ip()))
 }
 
-/// What shares a rate shares a limit of connections, too.
+/// Groups addresses as the connection limits do.
 pub use service_kit::serve::address_group as shared;
 
 #[cfg(test)]
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_entries_our_proxies_wrote_are_believed() {
+    fn only_entries_of_trusted_proxies_count() {
         assert_eq!(client(1, &["198.51.100.1, 203.0.113.7"]), "203.0.113.7");
         assert_eq!(client(1, &["198.51.100.1", "203.0.113.7"]), "203.0.113.7");
         assert_eq!(client(2, &["198.51.100.1, 203.0.113.7, 10.0.0.1"]), "203.0.113.7");
@@ -72,14 +72,14 @@ mod tests {
     }
 
     #[test]
-    fn what_did_not_come_through_our_proxies_is_the_peer() {
+    fn a_request_not_through_trusted_proxies_has_the_peers_address() {
         assert_eq!(client(1, &[]), PEER);
         assert_eq!(client(1, &["203.0.113.7, nonsense"]), PEER);
         assert_eq!(client(3, &["203.0.113.7, 10.0.0.1"]), PEER);
     }
 
     #[test]
-    fn a_household_shares_its_rate() {
+    fn addresses_of_one_ipv6_network_share_a_rate() {
         let shared = |text: &str| shared(text.parse().unwrap()).to_string();
         assert_eq!(shared("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
         assert_eq!(shared("203.0.113.7"), "203.0.113.7");

@@ -1,5 +1,5 @@
-//! The file of edge rules (TOML): read and judged whole, so that a mistake in one rule leaves
-//! the old ones in force. `ops/edge-rules.toml` shows every field.
+//! The rules file (TOML). It is validated as a whole, so that one mistake leaves the old rules
+//! active. `ops/edge-rules.toml` shows every field.
 
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -15,14 +15,14 @@ use serde::Deserialize;
 use super::matching::{DenyRule, Versions};
 use super::mode::Mode;
 
-/// Each is asked of each request.
-const MOST_RULES: usize = 200;
-const MOST_BYTES: u64 = 256 * 1024;
-const LONGEST_NAME: usize = 40;
+/// Every rule is checked for every request.
+const MAX_RULES: usize = 200;
+const MAX_FILE_BYTES: u64 = 256 * 1024;
+const MAX_NAME_LENGTH: usize = 40;
 /// Names of the limits in metrics and headers; no deny rule may have one.
 pub(super) const LIMITS: [&str; 2] = ["address", "device"];
 
-/// So many requests at once, and as many again spread evenly over the seconds (GCRA).
+/// A burst of `requests`, refilled evenly over `per_seconds` (GCRA).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Limit {
@@ -40,8 +40,8 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// No address is limited, because a whole hotel or a load balancer may stand behind one. A
-    /// device may do what no desk ever does, so that only a loop in a desktop is stopped.
+    /// Addresses are not limited, because a hotel or a load balancer may share one. The device
+    /// limit only stops a desktop in a loop.
     fn default() -> Self {
         let limit = |requests, per_seconds, mode| Limit {
             requests: NonZeroU32::new(requests).expect("it is not zero"),
@@ -52,10 +52,10 @@ impl Default for Limits {
     }
 }
 
-/// Everything the file says.
+/// Content of the file.
 #[derive(Debug, Clone, Default)]
 pub struct Rules {
-    /// As it was written.
+    /// Original text.
     pub text: Arc<str>,
     pub limits: Limits,
     pub minimum_app_version: Option<Version>,
@@ -66,15 +66,17 @@ pub struct Rules {
 pub enum RulesError {
     #[error("{path} cannot be read: {source}. Check edge.rules_file.")]
     File { path: String, source: std::io::Error },
-    #[error("the rules are not the TOML they should be: {0} Compare with ops/edge-rules.toml.")]
+    #[error("the rules file is not valid: {0} Compare it with ops/edge-rules.toml.")]
     Toml(#[from] toml::de::Error),
-    #[error("the rules are larger than 256 KiB or more than 200. Deny ranges, not single callers.")]
+    #[error(
+        "the rules exceed 256 KiB or 200 entries. Deny address ranges instead of single clients."
+    )]
     TooMany,
-    #[error("the deny rule {rule} has a wrong {what}. Mend it.")]
+    #[error("the deny rule {rule} has an invalid {what}. Correct it.")]
     Rule { rule: String, what: &'static str },
-    #[error("{0} is not between 1 and 1000000 requests in 1 to 3600 seconds. Mend it.")]
+    #[error("{0} is not between 1 and 1000000 requests in 1 to 3600 seconds. Correct it.")]
     Limit(&'static str),
-    #[error("minimum_app_version is not a version like 1.4.0. Mend it.")]
+    #[error("minimum_app_version is not a version like 1.4.0. Correct it.")]
     MinimumVersion,
 }
 
@@ -90,7 +92,7 @@ struct Document {
 #[serde(deny_unknown_fields)]
 struct Entry {
     name: String,
-    /// Required: nobody should guess whether a rule bites.
+    /// Required, so that it is explicit whether a rule is enforced.
     mode: Mode,
     addresses: Option<Vec<String>>,
     devices: Option<Vec<String>>,
@@ -98,19 +100,19 @@ struct Entry {
     path_prefix: Option<String>,
 }
 
-/// Reads and judges the whole file.
+/// Reads and validates the file.
 pub fn read(path: &Path) -> Result<Rules, RulesError> {
     let unreadable = |source| RulesError::File { path: path.display().to_string(), source };
-    if std::fs::metadata(path).map_err(unreadable)?.len() > MOST_BYTES {
+    if std::fs::metadata(path).map_err(unreadable)?.len() > MAX_FILE_BYTES {
         return Err(RulesError::TooMany);
     }
     parse(&std::fs::read_to_string(path).map_err(unreadable)?)
 }
 
-/// Judges the whole text.
+/// Validates the text.
 pub fn parse(text: &str) -> Result<Rules, RulesError> {
     let document: Document = toml::from_str(text)?;
-    if text.len() as u64 > MOST_BYTES || document.deny.len() > MOST_RULES {
+    if text.len() as u64 > MAX_FILE_BYTES || document.deny.len() > MAX_RULES {
         return Err(RulesError::TooMany);
     }
     check("limits.address", document.limits.address)?;
@@ -150,11 +152,11 @@ impl Entry {
             app_versions: self.list(self.app_versions.as_deref(), "app_versions", versions)?,
             path_prefix: self.prefix()?,
         };
-        // A rule without a condition would shut everybody out.
+        // A rule without a condition would refuse every request.
         if rule.is_unconditional() { Err(self.wrong("condition: it has none")) } else { Ok(rule) }
     }
 
-    /// An empty list is a mistake: nobody writes a condition that nothing meets.
+    /// An empty list is refused as a mistake.
     fn list<T>(
         &self,
         texts: Option<&[String]>,
@@ -175,10 +177,12 @@ impl Entry {
     }
 }
 
-/// A label of a metric, and a key in a header.
+/// Names become metric labels and header keys.
 fn is_name(name: &str) -> bool {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    (1..=LONGEST_NAME).contains(&name.len()) && name.chars().all(plain) && !LIMITS.contains(&name)
+    (1..=MAX_NAME_LENGTH).contains(&name.len())
+        && name.chars().all(plain)
+        && !LIMITS.contains(&name)
 }
 
 fn range(text: &str) -> Option<IpNet> {

@@ -1,4 +1,4 @@
-//! Whom a deny rule means. All conditions of a rule must hold; in a list, one is enough.
+//! Matching of deny rules. All conditions of a rule must hold; in a list, one is enough.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -9,8 +9,8 @@ use semver::Version;
 
 use super::mode::Mode;
 
-/// Which desktops: one version, or all that are older. A pre-release is older than its release
-/// (Semantic Versioning 2.0 section 11).
+/// Desktop versions: one, or all older ones. A pre-release is older than its release (Semantic
+/// Versioning 2.0 section 11).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Versions {
     Exactly(Version),
@@ -26,13 +26,13 @@ impl Versions {
     }
 }
 
-/// What a rule may look at. Device and version are claims of the caller.
+/// Facts that a rule can match. Device and version are unverified claims.
 #[derive(Debug)]
 pub struct Facts<'a> {
     pub address: IpAddr,
     pub device: Option<DeviceId>,
     pub app_version: Option<Version>,
-    /// As in the request line: routes are found by the same text.
+    /// As in the request line, which routing uses too.
     pub path: &'a str,
 }
 
@@ -47,7 +47,7 @@ pub struct DenyRule {
 }
 
 impl DenyRule {
-    /// Whether it names no condition at all, or only one that everything meets.
+    /// Whether it has no condition, or only one that always holds.
     pub fn is_unconditional(&self) -> bool {
         self.addresses.is_none()
             && self.devices.is_none()
@@ -66,7 +66,7 @@ impl DenyRule {
     }
 }
 
-/// A condition that is not named holds.
+/// A missing condition holds.
 fn one_of<T>(values: Option<&[T]>, holds: impl Fn(&T) -> bool) -> bool {
     values.is_none_or(|values| values.iter().any(holds))
 }

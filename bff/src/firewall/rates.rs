@@ -1,9 +1,9 @@
-//! How many requests an address and a device may make: a GCRA bucket for each, in bounded memory.
+//! Rate limits per address and device: a GCRA bucket for each, in bounded memory.
 //!
-//! A device is only claimed at this point, and nobody may use up the requests of another device by
-//! claiming to be it. So a bucket belongs to the address, the claimed device and the access
-//! token together: who does not hold the device's token has a bucket of their own. Inventing
-//! devices or tokens gives fresh buckets, and is what the limit of the address is for.
+//! The device is an unverified claim here, and a client must not use up another device's limit. So
+//! the bucket key is address, claimed device and access token together: a client without the
+//! device's token gets its own bucket. Invented devices or tokens get fresh buckets; the address
+//! limit covers those.
 
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::net::IpAddr;
@@ -24,9 +24,9 @@ use super::address::shared;
 use super::file::{Limit, Limits};
 use super::mode::Mode;
 
-/// Buckets kept of each kind, about 200 bytes each. Past that the one used longest ago is
-/// forgotten, which only ever gives its owner a fresh one.
-const MOST_BUCKETS: u64 = 50_000;
+/// Buckets of each kind, about 200 bytes each. Beyond that the least recently used one is dropped
+/// and starts full again.
+const MAX_BUCKETS: u64 = 50_000;
 
 /// Tokio's clock, so that tests can pause it.
 #[derive(Debug, Clone)]
@@ -42,19 +42,19 @@ impl Clock for Ticks {
 
 type Bucket = RateLimiter<NotKeyed, InMemoryState, Ticks, StateInformationMiddleware>;
 
-/// What a limit said to one request.
+/// State of a limit after one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Standing {
+pub struct LimitState {
     pub limit: Limit,
     pub name: &'static str,
-    /// Requests that could follow at once.
+    /// Requests that may follow at once.
     pub remaining: u32,
-    /// Until the next request is let in, when this one is not.
+    /// Time until the next request is allowed, if this one is not.
     pub wait: Option<Duration>,
 }
 
-impl Standing {
-    /// Seconds until all of the limit's requests are there again, rounded up.
+impl LimitState {
+    /// Seconds until the bucket is full again, rounded up.
     pub fn full_after(&self) -> u64 {
         let (all, seconds) = (self.limit.requests.get(), self.limit.per_seconds.get());
         let missing = u64::from(all.saturating_sub(self.remaining));
@@ -68,7 +68,7 @@ struct Buckets<K: Hash + Eq + Send + Sync + 'static> {
     limit: Limit,
     quota: Quota,
     ticks: Ticks,
-    kept: Cache<K, Arc<Bucket>>,
+    buckets: Cache<K, Arc<Bucket>>,
 }
 
 impl<K: Hash + Eq + Send + Sync + 'static> Buckets<K> {
@@ -77,16 +77,16 @@ impl<K: Hash + Eq + Send + Sync + 'static> Buckets<K> {
         let quota = Quota::with_period(full / limit.requests.get())
             .expect("a limit is at most a million in a second")
             .allow_burst(limit.requests);
-        // A bucket nobody used for that long is full again: nothing is lost with it.
-        let kept = Cache::builder()
-            .max_capacity(MOST_BUCKETS)
+        // A bucket idle for that long is full again and can be dropped.
+        let buckets = Cache::builder()
+            .max_capacity(MAX_BUCKETS)
             .time_to_idle(full)
             .eviction_policy(EvictionPolicy::lru())
             .build();
-        Self { name, limit, quota, ticks: Ticks(Instant::now()), kept }
+        Self { name, limit, quota, ticks: Ticks(Instant::now()), buckets }
     }
 
-    fn take(&self, key: K) -> Option<Standing> {
+    fn take(&self, key: K) -> Option<LimitState> {
         if self.limit.mode == Mode::Off {
             return None;
         }
@@ -94,11 +94,11 @@ impl<K: Hash + Eq + Send + Sync + 'static> Buckets<K> {
             let bucket = RateLimiter::direct_with_clock(self.quota, self.ticks.clone());
             Arc::new(bucket.with_middleware())
         };
-        let (remaining, wait) = match self.kept.get_with(key, fresh).check() {
+        let (remaining, wait) = match self.buckets.get_with(key, fresh).check() {
             Ok(state) => (state.remaining_burst_capacity(), None),
             Err(full) => (0, Some(full.wait_time_from(self.ticks.now()))),
         };
-        Some(Standing { limit: self.limit, name: self.name, remaining, wait })
+        Some(LimitState { limit: self.limit, name: self.name, remaining, wait })
     }
 }
 
@@ -107,7 +107,7 @@ impl<K: Hash + Eq + Send + Sync + 'static> Buckets<K> {
 pub struct Rates {
     addresses: Buckets<IpAddr>,
     devices: Buckets<(IpAddr, DeviceId, u64)>,
-    /// Keyed with random numbers of this process: nobody finds a token that shares another's bucket.
+    /// Randomly keyed per process, so that tokens with colliding buckets cannot be found.
     digest: RandomState,
 }
 
@@ -121,12 +121,12 @@ impl Rates {
     }
 
     /// Counts a request of this address.
-    pub fn address(&self, address: IpAddr) -> Option<Standing> {
+    pub fn address(&self, address: IpAddr) -> Option<LimitState> {
         self.addresses.take(shared(address))
     }
 
-    /// Counts a request of whoever sends this token from this address and claims this device.
-    pub fn device(&self, address: IpAddr, device: DeviceId, token: &[u8]) -> Option<Standing> {
+    /// Counts a request with this token, from this address, for the claimed device.
+    pub fn device(&self, address: IpAddr, device: DeviceId, token: &[u8]) -> Option<LimitState> {
         self.devices.take((shared(address), device, self.digest.hash_one(token)))
     }
 }
@@ -149,30 +149,30 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_burst_is_let_in_then_one_after_the_other() {
+    async fn a_burst_is_accepted_then_requests_at_the_rate() {
         let rates = rates("enforce");
-        let ask = || rates.address(A.parse().unwrap()).unwrap();
-        assert_eq!([ask(), ask(), ask()].map(|standing| standing.remaining), [2, 1, 0]);
-        let refused = ask();
+        let request = || rates.address(A.parse().unwrap()).unwrap();
+        assert_eq!([request(), request(), request()].map(|state| state.remaining), [2, 1, 0]);
+        let refused = request();
         assert_eq!((refused.wait, refused.full_after()), (Some(Duration::from_secs(10)), 30));
         tokio::time::advance(Duration::from_secs(10)).await;
-        assert_eq!(ask().wait, None);
-        assert!(ask().wait.is_some());
+        assert_eq!(request().wait, None);
+        assert!(request().wait.is_some());
         assert_eq!(rates.address(B.parse().unwrap()).unwrap().remaining, 2, "another address");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nobody_uses_up_the_requests_of_another_device() {
+    async fn a_device_cannot_use_up_another_devices_limit() {
         let rates = rates("enforce");
-        let ask = |address: &str, token: &[u8]| {
+        let request = |address: &str, token: &[u8]| {
             rates.device(address.parse().unwrap(), device(), token).unwrap().wait
         };
         for _ in 0..20 {
-            ask(B, b"DPoP stolen claim");
-            ask(A, b"DPoP made up");
-            ask(A, b"");
+            request(B, b"DPoP stolen claim");
+            request(A, b"DPoP made up");
+            request(A, b"");
         }
-        assert_eq!(ask(A, b"DPoP the device's own"), None);
+        assert_eq!(request(A, b"DPoP the device's own"), None);
     }
 
     #[tokio::test(start_paused = true)]
@@ -183,10 +183,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn memory_is_bounded() {
         let rates = rates("enforce");
-        for bits in 0..(MOST_BUCKETS as u32 + 5_000) {
+        for bits in 0..(MAX_BUCKETS as u32 + 5_000) {
             rates.address(IpAddr::V4(bits.into()));
         }
-        rates.addresses.kept.run_pending_tasks();
-        assert!(rates.addresses.kept.entry_count() <= MOST_BUCKETS);
+        rates.addresses.buckets.run_pending_tasks();
+        assert!(rates.addresses.buckets.entry_count() <= MAX_BUCKETS);
     }
 }

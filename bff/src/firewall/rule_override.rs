@@ -1,8 +1,9 @@
-//! Edge rules that people of the platform order in a hurry, past the file: one asks, another
-//! approves within ten minutes, and every instance takes them within seconds. The newest that was
-//! approved holds until an empty one gives way to the file again.
+//! Emergency override of the rules file: one platform operator requests it, another approves it
+//! within ten minutes, and every instance applies it within seconds. The newest approved override
+//! is active until an empty one restores the file.
 //!
-//! Not here: what rules mean ([`crate::firewall`]) and who may order ([`crate::http::internal_router`]).
+//! Not here: what rules mean ([`crate::firewall`]) and who may override them
+//! ([`crate::http::internal_router`]).
 
 use std::sync::Arc;
 
@@ -19,158 +20,167 @@ use service_kit::problem::chain;
 use sha2::{Digest, Sha256};
 
 use crate::admin::audit::{self, Entry, Step};
-use crate::background::change_notifier::Bell;
+use crate::background::change_notifier::ChangeNotifier;
 use crate::firewall::file::{self, RulesError};
-use crate::firewall::{EdgeRules, Source};
+use crate::firewall::{Firewall, Source};
 
 pub mod store;
 
-use store::{Approval, Order, Request};
+use store::{Approval, ApprovalRequest, RuleOverride};
 
-/// Its name in the session tier.
-const BELL: &str = "bff:edge-rules";
+/// Redis channel.
+const CHANNEL: &str = "bff:edge-rules";
 const ACTION: &str = "edge-rules";
-/// How long a request waits for its second person.
-pub const WAITS: SignedDuration = SignedDuration::from_mins(10);
+/// How long a request can be approved.
+pub const APPROVAL_TTL: SignedDuration = SignedDuration::from_mins(10);
 
-/// The orders, and the rules they change.
+/// The overrides, and the firewall they change.
 #[derive(Debug, Clone)]
-pub struct Orders(Arc<Inner>);
+pub struct RuleOverrides(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    rules: Arc<EdgeRules>,
-    /// Requests of desks never crowd it out.
+    rules: Arc<Firewall>,
+    /// A separate pool, so that requests never delay it.
     database: Database,
-    bell: Bell,
+    notifier: ChangeNotifier,
     clock: Clock,
-    /// The order this instance has taken, or tried to.
-    taken: tokio::sync::Mutex<Option<Order>>,
+    /// The newest override that this instance applied, or tried to.
+    current: tokio::sync::Mutex<Option<RuleOverride>>,
 }
 
-/// What is in force on this instance.
+/// The active rules of this instance.
 #[derive(Debug)]
-pub struct InForce {
+pub struct RulesInForce {
     pub source: Source,
     pub text: Arc<str>,
-    /// The newest approved order, if any.
-    pub order: Option<Order>,
+    /// The newest approved override, if any.
+    pub rule_override: Option<RuleOverride>,
 }
 
-/// Why an order was not taken.
+/// Why a request or approval failed.
 #[derive(Debug, thiserror::Error)]
-pub enum OrderError {
+pub enum OverrideError {
     #[error(transparent)]
     Rules(#[from] RulesError),
-    #[error("A request with this X-Request-Id exists. Send another id.")]
+    #[error("A request with this X-Request-Id already exists. Send another ID.")]
     Exists,
-    #[error("There is no such request. Check the id.")]
+    #[error("The request was not found. Check the ID.")]
     Unknown,
-    #[error("Who asked for it may not approve it. Ask somebody else of the platform.")]
+    #[error("You cannot approve your own request. Ask another platform operator.")]
     SamePerson,
-    #[error("The request is older than ten minutes. Ask for it again.")]
+    #[error("The request has expired. Send a new one.")]
     Expired,
-    #[error("The request was approved before. Ask for it anew if it should hold again.")]
+    #[error("The request was already approved. Send a new one to apply the rules again.")]
     Approved,
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-impl Orders {
-    /// `database` should be a pool of its own.
+impl RuleOverrides {
+    /// `database` should be a pool that requests do not use.
     pub fn new(
-        rules: Arc<EdgeRules>,
+        rules: Arc<Firewall>,
         database: Database,
-        tier: ConnectionManager,
+        redis: ConnectionManager,
         clock: Clock,
     ) -> Self {
-        let bell = Bell::new(BELL, tier);
-        Self(Arc::new(Inner { rules, database, bell, clock, taken: tokio::sync::Mutex::default() }))
+        let notifier = ChangeNotifier::new(CHANNEL, redis);
+        Self(Arc::new(Inner {
+            rules,
+            database,
+            notifier,
+            clock,
+            current: tokio::sync::Mutex::default(),
+        }))
     }
 
-    /// Takes what is ordered, until the program stops.
+    /// Applies overrides until shutdown.
     pub fn follow(&self, listener: redis::Client, lifecycle: &Lifecycle) {
-        let orders = self.clone();
-        self.0.bell.follow(listener, lifecycle, move || {
-            let orders = orders.clone();
-            async move { orders.catch_up_or_say_so().await }
+        let overrides = self.clone();
+        self.0.notifier.subscribe(listener, lifecycle, move || {
+            let overrides = overrides.clone();
+            async move { overrides.poll_logging_errors().await }
         });
     }
 
-    async fn catch_up_or_say_so(&self) {
-        if let Err(error) = self.catch_up().await {
-            tracing::warn!(error = %chain(&error), "Ordered edge rules were not read; those in force stay.");
+    async fn poll_logging_errors(&self) {
+        if let Err(error) = self.poll().await {
+            tracing::warn!(error = %chain(&error), "Failed to refresh the rule override; keeping the active rules.");
         }
     }
 
-    /// Reads the newest order and takes it when it is another than before. One whose rules this
-    /// version cannot read leaves the old ones in force, and says so.
-    pub async fn catch_up(&self) -> Result<(), StoreError> {
-        let mut taken = self.0.taken.lock().await;
+    /// Applies the newest override if it has changed. If this version cannot parse its rules, the
+    /// old ones stay active and an error is logged.
+    pub async fn poll(&self) -> Result<(), StoreError> {
+        let mut current = self.0.current.lock().await;
         let newest = read_again(|| store::newest(&self.0.database)).await?;
-        if newest.as_ref().map(|order| order.sequence) == taken.as_ref().map(|order| order.sequence)
+        if newest.as_ref().map(|newest| newest.sequence)
+            == current.as_ref().map(|newest| newest.sequence)
         {
             return Ok(());
         }
-        match newest.as_ref().map(Order::rules).transpose() {
-            Ok(rules) => self.take(rules.flatten(), newest.as_ref()),
+        match newest.as_ref().map(RuleOverride::rules).transpose() {
+            Ok(rules) => self.apply(rules.flatten(), newest.as_ref()),
             Err(error) => {
-                tracing::error!(%error, "Ordered edge rules were not taken; the old ones stay in force.");
+                tracing::error!(%error, "The rule override is invalid; keeping the active rules.");
             }
         }
-        *taken = newest;
+        *current = newest;
         Ok(())
     }
 
-    fn take(&self, rules: Option<file::Rules>, order: Option<&Order>) {
-        let (id, approved_by) = order
-            .map(|order| (order.request.id.as_str(), order.approval.by.email.as_str()))
+    fn apply(&self, rules: Option<file::Rules>, newest: Option<&RuleOverride>) {
+        let (id, approved_by) = newest
+            .map(|newest| (newest.request.id.as_str(), newest.approval.by.email.as_str()))
             .unzip();
-        tracing::warn!(
-            id,
-            approved_by,
-            is_file = rules.is_none(),
-            "An order of edge rules is in force."
-        );
+        tracing::warn!(id, approved_by, is_file = rules.is_none(), "A rule override was applied.");
         gauge!("bff_backoffice_edge_rules_ordered").set(f64::from(u8::from(rules.is_some())));
-        self.0.rules.take_order(rules);
+        self.0.rules.set_override(rules);
     }
 
-    /// Writes the request down; it waits for its second person.
+    /// Stores a request, which another operator must approve.
     pub async fn request(
         &self,
         id: RequestId,
         by: ServiceAccount,
         rules: String,
         reason: Reason,
-    ) -> Result<Request, OrderError> {
+    ) -> Result<ApprovalRequest, OverrideError> {
         file::parse(&rules)?;
         let now = self.0.clock.now();
         let reason = reason.into();
-        let request = Request { id, rules, reason, by, requested_at: now, expires_at: now + WAITS };
+        let request = ApprovalRequest {
+            id,
+            rules,
+            reason,
+            by,
+            requested_at: now,
+            expires_at: now + APPROVAL_TTL,
+        };
         let mut connection = self.0.database.connection().await?;
         let transaction = write(&mut connection, TenantId::platform()).await?;
         if !store::request(&transaction, &request).await? {
-            return Err(OrderError::Exists);
+            return Err(OverrideError::Exists);
         }
         audit(&transaction, &request, &request.by, Step::Requested, now).await?;
         transaction.commit().await?;
         Ok(request)
     }
 
-    /// Puts the request into force, here at once and elsewhere within seconds.
-    pub async fn approve(&self, id: RequestId, by: ServiceAccount) -> Result<(), OrderError> {
+    /// Approves a request: active here at once, on other instances within seconds.
+    pub async fn approve(&self, id: RequestId, by: ServiceAccount) -> Result<(), OverrideError> {
         let now = self.0.clock.now();
         let mut connection = self.0.database.connection().await?;
         let transaction = write(&mut connection, TenantId::platform()).await?;
-        let request = store::find(&transaction, id).await?.ok_or(OrderError::Unknown)?;
-        // Judged again: this version may not be the one that took the request.
+        let request = store::find(&transaction, id).await?.ok_or(OverrideError::Unknown)?;
+        // Validated again: another version may have accepted the request.
         file::parse(&request.rules)?;
-        let outcome = match judge(&request, &by, now) {
+        let outcome = match check_approval(&request, &by, now) {
             Ok(()) => {
                 let approval = Approval { by: by.clone(), at: now };
                 let is_first = store::approve(&transaction, &request, &approval).await?;
-                if is_first { Ok(()) } else { Err(OrderError::Approved) }
+                if is_first { Ok(()) } else { Err(OverrideError::Approved) }
             }
             refused => refused,
         };
@@ -179,28 +189,32 @@ impl Orders {
         transaction.commit().await?;
         drop(connection);
         outcome?;
-        self.catch_up_or_say_so().await;
-        self.0.bell.ring().await;
+        self.poll_logging_errors().await;
+        self.0.notifier.notify().await;
         Ok(())
     }
 
-    pub async fn in_force(&self) -> InForce {
-        let (source, text) = self.0.rules.told();
-        InForce { source, text, order: self.0.taken.lock().await.clone() }
+    pub async fn in_force(&self) -> RulesInForce {
+        let (source, text) = self.0.rules.active();
+        RulesInForce { source, text, rule_override: self.0.current.lock().await.clone() }
     }
 }
 
-/// Two people within the time; the table's constraints ask the same.
-fn judge(request: &Request, by: &ServiceAccount, now: Timestamp) -> Result<(), OrderError> {
+/// Requires a different operator and an unexpired request; the table's constraints do too.
+fn check_approval(
+    request: &ApprovalRequest,
+    by: &ServiceAccount,
+    now: Timestamp,
+) -> Result<(), OverrideError> {
     if request.by.email == by.email || request.by.subject == by.subject {
-        return Err(OrderError::SamePerson);
+        return Err(OverrideError::SamePerson);
     }
-    if now >= request.expires_at { Err(OrderError::Expired) } else { Ok(()) }
+    if now >= request.expires_at { Err(OverrideError::Expired) } else { Ok(()) }
 }
 
 async fn audit(
     transaction: &service_kit::postgres::Transaction<'_>,
-    request: &Request,
+    request: &ApprovalRequest,
     account: &ServiceAccount,
     step: Step,
     now: Timestamp,

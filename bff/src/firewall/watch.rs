@@ -1,4 +1,4 @@
-//! Takes changed rules into force without a restart, and bad ones never.
+//! Reloads the rules file when it changes; invalid rules are not applied.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -7,30 +7,30 @@ use std::time::Duration;
 use metrics::gauge;
 use tokio::time::interval;
 
-use super::EdgeRules;
+use super::Firewall;
 use super::file::{self, RulesError};
 
-/// How often the file is looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// 1 while the file says something that was not taken.
+/// How often the file is checked.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// Gauge: 1 while the file is invalid.
 const REFUSED: &str = "bff_backoffice_edge_rules_refused";
 
-/// Looks at the file until the task is dropped. The text is compared, not its time: two changes
-/// within one tick of a file system's clock are two changes.
-pub async fn watch(edge: Arc<EdgeRules>, path: PathBuf) {
-    let (mut look, mut seen) = (interval(LOOK_EVERY), None);
+/// Checks the file until dropped. Compares the text, not the modification time, which can miss two
+/// quick changes.
+pub async fn watch(firewall: Arc<Firewall>, path: PathBuf) {
+    let (mut tick, mut seen) = (interval(POLL_INTERVAL), None);
     gauge!(REFUSED).set(0.0);
     loop {
-        look.tick().await;
+        tick.tick().await;
         let now = tokio::fs::read(&path).await.ok();
         if now != seen {
-            take(&edge, &path, now.as_deref());
+            apply(&firewall, &path, now.as_deref());
             seen = now;
         }
     }
 }
 
-fn take(edge: &EdgeRules, path: &std::path::Path, text: Option<&[u8]>) {
+fn apply(firewall: &Firewall, path: &std::path::Path, text: Option<&[u8]>) {
     let unreadable = || RulesError::File {
         path: path.display().to_string(),
         source: std::io::ErrorKind::NotFound.into(),
@@ -42,11 +42,11 @@ fn take(edge: &EdgeRules, path: &std::path::Path, text: Option<&[u8]>) {
     gauge!(REFUSED).set(f64::from(u8::from(rules.is_err())));
     match rules {
         Ok(rules) => {
-            tracing::info!(deny = rules.deny.len(), "The file's edge rules were taken.");
-            edge.take_file(rules);
+            tracing::info!(deny = rules.deny.len(), "Reloaded the rules file.");
+            firewall.set_file_rules(rules);
         }
         Err(error) => {
-            tracing::warn!(%error, "Changed edge rules were not taken; the old ones stay in force.");
+            tracing::warn!(%error, "The changed rules file is invalid; keeping the active rules.");
         }
     }
 }

@@ -1,25 +1,24 @@
-//! Every endpoint of the public listener and what it requires, in one table. The OpenAPI document is
-//! written from it, and a test sends each role through the router to see that what stands here is
-//! what happens.
+//! Every endpoint of the public listener with its requirements, as an independent expectation: the
+//! OpenAPI document includes it, and a test sends each role through the router to verify it.
 
 use contracts::role::{Role, RoleSet};
 use serde_json::{Value, json};
 
-/// A route and who may use it how.
+/// A route and its requirements.
 #[derive(Debug, Clone, Copy)]
 pub struct Endpoint {
     pub method: &'static str,
     /// Below the base path.
     pub path: &'static str,
-    /// Whether a proof alone is enough, without a token: then nothing is known of the caller's roles.
+    /// Whether a proof is enough, without an access token. The caller then has no roles.
     pub proof_only: bool,
-    /// Who may.
+    /// Roles that may use it.
     pub roles: RoleSet,
-    /// Whether the query names a property, which must be in the caller's scope.
+    /// Whether `propertyId` is required and must be in the caller's scope.
     pub in_property: bool,
-    /// Whether it needs an idempotency key, because it changes something.
+    /// Whether an idempotency key is required.
     pub takes_key: bool,
-    /// Scope of the second factor it asks for.
+    /// Scope of the required second factor.
     pub second_factor: Option<&'static str>,
 }
 
@@ -38,7 +37,7 @@ const ANY_MANAGER: RoleSet = RoleSet::of(&[
     Role::MaintenanceManager,
 ]);
 
-/// By path.
+/// All endpoints, sorted by path.
 pub const ENDPOINTS: &[Endpoint] = &[
     Endpoint { roles: ANY_MANAGER, ..read("/ai/suggestions").in_property() },
     read("/alerts").in_property(),
@@ -70,7 +69,7 @@ pub const ENDPOINTS: &[Endpoint] = &[
     read("/today").in_property(),
 ];
 
-/// For everybody who is signed in.
+/// An endpoint for every signed-in operator.
 const fn signed_in(method: &'static str, path: &'static str) -> Endpoint {
     Endpoint {
         method,
@@ -100,12 +99,12 @@ impl Endpoint {
         Self { second_factor: Some(scope), ..self }
     }
 
-    /// The row of a route.
+    /// Finds the row of a route.
     pub fn find(method: &str, path: &str) -> Option<&'static Self> {
         ENDPOINTS.iter().find(|row| row.method == method && row.path == path)
     }
 
-    /// As it stands in the OpenAPI document, under `x-requires`.
+    /// The value of `x-requires` in the OpenAPI document.
     pub fn requirement(&self) -> Value {
         let roles: Vec<&str> = self.roles.iter().map(Role::name).collect();
         json!({"proofOnly": self.proof_only, "roles": roles, "propertyInScope": self.in_property,

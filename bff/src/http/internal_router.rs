@@ -1,5 +1,5 @@
-//! The internal listener: metrics, health, and the keys services verify our request tokens with.
-//! Never reachable from outside.
+//! Router of the internal listener: metrics, health, the key set for request tokens, and
+//! `/internal`. Must not be reachable from outside.
 
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -42,41 +42,42 @@ fn not_stored() -> SetResponseHeaderLayer<HeaderValue> {
     SetResponseHeaderLayer::if_not_present(CACHE_CONTROL, HeaderValue::from_static("no-store"))
 }
 
-/// What changes something, each group behind the accounts it is for. Unknown paths are behind the
-/// strictest, so that nobody learns which exist.
+/// Routes under `/internal`, each group restricted to its accounts. Unknown paths require an
+/// operator account, so that a 404 does not reveal which paths exist.
 pub fn routes(gateway: Gateway, guard: &RequireAccount) -> Router {
     let unknown = Router::new().fallback(async || http::StatusCode::NOT_FOUND);
-    let for_operators =
-        revoking(gateway.clone()).merge(ordering(gateway.clone())).merge(reading(gateway.clone()));
+    let for_operators = session_routes(gateway.clone())
+        .merge(admin_routes(gateway.clone()))
+        .merge(diagnostics_routes(gateway.clone()));
     guard
         .protect(for_operators, AccountGroup::Operators)
-        .merge(guard.protect(listening(gateway.clone()), AccountGroup::Events))
-        .merge(guard.protect(jobs(gateway), AccountGroup::Scheduler))
+        .merge(guard.protect(event_routes(gateway.clone()), AccountGroup::Events))
+        .merge(guard.protect(job_routes(gateway), AccountGroup::Scheduler))
         .merge(guard.protect(unknown, AccountGroup::Operators))
 }
 
-/// For iam and the operators of the platform.
-pub fn revoking(gateway: Gateway) -> Router {
+/// Routes for iam and platform operators.
+pub fn session_routes(gateway: Gateway) -> Router {
     Router::new().route("/sessions/revoke", post(sessions::revoke)).with_state(gateway)
 }
 
-/// For the operators of the platform: break-glass.
-fn ordering(gateway: Gateway) -> Router {
+/// Break-glass routes for platform operators.
+fn admin_routes(gateway: Gateway) -> Router {
     Router::new()
-        .route("/admin/edge-rules", get(override_rules::in_force).post(override_rules::request))
+        .route("/admin/edge-rules", get(override_rules::get_rules).post(override_rules::request))
         .route("/admin/edge-rules/{id}/approve", post(override_rules::approve))
         .route("/admin/unfreeze-locks", get(unfreeze_locks::state).post(unfreeze_locks::request))
         .route("/admin/unfreeze-locks/{id}/approve", post(unfreeze_locks::approve))
         .with_state(gateway)
 }
 
-/// For people who look after the platform.
-fn reading(gateway: Gateway) -> Router {
+/// Diagnostics for platform operators.
+fn diagnostics_routes(gateway: Gateway) -> Router {
     Router::new().route("/composition", get(composition::get_composition)).with_state(gateway)
 }
 
-/// For the scheduler.
-fn jobs(gateway: Gateway) -> Router {
+/// Routes for the scheduler.
+fn job_routes(gateway: Gateway) -> Router {
     Router::new()
         .route("/jobs/probe-tenant-isolation", post(probe_isolation::probe))
         .route("/jobs/reconcile-cursors", post(reconcile_cursors::reconcile))
@@ -86,7 +87,7 @@ fn jobs(gateway: Gateway) -> Router {
         .with_state(gateway)
 }
 
-/// For the event bus.
-pub fn listening(gateway: Gateway) -> Router {
-    Router::new().route("/events", post(events::take_event)).with_state(gateway)
+/// Routes for the event bus.
+pub fn event_routes(gateway: Gateway) -> Router {
+    Router::new().route("/events", post(events::receive_event)).with_state(gateway)
 }

@@ -1,7 +1,7 @@
-//! The whole stack of the public listener, outermost first. Each layer says why it stands there.
+//! The layer stack of the public listener, outermost first, each layer with its reason.
 //!
-//! The layers around everything are put on in one go: each further `Router::layer` would box what
-//! is inside it, and a router clones its boxes for every request.
+//! The outer layers are added in one call: each `Router::layer` boxes the inner service, and a
+//! router clones its boxes for every request.
 
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
@@ -21,34 +21,35 @@ use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 
 use crate::edge;
-use crate::edge::proof_only::prove;
-use crate::firewall::layers as edge_rules;
+use crate::edge::proof_only::require_proof;
+use crate::firewall::layers as firewall;
 use crate::http::openapi::open_routes;
-use crate::http::router::{guarded, proven};
+use crate::http::router::{authenticated_routes, proof_only_routes};
 use crate::paths::BASE_PATH;
 use crate::reads::cached_read;
 use crate::state::Gateway;
 
 /// Bytes of a request body; no route needs more.
-const LARGEST_BODY: usize = 1024 * 1024;
+const MAX_BODY_BYTES: usize = 1024 * 1024;
 
 /// The public listener's application.
 pub fn public(gateway: Gateway, readiness: Readiness, allowed_origins: &[String]) -> Router {
-    let (api, _) = guarded().split_for_parts();
-    // 7. Innermost, around the API alone: who is calling. Deny by default: a route added to the
-    //    API is behind it without doing anything.
+    let (api, _) = authenticated_routes().split_for_parts();
+    // 7. Innermost, around the API only: authentication. Deny by default: every route added to the
+    //    API is behind it.
     let api = api
         .fallback(not_found)
         .layer((
             from_fn_with_state(gateway.clone(), edge::authenticate),
-            // 8. Every read has an entity tag, and what the caller holds is not sent again.
+            // 8. Every read has an entity tag; an unchanged response is 304.
             from_fn(etag::conditional_get),
         ))
         .with_state(gateway.clone());
-    //    Around the renewal of a token alone: whose key is calling.
-    let (renewal, _) = proven().split_for_parts();
-    let renewal =
-        renewal.route_layer(from_fn_with_state(gateway.clone(), prove)).with_state(gateway.clone());
+    // Around token refresh only: a proof without a token.
+    let (renewal, _) = proof_only_routes().split_for_parts();
+    let renewal = renewal
+        .route_layer(from_fn_with_state(gateway.clone(), require_proof))
+        .with_state(gateway.clone());
     let api = api.merge(renewal).merge(readiness.router());
     let app = Router::new()
         .nest(BASE_PATH, api)
@@ -59,27 +60,27 @@ pub fn public(gateway: Gateway, readiness: Readiness, allowed_origins: &[String]
         entropy: gateway.env.entropy.clone(),
     };
     app.layer((
-        // 1. Outermost, so that every answer has an id, a metric and a log line, and every error is
-        //    a problem; a panic is one of them.
+        // 1. Outermost, so that every response has an id, a metric and a log line, and every error,
+        //    also a panic, is a problem.
         (observing(observer), CatchPanicLayer::new()),
-        // 2. Browsers keep to HTTPS once they have used it.
+        // 2. HSTS.
         SetResponseHeaderLayer::if_not_present(
             http::header::STRICT_TRANSPORT_SECURITY,
             HeaderValue::from_static("max-age=31536000"),
         ),
-        // 3. Browsers ask first, without credentials: answered before authentication.
+        // 3. CORS preflights come without credentials, so they are answered before authentication.
         cors(allowed_origins),
-        // 4. Who is blocked learns nothing else: the deny rules come first of all refusals.
-        InspectLayer(edge_rules::Deny(gateway.edge_rules.clone())),
+        // 4. Deny rules before every other refusal, so that a blocked client learns nothing else.
+        InspectLayer(firewall::DenyLayer(gateway.firewall.clone())),
         // 5. A body larger than any route takes is refused before it is read.
-        (RequestBodyLimitLayer::new(LARGEST_BODY), MapRequestLayer::new(whole)),
-        // 6. Who asks too often, or with a desktop that is too old, costs no cryptography.
-        InspectLayer(edge_rules::Limit(gateway.edge_rules.clone())),
+        (RequestBodyLimitLayer::new(MAX_BODY_BYTES), MapRequestLayer::new(box_body)),
+        // 6. Rate limits and the minimum app version, before any cryptography.
+        InspectLayer(firewall::LimitLayer(gateway.firewall.clone())),
     ))
 }
 
-/// A body of any kind as the routes take it.
-fn whole<B>(request: Request<B>) -> Request<Body>
+/// Boxes the body, as routes require.
+fn box_body<B>(request: Request<B>) -> Request<Body>
 where
     B: HttpBody<Data = Bytes, Error: Into<axum::BoxError>> + Send + 'static,
 {
@@ -92,7 +93,7 @@ async fn not_found() -> http::StatusCode {
 
 fn cors(origins: &[String]) -> CorsLayer {
     let origins = origins.iter().filter_map(|origin| origin.parse::<HeaderValue>().ok());
-    let own = [
+    let request_headers = [
         headers::DPOP,
         headers::DEVICE_ID,
         headers::REQUEST_ID,
@@ -102,22 +103,26 @@ fn cors(origins: &[String]) -> CorsLayer {
         headers::APP_VERSION,
         "last-event-id",
     ];
-    let request =
-        own.map(HeaderName::from_static).into_iter().chain([AUTHORIZATION, ACCEPT, CONTENT_TYPE]);
-    let answer = [headers::REQUEST_ID, headers::DPOP_NONCE, headers::IDEMPOTENCY_REPLAYED]
-        .map(HeaderName::from_static);
-    let answer = answer.into_iter().chain([
+    let request = request_headers.map(HeaderName::from_static).into_iter().chain([
+        AUTHORIZATION,
+        ACCEPT,
+        CONTENT_TYPE,
+    ]);
+    let response_headers =
+        [headers::REQUEST_ID, headers::DPOP_NONCE, headers::IDEMPOTENCY_REPLAYED]
+            .map(HeaderName::from_static);
+    let response_headers = response_headers.into_iter().chain([
         RETRY_AFTER,
         AGE,
         ETAG,
         cached_read::X_CACHE,
         cached_read::SERVER_TIMING,
-        edge_rules::RATE_LIMIT,
-        edge_rules::RATE_LIMIT_POLICY,
+        firewall::RATE_LIMIT,
+        firewall::RATE_LIMIT_POLICY,
     ]);
     CorsLayer::new()
         .allow_origin(AllowOrigin::list(origins))
         .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
         .allow_headers(request.collect::<Vec<_>>())
-        .expose_headers(answer.chain([WWW_AUTHENTICATE]).collect::<Vec<_>>())
+        .expose_headers(response_headers.chain([WWW_AUTHENTICATE]).collect::<Vec<_>>())
 }

@@ -6,7 +6,7 @@ use utoipa::openapi::extensions::Extensions;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::router::{guarded, proven};
+use super::router::{authenticated_routes, proof_only_routes};
 use crate::handlers::public::reference;
 use crate::http::endpoints::Endpoint;
 use crate::paths::BASE_PATH;
@@ -43,10 +43,10 @@ impl Modify for Dpop {
     }
 }
 
-/// The document as it is served and committed: pretty, with a newline at its end.
+/// Returns the document as served and committed: pretty-printed, with a final newline.
 pub fn json() -> String {
-    let (_, routes) = guarded().split_for_parts();
-    let (_, renewal) = proven().split_for_parts();
+    let (_, routes) = authenticated_routes().split_for_parts();
+    let (_, renewal) = proof_only_routes().split_for_parts();
     let parts = [routes, renewal].map(with_requirements);
     let document =
         parts.into_iter().fold(Document::openapi(), |all, part| all.nest(BASE_PATH, part));
@@ -55,7 +55,7 @@ pub fn json() -> String {
     json
 }
 
-/// Each operation says what its row in the table of endpoints requires.
+/// Adds `x-requires` from the endpoint table to each operation.
 fn with_requirements(mut routes: utoipa::openapi::OpenApi) -> utoipa::openapi::OpenApi {
     for (path, item) in &mut routes.paths.paths {
         let operations = [

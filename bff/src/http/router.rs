@@ -1,4 +1,4 @@
-//! Every route of the public listener, and whether it is open.
+//! Every route of the public listener, grouped by the authentication it requires.
 
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -10,11 +10,11 @@ use crate::handlers::public::{
 };
 use crate::state::Gateway;
 
-/// Routes that need a principal.
-pub fn guarded() -> OpenApiRouter<Gateway> {
+/// Routes that require an access token.
+pub fn authenticated_routes() -> OpenApiRouter<Gateway> {
     OpenApiRouter::new()
         .routes(routes!(dashboard::get_dashboard))
-        .routes(routes!(workbench::show_today))
+        .routes(routes!(workbench::get_today))
         .routes(routes!(workbench::list_arrivals))
         .routes(routes!(workbench::list_departures))
         .routes(routes!(workbench::list_in_house))
@@ -35,13 +35,13 @@ pub fn guarded() -> OpenApiRouter<Gateway> {
         .routes(routes!(suggestions::list_suggestions))
         .routes(routes!(session::get_session))
         .routes(routes!(sync_cursor::get_cursor, sync_cursor::advance_cursor))
-        .routes(routes!(sync_handshake::shake_hands))
+        .routes(routes!(sync_handshake::start_sync_handshake))
         .routes(routes!(stream::open_stream))
         .routes(routes!(sign_out::sign_out))
         .routes(routes!(step_up::step_up))
 }
 
-/// Routes for which a proof and the device are enough: whoever calls has no good token any more.
-pub fn proven() -> OpenApiRouter<Gateway> {
+/// Routes that require only a proof and the device, because the caller has no valid token.
+pub fn proof_only_routes() -> OpenApiRouter<Gateway> {
     OpenApiRouter::new().routes(routes!(refresh::refresh))
 }

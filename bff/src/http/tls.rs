@@ -1,5 +1,5 @@
-//! TLS of the public listener. The certificate is read again when its files change, so that a
-//! renewal needs no restart; when it ends is a metric.
+//! TLS of the public listener. The certificate is reloaded when its files change, so that a renewal
+//! needs no restart; its expiry is a metric.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -23,9 +23,9 @@ use x509_parser::prelude::FromDer;
 
 use crate::config::TlsConfig;
 
-/// How often the files are looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// Seconds since 1970 at which the certificate in use ends.
+/// How often the files are checked.
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
+/// Gauge: expiry of the current certificate, seconds since 1970.
 const EXPIRY: &str = "bff_backoffice_tls_certificate_expiry_seconds";
 
 #[derive(Debug, thiserror::Error)]
@@ -40,20 +40,20 @@ pub enum TlsError {
     Certificate(String),
 }
 
-/// The certificate in use.
+/// The current certificate.
 #[derive(Debug)]
 struct Loaded {
     key: Arc<CertifiedKey>,
     /// Seconds since 1970.
-    ends: i64,
+    expires_at: i64,
 }
 
 #[derive(Debug)]
 struct Reloading(ArcSwap<Loaded>);
 
 impl Reloading {
-    fn take(&self, loaded: Loaded) {
-        gauge!(EXPIRY).set(loaded.ends as f64);
+    fn replace(&self, loaded: Loaded) {
+        gauge!(EXPIRY).set(loaded.expires_at as f64);
         self.0.store(Arc::new(loaded));
     }
 }
@@ -78,7 +78,7 @@ impl std::fmt::Debug for Tls {
 }
 
 impl Tls {
-    /// Reads the files, and again whenever they change.
+    /// Loads the files and reloads them when they change.
     pub fn new(config: &TlsConfig, lifecycle: &Lifecycle) -> Result<Self, TlsError> {
         let tls = Self::fixed(config)?;
         if safeguard!(TlsReload) {
@@ -87,10 +87,10 @@ impl Tls {
         Ok(tls)
     }
 
-    /// Reads the files once.
+    /// Loads the files once.
     pub fn fixed(config: &TlsConfig) -> Result<Self, TlsError> {
         let loaded = load(config)?;
-        gauge!(EXPIRY).set(loaded.ends as f64);
+        gauge!(EXPIRY).set(loaded.expires_at as f64);
         let current = Arc::new(Reloading(ArcSwap::from_pointee(loaded)));
         let mut server = rustls::ServerConfig::builder()
             .with_no_client_auth()
@@ -99,9 +99,9 @@ impl Tls {
         Ok(Self { acceptor: TlsAcceptor::from(Arc::new(server)), current })
     }
 
-    /// When the certificate in use ends, seconds since 1970.
-    pub fn ends(&self) -> i64 {
-        self.current.0.load().ends
+    /// Expiry of the current certificate, seconds since 1970.
+    pub fn expires_at(&self) -> i64 {
+        self.current.0.load().expires_at
     }
 }
 
@@ -126,35 +126,38 @@ fn load(config: &TlsConfig) -> Result<Loaded, TlsError> {
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(pem(&config.cert_file))?;
     let key = PrivateKeyDer::from_pem_file(&config.key_file).map_err(pem(&config.key_file))?;
-    let ends = chain.first().and_then(end_of);
-    let ends = ends.ok_or_else(|| TlsError::Certificate(config.cert_file.display().to_string()))?;
+    let expires_at = chain.first().and_then(expiry_of);
+    let expires_at =
+        expires_at.ok_or_else(|| TlsError::Certificate(config.cert_file.display().to_string()))?;
     let key = CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider())?;
     key.keys_match()?;
-    Ok(Loaded { key: Arc::new(key), ends })
+    Ok(Loaded { key: Arc::new(key), expires_at })
 }
 
-fn end_of(certificate: &CertificateDer<'static>) -> Option<i64> {
+fn expiry_of(certificate: &CertificateDer<'static>) -> Option<i64> {
     let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
     Some(parsed.validity().not_after.timestamp())
 }
 
 async fn watch(config: TlsConfig, current: Arc<Reloading>) {
     let mut seen = changed_at(&config).await;
-    let mut look = tokio::time::interval(LOOK_EVERY);
+    let mut ticks = tokio::time::interval(POLL_INTERVAL);
     loop {
-        look.tick().await;
+        ticks.tick().await;
         let now = changed_at(&config).await;
         if now == seen {
             continue;
         }
         match load(&config) {
             Ok(loaded) => {
-                tracing::info!(ends = loaded.ends, "The certificate was read again.");
-                current.take(loaded);
+                tracing::info!(ends = loaded.expires_at, "Reloaded the TLS certificate.");
+                current.replace(loaded);
                 seen = now;
             }
-            // Half written, perhaps: the old one stays and the next look tries again.
-            Err(error) => tracing::warn!(%error, "The changed certificate was not taken."),
+            // Possibly half written: the old one stays and the next tick tries again.
+            Err(error) => {
+                tracing::warn!(%error, "Failed to reload the TLS certificate; keeping the current one.")
+            }
         }
     }
 }

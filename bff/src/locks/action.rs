@@ -19,14 +19,14 @@ use super::{audit_log, freeze};
 use crate::mutation::{ClaimedMutation, EffectLog, Forwarded};
 use crate::problems::unavailable;
 
-/// Writes the rows of one lock action into the audit log, before and after.
+/// Writes the audit rows of one lock action, before and after it is sent.
 #[derive(Debug, Clone)]
 pub struct Action {
-    /// Of its `requested` row.
+    /// Id of its `requested` row.
     id: LockAuditId,
     kind: LockActionKind,
     lock: LockDeviceId,
-    /// `None`: its location is unknown, and nothing is sent.
+    /// `None` if the location is unknown; nothing is sent then.
     location: Option<LockLocation>,
     env: Env,
 }
@@ -39,7 +39,7 @@ struct LockOutcome {
     error: Option<String>,
 }
 
-/// What both replies of lock-integration have.
+/// Common part of lock-integration's replies.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct KeyReply {
@@ -56,7 +56,7 @@ impl Action {
         Self { id: env.new_id(), kind, lock, location, env }
     }
 
-    /// What a reply, or its absence, says of the effect.
+    /// Derives the outcome from the reply or its absence.
     fn outcome(&self, forwarded: &Forwarded) -> LockOutcome {
         match forwarded {
             Ok(reply) => {
@@ -95,7 +95,7 @@ impl Action {
         outcome: &LockOutcome,
     ) -> Result<(), StoreError> {
         let vendor = self.location.as_ref().map_or("unknown", |location| &location.vendor);
-        // Counted whether or not the row is written.
+        // Counted even if the row is not written.
         count(outcome.phase, vendor);
         if !safeguard!(LockAudit) {
             return Ok(());
@@ -166,8 +166,9 @@ fn count(phase: LockActionPhase, vendor: &str) {
     .increment(1);
 }
 
-/// Whether lock-integration may have done it all the same. A refusal and an error of its own are
-/// its word that it did not (seed F-10); a request that never left cannot have been carried out.
+/// Whether lock-integration may have executed the action despite the error. A refusal or its own
+/// error means that it did not (seed F-10); a request that was never sent cannot have been
+/// executed.
 fn is_indeterminate(error: &CallError) -> bool {
     match error {
         CallError::Timeout
@@ -190,7 +191,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_may_have_happened_is_left_open() {
+    fn only_indeterminate_errors_leave_the_outcome_unknown() {
         let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
         for (error, is_open) in [
             (CallError::Timeout, true),

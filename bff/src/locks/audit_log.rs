@@ -1,27 +1,28 @@
-//! Rows of `bff.lock_action_proxy_audit`, appended to a tenant's chain in their caller's
-//! transaction. Whoever appends holds the end of the chain until the commit, so it is the last
-//! thing a transaction does.
+//! Appends rows of `bff.lock_action_proxy_audit` to a tenant's chain, in the caller's transaction.
+//! The chain head stays locked until the commit, so append last.
 
 use jiff::Timestamp;
 use service_kit::pg_row as row;
 use service_kit::postgres::{StoreError, Transaction};
 
-use super::hash_chain::{Content, FIRST};
+use super::hash_chain::{Content, GENESIS_HASH};
 use super::row::Row;
 
-const TAKE: &str = "
+const LOCK_CHAIN_HEAD_SQL: &str = "
     INSERT INTO bff.lock_audit_heads AS head (tenant_id, sequence, hash)
     VALUES (bff.current_tenant_id(), 0, $1)
     ON CONFLICT (tenant_id) DO UPDATE SET sequence = head.sequence
     RETURNING tenant_id, sequence, hash";
 
-/// Takes the end of the chain, which waits for whoever has it. Changes nothing.
-pub(super) async fn take(transaction: &Transaction<'_>) -> Result<tokio_postgres::Row, StoreError> {
-    let statement = transaction.prepare_cached(TAKE).await?;
-    transaction.query_one(&statement, &[&&FIRST[..]]).await
+/// Locks and returns the chain head. Changes nothing.
+pub(super) async fn lock_head(
+    transaction: &Transaction<'_>,
+) -> Result<tokio_postgres::Row, StoreError> {
+    let statement = transaction.prepare_cached(LOCK_CHAIN_HEAD_SQL).await?;
+    transaction.query_one(&statement, &[&&GENESIS_HASH[..]]).await
 }
 
-const APPEND: &str = "
+const APPEND_SQL: &str = "
     WITH appended AS (
         INSERT INTO bff.lock_action_proxy_audit
             (tenant_id, sequence, id, action_id, action, phase, property_id, lock_id, operator_id,
@@ -39,9 +40,9 @@ pub(crate) async fn append(
     row: Row,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let head = take(transaction).await?;
+    let head = lock_head(transaction).await?;
     let sequence = row::get::<i64>(&head, "sequence")? + 1;
-    // As Postgres keeps it, so that the hash can be made again.
+    // In Postgres's precision, so that the hash can be recomputed.
     let at = Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now);
     let (tenant, before) = (row::get(&head, "tenant_id")?, row::get::<Vec<u8>>(&head, "hash")?);
     let content = Content { tenant, sequence, at, row };
@@ -77,7 +78,7 @@ async fn insert(
         &before,
         &&hash[..],
     ];
-    let statement = transaction.prepare_cached(APPEND).await?;
+    let statement = transaction.prepare_cached(APPEND_SQL).await?;
     transaction.execute(&statement, &values).await?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Pages of the ledger for people, newest first.
+//! Pages of the lock audit log, newest first.
 
 use contracts::clock::in_range;
 use contracts::id::PropertyId;
@@ -8,7 +8,7 @@ use service_kit::pg_row as row;
 use service_kit::postgres::{StoreError, Transaction};
 use tokio_postgres::Row;
 
-/// Where a page goes on: after this row. On the wire `<microseconds>-<sequence>`.
+/// Last row of the previous page. On the wire `<microseconds>-<sequence>`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cursor {
     at: Timestamp,
@@ -31,9 +31,9 @@ impl std::fmt::Display for Cursor {
     }
 }
 
-/// What is wanted of a property.
+/// A query of a property's rows.
 #[derive(Debug, Clone, Copy)]
-pub struct Wanted {
+pub struct AuditQuery {
     pub property: PropertyId,
     pub from: Option<Timestamp>,
     /// Excluded.
@@ -42,7 +42,7 @@ pub struct Wanted {
     pub limit: u16,
 }
 
-const PAGE: &str = "
+const PAGE_SQL: &str = "
     SELECT id, action_id, sequence, action, phase, property_id, lock_id, operator_id, device_id,
            roles, session_id, request_id, trace_id, idempotency_key, mfa_attestation_id, detail,
            occurred_at, encode(body_digest, 'hex') AS body_digest, encode(hash, 'hex') AS hash
@@ -53,21 +53,21 @@ const PAGE: &str = "
     ORDER BY occurred_at DESC, sequence DESC
     LIMIT $6";
 
-/// The rows, and where the next page goes on if there is one.
+/// Returns the rows, and the cursor of the next page if there is one.
 pub async fn page(
     transaction: &Transaction<'_>,
-    wanted: &Wanted,
+    query: &AuditQuery,
 ) -> Result<(Vec<LockAuditRow>, Option<Cursor>), StoreError> {
-    let (at, sequence) = wanted.after.map(|it| (it.at, it.sequence)).unzip();
-    let most = usize::from(wanted.limit);
-    let one_more = i64::from(wanted.limit) + 1;
-    let property = wanted.property.as_str();
-    let statement = transaction.prepare_cached(PAGE).await?;
+    let (at, sequence) = query.after.map(|cursor| (cursor.at, cursor.sequence)).unzip();
+    let limit = usize::from(query.limit);
+    let one_more = i64::from(query.limit) + 1;
+    let property = query.property.as_str();
+    let statement = transaction.prepare_cached(PAGE_SQL).await?;
     let values: [&(dyn tokio_postgres::types::ToSql + Sync); 6] =
-        [&property, &wanted.from, &wanted.to, &at, &sequence, &one_more];
+        [&property, &query.from, &query.to, &at, &sequence, &one_more];
     let mut found = transaction.query(&statement, &values).await?;
-    let is_last = found.len() <= most;
-    found.truncate(most);
+    let is_last = found.len() <= limit;
+    found.truncate(limit);
     let next = found.last().filter(|_| !is_last).map(cursor).transpose()?;
     Ok((found.iter().map(from_row).collect::<Result<_, _>>()?, next))
 }

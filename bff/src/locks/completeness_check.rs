@@ -1,5 +1,6 @@
-//! Whether every lock action has its two rows (row F-27). One that has not, minutes after it began,
-//! freezes the lock routes: an action nobody can prove must not be followed by another.
+//! Checks that every lock action has both audit rows (row F-27). An action without its second row
+//! after the grace period freezes the lock routes: an unprovable action must not be followed by
+//! another.
 
 use std::time::Duration;
 
@@ -12,36 +13,36 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::freeze::{Completeness, freeze};
 
-const ASK_EVERY: Duration = Duration::from_secs(5);
-/// The reconciler has so long to write what a process did not live to write.
-pub const GRACE: SignedDuration = SignedDuration::from_mins(5);
-/// Actions older than this were looked at often enough; a freeze stays.
-const LOOKS_BACK: SignedDuration = SignedDuration::from_hours(24);
+const CHECK_INTERVAL: Duration = Duration::from_secs(5);
+/// Time for the reconciler to write the row of a crashed process.
+pub const COMPLETION_GRACE: SignedDuration = SignedDuration::from_mins(5);
+/// Older actions are not checked again; a freeze stays.
+const LOOKBACK: SignedDuration = SignedDuration::from_hours(24);
 
-/// Asks until the program stops.
+/// Checks every [`CHECK_INTERVAL`] until shutdown.
 pub async fn watch(database: Database, clock: Clock) {
-    let mut tick = interval(ASK_EVERY);
+    let mut tick = interval(CHECK_INTERVAL);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
-        if let Err(error) = look(&database, &clock).await {
-            tracing::debug!(error = %chain(&error), "The rows of lock actions were not counted.");
+        if let Err(error) = check(&database, &clock).await {
+            tracing::debug!(error = %chain(&error), "Failed to check the lock audit log for missing rows.");
         }
     }
 }
 
-/// Counts, tells, and freezes where it must.
-pub async fn look(database: &Database, clock: &Clock) -> Result<Completeness, StoreError> {
+/// Counts the actions, sets the gauges, and freezes the routes if rows are missing.
+pub async fn check(database: &Database, clock: &Clock) -> Result<Completeness, StoreError> {
     let now = clock.now();
-    let (found, mut is_frozen) = count(database, (now - LOOKS_BACK, now - GRACE)).await?;
+    let (found, mut is_frozen) = count(database, (now - LOOKBACK, now - COMPLETION_GRACE)).await?;
     gauge!("bff_backoffice_lock_audit_completeness").set(found.share());
-    if !found.is_whole() {
+    if !found.is_complete() {
         if freeze(database, found, now).await? {
             let Completeness { actions, complete } = found;
             tracing::error!(
                 actions,
                 complete,
-                "The ledger of lock actions has a gap: the lock routes are frozen."
+                "Audit rows of lock actions are missing; the lock routes are frozen."
             );
         }
         is_frozen = true;
@@ -50,16 +51,16 @@ pub async fn look(database: &Database, clock: &Clock) -> Result<Completeness, St
     Ok(found)
 }
 
-const COUNT: &str = "
+const COUNT_SQL: &str = "
     SELECT actions, complete, bff.lock_proxy_is_frozen() FROM bff.lock_actions_complete($1, $2)";
 
-/// Runs as the system: numbers are all it sees of the tenants.
+/// Runs as the system, which sees only the counts.
 async fn count(
     database: &Database,
     (since, before): (jiff::Timestamp, jiff::Timestamp),
 ) -> Result<(Completeness, bool), StoreError> {
     let connection = database.connection().await?;
-    let statement = connection.prepare_cached(COUNT).await?;
+    let statement = connection.prepare_cached(COUNT_SQL).await?;
     let row = connection.query_one(&statement, &[&since, &before]).await?;
     Ok((Completeness { actions: row.get(0), complete: row.get(1) }, row.get(2)))
 }

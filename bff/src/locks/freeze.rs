@@ -1,7 +1,8 @@
-//! The freeze of the lock routes: a gap in the ledger stops them everywhere, and two people of the
-//! platform start them again, one who asks and one who approves within ten minutes.
+//! Freeze of the lock routes: missing audit rows stop them on every instance. To unfreeze, one
+//! platform operator sends a request and another approves it within ten minutes.
 //!
-//! Not here: who finds the gap ([`super::completeness_check`]) and who may clear it ([`crate::http::internal_router`]).
+//! Not here: finding missing rows ([`super::completeness_check`]) and who may unfreeze
+//! ([`crate::http::internal_router`]).
 
 use auth::oidc::ServiceAccount;
 use contracts::clock::Clock;
@@ -26,7 +27,7 @@ pub struct Completeness {
 }
 
 impl Completeness {
-    pub fn is_whole(self) -> bool {
+    pub fn is_complete(self) -> bool {
         self.complete == self.actions
     }
 
@@ -36,57 +37,57 @@ impl Completeness {
 }
 
 const ACTION: &str = "unfreeze-locks";
-/// How long a request waits for its second person.
-const WAITS: SignedDuration = SignedDuration::from_mins(10);
+/// How long a request can be approved.
+const APPROVAL_TTL: SignedDuration = SignedDuration::from_mins(10);
 
-/// What one person asked for.
+/// A request that another operator must approve.
 #[derive(Debug, Clone)]
-pub struct Wish {
+pub struct ApprovalRequest {
     pub id: RequestId,
     pub reason: String,
     pub by: ServiceAccount,
-    /// From here on nobody can approve it.
+    /// It cannot be approved from this instant on.
     pub expires_at: Timestamp,
 }
 
-/// Why the routes were not started again.
+/// Why an unfreeze request or approval failed.
 #[derive(Debug, thiserror::Error)]
 pub enum FreezeError {
-    #[error("A request with this X-Request-Id exists. Send another id.")]
+    #[error("A request with this X-Request-Id already exists. Send another ID.")]
     Exists,
-    #[error("There is no such request. Check the id.")]
+    #[error("The request was not found. Check the ID.")]
     Unknown,
-    #[error("Who asked for it may not approve it. Ask somebody else of the platform.")]
+    #[error("You cannot approve your own request. Ask another platform operator.")]
     SamePerson,
-    #[error("The request is older than ten minutes. Ask for it again.")]
+    #[error("The request has expired. Send a new one.")]
     Expired,
-    #[error("The request was approved before. Ask for it anew if the routes are frozen again.")]
+    #[error("The request was already approved. Send a new one if the routes are frozen again.")]
     Approved,
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-const IS_FROZEN: &str = "SELECT bff.lock_proxy_is_frozen()";
+const IS_FROZEN_SQL: &str = "SELECT bff.lock_proxy_is_frozen()";
 
-/// Whether the routes are frozen, asked in the transaction of whoever wants to know.
+/// Whether the routes are frozen, read in the caller's transaction.
 pub async fn is_frozen(transaction: &Transaction<'_>) -> Result<bool, StoreError> {
-    let statement = transaction.prepare_cached(IS_FROZEN).await?;
+    let statement = transaction.prepare_cached(IS_FROZEN_SQL).await?;
     Ok(transaction.query_one(&statement, &[]).await?.get(0))
 }
 
 pub fn frozen() -> ApiError {
     ApiError::new(
         &code::LOCK_PROXY_FROZEN,
-        "Lock actions are stopped because their ledger has a gap. Use the house's own workaround; the platform's operators start them again.",
+        "Lock actions are suspended because audit records are missing. Use the property's manual procedure until the platform operators re-enable them.",
     )
 }
 
-const FREEZE: &str = "
+const FREEZE_SQL: &str = "
     INSERT INTO bff.lock_freezes (tenant_id, actions, complete, frozen_at)
     SELECT bff.current_tenant_id(), $1, $2, $3
     WHERE NOT bff.lock_proxy_is_frozen()";
 
-/// Stops the routes, unless they are. True when it did.
+/// Freezes the routes. Returns false if they are frozen already.
 pub async fn freeze(
     database: &Database,
     found: Completeness,
@@ -94,41 +95,47 @@ pub async fn freeze(
 ) -> Result<bool, StoreError> {
     let mut connection = database.connection().await?;
     let transaction = write(&mut connection, TenantId::platform()).await?;
-    let statement = transaction.prepare_cached(FREEZE).await?;
+    let statement = transaction.prepare_cached(FREEZE_SQL).await?;
     let written = transaction.execute(&statement, &[&found.actions, &found.complete, &now]).await?;
     transaction.commit().await?;
     Ok(written == 1)
 }
 
-const REQUEST: &str = "
+const REQUEST_SQL: &str = "
     INSERT INTO bff.lock_unfreeze_requests
         (tenant_id, id, reason, requested_by, requested_subject, requested_at, expires_at)
     VALUES (bff.current_tenant_id(), $1, $2, $3, $4, $5, $6)
     ON CONFLICT DO NOTHING";
 
-/// Writes the wish down; it waits for its second person.
+/// Stores a request, which another operator must approve.
 pub async fn request(
     database: &Database,
     (id, by, reason): (RequestId, ServiceAccount, Reason),
     clock: &Clock,
-) -> Result<Wish, FreezeError> {
+) -> Result<ApprovalRequest, FreezeError> {
     let now = clock.now();
-    let wish = Wish { id, reason: reason.into(), by, expires_at: now + WAITS };
+    let request = ApprovalRequest { id, reason: reason.into(), by, expires_at: now + APPROVAL_TTL };
     let mut connection = database.connection().await?;
     let transaction = write(&mut connection, TenantId::platform()).await?;
-    let statement = transaction.prepare_cached(REQUEST).await?;
-    let values: [&(dyn tokio_postgres::types::ToSql + Sync); 6] =
-        [&id.as_str(), &wish.reason, &wish.by.email, &wish.by.subject, &now, &wish.expires_at];
+    let statement = transaction.prepare_cached(REQUEST_SQL).await?;
+    let values: [&(dyn tokio_postgres::types::ToSql + Sync); 6] = [
+        &id.as_str(),
+        &request.reason,
+        &request.by.email,
+        &request.by.subject,
+        &now,
+        &request.expires_at,
+    ];
     let written = transaction.execute(&statement, &values).await?;
     if written == 0 {
         return Err(FreezeError::Exists);
     }
-    audit(&transaction, (&wish, &wish.by), Step::Requested, now).await?;
+    audit(&transaction, (&request, &request.by), Step::Requested, now).await?;
     transaction.commit().await?;
-    Ok(wish)
+    Ok(request)
 }
 
-/// Starts the routes again, on every instance at once. Gaps until now freeze nothing any more.
+/// Unfreezes the routes on every instance. Rows missing until now no longer freeze them.
 pub async fn approve(
     database: &Database,
     id: RequestId,
@@ -138,64 +145,73 @@ pub async fn approve(
     let now = clock.now();
     let mut connection = database.connection().await?;
     let transaction = write(&mut connection, TenantId::platform()).await?;
-    let wish = find(&transaction, id).await?.ok_or(FreezeError::Unknown)?;
-    let outcome = match judge(&wish, &by, now) {
-        Ok(()) if !clear(&transaction, (&wish, &by), now).await? => Err(FreezeError::Approved),
-        judged => judged,
+    let request = find(&transaction, id).await?.ok_or(FreezeError::Unknown)?;
+    let outcome = match check_approval(&request, &by, now) {
+        Ok(()) if !unfreeze(&transaction, (&request, &by), now).await? => {
+            Err(FreezeError::Approved)
+        }
+        checked => checked,
     };
     let step = if outcome.is_ok() { Step::Approved } else { Step::Refused };
-    audit(&transaction, (&wish, &by), step, now).await?;
+    audit(&transaction, (&request, &by), step, now).await?;
     transaction.commit().await?;
     outcome
 }
 
-/// Two people within the time; the table's constraints ask the same.
-fn judge(wish: &Wish, by: &ServiceAccount, now: Timestamp) -> Result<(), FreezeError> {
-    if wish.by.email == by.email || wish.by.subject == by.subject {
+/// Requires a different operator and an unexpired request; the table's constraints do too.
+fn check_approval(
+    request: &ApprovalRequest,
+    by: &ServiceAccount,
+    now: Timestamp,
+) -> Result<(), FreezeError> {
+    if request.by.email == by.email || request.by.subject == by.subject {
         return Err(FreezeError::SamePerson);
     }
-    if now >= wish.expires_at { Err(FreezeError::Expired) } else { Ok(()) }
+    if now >= request.expires_at { Err(FreezeError::Expired) } else { Ok(()) }
 }
 
-const FIND: &str = "
+const FIND_SQL: &str = "
     SELECT id, reason, requested_by, requested_subject, expires_at
     FROM bff.lock_unfreeze_requests
     WHERE tenant_id = bff.current_tenant_id() AND id = $1";
 
-async fn find(transaction: &Transaction<'_>, id: RequestId) -> Result<Option<Wish>, StoreError> {
-    let statement = transaction.prepare_cached(FIND).await?;
+async fn find(
+    transaction: &Transaction<'_>,
+    id: RequestId,
+) -> Result<Option<ApprovalRequest>, StoreError> {
+    let statement = transaction.prepare_cached(FIND_SQL).await?;
     let row = transaction.query_opt(&statement, &[&id.as_str()]).await?;
     row.as_ref().map(from_row).transpose()
 }
 
-fn from_row(row: &Row) -> Result<Wish, StoreError> {
+fn from_row(row: &Row) -> Result<ApprovalRequest, StoreError> {
     let by = ServiceAccount {
         email: row::get(row, "requested_by")?,
         subject: row::get(row, "requested_subject")?,
     };
     let (id, reason) = (row::id(row, "id")?, row::get(row, "reason")?);
-    Ok(Wish { id, reason, by, expires_at: row::get(row, "expires_at")? })
+    Ok(ApprovalRequest { id, reason, by, expires_at: row::get(row, "expires_at")? })
 }
 
-const CLEAR: &str = "
+const UNFREEZE_SQL: &str = "
     INSERT INTO bff.lock_unfreezes
         (tenant_id, request_id, requested_by, requested_subject, expires_at,
          approved_by, approved_subject, approved_at)
     VALUES (bff.current_tenant_id(), $1, $2, $3, $4, $5, $6, $7)
     ON CONFLICT DO NOTHING";
 
-/// False when it was approved before. Two approvals at once: the second waits.
-async fn clear(
+/// Returns false if it was approved before. Concurrent approvals are serialised.
+async fn unfreeze(
     transaction: &Transaction<'_>,
-    (wish, by): (&Wish, &ServiceAccount),
+    (request, by): (&ApprovalRequest, &ServiceAccount),
     now: Timestamp,
 ) -> Result<bool, StoreError> {
-    let statement = transaction.prepare_cached(CLEAR).await?;
+    let statement = transaction.prepare_cached(UNFREEZE_SQL).await?;
     let values: [&(dyn tokio_postgres::types::ToSql + Sync); 7] = [
-        &wish.id.as_str(),
-        &wish.by.email,
-        &wish.by.subject,
-        &wish.expires_at,
+        &request.id.as_str(),
+        &request.by.email,
+        &request.by.subject,
+        &request.expires_at,
         &by.email,
         &by.subject,
         &now,
@@ -205,13 +221,13 @@ async fn clear(
 
 async fn audit(
     transaction: &Transaction<'_>,
-    (wish, account): (&Wish, &ServiceAccount),
+    (request, account): (&ApprovalRequest, &ServiceAccount),
     step: Step,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let reason = &wish.reason;
+    let reason = &request.reason;
     let digest = Sha256::digest(reason).into();
-    let entry = Entry { action: ACTION, step, request: wish.id, account, reason, digest };
+    let entry = Entry { action: ACTION, step, request: request.id, account, reason, digest };
     audit::write(transaction, &entry, now).await?;
     counter!("bff_backoffice_admin_action_total", "action" => ACTION, "step" => step.name())
         .increment(1);

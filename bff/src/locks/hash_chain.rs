@@ -1,5 +1,5 @@
-//! The hashes of the ledger: each row's is SHA-256 over its content and the hash before it, so that
-//! a row that is missing, moved or altered is provable from the rows alone.
+//! Hash chain of the lock audit log: each row's hash is SHA-256 over its content and the previous
+//! hash, so that a missing, moved or altered row can be proven from the rows alone.
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -7,14 +7,14 @@ use sha2::{Digest, Sha256};
 
 use super::row::Row;
 
-/// What the first row of a chain goes on from.
-pub(crate) const FIRST: [u8; 32] = [0; 32];
-/// Another form of the content gets another name.
-const FORM: &str = "lock-audit/1";
-/// Stands where a value is absent; no text is that long.
-const ABSENT: u32 = u32::MAX;
+/// Previous hash of the first row.
+pub(crate) const GENESIS_HASH: [u8; 32] = [0; 32];
+/// Version of the hashed format; a new format gets a new name.
+const FORMAT: &str = "lock-audit/1";
+/// Length marker of an absent value; no text is that long.
+const ABSENT_LENGTH: u32 = u32::MAX;
 
-/// Everything of a row but the hashes.
+/// Content of a row, without the hashes.
 #[derive(Debug, Clone)]
 pub(crate) struct Content {
     pub(crate) tenant: String,
@@ -32,10 +32,11 @@ impl Content {
         content.0.chain_update(before).finalize().into()
     }
 
-    /// Every column in the table's order, each with its length: two rows never read the same.
+    /// Writes every column in the table's order, each with its length, so that two rows never
+    /// serialise equally.
     fn write(&self, to: &mut Canonical) {
         let row = &self.row;
-        to.text(FORM);
+        to.text(FORMAT);
         to.text(&self.tenant);
         to.number(self.sequence);
         for text in [&row.id, &row.action_id, &row.action, &row.phase] {
@@ -62,7 +63,7 @@ struct Canonical(Sha256);
 
 impl Canonical {
     fn bytes(&mut self, bytes: &[u8]) {
-        self.0.update(u32::try_from(bytes.len()).unwrap_or(ABSENT - 1).to_be_bytes());
+        self.0.update(u32::try_from(bytes.len()).unwrap_or(ABSENT_LENGTH - 1).to_be_bytes());
         self.0.update(bytes);
     }
 
@@ -73,7 +74,7 @@ impl Canonical {
     fn optional(&mut self, text: Option<&str>) {
         match text {
             Some(text) => self.text(text),
-            None => self.0.update(ABSENT.to_be_bytes()),
+            None => self.0.update(ABSENT_LENGTH.to_be_bytes()),
         }
     }
 
@@ -81,7 +82,7 @@ impl Canonical {
         self.0.update(number.to_be_bytes());
     }
 
-    /// By name: Postgres keeps the members of an object in an order of its own.
+    /// Sorted by name, because Postgres does not keep the order of members.
     fn object(&mut self, detail: &Value) {
         let mut members: Vec<_> = detail.as_object().into_iter().flatten().collect();
         members.sort_unstable_by_key(|(name, _)| *name);
@@ -124,43 +125,43 @@ mod tests {
 
     #[test]
     fn the_order_of_the_detail_does_not_matter_and_its_content_does() {
-        let hash = content().hash(&FIRST);
+        let hash = content().hash(&GENESIS_HASH);
         let mut other = content();
         other.row.detail = json!({"error": "late", "vendor": "salto"});
-        assert_eq!(other.hash(&FIRST), hash);
+        assert_eq!(other.hash(&GENESIS_HASH), hash);
         other.row.detail["vendor"] = json!("ttlock");
-        assert_ne!(other.hash(&FIRST), hash);
+        assert_ne!(other.hash(&GENESIS_HASH), hash);
     }
 
     #[test]
     fn each_column_and_the_row_before_make_another_hash() {
         let changes: [fn(&mut Content); 20] = [
-            |it| it.tenant.push('x'),
-            |it| it.sequence += 1,
-            |it| it.at += jiff::SignedDuration::from_micros(1),
-            |it| it.row.id.push('x'),
-            |it| it.row.action_id.push('x'),
-            |it| it.row.action.push('x'),
-            |it| it.row.phase.push('x'),
-            |it| it.row.property = Some(String::new()),
-            |it| it.row.lock.push('x'),
-            |it| it.row.operator.push('x'),
-            |it| it.row.device.push('x'),
-            |it| it.row.roles = vec!["front_deskproperty.gm".to_owned()],
-            |it| it.row.session = None,
-            |it| it.row.request.push('x'),
-            |it| it.row.trace = Some(String::new()),
-            |it| it.row.key.push('x'),
-            |it| it.row.body_digest[0] = 8,
-            |it| it.row.attestation = Some(String::new()),
-            |it| it.row.detail["code"] = json!("x"),
-            |it| it.row.detail = json!({}),
+            |content| content.tenant.push('x'),
+            |content| content.sequence += 1,
+            |content| content.at += jiff::SignedDuration::from_micros(1),
+            |content| content.row.id.push('x'),
+            |content| content.row.action_id.push('x'),
+            |content| content.row.action.push('x'),
+            |content| content.row.phase.push('x'),
+            |content| content.row.property = Some(String::new()),
+            |content| content.row.lock.push('x'),
+            |content| content.row.operator.push('x'),
+            |content| content.row.device.push('x'),
+            |content| content.row.roles = vec!["front_deskproperty.gm".to_owned()],
+            |content| content.row.session = None,
+            |content| content.row.request.push('x'),
+            |content| content.row.trace = Some(String::new()),
+            |content| content.row.key.push('x'),
+            |content| content.row.body_digest[0] = 8,
+            |content| content.row.attestation = Some(String::new()),
+            |content| content.row.detail["code"] = json!("x"),
+            |content| content.row.detail = json!({}),
         ];
-        let mut seen = vec![content().hash(&FIRST), content().hash(&[1; 32])];
+        let mut seen = vec![content().hash(&GENESIS_HASH), content().hash(&[1; 32])];
         for change in changes {
             let mut changed = content();
             change(&mut changed);
-            seen.push(changed.hash(&FIRST));
+            seen.push(changed.hash(&GENESIS_HASH));
         }
         let count = seen.len();
         seen.sort_unstable();
@@ -172,6 +173,6 @@ mod tests {
     fn text_does_not_move_from_one_column_to_the_next() {
         let mut moved = content();
         (moved.row.lock, moved.row.operator) = ("lck_1o".to_owned(), "pr_1".to_owned());
-        assert_ne!(moved.hash(&FIRST), content().hash(&FIRST));
+        assert_ne!(moved.hash(&GENESIS_HASH), content().hash(&GENESIS_HASH));
     }
 }

@@ -69,7 +69,7 @@ where
         if is_elsewhere && safeguard!(PropertyScope) {
             return Err(ApiError::new(
                 &code::PROPERTY_OUT_OF_SCOPE,
-                "The lock is in a property that is not in your scope. Ask for access to it.",
+                "You do not have access to the property of this lock. Ask a manager for access.",
             ));
         }
         Ok(Self { caller: Caller::from_request_parts(parts, state).await?, lock, location })

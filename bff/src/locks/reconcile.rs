@@ -1,9 +1,8 @@
-//! Finds out what became of lock actions whose end nobody wrote down, or knew: lock-integration is
-//! asked for their idempotency key, and its word is one more row of the ledger. An action that it
-//! cannot be asked about gets `unknown`, so that it is at least written down, and is asked about
-//! again the next time. Safe to run twice and at once.
+//! Reconciles lock actions without a final row: queries lock-integration by their idempotency key
+//! and appends its answer to the audit log. While lock-integration is unavailable the row is
+//! `unknown`, and the next run queries again. Safe to run twice and concurrently.
 //!
-//! Not here: when it runs; a scheduler asks for it each minute.
+//! Not here: when it runs; a scheduler starts it every minute.
 
 use std::time::Duration;
 
@@ -24,30 +23,30 @@ use crate::background::job_lease::{Job, exclusively};
 use crate::edge::proof_only::ServiceCalls;
 use crate::state::Gateway;
 
-/// Younger ones may still be under way: longer than any lease, and than lock-integration takes.
-pub const OLDER_THAN: SignedDuration = SignedDuration::from_secs(60);
-const LOOKS_BACK: SignedDuration = SignedDuration::from_hours(72);
-/// One question.
-const ASKED_FOR: Duration = Duration::from_millis(1200);
-/// No question is begun after so long; the next run goes on.
-const RUNS_FOR: Duration = Duration::from_secs(10);
-/// Actions of a tenant that are looked at in one run.
-const MOST: i64 = 100;
+/// Younger actions may still be running: longer than any lease and than lock-integration takes.
+pub const MIN_AGE: SignedDuration = SignedDuration::from_secs(60);
+const LOOKBACK: SignedDuration = SignedDuration::from_hours(72);
+/// Timeout of one call.
+const CALL_TIMEOUT: Duration = Duration::from_millis(1200);
+/// No call starts after this; the next run continues.
+const RUN_LIMIT: Duration = Duration::from_secs(10);
+/// Limit per tenant and run.
+const MAX_ACTIONS_PER_TENANT: i64 = 100;
 
-/// What came of one run.
+/// Result of one run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Reconciled {
     pub success: u32,
     pub failure: u32,
-    /// Newly written down as unknown.
+    /// Newly recorded as unknown.
     pub unknown: u32,
-    /// As unknown as before.
+    /// Still unknown.
     pub left: u32,
 }
 
-/// An action without an end.
-struct Open {
+/// An action without a final row.
+struct OpenAction {
     /// Its `requested` row.
     row: Row,
     is_unknown: bool,
@@ -55,7 +54,7 @@ struct Open {
 
 const JOB: Job = Job { name: "reconcile-locks", lease: Duration::from_secs(30) };
 
-/// Looks at every tenant; `None` when another instance is at it.
+/// Reconciles every tenant; `None` while another instance does.
 pub async fn run(
     gateway: &Gateway,
     calls: &ServiceCalls,
@@ -65,29 +64,29 @@ pub async fn run(
 }
 
 async fn reconcile(gateway: &Gateway, calls: &ServiceCalls) -> Result<Reconciled, StoreError> {
-    let (until, mut done) = (Instant::now() + RUNS_FOR, Reconciled::default());
+    let (deadline, mut done) = (Instant::now() + RUN_LIMIT, Reconciled::default());
     for tenant in tenants(gateway).await? {
-        for open in open_actions(gateway, tenant).await? {
-            if Instant::now() < until {
-                one(gateway, calls, (tenant, open), &mut done).await?;
+        for action in open_actions(gateway, tenant).await? {
+            if Instant::now() < deadline {
+                reconcile_action(gateway, calls, (tenant, action), &mut done).await?;
             }
         }
     }
     Ok(done)
 }
 
-const TENANTS: &str = "SELECT bff.tenants_with_open_lock_actions($1, $2) AS tenant_id";
+const TENANTS_SQL: &str = "SELECT bff.tenants_with_open_lock_actions($1, $2) AS tenant_id";
 
 /// Runs as the system.
 async fn tenants(gateway: &Gateway) -> Result<Vec<TenantId>, StoreError> {
     let now = gateway.env.now();
     let connection = gateway.database.connection().await?;
-    let statement = connection.prepare_cached(TENANTS).await?;
-    let rows = connection.query(&statement, &[&(now - LOOKS_BACK), &(now - OLDER_THAN)]).await?;
+    let statement = connection.prepare_cached(TENANTS_SQL).await?;
+    let rows = connection.query(&statement, &[&(now - LOOKBACK), &(now - MIN_AGE)]).await?;
     rows.iter().map(|row| row::id(row, "tenant_id")).collect()
 }
 
-const OPEN: &str = "
+const OPEN_ACTIONS_SQL: &str = "
     SELECT r.*, EXISTS (SELECT FROM bff.lock_action_proxy_audit u
                         WHERE u.tenant_id = r.tenant_id AND u.action_id = r.id
                           AND u.phase = 'unknown') AS is_unknown
@@ -100,32 +99,33 @@ const OPEN: &str = "
     ORDER BY r.sequence
     LIMIT $3";
 
-async fn open_actions(gateway: &Gateway, tenant: TenantId) -> Result<Vec<Open>, StoreError> {
+async fn open_actions(gateway: &Gateway, tenant: TenantId) -> Result<Vec<OpenAction>, StoreError> {
     let now = gateway.env.now();
     let mut connection = gateway.database.connection().await?;
     let transaction = read(&mut connection, tenant).await?;
-    let statement = transaction.prepare_cached(OPEN).await?;
-    let rows =
-        transaction.query(&statement, &[&(now - LOOKS_BACK), &(now - OLDER_THAN), &MOST]).await?;
-    let open = |row: &tokio_postgres::Row| {
-        Ok(Open { row: from_row(row)?, is_unknown: row::get(row, "is_unknown")? })
+    let statement = transaction.prepare_cached(OPEN_ACTIONS_SQL).await?;
+    let rows = transaction
+        .query(&statement, &[&(now - LOOKBACK), &(now - MIN_AGE), &MAX_ACTIONS_PER_TENANT])
+        .await?;
+    let action = |row: &tokio_postgres::Row| {
+        Ok(OpenAction { row: from_row(row)?, is_unknown: row::get(row, "is_unknown")? })
     };
-    rows.iter().map(open).collect()
+    rows.iter().map(action).collect()
 }
 
-async fn one(
+async fn reconcile_action(
     gateway: &Gateway,
     calls: &ServiceCalls,
-    (tenant, open): (TenantId, Open),
+    (tenant, action): (TenantId, OpenAction),
     done: &mut Reconciled,
 ) -> Result<(), StoreError> {
-    let (phase, key) = ask(gateway, calls, tenant, &open.row).await;
-    if phase == LockActionPhase::Unknown && open.is_unknown {
+    let (phase, key) = fetch_outcome(gateway, calls, tenant, &action.row).await;
+    if phase == LockActionPhase::Unknown && action.is_unknown {
         done.left += 1;
         return Ok(());
     }
     let id = LockAuditId::generate(&gateway.env.clock, &gateway.env.entropy);
-    let row = open.row.reconciled((id, phase), key);
+    let row = action.row.reconciled((id, phase), key);
     if append_once(gateway, tenant, row).await? {
         counter!("bff_backoffice_lock_reconciled_total", "outcome" => phase.name()).increment(1);
         *match phase {
@@ -137,8 +137,8 @@ async fn one(
     Ok(())
 }
 
-/// lock-integration's word, and which key it speaks of.
-async fn ask(
+/// Returns lock-integration's outcome, and the key credential.
+async fn fetch_outcome(
     gateway: &Gateway,
     calls: &ServiceCalls,
     tenant: TenantId,
@@ -148,31 +148,31 @@ async fn ask(
         // Nothing was sent.
         return (LockActionPhase::Failure, None);
     }
-    let context = calls.with_deadline(Instant::now() + ASKED_FOR);
+    let context = calls.with_deadline(Instant::now() + CALL_TIMEOUT);
     match gateway.upstreams.lock_operation(&context, tenant, &row.key).await {
         Ok(Some(done)) if done.action.name() == row.action && done.lock_id.as_str() == row.lock => {
             (LockActionPhase::Success, Some(done.key_credential_id.to_string()))
         }
-        // Nothing, or something else: then this was refused.
+        // Nothing or another action was done under the key: this one was refused.
         Ok(_) => (LockActionPhase::Failure, None),
         Err(error) => {
-            tracing::warn!(error = %chain(&error), "Nobody can say yet what became of a lock action.");
+            tracing::warn!(error = %chain(&error), "The outcome of a lock action is still unknown.");
             (LockActionPhase::Unknown, None)
         }
     }
 }
 
-const HAS_ENDED: &str = "
+const HAS_ENDED_SQL: &str = "
     SELECT EXISTS (SELECT FROM bff.lock_action_proxy_audit
                    WHERE tenant_id = bff.current_tenant_id() AND action_id = $1
                      AND (phase IN ('success', 'failure') OR phase = $2))";
 
-/// False when somebody wrote it down meanwhile.
+/// Returns false if another worker recorded it meanwhile.
 async fn append_once(gateway: &Gateway, tenant: TenantId, row: Row) -> Result<bool, StoreError> {
     let mut connection = gateway.database.connection().await?;
     let transaction = write(&mut connection, tenant).await?;
-    audit_log::take(&transaction).await?;
-    let statement = transaction.prepare_cached(HAS_ENDED).await?;
+    audit_log::lock_head(&transaction).await?;
+    let statement = transaction.prepare_cached(HAS_ENDED_SQL).await?;
     let values: [&(dyn tokio_postgres::types::ToSql + Sync); 2] = [&row.action_id, &row.phase];
     if transaction.query_one(&statement, &values).await?.get(0) {
         return Ok(false);
@@ -183,7 +183,7 @@ async fn append_once(gateway: &Gateway, tenant: TenantId, row: Row) -> Result<bo
 }
 
 impl Row {
-    /// The row that follows this `requested` one.
+    /// Builds the final row of this `requested` row.
     fn reconciled(&self, (id, phase): (LockAuditId, LockActionPhase), key: Option<String>) -> Self {
         let mut row = Self { id: id.to_string(), phase: phase.name().to_owned(), ..self.clone() };
         if !row.detail.is_object() {

@@ -1,5 +1,5 @@
-//! Whether a tenant's chain is whole: every row has its place, goes on from the one before, is as
-//! it was written, and the last is the one the head names.
+//! Verifies a tenant's hash chain: no row is missing, altered or added, and the last row is the one
+//! that the head records.
 
 use contracts::id::TenantId;
 use jiff::Timestamp;
@@ -8,49 +8,51 @@ use serde::Serialize;
 use service_kit::pg_row as row;
 use service_kit::postgres::{Database, StoreError, Transaction, read};
 
-use super::hash_chain::{Content, FIRST};
+use super::hash_chain::{Content, GENESIS_HASH};
 use super::row::from_row;
 
 /// Rows read at once.
-const PIECE: i64 = 500;
+const BATCH_ROWS: i64 = 500;
 
-/// What was found of one chain.
+/// Report of one chain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Verdict {
+pub struct ChainReport {
     pub tenant_id: TenantId,
-    /// Rows that are as they were written, before the first that is not.
-    pub whole: i64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub broken: Option<Broken>,
+    /// Intact rows before the first fault.
+    #[serde(rename = "whole")]
+    pub intact_rows: i64,
+    #[serde(rename = "broken", skip_serializing_if = "Option::is_none")]
+    pub first_fault: Option<FirstFault>,
 }
 
-/// The first row that is not as it was.
+/// The first row that fails verification.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Broken {
+pub struct FirstFault {
     pub sequence: i64,
-    pub what: What,
+    #[serde(rename = "what")]
+    pub tampering: Tampering,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum What {
-    /// There is no row in its place.
+pub enum Tampering {
+    /// The row is missing.
     Missing,
-    /// Its content, or what it goes on from, is another than was written.
+    /// The content or `prev_hash` was changed.
     Altered,
-    /// It stands after the end that was written down.
+    /// The row comes after the recorded head.
     Added,
 }
 
-/// How far the chain was followed.
-struct Walk {
+/// Last verified row.
+struct ChainCursor {
     sequence: i64,
     hash: Vec<u8>,
 }
 
-const PIECES: &str = "
+const BATCH_SQL: &str = "
     SELECT tenant_id, sequence, id, action_id, action, phase, property_id, lock_id, operator_id,
            device_id, roles, session_id, request_id, trace_id, idempotency_key, body_digest,
            mfa_attestation_id, detail, occurred_at, prev_hash, hash
@@ -59,93 +61,97 @@ const PIECES: &str = "
     ORDER BY sequence
     LIMIT $2";
 
-const HEAD: &str = "
+const HEAD_SQL: &str = "
     SELECT sequence, hash FROM bff.lock_audit_heads WHERE tenant_id = bff.current_tenant_id()";
 
-/// What is appended meanwhile is not looked at.
-const ONE_MOMENT: &str = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ";
+/// Rows appended meanwhile are not read.
+const SET_REPEATABLE_READ: &str = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ";
 
-const TENANTS: &str = "SELECT bff.tenants_with_lock_actions() AS tenant_id";
+const TENANTS_SQL: &str = "SELECT bff.tenants_with_lock_actions() AS tenant_id";
 
-/// Every tenant's chain. Runs as the system, which sees no more of them than their ids.
-pub async fn verify_all(database: &Database) -> Result<Vec<Verdict>, StoreError> {
+/// Verifies every tenant's chain. Runs as the system, which sees only the tenants' ids.
+pub async fn verify_all(database: &Database) -> Result<Vec<ChainReport>, StoreError> {
     let connection = database.connection().await?;
-    let statement = connection.prepare_cached(TENANTS).await?;
+    let statement = connection.prepare_cached(TENANTS_SQL).await?;
     let rows = connection.query(&statement, &[]).await?;
     drop(connection);
-    let mut verdicts = Vec::with_capacity(rows.len());
+    let mut reports = Vec::with_capacity(rows.len());
     for row in &rows {
-        verdicts.push(verify(database, row::id(row, "tenant_id")?).await?);
+        reports.push(verify(database, row::id(row, "tenant_id")?).await?);
     }
-    let broken = verdicts.iter().filter(|verdict| verdict.broken.is_some());
-    for Verdict { tenant_id, broken, .. } in broken.clone() {
-        tracing::error!(tenant = %tenant_id, ?broken, "The ledger of lock actions is not as it was written.");
+    let first_fault = reports.iter().filter(|report| report.first_fault.is_some());
+    for ChainReport { tenant_id, first_fault, .. } in first_fault.clone() {
+        tracing::error!(tenant = %tenant_id, broken = ?first_fault, "The lock audit log was tampered with.");
     }
-    gauge!("bff_backoffice_lock_audit_chains_broken").set(broken.count() as f64);
-    Ok(verdicts)
+    gauge!("bff_backoffice_lock_audit_chains_broken").set(first_fault.count() as f64);
+    Ok(reports)
 }
 
-/// Follows the chain from its first row.
-pub async fn verify(database: &Database, tenant: TenantId) -> Result<Verdict, StoreError> {
+/// Verifies the chain from its first row.
+pub async fn verify(database: &Database, tenant: TenantId) -> Result<ChainReport, StoreError> {
     let mut connection = database.connection().await?;
     let transaction = read(&mut connection, tenant).await?;
-    transaction.batch_execute(ONE_MOMENT).await?;
+    transaction.batch_execute(SET_REPEATABLE_READ).await?;
     let (last, hash) = head(&transaction).await?;
-    let mut walk = Walk { sequence: 0, hash: FIRST.to_vec() };
-    let broken = loop {
-        let before = walk.sequence;
-        if let Some(broken) = walk.piece(&transaction).await? {
-            break Some(broken);
+    let mut cursor = ChainCursor { sequence: 0, hash: GENESIS_HASH.to_vec() };
+    let first_fault = loop {
+        let before = cursor.sequence;
+        if let Some(first_fault) = cursor.check_batch(&transaction).await? {
+            break Some(first_fault);
         }
-        if walk.sequence == before {
-            break walk.ends(last, &hash);
+        if cursor.sequence == before {
+            break cursor.check_end(last, &hash);
         }
     };
-    let whole = broken.as_ref().map_or(walk.sequence, |broken| broken.sequence - 1);
-    Ok(Verdict { tenant_id: tenant, whole, broken })
+    let intact_rows =
+        first_fault.as_ref().map_or(cursor.sequence, |first_fault| first_fault.sequence - 1);
+    Ok(ChainReport { tenant_id: tenant, intact_rows, first_fault })
 }
 
 async fn head(transaction: &Transaction<'_>) -> Result<(i64, Vec<u8>), StoreError> {
-    let statement = transaction.prepare_cached(HEAD).await?;
+    let statement = transaction.prepare_cached(HEAD_SQL).await?;
     match transaction.query_opt(&statement, &[]).await? {
         Some(head) => Ok((row::get(&head, "sequence")?, row::get(&head, "hash")?)),
-        None => Ok((0, FIRST.to_vec())),
+        None => Ok((0, GENESIS_HASH.to_vec())),
     }
 }
 
-impl Walk {
-    async fn piece(&mut self, transaction: &Transaction<'_>) -> Result<Option<Broken>, StoreError> {
-        let statement = transaction.prepare_cached(PIECES).await?;
-        for row in transaction.query(&statement, &[&self.sequence, &PIECE]).await? {
-            if let Some(broken) = self.step(&row)? {
-                return Ok(Some(broken));
+impl ChainCursor {
+    async fn check_batch(
+        &mut self,
+        transaction: &Transaction<'_>,
+    ) -> Result<Option<FirstFault>, StoreError> {
+        let statement = transaction.prepare_cached(BATCH_SQL).await?;
+        for row in transaction.query(&statement, &[&self.sequence, &BATCH_ROWS]).await? {
+            if let Some(first_fault) = self.check_row(&row)? {
+                return Ok(Some(first_fault));
             }
         }
         Ok(None)
     }
 
-    fn step(&mut self, row: &tokio_postgres::Row) -> Result<Option<Broken>, StoreError> {
+    fn check_row(&mut self, row: &tokio_postgres::Row) -> Result<Option<FirstFault>, StoreError> {
         let (next, content) = (self.sequence + 1, content(row)?);
         let (before, hash): (&[u8], &[u8]) = (row::get(row, "prev_hash")?, row::get(row, "hash")?);
         if content.sequence != next {
-            return Ok(Some(Broken { sequence: next, what: What::Missing }));
+            return Ok(Some(FirstFault { sequence: next, tampering: Tampering::Missing }));
         }
         if before != self.hash || content.hash(before) != hash {
-            return Ok(Some(Broken { sequence: next, what: What::Altered }));
+            return Ok(Some(FirstFault { sequence: next, tampering: Tampering::Altered }));
         }
         *self = Self { sequence: next, hash: hash.to_vec() };
         Ok(None)
     }
 
-    /// The end that is there against the one that was written down.
-    fn ends(&self, last: i64, hash: &[u8]) -> Option<Broken> {
-        let (sequence, what) = match self.sequence.cmp(&last) {
-            std::cmp::Ordering::Less => (self.sequence + 1, What::Missing),
-            std::cmp::Ordering::Greater => (last + 1, What::Added),
+    /// Compares the last row with the recorded head.
+    fn check_end(&self, last: i64, hash: &[u8]) -> Option<FirstFault> {
+        let (sequence, tampering) = match self.sequence.cmp(&last) {
+            std::cmp::Ordering::Less => (self.sequence + 1, Tampering::Missing),
+            std::cmp::Ordering::Greater => (last + 1, Tampering::Added),
             std::cmp::Ordering::Equal if self.hash == hash => return None,
-            std::cmp::Ordering::Equal => (last, What::Altered),
+            std::cmp::Ordering::Equal => (last, Tampering::Altered),
         };
-        Some(Broken { sequence, what })
+        Some(FirstFault { sequence, tampering })
     }
 }
 

@@ -1,10 +1,9 @@
-//! Attestations of a second factor: one permits one action, once, within five minutes, to the
+//! Attestations of a second factor: each permits one action, once, within five minutes, to the
 //! operator, device and device key it was issued to (gateway-api section 4).
 //!
-//! A use is a row whose key is the attestation, written in the caller's own transaction: single
-//! use is a constraint of Postgres, and a use whose work was rolled back has not happened.
-//! [`attempts`] counts wrong codes. Not here: whether the factor was right (iam), and how
-//! `POST /auth/mfa/step-up` asks it.
+//! A use is a row with the attestation as its key, written in the caller's transaction: single use
+//! is a Postgres constraint, and a rolled-back use has not happened. [`attempts`] counts wrong
+//! codes. Not here: verifying the code (iam) and `POST /auth/mfa/step-up`.
 
 use std::marker::PhantomData;
 
@@ -54,11 +53,11 @@ impl Scope {
     }
 }
 
-/// What the operator shows the factor for.
+/// What a second factor is requested for.
 #[derive(Debug, Clone)]
 pub struct Purpose {
     pub scope: Scope,
-    /// Id of the one thing it is about; any of the scope when absent.
+    /// Id of the one resource; any of the scope when absent.
     pub resource: Option<String>,
     /// SHA-256 of the one body it permits; any when absent.
     pub body_digest: Option<[u8; 32]>,
@@ -83,12 +82,12 @@ pub struct Use<'a> {
     pub by: &'a str,
     /// The request under that key. Both together are one use.
     pub fingerprint: [u8; 32],
-    /// Whether the request goes on with one that had not finished. Only then is the same use allowed
-    /// again; under a key whose row has run out, the attestation is used.
+    /// Whether the request resumes an unfinished one. Only then may the same use repeat; if the
+    /// key's row has expired, the attestation counts as used.
     pub resumes: bool,
 }
 
-/// Why an attestation does not permit a use. The caller is never told which.
+/// Why an attestation does not permit a use. The response does not reveal which.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     #[error("the tenant has no such attestation")]
@@ -146,7 +145,7 @@ fn required(scope: Scope) -> ApiError {
     )
 }
 
-/// One answer for all reasons: whoever tries attestations of others learns nothing.
+/// One response for all reasons, so that probing other operators' attestations reveals nothing.
 fn invalid() -> ApiError {
     ApiError::new(
         &code::MFA_INVALID_OR_USED,
@@ -154,7 +153,7 @@ fn invalid() -> ApiError {
     )
 }
 
-/// Which scope a route asks for. Implemented by one unit type per scope.
+/// Scope that a route requires. Implemented by one unit type per scope.
 pub trait MfaScope: Send + Sync {
     const SCOPE: Scope;
 }
@@ -183,8 +182,8 @@ impl MfaScope for LockRevoke {
     const SCOPE: Scope = Scope::LockRevoke;
 }
 
-/// The attestation that came with the request, well-formed and not judged yet: [`consume`] does
-/// that, where the work is written down.
+/// The request's attestation, well-formed but not checked yet; [`consume`] checks it in the claim's
+/// transaction.
 #[derive(Debug, Clone, Copy)]
 pub struct Presented<S> {
     pub id: AttestationId,
@@ -196,7 +195,7 @@ impl<S: MfaScope> Presented<S> {
         S::SCOPE
     }
 
-    /// Stands in for an attestation in drills that require none.
+    /// Placeholder while the `SecondFactorRequired` safeguard is off.
     fn missing() -> Self {
         Self { id: AttestationId::from_parts(Timestamp::UNIX_EPOCH, 1), scope: PhantomData }
     }
@@ -209,7 +208,7 @@ fn presented<S: MfaScope>(parts: &Parts) -> Result<Option<Presented<S>>, ApiErro
     if let (Some(id), None) = (id, values.next()) {
         return Ok(Some(Presented { id, scope: PhantomData }));
     }
-    tracing::info!("X-MFA-Attestation is doubled or not of the form mfa_<ULID>.");
+    tracing::info!("X-MFA-Attestation is repeated or malformed.");
     count(S::SCOPE, Refused::Unknown.outcome());
     Err(invalid())
 }
@@ -222,7 +221,7 @@ impl<T: Send + Sync, S: MfaScope> FromRequestParts<T> for Presented<S> {
     }
 }
 
-/// For routes where only some requests need one; those ask [`require`] then.
+/// For routes where only some requests need one; they call [`require`].
 impl<T: Send + Sync, S: MfaScope> OptionalFromRequestParts<T> for Presented<S> {
     type Rejection = ApiError;
 
@@ -231,7 +230,7 @@ impl<T: Send + Sync, S: MfaScope> OptionalFromRequestParts<T> for Presented<S> {
     }
 }
 
-/// The attestation of a request that turned out to need one.
+/// Returns the attestation, or the problem that one is required.
 pub fn require<S: MfaScope>(given: Option<Presented<S>>) -> Result<Presented<S>, ApiError> {
     match given {
         Some(given) => Ok(given),

@@ -54,7 +54,9 @@ impl Outcome {
 
     pub(super) fn code(&self) -> Option<String> {
         match self {
-            Self::Final(response) => response.as_problem().map(|it: Problem| it.code.into_owned()),
+            Self::Final(response) => {
+                response.as_problem().map(|problem: Problem| problem.code.into_owned())
+            }
             Self::Open { error, .. } => Some(error.0.code.clone().into_owned()),
         }
     }

@@ -1,31 +1,33 @@
-//! What the caller is told when an upstream did not do what a route needs (gateway-api section 3).
+//! Maps failed upstream calls to problems (gateway-api section 3).
 //!
-//! Not here: reads that go on without an upstream; they say so in their own answer.
+//! Not here: reads that degrade without an upstream; they report that in their own response.
 
 use contracts::problem::{Problem, code};
 use contracts::upstream::Upstream;
 use service_kit::problem::{ApiError, chain};
 use upstream_clients::CallError;
 
-/// Seconds that a caller is asked to wait at most, whatever an upstream says.
-const LONGEST_RETRY_AFTER: u64 = 300;
+/// Upper bound for an upstream's `Retry-After`, in seconds.
+const MAX_RETRY_AFTER_SECONDS: u64 = 300;
 
-/// The upstream's own problem where it is about the request, else what kept the answer away. The
-/// status decides, whatever the code says.
+/// Maps a failed call. A refusal of the request passes through with its code; every other failure
+/// becomes a gateway problem. Only the status decides which.
 pub fn problem(upstream: Upstream, error: &CallError) -> ApiError {
-    tracing::info!(%upstream, error = %chain(error), "An upstream did not do what was asked.");
+    tracing::info!(%upstream, error = %chain(error), "An upstream call failed.");
     match error {
         CallError::Status { status, problem: Some(own) } if is_about_the_request(*status) => {
-            passed_on(*status, own).into()
+            pass_through(*status, own).into()
         }
         CallError::Timeout | CallError::Status { status: 408, .. } => ApiError::new(
             &code::UPSTREAM_TIMEOUT,
             format!("The {upstream} service did not answer in time. Try again in a few seconds."),
         ),
-        CallError::SchemaDrift { .. } | CallError::TooLarge { .. } => drifted(upstream),
+        CallError::SchemaDrift { .. } | CallError::TooLarge { .. } => schema_drift(upstream),
         CallError::ConcurrencyLimit => ApiError::new(
             &code::OVERLOADED,
-            format!("Too many requests wait for the {upstream} service. Try again in a second."),
+            format!(
+                "Too many requests are waiting for the {upstream} service. Try again in a second."
+            ),
         ),
         CallError::Unavailable(_)
         | CallError::Status { .. }
@@ -33,47 +35,48 @@ pub fn problem(upstream: Upstream, error: &CallError) -> ApiError {
         | CallError::NotConfigured
         | CallError::Store(_) => ApiError::new(
             &code::UPSTREAM_UNAVAILABLE,
-            format!("The {upstream} service cannot do this now. Try again in a few seconds."),
+            format!("The {upstream} service is unavailable. Try again in a few seconds."),
         ),
     }
 }
 
-/// The same for reads: an upstream that is too slow is away, because nothing became of it.
-pub fn of_read(upstream: Upstream, error: &CallError) -> ApiError {
-    let ApiError(told) = problem(upstream, error);
+/// As [`problem`], for reads: a timeout is 502 `UPSTREAM_UNAVAILABLE`, because a read has no effect
+/// that could be unknown.
+pub fn read_problem(upstream: Upstream, error: &CallError) -> ApiError {
+    let ApiError(mapped) = problem(upstream, error);
     match error {
-        CallError::Timeout if told.is(&code::UPSTREAM_TIMEOUT) => {
-            Problem::new(&code::UPSTREAM_UNAVAILABLE, told.detail).into()
+        CallError::Timeout if mapped.is(&code::UPSTREAM_TIMEOUT) => {
+            Problem::new(&code::UPSTREAM_UNAVAILABLE, mapped.detail).into()
         }
-        _ => ApiError(told),
+        _ => ApiError(mapped),
     }
 }
 
-/// The same for what iam answers about the operator's own token or second factor: its 401 speaks of
-/// them, unless it refuses the gateway's own token.
-pub fn of_iam(error: &CallError) -> ApiError {
+/// As [`problem`], for iam's answers about the operator's token or second factor: a 401 passes
+/// through, unless it refuses the gateway's own token.
+pub fn iam_problem(error: &CallError) -> ApiError {
     match error {
         CallError::Status { status: 401, problem: Some(own) }
             if !own.is(&code::UNAUTHENTICATED) =>
         {
             tracing::info!(error = %chain(error), "iam refused the operator.");
-            passed_on(401, own).into()
+            pass_through(401, own).into()
         }
         _ => problem(Upstream::Iam, error),
     }
 }
 
-/// The answer when an upstream broke its contract. Whoever finds it counts and logs it.
-pub fn drifted(upstream: Upstream) -> ApiError {
+/// Problem for a response that breaks the upstream's contract. The caller counts and logs it.
+pub fn schema_drift(upstream: Upstream) -> ApiError {
     ApiError::new(
         &code::SCHEMA_DRIFT,
         format!(
-            "The {upstream} service answered what nobody can read. Call support with the request id."
+            "The {upstream} service sent an invalid response. Contact support and quote the request ID."
         ),
     )
 }
 
-/// Whether the upstream answered, and what it answered is about the request.
+/// Whether the upstream refused the request itself.
 pub fn is_a_refusal(error: &CallError) -> bool {
     match error {
         CallError::Status { status, problem: Some(_) } => is_about_the_request(*status),
@@ -81,15 +84,15 @@ pub fn is_a_refusal(error: &CallError) -> bool {
     }
 }
 
-/// A 401 or 407 refuses the gateway, not the operator, who must not be sent to sign in for it; a 408
-/// says that the gateway's request was slow to arrive.
+/// A 401 or 407 refuses the gateway, so the operator must not be asked to sign in; a 408 means that
+/// the gateway's request arrived too slowly.
 fn is_about_the_request(status: u16) -> bool {
     (400..500).contains(&status) && !matches!(status, 401 | 407 | 408)
 }
 
-/// Its code and words; the ids are those of the caller's request, which the request layer adds.
-fn passed_on(status: u16, problem: &Problem) -> Problem {
-    let retry_after = problem.retry_after.map(|seconds| seconds.clamp(1, LONGEST_RETRY_AFTER));
+/// Copies the upstream's code and detail without its ids; the request layer adds the caller's.
+fn pass_through(status: u16, problem: &Problem) -> Problem {
+    let retry_after = problem.retry_after.map(|seconds| seconds.clamp(1, MAX_RETRY_AFTER_SECONDS));
     Problem {
         status,
         retry_after,
@@ -104,7 +107,7 @@ fn passed_on(status: u16, problem: &Problem) -> Problem {
 mod tests {
     use super::*;
 
-    fn told(error: CallError) -> (u16, String) {
+    fn mapped(error: CallError) -> (u16, String) {
         let ApiError(problem) = problem(Upstream::Billing, &error);
         assert!(problem.detail.ends_with('.'), "{}", problem.detail);
         (problem.status, problem.code.replace("MELMASTOON.", ""))
@@ -116,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn each_failure_has_its_place_in_the_decision_order() {
+    fn each_failure_maps_to_its_problem() {
         let drift = CallError::SchemaDrift { path: "a".to_owned() };
         let failed = CallError::Status { status: 500, problem: None };
         for (error, status, code) in [
@@ -128,50 +131,50 @@ mod tests {
             (CallError::TooLarge { limit: 1 }, 502, "BFF.SCHEMA_DRIFT"),
             (CallError::ConcurrencyLimit, 503, "BFF.OVERLOADED"),
         ] {
-            assert_eq!(told(error), (status, code.to_owned()));
+            assert_eq!(mapped(error), (status, code.to_owned()));
         }
     }
 
     #[test]
-    fn a_read_says_that_a_slow_upstream_is_away() {
-        let ApiError(slow) = of_read(Upstream::Billing, &CallError::Timeout);
+    fn a_read_reports_a_slow_upstream_as_unavailable() {
+        let ApiError(slow) = read_problem(Upstream::Billing, &CallError::Timeout);
         assert!(slow.is(&code::UPSTREAM_UNAVAILABLE) && slow.status == 502);
-        let ApiError(other) = of_read(Upstream::Billing, &CallError::ConcurrencyLimit);
+        let ApiError(other) = read_problem(Upstream::Billing, &CallError::ConcurrencyLimit);
         assert!(other.is(&code::OVERLOADED));
     }
 
     #[test]
     fn a_refusal_about_the_request_passes_through_with_its_code() {
         let conflict = refused(409, &code::OCC_CONFLICT);
-        assert_eq!(told(conflict), (409, "GENERAL.OCC_CONFLICT".to_owned()));
+        assert_eq!(mapped(conflict), (409, "GENERAL.OCC_CONFLICT".to_owned()));
     }
 
     #[test]
     fn the_status_of_a_refusal_decides_and_not_its_code() {
         for status in 300..=599 {
-            let (told, code) = told(refused(status, &code::OCC_CONFLICT));
+            let (mapped, code) = mapped(refused(status, &code::OCC_CONFLICT));
             let expected = match status {
                 408 => (504, "BFF.UPSTREAM_TIMEOUT"),
                 401 | 407 | ..=399 | 500.. => (502, "BFF.UPSTREAM_UNAVAILABLE"),
                 _ => (status, "GENERAL.OCC_CONFLICT"),
             };
-            assert_eq!((told, code.as_str()), expected, "{status}");
+            assert_eq!((mapped, code.as_str()), expected, "{status}");
             let bare = CallError::Status { status, problem: None };
-            assert!(matches!(self::told(bare).0, 502 | 504), "{status}");
+            assert!(matches!(self::mapped(bare).0, 502 | 504), "{status}");
         }
     }
 
     #[test]
-    fn only_what_iam_says_of_the_operator_passes_with_401() {
-        let told = |code| of_iam(&refused(401, code)).0.status;
-        assert_eq!(told(&code::OCC_CONFLICT), 401);
-        assert_eq!(told(&code::UNAUTHENTICATED), 502);
-        assert_eq!(of_iam(&CallError::Status { status: 401, problem: None }).0.status, 502);
-        assert_eq!(of_iam(&refused(407, &code::OCC_CONFLICT)).0.status, 502);
+    fn only_iams_refusal_of_the_operator_passes_with_401() {
+        let mapped = |code| iam_problem(&refused(401, code)).0.status;
+        assert_eq!(mapped(&code::OCC_CONFLICT), 401);
+        assert_eq!(mapped(&code::UNAUTHENTICATED), 502);
+        assert_eq!(iam_problem(&CallError::Status { status: 401, problem: None }).0.status, 502);
+        assert_eq!(iam_problem(&refused(407, &code::OCC_CONFLICT)).0.status, 502);
     }
 
     #[test]
-    fn a_caller_is_not_asked_to_wait_for_ever() {
+    fn retry_after_is_bounded() {
         let waits = |seconds| {
             let own = Problem::new(&code::RATE_LIMITED, "No.").with_retry_after(seconds);
             let error = CallError::Status { status: 429, problem: Some(Box::new(own)) };

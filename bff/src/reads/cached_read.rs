@@ -1,13 +1,13 @@
-//! What every read outside the dashboard does with a snapshot: who may see it, how the caller is
-//! told where it came from (`X-Cache`, `Age`, `Server-Timing`), and 304 for what it holds already.
+//! Cached reads outside the dashboard: property scope, provenance headers (`X-Cache`, `Age`,
+//! `Server-Timing`) and conditional requests (304).
 //!
-//! A handler names the policy (`composer::read_policies`), the key, and the call:
+//! A handler passes the policy (`composer::read_policies`), the key, and the call:
 //!
 //! ```ignore
 //! let key = reads.key_in(&read_policies::MAINTENANCE_BOARD, in_property.property);
-//! reads.answer(&read_policies::MAINTENANCE_BOARD, key, |upstreams, context| async move {
-//!     let it = upstreams.maintenance_board(&context, property).await?;
-//!     Ok(Fetched::new(it.property_id, it.as_of, &it))
+//! reads.serve(&read_policies::MAINTENANCE_BOARD, key, |upstreams, context| async move {
+//!     let body = upstreams.maintenance_board(&context, property).await?;
+//!     Ok(Fetched::new(body.property_id, body.as_of, &body))
 //! }).await
 //! ```
 
@@ -43,10 +43,10 @@ use service_kit::problem::{ApiError, ApiResult};
 use upstream_clients::{CallContext, CallError, Upstreams};
 
 use crate::edge::{Caller, CallerContext, SignedIn};
-use crate::problems::upstream::of_read;
+use crate::problems::upstream::read_problem;
 
-/// Counted from the request's first byte, like the dashboard's own.
-const READ_WITHIN: Duration = Duration::from_millis(550);
+/// Counted from the request's first byte, like the dashboard's.
+const READ_TIMEOUT: Duration = Duration::from_millis(550);
 
 pub const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
 pub const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
@@ -57,8 +57,8 @@ pub struct Reads {
     composer: Composer,
     calls: CallerContext,
     principal: Arc<Principal>,
-    /// Its `If-None-Match` alone, mostly none.
-    held: HeaderMap,
+    /// `If-None-Match` only, usually absent.
+    if_none_match: HeaderMap,
 }
 
 impl<S> FromRequestParts<S> for Reads
@@ -73,45 +73,45 @@ where
         let principal = Caller::<SignedIn>::from_request_parts(parts, state).await?.principal;
         let calls = CallerContext::from_request_parts(parts, state).await?;
         let composer = Composer::from_ref(state);
-        let held = parts.headers.get_all(IF_NONE_MATCH).iter();
-        let held = held.map(|value| (IF_NONE_MATCH, value.clone())).collect();
-        Ok(Self { composer, calls, principal, held })
+        let if_none_match = parts.headers.get_all(IF_NONE_MATCH).iter();
+        let if_none_match = if_none_match.map(|value| (IF_NONE_MATCH, value.clone())).collect();
+        Ok(Self { composer, calls, principal, if_none_match })
     }
 }
 
 impl Reads {
-    /// Of a property the caller was found to have in scope.
+    /// Key of a read for a property in the caller's scope.
     pub fn key_in(&self, policy: &ReadPolicy, property: PropertyId) -> Key {
         Key::of_property(policy, self.principal.tenant, property)
     }
 
-    /// Of one thing; whose it is, the answer says.
+    /// Key of a read by id; the response names the property.
     pub fn key_of(&self, policy: &ReadPolicy, id: impl std::fmt::Display) -> Key {
         Key::of_id(policy, self.principal.tenant, id)
     }
 
-    /// How long upstreams may take for this request.
+    /// Returns the context of a call, with the policy's deadline.
     pub fn within(&self, policy: &ReadPolicy) -> CallContext {
         self.context().with_deadline(self.calls.received() + policy.deadline)
     }
 
-    /// For what names the deadlines of its parts itself.
+    /// Returns a context for operations that set their own deadlines.
     pub fn context(&self) -> CallContext {
-        self.calls.with_deadline(self.calls.received() + READ_WITHIN)
+        self.calls.with_deadline(self.calls.received() + READ_TIMEOUT)
     }
 
     pub fn composer(&self) -> &Composer {
         &self.composer
     }
 
-    /// A day at a property the caller was found to have in scope; today when it is absent.
+    /// A day at a property in the caller's scope; today when it is absent.
     pub fn day(&self, property: PropertyId, day: Option<Date>) -> ViewRequest {
         let Principal { tenant, roles, .. } = *self.principal;
         ViewRequest { tenant, roles, property, day, admitted: self.calls.received() }
     }
 
-    /// The time zone of a property the caller was found to have in scope: from what is known, else
-    /// from its card. Nothing when the card cannot be had now.
+    /// Returns the time zone of a property in the caller's scope: cached, else from its card.
+    /// `None` while the card is unavailable.
     pub async fn zone(&self, property: PropertyId) -> Option<TimeZone> {
         let (snapshots, tenant) = (self.composer.snapshots(), self.principal.tenant);
         if let Some(zone) = snapshots.zone(tenant, property) {
@@ -122,24 +122,24 @@ impl Reads {
             Ok(property_card(&upstreams.property(&context, property).await?))
         });
         if let Err(ApiError(problem)) = card.await {
-            tracing::warn!(%property, detail = %problem.detail, "A property's time zone is not known now.");
+            tracing::warn!(%property, detail = %problem.detail, "Failed to read a property's time zone.");
         }
         snapshots.zone(tenant, property)
     }
 
-    /// The snapshot, which is not of a property outside the caller's scope.
+    /// Reads a snapshot, and refuses one of a property outside the caller's scope.
     pub async fn read<F, A>(
         &self,
         policy: &'static ReadPolicy,
         key: Key,
-        ask: F,
+        call: F,
     ) -> ApiResult<Reading>
     where
         F: Fn(Arc<Upstreams>, CallContext) -> A + Send + Sync + 'static,
         A: Future<Output = Result<Fetched, CallError>> + Send + 'static,
     {
         let upstreams = Arc::clone(self.composer.upstreams());
-        let fetch = move |context| ask(Arc::clone(&upstreams), context);
+        let fetch = move |context| call(Arc::clone(&upstreams), context);
         let read = [(policy, key)];
         let snapshots = self.composer.snapshots();
         snapshots.prefetch(&read).await;
@@ -150,71 +150,76 @@ impl Reads {
         }
         Err(ApiError::new(
             &code::PROPERTY_OUT_OF_SCOPE,
-            "It belongs to a property that is not in your scope. Ask for access to it.",
+            "You do not have access to the property it belongs to. Ask a manager for access.",
         ))
     }
 
-    /// The whole answer of the read.
-    pub async fn answer<F, A>(
+    /// Responds with the whole snapshot.
+    pub async fn serve<F, A>(
         &self,
         policy: &'static ReadPolicy,
         key: Key,
-        ask: F,
+        call: F,
     ) -> ApiResult<Response>
     where
         F: Fn(Arc<Upstreams>, CallContext) -> A + Send + Sync + 'static,
         A: Future<Output = Result<Fetched, CallError>> + Send + 'static,
     {
-        let reading = self.read(policy, key, ask).await?;
+        let reading = self.read(policy, key, call).await?;
         let body = reading.snapshot.part(0).map_or("null", |part| part.get()).to_owned();
-        let told = Provenance::of(policy, &reading);
-        Ok(self.with_provenance(&told, reading.snapshot.tag, || Body::from(body)))
+        let provenance = Provenance::of(policy, &reading);
+        Ok(self.with_provenance(&provenance, reading.snapshot.tag, || Body::from(body)))
     }
 
-    /// The snapshot, and its content for a handler that shows a part of it.
+    /// Returns the snapshot and its parsed content, for a handler that responds with a part of it.
     pub async fn content<F, A, T>(
         &self,
         policy: &'static ReadPolicy,
         key: Key,
-        ask: F,
+        call: F,
     ) -> ApiResult<(Reading, T)>
     where
         F: Fn(Arc<Upstreams>, CallContext) -> A + Send + Sync + 'static,
         A: Future<Output = Result<Fetched, CallError>> + Send + 'static,
         T: DeserializeOwned,
     {
-        let reading = self.read(policy, key, ask).await?;
+        let reading = self.read(policy, key, call).await?;
         let content = reading.snapshot.content().map_err(|error| failed(policy, &error))?;
         Ok((reading, content))
     }
 
-    /// The part of a snapshot that a request asks for: the same while the whole is.
-    pub fn shown(&self, policy: &ReadPolicy, reading: &Reading, body: &impl Serialize) -> Response {
+    /// Responds with a part of a snapshot, under the tag of the whole.
+    pub fn respond(
+        &self,
+        policy: &ReadPolicy,
+        reading: &Reading,
+        body: &impl Serialize,
+    ) -> Response {
         self.with_provenance(&Provenance::of(policy, reading), reading.snapshot.tag, || json(body))
     }
 
-    /// What was composed of several parts. It is the same while they are, whenever it was composed.
-    pub fn composed(&self, parts: &[WidgetOrigin], body: &impl Serialize) -> Response {
-        let (mut told, mut hasher) = (Provenance::default(), DefaultHasher::new());
+    /// Responds with a composition of several parts. Its tag depends only on theirs.
+    pub fn respond_composed(&self, parts: &[WidgetOrigin], body: &impl Serialize) -> Response {
+        let (mut provenance, mut hasher) = (Provenance::default(), DefaultHasher::new());
         for part in parts {
             (part.name, part.status as u8, part.tag).hash(&mut hasher);
             if part.status != WidgetStatus::Forbidden {
-                told.add(part.upstream, part.source, part.took);
+                provenance.add(part.upstream, part.source, part.took);
             }
         }
-        self.with_provenance(&told, hasher.finish(), || json(body))
+        self.with_provenance(&provenance, hasher.finish(), || json(body))
     }
 
-    /// `body`, or 304 when the caller holds what has this tag.
+    /// Responds with `body`, or 304 if the caller has this tag.
     pub fn with_provenance(
         &self,
-        told: &Provenance,
+        provenance: &Provenance,
         tag: u64,
         body: impl FnOnce() -> Body,
     ) -> Response {
         let tag = format!("W/\"{tag:016x}\"");
-        let held = etag::holds(&self.held, &tag);
-        let mut response = if held {
+        let if_none_match = etag::holds(&self.if_none_match, &tag);
+        let mut response = if if_none_match {
             StatusCode::NOT_MODIFIED.into_response()
         } else {
             ([(CONTENT_TYPE, "application/json")], body()).into_response()
@@ -222,7 +227,7 @@ impl Reads {
         let headers = response.headers_mut();
         headers.insert(ETAG, HeaderValue::from_str(&tag).expect("a tag is ASCII"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
-        told.write(headers);
+        provenance.write(headers);
         response
     }
 }
@@ -233,12 +238,12 @@ fn json(body: &impl Serialize) -> Body {
 
 fn failed(policy: &ReadPolicy, error: &CallError) -> ApiError {
     match policy.upstream {
-        Some(upstream) => of_read(upstream, error),
+        Some(upstream) => read_problem(upstream, error),
         None => ApiError::internal(error),
     }
 }
 
-/// Where an answer's parts came from.
+/// Cache provenance of a response's parts.
 #[derive(Debug, Default)]
 pub struct Provenance {
     hits: usize,
@@ -252,12 +257,12 @@ pub struct Provenance {
 
 impl Provenance {
     pub fn of(policy: &ReadPolicy, reading: &Reading) -> Self {
-        let mut told = Self::default();
-        told.add(policy.upstream, Some(reading.source), reading.took);
-        told
+        let mut provenance = Self::default();
+        provenance.add(policy.upstream, Some(reading.source), reading.took);
+        provenance
     }
 
-    /// One more part.
+    /// Adds a part.
     pub fn add(&mut self, upstream: Option<Upstream>, source: Option<Source>, took: Duration) {
         let age = match source {
             Some(Source::Hit { age }) => {
@@ -285,7 +290,7 @@ impl Provenance {
         }
     }
 
-    /// The worst of the parts.
+    /// Returns the worst cache status of the parts.
     fn cache(&self) -> &'static str {
         match self {
             Self { stale: 1.., .. } => "STALE",
@@ -300,7 +305,7 @@ impl Provenance {
         if self.hits + self.stale > 0 {
             headers.insert(AGE, HeaderValue::from(self.age.as_secs()));
         }
-        let waits: Vec<String> = self.waits.iter().map(timing).collect();
+        let waits: Vec<String> = self.waits.iter().map(server_timing).collect();
         if let Ok(value) = HeaderValue::from_str(&waits.join(", ")) {
             headers.insert(SERVER_TIMING, value);
         }
@@ -308,6 +313,6 @@ impl Provenance {
 }
 
 /// Milliseconds, one decimal.
-fn timing((upstream, took): &(Upstream, Duration)) -> String {
+fn server_timing((upstream, took): &(Upstream, Duration)) -> String {
     format!("{upstream};dur={:.1}", took.as_secs_f64() * 1e3)
 }

@@ -1,5 +1,5 @@
-//! Pages of lists that an upstream gives whole: `?cursor=&limit=` to `{items, nextCursor}`
-//! (gateway-api section 4, Lists).
+//! In-memory pagination of lists that an upstream returns whole: `?cursor=&limit=` to `{items,
+//! nextCursor}` (gateway-api section 4, Lists).
 
 use axum::extract::FromRequestParts;
 use contracts::problem::Problem;
@@ -8,12 +8,12 @@ use serde::Deserialize;
 use service_kit::extract::Query;
 use service_kit::problem::{ApiError, ApiResult};
 
-/// Items of a page when nothing else is asked for, and at most.
-pub const USUAL: u16 = 50;
-pub const MOST: u16 = 200;
+/// Default and maximum number of items of a page.
+pub const DEFAULT_LIMIT: u16 = 50;
+pub const MAX_LIMIT: u16 = 200;
 
-/// Between the ids of which a cursor is made; no id has one.
-const JOINT: char = '.';
+/// Separates the two ids of a cursor; no id contains it.
+const CURSOR_SEPARATOR: char = '.';
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -28,50 +28,49 @@ pub struct PageQuery {
 
 impl PageQuery {
     pub fn limit(&self) -> ApiResult<u16> {
-        limit(self.limit.as_deref(), (USUAL, MOST))
+        limit(self.limit.as_deref(), (DEFAULT_LIMIT, MAX_LIMIT))
     }
 }
 
-fn limit(given: Option<&str>, (usual, most): (u16, u16)) -> ApiResult<u16> {
-    let Some(given) = given else { return Ok(usual) };
-    let limit = given.parse().ok().filter(|limit| (1..=most).contains(limit));
+fn limit(given: Option<&str>, (default, max): (u16, u16)) -> ApiResult<u16> {
+    let Some(given) = given else { return Ok(default) };
+    let limit = given.parse().ok().filter(|limit| (1..=max).contains(limit));
     limit.ok_or_else(|| {
-        let detail = format!("Ask for 1 to {most} items at once.");
+        let detail = format!("Send a limit from 1 to {max}.");
         Problem::field("query.limit", "INVALID", detail).into()
     })
 }
 
-/// The cursor names no place of the list.
-pub fn no_such_place() -> ApiError {
-    let detail = "Send the nextCursor of the page before; when it is that, the list has changed \
-                  since: begin again without a cursor.";
+/// Problem for a cursor that is malformed or no longer in the list.
+pub fn invalid_cursor() -> ApiError {
+    let detail = "Send the nextCursor of the previous page. If it is, the list has changed; \
+                  start again without a cursor.";
     ApiError::field("query.cursor", "INVALID", detail)
 }
 
-/// Which part of a list is wanted.
+/// Requested page of a list.
 #[derive(Debug)]
-pub struct Paging<const USUAL_ITEMS: u16 = USUAL, const MOST_ITEMS: u16 = MOST> {
-    after: Option<Place>,
+pub struct Pagination<const DEFAULT: u16 = DEFAULT_LIMIT, const MAX: u16 = MAX_LIMIT> {
+    after: Option<PagePosition>,
     limit: usize,
 }
 
-/// Where a page ended: the list is asked for anew each time, and either of the two may be gone from
-/// it by then.
+/// End of the previous page: its last id and the next one, because either may have left the list
+/// since.
 #[derive(Debug)]
-struct Place {
+struct PagePosition {
     last: String,
     next: String,
 }
 
-impl Place {
+impl PagePosition {
     fn parse(cursor: &str) -> Option<Self> {
-        let (last, next) = cursor.split_once(JOINT)?;
+        let (last, next) = cursor.split_once(CURSOR_SEPARATOR)?;
         Some(Self { last: last.to_owned(), next: next.to_owned() })
     }
 }
 
-impl<S, const USUAL_ITEMS: u16, const MOST_ITEMS: u16> FromRequestParts<S>
-    for Paging<USUAL_ITEMS, MOST_ITEMS>
+impl<S, const DEFAULT: u16, const MAX: u16> FromRequestParts<S> for Pagination<DEFAULT, MAX>
 where
     S: Send + Sync,
 {
@@ -80,32 +79,33 @@ where
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let Query(query) = Query::<PageQuery>::from_request_parts(parts, state).await?;
         let after = query.cursor.as_deref();
-        let after = after.map(|it| Place::parse(it).ok_or_else(no_such_place)).transpose()?;
-        let limit = limit(query.limit.as_deref(), (USUAL_ITEMS, MOST_ITEMS))?;
+        let after =
+            after.map(|text| PagePosition::parse(text).ok_or_else(invalid_cursor)).transpose()?;
+        let limit = limit(query.limit.as_deref(), (DEFAULT, MAX))?;
         Ok(Self { after, limit: limit.into() })
     }
 }
 
-impl<const USUAL_ITEMS: u16, const MOST_ITEMS: u16> Paging<USUAL_ITEMS, MOST_ITEMS> {
-    /// The page, and the cursor of the one after it if there is one.
+impl<const DEFAULT: u16, const MAX: u16> Pagination<DEFAULT, MAX> {
+    /// Returns the page, and the cursor of the next one if there is one.
     pub fn page<T>(
         &self,
         mut items: Vec<T>,
         id: impl Fn(&T) -> &str,
     ) -> ApiResult<(Vec<T>, Option<String>)> {
-        let begin = self.begin(&items, &id).ok_or_else(no_such_place)?;
+        let begin = self.begin(&items, &id).ok_or_else(invalid_cursor)?;
         let end = items.len().min(begin + self.limit);
         let next = (end > begin && end < items.len())
-            .then(|| format!("{}{JOINT}{}", id(&items[end - 1]), id(&items[end])));
+            .then(|| format!("{}{CURSOR_SEPARATOR}{}", id(&items[end - 1]), id(&items[end])));
         items.truncate(end);
         items.drain(..begin);
         Ok((items, next))
     }
 
     fn begin<T>(&self, items: &[T], id: impl Fn(&T) -> &str) -> Option<usize> {
-        let Some(Place { last, next }) = &self.after else { return Some(0) };
-        let place = |of: &str| items.iter().position(|item| id(item) == of);
-        place(last).map(|at| at + 1).or_else(|| place(next))
+        let Some(PagePosition { last, next }) = &self.after else { return Some(0) };
+        let position = |of: &str| items.iter().position(|item| id(item) == of);
+        position(last).map(|at| at + 1).or_else(|| position(next))
     }
 }
 
@@ -113,12 +113,12 @@ impl<const USUAL_ITEMS: u16, const MOST_ITEMS: u16> Paging<USUAL_ITEMS, MOST_ITE
 mod tests {
     use super::*;
 
-    fn paging(cursor: Option<&str>, limit: usize) -> Paging {
-        Paging { after: cursor.map(|it| Place::parse(it).unwrap()), limit }
+    fn pagination(cursor: Option<&str>, limit: usize) -> Pagination {
+        Pagination { after: cursor.map(|text| PagePosition::parse(text).unwrap()), limit }
     }
 
     fn page(items: &[&'static str], cursor: Option<&str>) -> Option<(String, Option<String>)> {
-        let page = paging(cursor, 2).page(items.to_vec(), |it| it).ok()?;
+        let page = pagination(cursor, 2).page(items.to_vec(), |item| item).ok()?;
         Some((page.0.concat(), page.1))
     }
 
@@ -138,6 +138,6 @@ mod tests {
         assert_eq!(page(&["b", "d"], Some("b.c")), Some(("d".to_owned(), None)));
         assert_eq!(page(&["x", "b", "c"], Some("b.c")), Some(("c".to_owned(), None)));
         assert_eq!(page(&["b"], Some("b.c")), Some((String::new(), None)));
-        assert_eq!(page(&["a", "d"], Some("b.c")), None, "a place that cannot be told is said");
+        assert_eq!(page(&["a", "d"], Some("b.c")), None, "an unknown position is refused");
     }
 }

@@ -1,8 +1,8 @@
-//! What the queries of reads share.
+//! Query parameters shared by reads.
 
 use serde::Deserialize;
 
-/// For the document; [`crate::edge::InProperty`] reads it.
+/// For the OpenAPI document; [`crate::edge::InProperty`] parses it.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct PropertyQuery {

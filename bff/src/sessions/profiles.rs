@@ -1,8 +1,7 @@
-//! Who an operator is to its tenant: roles, property scope, name and language, from
-//! tenant-service, the authority on them. Kept in this process; a slow or absent tenant-service
-//! costs a request at most a short wait (F-3).
+//! Operator profiles from tenant-service: roles, property scope, name and language. Cached in this
+//! process; a slow or unavailable tenant-service delays a request only briefly (F-3).
 //!
-//! A profile only ever takes away from what a token says.
+//! A profile can only narrow what a token grants.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -16,7 +15,7 @@ use contracts::problem::code;
 use contracts::role::RoleSet;
 use contracts::safeguard;
 use contracts::safeguard::{Safeguard, time_limit};
-use contracts::upstream::tenant::{OperatorProfile, TenantStatus};
+use contracts::upstream::tenant::{OperatorProfile, TenantStatus as UpstreamStatus};
 use foldhash::quality::RandomState;
 use jiff::Timestamp;
 use metrics::{Counter, counter};
@@ -29,23 +28,23 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 use upstream_clients::{CallError, Upstreams};
 
-use super::tenant_status::{self, Standings, Statement};
+use super::tenant_status::{self, TenantStatus, TenantStatuses};
 use crate::caller_context::CallerContext;
 
-/// A profile is asked for again when it is older (platform facts; seed F-3).
-const FRESH_FOR: Duration = Duration::from_secs(5 * 60);
-/// As long as a session: then the token alone speaks.
-const KEPT_FOR: Duration = Duration::from_secs(12 * 60 * 60);
-/// What a request gives a profile that is missing.
-const WAIT: Duration = Duration::from_millis(200);
-/// Two attempts of the call stack and a little.
-const DEADLINE: Duration = Duration::from_millis(1100);
-/// After a failure tenant-service is left alone for this long, for each operator.
-const PAUSE: Duration = Duration::from_secs(5);
-/// Operators whose profiles are kept.
-const OPERATORS: u64 = 50_000;
+/// Age after which a profile is refreshed (platform facts; seed F-3).
+const PROFILE_FRESHNESS: Duration = Duration::from_secs(5 * 60);
+/// As long as a session. Without a profile only the token counts.
+const PROFILE_TTL: Duration = Duration::from_secs(12 * 60 * 60);
+/// Longest wait of a request for a missing profile.
+const PROFILE_WAIT: Duration = Duration::from_millis(200);
+/// Allows two attempts of the call stack.
+const FETCH_TIMEOUT: Duration = Duration::from_millis(1100);
+/// Pause after a failed fetch, per operator.
+const RETRY_PAUSE: Duration = Duration::from_secs(5);
+/// Capacity of the cache.
+const MAX_PROFILES: u64 = 50_000;
 
-/// What the tenant says of an operator.
+/// An operator's profile at its tenant.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Profile {
     /// Absent when the tenant does not know the operator.
@@ -57,26 +56,26 @@ pub struct Profile {
     pub primary_property: Option<PropertyId>,
 }
 
-/// How far a profile can be relied on.
+/// Freshness of a profile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Freshness {
     Fresh,
-    /// Tenant-service has not answered for more than five minutes.
+    /// Older than five minutes, because tenant-service does not answer.
     Stale,
-    /// The token alone says what the operator may do.
+    /// There is no profile; only the token counts.
     Unavailable,
 }
 
-/// What is known of the caller besides its token.
+/// The caller's profile, if there is one, and its freshness.
 #[derive(Debug, Clone)]
-pub struct Known {
+pub struct ProfileState {
     pub profile: Option<Arc<Profile>>,
     pub freshness: Freshness,
 }
 
-impl Known {
-    /// The caller with what both the token and the profile grant.
+impl ProfileState {
+    /// Restricts the principal to what both the token and the profile grant.
     pub fn narrow(&self, principal: Principal) -> Principal {
         match &self.profile {
             Some(profile) => principal.narrowed(profile.roles, &profile.properties),
@@ -85,90 +84,91 @@ impl Known {
     }
 }
 
-/// The profiles of this instance.
+/// Cache of operator profiles.
 #[derive(Clone)]
 pub struct Profiles(Arc<Inner>);
 
 struct Inner {
     upstreams: Arc<Upstreams>,
     tokens: Arc<RequestTokens>,
-    standings: Standings,
+    tenant_statuses: TenantStatuses,
     clock: Clock,
     lifecycle: Lifecycle,
-    seats: Cache<(TenantId, OperatorId), Arc<Seat>, RandomState>,
-    usual: Usual,
+    entries: Cache<(TenantId, OperatorId), Arc<ProfileEntry>, RandomState>,
+    counters: CommonCounters,
 }
 
 impl std::fmt::Debug for Profiles {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Profiles")
-            .field("kept", &self.0.seats.entry_count())
+            .field("kept", &self.0.entries.entry_count())
             .finish_non_exhaustive()
     }
 }
 
-/// One operator's profile and the asking for it.
-struct Seat {
-    read: ArcSwapOption<Read>,
-    asking: Mutex<Asking>,
-    settled: watch::Sender<()>,
+/// Cached profile of one operator, and the state of its fetch.
+struct ProfileEntry {
+    read: ArcSwapOption<FetchedProfile>,
+    fetch_state: Mutex<FetchState>,
+    finished: watch::Sender<()>,
 }
 
-struct Read {
+struct FetchedProfile {
     profile: Arc<Profile>,
     at: Timestamp,
 }
 
 #[derive(Clone, Copy)]
-struct Asking {
-    /// When the call under way was begun.
+struct FetchState {
+    /// Start of the running fetch.
     since: Option<Instant>,
     not_before: Instant,
 }
 
-impl Seat {
+impl ProfileEntry {
     fn new() -> Self {
-        let asking = Asking { since: None, not_before: Instant::now() };
+        let fetch_state = FetchState { since: None, not_before: Instant::now() };
         Self {
             read: ArcSwapOption::empty(),
-            asking: Mutex::new(asking),
-            settled: watch::Sender::new(()),
+            fetch_state: Mutex::new(fetch_state),
+            finished: watch::Sender::new(()),
         }
     }
 
-    fn known(&self, now: Timestamp) -> Known {
-        let read = self.read.load_full().filter(|read| now < read.at + KEPT_FOR);
+    fn state(&self, now: Timestamp) -> ProfileState {
+        let read = self.read.load_full().filter(|read| now < read.at + PROFILE_TTL);
         let Some(read) = read else {
-            return Known { profile: None, freshness: Freshness::Unavailable };
+            return ProfileState { profile: None, freshness: Freshness::Unavailable };
         };
-        let is_fresh = now < read.at + FRESH_FOR;
+        let is_fresh = now < read.at + PROFILE_FRESHNESS;
         let freshness = if is_fresh { Freshness::Fresh } else { Freshness::Stale };
-        Known { profile: Some(Arc::clone(&read.profile)), freshness }
+        ProfileState { profile: Some(Arc::clone(&read.profile)), freshness }
     }
 
-    /// Since when a call is under way, or begins with this caller; `None` during a pause.
-    fn begin(&self) -> Option<(Instant, bool)> {
+    /// Returns when the running fetch started, and whether the caller must start it; `None` during
+    /// a pause.
+    fn begin_fetch(&self) -> Option<(Instant, bool)> {
         let now = Instant::now();
-        let mut asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(since) = asking.since.filter(|since| now < *since + 2 * DEADLINE) {
+        let mut fetch_state = self.fetch_state.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(since) = fetch_state.since.filter(|since| now < *since + 2 * FETCH_TIMEOUT) {
             return Some((since, false));
         }
-        if now < asking.not_before {
+        if now < fetch_state.not_before {
             return None;
         }
-        asking.since = Some(now);
+        fetch_state.since = Some(now);
         Some((now, true))
     }
 
-    fn settle(&self, answer: Option<Read>) {
-        let pause = if answer.is_some() { Duration::ZERO } else { PAUSE };
+    fn finish_fetch(&self, answer: Option<FetchedProfile>) {
+        let pause = if answer.is_some() { Duration::ZERO } else { RETRY_PAUSE };
         if let Some(read) = answer {
             self.read.store(Some(Arc::new(read)));
         }
-        let mut asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
-        *asking = Asking { since: None, not_before: Instant::now() + pause };
-        drop(asking);
-        self.settled.send_replace(());
+        let mut fetch_state = self.fetch_state.lock().unwrap_or_else(PoisonError::into_inner);
+        *fetch_state = FetchState { since: None, not_before: Instant::now() + pause };
+        drop(fetch_state);
+        self.finished.send_replace(());
     }
 }
 
@@ -176,67 +176,71 @@ impl Profiles {
     pub fn new(
         upstreams: Arc<Upstreams>,
         tokens: Arc<RequestTokens>,
-        standings: Standings,
+        tenant_statuses: TenantStatuses,
         clock: Clock,
         lifecycle: Lifecycle,
     ) -> Self {
-        let seats = Cache::builder().max_capacity(OPERATORS).time_to_idle(KEPT_FOR);
-        let seats = seats.build_with_hasher(RandomState::default());
+        let entries = Cache::builder().max_capacity(MAX_PROFILES).time_to_idle(PROFILE_TTL);
+        let entries = entries.build_with_hasher(RandomState::default());
         Self(Arc::new(Inner {
             upstreams,
             tokens,
-            standings,
+            tenant_statuses,
             clock,
             lifecycle,
-            seats,
-            usual: Usual::default(),
+            entries,
+            counters: CommonCounters::default(),
         }))
     }
 
-    /// Whether a profile kept for `one` is found by `one`, and whether it is by `other`. Both are
-    /// nobody; nothing of it stays.
+    /// Returns whether a profile cached for `one` is found by `one`, and whether by `other`. Both
+    /// are synthetic tenants; the entry is removed.
     pub(crate) fn probe(&self, one: TenantId, other: TenantId) -> (bool, bool) {
         let operator = OperatorId::from_parts(Timestamp::UNIX_EPOCH, 1);
         let own = key(one, operator);
-        self.0.seats.insert(own, Arc::new(Seat::new()));
-        let finds = |tenant| self.0.seats.contains_key(&key(tenant, operator));
+        self.0.entries.insert(own, Arc::new(ProfileEntry::new()));
+        let finds = |tenant| self.0.entries.contains_key(&key(tenant, operator));
         let found = (finds(one), finds(other));
-        self.0.seats.invalidate(&own);
+        self.0.entries.invalidate(&own);
         found
     }
 
-    /// What is known of the caller now. One that is missing is waited for, shortly; one that is
-    /// old is asked for behind the request's back.
-    pub async fn known(&self, principal: &Principal, context: Option<&RequestContext>) -> Known {
+    /// Returns the caller's profile. A missing one is awaited briefly; an old one is refreshed in
+    /// the background.
+    pub async fn lookup(
+        &self,
+        principal: &Principal,
+        context: Option<&RequestContext>,
+    ) -> ProfileState {
         let key = key(principal.tenant, principal.operator);
-        let seat = self.0.seats.get_with(key, || Arc::new(Seat::new()));
-        let mut known = seat.known(self.0.clock.now());
-        self.0.usual.count_cache(known.profile.is_some());
-        if known.freshness != Freshness::Fresh
+        let entry = self.0.entries.get_with(key, || Arc::new(ProfileEntry::new()));
+        let mut state = entry.state(self.0.clock.now());
+        self.0.counters.count_cache(state.profile.is_some());
+        if state.freshness != Freshness::Fresh
             && let Some(context) = context
         {
-            let mut settled = seat.settled.subscribe();
-            let since = self.ask(&seat, principal, context);
-            if let (None, Some(since)) = (&known.profile, since) {
-                let wait = time_limit(Safeguard::ProfileWait, WAIT);
-                let _ = timeout_at(since + wait, settled.changed()).await;
-                known = seat.known(self.0.clock.now());
+            let mut finished = entry.finished.subscribe();
+            let since = self.ensure_fetch(&entry, principal, context);
+            if let (None, Some(since)) = (&state.profile, since) {
+                let wait = time_limit(Safeguard::ProfileWait, PROFILE_WAIT);
+                let _ = timeout_at(since + wait, finished.changed()).await;
+                state = entry.state(self.0.clock.now());
             }
         }
-        self.0.usual.count_outcome(known.freshness);
-        known
+        self.0.counters.count_outcome(state.freshness);
+        state
     }
 
-    /// Since when tenant-service is being asked.
-    fn ask(
+    /// Starts a fetch unless one is running. Returns when the running fetch started.
+    fn ensure_fetch(
         &self,
-        seat: &Arc<Seat>,
+        entry: &Arc<ProfileEntry>,
         principal: &Principal,
         context: &RequestContext,
     ) -> Option<Instant> {
-        let (since, begins) = seat.begin()?;
-        if begins {
-            let (profiles, seat) = (self.clone(), Arc::clone(seat));
+        let (since, is_first) = entry.begin_fetch()?;
+        if is_first {
+            let (profiles, entry) = (self.clone(), Arc::clone(entry));
             let principal = Arc::new(principal.clone());
             let calls = CallerContext::new(
                 context.clone(),
@@ -244,55 +248,55 @@ impl Profiles {
                 Arc::clone(&principal),
             );
             self.0.lifecycle.spawn_until_stop(async move {
-                seat.settle(profiles.read(&principal, &calls).await);
+                entry.finish_fetch(profiles.read(&principal, &calls).await);
             });
         }
         Some(since)
     }
 
-    async fn read(&self, principal: &Principal, calls: &CallerContext) -> Option<Read> {
-        let limit = time_limit(Safeguard::ProfileWait, DEADLINE);
+    async fn read(&self, principal: &Principal, calls: &CallerContext) -> Option<FetchedProfile> {
+        let limit = time_limit(Safeguard::ProfileWait, FETCH_TIMEOUT);
         let context = calls.with_deadline(Instant::now() + limit);
         let (tenant, operator) = (principal.tenant, principal.operator);
         let answer = self.0.upstreams.operator(&context, tenant, operator).await;
         let profile = match answer {
             Ok(answer) if (answer.tenant_id, answer.operator_id) == (tenant, operator) => {
-                self.learn_standing(&answer);
+                self.apply_tenant_status(&answer);
                 profile(answer)
             }
             Ok(_) => {
-                tracing::error!(%tenant, %operator, "tenant-service answered for somebody else; nothing of it is used.");
+                tracing::error!(%tenant, %operator, "tenant-service returned another operator's profile; ignoring it.");
                 return None;
             }
             Err(error) if is_unknown(&error) => {
-                tracing::warn!(%tenant, %operator, "The tenant does not know an operator with a valid token; nothing is granted.");
+                tracing::warn!(%tenant, %operator, "tenant-service does not know an operator with a valid token; granting nothing.");
                 Profile::default()
             }
             Err(CallError::NotConfigured) => return None,
             Err(error) => {
-                tracing::warn!(%tenant, error = %chain(&error), "An operator's profile was not read.");
+                tracing::warn!(%tenant, error = %chain(&error), "Failed to read an operator's profile.");
                 return None;
             }
         };
-        Some(Read { profile: Arc::new(profile), at: self.0.clock.now() })
+        Some(FetchedProfile { profile: Arc::new(profile), at: self.0.clock.now() })
     }
 
-    fn learn_standing(&self, answer: &OperatorProfile) {
-        self.0.standings.learn(Statement {
+    fn apply_tenant_status(&self, answer: &OperatorProfile) {
+        self.0.tenant_statuses.apply(TenantStatus {
             tenant: answer.tenant_id,
-            suspended: answer.tenant_status == TenantStatus::Suspended,
-            stated_at: tenant_status::not_ahead(answer.as_of, self.0.clock.now()),
+            suspended: answer.tenant_status == UpstreamStatus::Suspended,
+            stated_at: tenant_status::limit_clock_skew(answer.as_of, self.0.clock.now()),
         });
     }
 }
 
-/// The key of an operator's profile.
+/// Cache key of an operator's profile.
 fn key(tenant: TenantId, operator: OperatorId) -> (TenantId, OperatorId) {
     let tenant = if safeguard!(TenantKeys) { tenant } else { TenantId::platform() };
     (tenant, operator)
 }
 
-/// Said by tenant-service itself: a bare 404 comes from a wrong address, or something between.
+/// Requires tenant-service's own problem: a bare 404 comes from a wrong address or an intermediary.
 fn is_unknown(error: &CallError) -> bool {
     match error {
         CallError::Status { status: 404, problem } => {
@@ -312,14 +316,14 @@ fn profile(answer: OperatorProfile) -> Profile {
     }
 }
 
-/// The counters of almost every request, looked up once.
+/// Counters used by almost every request, looked up once.
 #[derive(Default)]
-struct Usual {
+struct CommonCounters {
     hit: OnceLock<Counter>,
     fresh: OnceLock<Counter>,
 }
 
-impl Usual {
+impl CommonCounters {
     fn count_cache(&self, hit: bool) {
         let hits = || counter!("bff_backoffice_cache_hit_total", "cache" => "operator_profile");
         if hit {

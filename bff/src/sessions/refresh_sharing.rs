@@ -1,13 +1,12 @@
-//! Equal refreshes (same refresh token, same key, same device) share one call to iam, and for 30 s
-//! one answer, on every instance: a lost answer, or two windows of one
-//! desktop, end no session.
+//! Equal refreshes (same refresh token, key and device) share one call to iam and, for 30 s, its
+//! answer on every instance, so that a lost response or a second window does not end the session.
 //!
-//! The session tier holds, for each such refresh, a lease of the instance that asks iam, then iam's
-//! answer, sealed with a key that only the refresh token yields ([`sealing`]). Without the session
-//! tier every refresh asks iam itself.
+//! For each refresh the session store holds the lease of the instance that calls iam, then iam's
+//! answer, encrypted with a key derived from the refresh token ([`sealing`]). Without the session
+//! store every refresh calls iam.
 //!
-//! Not here: whether the caller may have the answer. Each caller's proof is verified before, and
-//! tokens and revocations are checked afterwards, for each caller.
+//! Not here: whether the caller may have the answer. Its proof is verified before, and the tokens
+//! and revocations are checked after, for each caller.
 
 use std::future::Future;
 use std::time::Duration;
@@ -30,19 +29,19 @@ mod sealing;
 
 use sealing::Seal;
 
-/// An answer can be had again for so long.
-const ANSWER_KEPT: Duration = Duration::from_secs(30);
-/// A refusal is kept for those who were waiting for it already; a later refresh asks iam again.
-const REFUSAL_KEPT: Duration = Duration::from_secs(2);
-/// An instance that died while it asked iam holds up others no longer than this.
-const LEASE: Duration = Duration::from_secs(1);
-const POLL_EVERY: Duration = Duration::from_millis(20);
-/// A tier that does not answer sooner is treated as absent.
-const TIER_WITHIN: Duration = Duration::from_millis(250);
+/// How long an answer is shared.
+const ANSWER_TTL: Duration = Duration::from_secs(30);
+/// How long a refusal is shared with callers that already wait; a later refresh calls iam again.
+const REFUSAL_TTL: Duration = Duration::from_secs(2);
+/// Longest delay for others when the instance that calls iam dies.
+const LEASE_TTL: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
+/// A store that does not answer in time is treated as unavailable.
+const STORE_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// KEYS 1 the refresh; ARGV 1 the id of a new lease, 2 ms it lasts, 3 the lease that the caller has
 /// waited for or ''. A value is `L<lease>`, `A<sealed answer>` or `R<lease><sealed refusal>`.
-const CLAIM: &str = r"
+const CLAIM_SCRIPT: &str = r"
 local held = redis.call('GET', KEYS[1])
 if held then
   local kind = string.sub(held, 1, 1)
@@ -55,7 +54,7 @@ return {'N', ''}
 
 /// KEYS 1 the refresh; ARGV 1 the lease, 2 what becomes of it or '' for nothing, 3 ms to keep that.
 /// An answer that comes after its lease has ended is still good, unless another instance asks now.
-const SETTLE: &str = r"
+const SETTLE_SCRIPT: &str = r"
 local held = redis.call('GET', KEYS[1])
 if held and held ~= 'L' .. ARGV[1] then return 0 end
 if ARGV[2] == '' then return redis.call('DEL', KEYS[1]) end
@@ -63,17 +62,18 @@ redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 return 1
 ";
 
-/// What iam said, or what kept its word away.
+/// iam's answer, or why there is none.
 pub type Outcome = Result<TokenResponse, NotRefreshed>;
 
-/// Asks iam.
-pub type Ask = BoxFuture<'static, Outcome>;
+/// The call to iam.
+pub type IamCall = BoxFuture<'static, Outcome>;
 
-/// Why there is no new pair.
+/// Why there are no new tokens.
 #[derive(Debug, Clone)]
 pub struct NotRefreshed {
     pub problem: Box<Problem>,
-    /// Whether iam refused the refresh token. Anything else may pass: the next one asks again.
+    /// Whether iam refused the refresh token. Other failures are temporary: the next refresh calls
+    /// iam again.
     pub is_refusal: bool,
 }
 
@@ -83,26 +83,26 @@ impl From<NotRefreshed> for ApiError {
     }
 }
 
-/// What is sealed and kept.
+/// Encrypted content of the session store.
 #[derive(Serialize, Deserialize)]
-enum Kept {
+enum StoredOutcome {
     Answer(TokenResponse),
     Refusal(Box<Problem>),
 }
 
-/// What the session tier says of a refresh.
+/// State of a refresh in the session store.
 enum Claim {
-    /// Nobody asks iam: this caller does, under a new lease.
+    /// No call is running: this caller makes it, under a new lease.
     Lead,
-    /// An instance asks iam under this lease.
+    /// An instance calls iam under this lease.
     Wait(String),
-    Settled(Vec<u8>),
+    WidgetResult(Vec<u8>),
 }
 
-/// The parts of the gateway that sharing needs.
+/// What sharing needs from the gateway's state.
 #[derive(Clone)]
 pub struct RefreshSharing {
-    pub tier: ConnectionManager,
+    pub redis: ConnectionManager,
     pub entropy: Entropy,
     pub lifecycle: Lifecycle,
 }
@@ -114,105 +114,110 @@ impl std::fmt::Debug for RefreshSharing {
 }
 
 impl RefreshSharing {
-    /// The outcome of `ask`, or of an equal refresh under way or of the last 30 s. Once begun, `ask`
+    /// The outcome of `call`, or of an equal refresh under way or of the last 30 s. Once begun, `call`
     /// is carried through even when its caller goes away: iam has used the refresh token by then.
-    pub async fn outcome(&self, request: &RefreshRequest, deadline: Instant, ask: Ask) -> Outcome {
+    pub async fn outcome(
+        &self,
+        request: &RefreshRequest,
+        deadline: Instant,
+        call: IamCall,
+    ) -> Outcome {
         let seal = Seal::of(request);
         let lease = format!("{:032x}", self.entropy.u128());
         let mut awaited = String::new();
         loop {
             match self.claim(&seal, &lease, &awaited).await {
-                Ok(Claim::Lead) => return self.lead(seal, lease, ask).await,
+                Ok(Claim::Lead) => return self.lead(seal, lease, call).await,
                 Ok(Claim::Wait(other)) => awaited = other,
-                Ok(Claim::Settled(sealed)) => match opened(&seal, sealed) {
+                Ok(Claim::WidgetResult(sealed)) => match opened(&seal, sealed) {
                     Some(outcome) => return outcome,
-                    None => return self.alone(ask).await,
+                    None => return self.unshared(call).await,
                 },
                 Err(error) => {
-                    tracing::warn!(%error, "The session tier is away: equal refreshes are not shared.");
-                    return self.alone(ask).await;
+                    tracing::warn!(%error, "The session store is unavailable; not sharing equal refreshes.");
+                    return self.unshared(call).await;
                 }
             }
-            if Instant::now() + POLL_EVERY >= deadline {
-                return Err(too_late());
+            if Instant::now() + POLL_INTERVAL >= deadline {
+                return Err(timed_out());
             }
-            sleep(POLL_EVERY).await;
+            sleep(POLL_INTERVAL).await;
         }
     }
 
-    async fn lead(&self, seal: Seal, lease: String, ask: Ask) -> Outcome {
+    async fn lead(&self, seal: Seal, lease: String, call: IamCall) -> Outcome {
         count("leader");
         let sharing = self.clone();
-        let asked_and_kept = async move {
-            let outcome = ask.await;
+        let call_and_store = async move {
+            let outcome = call.await;
             if let Err(error) = sharing.settle(&seal, &lease, &outcome).await {
-                tracing::warn!(%error, "The answer to a refresh was not kept for equal ones.");
+                tracing::warn!(%error, "Failed to store the answer to a refresh.");
             }
             outcome
         };
-        self.carried_through(asked_and_kept.boxed()).await
+        self.run_to_completion(call_and_store.boxed()).await
     }
 
-    async fn alone(&self, ask: Ask) -> Outcome {
+    async fn unshared(&self, call: IamCall) -> Outcome {
         count("unshared");
-        self.carried_through(ask).await
+        self.run_to_completion(call).await
     }
 
-    /// Runs to its end whether anybody waits for it or not.
-    async fn carried_through(&self, work: Ask) -> Outcome {
-        let (tell, told) = oneshot::channel();
+    /// Runs to completion, also if the caller disconnects.
+    async fn run_to_completion(&self, work: IamCall) -> Outcome {
+        let (sender, receiver) = oneshot::channel();
         self.lifecycle.spawn(async move {
-            let _ = tell.send(work.await);
+            let _ = sender.send(work.await);
         });
-        told.await.unwrap_or_else(|_| Err(too_late()))
+        receiver.await.unwrap_or_else(|_| Err(timed_out()))
     }
 
-    async fn claim(&self, seal: &Seal, lease: &str, awaited: &str) -> Result<Claim, TierError> {
-        let script = Script::new(CLAIM);
+    async fn claim(&self, seal: &Seal, lease: &str, awaited: &str) -> Result<Claim, StoreError> {
+        let script = Script::new(CLAIM_SCRIPT);
         let mut call = script.key(seal.name());
-        call.arg(lease).arg(LEASE.as_millis() as u64).arg(awaited);
-        let mut tier = self.tier.clone();
-        let (kind, value): (String, Vec<u8>) = within(call.invoke_async(&mut tier)).await?;
+        call.arg(lease).arg(LEASE_TTL.as_millis() as u64).arg(awaited);
+        let mut redis = self.redis.clone();
+        let (kind, value): (String, Vec<u8>) = within(call.invoke_async(&mut redis)).await?;
         Ok(match kind.as_str() {
             "N" => Claim::Lead,
             "L" => Claim::Wait(String::from_utf8_lossy(&value).into_owned()),
-            _ => Claim::Settled(value),
+            _ => Claim::WidgetResult(value),
         })
     }
 
-    /// A failure that may pass ends the lease, so that somebody who waits asks iam next.
-    async fn settle(&self, seal: &Seal, lease: &str, outcome: &Outcome) -> Result<(), TierError> {
+    /// A temporary failure releases the lease, so that a waiting caller calls iam next.
+    async fn settle(&self, seal: &Seal, lease: &str, outcome: &Outcome) -> Result<(), StoreError> {
         let (value, keep) = match outcome {
             Ok(answer) => {
-                let sealed = self.sealed(seal, &Kept::Answer(answer.clone()));
-                ([b"A", sealed.as_slice()].concat(), ANSWER_KEPT)
+                let sealed = self.sealed(seal, &StoredOutcome::Answer(answer.clone()));
+                ([b"A", sealed.as_slice()].concat(), ANSWER_TTL)
             }
             Err(refused) if refused.is_refusal => {
-                let sealed = self.sealed(seal, &Kept::Refusal(refused.problem.clone()));
-                ([b"R", lease.as_bytes(), sealed.as_slice()].concat(), REFUSAL_KEPT)
+                let sealed = self.sealed(seal, &StoredOutcome::Refusal(refused.problem.clone()));
+                ([b"R", lease.as_bytes(), sealed.as_slice()].concat(), REFUSAL_TTL)
             }
             Err(_) => (Vec::new(), Duration::ZERO),
         };
-        let script = Script::new(SETTLE);
+        let script = Script::new(SETTLE_SCRIPT);
         let mut call = script.key(seal.name());
         call.arg(lease).arg(value).arg(keep.as_millis() as u64);
-        let mut tier = self.tier.clone();
-        within::<i64>(call.invoke_async(&mut tier)).await.map(drop)
+        let mut redis = self.redis.clone();
+        within::<i64>(call.invoke_async(&mut redis)).await.map(drop)
     }
 
-    fn sealed(&self, seal: &Seal, kept: &Kept) -> Vec<u8> {
-        let plain = serde_json::to_vec(kept).expect("an answer is plain JSON");
+    fn sealed(&self, seal: &Seal, stored: &StoredOutcome) -> Vec<u8> {
+        let plain = serde_json::to_vec(stored).expect("an answer is plain JSON");
         seal.close(plain, self.entropy.u128())
     }
 }
 
-/// Nothing when what was kept cannot be opened or read: then iam is asked.
+/// `None` if the content cannot be decrypted or parsed; iam is called then.
 fn opened(seal: &Seal, sealed: Vec<u8>) -> Option<Outcome> {
     let plain = seal.open(sealed)?;
     count("follower");
     match serde_json::from_slice(&plain).ok()? {
-        Kept::Answer(answer) => Some(Ok(answer)),
-        Kept::Refusal(problem) => Some(Err(NotRefreshed { problem, is_refusal: true })),
+        StoredOutcome::Answer(answer) => Some(Ok(answer)),
+        StoredOutcome::Refusal(problem) => Some(Err(NotRefreshed { problem, is_refusal: true })),
     }
 }
 
@@ -220,20 +225,20 @@ fn count(role: &'static str) {
     counter!("bff_backoffice_refresh_shared_total", "role" => role).increment(1);
 }
 
-fn too_late() -> NotRefreshed {
+fn timed_out() -> NotRefreshed {
     let detail = "The sign-in service did not answer in time. Try again in a few seconds.";
     let ApiError(problem) = ApiError::new(&code::UPSTREAM_TIMEOUT, detail);
     NotRefreshed { problem, is_refusal: false }
 }
 
 #[derive(Debug, thiserror::Error)]
-enum TierError {
+enum StoreError {
     #[error(transparent)]
-    Tier(#[from] redis::RedisError),
-    #[error("no answer within {} ms", TIER_WITHIN.as_millis())]
+    Redis(#[from] redis::RedisError),
+    #[error("no answer within {} ms", STORE_TIMEOUT.as_millis())]
     Timeout,
 }
 
-async fn within<T>(answer: impl Future<Output = RedisResult<T>>) -> Result<T, TierError> {
-    Ok(timeout(TIER_WITHIN, answer).await.map_err(|_| TierError::Timeout)??)
+async fn within<T>(answer: impl Future<Output = RedisResult<T>>) -> Result<T, StoreError> {
+    Ok(timeout(STORE_TIMEOUT, answer).await.map_err(|_| StoreError::Timeout)??)
 }

@@ -1,8 +1,8 @@
-//! What was taken back: sessions, devices, operators, tenants. Every instance keeps the live
-//! revocations in memory, so that a request costs no round trip to be judged.
+//! Revoked sessions, devices, operators and tenants. Every instance keeps the live revocations in
+//! memory, so that checking a request costs no round trip.
 //!
-//! Durable in Postgres before anyone is told ([`store`]); told through the session tier, and
-//! found by asking every two seconds when that is away ([`feed`]). Not here: who may revoke.
+//! Written to Postgres first ([`store`]), then published through the session store and polled every
+//! two seconds ([`feed`]). Not here: who may revoke.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -20,13 +20,13 @@ pub mod store;
 
 pub use feed::Feed;
 
-/// No access token is honoured longer than this after it was issued, whatever its `exp` says:
-/// what makes forgetting a revocation sound.
-pub const LONGEST_TOKEN: Duration = Duration::from_secs(60 * 60);
-/// How long a revocation stays in memory: the longest token, and clocks that disagree.
-pub(crate) const KEPT_FOR: Duration = Duration::from_secs(65 * 60);
+/// Maximum age of an access token, whatever its `exp` says, so that old revocations can be dropped
+/// from memory.
+pub const MAX_TOKEN_AGE: Duration = Duration::from_secs(60 * 60);
+/// How long a revocation stays in memory: the maximum token age, plus clock skew.
+pub(crate) const REVOCATION_TTL: Duration = Duration::from_secs(65 * 60);
 
-/// What a revocation is about, within its tenant.
+/// Target of a revocation, within its tenant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Target {
     Session(SessionId),
@@ -35,7 +35,7 @@ pub enum Target {
     Tenant(TenantId),
 }
 
-/// Why a kind and an id name no target.
+/// Why a kind and an id are not a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
     #[error("kind is session, device, operator or tenant")]
@@ -74,19 +74,19 @@ impl Target {
     }
 }
 
-/// A revocation as every instance follows it.
+/// A revocation as every instance applies it.
 #[derive(Debug, Clone)]
 pub struct Revocation {
     pub tenant: TenantId,
     pub target: Target,
-    /// Tokens issued up to here are void.
+    /// Tokens issued up to this instant are void.
     pub revoked_at: Timestamp,
     pub reason: Arc<str>,
-    /// When it was written down.
+    /// When it was stored.
     pub recorded_at: Timestamp,
 }
 
-/// The live revocations, as this instance knows them.
+/// The live revocations known to this instance.
 #[derive(Debug, Default)]
 pub struct Revocations {
     live: RwLock<HashMap<(TenantId, Target), Revocation>>,
@@ -94,9 +94,9 @@ pub struct Revocations {
 }
 
 impl Revocations {
-    /// Why the principal's token is void, if it is. A session that was revoked never comes back;
-    /// of a device, an operator or a tenant, tokens issued later are good again. Issue times are
-    /// whole seconds: one of the same second counts as earlier.
+    /// Returns why the principal's token is void, if it is. A revoked session stays revoked; for a
+    /// device, operator or tenant, tokens issued later are valid again. Issue times are whole
+    /// seconds, so the same second counts as earlier.
     pub fn against(&self, principal: &Principal) -> Option<Arc<str>> {
         self.since(principal, principal.issued_at)
     }
@@ -116,7 +116,7 @@ impl Revocations {
         })
     }
 
-    /// Why a session is over for a token that does not name it and was issued before.
+    /// Returns why a session has ended for a token that does not name it and was issued before.
     pub fn ended(
         &self,
         tenant: TenantId,
@@ -129,25 +129,25 @@ impl Revocations {
         is_earlier.then(|| Arc::clone(&revocation.reason))
     }
 
-    /// Whether a device revoked by `one` is found by `one`, and whether it is by `other`. The
-    /// revocations in force are not touched.
+    /// Returns whether a device revoked by `one` is found by `one`, and whether by `other`. Does
+    /// not touch the live revocations.
     pub(crate) fn probe(one: TenantId, other: TenantId, now: Timestamp) -> (bool, bool) {
         let target = Target::Device(DeviceId::from_parts(Timestamp::UNIX_EPOCH, 1));
         let reason = Arc::from("probe");
         let written = Revocation { tenant: one, target, revoked_at: now, reason, recorded_at: now };
         let probed = Self::default();
-        probed.learn(vec![written], now);
+        probed.apply(vec![written], now);
         let live = probed.live.read().unwrap_or_else(PoisonError::into_inner);
         let finds = |tenant| live.contains_key(&key(tenant, target));
         (finds(one), finds(other))
     }
 
-    /// Resolves after each change; streams look again then.
+    /// Resolves after each change; streams then check again.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
 
-    /// How many are kept in memory.
+    /// Number of revocations in memory.
     pub fn len(&self) -> usize {
         self.live.read().unwrap_or_else(PoisonError::into_inner).len()
     }
@@ -156,17 +156,17 @@ impl Revocations {
         self.len() == 0
     }
 
-    /// Takes news in and forgets what no token can be older than.
-    fn learn(&self, news: Vec<Revocation>, now: Timestamp) {
+    /// Applies new revocations and drops those older than any valid token.
+    fn apply(&self, news: Vec<Revocation>, now: Timestamp) {
         if news.is_empty() && self.is_empty() {
             return;
         }
         let is_news = !news.is_empty();
         let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
-        live.retain(|_, kept| kept.recorded_at >= now - KEPT_FOR);
+        live.retain(|_, kept| kept.recorded_at >= now - REVOCATION_TTL);
         for revocation in news {
             let known = live.entry(key(revocation.tenant, revocation.target));
-            // News may come late: the later cut holds, and is kept as long as the later record.
+            // Rows may arrive out of order: the later instant counts.
             let kept = known.or_insert_with(|| revocation.clone());
             if revocation.revoked_at >= kept.revoked_at {
                 *kept = revocation;
@@ -179,7 +179,7 @@ impl Revocations {
     }
 }
 
-/// The key of a revocation.
+/// Key of a revocation.
 fn key(tenant: TenantId, target: Target) -> (TenantId, Target) {
     let tenant = if safeguard!(TenantKeys) { tenant } else { TenantId::platform() };
     (tenant, target)
@@ -194,9 +194,9 @@ pub(crate) fn targets(principal: &Principal) -> impl Iterator<Item = Target> {
     principal.session.map(Target::Session).into_iter().chain(rest)
 }
 
-/// Whether a token is older than any may be.
+/// Whether a token is older than [`MAX_TOKEN_AGE`].
 pub fn is_too_old(principal: &Principal, now: Timestamp) -> bool {
-    principal.issued_at + LONGEST_TOKEN <= now
+    principal.issued_at + MAX_TOKEN_AGE <= now
 }
 
 #[cfg(test)]

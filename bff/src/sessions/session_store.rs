@@ -1,5 +1,5 @@
-//! The session tier (Redis without eviction): reached lazily, so that the gateway starts and
-//! serves reads while it is away.
+//! Connection to the session store (Redis without eviction). It connects lazily, so that the
+//! gateway starts and serves reads while the store is unavailable.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use tokio::time::timeout;
 
 pub mod watch;
 
-/// A server that is there takes a connection, and answers a ping, sooner.
-const ANSWER_WITHIN: Duration = Duration::from_millis(250);
-/// A command that takes longer counts as failed. Callers on the path of a request wait less.
-const LATEST: Duration = Duration::from_secs(1);
+/// Connect and ping timeout.
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(250);
+/// Command timeout. Callers on the path of a request wait less.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Connection to the session store; a type of its own, so that it is not mistaken for the cache's.
 #[derive(Clone)]
@@ -25,40 +25,40 @@ impl std::fmt::Debug for SessionRedis {
     }
 }
 
-/// A connection that reconnects by itself.
+/// Opens a connection that reconnects by itself.
 pub fn connect(url: &SecretString) -> redis::RedisResult<ConnectionManager> {
     let config = ConnectionManagerConfig::new()
-        .set_connection_timeout(Some(ANSWER_WITHIN))
-        .set_response_timeout(Some(LATEST))
+        .set_connection_timeout(Some(CONNECT_TIMEOUT))
+        .set_response_timeout(Some(COMMAND_TIMEOUT))
         .set_number_of_retries(1)
         .set_max_delay(Duration::from_millis(500));
     ConnectionManager::new_lazy_with_config(redis::Client::open(url.expose_secret())?, config)
 }
 
-/// What the tier says of itself.
+/// What the server reports about itself.
 #[derive(Debug)]
-pub struct Condition {
-    /// Another one after each start of the server: a restart, or a standby that took its place.
+pub struct ServerInfo {
+    /// Changes with each start of the server: after a restart or a failover.
     pub run_id: String,
-    /// Which share of the memory it may use it does use; `None` without a limit.
+    /// Used share of `maxmemory`; `None` without a limit.
     pub memory_used: Option<f64>,
 }
 
-/// `None` when it does not answer.
-pub async fn condition(mut tier: ConnectionManager) -> Option<Condition> {
-    let mut asking = redis::cmd("INFO");
-    asking.arg("server").arg("memory");
-    let info = asking.query_async::<InfoDict>(&mut tier).await.ok()?;
+/// Reads the server's information; `None` if it does not answer.
+pub async fn server_info(mut redis: ConnectionManager) -> Option<ServerInfo> {
+    let mut command = redis::cmd("INFO");
+    command.arg("server").arg("memory");
+    let info = command.query_async::<InfoDict>(&mut redis).await.ok()?;
     let (used, limit) = (info.get::<u64>("used_memory")?, info.get::<u64>("maxmemory")?);
     let memory_used = (limit > 0).then(|| used as f64 / limit as f64);
-    Some(Condition { run_id: info.get("run_id")?, memory_used })
+    Some(ServerInfo { run_id: info.get("run_id")?, memory_used })
 }
 
-/// Whether the tier answers.
-pub async fn ping(mut tier: ConnectionManager) -> Result<(), String> {
+/// Checks that the store answers.
+pub async fn ping(mut redis: ConnectionManager) -> Result<(), String> {
     let ping = redis::cmd("PING");
-    let answer = timeout(ANSWER_WITHIN, ping.query_async::<String>(&mut tier)).await;
+    let answer = timeout(CONNECT_TIMEOUT, ping.query_async::<String>(&mut redis)).await;
     let answer =
-        answer.map_err(|_| format!("no answer within {} ms", ANSWER_WITHIN.as_millis()))?;
+        answer.map_err(|_| format!("no answer within {} ms", CONNECT_TIMEOUT.as_millis()))?;
     answer.map(drop).map_err(|error| error.category().to_owned())
 }

@@ -1,7 +1,7 @@
-//! Which tenants may work: tenant-service says so in events, kept in Postgres and followed by
-//! every instance, and in each operator's profile. Of a tenant's statements the latest holds.
+//! Which tenants are suspended. tenant-service reports it in events, which are stored in Postgres
+//! and followed by every instance, and in each operator's profile. The latest report counts.
 //!
-//! Not here: the refusal (`edge`) and what becomes of streams (`handlers::stream`).
+//! Not here: the refusal (`edge`) and the end of streams (`handlers::public::stream`).
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -16,134 +16,134 @@ use service_kit::postgres::{Database, StoreError, read_again};
 use service_kit::problem::chain;
 use tokio::sync::{Mutex, watch};
 
-use crate::background::change_notifier::Bell;
+use crate::background::change_notifier::ChangeNotifier;
 
 pub mod store;
 
-/// Its name in the session tier.
-const BELL: &str = "bff:tenant-standings";
-/// How far the platform's clocks may be ahead of ours.
-const SKEW: Duration = Duration::from_secs(60);
+/// Redis channel.
+const CHANNEL: &str = "bff:tenant-standings";
+/// How far the platform's clocks may be ahead of this one.
+const MAX_CLOCK_SKEW: Duration = Duration::from_secs(60);
 
-/// What tenant-service said of a tenant, and when.
+/// Status of a tenant, and when tenant-service reported it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Statement {
+pub struct TenantStatus {
     pub tenant: TenantId,
     pub suspended: bool,
     pub stated_at: Timestamp,
 }
 
-/// Every tenant's standing, as this instance knows it.
+/// Status of every tenant known to this instance.
 #[derive(Clone)]
-pub struct Standings(Arc<Inner>);
+pub struct TenantStatuses(Arc<Inner>);
 
 struct Inner {
-    latest: RwLock<HashMap<TenantId, Statement>>,
+    latest: RwLock<HashMap<TenantId, TenantStatus>>,
     changes: watch::Sender<u64>,
-    /// A pool of its own: requests never crowd it out.
+    /// A separate pool, so that requests never delay it.
     database: Database,
-    bell: Bell,
+    notifier: ChangeNotifier,
     /// Sequence of the last row that was read.
     last: Mutex<i64>,
 }
 
-impl std::fmt::Debug for Standings {
+impl std::fmt::Debug for TenantStatuses {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Standings").field("latest", &self.0.latest).finish_non_exhaustive()
     }
 }
 
-impl Standings {
-    /// `database` should be a pool of its own, of one connection.
-    pub fn new(database: Database, tier: ConnectionManager) -> Self {
+impl TenantStatuses {
+    /// `database` should be a pool that requests do not use.
+    pub fn new(database: Database, redis: ConnectionManager) -> Self {
         Self(Arc::new(Inner {
             latest: RwLock::default(),
             changes: watch::Sender::new(0),
             database,
-            bell: Bell::new(BELL, tier),
+            notifier: ChangeNotifier::new(CHANNEL, redis),
             last: Mutex::new(0),
         }))
     }
 
-    /// Whether the tenant is suspended; one that nothing was said of is not.
+    /// Whether the tenant is suspended; an unknown tenant is not.
     pub fn is_suspended(&self, tenant: TenantId) -> bool {
         let latest = self.0.latest.read().unwrap_or_else(PoisonError::into_inner);
-        latest.get(&tenant).is_some_and(|statement| statement.suspended)
+        latest.get(&tenant).is_some_and(|status| status.suspended)
     }
 
-    /// Resolves after each change; streams look again then.
+    /// Resolves after each change; streams then check again.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.0.changes.subscribe()
     }
 
-    /// Takes a statement in, unless a later one is known. Of one instant, the suspension holds.
-    pub fn learn(&self, statement: Statement) {
-        if self.knows_as_much_as(&statement) {
+    /// Applies a status unless a later one is known. At the same instant, suspension wins.
+    pub fn apply(&self, status: TenantStatus) {
+        if self.is_known(&status) {
             return;
         }
         let mut latest = self.0.latest.write().unwrap_or_else(PoisonError::into_inner);
-        let known = latest.get(&statement.tenant);
-        if known.is_some_and(|known| !is_later(&statement, known)) {
+        let current = latest.get(&status.tenant);
+        if current.is_some_and(|current| !is_later(&status, current)) {
             return;
         }
-        let changed = known.is_some_and(|known| known.suspended) != statement.suspended;
-        latest.insert(statement.tenant, statement);
-        let suspended = latest.values().filter(|statement| statement.suspended).count();
+        let changed = current.is_some_and(|current| current.suspended) != status.suspended;
+        latest.insert(status.tenant, status);
+        let suspended = latest.values().filter(|status| status.suspended).count();
         drop(latest);
         if changed {
-            tracing::info!(tenant = %statement.tenant, suspended = statement.suspended, "A tenant's standing changed.");
+            tracing::info!(tenant = %status.tenant, suspended = status.suspended, "A tenant's status changed.");
             gauge!("bff_backoffice_tenants_suspended").set(suspended as f64);
             self.0.changes.send_modify(|version| *version += 1);
         }
     }
 
-    /// The usual case, without taking the lock for writing.
-    fn knows_as_much_as(&self, statement: &Statement) -> bool {
+    /// Covers the usual case without the write lock.
+    fn is_known(&self, status: &TenantStatus) -> bool {
         let latest = self.0.latest.read().unwrap_or_else(PoisonError::into_inner);
-        latest.get(&statement.tenant).is_some_and(|known| !is_later(statement, known))
+        latest.get(&status.tenant).is_some_and(|current| !is_later(status, current))
     }
 
-    /// Follows until the program stops.
+    /// Follows changes until shutdown.
     pub fn follow(&self, listener: redis::Client, lifecycle: &Lifecycle) {
-        let standings = self.clone();
-        self.0.bell.follow(listener, lifecycle, move || {
-            let standings = standings.clone();
-            async move { standings.catch_up_or_say_so().await }
+        let tenant_statuses = self.clone();
+        self.0.notifier.subscribe(listener, lifecycle, move || {
+            let tenant_statuses = tenant_statuses.clone();
+            async move { tenant_statuses.poll_logging_errors().await }
         });
     }
 
-    async fn catch_up_or_say_so(&self) {
-        if let Err(error) = self.catch_up().await {
+    async fn poll_logging_errors(&self) {
+        if let Err(error) = self.poll().await {
             counter!("bff_backoffice_tenant_standing_read_failed_total").increment(1);
-            tracing::warn!(error = %chain(&error), "Tenants' standings were not read; those known hold.");
+            tracing::warn!(error = %chain(&error), "Failed to refresh tenant status; keeping cached values.");
         }
     }
 
-    /// Reads what is new. One at a time; who waited finds little to do.
-    pub async fn catch_up(&self) -> Result<(), StoreError> {
+    /// Applies new rows. Serialised by the mutex, so a queued caller usually finds nothing to
+    /// apply.
+    pub async fn poll(&self) -> Result<(), StoreError> {
         let mut last = self.0.last.lock().await;
         let sequence = *last;
         let (news, reached) = read_again(|| store::after(&self.0.database, sequence)).await?;
         *last = reached;
-        for statement in news {
-            self.learn(statement);
+        for status in news {
+            self.apply(status);
         }
         Ok(())
     }
 
-    /// After the commit.
+    /// Applies the change here and notifies other instances. Call it after the commit.
     pub async fn announce(&self) {
-        self.catch_up_or_say_so().await;
-        self.0.bell.ring().await;
+        self.poll_logging_errors().await;
+        self.0.notifier.notify().await;
     }
 }
 
-/// Another's clock is believed up to a minute ahead of ours: a statement of the far future would
-/// hold for ever.
-pub fn not_ahead(stated_at: Timestamp, now: Timestamp) -> Timestamp {
-    stated_at.min(now + SKEW)
+/// Limits a report's instant to [`MAX_CLOCK_SKEW`] ahead; one of the far future would win for ever.
+pub fn limit_clock_skew(stated_at: Timestamp, now: Timestamp) -> Timestamp {
+    stated_at.min(now + MAX_CLOCK_SKEW)
 }
 
-fn is_later(statement: &Statement, known: &Statement) -> bool {
-    (statement.stated_at, statement.suspended) > (known.stated_at, known.suspended)
+fn is_later(status: &TenantStatus, current: &TenantStatus) -> bool {
+    (status.stated_at, status.suspended) > (current.stated_at, current.suspended)
 }

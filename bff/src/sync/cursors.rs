@@ -1,5 +1,5 @@
-//! The cached cursors of desktops: a projection in `bff.device_sync_status`. A desktop moves its own
-//! on; a handshake replaces it with sync-service's word; [`reconcile`] marks those that differ.
+//! Cached cursors of desktops, in `bff.device_sync_status`. A desktop advances its own; a handshake
+//! replaces it with sync-service's; [`reconcile`] marks those that differ.
 
 use std::sync::Arc;
 
@@ -15,19 +15,19 @@ use tokio_postgres::types::ToSql;
 pub mod cursor_writer;
 pub mod reconcile;
 
-const CACHED: &str = "
+const CACHED_SQL: &str = "
     SELECT cursor_version, sync_cursor_at, cursor_diverged_at
     FROM bff.device_sync_status
     WHERE tenant_id = bff.current_tenant_id() AND device_id = $1";
 
-/// What is cached of the device's cursor.
+/// Reads the device's cached cursor.
 pub async fn cached(
     database: &Database,
     (tenant, device): (TenantId, DeviceId),
 ) -> Result<CachedCursor, StoreError> {
     let mut connection = database.connection().await?;
     let transaction = read(&mut connection, tenant).await?;
-    let statement = transaction.prepare_cached(CACHED).await?;
+    let statement = transaction.prepare_cached(CACHED_SQL).await?;
     let found = transaction.query_opt(&statement, &[&device.as_str()]).await?;
     let nothing = CachedCursor { device_id: device, cursor: None, stale: false };
     found.map_or(Ok(nothing), |row| from_row(device, &row))
@@ -41,18 +41,18 @@ fn from_row(device_id: DeviceId, row: &tokio_postgres::Row) -> Result<CachedCurs
     Ok(CachedCursor { device_id, cursor, stale: diverged.is_some() })
 }
 
-/// A cursor, and the desktop it is of.
+/// A cursor reported for a desktop.
 #[derive(Debug)]
-pub struct Noted {
+pub struct CursorReport {
     pub principal: Arc<Principal>,
     pub cursor: SyncCursor,
-    /// When the gateway heard of it.
+    /// When the gateway received it.
     pub at: Timestamp,
-    /// Where the desktop stands, where that is known.
+    /// The desktop's property, if known.
     pub property: Option<PropertyId>,
 }
 
-const INSERT: &str = "
+const UPSERT_SQL: &str = "
     INSERT INTO bff.device_sync_status AS s
         (tenant_id, id, device_id, operator_id, property_id, last_heartbeat_at, cursor_version,
          sync_cursor_at, cursor_noted_at)
@@ -66,26 +66,39 @@ const INSERT: &str = "
         cursor_noted_at = excluded.cursor_noted_at,
         version = s.version + 1";
 
-/// Only forwards: an older report that comes late changes nothing, and no report ends a mark.
-const ADVANCES: &str =
+/// Forwards only: a late, older report changes nothing, and no report clears the divergence mark.
+const ADVANCE_CONDITION: &str =
     " WHERE s.cursor_version IS NULL OR s.cursor_version < excluded.cursor_version";
 
-/// In whatever direction: it is the authority's. But what was heard later stands.
-const RESETS: &str = ", cursor_diverged_at = NULL
+/// In any direction, because sync-service is the authority; but a later report is kept.
+const RESET_CONDITION: &str = ", cursor_diverged_at = NULL
     WHERE s.cursor_noted_at IS NULL OR s.cursor_noted_at <= excluded.cursor_noted_at";
 
-/// Moves the cursor on to where the desktop says it is.
-pub async fn advance(database: &Database, noted: &Noted, env: &Env) -> Result<(), StoreError> {
-    put(database, noted, &[INSERT, ADVANCES].concat(), env).await
+/// Advances the cursor to the desktop's report.
+pub async fn advance(
+    database: &Database,
+    report: &CursorReport,
+    env: &Env,
+) -> Result<(), StoreError> {
+    put(database, report, &[UPSERT_SQL, ADVANCE_CONDITION].concat(), env).await
 }
 
-/// Replaces the cursor with sync-service's word (row F-35).
-pub async fn reset(database: &Database, noted: &Noted, env: &Env) -> Result<(), StoreError> {
-    put(database, noted, &[INSERT, RESETS].concat(), env).await
+/// Replaces the cursor with sync-service's (row F-35).
+pub async fn reset(
+    database: &Database,
+    report: &CursorReport,
+    env: &Env,
+) -> Result<(), StoreError> {
+    put(database, report, &[UPSERT_SQL, RESET_CONDITION].concat(), env).await
 }
 
-async fn put(database: &Database, noted: &Noted, sql: &str, env: &Env) -> Result<(), StoreError> {
-    let Noted { principal, cursor, at, property } = noted;
+async fn put(
+    database: &Database,
+    report: &CursorReport,
+    sql: &str,
+    env: &Env,
+) -> Result<(), StoreError> {
+    let CursorReport { principal, cursor, at, property } = report;
     let mut connection = database.connection().await?;
     let transaction = write(&mut connection, principal.tenant).await?;
     let statement = transaction.prepare_cached(sql).await?;
@@ -104,7 +117,7 @@ async fn put(database: &Database, noted: &Noted, sql: &str, env: &Env) -> Result
     transaction.commit().await
 }
 
-/// As Postgres keeps it. What does not fit is larger than any version of the wire.
+/// Converts for Postgres. A version that does not fit exceeds any version on the wire.
 fn signed(version: u64) -> i64 {
     i64::try_from(version).unwrap_or(i64::MAX)
 }

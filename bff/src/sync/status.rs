@@ -1,5 +1,5 @@
-//! How a property's desktops keep up: the dashboard's `syncStatus`, from what they last reported.
-//! A projection; sync-service is the authority.
+//! Sync status of a property's desktops for the dashboard's `syncStatus`, from their last reports.
+//! sync-service is the authority.
 
 use std::sync::Arc;
 
@@ -14,10 +14,10 @@ use serde::Serialize;
 use service_kit::postgres::{Database, StoreError, read};
 use upstream_clients::{CallContext, CallError};
 
-/// A desktop that is on reports every 15 s; three reports may be lost.
-const ONLINE: SignedDuration = SignedDuration::from_secs(60);
+/// Desktops report every 15 s; three reports may be lost.
+const ONLINE_WINDOW: SignedDuration = SignedDuration::from_secs(60);
 
-/// The gateway's own store, as the composer knows it.
+/// The composer's port to the gateway's own data.
 #[derive(Debug, Clone)]
 pub struct Store {
     database: Database,
@@ -68,7 +68,7 @@ impl LocalData for Store {
     }
 }
 
-const COUNT: &str = "
+const COUNT_SQL: &str = "
     SELECT count(*),
            count(*) FILTER (WHERE last_heartbeat_at >= $2),
            count(*) FILTER (WHERE pending_actions > 0),
@@ -84,8 +84,9 @@ async fn count(
 ) -> Result<SyncStatus, StoreError> {
     let mut connection = database.connection().await?;
     let transaction = read(&mut connection, tenant).await?;
-    let statement = transaction.prepare_cached(COUNT).await?;
-    let row = transaction.query_one(&statement, &[&property.as_str(), &(now - ONLINE)]).await?;
+    let statement = transaction.prepare_cached(COUNT_SQL).await?;
+    let row =
+        transaction.query_one(&statement, &[&property.as_str(), &(now - ONLINE_WINDOW)]).await?;
     Ok(SyncStatus {
         property_id: property,
         as_of: now,

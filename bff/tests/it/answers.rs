@@ -1,5 +1,4 @@
-//! Upstreams that answer reads, each well or not at all as the test says, on a clock that the test
-//! moves.
+//! Fake upstreams for reads, which a test makes fail, on a clock that the test moves.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -16,36 +15,36 @@ use serde_json::{Value, json};
 use service_kit::lifecycle::Lifecycle;
 use service_kit::serve::{Plain, bind, serve};
 
-use crate::desk::BASE;
-use crate::house::{Answer, House, Plan};
+use crate::fixture::BASE;
+use crate::test_gateway::{Answer, TestGateway, TestOptions};
 
 pub(crate) const AS_OF: &str = "2026-11-21T08:00:00.000Z";
-/// When a world opens: at no hour at which a day may begin anywhere within the next minutes.
+/// Start time of a test: no time zone's day begins within the next minutes.
 const START: &str = "2026-11-21T08:00:30Z";
 const ROOM: &str = "rom_01K0000000000000000000000A";
 const STAY: &str = "rsv_01K0000000000000000000000A";
 
-/// A gateway and what it asks.
-pub(crate) struct World {
-    pub(crate) house: House,
-    said: Arc<Said>,
-    /// Seconds the clock is ahead.
+/// A gateway and its fake upstreams.
+pub(crate) struct ReadFixture {
+    pub(crate) gateway: TestGateway,
+    script: Arc<Script>,
+    /// Seconds by which the clock is ahead.
     ahead: Arc<AtomicI64>,
 }
 
 #[derive(Debug, Default)]
-struct Said {
-    /// What begins with this is answered with this status.
+struct Script {
+    /// Paths with this prefix respond with this status.
     away: Mutex<BTreeMap<&'static str, u16>>,
     seen: Mutex<Vec<String>>,
-    /// Ids that no list has any more.
+    /// Ids removed from every list.
     gone: Mutex<Vec<String>>,
 }
 
-impl World {
+impl ReadFixture {
     pub(crate) async fn open() -> Self {
-        let said = Arc::new(Said::default());
-        let app = Router::new().fallback(read).with_state(Arc::clone(&said));
+        let script = Arc::new(Script::default());
+        let app = Router::new().fallback(read).with_state(Arc::clone(&script));
         let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let url: url::Url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
         serve(listener, Plain, app, &Lifecycle::new());
@@ -58,27 +57,28 @@ impl World {
             let passed = SignedDuration::from_secs(seconds.load(Ordering::SeqCst));
             start + system.now().duration_since(opened) + passed
         });
-        let house = House::build(Plan { upstreams, clock, ..Plan::usual() }).await;
-        Self { house, said, ahead }
+        let gateway =
+            TestGateway::build(TestOptions { upstreams, clock, ..TestOptions::usual() }).await;
+        Self { gateway, script, ahead }
     }
 
     pub(crate) fn pass(&self, seconds: i64) {
         self.ahead.fetch_add(seconds, Ordering::SeqCst);
     }
 
-    /// From now on what begins with `path` is answered with this status alone.
+    /// Makes paths with this prefix respond with this status.
     pub(crate) fn is_away(&self, path: &'static str, status: u16) {
-        locked(&self.said.away).insert(path, status);
+        locked(&self.script.away).insert(path, status);
     }
 
-    /// From now on no list has what has this id.
+    /// Removes this id from every list.
     pub(crate) fn is_gone(&self, id: &str) {
-        locked(&self.said.gone).push(id.to_owned());
+        locked(&self.script.gone).push(id.to_owned());
     }
 
-    /// How often something that begins with `path` was asked for.
-    pub(crate) fn asked(&self, path: &str) -> usize {
-        locked(&self.said.seen).iter().filter(|seen| seen.starts_with(path)).count()
+    /// Number of requests to paths with this prefix.
+    pub(crate) fn requests(&self, path: &str) -> usize {
+        locked(&self.script.seen).iter().filter(|seen| seen.starts_with(path)).count()
     }
 
     /// A read at the caller's property.
@@ -91,16 +91,16 @@ impl World {
             format!("{BASE}{route}")
         } else {
             let joint = if route.contains('?') { '&' } else { '?' };
-            format!("{BASE}{route}{joint}propertyId={}", self.house.property)
+            format!("{BASE}{route}{joint}propertyId={}", self.gateway.property)
         };
-        let token = self.house.token(|claims| claims.roles = vec![role.to_owned()]);
-        let proof = self.house.proof(path.split('?').next().unwrap(), &token, |_| {});
-        let request = self.house.with(&path, &format!("DPoP {token}"), &proof);
+        let token = self.gateway.token(|claims| claims.roles = vec![role.to_owned()]);
+        let proof = self.gateway.proof(path.split('?').next().unwrap(), &token, |_| {});
+        let request = self.gateway.with(&path, &format!("DPoP {token}"), &proof);
         let request = match held {
             Some(tag) => request.header("if-none-match", tag),
             None => request,
         };
-        self.house.send(request).await
+        self.gateway.send(request).await
     }
 }
 
@@ -108,19 +108,21 @@ fn locked<T>(shared: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn read(State(said): State<Arc<Said>>, OriginalUri(uri): OriginalUri) -> Response {
-    locked(&said.seen).push(uri.to_string());
-    let away =
-        locked(&said.away).iter().find(|(path, _)| uri.path().starts_with(**path)).map(|it| *it.1);
+async fn read(State(script): State<Arc<Script>>, OriginalUri(uri): OriginalUri) -> Response {
+    locked(&script.seen).push(uri.to_string());
+    let away = locked(&script.away)
+        .iter()
+        .find(|(path, _)| uri.path().starts_with(**path))
+        .map(|(_, status)| *status);
     match away {
         Some(status) => StatusCode::from_u16(status).unwrap().into_response(),
-        None => Json(without(&locked(&said.gone), body(&uri))).into_response(),
+        None => Json(without(&locked(&script.gone), body(&uri))).into_response(),
     }
 }
 
 fn without(gone: &[String], mut body: Value) -> Value {
     let is_left = |item: &Value| {
-        let id = item.as_object().and_then(|it| it.values().find_map(Value::as_str));
+        let id = item.as_object().and_then(|object| object.values().find_map(Value::as_str));
         !gone.iter().any(|gone| Some(gone.as_str()) == id)
     };
     for list in ["items", "shifts"] {
@@ -131,7 +133,7 @@ fn without(gone: &[String], mut body: Value) -> Value {
     body
 }
 
-/// Of the property in the query, or, where there is none, in the path's id: `fol_…` is a folio of
+/// Responds for the property in the query, else for the one of the path's id: `fol_…` is a folio of
 /// `ppt_…`.
 fn body(uri: &http::Uri) -> Value {
     let query = uri.query().unwrap_or_default();
@@ -144,7 +146,7 @@ fn body(uri: &http::Uri) -> Value {
     body
 }
 
-/// Lists of stays have these, by the last letter of their ids.
+/// Stays in each list, by the last letter of their ids.
 fn members(path: &str, ids: &[&str]) -> Value {
     match path {
         "/api/v1/reservations/arrivals" => stays("confirmed", ids),

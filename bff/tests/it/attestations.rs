@@ -1,4 +1,4 @@
-//! An attestation permits one action, once, to whom it was issued.
+//! Attestations: one permits one action, once, to its owner.
 
 use std::sync::Arc;
 
@@ -24,29 +24,29 @@ use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 use tower::ServiceExt;
 
-use crate::house::{Answer, BASE, House, answer};
+use crate::test_gateway::{Answer, BASE, TestGateway, answer};
 
 const FOLIO: &str = "fol_01K0000000000000000000000A";
 const BODY: [u8; 32] = [7; 32];
-/// Open at once for the race; one after the other, so that none waits for its start.
+/// Connections for the race, opened in sequence beforehand so that none waits for its start.
 const CONNECTIONS: usize = 20;
 
 fn fresh<T: Id>() -> T {
     T::generate(&Clock::system(), &Entropy::system())
 }
 
-/// The house's operator, as the edge would say.
-pub(crate) fn principal(house: &House) -> Principal {
+/// The gateway's operator as a principal.
+pub(crate) fn principal(gateway: &TestGateway) -> Principal {
     Principal {
-        tenant: house.tenant,
-        operator: house.operator,
-        device: house.device,
-        session: Some(house.session),
+        tenant: gateway.tenant,
+        operator: gateway.operator,
+        device: gateway.device,
+        session: Some(gateway.session),
         roles: RoleSet::ANY,
-        properties: vec![house.property],
-        issued_at: house.clock.now(),
-        expires_at: house.clock.now() + SignedDuration::from_mins(15),
-        thumbprint: Some(house.device_key.thumbprint().into()),
+        properties: vec![gateway.property],
+        issued_at: gateway.clock.now(),
+        expires_at: gateway.clock.now() + SignedDuration::from_mins(15),
+        thumbprint: Some(gateway.device_key.thumbprint().into()),
         token_digest: [0; 32],
     }
 }
@@ -56,22 +56,26 @@ fn refund(by: &str) -> Use<'_> {
     Use { scope: Scope::FolioRefund, resource: FOLIO, body_digest: BODY, by, fingerprint, resumes }
 }
 
-async fn issued(house: &House, resource: Option<&str>, digest: Option<[u8; 32]>) -> AttestationId {
+async fn issued(
+    gateway: &TestGateway,
+    resource: Option<&str>,
+    digest: Option<[u8; 32]>,
+) -> AttestationId {
     let purpose = Purpose {
         scope: Scope::FolioRefund,
         resource: resource.map(str::to_owned),
         body_digest: digest,
     };
-    let mut connection = house.gateway.database.connection().await.unwrap();
-    let transaction = write(&mut connection, house.tenant).await.unwrap();
-    let by = &house.gateway.env;
+    let mut connection = gateway.state.database.connection().await.unwrap();
+    let transaction = write(&mut connection, gateway.tenant).await.unwrap();
+    let by = &gateway.state.env;
     let request = fresh::<RequestId>();
-    let issued = issue(&transaction, &principal(house), &purpose, request, by).await.unwrap();
+    let issued = issue(&transaction, &principal(gateway), &purpose, request, by).await.unwrap();
     transaction.commit().await.unwrap();
     issued.id
 }
 
-/// Uses it in a transaction of its own and commits.
+/// Consumes it in a transaction of its own and commits.
 async fn used(
     database: &Database,
     principal: &Principal,
@@ -101,15 +105,16 @@ async fn used_in(
 
 #[tokio::test]
 async fn of_a_hundred_uses_at_once_exactly_one_succeeds() {
-    let house = House::open().await;
-    let id = issued(&house, Some(FOLIO), None).await;
-    let config = service_kit::testing::postgres(house.database.url(), CONNECTIONS);
+    let gateway = TestGateway::open().await;
+    let id = issued(&gateway, Some(FOLIO), None).await;
+    let config = service_kit::testing::postgres(gateway.database.url(), CONNECTIONS);
     let database = Database::new(&config).unwrap();
     let start = Arc::new(Barrier::new(CONNECTIONS));
     let mut tasks = JoinSet::new();
     for task in 0..CONNECTIONS {
         let mut connection = database.connection().await.unwrap();
-        let (principal, start, now) = (principal(&house), Arc::clone(&start), house.clock.now());
+        let (principal, start, now) =
+            (principal(&gateway), Arc::clone(&start), gateway.clock.now());
         tasks.spawn(async move {
             start.wait().await;
             let mut outcomes = Vec::new();
@@ -125,18 +130,18 @@ async fn of_a_hundred_uses_at_once_exactly_one_succeeds() {
     assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1);
     let replayed = outcomes.iter().filter(|outcome| **outcome == Err(Refused::Replayed));
     assert_eq!(replayed.count(), 99);
-    let since = house.clock.now() - SignedDuration::from_mins(1);
+    let since = gateway.clock.now() - SignedDuration::from_mins(1);
     assert_eq!(used_twice(&database, since).await.unwrap(), 0);
 }
 
 #[tokio::test]
-async fn after_a_rollback_it_is_as_good_as_before() {
-    let house = House::open().await;
+async fn after_a_rollback_the_attestation_is_unused() {
+    let gateway = TestGateway::open().await;
     let (id, principal, now) =
-        (issued(&house, None, None).await, principal(&house), house.clock.now());
-    let database = &house.gateway.database;
+        (issued(&gateway, None, None).await, principal(&gateway), gateway.clock.now());
+    let database = &gateway.state.database;
     let mut connection = database.connection().await.unwrap();
-    let transaction = write(&mut connection, house.tenant).await.unwrap();
+    let transaction = write(&mut connection, gateway.tenant).await.unwrap();
     consume(&transaction, &principal, id, &refund("the-first"), now).await.unwrap();
     transaction.rollback().await.unwrap();
     drop(connection);
@@ -146,11 +151,11 @@ async fn after_a_rollback_it_is_as_good_as_before() {
 }
 
 #[tokio::test]
-async fn only_a_request_that_goes_on_with_its_own_unfinished_one_uses_it_again() {
-    let house = House::open().await;
+async fn only_a_request_that_resumes_its_own_unfinished_one_uses_it_again() {
+    let gateway = TestGateway::open().await;
     let (id, principal, now) =
-        (issued(&house, None, None).await, principal(&house), house.clock.now());
-    let (database, late) = (&house.gateway.database, now + ATTESTATION_LIFETIME);
+        (issued(&gateway, None, None).await, principal(&gateway), gateway.clock.now());
+    let (database, late) = (&gateway.state.database, now + ATTESTATION_LIFETIME);
     let first = refund("the-same");
     let resumed = Use { resumes: true, ..first };
     used(database, &principal, id, &first, now).await.unwrap();
@@ -170,28 +175,28 @@ async fn only_a_request_that_goes_on_with_its_own_unfinished_one_uses_it_again()
 
 #[tokio::test]
 async fn a_use_from_before_requests_were_kept_permits_nothing_any_more() {
-    let house = House::open().await;
+    let gateway = TestGateway::open().await;
     let (id, principal, now) =
-        (issued(&house, None, None).await, principal(&house), house.clock.now());
+        (issued(&gateway, None, None).await, principal(&gateway), gateway.clock.now());
     let old = format!(
         "INSERT INTO bff.mfa_attestation_uses (tenant_id, attestation_id, used_by, used_at)
          VALUES ('{}', '{id}', 'the-same', now())",
-        house.tenant
+        gateway.tenant
     );
-    house.database.run(&old).await;
+    gateway.database.run(&old).await;
     for resumes in [false, true] {
         let again = Use { resumes, ..refund("the-same") };
-        let outcome = used(&house.gateway.database, &principal, id, &again, now).await;
+        let outcome = used(&gateway.state.database, &principal, id, &again, now).await;
         assert_eq!(outcome, Err(Refused::Replayed));
     }
 }
 
 #[tokio::test]
-async fn its_five_minutes_end() {
-    let house = House::open().await;
-    let (id, principal) = (issued(&house, None, None).await, principal(&house));
-    let late = house.clock.now() + ATTESTATION_LIFETIME;
-    let database = &house.gateway.database;
+async fn an_attestation_expires_after_five_minutes() {
+    let gateway = TestGateway::open().await;
+    let (id, principal) = (issued(&gateway, None, None).await, principal(&gateway));
+    let late = gateway.clock.now() + ATTESTATION_LIFETIME;
+    let database = &gateway.state.database;
     let outcome = used(database, &principal, id, &refund("too-late"), late).await;
     assert_eq!(outcome, Err(Refused::Expired));
     let early = late - SignedDuration::from_secs(5);
@@ -199,11 +204,11 @@ async fn its_five_minutes_end() {
 }
 
 #[tokio::test]
-async fn it_permits_nothing_to_another_and_nothing_else() {
-    let house = House::open().await;
-    let (own, now) = (principal(&house), house.clock.now());
-    let id = issued(&house, Some(FOLIO), Some(BODY)).await;
-    let database = &house.gateway.database;
+async fn it_permits_no_other_operator_and_no_other_action() {
+    let gateway = TestGateway::open().await;
+    let (own, now) = (principal(&gateway), gateway.clock.now());
+    let id = issued(&gateway, Some(FOLIO), Some(BODY)).await;
+    let database = &gateway.state.database;
     let others = [
         Principal { operator: fresh::<OperatorId>(), ..own.clone() },
         Principal { device: fresh::<DeviceId>(), ..own.clone() },
@@ -232,14 +237,14 @@ async fn it_permits_nothing_to_another_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_second_use_that_got_through_is_seen_in_the_rows() {
-    let house = House::open().await;
+async fn a_second_use_is_found_in_the_rows() {
+    let gateway = TestGateway::open().await;
     let (id, principal, now) =
-        (issued(&house, None, None).await, principal(&house), house.clock.now());
+        (issued(&gateway, None, None).await, principal(&gateway), gateway.clock.now());
     let constraint = "ALTER TABLE bff.mfa_attestation_uses
                       DROP CONSTRAINT an_attestation_is_used_once";
-    house.database.run(constraint).await;
-    let database = &house.gateway.database;
+    gateway.database.run(constraint).await;
+    let database = &gateway.state.database;
     used(database, &principal, id, &refund("the-first"), now).await.unwrap();
     let since = now - SignedDuration::from_mins(1);
     assert_eq!(used_twice(database, since).await.unwrap(), 0);
@@ -249,36 +254,36 @@ async fn a_second_use_that_got_through_is_seen_in_the_rows() {
 
 const ROUTE: &str = "/refunds-of-a-test";
 
-/// A route that asks for one, behind the real edge.
-async fn ask(house: &House, attestations: &[&str]) -> Answer {
+/// A route that requires one, behind the real edge.
+async fn ask(gateway: &TestGateway, attestations: &[&str]) -> Answer {
     let observer = Observer {
         metrics: request_metrics!("test"),
-        clock: house.clock.clone(),
+        clock: gateway.clock.clone(),
         entropy: Entropy::system(),
     };
     let route = post(|given: Presented<FolioRefund>| async move { given.id.to_string() });
-    let edge = from_fn_with_state(house.gateway.clone(), bff::edge::authenticate);
+    let edge = from_fn_with_state(gateway.state.clone(), bff::edge::authenticate);
     let app = observed(Router::new().route(ROUTE, route).layer(edge), observer);
-    let token = house.token(|_| {});
-    let proof = house.proof(ROUTE, &token, |claims| {
+    let token = gateway.token(|_| {});
+    let proof = gateway.proof(ROUTE, &token, |claims| {
         claims["htm"] = json!("POST");
         claims["htu"] = json!(format!("{BASE}{ROUTE}"));
     });
-    let request = house.with(ROUTE, &format!("DPoP {token}"), &proof).method("POST");
+    let request = gateway.with(ROUTE, &format!("DPoP {token}"), &proof).method("POST");
     let request =
         attestations.iter().fold(request, |request, id| request.header("x-mfa-attestation", *id));
     answer(app.oneshot(request.body(Body::empty()).unwrap()).await.unwrap()).await
 }
 
 #[tokio::test]
-async fn a_route_that_needs_one_asks_for_a_fresh_factor() {
-    let house = House::open().await;
-    let absent = ask(&house, &[]).await;
+async fn a_route_that_needs_a_factor_requires_a_fresh_one() {
+    let gateway = TestGateway::open().await;
+    let absent = ask(&gateway, &[]).await;
     absent.is_problem(401, "MELMASTOON.BFF.MFA_REQUIRED");
     assert!(absent.body["detail"].as_str().unwrap().contains("folio.refund"));
     let good = "mfa_01K0000000000000000000000A";
     for wrong in [&[good, good][..], &[""], &["mfa_1"], &["bos_01K0000000000000000000000A"]] {
-        ask(&house, wrong).await.is_problem(401, "MELMASTOON.BFF.MFA_INVALID_OR_USED");
+        ask(&gateway, wrong).await.is_problem(401, "MELMASTOON.BFF.MFA_INVALID_OR_USED");
     }
     let challenge = absent.headers["www-authenticate"].to_str().unwrap();
     for member in
@@ -286,5 +291,5 @@ async fn a_route_that_needs_one_asks_for_a_fresh_factor() {
     {
         assert!(challenge.contains(member), "{challenge}");
     }
-    assert_eq!(ask(&house, &[good]).await.status, 200);
+    assert_eq!(ask(&gateway, &[good]).await.status, 200);
 }

@@ -1,6 +1,6 @@
-//! Every JSON body of the API and of the internal listener, made wrong in each of its places: none
-//! is taken, none is a failure of the server, and the problem names the member that is wrong. What is
-//! taken reaches the upstream or the store whole.
+//! Every JSON body of the API and the internal listener, with each member made invalid: the request
+//! is refused, never a server error, and the problem names the member. Valid bodies reach the
+//! upstream or the store unchanged.
 
 use axum::Router;
 use axum::body::Body;
@@ -17,13 +17,13 @@ use service_kit::postgres::write;
 use service_kit::testing::malformed::{Fault, Malformed, example, malformed};
 
 use crate::attestations::principal;
-use crate::desk::{BASE, Desk, fresh_key};
-use crate::house::{Answer, House, fresh, push_form, send_to};
+use crate::fixture::{BASE, Fixture, fresh_key};
 use crate::iam::{self, Iam};
 use crate::internal;
 use crate::issuer::{EVENTS, FIRST, Issuer};
 use crate::locks;
 use crate::sync_service::SyncService;
+use crate::test_gateway::{Answer, TestGateway, fresh, push_form, send_to};
 
 const INVALID: &str = "MELMASTOON.GENERAL.VALIDATION_FAILED";
 
@@ -48,7 +48,7 @@ fn routes() -> Vec<Route> {
     with_body.collect()
 }
 
-/// What a schema cannot say of a body.
+/// Body rules that a schema cannot express.
 pub(crate) fn meaningful(path: &str, mut body: Value) -> Value {
     if path == "/auth/mfa/step-up" {
         body["resource"] = json!(fresh::<FolioId>());
@@ -58,61 +58,63 @@ pub(crate) fn meaningful(path: &str, mut body: Value) -> Value {
     body
 }
 
-/// A gateway whose upstreams take everything, and what they were sent.
+/// A gateway whose upstreams accept everything and record it.
 enum Rig {
-    Desk(Desk),
-    Iam(House, Iam),
-    Sync(House, SyncService),
+    Fixture(Fixture),
+    Iam(TestGateway, Iam),
+    Sync(TestGateway, SyncService),
 }
 
 impl Rig {
     async fn of(path: &str) -> Self {
         if path.starts_with("/auth/") {
-            let (house, iam) = iam::house().await;
+            let (gateway, iam) = iam::gateway().await;
             if path.ends_with("/refresh") {
-                iam.grants(house.token(|_| {}));
+                iam.grants(gateway.token(|_| {}));
             } else {
                 iam.attests();
             }
-            Self::Iam(house, iam)
+            Self::Iam(gateway, iam)
         } else if path.starts_with("/sync/") {
-            let (house, service) = SyncService::with_house().await;
-            Self::Sync(house, service)
+            let (gateway, service) = SyncService::with_gateway().await;
+            Self::Sync(gateway, service)
         } else {
-            Self::Desk(locks::open().await)
+            Self::Fixture(locks::open().await)
         }
     }
 
-    fn house(&self) -> &House {
+    fn gateway(&self) -> &TestGateway {
         match self {
-            Self::Desk(desk) => &desk.house,
-            Self::Iam(house, _) | Self::Sync(house, _) => house,
+            Self::Fixture(fixture) => &fixture.gateway,
+            Self::Iam(gateway, _) | Self::Sync(gateway, _) => gateway,
         }
     }
 
-    /// Bodies that reached an upstream; asking where a lock is has none.
+    /// Bodies that reached an upstream; the lookup of a lock has none.
     fn reached(&self) -> Vec<Value> {
         match self {
-            Self::Desk(desk) => desk.platform.seen().into_iter().map(|it| it.body).collect(),
-            Self::Iam(_, iam) => iam.asked().into_iter().map(|it| it.body).collect(),
-            Self::Sync(_, service) => service.asked().into_iter().map(|it| it.1).collect(),
+            Self::Fixture(fixture) => {
+                fixture.fake.seen().into_iter().map(|call| call.body).collect()
+            }
+            Self::Iam(_, iam) => iam.requests().into_iter().map(|call| call.body).collect(),
+            Self::Sync(_, service) => service.requests().into_iter().map(|call| call.1).collect(),
         }
     }
 
     async fn attestation(&self, scope: Option<&str>) -> Option<AttestationId> {
-        let scope = scope.map(|it| serde_json::from_value::<Scope>(json!(it)).unwrap())?;
-        let gateway = &self.house().gateway;
-        let mut connection = gateway.database.connection().await.unwrap();
-        let transaction = write(&mut connection, self.house().tenant).await.unwrap();
+        let scope = scope.map(|name| serde_json::from_value::<Scope>(json!(name)).unwrap())?;
+        let state = &self.gateway().state;
+        let mut connection = state.database.connection().await.unwrap();
+        let transaction = write(&mut connection, self.gateway().tenant).await.unwrap();
         let purpose = Purpose { scope, resource: None, body_digest: None };
-        let (caller, by) = (principal(self.house()), &gateway.env);
+        let (caller, by) = (principal(self.gateway()), &state.env);
         let issued = issue(&transaction, &caller, &purpose, fresh::<RequestId>(), by).await;
         transaction.commit().await.unwrap();
         Some(issued.unwrap().id)
     }
 
     async fn send(&self, route: &Route, text: &str, factor: Option<AttestationId>) -> Answer {
-        let (house, endpoint) = (self.house(), route.endpoint);
+        let (gateway, endpoint) = (self.gateway(), route.endpoint);
         let id = if endpoint.path.starts_with("/folios") {
             fresh::<FolioId>().to_string()
         } else {
@@ -122,17 +124,17 @@ impl Rig {
         let path = endpoint.path.replace("{id}", &id).replace("{lockId}", lock.as_str());
         let path = format!("{BASE}{path}");
         let role = endpoint.roles.iter().next().unwrap().name().to_owned();
-        let token = house.token(|claims| claims.roles = vec![role]);
-        let mut proof = house.proof(&path, &token, |claims| claims["htm"] = json!("POST"));
+        let token = gateway.token(|claims| claims.roles = vec![role]);
+        let mut proof = gateway.proof(&path, &token, |claims| claims["htm"] = json!("POST"));
         if endpoint.proof_only {
-            proof = house.proof(&path, &token, |claims| {
+            proof = gateway.proof(&path, &token, |claims| {
                 claims["htm"] = json!("POST");
                 claims.as_object_mut().unwrap().remove("ath");
             });
         }
         let request = Request::post(&path)
             .header("dpop", &proof)
-            .header("x-device-id", house.device.as_str())
+            .header("x-device-id", gateway.device.as_str())
             .header("content-type", "Application/JSON; charset=utf-8")
             .header("idempotency-key", fresh_key());
         let request = match (endpoint.proof_only, factor) {
@@ -142,11 +144,11 @@ impl Rig {
                 .header("authorization", format!("DPoP {token}"))
                 .header("x-mfa-attestation", factor.as_str()),
         };
-        house.send_text(request, text).await
+        gateway.send_text(request, text).await
     }
 }
 
-/// A refusal that names the member; how deep is too deep the parser may say of the whole.
+/// Asserts a refusal that names the member; for excessive depth the parser may name the whole body.
 #[track_caller]
 fn names_the_member(answer: &Answer, wrong: &Malformed, root: &str) {
     let shown: String = wrong.text.chars().take(300).collect();
@@ -163,7 +165,7 @@ fn names_the_member(answer: &Answer, wrong: &Malformed, root: &str) {
 }
 
 #[tokio::test]
-async fn a_body_that_is_wrong_in_any_place_is_refused_with_the_name_of_the_place() {
+async fn an_invalid_body_is_refused_with_the_name_of_the_member() {
     let routes = routes();
     assert!(routes.len() >= 8, "the document has bodies");
     for route in &routes {
@@ -178,7 +180,7 @@ async fn a_body_that_is_wrong_in_any_place_is_refused_with_the_name_of_the_place
     }
 }
 
-/// What of the body reaches the upstream; the rest is the gateway's own.
+/// Part of the body that reaches the upstream; the rest is for the gateway.
 fn forwarded(path: &str, body: &Value) -> Vec<(String, Value)> {
     let own: &[&str] = match path {
         "/auth/mfa/step-up" => &["resource", "scope", "bodyDigest"],
@@ -190,7 +192,7 @@ fn forwarded(path: &str, body: &Value) -> Vec<(String, Value)> {
 }
 
 #[tokio::test]
-async fn a_body_that_is_right_reaches_its_upstream_whole() {
+async fn a_valid_body_reaches_its_upstream_unchanged() {
     for route in routes() {
         let path = route.endpoint.path;
         let rig = Rig::of(path).await;
@@ -210,8 +212,8 @@ async fn a_body_that_is_right_reaches_its_upstream_whole() {
 
 #[tokio::test]
 async fn an_amount_in_another_than_its_one_form_moves_no_money() {
-    let desk = Desk::open().await;
-    let rig = Rig::Desk(desk);
+    let fixture = Fixture::open().await;
+    let rig = Rig::Fixture(fixture);
     let all = routes();
     let route = all.iter().find(|route| route.endpoint.path.ends_with("/refunds")).unwrap();
     let factor = rig.attestation(Some("folio.refund")).await;
@@ -234,22 +236,22 @@ async fn an_amount_in_another_than_its_one_form_moves_no_money() {
     assert!(rig.reached().is_empty());
 }
 
-/// The internal listener, as those who may call it do.
+/// The internal listener, called with permitted accounts.
 struct Internal {
-    house: House,
+    gateway: TestGateway,
     issuer: Issuer,
     app: Router,
 }
 
 impl Internal {
     async fn open() -> Self {
-        let (house, issuer) = (House::open().await, Issuer::open().await);
-        let app = internal::app(&house, Some(issuer.identity(house.clock.clone())));
-        Self { house, issuer, app }
+        let (gateway, issuer) = (TestGateway::open().await, Issuer::open().await);
+        let app = internal::app(&gateway, Some(issuer.identity(gateway.clock.clone())));
+        Self { gateway, issuer, app }
     }
 
     async fn send(&self, path: &str, account: &str, text: &str) -> Answer {
-        let token = self.issuer.token_of(account, &self.house.clock);
+        let token = self.issuer.token_of(account, &self.gateway.clock);
         let request = Request::post(path)
             .header("content-type", "application/json")
             .header("authorization", format!("Bearer {token}"));
@@ -262,7 +264,7 @@ impl Internal {
     }
 
     async fn reasons(&self) -> Vec<String> {
-        self.house.rows("SELECT reason FROM bff.revocations ORDER BY sequence").await
+        self.gateway.rows("SELECT reason FROM bff.revocations ORDER BY sequence").await
     }
 
     /// An event that revokes an operator.
@@ -271,7 +273,7 @@ impl Internal {
             "specversion": "1.0", "id": fresh::<EventId>(), "source": "/services/iam-service",
             "type": "melmastoon.iam.session.revoked.v1", "subject": "opr",
             "time": "2026-11-21T12:00:00.000Z", "datacontenttype": "application/json",
-            "tenantid": self.house.tenant, "orderingkey": "k", "correlationid": "c",
+            "tenantid": self.gateway.tenant, "orderingkey": "k", "correlationid": "c",
             "actortype": "system", "actorid": "iam", "retentionclass": "audit",
             "data": {"kind": "operator", "id": fresh::<OperatorId>(), "reason": "left"},
         })
@@ -279,9 +281,9 @@ impl Internal {
 }
 
 #[tokio::test]
-async fn a_wrong_body_on_the_internal_listener_is_refused_with_the_name_of_the_place() {
+async fn an_invalid_body_on_the_internal_listener_is_refused_with_the_name_of_the_member() {
     let internal = Internal::open().await;
-    let revocation = json!({"tenantId": internal.house.tenant, "kind": "operator",
+    let revocation = json!({"tenantId": internal.gateway.tenant, "kind": "operator",
                             "id": fresh::<OperatorId>(), "reason": "left"});
     let push = push_form(&internal.event());
     let push = json!({"message": {"data": push["message"]["data"]}});

@@ -1,4 +1,4 @@
-//! The limits of a connection on the public listener, plain and over TLS, by real sockets.
+//! Connection limits of the public listener, plain and over TLS, through real sockets.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::house::House;
+use crate::test_gateway::TestGateway;
 use crate::tls::{Folder, connect, made};
 
 const API: &str = "/api/bff/backoffice/v1";
@@ -38,7 +38,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 #[derive(Debug, Clone, Copy)]
 enum Front {
     Plain,
-    /// With its handshake done.
+    /// A connection after its TLS handshake.
     Tls,
 }
 
@@ -46,7 +46,7 @@ const FRONTS: [Front; 2] = [Front::Plain, Front::Tls];
 
 /// A gateway on two sockets.
 struct Listening {
-    house: House,
+    gateway: TestGateway,
     plain: SocketAddr,
     tls: SocketAddr,
     certificate: Vec<u8>,
@@ -56,20 +56,20 @@ struct Listening {
 impl Listening {
     async fn open() -> Self {
         service_kit::http_client::install_crypto_provider();
-        let (house, folder, made) = (House::open().await, Folder::new(), made(2090));
+        let (gateway, folder, made) = (TestGateway::open().await, Folder::new(), made(2090));
         folder.write("cert.pem", &made.cert);
         folder.write("key.pem", &made.key);
         let tls = Tls::fixed(&folder.config()).unwrap();
         let (plain_socket, tls_socket) = (any().await, any().await);
         let addresses = (plain_socket.local_addr().unwrap(), tls_socket.local_addr().unwrap());
-        let lifecycle = &house.gateway.lifecycle;
-        server(&house).serve(plain_socket, Plain, lifecycle);
-        server(&house).serve(tls_socket, tls, lifecycle);
+        let lifecycle = &gateway.state.lifecycle;
+        server(&gateway).serve(plain_socket, Plain, lifecycle);
+        server(&gateway).serve(tls_socket, tls, lifecycle);
         let (plain, tls) = addresses;
-        Self { house, plain, tls, certificate: made.der, _folder: folder }
+        Self { gateway, plain, tls, certificate: made.der, _folder: folder }
     }
 
-    /// A new connection, whose time begins now.
+    /// Opens a connection; its timeouts start now.
     async fn connect(&self, front: Front) -> Box<dyn Stream> {
         match front {
             Front::Plain => Box::new(TcpStream::connect(self.plain).await.unwrap()),
@@ -82,7 +82,7 @@ async fn any() -> tokio::net::TcpListener {
     bind("127.0.0.1:0".parse().unwrap()).await.unwrap()
 }
 
-fn server(house: &House) -> service_kit::serve::Server {
+fn server(gateway: &TestGateway) -> service_kit::serve::Server {
     let config = PublicConfig {
         listen: "127.0.0.1:0".parse().unwrap(),
         connections: LIMITS,
@@ -90,11 +90,11 @@ fn server(house: &House) -> service_kit::serve::Server {
         tls: None,
         allowed_origins: Vec::new(),
     };
-    let readiness = Readiness::new(house.gateway.lifecycle.clone());
-    public_server(&config, house.gateway.clone(), readiness)
+    let readiness = Readiness::new(gateway.state.lifecycle.clone());
+    public_server(&config, gateway.state.clone(), readiness)
 }
 
-/// The head of a request as it stands on the wire, without its last line.
+/// Head of a request on the wire, without its last line.
 fn head(request: &Builder) -> String {
     let method = request.method_ref().unwrap();
     let path = request.uri_ref().unwrap();
@@ -105,7 +105,7 @@ fn head(request: &Builder) -> String {
     text
 }
 
-/// The whole answer on a connection that the server closes, and how long it took.
+/// Reads the response until the server closes the connection, and returns how long that took.
 async fn rest(stream: &mut dyn Stream) -> (String, Duration) {
     let (began, mut bytes) = (Instant::now(), Vec::new());
     let ended = timeout(LONG, stream.read_to_end(&mut bytes)).await;
@@ -121,11 +121,11 @@ async fn ask(stream: &mut dyn Stream, request: &Builder) -> String {
 }
 
 #[tokio::test]
-async fn silence_and_half_a_beginning_are_closed() {
-    let gateway = Listening::open().await;
+async fn idle_and_incomplete_connections_are_closed() {
+    let state = Listening::open().await;
     for half in ["", "PRI * HT", "GET /api HTTP/1.1\r\nhost: a\r\n"] {
         for front in FRONTS {
-            let mut stream = gateway.connect(front).await;
+            let mut stream = state.connect(front).await;
             stream.write_all(half.as_bytes()).await.unwrap();
             let (text, took) = rest(&mut *stream).await;
             assert_eq!(text, "");
@@ -134,27 +134,27 @@ async fn silence_and_half_a_beginning_are_closed() {
     }
     // Also where TLS is expected and never begins, or begins and does not go on.
     for half in [&b""[..], &[22, 3, 1, 2, 0, 1]] {
-        let mut stream = TcpStream::connect(gateway.tls).await.unwrap();
+        let mut stream = TcpStream::connect(state.tls).await.unwrap();
         stream.write_all(half).await.unwrap();
         rest(&mut stream).await;
     }
 }
 
 #[tokio::test]
-async fn a_body_that_stands_still_is_408_on_every_kind_of_route() {
-    let gateway = Listening::open().await;
-    let house = &gateway.house;
+async fn a_stalled_body_is_408_on_every_kind_of_route() {
+    let state = Listening::open().await;
+    let gateway = &state.gateway;
     let refresh = || {
         let path = format!("{API}/auth/refresh");
-        let proof = house.proof(&path, "", |claims| {
+        let proof = gateway.proof(&path, "", |claims| {
             claims["htm"] = json!("POST");
             claims.as_object_mut().unwrap().remove("ath");
         });
-        let device = house.device.as_str();
+        let device = gateway.device.as_str();
         http::Request::post(path).header("dpop", proof).header("x-device-id", device)
     };
     let change = |path: &str| {
-        house.change(&format!("{API}{path}"), |_| {}).header("idempotency-key", "k".repeat(20))
+        gateway.change(&format!("{API}{path}"), |_| {}).header("idempotency-key", "k".repeat(20))
     };
     let requests: [(&str, &dyn Fn() -> Builder); 3] = [
         ("refresh", &refresh),
@@ -163,7 +163,7 @@ async fn a_body_that_stands_still_is_408_on_every_kind_of_route() {
     ];
     for (name, request) in requests {
         for front in FRONTS {
-            let mut stream = gateway.connect(front).await;
+            let mut stream = state.connect(front).await;
             let body = "content-type: application/json\r\ncontent-length: 50\r\n\r\n{";
             let request = request().header("x-forwarded-for", format!("192.0.2.{}", name.len()));
             stream.write_all(format!("{}{body}", head(&request)).as_bytes()).await.unwrap();
@@ -179,10 +179,10 @@ async fn a_body_that_stands_still_is_408_on_every_kind_of_route() {
 
 #[tokio::test]
 async fn a_request_without_a_host_or_with_two_is_a_problem() {
-    let gateway = Listening::open().await;
+    let state = Listening::open().await;
     for hosts in ["", "host: a\r\nhost: b\r\n"] {
         for front in FRONTS {
-            let mut stream = gateway.connect(front).await;
+            let mut stream = state.connect(front).await;
             let request = format!("GET {API}/session HTTP/1.1\r\n{hosts}\r\n");
             stream.write_all(request.as_bytes()).await.unwrap();
             let (answer, _) = rest(&mut *stream).await;
@@ -194,25 +194,25 @@ async fn a_request_without_a_host_or_with_two_is_a_problem() {
 
 #[tokio::test]
 async fn a_sign_in_makes_room_for_the_next_desk_of_the_address() {
-    let gateway = Listening::open().await;
-    let house = &gateway.house;
+    let state = Listening::open().await;
+    let gateway = &state.gateway;
     let health = http::Request::get(format!("{API}/health/live"));
     let health = health.header("x-forwarded-for", "203.0.113.9");
     let mut desks = Vec::new();
     for _ in 0..2 {
-        let mut desk = TcpStream::connect(gateway.plain).await.unwrap();
-        assert!(ask(&mut desk, &health).await.starts_with("HTTP/1.1 200 "));
-        desks.push(desk);
+        let mut fixture = TcpStream::connect(state.plain).await.unwrap();
+        assert!(ask(&mut fixture, &health).await.starts_with("HTTP/1.1 200 "));
+        desks.push(fixture);
     }
-    let mut third = TcpStream::connect(gateway.plain).await.unwrap();
+    let mut third = TcpStream::connect(state.plain).await.unwrap();
     let refusal = ask(&mut third, &health).await;
     assert!(refusal.starts_with("HTTP/1.1 429 ") && refusal.contains("BFF.RATE_LIMITED"));
     // A kept connection waits longer for its next request than a new one for its first.
     sleep(Duration::from_millis(1_200)).await;
-    let session = house.request(&format!("{API}/session"));
+    let session = gateway.request(&format!("{API}/session"));
     let session = session.header("x-forwarded-for", "203.0.113.9");
     let answer = ask(&mut desks[0], &session).await;
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
-    let mut third = TcpStream::connect(gateway.plain).await.unwrap();
+    let mut third = TcpStream::connect(state.plain).await.unwrap();
     assert!(ask(&mut third, &health).await.starts_with("HTTP/1.1 200 "));
 }

@@ -1,36 +1,36 @@
-//! Who is let in, through the real router.
+//! Authentication, through the real router.
 
 use serde_json::json;
 
-use crate::house::{House, Key};
+use crate::test_gateway::{Key, TestGateway};
 
 type Change = fn(&mut contracts::upstream::iam::AccessTokenClaims);
 
 const SESSION: &str = "/api/bff/backoffice/v1/session";
 
 #[tokio::test]
-async fn a_bound_token_with_a_fresh_proof_is_let_in() {
-    let house = House::open().await;
-    let answer = house.send(house.request(SESSION)).await;
+async fn a_bound_token_with_a_fresh_proof_is_accepted() {
+    let gateway = TestGateway::open().await;
+    let answer = gateway.send(gateway.request(SESSION)).await;
     assert_eq!(answer.status, 200, "{}", answer.body);
-    assert_eq!(answer.body["deviceId"], house.device.as_str());
+    assert_eq!(answer.body["deviceId"], gateway.device.as_str());
     assert_eq!(answer.body["roles"], json!(["front_desk"]));
     assert!(answer.headers.contains_key("x-request-id"));
 }
 
 #[tokio::test]
 async fn the_scheme_s_case_does_not_matter() {
-    let house = House::open().await;
-    let token = house.token(|_| {});
-    let proof = house.proof(SESSION, &token, |_| {});
-    let answer = house.send(house.with(SESSION, &format!("dpop {token}"), &proof)).await;
+    let gateway = TestGateway::open().await;
+    let token = gateway.token(|_| {});
+    let proof = gateway.proof(SESSION, &token, |_| {});
+    let answer = gateway.send(gateway.with(SESSION, &format!("dpop {token}"), &proof)).await;
     assert_eq!(answer.status, 200, "{}", answer.body);
 }
 
 #[tokio::test]
 async fn without_credentials_the_challenge_names_no_error() {
-    let house = House::open().await;
-    let answer = house.send(http::Request::get(SESSION)).await;
+    let gateway = TestGateway::open().await;
+    let answer = gateway.send(http::Request::get(SESSION)).await;
     answer.is_problem(401, "MELMASTOON.BFF.SESSION_REQUIRED");
     assert_eq!(
         answer.headers["www-authenticate"],
@@ -40,12 +40,12 @@ async fn without_credentials_the_challenge_names_no_error() {
 
 #[tokio::test]
 async fn a_proof_is_taken_once() {
-    let house = House::open().await;
-    let token = house.token(|_| {});
-    let proof = house.proof(SESSION, &token, |_| {});
-    let request = || house.with(SESSION, &format!("DPoP {token}"), &proof);
-    assert_eq!(house.send(request()).await.status, 200);
-    let answer = house.send(request()).await;
+    let gateway = TestGateway::open().await;
+    let token = gateway.token(|_| {});
+    let proof = gateway.proof(SESSION, &token, |_| {});
+    let request = || gateway.with(SESSION, &format!("DPoP {token}"), &proof);
+    assert_eq!(gateway.send(request()).await.status, 200);
+    let answer = gateway.send(request()).await;
     answer.is_problem(401, "MELMASTOON.BFF.DPOP_INVALID");
     assert!(
         answer.headers["www-authenticate"]
@@ -57,17 +57,17 @@ async fn a_proof_is_taken_once() {
 
 #[tokio::test]
 async fn with_nonces_on_the_answer_hands_one_out_and_a_proof_that_carries_it_is_taken() {
-    let house = House::with_nonces().await;
-    let token = house.token(|_| {});
+    let gateway = TestGateway::with_nonces().await;
+    let token = gateway.token(|_| {});
     let send = async |nonce: Option<&str>| {
-        let proof = house.proof(SESSION, &token, |claims| {
+        let proof = gateway.proof(SESSION, &token, |claims| {
             // A clock that drifts does not matter: the nonce says when.
             claims["iat"] = json!(7);
             if let Some(nonce) = nonce {
                 claims["nonce"] = json!(nonce);
             }
         });
-        house.send(house.with(SESSION, &format!("DPoP {token}"), &proof)).await
+        gateway.send(gateway.with(SESSION, &format!("DPoP {token}"), &proof)).await
     };
     let mut nonce = String::new();
     for guess in [None, Some("guess")] {
@@ -87,42 +87,42 @@ async fn with_nonces_on_the_answer_hands_one_out_and_a_proof_that_carries_it_is_
 
 #[tokio::test]
 async fn a_missing_wrong_doubled_or_foreign_proof_is_refused() {
-    let house = House::open().await;
-    let token = house.token(|_| {});
+    let gateway = TestGateway::open().await;
+    let token = gateway.token(|_| {});
     let authorization = format!("DPoP {token}");
     let send =
-        async |request| house.send(request).await.is_problem(401, "MELMASTOON.BFF.DPOP_INVALID");
+        async |request| gateway.send(request).await.is_problem(401, "MELMASTOON.BFF.DPOP_INVALID");
 
     let missing = http::Request::get(SESSION)
         .header("authorization", &authorization)
-        .header("x-device-id", house.device.as_str());
+        .header("x-device-id", gateway.device.as_str());
     send(missing).await;
-    let other_route = house.proof("/api/bff/backoffice/v1/dashboard", &token, |_| {});
-    send(house.with(SESSION, &authorization, &other_route)).await;
-    let old = house.proof(SESSION, &token, |claims| {
+    let other_route = gateway.proof("/api/bff/backoffice/v1/dashboard", &token, |_| {});
+    send(gateway.with(SESSION, &authorization, &other_route)).await;
+    let old = gateway.proof(SESSION, &token, |claims| {
         claims["iat"] = json!(claims["iat"].as_i64().unwrap() - 120);
     });
-    send(house.with(SESSION, &authorization, &old)).await;
-    let unbound = house.proof(SESSION, "another token", |_| {});
-    send(house.with(SESSION, &authorization, &unbound)).await;
-    let good = house.proof(SESSION, &token, |_| {});
+    send(gateway.with(SESSION, &authorization, &old)).await;
+    let unbound = gateway.proof(SESSION, "another token", |_| {});
+    send(gateway.with(SESSION, &authorization, &unbound)).await;
+    let good = gateway.proof(SESSION, &token, |_| {});
     send(
-        house
+        gateway
             .with(SESSION, &authorization, &good)
-            .header("dpop", house.proof(SESSION, &token, |_| {})),
+            .header("dpop", gateway.proof(SESSION, &token, |_| {})),
     )
     .await;
     // The thief's own key, with a proof that is valid for it.
-    let mut thief = House::open().await;
-    thief.device = house.device;
-    send(house.with(SESSION, &authorization, &thief.proof(SESSION, &token, |_| {}))).await;
+    let mut thief = TestGateway::open().await;
+    thief.device = gateway.device;
+    send(gateway.with(SESSION, &authorization, &thief.proof(SESSION, &token, |_| {}))).await;
     // None of the refused ones was burnt with the good one.
-    assert_eq!(house.send(house.with(SESSION, &authorization, &good)).await.status, 200);
+    assert_eq!(gateway.send(gateway.with(SESSION, &authorization, &good)).await.status, 200);
 }
 
 #[tokio::test]
 async fn a_token_that_is_not_ours_is_refused() {
-    let house = House::open().await;
+    let gateway = TestGateway::open().await;
     let wrong: [(&str, Change); 4] = [
         ("issuer", |claims| claims.iss = "https://evil.test".into()),
         ("audience", |claims| claims.aud = "other".into()),
@@ -130,112 +130,116 @@ async fn a_token_that_is_not_ours_is_refused() {
         ("not valid yet", |claims| claims.iat += 3600),
     ];
     for (name, change) in wrong {
-        let token = house.token(change);
-        let proof = house.proof(SESSION, &token, |_| {});
-        let answer = house.send(house.with(SESSION, &format!("DPoP {token}"), &proof)).await;
+        let token = gateway.token(change);
+        let proof = gateway.proof(SESSION, &token, |_| {});
+        let answer = gateway.send(gateway.with(SESSION, &format!("DPoP {token}"), &proof)).await;
         assert_eq!(answer.body["code"], "MELMASTOON.BFF.TOKEN_INVALID", "{name}");
     }
     let forged = Key::new().sign(
         &json!({"alg": "ES256", "typ": "at+jwt", "kid": "iam-1"}),
-        &serde_json::to_value(house.claims()).unwrap(),
+        &serde_json::to_value(gateway.claims()).unwrap(),
     );
-    let proof = house.proof(SESSION, &forged, |_| {});
-    house
-        .send(house.with(SESSION, &format!("DPoP {forged}"), &proof))
+    let proof = gateway.proof(SESSION, &forged, |_| {});
+    gateway
+        .send(gateway.with(SESSION, &format!("DPoP {forged}"), &proof))
         .await
         .is_problem(401, "MELMASTOON.BFF.TOKEN_INVALID");
 }
 
 #[tokio::test]
 async fn a_bound_token_under_bearer_is_refused_even_with_a_proof() {
-    let house = House::open().await;
-    let token = house.token(|_| {});
-    let proof = house.proof(SESSION, &token, |_| {});
-    let answer = house.send(house.with(SESSION, &format!("Bearer {token}"), &proof)).await;
+    let gateway = TestGateway::open().await;
+    let token = gateway.token(|_| {});
+    let proof = gateway.proof(SESSION, &token, |_| {});
+    let answer = gateway.send(gateway.with(SESSION, &format!("Bearer {token}"), &proof)).await;
     answer.is_problem(401, "MELMASTOON.BFF.TOKEN_INVALID");
 }
 
 #[tokio::test]
 async fn two_authorization_headers_are_malformed() {
-    let house = House::open().await;
-    let answer = house.send(house.request(SESSION).header("authorization", "Bearer x")).await;
+    let gateway = TestGateway::open().await;
+    let answer = gateway.send(gateway.request(SESSION).header("authorization", "Bearer x")).await;
     answer.is_problem(400, "MELMASTOON.GENERAL.MALFORMED_REQUEST");
 }
 
 #[tokio::test]
 async fn an_expired_token_is_told_apart_and_only_after_its_proof() {
-    let house = House::open().await;
-    let token = house.token(|claims| claims.exp = claims.iat - 1);
+    let gateway = TestGateway::open().await;
+    let token = gateway.token(|claims| claims.exp = claims.iat - 1);
     let authorization = format!("DPoP {token}");
-    let proof = house.proof(SESSION, &token, |_| {});
-    house
-        .send(house.with(SESSION, &authorization, &proof))
+    let proof = gateway.proof(SESSION, &token, |_| {});
+    gateway
+        .send(gateway.with(SESSION, &authorization, &proof))
         .await
         .is_problem(401, "MELMASTOON.BFF.SESSION_EXPIRED");
-    let bad = house.proof(SESSION, "another token", |_| {});
-    house
-        .send(house.with(SESSION, &authorization, &bad))
+    let bad = gateway.proof(SESSION, "another token", |_| {});
+    gateway
+        .send(gateway.with(SESSION, &authorization, &bad))
         .await
         .is_problem(401, "MELMASTOON.BFF.DPOP_INVALID");
 }
 
 #[tokio::test]
 async fn the_device_header_must_be_the_token_s_device() {
-    let house = House::open().await;
-    let token = house.token(|claims| claims.device_id = "dev_01K0000000000000000000000A".into());
-    let proof = house.proof(SESSION, &token, |_| {});
-    let answer = house.send(house.with(SESSION, &format!("DPoP {token}"), &proof)).await;
+    let gateway = TestGateway::open().await;
+    let token = gateway.token(|claims| claims.device_id = "dev_01K0000000000000000000000A".into());
+    let proof = gateway.proof(SESSION, &token, |_| {});
+    let answer = gateway.send(gateway.with(SESSION, &format!("DPoP {token}"), &proof)).await;
     answer.is_problem(403, "MELMASTOON.BFF.DEVICE_MISMATCH");
 }
 
 #[tokio::test]
 async fn a_property_outside_the_scope_is_refused_and_a_malformed_one_named() {
-    let house = House::open().await;
+    let gateway = TestGateway::open().await;
     let dashboard =
         |property: &str| format!("/api/bff/backoffice/v1/dashboard?propertyId={property}");
     let other = dashboard("ppt_01K0000000000000000000000A");
-    house.send(house.request(&other)).await.is_problem(403, "MELMASTOON.BFF.PROPERTY_OUT_OF_SCOPE");
-    let answer = house.send(house.request(&dashboard("x"))).await;
+    gateway
+        .send(gateway.request(&other))
+        .await
+        .is_problem(403, "MELMASTOON.BFF.PROPERTY_OUT_OF_SCOPE");
+    let answer = gateway.send(gateway.request(&dashboard("x"))).await;
     answer.is_problem(400, "MELMASTOON.GENERAL.VALIDATION_FAILED");
     assert_eq!(answer.body["errors"][0]["field"], "query.propertyId");
-    let missing = house.send(house.request("/api/bff/backoffice/v1/dashboard")).await;
+    let missing = gateway.send(gateway.request("/api/bff/backoffice/v1/dashboard")).await;
     assert_eq!(missing.body["errors"][0]["code"], "REQUIRED");
 }
 
 #[tokio::test]
 async fn without_upstreams_the_dashboard_is_whole_but_empty() {
-    let house = House::open().await;
-    let path = format!("/api/bff/backoffice/v1/dashboard?propertyId={}", house.property);
-    let answer = house.send(house.request(&path)).await;
+    let gateway = TestGateway::open().await;
+    let path = format!("/api/bff/backoffice/v1/dashboard?propertyId={}", gateway.property);
+    let answer = gateway.send(gateway.request(&path)).await;
     assert_eq!(answer.status, 200);
     assert_eq!(answer.body["partial"], true);
     assert_eq!(answer.body["widgets"]["occupancy"]["reason"], "UPSTREAM_UNAVAILABLE");
     assert_eq!(answer.body["widgets"]["kpis"]["status"], "forbidden");
-    let unknown = house.send(house.request(&format!("{path}&widgets=occupancy,nonsense"))).await;
+    let unknown =
+        gateway.send(gateway.request(&format!("{path}&widgets=occupancy,nonsense"))).await;
     unknown.is_problem(400, "MELMASTOON.GENERAL.VALIDATION_FAILED");
 }
 
 #[tokio::test]
 async fn errors_of_the_router_itself_are_problems_too() {
-    let house = House::open().await;
-    let outside = house.send(http::Request::get("/nowhere")).await;
+    let gateway = TestGateway::open().await;
+    let outside = gateway.send(http::Request::get("/nowhere")).await;
     outside.is_problem(404, "MELMASTOON.GENERAL.RESOURCE_NOT_FOUND");
-    let inside = house.send(house.request("/api/bff/backoffice/v1/nowhere")).await;
+    let inside = gateway.send(gateway.request("/api/bff/backoffice/v1/nowhere")).await;
     inside.is_problem(404, "MELMASTOON.GENERAL.RESOURCE_NOT_FOUND");
-    let method = house.send(http::Request::post("/openapi.json")).await;
+    let method = gateway.send(http::Request::post("/openapi.json")).await;
     method.is_problem(405, "MELMASTOON.GENERAL.METHOD_NOT_ALLOWED");
     assert_eq!(method.headers["allow"], "GET,HEAD");
-    let large = house.send(house.request(SESSION).header("content-length", "2000000")).await;
+    let large = gateway.send(gateway.request(SESSION).header("content-length", "2000000")).await;
     large.is_problem(413, "MELMASTOON.BFF.PAYLOAD_TOO_LARGE");
 }
 
 #[tokio::test]
 async fn a_stream_begins_with_hello() {
-    let house = House::open().await;
+    let gateway = TestGateway::open().await;
     let path = "/api/bff/backoffice/v1/sse/stream";
-    let first = house.first_bytes(house.request(path)).await;
+    let first = gateway.first_bytes(gateway.request(path)).await;
     assert!(first.starts_with("retry: "), "{first}");
-    let unknown = house.send(house.request(&format!("{path}?channels=gossip"))).await;
+    let unknown = gateway.send(gateway.request(&format!("{path}?channels=gossip"))).await;
     unknown.is_problem(400, "MELMASTOON.GENERAL.VALIDATION_FAILED");
-    house.send(http::Request::get(path)).await.is_problem(401, "MELMASTOON.BFF.SESSION_REQUIRED");
+    gateway.send(http::Request::get(path)).await.is_problem(401, "MELMASTOON.BFF.SESSION_REQUIRED");
 }

@@ -1,5 +1,5 @@
-//! The table of endpoints is what happens: compared with the OpenAPI document, and, a request for
-//! each role and route, with the router.
+//! Compares the endpoint table with the OpenAPI document and, by a request for each role and route,
+//! with the router.
 
 use std::collections::BTreeSet;
 
@@ -10,8 +10,8 @@ use contracts::id::{FolioId, Id, LockDeviceId, PropertyId, ReservationId};
 use contracts::role::{Role, RoleSet};
 use serde_json::{Value, json};
 
-use crate::desk::{BASE, fresh_key};
-use crate::house::{Answer, House};
+use crate::fixture::{BASE, fresh_key};
+use crate::test_gateway::{Answer, TestGateway};
 
 fn fresh<T: Id>() -> T {
     T::generate(&Clock::system(), &Entropy::system())
@@ -35,7 +35,7 @@ fn the_document_and_the_table_list_the_same_endpoints_and_requirements() {
     assert_eq!(listed.collect::<BTreeSet<_>>(), documented);
 }
 
-/// A request to the endpoint that is right in all but what is asked for.
+/// A valid request to the endpoint, except for the given defect.
 #[derive(Debug, Clone, Copy)]
 struct Ask {
     role: Role,
@@ -43,32 +43,32 @@ struct Ask {
     key: bool,
 }
 
-async fn ask(house: &House, endpoint: &Endpoint, ask: Ask) -> Answer {
-    let path = path(house, endpoint, ask.foreign_property);
-    let token = house.token(|claims| claims.roles = vec![ask.role.name().to_owned()]);
+async fn ask(gateway: &TestGateway, endpoint: &Endpoint, ask: Ask) -> Answer {
+    let path = path(gateway, endpoint, ask.foreign_property);
+    let token = gateway.token(|claims| claims.roles = vec![ask.role.name().to_owned()]);
     let method = endpoint.method.to_uppercase();
     let bare = path.split('?').next().unwrap();
-    let proof = house.proof(bare, &token, |claims| claims["htm"] = json!(method));
-    let request = house.with(&path, &format!("DPoP {token}"), &proof).method(method.as_str());
+    let proof = gateway.proof(bare, &token, |claims| claims["htm"] = json!(method));
+    let request = gateway.with(&path, &format!("DPoP {token}"), &proof).method(method.as_str());
     let request = if ask.key { request.header("idempotency-key", fresh_key()) } else { request };
     let request = request.header("content-type", "application/json");
-    let response = house.open_answer(request, "{}").await;
+    let response = gateway.open_answer(request, "{}").await;
     // A stream goes on; its head is enough.
     if response.headers().get("content-type").is_some_and(|kind| kind == "text/event-stream") {
         let (parts, _) = response.into_parts();
         return Answer { status: parts.status, headers: parts.headers, body: Value::Null };
     }
-    crate::house::answer(response).await
+    crate::test_gateway::answer(response).await
 }
 
-fn path(house: &House, endpoint: &Endpoint, foreign: bool) -> String {
+fn path(gateway: &TestGateway, endpoint: &Endpoint, foreign: bool) -> String {
     let lock = fresh::<LockDeviceId>();
     let id = if endpoint.path.starts_with("/folios") {
         fresh::<FolioId>().to_string()
     } else {
         fresh::<ReservationId>().to_string()
     };
-    let property = if foreign { fresh::<PropertyId>() } else { house.property };
+    let property = if foreign { fresh::<PropertyId>() } else { gateway.property };
     let query =
         if endpoint.in_property { format!("?propertyId={property}") } else { String::new() };
     format!(
@@ -81,18 +81,18 @@ fn code(answer: &Answer) -> &str {
     answer.body["code"].as_str().unwrap_or_default()
 }
 
-/// Those that ask for a token; the one that does not has tests of its own.
+/// Endpoints that require a token; the other one has its own tests.
 fn with_token() -> impl Iterator<Item = &'static Endpoint> {
     ENDPOINTS.iter().filter(|endpoint| !endpoint.proof_only)
 }
 
 #[tokio::test]
-async fn each_role_is_let_in_exactly_where_the_table_says() {
+async fn each_role_is_permitted_exactly_where_the_table_says() {
     for endpoint in with_token() {
-        let house = House::open().await;
+        let gateway = TestGateway::open().await;
         for role in Role::ALL {
-            let asked = Ask { role, foreign_property: false, key: true };
-            let answer = ask(&house, endpoint, asked).await;
+            let requests = Ask { role, foreign_property: false, key: true };
+            let answer = ask(&gateway, endpoint, requests).await;
             let is_refused = code(&answer) == "MELMASTOON.BFF.ROLE_FORBIDDEN";
             let may = endpoint.roles.contains(role);
             assert_eq!(is_refused, !may, "{endpoint:?} {role:?} {}", answer.body);
@@ -100,7 +100,7 @@ async fn each_role_is_let_in_exactly_where_the_table_says() {
     }
 }
 
-/// What a request lacks when it comes with a token alone, from the first the gateway judges on.
+/// What a request with only a token lacks, in the order of the checks.
 fn lacking(endpoint: &Endpoint) -> &'static str {
     if endpoint.in_property {
         "MELMASTOON.BFF.PROPERTY_OUT_OF_SCOPE"
@@ -114,18 +114,17 @@ fn lacking(endpoint: &Endpoint) -> &'static str {
 }
 
 #[tokio::test]
-async fn an_endpoint_judges_the_property_asks_for_the_key_and_the_second_factor_as_the_table_says()
-{
+async fn each_endpoint_requires_property_key_and_second_factor_as_the_table_says() {
     let refusals = [
         "MELMASTOON.BFF.PROPERTY_OUT_OF_SCOPE",
         "MELMASTOON.BFF.MFA_REQUIRED",
         "MELMASTOON.BFF.IDEMPOTENCY_KEY_REQUIRED",
     ];
     for endpoint in with_token() {
-        let house = House::open().await;
+        let gateway = TestGateway::open().await;
         let role = endpoint.roles.iter().next().unwrap();
-        let asked = Ask { role, foreign_property: true, key: false };
-        let answer = ask(&house, endpoint, asked).await;
+        let requests = Ask { role, foreign_property: true, key: false };
+        let answer = ask(&gateway, endpoint, requests).await;
         let refused = Some(code(&answer)).filter(|code| refusals.contains(code));
         assert_eq!(refused.unwrap_or_default(), lacking(endpoint), "{endpoint:?} {}", answer.body);
     }
@@ -139,7 +138,7 @@ fn every_scope_of_the_table_is_one_that_step_up_knows() {
 }
 
 #[test]
-fn nobody_is_listed_as_allowed_to_change_anything_just_by_being_signed_in() {
+fn every_mutation_requires_roles() {
     for endpoint in ENDPOINTS.iter().filter(|endpoint| endpoint.takes_key) {
         assert_ne!(endpoint.roles, RoleSet::ANY, "{endpoint:?}");
     }

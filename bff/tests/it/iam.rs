@@ -1,5 +1,4 @@
-//! iam on a socket of its own, with the bodies of its contract: answers what the test says, and
-//! keeps what it was asked.
+//! A fake iam on a socket: responds as the test says and records its calls.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -16,11 +15,11 @@ use serde_json::{Value, json};
 use service_kit::lifecycle::Lifecycle;
 use tokio::sync::Semaphore;
 
-use crate::house::House;
+use crate::test_gateway::TestGateway;
 
-/// One call, as it came.
+/// A received call.
 #[derive(Debug, Clone)]
-pub(crate) struct Asked {
+pub(crate) struct ReceivedCall {
     pub(crate) path: String,
     pub(crate) bearer: String,
     pub(crate) request_id: String,
@@ -37,13 +36,13 @@ pub(crate) struct Iam {
 struct Played {
     answer: (u16, Value),
     after: Duration,
-    asked: Vec<Asked>,
+    requests: Vec<ReceivedCall>,
 }
 
 impl Iam {
     pub(crate) async fn open() -> (Self, String) {
         let played =
-            Played { answer: (204, Value::Null), after: Duration::ZERO, asked: Vec::new() };
+            Played { answer: (204, Value::Null), after: Duration::ZERO, requests: Vec::new() };
         let listener = service_kit::serve::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let calls = Arc::new(Semaphore::new(0));
@@ -64,7 +63,7 @@ impl Iam {
         self.answers(status, serde_json::to_value(problem).unwrap());
     }
 
-    /// A pair whose access token is this one.
+    /// A token response with this access token.
     pub(crate) fn grants(&self, access_token: String) {
         let answer = TokenResponse {
             access_token,
@@ -83,24 +82,24 @@ impl Iam {
         self.played.lock().unwrap().after = time;
     }
 
-    /// Where it listens.
+    /// Its address.
     pub(crate) fn url(&self) -> &str {
         &self.url
     }
 
-    /// Returns once another call has come in.
+    /// Returns after the next call.
     pub(crate) async fn called(&self) {
         self.calls.acquire().await.unwrap().forget();
     }
 
-    pub(crate) fn asked(&self) -> Vec<Asked> {
-        self.played.lock().unwrap().asked.clone()
+    pub(crate) fn requests(&self) -> Vec<ReceivedCall> {
+        self.played.lock().unwrap().requests.clone()
     }
 }
 
 async fn play(State(iam): State<Iam>, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
     let text = |name: &str| headers[name].to_str().unwrap().to_owned();
-    let asked = Asked {
+    let requests = ReceivedCall {
         path: uri.path().to_owned(),
         bearer: text("authorization"),
         request_id: text("x-request-id"),
@@ -108,7 +107,7 @@ async fn play(State(iam): State<Iam>, uri: Uri, headers: HeaderMap, body: Bytes)
     };
     let (answer, after) = {
         let mut played = iam.played.lock().unwrap();
-        played.asked.push(asked);
+        played.requests.push(requests);
         iam.calls.add_permits(1);
         (played.answer.clone(), played.after)
     };
@@ -120,13 +119,13 @@ async fn play(State(iam): State<Iam>, uri: Uri, headers: HeaderMap, body: Bytes)
     if body.is_null() { status.into_response() } else { (status, axum::Json(body)).into_response() }
 }
 
-/// A gateway and the iam it asks.
-pub(crate) async fn house() -> (House, Iam) {
+/// A gateway and its fake iam.
+pub(crate) async fn gateway() -> (TestGateway, Iam) {
     let (iam, url) = Iam::open().await;
-    (House::open().await.asking(Upstream::Iam, &url), iam)
+    (TestGateway::open().await.asking(Upstream::Iam, &url), iam)
 }
 
-/// A gateway that asks an iam where nothing listens.
-pub(crate) async fn house_without() -> House {
-    House::open().await.asking(Upstream::Iam, "http://127.0.0.1:1")
+/// A gateway whose iam is unreachable.
+pub(crate) async fn gateway_without() -> TestGateway {
+    TestGateway::open().await.asking(Upstream::Iam, "http://127.0.0.1:1")
 }

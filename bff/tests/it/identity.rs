@@ -1,4 +1,5 @@
-//! Who may call `/internal/*`, with tokens of a real issuer whose keys are fetched over a socket.
+//! Authorization of `/internal/*`, with tokens of a real issuer whose keys are fetched over a
+//! socket.
 
 use std::sync::Arc;
 
@@ -14,8 +15,8 @@ use service_kit::request::{Observer, observed};
 use service_kit::request_metrics;
 use tower::ServiceExt;
 
-use crate::house::Answer;
 use crate::issuer::{AUDIENCE, ISSUER, Issuer};
+use crate::test_gateway::Answer;
 
 struct Listener {
     app: Router,
@@ -74,7 +75,7 @@ async fn an_account_may_call_its_own_group_alone() {
 }
 
 #[tokio::test]
-async fn without_configuration_nobody_may() {
+async fn without_configuration_every_caller_is_refused() {
     let listener = Listener::open().await;
     let token = format!("Bearer {}", listener.token(&json!({}), &json!({})));
     for authorization in [None, Some(token.as_str())] {
@@ -123,7 +124,7 @@ async fn a_token_that_does_not_hold_is_refused() {
 }
 
 #[tokio::test]
-async fn one_token_under_bearer_must_be_sent() {
+async fn exactly_one_bearer_token_is_required() {
     let listener = Listener::open().await;
     let token = listener.token(&json!({}), &json!({}));
     for authorization in [None, Some(token.as_str()), Some(&format!("DPoP {token}"))] {
@@ -157,7 +158,7 @@ async fn a_token_that_says_something_twice_is_refused() {
 }
 
 #[tokio::test]
-async fn a_key_that_a_token_brings_along_is_not_believed() {
+async fn a_key_embedded_in_a_token_is_not_trusted() {
     let (listener, thief) = (Listener::open().await, Issuer::open().await);
     let header = json!({"jku": "http://127.0.0.1:1/", "x5u": "http://127.0.0.1:1/"});
     let own = listener.token(&header, &json!({}));

@@ -9,42 +9,42 @@ use http::Request;
 use serde_json::{Value, json};
 use service_kit::identity::{Identity, RequireAccount};
 
-use crate::house::{Answer, House, seen_from_outside, send_to};
 use crate::issuer::{EVENTS, FIRST, Issuer, SCHEDULER};
+use crate::test_gateway::{Answer, TestGateway, seen_from_outside, send_to};
 
-/// A house whose internal listener asks who is calling.
+/// A gateway whose internal listener authenticates its callers.
 pub(crate) struct Guarded {
-    pub(crate) house: House,
+    pub(crate) gateway: TestGateway,
     pub(crate) issuer: Issuer,
     app: Router,
 }
 
 impl Guarded {
     pub(crate) async fn open() -> Self {
-        Self::around(House::open().await, Issuer::open().await)
+        Self::around(TestGateway::open().await, Issuer::open().await)
     }
 
-    pub(crate) fn around(house: House, issuer: Issuer) -> Self {
-        let identity = Some(issuer.identity(house.clock.clone()));
-        let app = app(&house, identity);
-        Self { house, issuer, app }
+    pub(crate) fn around(gateway: TestGateway, issuer: Issuer) -> Self {
+        let identity = Some(issuer.identity(gateway.clock.clone()));
+        let app = app(&gateway, identity);
+        Self { gateway, issuer, app }
     }
 
-    /// As this service account, or as nobody.
+    /// Sends a request as this service account, or without one.
     pub(crate) async fn post(&self, path: &str, account: Option<&str>, body: &Value) -> Answer {
-        let token = account.map(|email| self.issuer.token_of(email, &self.house.clock));
+        let token = account.map(|email| self.issuer.token_of(email, &self.gateway.clock));
         send_to(&self.app, request("POST", path, token.as_deref(), body)).await
     }
 
     pub(crate) async fn get(&self, path: &str, account: &str) -> Answer {
-        let token = self.issuer.token_of(account, &self.house.clock);
+        let token = self.issuer.token_of(account, &self.gateway.clock);
         send_to(&self.app, request("GET", path, Some(&token), &Value::Null)).await
     }
 }
 
-pub(crate) fn app(house: &House, identity: Option<Arc<Identity>>) -> Router {
+pub(crate) fn app(gateway: &TestGateway, identity: Option<Arc<Identity>>) -> Router {
     let guard = RequireAccount::new(identity, "test_internal_auth_failure_total");
-    let routes = bff::http::internal_router::routes(house.gateway.clone(), &guard);
+    let routes = bff::http::internal_router::routes(gateway.state.clone(), &guard);
     seen_from_outside(Router::new().nest("/internal", routes))
 }
 
@@ -62,7 +62,7 @@ pub(crate) fn request(
     request.body(Body::from(body.to_string())).unwrap()
 }
 
-/// Those there are, one of each group that is not, and one that is no group's.
+/// Every existing path, one unknown path in each group, and one outside of all.
 const PATHS: [&str; 6] = [
     "/internal/sessions/revoke",
     "/internal/events",
@@ -73,14 +73,14 @@ const PATHS: [&str; 6] = [
 ];
 
 #[tokio::test]
-async fn everything_internal_is_closed_until_somebody_is_let_in() {
-    let house = House::open().await;
-    let closed = app(&house, None);
+async fn every_internal_route_is_closed_without_a_configured_account() {
+    let gateway = TestGateway::open().await;
+    let closed = app(&gateway, None);
     for path in PATHS {
         let answer = send_to(&closed, request("POST", path, None, &json!({}))).await;
         answer.is_problem(403, "MELMASTOON.GENERAL.FORBIDDEN");
     }
-    let guarded = Guarded::around(house, Issuer::open().await);
+    let guarded = Guarded::around(gateway, Issuer::open().await);
     for path in PATHS {
         let answer = guarded.post(path, None, &json!({})).await;
         answer.is_problem(401, "MELMASTOON.GENERAL.UNAUTHENTICATED");
@@ -90,7 +90,7 @@ async fn everything_internal_is_closed_until_somebody_is_let_in() {
 }
 
 #[tokio::test]
-async fn each_account_is_let_in_at_its_own_routes() {
+async fn each_account_may_call_its_own_routes() {
     let guarded = Guarded::open().await;
     let revoke = "/internal/sessions/revoke";
     for stranger in [EVENTS, SCHEDULER] {

@@ -1,6 +1,6 @@
-//! No route gives a caller anything of another tenant: every route of the OpenAPI document is
-//! tried with ids of another tenant, behind upstreams that hold data of that tenant alone. It
-//! walks the document, so a new route is in it by itself.
+//! No route reveals data of another tenant: every route of the OpenAPI document is called with
+//! another tenant's ids, against upstreams that only have that tenant's data. New routes are
+//! covered automatically.
 
 use axum::Router;
 use axum::body::Body;
@@ -16,10 +16,10 @@ use service_kit::lifecycle::Lifecycle;
 use service_kit::serve::{Plain, bind, serve};
 use upstream_clients::BaseUrls;
 
-use crate::house::{House, Plan, fresh};
 use crate::tenant::not_found;
+use crate::test_gateway::{TestGateway, TestOptions, fresh};
 
-/// Stands in everything the other tenant has.
+/// Marks all data of the other tenant.
 const MARK: &str = "of-the-other-tenant";
 
 /// Routes that are about the caller alone and take no id.
@@ -40,7 +40,7 @@ async fn no_route_gives_anything_of_another_tenant() {
     // tenant-service apart: it would know the caller.
     let played = Upstream::ALL.into_iter().filter(|upstream| *upstream != Upstream::Tenant);
     let upstreams: BaseUrls = played.map(|upstream| (upstream, url.parse().unwrap())).collect();
-    let house = House::build(Plan { upstreams, ..Plan::usual() }).await;
+    let gateway = TestGateway::build(TestOptions { upstreams, ..TestOptions::usual() }).await;
     let document: Value = serde_json::from_str(&bff::http::openapi::json()).unwrap();
     let mut tried = 0_usize;
     for (path, operations) in document["paths"].as_object().unwrap() {
@@ -48,7 +48,7 @@ async fn no_route_gives_anything_of_another_tenant() {
             let call = Call { document: &document, path, method, operation, own: None };
             match call.foreign() {
                 Some(request) => {
-                    is_refused(&house, &call, request).await;
+                    is_refused(&gateway, &call, request).await;
                     tried += 1;
                 }
                 None => assert!(
@@ -61,25 +61,25 @@ async fn no_route_gives_anything_of_another_tenant() {
     assert!(tried > 0, "no route takes an id");
 }
 
-async fn is_refused(house: &House, call: &Call<'_>, (path, body): (String, Option<Value>)) {
+async fn is_refused(gateway: &TestGateway, call: &Call<'_>, (path, body): (String, Option<Value>)) {
     let what = format!("{} {}", call.method, call.path);
     let method = call.method.to_ascii_uppercase();
-    let token = house.token(|claims| claims.roles = vec!["tenant.admin".into()]);
+    let token = gateway.token(|claims| claims.roles = vec!["tenant.admin".into()]);
     let bare = path.split('?').next().unwrap();
-    let proof = house.proof(bare, &token, |claims| claims["htm"] = json!(method));
-    let request = house.with(&path, &format!("DPoP {token}"), &proof).method(method.as_str());
+    let proof = gateway.proof(bare, &token, |claims| claims["htm"] = json!(method));
+    let request = gateway.with(&path, &format!("DPoP {token}"), &proof).method(method.as_str());
     let request = request
         .header("content-type", "application/json")
         .header("idempotency-key", format!("{:032x}", Entropy::system().u128()));
     let body = body.map_or_else(Body::empty, |body| Body::from(body.to_string()));
-    let answer = house.send_with(request, body).await;
+    let answer = gateway.send_with(request, body).await;
     let status = answer.status.as_u16();
     let needs_factor = answer.body["code"] == "MELMASTOON.BFF.MFA_REQUIRED";
     assert!(matches!(status, 403 | 404) || needs_factor, "{what}: {status} {}", answer.body);
     assert!(!answer.body.to_string().contains(MARK), "{what}: {}", answer.body);
 }
 
-/// Answers what it has to callers of that tenant, and 404 to others, as the services do.
+/// Responds with data to callers of that tenant and 404 to others, as the services do.
 async fn upstreams_of(tenant: TenantId) -> String {
     let answer = move |headers: HeaderMap| async move {
         let caller = caller(&headers);
@@ -109,7 +109,7 @@ pub(crate) struct Call<'a> {
     pub(crate) path: &'a str,
     pub(crate) method: &'a str,
     pub(crate) operation: &'a Value,
-    /// The caller's property, for requests that are to be let in.
+    /// The caller's property, for permitted requests.
     pub(crate) own: Option<PropertyId>,
 }
 
@@ -182,7 +182,7 @@ impl Call<'_> {
         }
     }
 
-    /// The least that the schema takes.
+    /// The smallest value that the schema permits.
     fn example(&self, schema: &Value) -> Value {
         let schema = self.resolved(schema);
         if let Some(one) = schema["enum"].get(0).or(schema["examples"].get(0)) {

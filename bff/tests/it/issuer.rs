@@ -15,7 +15,7 @@ pub(crate) const ISSUER: &str = "https://accounts.test";
 pub(crate) const AUDIENCE: &str = "https://gateway.internal.test";
 pub(crate) const SCHEDULER: &str = "scheduler@platform.test";
 pub(crate) const EVENTS: &str = "events@platform.test";
-/// Two people of the platform.
+/// Two platform operators.
 pub(crate) const FIRST: &str = "first@platform.test";
 pub(crate) const SECOND: &str = "second@platform.test";
 
@@ -46,7 +46,7 @@ impl Issuer {
         Arc::new(Identity::new(&self.config, keys, clock))
     }
 
-    /// A good token of this account, at the instant the clock shows.
+    /// A valid token of this account, at the clock's instant.
     pub(crate) fn token_of(&self, email: &str, clock: &Clock) -> String {
         self.token(
             &json!({}),
@@ -55,7 +55,7 @@ impl Issuer {
         )
     }
 
-    /// A token of the scheduler that is good but for the changes; `null` takes a claim away.
+    /// A token of the scheduler, valid except for the changes; `null` removes a claim.
     pub(crate) fn token(&self, header: &Value, changes: &Value) -> String {
         let now = Clock::system().unix_seconds();
         let mut claims = json!({
@@ -73,7 +73,7 @@ impl Issuer {
         self.key.sign(&all, &claims)
     }
 
-    /// A good signature over these texts, whatever they are.
+    /// A valid signature over these texts.
     pub(crate) fn token_of_texts(&self, header: &str, claims: &str) -> String {
         self.key.sign_texts(header, claims)
     }

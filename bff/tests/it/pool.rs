@@ -1,6 +1,6 @@
-//! No connection of the pool is held while an upstream is called. The gateway has one connection, and
-//! every upstream takes it before it answers: a call for which it is not free is an offence. Every
-//! route of the OpenAPI document is called, so a new one is in it by itself, and every job that calls
+//! No pool connection is held while an upstream is called. The gateway has a pool of one, and every
+//! fake upstream takes that connection before it responds: a call during which it is not free is a
+//! violation. Covers every route of the OpenAPI document, also new ones, and every job that calls
 //! an upstream.
 
 use std::collections::BTreeSet;
@@ -14,7 +14,7 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use bff::http::endpoints::Endpoint;
-use bff::locks::reconcile::OLDER_THAN;
+use bff::locks::reconcile::MIN_AGE;
 use contracts::clock::{Clock, wire_time};
 use contracts::id::SessionId;
 use contracts::role::Role;
@@ -29,15 +29,15 @@ use tower::ServiceExt;
 use upstream_clients::{BaseUrls, Limits, Upstreams};
 
 use crate::bodies::meaningful;
-use crate::desk::{BASE, fresh_key};
-use crate::house::{House, Plan, composer, fresh};
+use crate::fake_upstreams::{FakeUpstreams, Locks};
+use crate::fixture::{BASE, fresh_key};
 use crate::internal;
 use crate::isolation::Call;
 use crate::issuer::{Issuer, SCHEDULER};
-use crate::platform::{Locks, Platform};
 use crate::replays::attested;
+use crate::test_gateway::{TestGateway, TestOptions, composer, fresh};
 
-/// Shorter than the gateway waits for any answer that it needs, so that it is still waiting.
+/// Shorter than any timeout of the gateway, so that it is still waiting.
 const FREE_WITHIN: Duration = Duration::from_millis(350);
 /// Routes that call no upstream.
 const CALL_NONE: [&str; 5] = [
@@ -48,7 +48,7 @@ const CALL_NONE: [&str; 5] = [
     "post /sync/cursor",
 ];
 
-/// What upstreams saw of the gateway's pool.
+/// What the fake upstreams saw of the gateway's pool.
 #[derive(Default)]
 struct Witness {
     database: OnceLock<Database>,
@@ -76,7 +76,7 @@ impl Witness {
     }
 }
 
-/// In a task of its own: a gateway that gives up does not end it.
+/// In a separate task, which the gateway's timeout does not cancel.
 #[expect(clippy::disallowed_methods, reason = "the test waits for it")]
 async fn look(State(witness): State<Arc<Witness>>, request: Request, next: Next) -> Response {
     let call = format!("{} {}", request.method(), request.uri().path());
@@ -84,7 +84,7 @@ async fn look(State(witness): State<Arc<Witness>>, request: Request, next: Next)
     next.run(request).await
 }
 
-/// What the platform of other tests does not play.
+/// Routes that [`FakeUpstreams`] does not have.
 fn others() -> Router {
     let verified = json!({"verifiedAt": "2026-11-21T12:00:00.000Z"});
     let cursors = async |request: Request| {
@@ -98,41 +98,41 @@ fn others() -> Router {
         .route("/api/v1/sync/tenants/{tenant}/cursors", get(cursors))
 }
 
-/// A gateway with one connection, and who watches it.
-async fn open() -> (House, Arc<Witness>) {
+/// A gateway with one connection, and its watcher.
+async fn open() -> (TestGateway, Arc<Witness>) {
     let witness = Arc::new(Witness::default());
     let layer = from_fn_with_state(Arc::clone(&witness), look);
-    let (platform, urls) = Platform::open_around(|app| app.merge(others()).layer(layer)).await;
+    let (fake, urls) = FakeUpstreams::open_around(|app| app.merge(others()).layer(layer)).await;
     let url = urls[&Upstream::Billing].clone();
     // tenant-service apart: it is asked beside a request, not for it.
     let played = Upstream::ALL.into_iter().filter(|upstream| *upstream != Upstream::Tenant);
     let urls: BaseUrls = played.map(|upstream| (upstream, url.clone())).collect();
     let patient = |upstream| Limits { attempt: Duration::from_secs(2), ..Limits::of(upstream) };
-    let house = House::build(Plan::usual()).await.with_part(|gateway| {
-        gateway.upstreams = Arc::new(Upstreams::new(&urls, patient).unwrap());
+    let gateway = TestGateway::build(TestOptions::usual()).await.with_part(|state| {
+        state.upstreams = Arc::new(Upstreams::new(&urls, patient).unwrap());
     });
-    let one = Database::new(&postgres(house.database.url(), 1)).unwrap();
-    let house = house.with_part(|gateway| {
-        gateway.database = one.clone();
-        gateway.composer = composer(gateway);
+    let one = Database::new(&postgres(gateway.database.url(), 1)).unwrap();
+    let gateway = gateway.with_part(|state| {
+        state.database = one.clone();
+        state.composer = composer(state);
     });
-    platform.locks(Locks::In(house.property.to_string()));
+    fake.locks(Locks::In(gateway.property.to_string()));
     drop(one.connection().await.unwrap());
     assert!(witness.database.set(one).is_ok());
-    (house, witness)
+    (gateway, witness)
 }
 
 #[tokio::test]
 async fn no_route_holds_a_connection_while_it_calls_an_upstream() {
-    let (house, witness) = open().await;
+    let (gateway, witness) = open().await;
     let document: Value = serde_json::from_str(&bff::http::openapi::json()).unwrap();
     let mut without = BTreeSet::new();
     for (path, operations) in document["paths"].as_object().unwrap() {
         for (method, operation) in operations.as_object().unwrap() {
             let name = format!("{method} {}", path.strip_prefix(BASE).unwrap());
-            let own = Some(house.property);
-            forget_kept_answers(&house);
-            send(&house, &Call { document: &document, path, method, operation, own }).await;
+            let own = Some(gateway.property);
+            forget_kept_answers(&gateway);
+            send(&gateway, &Call { document: &document, path, method, operation, own }).await;
             witness.saw_no_offence(&name);
             if witness.calls().is_empty() {
                 without.insert(name);
@@ -142,22 +142,22 @@ async fn no_route_holds_a_connection_while_it_calls_an_upstream() {
     assert_eq!(without, CALL_NONE.map(str::to_owned).into(), "these call no upstream");
 }
 
-/// So that each route asks its upstreams, also for what another route has asked before.
-fn forget_kept_answers(house: &House) {
+/// Clears the caches, so that each route calls its upstreams.
+fn forget_kept_answers(gateway: &TestGateway) {
     for upstream in Upstream::ALL {
-        house.gateway.composer.snapshots().invalidate(house.tenant, None, upstream);
+        gateway.state.composer.snapshots().invalidate(gateway.tenant, None, upstream);
     }
 }
 
-/// As an operator who may do everything, with all that the route asks for.
-async fn send(house: &House, call: &Call<'_>) {
+/// Sends a request with all permissions and everything the route requires.
+async fn send(gateway: &TestGateway, call: &Call<'_>) {
     let endpoint = Endpoint::find(call.method, call.path.strip_prefix(BASE).unwrap()).unwrap();
     let (path, _, _) = call.filled().unwrap();
     let schema = &call.operation["requestBody"]["content"]["application/json"]["schema"];
     let valid = || meaningful(endpoint.path, example(call.document, schema));
     let body = (!schema.is_null()).then(valid);
     let (method, bare) = (call.method.to_ascii_uppercase(), path.split('?').next().unwrap());
-    let token = house.token(|claims| {
+    let token = gateway.token(|claims| {
         claims.roles = vec![Role::TenantAdmin.name().to_owned()];
         // One of the routes ends the session it is called in.
         claims.sid = Some(fresh::<SessionId>().to_string());
@@ -167,23 +167,23 @@ async fn send(house: &House, call: &Call<'_>) {
             claims["htm"] = json!(method);
             claims.as_object_mut().unwrap().remove("ath");
         };
-        let request = http::Request::post(&path).header("dpop", house.proof(bare, "", own));
-        request.header("x-device-id", house.device.as_str())
+        let request = http::Request::post(&path).header("dpop", gateway.proof(bare, "", own));
+        request.header("x-device-id", gateway.device.as_str())
     } else {
-        let proof = house.proof(bare, &token, |claims| claims["htm"] = json!(method));
-        house.with(&path, &format!("DPoP {token}"), &proof).method(method.as_str())
+        let proof = gateway.proof(bare, &token, |claims| claims["htm"] = json!(method));
+        gateway.with(&path, &format!("DPoP {token}"), &proof).method(method.as_str())
     };
     let request = match endpoint.second_factor {
-        Some(scope) => request.header("x-mfa-attestation", attested(house, scope).await),
+        Some(scope) => request.header("x-mfa-attestation", attested(gateway, scope).await),
         None => request,
     };
     let request = request.header("idempotency-key", fresh_key());
     let request = request.header("content-type", "application/json");
     let body = body.map_or_else(Body::empty, |body| Body::from(body.to_string()));
-    let answer = house.app.clone().oneshot(request.body(body).unwrap()).await.unwrap();
+    let answer = gateway.app.clone().oneshot(request.body(body).unwrap()).await.unwrap();
     // A stream does not end.
     let is_stream =
-        answer.headers().get("content-type").is_some_and(|it| it == "text/event-stream");
+        answer.headers().get("content-type").is_some_and(|value| value == "text/event-stream");
     if !is_stream {
         answer.into_body().collect().await.unwrap();
     }
@@ -191,33 +191,33 @@ async fn send(house: &House, call: &Call<'_>) {
 
 #[tokio::test]
 async fn no_job_holds_a_connection_while_it_calls_an_upstream() {
-    let (house, witness) = open().await;
+    let (gateway, witness) = open().await;
     // A lock action whose end is not written down, as when its process dies.
     let table = "ALTER TABLE bff.lock_action_proxy_audit";
     let refuse = format!("{table} ADD CONSTRAINT no_end CHECK (phase = 'requested') NOT VALID");
-    house.database.run(&refuse).await;
+    gateway.database.run(&refuse).await;
     let document: Value = serde_json::from_str(&bff::http::openapi::json()).unwrap();
     let path = format!("{BASE}/locks/{{lockId}}/issue-key");
     let operation = &document["paths"][&path]["post"];
-    let own = Some(house.property);
+    let own = Some(gateway.property);
     let call = Call { document: &document, path: &path, method: "post", operation, own };
-    send(&house, &call).await;
-    house.database.run(&format!("{table} DROP CONSTRAINT no_end")).await;
-    let cursor = house.post(&format!("{BASE}/sync/cursor"), &json!({"version": 3})).await;
+    send(&gateway, &call).await;
+    gateway.database.run(&format!("{table} DROP CONSTRAINT no_end")).await;
+    let cursor = gateway.post(&format!("{BASE}/sync/cursor"), &json!({"version": 3})).await;
     assert_eq!(cursor.status, 200, "{}", cursor.body);
-    let placed = format!("UPDATE bff.device_sync_status SET property_id = '{}'", house.property);
-    house.database.run(&placed).await;
-    let system = house.clock.clone();
-    let later = Clock::from_fn(move || system.now() + OLDER_THAN + SignedDuration::from_secs(1));
-    let house = house.with_part(|gateway| gateway.env.clock = later);
+    let placed = format!("UPDATE bff.device_sync_status SET property_id = '{}'", gateway.property);
+    gateway.database.run(&placed).await;
+    let system = gateway.clock.clone();
+    let later = Clock::from_fn(move || system.now() + MIN_AGE + SignedDuration::from_secs(1));
+    let gateway = gateway.with_part(|state| state.env.clock = later);
     let issuer = Issuer::open().await;
-    let app = internal::app(&house, Some(issuer.identity(house.clock.clone())));
+    let app = internal::app(&gateway, Some(issuer.identity(gateway.clock.clone())));
     for job in ["reconcile-locks", "reconcile-cursors"] {
         witness.calls();
-        let token = issuer.token_of(SCHEDULER, &house.clock);
+        let token = issuer.token_of(SCHEDULER, &gateway.clock);
         let path = format!("/internal/jobs/{job}");
         let request = internal::request("POST", &path, Some(&token), &json!({}));
-        let answer = crate::house::send_to(&app, request).await;
+        let answer = crate::test_gateway::send_to(&app, request).await;
         assert_eq!((answer.status.as_u16(), &answer.body["ran"]), (200, &json!(true)), "{job}");
         assert!(!witness.calls().is_empty(), "{job} called nobody: {}", answer.body);
         witness.saw_no_offence(job);

@@ -1,4 +1,4 @@
-//! Equal refreshes: one call to iam, and the same pair for all, on every instance.
+//! Equal refreshes share one call to iam and its answer, on every instance.
 
 use std::time::Duration;
 
@@ -9,34 +9,34 @@ use http::request::Builder;
 use serde_json::json;
 use tokio::time::timeout;
 
-use crate::desk::fresh_key;
-use crate::house::{Answer, House, Key, Plan, fresh};
+use crate::fixture::fresh_key;
 use crate::iam::Iam;
 use crate::refresh::{proof, request};
+use crate::test_gateway::{Answer, Key, TestGateway, TestOptions, fresh};
 
-/// Two instances that ask the same iam.
+/// Two instances with the same iam.
 struct Pair {
-    here: House,
-    there: House,
+    here: TestGateway,
+    there: TestGateway,
     iam: Iam,
 }
 
 impl Pair {
     async fn open() -> Self {
         let (iam, url) = Iam::open().await;
-        let here = House::open().await.asking(Upstream::Iam, &url);
+        let here = TestGateway::open().await.asking(Upstream::Iam, &url);
         let there = here.another().asking(Upstream::Iam, &url);
         iam.grants(here.token(|_| {}));
         Self { here, there, iam }
     }
 }
 
-fn proven(house: &House) -> Builder {
-    request(house, &proof(house, |_| {}))
+fn proven(gateway: &TestGateway) -> Builder {
+    request(gateway, &proof(gateway, |_| {}))
 }
 
-async fn refresh(house: &House, token: &str) -> Answer {
-    house.send_json(proven(house), &json!({"refreshToken": token})).await
+async fn refresh(gateway: &TestGateway, token: &str) -> Answer {
+    gateway.send_json(proven(gateway), &json!({"refreshToken": token})).await
 }
 
 #[tokio::test]
@@ -45,17 +45,17 @@ async fn three_at_once_on_two_instances_get_the_same_pair_and_ask_iam_once() {
     pair.iam.takes(Duration::from_millis(150));
     let token = fresh_key();
     let instances = [&pair.here, &pair.there, &pair.here];
-    let answers = join_all(instances.map(|house| refresh(house, &token))).await;
+    let answers = join_all(instances.map(|gateway| refresh(gateway, &token))).await;
     for answer in &answers {
         assert_eq!((answer.status.as_u16(), &answer.body), (200, &answers[0].body));
         assert_eq!(answer.headers["cache-control"], "no-store");
     }
     assert_eq!(answers[0].body["refreshToken"], "the-next");
-    assert_eq!(pair.iam.asked().len(), 1);
+    assert_eq!(pair.iam.requests().len(), 1);
 }
 
 #[tokio::test]
-async fn a_refresh_whose_client_went_away_is_carried_through_and_its_repeat_gets_the_pair() {
+async fn a_refresh_completes_after_a_disconnect_and_its_repeat_gets_the_tokens() {
     let pair = Pair::open().await;
     pair.iam.takes(Duration::from_millis(150));
     let token = fresh_key();
@@ -67,32 +67,34 @@ async fn a_refresh_whose_client_went_away_is_carried_through_and_its_repeat_gets
     assert_eq!(repeated.status, 200, "{}", repeated.body);
     assert_ne!(repeated.body["accessToken"], granted, "iam was asked twice");
     assert_eq!(refresh(&pair.here, &token).await.body, repeated.body);
-    assert_eq!(pair.iam.asked().len(), 1);
+    assert_eq!(pair.iam.requests().len(), 1);
 }
 
 #[tokio::test]
-async fn a_kept_pair_is_given_to_nobody_whose_session_has_ended() {
+async fn a_shared_answer_is_not_returned_for_an_ended_session() {
     let pair = Pair::open().await;
-    let (house, token) = (&pair.here, fresh_key());
-    assert_eq!(refresh(house, &token).await.status, 200);
-    let order =
-        json!({"tenantId": house.tenant, "kind": "device", "id": house.device, "reason": "lost"});
+    let (gateway, token) = (&pair.here, fresh_key());
+    assert_eq!(refresh(gateway, &token).await.status, 200);
+    let order = json!({"tenantId": gateway.tenant, "kind": "device", "id": gateway.device, "reason": "lost"});
     let path = "/internal/sessions/revoke";
-    assert_eq!(house.order(path, fresh::<RequestId>().as_str(), &order).await.status, 200);
+    assert_eq!(
+        gateway.post_internal(path, fresh::<RequestId>().as_str(), &order).await.status,
+        200
+    );
     for instance in [&pair.here, &pair.there] {
         refresh(instance, &token).await.is_problem(401, "MELMASTOON.BFF.SESSION_EXPIRED");
     }
-    assert_eq!(pair.iam.asked().len(), 1);
+    assert_eq!(pair.iam.requests().len(), 1);
 }
 
 #[tokio::test]
 async fn another_device_or_key_does_not_share_and_each_proof_is_used_once() {
     let pair = Pair::open().await;
-    let (house, token) = (&pair.here, fresh_key());
+    let (gateway, token) = (&pair.here, fresh_key());
     let body = json!({"refreshToken": token});
-    let used = proof(house, |_| {});
-    assert_eq!(house.send_json(request(house, &used), &body).await.status, 200);
-    let replayed = house.send_json(request(house, &used), &body).await;
+    let used = proof(gateway, |_| {});
+    assert_eq!(gateway.send_json(request(gateway, &used), &body).await.status, 200);
+    let replayed = gateway.send_json(request(gateway, &used), &body).await;
     replayed.is_problem(401, "MELMASTOON.BFF.DPOP_INVALID");
     pair.iam.refuses(401, "MELMASTOON.IAM.REFRESH_TOKEN_INVALID");
     let mut elsewhere = pair.here.another();
@@ -100,11 +102,11 @@ async fn another_device_or_key_does_not_share_and_each_proof_is_used_once() {
     let mut stolen = pair.there.another();
     stolen.device_key = Key::new();
     let url = pair.iam.url().to_owned();
-    for house in [elsewhere, stolen].map(|house| house.asking(Upstream::Iam, &url)) {
-        let answer = refresh(&house, &token).await;
+    for gateway in [elsewhere, stolen].map(|gateway| gateway.asking(Upstream::Iam, &url)) {
+        let answer = refresh(&gateway, &token).await;
         answer.is_problem(401, "MELMASTOON.IAM.REFRESH_TOKEN_INVALID");
     }
-    assert_eq!(pair.iam.asked().len(), 3);
+    assert_eq!(pair.iam.requests().len(), 3);
     assert_eq!(refresh(&pair.there, &token).await.status, 200);
 }
 
@@ -114,17 +116,17 @@ async fn a_refusal_is_shared_by_those_who_wait_and_not_kept_for_later() {
     pair.iam.takes(Duration::from_millis(150));
     pair.iam.refuses(401, "MELMASTOON.IAM.REFRESH_TOKEN_INVALID");
     let token = fresh_key();
-    let answers = join_all([&pair.here, &pair.there].map(|house| refresh(house, &token))).await;
+    let answers = join_all([&pair.here, &pair.there].map(|gateway| refresh(gateway, &token))).await;
     for answer in answers {
         answer.is_problem(401, "MELMASTOON.IAM.REFRESH_TOKEN_INVALID");
     }
-    assert_eq!(pair.iam.asked().len(), 1);
+    assert_eq!(pair.iam.requests().len(), 1);
     pair.iam.grants(pair.here.token(|_| {}));
     assert_eq!(refresh(&pair.there, &token).await.status, 200);
 }
 
 #[tokio::test]
-async fn a_failure_that_may_pass_is_nobody_elses() {
+async fn a_temporary_failure_is_not_shared() {
     let pair = Pair::open().await;
     let token = fresh_key();
     pair.iam.refuses(500, "MELMASTOON.IAM.INTERNAL");
@@ -135,13 +137,13 @@ async fn a_failure_that_may_pass_is_nobody_elses() {
 }
 
 #[tokio::test]
-async fn the_session_tier_holds_no_legible_token_and_forgets_within_thirty_seconds() {
+async fn the_session_store_holds_no_legible_token_and_forgets_within_thirty_seconds() {
     let pair = Pair::open().await;
     let token = fresh_key();
     let access = pair.here.token(|_| {});
     pair.iam.grants(access.clone());
     assert_eq!(refresh(&pair.here, &token).await.status, 200);
-    let mut tier = pair.here.gateway.session_redis.0.clone();
+    let mut tier = pair.here.state.session_redis.0.clone();
     let keys: Vec<String> =
         redis::cmd("KEYS").arg("bff:refresh:*").query_async(&mut tier).await.unwrap();
     assert!(!keys.is_empty());
@@ -164,14 +166,15 @@ async fn the_session_tier_holds_no_legible_token_and_forgets_within_thirty_secon
 }
 
 #[tokio::test]
-async fn without_the_session_tier_every_refresh_asks_iam_itself() {
+async fn without_the_session_store_every_refresh_asks_iam_itself() {
     let (iam, url) = Iam::open().await;
-    let plan = Plan { tier: "redis://127.0.0.1:1/".to_owned(), ..Plan::usual() };
-    let house = House::build(plan).await.asking(Upstream::Iam, &url);
-    iam.grants(house.token(|_| {}));
+    let options =
+        TestOptions { session: "redis://127.0.0.1:1/".to_owned(), ..TestOptions::usual() };
+    let gateway = TestGateway::build(options).await.asking(Upstream::Iam, &url);
+    iam.grants(gateway.token(|_| {}));
     let token = fresh_key();
-    for asked in 1..=2 {
-        assert_eq!(refresh(&house, &token).await.status, 200);
-        assert_eq!(iam.asked().len(), asked);
+    for requests in 1..=2 {
+        assert_eq!(refresh(&gateway, &token).await.status, 200);
+        assert_eq!(iam.requests().len(), requests);
     }
 }

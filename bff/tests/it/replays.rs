@@ -1,4 +1,4 @@
-//! A repeat is checked anew: token, device, role and property scope, on every route that takes an
+//! A repeat is authorized again: token, device, role and property scope, on every route with an
 //! idempotency key.
 
 use bff::http::endpoints::{ENDPOINTS, Endpoint};
@@ -11,13 +11,13 @@ use serde_json::{Value, json};
 use service_kit::postgres::write;
 
 use crate::attestations::principal;
-use crate::desk::{BASE, Desk, fresh_key};
-use crate::house::{Answer, House, fresh};
-use crate::platform::{Command, Locks};
+use crate::fake_upstreams::{Command, Locks};
+use crate::fixture::{BASE, Fixture, fresh_key};
+use crate::test_gateway::{Answer, TestGateway, fresh};
 
 const OUT_OF_SCOPE: &str = "MELMASTOON.BFF.PROPERTY_OUT_OF_SCOPE";
 
-/// One change through a route of the table, sent as often as a test likes.
+/// A mutation of the table that a test can repeat.
 #[derive(Debug, Clone)]
 struct Change {
     endpoint: &'static Endpoint,
@@ -28,21 +28,21 @@ struct Change {
 }
 
 impl Change {
-    async fn of(endpoint: &'static Endpoint, desk: &Desk) -> Self {
+    async fn of(endpoint: &'static Endpoint, fixture: &Fixture) -> Self {
         let (id, body) = target(endpoint);
         let path = endpoint.path.replace("{id}", &id).replace("{lockId}", &id);
-        let query = format!("?propertyId={}", desk.house.property);
+        let query = format!("?propertyId={}", fixture.gateway.property);
         let query = if endpoint.in_property { query.as_str() } else { "" };
         let attestation = match endpoint.second_factor {
-            Some(scope) => Some(attested(&desk.house, scope).await),
+            Some(scope) => Some(attested(&fixture.gateway, scope).await),
             None => None,
         };
         Self { endpoint, path: format!("{BASE}{path}{query}"), body, key: fresh_key(), attestation }
     }
 
-    async fn send(&self, desk: &Desk, change: impl FnOnce(&mut AccessTokenClaims)) -> Answer {
+    async fn send(&self, fixture: &Fixture, change: impl FnOnce(&mut AccessTokenClaims)) -> Answer {
         let role = self.endpoint.roles.iter().next().unwrap();
-        let request = desk.house.change(&self.path, |claims| {
+        let request = fixture.gateway.change(&self.path, |claims| {
             claims.roles = vec![role.name().to_owned()];
             change(claims);
         });
@@ -51,21 +51,21 @@ impl Change {
             Some(id) => request.header("x-mfa-attestation", id),
             None => request,
         };
-        desk.house.send_json(request, &self.body).await
+        fixture.gateway.send_json(request, &self.body).await
     }
 
-    async fn is_done(&self, desk: &Desk) {
-        let first = self.send(desk, |_| {}).await;
+    async fn is_done(&self, fixture: &Fixture) {
+        let first = self.send(fixture, |_| {}).await;
         assert!(first.status.is_success(), "{} {}", self.path, first.body);
     }
 
-    async fn replays(&self, desk: &Desk, change: impl FnOnce(&mut AccessTokenClaims)) {
-        let repeat = self.send(desk, change).await;
+    async fn replays(&self, fixture: &Fixture, change: impl FnOnce(&mut AccessTokenClaims)) {
+        let repeat = self.send(fixture, change).await;
         assert!(repeat.headers.contains_key("idempotency-replayed"), "{}", repeat.body);
     }
 }
 
-/// Whoever adds a route that takes a key says here what is sent to it.
+/// Request of each route with an idempotency key; add new routes here.
 fn target(endpoint: &Endpoint) -> (String, Value) {
     let guest = json!({"id": "gst_01K0000000000000000000000A", "displayName": "Mina Rahimi"});
     match endpoint.path {
@@ -89,14 +89,14 @@ fn target(endpoint: &Endpoint) -> (String, Value) {
     }
 }
 
-/// A second factor of this scope, for anything.
-pub(crate) async fn attested(house: &House, scope: &str) -> String {
+/// An attestation of this scope, for any resource.
+pub(crate) async fn attested(gateway: &TestGateway, scope: &str) -> String {
     let scope: Scope = serde_json::from_value(json!(scope)).unwrap();
     let purpose = Purpose { scope, resource: None, body_digest: None };
-    let mut connection = house.gateway.database.connection().await.unwrap();
-    let transaction = write(&mut connection, house.tenant).await.unwrap();
-    let by = &house.gateway.env;
-    let (caller, request) = (principal(house), fresh::<RequestId>());
+    let mut connection = gateway.state.database.connection().await.unwrap();
+    let transaction = write(&mut connection, gateway.tenant).await.unwrap();
+    let by = &gateway.state.env;
+    let (caller, request) = (principal(gateway), fresh::<RequestId>());
     let issued = issue(&transaction, &caller, &purpose, request, by).await.unwrap();
     transaction.commit().await.unwrap();
     issued.id.to_string()
@@ -106,34 +106,30 @@ fn with_key() -> impl Iterator<Item = &'static Endpoint> {
     ENDPOINTS.iter().filter(|endpoint| endpoint.takes_key)
 }
 
-async fn open() -> Desk {
-    let desk = Desk::open().await;
-    desk.platform.locks(Locks::In(desk.house.property.to_string()));
-    desk
+async fn open() -> Fixture {
+    let fixture = Fixture::open().await;
+    fixture.fake.locks(Locks::In(fixture.gateway.property.to_string()));
+    fixture
 }
 
 #[tokio::test]
 async fn on_every_route_a_repeat_by_an_operator_who_lost_the_property_or_the_role_is_403() {
     let mut tried = 0;
     for endpoint in with_key() {
-        let desk = open().await;
-        let change = Change::of(endpoint, &desk).await;
-        change.is_done(&desk).await;
-        let calls = desk.platform.seen().len();
-        let moved = change.send(&desk, |claims| claims.property_ids = vec![other()]).await;
+        let fixture = open().await;
+        let change = Change::of(endpoint, &fixture).await;
+        change.is_done(&fixture).await;
+        let calls = fixture.fake.seen().len();
+        let moved = change.send(&fixture, |claims| claims.property_ids = vec![other()]).await;
         moved.is_problem(403, OUT_OF_SCOPE);
         change
-            .send(&desk, |claims| claims.property_ids.clear())
+            .send(&fixture, |claims| claims.property_ids.clear())
             .await
             .is_problem(403, OUT_OF_SCOPE);
-        let demoted = change.send(&desk, |claims| claims.roles.clear()).await;
+        let demoted = change.send(&fixture, |claims| claims.roles.clear()).await;
         demoted.is_problem(403, "MELMASTOON.BFF.ROLE_FORBIDDEN");
-        change.replays(&desk, |claims| claims.property_ids.push(other())).await;
-        assert_eq!(
-            (desk.platform.seen().len(), desk.platform.effects()),
-            (calls, 1),
-            "{endpoint:?}"
-        );
+        change.replays(&fixture, |claims| claims.property_ids.push(other())).await;
+        assert_eq!((fixture.fake.seen().len(), fixture.fake.effects()), (calls, 1), "{endpoint:?}");
         tried += 1;
     }
     assert!(tried >= 4, "{tried}");
@@ -146,14 +142,15 @@ fn other() -> String {
 #[tokio::test]
 async fn on_every_route_a_repeat_from_another_device_or_session_of_another_is_no_replay() {
     for endpoint in with_key() {
-        let desk = open().await;
-        let change = Change::of(endpoint, &desk).await;
-        change.is_done(&desk).await;
-        let device = change.send(&desk, |claims| claims.device_id = other().replace("ppt", "dev"));
+        let fixture = open().await;
+        let change = Change::of(endpoint, &fixture).await;
+        change.is_done(&fixture).await;
+        let device =
+            change.send(&fixture, |claims| claims.device_id = other().replace("ppt", "dev"));
         device.await.is_problem(403, "MELMASTOON.BFF.DEVICE_MISMATCH");
         let session = fresh::<SessionId>().to_string();
-        change.replays(&desk, |claims| claims.sid = Some(session)).await;
-        let expired = change.send(&desk, |claims| {
+        change.replays(&fixture, |claims| claims.sid = Some(session)).await;
+        let expired = change.send(&fixture, |claims| {
             claims.iat -= 1000;
             claims.exp = claims.iat + 1;
         });
@@ -161,60 +158,60 @@ async fn on_every_route_a_repeat_from_another_device_or_session_of_another_is_no
     }
 }
 
-/// A route whose request does not say in which property the change is made.
-async fn check_in(desk: &Desk) -> Change {
+/// Whether the request does not name the property.
+async fn check_in(fixture: &Fixture) -> Change {
     let endpoint = Endpoint::find("post", "/reservations/{id}/check-in").unwrap();
-    Change::of(endpoint, desk).await
+    Change::of(endpoint, fixture).await
 }
 
 #[tokio::test]
-async fn where_the_answer_says_the_property_that_property_alone_decides() {
-    let desk = open().await;
-    let (home, away) = (desk.house.property, other());
-    desk.platform.says_property(&away);
-    let change = check_in(&desk).await;
+async fn if_the_response_names_the_property_only_that_property_is_checked() {
+    let fixture = open().await;
+    let (home, away) = (fixture.gateway.property, other());
+    fixture.fake.says_property(&away);
+    let change = check_in(&fixture).await;
     let both = |claims: &mut AccessTokenClaims| {
         claims.property_ids = vec![home.to_string(), away.clone()];
     };
-    assert!(change.send(&desk, both).await.status.is_success());
-    change.send(&desk, |_| {}).await.is_problem(403, OUT_OF_SCOPE);
-    change.replays(&desk, |claims| claims.property_ids = vec![away.clone()]).await;
+    assert!(change.send(&fixture, both).await.status.is_success());
+    change.send(&fixture, |_| {}).await.is_problem(403, OUT_OF_SCOPE);
+    change.replays(&fixture, |claims| claims.property_ids = vec![away.clone()]).await;
 }
 
 #[tokio::test]
-async fn while_the_property_is_unknown_the_whole_scope_of_the_first_must_be_left() {
-    let desk = open().await;
-    let (home, away) = (desk.house.property, other());
-    let change = check_in(&desk).await;
+async fn while_the_property_is_unknown_a_repeat_needs_the_whole_scope_of_the_first() {
+    let fixture = open().await;
+    let (home, away) = (fixture.gateway.property, other());
+    let change = check_in(&fixture).await;
     let both = |claims: &mut AccessTokenClaims| {
         claims.property_ids = vec![home.to_string(), away.clone()];
     };
-    assert!(change.send(&desk, both).await.status.is_success());
+    assert!(change.send(&fixture, both).await.status.is_success());
     for left in [home.to_string(), away.clone()] {
-        let narrowed = change.send(&desk, |claims| claims.property_ids = vec![left]).await;
+        let narrowed = change.send(&fixture, |claims| claims.property_ids = vec![left]).await;
         narrowed.is_problem(403, OUT_OF_SCOPE);
     }
-    change.replays(&desk, both).await;
+    change.replays(&fixture, both).await;
 }
 
 #[tokio::test]
 async fn an_unfinished_change_is_neither_resumed_nor_waited_for_out_of_scope() {
-    let desk = open().await;
-    desk.platform.command(Command::Vanish);
-    let change = check_in(&desk).await;
-    change.send(&desk, |_| {}).await.is_problem(504, "MELMASTOON.BFF.UPSTREAM_TIMEOUT");
-    let calls = desk.platform.seen().len();
-    let moved = change.send(&desk, |claims| claims.property_ids = vec![other()]).await;
+    let fixture = open().await;
+    fixture.fake.command(Command::Vanish);
+    let change = check_in(&fixture).await;
+    change.send(&fixture, |_| {}).await.is_problem(504, "MELMASTOON.BFF.UPSTREAM_TIMEOUT");
+    let calls = fixture.fake.seen().len();
+    let moved = change.send(&fixture, |claims| claims.property_ids = vec![other()]).await;
     moved.is_problem(403, OUT_OF_SCOPE);
-    assert_eq!(desk.platform.seen().len(), calls);
-    assert!(change.send(&desk, |_| {}).await.status.is_success());
+    assert_eq!(fixture.fake.seen().len(), calls);
+    assert!(change.send(&fixture, |_| {}).await.status.is_success());
 }
 
 #[tokio::test]
 async fn a_row_from_before_scopes_were_kept_replays_as_it_did() {
-    let desk = open().await;
-    let change = check_in(&desk).await;
-    change.is_done(&desk).await;
-    desk.house.database.run("UPDATE bff.idempotency SET property_ids = NULL").await;
-    change.replays(&desk, |claims| claims.property_ids = vec![other()]).await;
+    let fixture = open().await;
+    let change = check_in(&fixture).await;
+    change.is_done(&fixture).await;
+    fixture.gateway.database.run("UPDATE bff.idempotency SET property_ids = NULL").await;
+    change.replays(&fixture, |claims| claims.property_ids = vec![other()]).await;
 }

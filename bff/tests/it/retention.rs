@@ -1,4 +1,4 @@
-//! The sweep of what the gateway wrote and nobody can need any more, asked for by the scheduler.
+//! The scheduler's job that deletes expired rows.
 
 use bff::admin::table_maintenance::MAINTENANCE;
 use migrations::Schema;
@@ -6,9 +6,9 @@ use migrations::test_database::TestDatabase;
 use serde_json::json;
 use service_kit::testing::prepare_all;
 
-use crate::house::Answer;
 use crate::internal::Guarded;
 use crate::issuer::{EVENTS, FIRST, SCHEDULER};
+use crate::test_gateway::Answer;
 
 const PATH: &str = "/internal/jobs/sweep-idempotency";
 
@@ -16,7 +16,7 @@ async fn sweep(guarded: &Guarded) -> Answer {
     guarded.post(PATH, Some(SCHEDULER), &json!({})).await
 }
 
-/// A key past its time, one within it, and one whose request is under way, of each of two tenants.
+/// For each of two tenants: an expired key, a valid one, and one in progress.
 const KEYS: &str = "
     INSERT INTO bff.idempotency
         (tenant_id, operator_id, device_id, method, route, idempotency_key, fingerprint, state, claimed_at,
@@ -32,7 +32,7 @@ const KEYS: &str = "
 #[tokio::test]
 async fn expired_keys_of_all_tenants_go_and_the_others_stay() {
     let guarded = Guarded::open().await;
-    guarded.house.database.run(KEYS).await;
+    guarded.gateway.database.run(KEYS).await;
     let answer = sweep(&guarded).await;
     assert_eq!(answer.status, 200, "{}", answer.body);
     let rows = json!({
@@ -43,16 +43,16 @@ async fn expired_keys_of_all_tenants_go_and_the_others_stay() {
     let left =
         "SELECT tenant_id || ' ' || rtrim(idempotency_key, '_') FROM bff.idempotency ORDER BY 1";
     let expected = ["a claimed", "a fresh", "b claimed", "b fresh"];
-    assert_eq!(guarded.house.database.rows(left).await, expected);
+    assert_eq!(guarded.gateway.database.rows(left).await, expected);
     assert_eq!(sweep(&guarded).await.body["rows"]["idempotency"], 0, "a second run finds nothing");
 }
 
 #[tokio::test]
-async fn while_one_instance_sweeps_another_leaves_it_be() {
+async fn only_one_instance_sweeps_at_a_time() {
     let guarded = Guarded::open().await;
-    guarded.house.database.run(KEYS).await;
+    guarded.gateway.database.run(KEYS).await;
     let lock = "SELECT pg_advisory_xact_lock(hashtextextended('bff.sweep-idempotency', 0))";
-    let sweeping = guarded.house.database.hold(lock).await;
+    let sweeping = guarded.gateway.database.hold(lock).await;
     let second = sweep(&guarded).await;
     assert_eq!((second.status.as_u16(), second.body), (200, json!({"ran": false})));
     sweeping.end().await;
@@ -60,16 +60,16 @@ async fn while_one_instance_sweeps_another_leaves_it_be() {
 }
 
 #[tokio::test]
-async fn a_lost_database_is_said_and_only_the_scheduler_may_sweep() {
+async fn a_lost_database_is_reported_and_only_the_scheduler_may_sweep() {
     let guarded = Guarded::open().await;
     for account in [EVENTS, FIRST] {
         let answer = guarded.post(PATH, Some(account), &json!({})).await;
         answer.is_problem(403, "MELMASTOON.GENERAL.FORBIDDEN");
     }
     assert_eq!(guarded.post(PATH, None, &json!({})).await.status, 401);
-    guarded.house.database.go_away().await;
+    guarded.gateway.database.go_away().await;
     sweep(&guarded).await.is_problem(503, "MELMASTOON.BFF.STORE_UNAVAILABLE");
-    guarded.house.database.come_back().await;
+    guarded.gateway.database.come_back().await;
     assert_eq!(sweep(&guarded).await.status, 200);
 }
 

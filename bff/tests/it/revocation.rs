@@ -1,4 +1,4 @@
-//! What was revoked is refused at once, on every instance, with a token that is still valid.
+//! Revocations: refused at once on every instance, with a token that is still valid.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
-use crate::house::{House, fresh, push_form, session_url};
+use crate::test_gateway::{TestGateway, fresh, push_form, session_url};
 
 const SESSION: &str = "/api/bff/backoffice/v1/session";
 const REVOKE: &str = "/internal/sessions/revoke";
@@ -17,28 +17,28 @@ const ENDED: &str = "MELMASTOON.BFF.SESSION_EXPIRED";
 /// Nothing listens there.
 const NO_TIER: &str = "redis://127.0.0.1:1/";
 
-async fn revoke(house: &House, kind: &str, id: &str) {
+async fn revoke(gateway: &TestGateway, kind: &str, id: &str) {
     let body =
-        json!({"tenantId": house.tenant, "kind": kind, "id": id, "reason": "left_the_house"});
-    let answer = house.order(REVOKE, fresh::<RequestId>().as_str(), &body).await;
+        json!({"tenantId": gateway.tenant, "kind": kind, "id": id, "reason": "left_the_house"});
+    let answer = gateway.post_internal(REVOKE, fresh::<RequestId>().as_str(), &body).await;
     assert_eq!((answer.status.as_u16(), &answer.body["repeated"]), (200, &json!(false)));
 }
 
-/// How long it takes until the instance refuses the caller.
-async fn refused_within(house: &House, most: Duration) -> Duration {
+/// Returns how long the instance still accepts the caller.
+async fn refused_within(gateway: &TestGateway, most: Duration) -> Duration {
     let started = Instant::now();
     let refused = async {
-        let mut changes = house.gateway.revocations.live().changes();
-        while house.send(house.request_of_before()).await.status == 200 {
+        let mut changes = gateway.state.revocations.live().changes();
+        while gateway.send(gateway.request_of_before()).await.status == 200 {
             changes.changed().await.unwrap();
         }
     };
     timeout(most, refused).await.expect("the revocation takes effect in time");
-    house.send(house.request_of_before()).await.is_problem(401, ENDED);
+    gateway.send(gateway.request_of_before()).await.is_problem(401, ENDED);
     started.elapsed()
 }
 
-impl House {
+impl TestGateway {
     /// With a token that was issued a minute ago.
     fn request_of_before(&self) -> http::request::Builder {
         self.request_issued(-60)
@@ -52,30 +52,30 @@ impl House {
 }
 
 #[tokio::test]
-async fn each_kind_of_target_is_refused_on_the_instance_that_was_told() {
+async fn each_kind_of_target_is_refused_on_the_revoking_instance() {
     for kind in ["session", "device", "operator", "tenant"] {
-        let house = House::open().await;
-        assert_eq!(house.send(house.request_of_before()).await.status, 200);
+        let gateway = TestGateway::open().await;
+        assert_eq!(gateway.send(gateway.request_of_before()).await.status, 200);
         let id = match kind {
-            "session" => house.session.to_string(),
-            "device" => house.device.to_string(),
-            "operator" => house.operator.to_string(),
-            _ => house.tenant.to_string(),
+            "session" => gateway.session.to_string(),
+            "device" => gateway.device.to_string(),
+            "operator" => gateway.operator.to_string(),
+            _ => gateway.tenant.to_string(),
         };
-        revoke(&house, kind, &id).await;
-        let answer = house.send(house.request_of_before()).await;
+        revoke(&gateway, kind, &id).await;
+        let answer = gateway.send(gateway.request_of_before()).await;
         answer.is_problem(401, ENDED);
         let challenge = answer.headers["www-authenticate"].to_str().unwrap();
         assert!(challenge.contains(r#"error="invalid_token""#), "{challenge}");
         // Up to ten seconds ahead of our clock a token is good: this one was issued later.
-        let status = house.send(house.request_issued(5)).await.status;
+        let status = gateway.send(gateway.request_issued(5)).await.status;
         assert_eq!(status, if kind == "session" { 401 } else { 200 }, "{kind}");
     }
 }
 
 #[tokio::test]
-async fn another_instance_hears_of_it_through_the_session_tier() {
-    let here = House::open().await;
+async fn another_instance_is_notified_through_the_session_store() {
+    let here = TestGateway::open().await;
     let there = here.another();
     there.follow(&session_url());
     assert_eq!(there.send(there.request_of_before()).await.status, 200);
@@ -84,8 +84,8 @@ async fn another_instance_hears_of_it_through_the_session_tier() {
 }
 
 #[tokio::test]
-async fn another_instance_finds_it_within_five_seconds_without_the_session_tier() {
-    let here = House::open().await;
+async fn another_instance_finds_it_within_five_seconds_without_the_session_store() {
+    let here = TestGateway::open().await;
     let there = here.another();
     there.follow(NO_TIER);
     assert_eq!(there.send(there.request_of_before()).await.status, 200);
@@ -95,7 +95,7 @@ async fn another_instance_finds_it_within_five_seconds_without_the_session_tier(
 
 #[tokio::test]
 async fn an_instance_that_starts_later_knows_what_is_live() {
-    let here = House::open().await;
+    let here = TestGateway::open().await;
     revoke(&here, "session", here.session.as_str()).await;
     let started = here.another();
     started.follow(NO_TIER);
@@ -104,12 +104,11 @@ async fn an_instance_that_starts_later_knows_what_is_live() {
 
 #[tokio::test]
 async fn a_repeated_order_changes_nothing_and_a_wrong_one_is_named() {
-    let house = House::open().await;
+    let gateway = TestGateway::open().await;
     let id: RequestId = fresh();
-    let body =
-        json!({"tenantId": house.tenant, "kind": "operator", "id": house.operator, "reason": "x"});
+    let body = json!({"tenantId": gateway.tenant, "kind": "operator", "id": gateway.operator, "reason": "x"});
     for repeated in [false, true] {
-        let answer = house.order(REVOKE, id.as_str(), &body).await;
+        let answer = gateway.post_internal(REVOKE, id.as_str(), &body).await;
         assert_eq!((answer.status.as_u16(), &answer.body["repeated"]), (200, &json!(repeated)));
     }
     let wrong = [
@@ -120,23 +119,22 @@ async fn a_repeated_order_changes_nothing_and_a_wrong_one_is_named() {
     for (member, value, field) in wrong {
         let mut body = body.clone();
         body[member] = value;
-        let answer = house.order(REVOKE, id.as_str(), &body).await;
+        let answer = gateway.post_internal(REVOKE, id.as_str(), &body).await;
         answer.is_problem(400, "MELMASTOON.GENERAL.VALIDATION_FAILED");
         assert_eq!(answer.body["errors"][0]["field"], field);
     }
-    let foreign = json!({"tenantId": house.tenant, "kind": "tenant", "id": fresh::<TenantId>(), "reason": "x"});
-    assert_eq!(house.order(REVOKE, id.as_str(), &foreign).await.status, 400);
+    let foreign = json!({"tenantId": gateway.tenant, "kind": "tenant", "id": fresh::<TenantId>(), "reason": "x"});
+    assert_eq!(gateway.post_internal(REVOKE, id.as_str(), &foreign).await.status, 400);
 }
 
 #[tokio::test]
-async fn an_order_that_cannot_be_made_durable_is_refused_and_reads_go_on() {
-    let house = House::open().await;
-    house.database.go_away().await;
-    let body =
-        json!({"tenantId": house.tenant, "kind": "operator", "id": house.operator, "reason": "x"});
-    let answer = house.order(REVOKE, fresh::<RequestId>().as_str(), &body).await;
+async fn a_revocation_that_cannot_be_stored_is_refused_and_reads_go_on() {
+    let gateway = TestGateway::open().await;
+    gateway.database.go_away().await;
+    let body = json!({"tenantId": gateway.tenant, "kind": "operator", "id": gateway.operator, "reason": "x"});
+    let answer = gateway.post_internal(REVOKE, fresh::<RequestId>().as_str(), &body).await;
     answer.is_problem(503, "MELMASTOON.BFF.STORE_UNAVAILABLE");
-    assert_eq!(house.send(house.request_of_before()).await.status, 200);
+    assert_eq!(gateway.send(gateway.request_of_before()).await.status, 200);
 }
 
 /// iam's event in the push form.
@@ -155,31 +153,34 @@ fn push(tenant: TenantId, id: EventId, operator: OperatorId) -> Value {
 
 #[tokio::test]
 async fn iam_s_event_revokes_once_and_a_duplicate_is_acknowledged() {
-    let house = House::open().await;
-    let event = push(house.tenant, fresh(), house.operator);
+    let gateway = TestGateway::open().await;
+    let event = push(gateway.tenant, fresh(), gateway.operator);
     let ids: [RequestId; 2] = [fresh(), fresh()];
     let (first, second) = tokio::join!(
-        house.order(EVENTS, ids[0].as_str(), &event),
-        house.order(EVENTS, ids[1].as_str(), &event)
+        gateway.post_internal(EVENTS, ids[0].as_str(), &event),
+        gateway.post_internal(EVENTS, ids[1].as_str(), &event)
     );
     assert_eq!((first.status.as_u16(), second.status.as_u16()), (204, 204));
-    house.send(house.request_of_before()).await.is_problem(401, ENDED);
-    assert_eq!(house.gateway.revocations.live().len(), 1);
+    gateway.send(gateway.request_of_before()).await.is_problem(401, ENDED);
+    assert_eq!(gateway.state.revocations.live().len(), 1);
     // Of another tenant, the same id means another operator.
-    let other = push(fresh(), fresh(), house.operator);
-    let untouched = House::open().await;
-    assert_eq!(untouched.order(EVENTS, fresh::<RequestId>().as_str(), &other).await.status, 204);
+    let other = push(fresh(), fresh(), gateway.operator);
+    let untouched = TestGateway::open().await;
+    assert_eq!(
+        untouched.post_internal(EVENTS, fresh::<RequestId>().as_str(), &other).await.status,
+        204
+    );
     assert_eq!(untouched.send(untouched.request_of_before()).await.status, 200);
     let garbage = json!({"message": {"data": "AAAA"}});
-    house
-        .order(EVENTS, fresh::<RequestId>().as_str(), &garbage)
+    gateway
+        .post_internal(EVENTS, fresh::<RequestId>().as_str(), &garbage)
         .await
         .is_problem(400, "MELMASTOON.GENERAL.VALIDATION_FAILED");
 }
 
 #[tokio::test]
 async fn a_stream_of_the_target_is_told_and_closed_and_others_stay_open() {
-    let here = House::open().await;
+    let here = TestGateway::open().await;
     let there = here.another();
     there.follow(&session_url());
     let mut target = there.stream().await;

@@ -1,4 +1,5 @@
-//! Sessions in the session tier: opened, found, slid and ended, with one round trip a request.
+//! Sessions in the session store: opened, read, extended and ended, with one round trip per
+//! request.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -13,7 +14,7 @@ use service_kit::serve::bind;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::house::{Answer, House, Key, Plan, fresh, session_url};
+use crate::test_gateway::{Answer, Key, TestGateway, TestOptions, fresh, session_url};
 
 const SESSION: &str = "/api/bff/backoffice/v1/session";
 const STREAM: &str = "/api/bff/backoffice/v1/sse/stream";
@@ -24,20 +25,20 @@ async fn tier() -> MultiplexedConnection {
     client.get_multiplexed_async_connection().await.unwrap()
 }
 
-async fn held(house: &House, id: SessionId) -> HashMap<String, String> {
-    let key = SessionKeys::of(house.tenant).session(id);
+async fn held(gateway: &TestGateway, id: SessionId) -> HashMap<String, String> {
+    let key = SessionKeys::of(gateway.tenant).session(id);
     redis::cmd("HGETALL").arg(key).query_async(&mut tier().await).await.unwrap()
 }
 
-async fn of_device(house: &House) -> Option<String> {
-    let key = SessionKeys::of(house.tenant).by_device(house.device);
+async fn of_device(gateway: &TestGateway) -> Option<String> {
+    let key = SessionKeys::of(gateway.tenant).by_device(gateway.device);
     redis::cmd("GET").arg(key).query_async(&mut tier().await).await.unwrap()
 }
 
-async fn with_claims(house: &House, change: impl FnOnce(&mut AccessTokenClaims)) -> Answer {
-    let token = house.token(change);
-    let proof = house.proof(SESSION, &token, |_| {});
-    house.send(house.with(SESSION, &format!("DPoP {token}"), &proof)).await
+async fn with_claims(gateway: &TestGateway, change: impl FnOnce(&mut AccessTokenClaims)) -> Answer {
+    let token = gateway.token(change);
+    let proof = gateway.proof(SESSION, &token, |_| {});
+    gateway.send(gateway.with(SESSION, &format!("DPoP {token}"), &proof)).await
 }
 
 fn id(answer: &Answer) -> SessionId {
@@ -51,25 +52,25 @@ fn unnamed(claims: &mut AccessTokenClaims) {
 
 #[tokio::test]
 async fn the_first_request_opens_the_token_s_session_and_later_ones_find_it() {
-    let house = House::open().await;
-    let request = house.request(SESSION).header("x-app-version", "2.4.0");
+    let gateway = TestGateway::open().await;
+    let request = gateway.request(SESSION).header("x-app-version", "2.4.0");
     let request = request.header("x-app-platform", "win32").header("x-network-mode", "not plain!");
-    let first = house.send(request).await;
-    assert_eq!(id(&first), house.session);
-    let later = house.another();
+    let first = gateway.send(request).await;
+    assert_eq!(id(&first), gateway.session);
+    let later = gateway.another();
     let second = later.send(later.request(SESSION)).await;
-    assert_eq!((id(&second), &second.body["openedAt"]), (house.session, &first.body["openedAt"]));
+    assert_eq!((id(&second), &second.body["openedAt"]), (gateway.session, &first.body["openedAt"]));
     assert_eq!(second.body["profile"], "unavailable");
 
-    let stored = held(&house, house.session).await;
-    assert_eq!(stored["operator"], house.operator.as_str());
-    assert_eq!(stored["device"], house.device.as_str());
-    assert_eq!(stored["thumbprint"], house.device_key.thumbprint());
+    let stored = held(&gateway, gateway.session).await;
+    assert_eq!(stored["operator"], gateway.operator.as_str());
+    assert_eq!(stored["device"], gateway.device.as_str());
+    assert_eq!(stored["thumbprint"], gateway.device_key.thumbprint());
     assert_eq!((stored["appVersion"].as_str(), stored["appPlatform"].as_str()), ("2.4.0", "win32"));
     assert!(!stored.contains_key("networkMode"), "{stored:?}");
-    assert_eq!(of_device(&house).await.as_deref(), Some(house.session.as_str()));
-    let keys = SessionKeys::of(house.tenant);
-    for key in [keys.session(house.session), keys.by_device(house.device)] {
+    assert_eq!(of_device(&gateway).await.as_deref(), Some(gateway.session.as_str()));
+    let keys = SessionKeys::of(gateway.tenant);
+    for key in [keys.session(gateway.session), keys.by_device(gateway.device)] {
         let left: i64 = redis::cmd("TTL").arg(&key).query_async(&mut tier().await).await.unwrap();
         assert!((43_100..=43_200).contains(&left), "{key} lives {left} s more");
     }
@@ -78,108 +79,108 @@ async fn the_first_request_opens_the_token_s_session_and_later_ones_find_it() {
 #[tokio::test]
 async fn a_session_in_use_slides_and_takes_a_new_version_in() {
     let (hands, clock) = crate::tenant::Hands::new();
-    let house = House::build(Plan { clock, ..Plan::usual() }).await;
-    id(&house.send(house.request(SESSION)).await);
-    let opened = held(&house, house.session).await;
-    let key = SessionKeys::of(house.tenant).session(house.session);
+    let gateway = TestGateway::build(TestOptions { clock, ..TestOptions::usual() }).await;
+    id(&gateway.send(gateway.request(SESSION)).await);
+    let opened = held(&gateway, gateway.session).await;
+    let key = SessionKeys::of(gateway.tenant).session(gateway.session);
     let shorten = redis::cmd("EXPIRE").arg(&key).arg(100).to_owned();
     let _: i64 = shorten.query_async(&mut tier().await).await.unwrap();
     hands.forward(2);
-    id(&house.send(house.request(SESSION)).await);
-    let slid = held(&house, house.session).await;
+    id(&gateway.send(gateway.request(SESSION)).await);
+    let slid = held(&gateway, gateway.session).await;
     assert_eq!(slid["openedAt"], opened["openedAt"]);
     assert!(slid["lastSeen"] > opened["lastSeen"], "{slid:?}");
     let left: i64 = redis::cmd("TTL").arg(&key).query_async(&mut tier().await).await.unwrap();
     assert!(left > 43_000, "{left} s");
-    id(&house.send(house.request(SESSION).header("x-app-version", "2.5.0")).await);
-    assert_eq!(held(&house, house.session).await["appVersion"], "2.5.0");
+    id(&gateway.send(gateway.request(SESSION).header("x-app-version", "2.5.0")).await);
+    assert_eq!(held(&gateway, gateway.session).await["appVersion"], "2.5.0");
 }
 
 #[tokio::test]
 async fn a_token_that_names_no_session_finds_its_device_s() {
-    let house = House::open().await;
-    let opened = id(&with_claims(&house, unnamed).await);
-    assert_ne!(opened, house.session);
-    let other = house.another();
+    let gateway = TestGateway::open().await;
+    let opened = id(&with_claims(&gateway, unnamed).await);
+    assert_ne!(opened, gateway.session);
+    let other = gateway.another();
     assert_eq!(id(&with_claims(&other, unnamed).await), opened);
-    assert_eq!(held(&house, opened).await["operator"], house.operator.as_str());
+    assert_eq!(held(&gateway, opened).await["operator"], gateway.operator.as_str());
 }
 
 #[tokio::test]
 async fn the_next_operator_at_a_desk_gets_a_session_of_their_own() {
-    let house = House::open().await;
-    let before = id(&with_claims(&house, unnamed).await);
+    let gateway = TestGateway::open().await;
+    let before = id(&with_claims(&gateway, unnamed).await);
     let next: OperatorId = fresh();
-    let after = id(&with_claims(&house, |claims| {
+    let after = id(&with_claims(&gateway, |claims| {
         claims.sid = None;
         claims.sub = next.to_string();
     })
     .await);
     assert_ne!(before, after);
-    assert_eq!(held(&house, after).await["operator"], next.as_str());
-    assert!(held(&house, before).await.is_empty(), "the one before is over");
+    assert_eq!(held(&gateway, after).await["operator"], next.as_str());
+    assert!(held(&gateway, before).await.is_empty(), "the one before is over");
 }
 
 #[tokio::test]
 async fn a_session_of_another_operator_device_or_key_is_refused_and_burns_nothing() {
-    let house = House::open().await;
-    id(&house.send(house.request(SESSION)).await);
-    let operator = house.token(|claims| claims.sub = fresh::<OperatorId>().to_string());
-    let mut elsewhere = house.another();
+    let gateway = TestGateway::open().await;
+    id(&gateway.send(gateway.request(SESSION)).await);
+    let operator = gateway.token(|claims| claims.sub = fresh::<OperatorId>().to_string());
+    let mut elsewhere = gateway.another();
     elsewhere.device = fresh::<DeviceId>();
-    let mut rekeyed = house.another();
+    let mut rekeyed = gateway.another();
     rekeyed.device_key = Key::new();
     let (device, key) = (elsewhere.token(|_| {}), rekeyed.token(|_| {}));
-    for (house, token) in [(&house, operator), (&elsewhere, device), (&rekeyed, key)] {
-        let proof = house.proof(SESSION, &token, |_| {});
+    for (gateway, token) in [(&gateway, operator), (&elsewhere, device), (&rekeyed, key)] {
+        let proof = gateway.proof(SESSION, &token, |_| {});
         for _ in 0..2 {
-            let request = house.with(SESSION, &format!("DPoP {token}"), &proof);
-            house.send(request).await.is_problem(403, MISMATCH);
+            let request = gateway.with(SESSION, &format!("DPoP {token}"), &proof);
+            gateway.send(request).await.is_problem(403, MISMATCH);
         }
     }
 }
 
 #[tokio::test]
-async fn without_the_session_tier_reads_go_on_and_streams_do_not() {
+async fn without_the_session_store_reads_go_on_and_streams_do_not() {
     let tier = "redis://127.0.0.1:1/".to_owned();
-    let house = House::build(Plan { tier, ..Plan::usual() }).await;
-    let token = house.token(|_| {});
-    let proof = house.proof(SESSION, &token, |_| {});
-    let request = || house.with(SESSION, &format!("DPoP {token}"), &proof);
-    let answer = house.send(request()).await;
-    assert_eq!((id(&answer), &answer.body["openedAt"]), (house.session, &Value::Null));
-    house.send(request()).await.is_problem(401, "MELMASTOON.BFF.DPOP_INVALID");
-    let answer = house.send(house.request(STREAM)).await;
+    let gateway = TestGateway::build(TestOptions { session: tier, ..TestOptions::usual() }).await;
+    let token = gateway.token(|_| {});
+    let proof = gateway.proof(SESSION, &token, |_| {});
+    let request = || gateway.with(SESSION, &format!("DPoP {token}"), &proof);
+    let answer = gateway.send(request()).await;
+    assert_eq!((id(&answer), &answer.body["openedAt"]), (gateway.session, &Value::Null));
+    gateway.send(request()).await.is_problem(401, "MELMASTOON.BFF.DPOP_INVALID");
+    let answer = gateway.send(gateway.request(STREAM)).await;
     answer.is_problem(503, "MELMASTOON.BFF.CACHE_UNAVAILABLE");
     assert!(answer.headers.contains_key("retry-after"));
 }
 
-async fn revoke(house: &House, kind: &str, id: &str) {
-    let body = json!({"tenantId": house.tenant, "kind": kind, "id": id, "reason": "lost"});
+async fn revoke(gateway: &TestGateway, kind: &str, id: &str) {
+    let body = json!({"tenantId": gateway.tenant, "kind": kind, "id": id, "reason": "lost"});
     let path = "/internal/sessions/revoke";
-    let answer = house.order(path, fresh::<RequestId>().as_str(), &body).await;
+    let answer = gateway.post_internal(path, fresh::<RequestId>().as_str(), &body).await;
     assert_eq!(answer.status, 200, "{}", answer.body);
 }
 
 #[tokio::test]
-async fn what_is_revoked_leaves_the_session_tier() {
+async fn revoked_sessions_are_deleted_from_the_session_store() {
     for kind in ["session", "device", "operator", "tenant"] {
-        let house = House::open().await;
-        id(&house.send(house.request(SESSION)).await);
-        let mut colleague = house.another();
+        let gateway = TestGateway::open().await;
+        id(&gateway.send(gateway.request(SESSION)).await);
+        let mut colleague = gateway.another();
         (colleague.operator, colleague.device) = (fresh(), fresh());
         colleague.session = fresh();
         id(&colleague.send(colleague.request(SESSION)).await);
         let target = match kind {
-            "session" => house.session.to_string(),
-            "device" => house.device.to_string(),
-            "operator" => house.operator.to_string(),
-            _ => house.tenant.to_string(),
+            "session" => gateway.session.to_string(),
+            "device" => gateway.device.to_string(),
+            "operator" => gateway.operator.to_string(),
+            _ => gateway.tenant.to_string(),
         };
-        revoke(&house, kind, &target).await;
-        assert!(!held(&house, house.session).await.contains_key("operator"), "{kind}");
+        revoke(&gateway, kind, &target).await;
+        assert!(!held(&gateway, gateway.session).await.contains_key("operator"), "{kind}");
         if kind != "session" {
-            assert_eq!(of_device(&house).await, None, "{kind}");
+            assert_eq!(of_device(&gateway).await, None, "{kind}");
         }
         let left = held(&colleague, colleague.session).await;
         assert_eq!(left.is_empty(), kind == "tenant", "{kind}: a colleague's");
@@ -188,32 +189,35 @@ async fn what_is_revoked_leaves_the_session_tier() {
 
 #[tokio::test]
 async fn a_revoked_session_is_over_for_tokens_that_do_not_name_it_until_the_next_sign_in() {
-    let house = House::open().await;
+    let gateway = TestGateway::open().await;
     let before =
-        id(&with_claims(&house, |claims| (claims.sid, claims.iat) = (None, claims.iat - 60)).await);
-    revoke(&house, "session", before.as_str()).await;
+        id(&with_claims(&gateway, |claims| (claims.sid, claims.iat) = (None, claims.iat - 60))
+            .await);
+    revoke(&gateway, "session", before.as_str()).await;
     let answer =
-        with_claims(&house, |claims| (claims.sid, claims.iat) = (None, claims.iat - 60)).await;
+        with_claims(&gateway, |claims| (claims.sid, claims.iat) = (None, claims.iat - 60)).await;
     answer.is_problem(401, "MELMASTOON.BFF.SESSION_EXPIRED");
     let after =
-        id(&with_claims(&house, |claims| (claims.sid, claims.iat) = (None, claims.iat + 5)).await);
+        id(&with_claims(&gateway, |claims| (claims.sid, claims.iat) = (None, claims.iat + 5))
+            .await);
     assert_ne!(before, after);
 }
 
 #[tokio::test]
-async fn no_request_asks_the_session_tier_more_than_once() {
+async fn no_request_asks_the_session_store_more_than_once() {
     let tap = Tap::open().await;
-    let house = House::build(Plan { tier: tap.url.clone(), ..Plan::usual() }).await;
+    let gateway =
+        TestGateway::build(TestOptions { session: tap.url.clone(), ..TestOptions::usual() }).await;
     tap.commands.lock().unwrap().clear();
     for requests in 1..=4 {
-        id(&house.send(house.request(SESSION)).await);
+        id(&gateway.send(gateway.request(SESSION)).await);
         assert_eq!(tap.commands().len(), requests, "{:?}", tap.commands());
     }
     for requests in 5..=6 {
-        id(&with_claims(&house, unnamed).await);
+        id(&with_claims(&gateway, unnamed).await);
         assert_eq!(tap.commands().len(), requests, "{:?}", tap.commands());
     }
-    house.first_bytes(house.request(STREAM)).await;
+    gateway.first_bytes(gateway.request(STREAM)).await;
     // A stream registers itself once it is let in, and takes that back when it ends.
     let commands = tap.commands();
     assert!((8..=9).contains(&commands.len()), "{commands:?}");
@@ -221,7 +225,7 @@ async fn no_request_asks_the_session_tier_more_than_once() {
     assert_eq!(commands[..7], expected);
 }
 
-/// A way to the session tier on which commands are counted.
+/// A proxy to the session store that counts commands.
 struct Tap {
     url: String,
     commands: Arc<Mutex<Vec<String>>>,

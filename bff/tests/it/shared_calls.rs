@@ -1,4 +1,4 @@
-//! Reads that share a call, of callers whom the upstream treats differently.
+//! Shared calls of callers with different rights.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,14 +16,14 @@ use service_kit::lifecycle::Lifecycle;
 use service_kit::serve::{Plain, bind, serve};
 use upstream_clients::BaseUrls;
 
-use crate::desk::BASE;
-use crate::house::{Answer, House, Plan, fresh};
+use crate::fixture::BASE;
+use crate::test_gateway::{Answer, TestGateway, TestOptions, fresh};
 
-/// A billing that shows folios of `property` to callers in its scope, and is slow to refuse others.
+/// A fake billing that shows folios of `property` to callers in scope, and refuses others slowly.
 #[derive(Debug)]
 struct Billing {
     property: PropertyId,
-    asked: AtomicUsize,
+    requests: AtomicUsize,
 }
 
 async fn folio(
@@ -31,7 +31,7 @@ async fn folio(
     OriginalUri(uri): OriginalUri,
     headers: HeaderMap,
 ) -> Response {
-    billing.asked.fetch_add(1, Ordering::SeqCst);
+    billing.requests.fetch_add(1, Ordering::SeqCst);
     let token = headers["authorization"].to_str().unwrap().to_owned();
     let claims = auth::jwt::decoded(token.split('.').nth(1).unwrap()).unwrap();
     if !String::from_utf8(claims).unwrap().contains(billing.property.as_str()) {
@@ -49,31 +49,31 @@ async fn folio(
     .into_response()
 }
 
-async fn open() -> (House, Arc<Billing>) {
-    let billing = Arc::new(Billing { property: fresh(), asked: AtomicUsize::new(0) });
+async fn open() -> (TestGateway, Arc<Billing>) {
+    let billing = Arc::new(Billing { property: fresh(), requests: AtomicUsize::new(0) });
     let app = Router::new().fallback(folio).with_state(Arc::clone(&billing));
     let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let url: url::Url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
     serve(listener, Plain, app, &Lifecycle::new());
     let upstreams = BaseUrls::from([(Upstream::Billing, url)]);
-    (House::build(Plan { upstreams, ..Plan::usual() }).await, billing)
+    (TestGateway::build(TestOptions { upstreams, ..TestOptions::usual() }).await, billing)
 }
 
-/// A front desk with this property in its scope looks at a folio.
-async fn look(house: &House, folio: FolioId, property: PropertyId) -> Answer {
+/// Reads a folio as a front desk with this property in scope.
+async fn look(gateway: &TestGateway, folio: FolioId, property: PropertyId) -> Answer {
     let path = format!("{BASE}/folios/{folio}");
-    let token = house.token(|claims| claims.property_ids = vec![property.to_string()]);
-    let proof = house.proof(&path, &token, |_| {});
-    house.send(house.with(&path, &format!("DPoP {token}"), &proof)).await
+    let token = gateway.token(|claims| claims.property_ids = vec![property.to_string()]);
+    let proof = gateway.proof(&path, &token, |_| {});
+    gateway.send(gateway.with(&path, &format!("DPoP {token}"), &proof)).await
 }
 
 #[tokio::test]
-async fn a_folio_is_shown_to_the_desk_in_scope_beside_twenty_that_are_not() {
-    let (house, billing) = open().await;
+async fn a_folio_is_shown_to_the_caller_in_scope_among_twenty_out_of_scope() {
+    let (gateway, billing) = open().await;
     for _ in 0..5 {
         let folio = fresh::<FolioId>();
-        let outside = join_all((0..20).map(|_| look(&house, folio, house.property)));
-        let inside = join_all((0..4).map(|_| look(&house, folio, billing.property)));
+        let outside = join_all((0..20).map(|_| look(&gateway, folio, gateway.property)));
+        let inside = join_all((0..4).map(|_| look(&gateway, folio, billing.property)));
         let (outside, inside) = futures_util::join!(outside, inside);
         for answer in inside {
             assert_eq!(answer.status, 200, "{}", answer.body);

@@ -1,4 +1,4 @@
-//! One stream per device, on all instances together, and not too many opened one after another.
+//! One stream per device across all instances, and a limit of opened streams.
 
 use std::time::Duration;
 
@@ -9,22 +9,22 @@ use futures_util::future::join_all;
 use http_body_util::BodyExt;
 use tokio::time::timeout;
 
-use crate::house::{House, fresh, session_url};
+use crate::test_gateway::{TestGateway, fresh, session_url};
 
 const STREAM: &str = "/api/bff/backoffice/v1/sse/stream";
 const SOON: Duration = Duration::from_secs(5);
 
-/// Two instances that hear of each other.
-async fn two() -> (House, House) {
-    let here = House::open().await;
+/// Two instances that follow each other.
+async fn two() -> (TestGateway, TestGateway) {
+    let here = TestGateway::open().await;
     let there = here.another();
-    for house in [&here, &there] {
-        house.follow(&session_url());
+    for gateway in [&here, &there] {
+        gateway.follow(&session_url());
     }
     (here, there)
 }
 
-/// Reads until the stream says this.
+/// Reads until the stream contains this.
 async fn reads(stream: &mut Body, awaited: &str) -> String {
     let mut text = String::new();
     let reading = async {
@@ -62,18 +62,18 @@ async fn a_newer_stream_supersedes_the_older_on_the_same_and_on_another_instance
     is_over(&mut second).await;
     // The end of the older ones took nothing from the newest.
     is_open(&mut third).await;
-    assert_eq!((here.gateway.streams.len(), there.gateway.streams.len()), (0, 1));
+    assert_eq!((here.state.streams.len(), there.state.streams.len()), (0, 1));
     let mut fourth = here.stream().await;
     reads(&mut fourth, "event: hello").await;
     reads(&mut third, "event: superseded").await;
 }
 
 #[tokio::test]
-async fn of_three_hundred_streams_of_a_device_one_is_left_and_ten_were_opened() {
+async fn of_300_streams_of_a_device_ten_are_opened_and_one_stays() {
     let (here, there) = two().await;
     let send = |number: usize| {
-        let house = if number.is_multiple_of(2) { &here } else { &there };
-        house.open_answer(house.request(STREAM), "")
+        let gateway = if number.is_multiple_of(2) { &here } else { &there };
+        gateway.open_answer(gateway.request(STREAM), "")
     };
     let answers = join_all((0..300).map(send)).await;
     let (opened, refused): (Vec<_>, Vec<_>) =
@@ -82,7 +82,7 @@ async fn of_three_hundred_streams_of_a_device_one_is_left_and_ten_were_opened() 
     for answer in refused {
         let wait: u64 = answer.headers()["retry-after"].to_str().unwrap().parse().unwrap();
         assert!((1..=60).contains(&wait), "{wait}");
-        let answer = crate::house::answer(answer).await;
+        let answer = crate::test_gateway::answer(answer).await;
         answer.is_problem(429, "MELMASTOON.BFF.RATE_LIMITED");
     }
     let ended = join_all(opened.into_iter().map(|answer| async {
@@ -91,20 +91,20 @@ async fn of_three_hundred_streams_of_a_device_one_is_left_and_ten_were_opened() 
         timeout(Duration::from_secs(3), all).await.is_ok()
     }));
     assert_eq!(ended.await.iter().filter(|ended| **ended).count(), 9);
-    assert_eq!(here.gateway.streams.len() + there.gateway.streams.len(), 1);
+    assert_eq!(here.state.streams.len() + there.state.streams.len(), 1);
 }
 
-fn device(house: &House) -> Device {
-    Device { tenant: house.tenant, device: fresh::<DeviceId>() }
+fn device(gateway: &TestGateway) -> Device {
+    Device { tenant: gateway.tenant, device: fresh::<DeviceId>() }
 }
 
 #[tokio::test]
-async fn a_lost_notice_is_made_up_for_by_the_next_renewal() {
-    let here = House::open().await;
+async fn a_lost_notification_is_noticed_at_the_next_renewal() {
+    let here = TestGateway::open().await;
     let there = here.another();
     let device = device(&here);
-    let older = here.gateway.streams.open(device).await.unwrap();
-    let newer = there.gateway.streams.open(device).await.unwrap();
+    let older = here.state.streams.open(device).await.unwrap();
+    let newer = there.state.streams.open(device).await.unwrap();
     // Nobody listens: the older one does not know yet.
     assert!(timeout(Duration::from_millis(50), older.superseded()).await.is_err());
     older.renew().await;
@@ -115,29 +115,29 @@ async fn a_lost_notice_is_made_up_for_by_the_next_renewal() {
 
 #[tokio::test]
 async fn an_older_stream_that_ends_late_leaves_its_successors_lease_alone() {
-    let here = House::open().await;
+    let here = TestGateway::open().await;
     let device = device(&here);
-    let older = here.gateway.streams.open(device).await.unwrap();
-    let newer = here.gateway.streams.open(device).await.unwrap();
+    let older = here.state.streams.open(device).await.unwrap();
+    let newer = here.state.streams.open(device).await.unwrap();
     older.close().await;
-    assert_eq!(here.gateway.streams.len(), 1);
+    assert_eq!(here.state.streams.len(), 1);
     let key = format!("bff:stream:{{{}:{}}}", device.tenant, device.device);
-    let mut tier = here.gateway.session_redis.0.clone();
+    let mut tier = here.state.session_redis.0.clone();
     let held: Option<String> = redis::cmd("GET").arg(&key).query_async(&mut tier).await.unwrap();
     assert!(held.is_some(), "the newer stream lost its lease");
     newer.close().await;
     let held: Option<String> = redis::cmd("GET").arg(&key).query_async(&mut tier).await.unwrap();
-    assert_eq!((held, here.gateway.streams.len()), (None, 0));
+    assert_eq!((held, here.state.streams.len()), (None, 0));
 }
 
 #[tokio::test]
 async fn the_limit_is_each_devices_own() {
-    let here = House::open().await;
+    let here = TestGateway::open().await;
     let (one, other) = (device(&here), device(&here));
     for _ in 0..10 {
-        drop(here.gateway.streams.open(one).await.unwrap());
+        drop(here.state.streams.open(one).await.unwrap());
     }
-    let refused = here.gateway.streams.open(one).await.unwrap_err();
+    let refused = here.state.streams.open(one).await.unwrap_err();
     assert!(matches!(refused, NotOpened::TooMany { wait } if wait > Duration::from_secs(50)));
-    assert!(here.gateway.streams.open(other).await.is_ok());
+    assert!(here.state.streams.open(other).await.is_ok());
 }

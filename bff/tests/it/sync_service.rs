@@ -1,4 +1,4 @@
-//! sync-service on a socket of its own: it knows where desktops stand, and answers as a test wants.
+//! A fake sync-service on a socket, which knows cursors and responds as the test says.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,10 +19,10 @@ use service_kit::lifecycle::Lifecycle;
 use service_kit::serve::{Plain, bind, serve};
 use tokio::sync::Notify;
 
-use crate::house::House;
+use crate::test_gateway::TestGateway;
 
 #[derive(Debug, Clone)]
-pub(crate) enum Mood {
+pub(crate) enum Behavior {
     Well,
     /// Answers this status without a body.
     Fails(u16),
@@ -35,78 +35,78 @@ pub(crate) enum Mood {
 }
 
 #[derive(Clone)]
-pub(crate) struct SyncService(Arc<Mutex<Played>>, Arc<Notify>);
+pub(crate) struct SyncService(Arc<Mutex<FakeState>>, Arc<Notify>);
 
-struct Played {
-    mood: Mood,
+struct FakeState {
+    behavior: Behavior,
     property: PropertyId,
     /// By device: version, and when it pulled last.
     cursors: BTreeMap<String, (u64, Timestamp)>,
     /// Bodies of handshakes, with their keys.
-    asked: Vec<(String, Value)>,
+    requests: Vec<(String, Value)>,
 }
 
 impl SyncService {
-    /// A house, and the sync-service it asks.
-    pub(crate) async fn with_house() -> (House, Self) {
-        let house = House::open().await;
-        let played = Played {
-            mood: Mood::Well,
-            property: house.property,
+    /// A gateway and its fake sync-service.
+    pub(crate) async fn with_gateway() -> (TestGateway, Self) {
+        let gateway = TestGateway::open().await;
+        let locked = FakeState {
+            behavior: Behavior::Well,
+            property: gateway.property,
             cursors: BTreeMap::new(),
-            asked: Vec::new(),
+            requests: Vec::new(),
         };
-        let service = Self(Arc::new(Mutex::new(played)), Arc::default());
+        let service = Self(Arc::new(Mutex::new(locked)), Arc::default());
         let app = Router::new()
-            .route("/api/v1/sync/handshake", post(shake_hands))
+            .route("/api/v1/sync/handshake", post(handshake))
             .route("/api/v1/sync/tenants/{tenant}/cursors", get(cursors))
             .with_state(service.clone());
         let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         serve(listener, Plain, app, &Lifecycle::new());
-        service.knows(house.device, 7, SignedDuration::from_mins(10));
+        service.knows(gateway.device, 7, SignedDuration::from_mins(10));
         // The cache waits less than a connection may take on a busy machine.
-        drop(house.gateway.database.connection().await.unwrap());
-        (house.asking(Upstream::Sync, &url), service)
+        drop(gateway.state.database.connection().await.unwrap());
+        (gateway.asking(Upstream::Sync, &url), service)
     }
 
     /// The device pulled this version so long ago.
     pub(crate) fn knows(&self, device: impl ToString, version: u64, ago: SignedDuration) {
         let at = Clock::system().now() - ago;
-        self.played().cursors.insert(device.to_string(), (version, at));
+        self.locked().cursors.insert(device.to_string(), (version, at));
     }
 
     pub(crate) fn forgets(&self, device: impl ToString) {
-        self.played().cursors.remove(&device.to_string());
+        self.locked().cursors.remove(&device.to_string());
     }
 
-    pub(crate) fn is(&self, mood: Mood) {
-        self.played().mood = mood;
+    pub(crate) fn is(&self, behavior: Behavior) {
+        self.locked().behavior = behavior;
         self.1.notify_waiters();
     }
 
-    pub(crate) fn asked(&self) -> Vec<(String, Value)> {
-        self.played().asked.clone()
+    pub(crate) fn requests(&self) -> Vec<(String, Value)> {
+        self.locked().requests.clone()
     }
 
-    fn played(&self) -> std::sync::MutexGuard<'_, Played> {
+    fn locked(&self) -> std::sync::MutexGuard<'_, FakeState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What the mood answers; `None` when it is well.
-    async fn moody(&self) -> Option<Response> {
-        let mood = self.played().mood.clone();
-        Some(match mood {
-            Mood::Well => return None,
-            Mood::Fails(status) => StatusCode::from_u16(status).unwrap().into_response(),
-            Mood::Refuses(status, name) => {
+    /// Response of the current mode; `None` when it works.
+    async fn scripted_response(&self) -> Option<Response> {
+        let behavior = self.locked().behavior.clone();
+        Some(match behavior {
+            Behavior::Well => return None,
+            Behavior::Fails(status) => StatusCode::from_u16(status).unwrap().into_response(),
+            Behavior::Refuses(status, name) => {
                 let mut problem = Problem::new(&code::OCC_CONFLICT, "sync-service says no.");
                 (problem.status, problem.code) = (status, name.into());
                 let status = StatusCode::from_u16(status).unwrap();
                 (status, [("content-type", CONTENT_TYPE)], axum::Json(problem)).into_response()
             }
-            Mood::Says(body) => axum::Json(body).into_response(),
-            Mood::Hangs => {
+            Behavior::Says(body) => axum::Json(body).into_response(),
+            Behavior::Hangs => {
                 self.1.notified().await;
                 StatusCode::SERVICE_UNAVAILABLE.into_response()
             }
@@ -114,26 +114,26 @@ impl SyncService {
     }
 
     fn cursor(&self, device: &str) -> Value {
-        let (version, at) = self.played().cursors[device];
+        let (version, at) = self.locked().cursors[device];
         json!({"deviceId": device, "version": version, "lastPullAt": wire_time(at)})
     }
 }
 
-async fn shake_hands(
+async fn handshake(
     State(service): State<SyncService>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
     let key = headers["idempotency-key"].to_str().unwrap().to_owned();
-    service.played().asked.push((key, serde_json::from_slice(&body).unwrap()));
-    if let Some(answer) = service.moody().await {
+    service.locked().requests.push((key, serde_json::from_slice(&body).unwrap()));
+    if let Some(answer) = service.scripted_response().await {
         return answer;
     }
     let device = device(&headers);
     axum::Json(json!({
-        "propertyId": service.played().property, "cursor": service.cursor(&device),
+        "propertyId": service.locked().property, "cursor": service.cursor(&device),
         "pullUrl": "https://sync.test/sync/v1/pull", "pushUrl": "https://sync.test/sync/v1/push",
-        "fullResync": service.played().asked.last().unwrap().1["cursorVersion"].is_null(),
+        "fullResync": service.locked().requests.last().unwrap().1["cursorVersion"].is_null(),
     }))
     .into_response()
 }
@@ -151,10 +151,10 @@ async fn cursors(
     Path(_tenant): Path<String>,
     Query(of): Query<BTreeMap<String, String>>,
 ) -> Response {
-    if let Some(answer) = service.moody().await {
+    if let Some(answer) = service.scripted_response().await {
         return answer;
     }
-    let devices: Vec<String> = service.played().cursors.keys().cloned().collect();
+    let devices: Vec<String> = service.locked().cursors.keys().cloned().collect();
     let items: Vec<Value> = devices.iter().map(|device| service.cursor(device)).collect();
     let now = wire_time(Clock::system().now());
     axum::Json(json!({"propertyId": of["propertyId"], "asOf": now, "items": items})).into_response()

@@ -1,4 +1,4 @@
-//! tenant-service, played on a socket: it answers as a test wants.
+//! A fake tenant-service on a socket, which responds as the test says.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -18,92 +18,95 @@ use service_kit::serve::{Plain, bind, serve};
 use tokio::sync::Notify;
 use upstream_clients::BaseUrls;
 
-use crate::house::{House, Plan};
+use crate::test_gateway::{TestGateway, TestOptions};
 
-/// What it does when it is asked.
+/// How it responds.
 #[derive(Clone)]
-pub(crate) enum Mood {
+pub(crate) enum Behavior {
     /// A good profile, with these members instead.
     Says(Value),
     /// It has no such operator.
     KnowsNobody,
     /// Without a body.
     Refuses(u16),
-    /// Until it is in another mood.
+    /// Never responds, until the mode changes.
     Hangs,
 }
 
 #[derive(Clone)]
 pub(crate) struct Tenant {
-    mood: Arc<Mutex<Mood>>,
-    asked: Arc<AtomicUsize>,
+    behavior: Arc<Mutex<Behavior>>,
+    requests: Arc<AtomicUsize>,
     changed: Arc<Notify>,
     clock: Clock,
 }
 
 impl Tenant {
-    /// A house whose tenant-service this is.
-    pub(crate) async fn with_house(mood: Mood) -> (Self, House) {
-        Self::with_plan(mood, Plan::usual()).await
+    /// A gateway with this tenant-service.
+    pub(crate) async fn with_gateway(behavior: Behavior) -> (Self, TestGateway) {
+        Self::with_options(behavior, TestOptions::usual()).await
     }
 
-    pub(crate) async fn with_plan(mood: Mood, plan: Plan) -> (Self, House) {
-        let mood = Arc::new(Mutex::new(mood));
+    pub(crate) async fn with_options(
+        behavior: Behavior,
+        options: TestOptions,
+    ) -> (Self, TestGateway) {
+        let behavior = Arc::new(Mutex::new(behavior));
         let tenant = Self {
-            mood,
-            asked: Arc::default(),
+            behavior,
+            requests: Arc::default(),
             changed: Arc::default(),
-            clock: plan.clock.clone(),
+            clock: options.clock.clone(),
         };
         let app = Router::new().route("/api/v1/tenants/{tenant}/operators/{operator}", get(answer));
         let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         serve(listener, Plain, app.with_state(tenant.clone()), &Lifecycle::new());
         let upstreams = BaseUrls::from([(Upstream::Tenant, url.parse().unwrap())]);
-        let house = House::build(Plan { upstreams, ..plan }).await;
-        tenant.grants(&house);
-        (tenant, house)
+        let gateway = TestGateway::build(TestOptions { upstreams, ..options }).await;
+        tenant.grants(&gateway);
+        (tenant, gateway)
     }
 
-    /// Adds the house's property to what it says, unless the test says which.
-    fn grants(&self, house: &House) {
-        let mut mood = self.mood.lock().unwrap();
-        if let Mood::Says(said) = &mut *mood
+    /// Adds the gateway's property to the profile, unless the test sets one.
+    fn grants(&self, gateway: &TestGateway) {
+        let mut behavior = self.behavior.lock().unwrap();
+        if let Behavior::Says(said) = &mut *behavior
             && said.get("propertyIds").is_none()
         {
-            said["propertyIds"] = json!([house.property]);
+            said["propertyIds"] = json!([gateway.property]);
         }
     }
 
-    pub(crate) fn is(&self, mood: Mood) {
-        *self.mood.lock().unwrap() = mood;
+    pub(crate) fn is(&self, behavior: Behavior) {
+        *self.behavior.lock().unwrap() = behavior;
         self.changed.notify_waiters();
     }
 
-    pub(crate) fn asked(&self) -> usize {
-        self.asked.load(Ordering::Relaxed)
+    pub(crate) fn requests(&self) -> usize {
+        self.requests.load(Ordering::Relaxed)
     }
 }
 
 async fn answer(
-    State(played): State<Tenant>,
+    State(fake): State<Tenant>,
     Path((tenant, operator)): Path<(String, String)>,
 ) -> Response {
-    played.asked.fetch_add(1, Ordering::Relaxed);
-    let mut mood = played.mood.lock().unwrap().clone();
-    while matches!(mood, Mood::Hangs) {
-        played.changed.notified().await;
-        mood = played.mood.lock().unwrap().clone();
+    fake.requests.fetch_add(1, Ordering::Relaxed);
+    let mut behavior = fake.behavior.lock().unwrap().clone();
+    while matches!(behavior, Behavior::Hangs) {
+        fake.changed.notified().await;
+        behavior = fake.behavior.lock().unwrap().clone();
     }
-    match mood {
-        Mood::KnowsNobody => not_found(),
-        Mood::Refuses(status) => StatusCode::from_u16(status).unwrap().into_response(),
-        Mood::Hangs => unreachable!("it waited for another mood"),
-        Mood::Says(said) => {
+    match behavior {
+        Behavior::KnowsNobody => not_found(),
+        Behavior::Refuses(status) => StatusCode::from_u16(status).unwrap().into_response(),
+        Behavior::Hangs => unreachable!("it waited for another mood"),
+        Behavior::Says(said) => {
             let mut profile = json!({
                 "tenantId": tenant, "operatorId": operator, "tenantStatus": "active",
                 "displayName": "Mina", "locale": "fa-AF", "roles": ["front_desk"],
-                "asOf": wire_time(played.clock.now()),
+                "asOf": wire_time(fake.clock.now()),
             });
             let said = said.as_object().unwrap().clone();
             profile.as_object_mut().unwrap().extend(said);

@@ -1,4 +1,4 @@
-//! A renewed certificate is served without a restart, shown by real handshakes.
+//! A renewed certificate is served without a restart, tested by real handshakes.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -94,7 +94,7 @@ async fn a_changed_certificate_is_served_without_a_restart_and_a_half_written_on
     serve(listener, tls.clone(), Router::new(), &lifecycle);
     let trusted = [&old, &new];
     assert_eq!(served(address, &trusted).await, old.der);
-    assert_eq!(tls.ends(), 3_786_912_000, "2090-01-01");
+    assert_eq!(tls.expires_at(), 3_786_912_000, "2090-01-01");
 
     // Half a file, then a whole one whose key has not come yet: two looks' time each.
     for half in [&new.cert[..new.cert.len() / 2], new.cert.as_str()] {
@@ -107,6 +107,6 @@ async fn a_changed_certificate_is_served_without_a_restart_and_a_half_written_on
     folder.write("key.pem", &new.key);
     let changed = async { while served(address, &trusted).await != new.der {} };
     tokio::time::timeout(Duration::from_secs(10), changed).await.expect("it is served");
-    assert_eq!(tls.ends(), 3_944_678_400, "2095-01-01");
+    assert_eq!(tls.expires_at(), 3_944_678_400, "2095-01-01");
     lifecycle.stop();
 }

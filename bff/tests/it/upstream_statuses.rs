@@ -1,16 +1,16 @@
-//! What becomes of each status of an upstream, on each kind of route: the status decides, whatever
-//! code came with it, and no upstream sends an operator to sign in but iam.
+//! Mapping of each upstream status on each kind of route: only the status decides, and only iam can
+//! cause a 401.
 
 use contracts::id::ReservationId;
 use contracts::problem::Problem;
 use serde_json::json;
 
-use crate::desk::{BASE, Desk, fresh_key};
-use crate::house::{Answer, fresh};
+use crate::fake_upstreams::{Command, Locks, refusal};
+use crate::fixture::{BASE, Fixture, fresh_key};
 use crate::iam;
 use crate::locks::{self, Act};
-use crate::platform::{Command, Locks, refusal};
-use crate::sync_service::{Mood, SyncService};
+use crate::sync_service::{Behavior, SyncService};
+use crate::test_gateway::{Answer, fresh};
 
 const OWN: &str = "MELMASTOON.TEST.REFUSED";
 const AWAY: &str = "MELMASTOON.BFF.UPSTREAM_UNAVAILABLE";
@@ -38,8 +38,8 @@ fn expected(status: u16) -> (u16, &'static str) {
 
 #[track_caller]
 fn is_as_expected(status: u16, answer: &Answer) {
-    let (told, code) = expected(status);
-    answer.is_problem(told, code);
+    let (expected_status, code) = expected(status);
+    answer.is_problem(expected_status, code);
     assert!(!answer.headers.contains_key("www-authenticate"), "{status}");
     if status == 429 {
         assert_eq!(answer.headers["retry-after"], "7");
@@ -48,28 +48,28 @@ fn is_as_expected(status: u16, answer: &Answer) {
 
 #[tokio::test]
 async fn a_read_and_a_change_pass_on_what_is_about_the_request_alone() {
-    let desk = Desk::open().await;
+    let fixture = Fixture::open().await;
     for status in STATUSES {
-        desk.platform.command(Command::Refuse(refused(status)));
-        let path = format!("{BASE}/arrivals?propertyId={}", desk.house.property);
-        is_as_expected(status, &desk.house.send(desk.house.request(&path)).await);
+        fixture.fake.command(Command::Refuse(refused(status)));
+        let path = format!("{BASE}/arrivals?propertyId={}", fixture.gateway.property);
+        is_as_expected(status, &fixture.gateway.send(fixture.gateway.request(&path)).await);
         if status >= 500 {
             continue;
         }
-        desk.platform.command(Command::Refuse(refused(status)));
+        fixture.fake.command(Command::Refuse(refused(status)));
         let path = format!("{BASE}/reservations/{}/check-in", fresh::<ReservationId>());
-        let request = desk.house.change(&path, |_| {}).header("idempotency-key", fresh_key());
-        is_as_expected(status, &desk.house.send_json(request, &json!({})).await);
+        let request = fixture.gateway.change(&path, |_| {}).header("idempotency-key", fresh_key());
+        is_as_expected(status, &fixture.gateway.send_json(request, &json!({})).await);
     }
 }
 
 #[tokio::test]
-async fn a_status_without_a_problem_is_no_word_about_the_request() {
-    let desk = Desk::open().await;
+async fn a_status_without_a_problem_does_not_refuse_the_request() {
+    let fixture = Fixture::open().await;
     for status in STATUSES {
-        desk.platform.command(Command::Fail(status));
-        let path = format!("{BASE}/arrivals?propertyId={}", desk.house.property);
-        let answer = desk.house.send(desk.house.request(&path)).await;
+        fixture.fake.command(Command::Fail(status));
+        let path = format!("{BASE}/arrivals?propertyId={}", fixture.gateway.property);
+        let answer = fixture.gateway.send(fixture.gateway.request(&path)).await;
         match status {
             408 => answer.is_problem(504, SLOW),
             429 => answer.is_problem(429, "MELMASTOON.BFF.RATE_LIMITED"),
@@ -79,40 +79,40 @@ async fn a_status_without_a_problem_is_no_word_about_the_request() {
 }
 
 #[tokio::test]
-async fn where_a_lock_is_is_asked_by_the_same_rules() {
-    let desk = locks::open().await;
+async fn the_lookup_of_a_lock_follows_the_same_rules() {
+    let fixture = locks::open().await;
     for status in STATUSES {
-        desk.platform.locks(Locks::Refusing(refused(status)));
-        let answer = Act::issue().send(&desk).await;
+        fixture.fake.locks(Locks::Refusing(refused(status)));
+        let answer = Act::issue().send(&fixture).await;
         is_as_expected(status, &answer);
     }
 }
 
 #[tokio::test]
-async fn a_handshake_goes_by_the_same_rules() {
-    let (house, service) = SyncService::with_house().await;
+async fn a_handshake_follows_the_same_rules() {
+    let (gateway, service) = SyncService::with_gateway().await;
     let path = format!("{BASE}/sync/handshake");
     for status in STATUSES {
-        service.is(Mood::Refuses(status, OWN));
-        let answer = house.post(&path, &json!({})).await;
-        let (told, code) = expected(status);
-        answer.is_problem(told, code);
+        service.is(Behavior::Refuses(status, OWN));
+        let answer = gateway.post(&path, &json!({})).await;
+        let (expected_status, code) = expected(status);
+        answer.is_problem(expected_status, code);
         assert!(!answer.headers.contains_key("www-authenticate"), "{status}");
     }
 }
 
 #[tokio::test]
-async fn iam_alone_speaks_of_the_operator() {
-    let (house, iam) = iam::house().await;
+async fn only_iam_can_cause_a_401() {
+    let (gateway, iam) = iam::gateway().await;
     let path = format!("{BASE}/auth/mfa/step-up");
     let body = json!({"method": "totp", "code": "123456", "scope": "folio.refund"});
     for status in OF_IAM {
         iam.refuses(status, OWN);
-        let answer = house.post(&path, &body).await;
-        let (told, code) = if status == 401 { (401, OWN) } else { expected(status) };
-        answer.is_problem(told, code);
+        let answer = gateway.post(&path, &body).await;
+        let (expected_status, code) = if status == 401 { (401, OWN) } else { expected(status) };
+        answer.is_problem(expected_status, code);
         assert_eq!(answer.headers.contains_key("www-authenticate"), status == 401, "{status}");
     }
     iam.refuses(401, "MELMASTOON.GENERAL.UNAUTHENTICATED");
-    house.post(&path, &body).await.is_problem(502, AWAY);
+    gateway.post(&path, &body).await.is_problem(502, AWAY);
 }

@@ -1,12 +1,11 @@
-//! What holds for every read: an entity tag and what may be kept, the form that `Accept` asks for, and
-//! parameters that no store could hold.
+//! Rules of every read: entity tags, caching, content negotiation, and parameters out of range.
 
 use http::HeaderMap;
 use serde_json::Value;
 
-use crate::answers::World;
-use crate::desk::BASE;
-use crate::house::{Answer, House};
+use crate::answers::ReadFixture;
+use crate::fixture::BASE;
+use crate::test_gateway::{Answer, TestGateway};
 
 const INVALID: &str = "MELMASTOON.GENERAL.VALIDATION_FAILED";
 
@@ -23,49 +22,49 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
 }
 
 #[tokio::test]
-async fn every_read_has_an_entity_tag_and_is_not_sent_again_to_who_holds_it() {
-    let world = World::open().await;
-    let folio = world.house.property.as_str().replace("ppt_", "fol_");
+async fn every_read_has_an_entity_tag_and_an_unchanged_one_is_304() {
+    let fixture = ReadFixture::open().await;
+    let folio = fixture.gateway.property.as_str().replace("ppt_", "fol_");
     let routes: Vec<_> = reads().into_iter().filter(|path| path != "/sse/stream").collect();
     assert!(routes.len() > 15, "{routes:?}");
     for route in routes.iter().map(|route| route.replace("{id}", &folio)) {
-        let first = world.get(&route).await;
+        let first = fixture.get(&route).await;
         assert_eq!(first.status, 200, "{route} {}", first.body);
         let tag = text(&first.headers, "etag").to_owned();
         assert!(tag.starts_with("W/\"") && tag.ends_with('"'), "{route} {tag}");
         assert_eq!(text(&first.headers, "cache-control"), "private, no-cache", "{route}");
         let held = format!("\"other, one\", {}", tag.trim_start_matches("W/"));
-        let again = world.get_as("front_desk.manager", &route, Some(&held)).await;
+        let again = fixture.get_as("front_desk.manager", &route, Some(&held)).await;
         assert_eq!((again.status.as_u16(), text(&again.headers, "etag")), (304, &*tag), "{route}");
         assert_eq!(text(&again.headers, "cache-control"), "private, no-cache", "{route}");
         assert_eq!(again.body, Value::Null, "{route}");
-        let other = world.get_as("front_desk.manager", &route, Some("\"other, one\"")).await;
+        let other = fixture.get_as("front_desk.manager", &route, Some("\"other, one\"")).await;
         assert_eq!(other.status, 200, "{route}");
     }
 }
 
 #[tokio::test]
-async fn nobody_keeps_a_refusal_or_a_stream() {
-    let world = World::open().await;
-    let refused = world.get("/arrivals?date=tomorrow").await;
+async fn refusals_and_streams_are_not_cached() {
+    let fixture = ReadFixture::open().await;
+    let refused = fixture.get("/arrivals?date=tomorrow").await;
     refused.is_problem(400, INVALID);
     assert_eq!(text(&refused.headers, "cache-control"), "no-store");
     assert!(!refused.headers.contains_key("etag"));
-    let lines = accepted(&world.house, &["application/x-ndjson"]).await;
+    let lines = accepted(&fixture.gateway, &["application/x-ndjson"]).await;
     assert_eq!(text(&lines.headers, "cache-control"), "no-store");
     assert!(!lines.headers.contains_key("etag"));
 }
 
-async fn accepted(house: &House, accept: &[&str]) -> Answer {
-    let path = format!("{BASE}/dashboard?propertyId={}&widgets=syncStatus", house.property);
+async fn accepted(gateway: &TestGateway, accept: &[&str]) -> Answer {
+    let path = format!("{BASE}/dashboard?propertyId={}&widgets=syncStatus", gateway.property);
     let request =
-        accept.iter().fold(house.request(&path), |request, line| request.header("accept", *line));
-    house.send(request).await
+        accept.iter().fold(gateway.request(&path), |request, line| request.header("accept", *line));
+    gateway.send(request).await
 }
 
 #[tokio::test]
 async fn the_dashboard_comes_in_the_form_that_accept_asks_for() {
-    let house = House::open().await;
+    let gateway = TestGateway::open().await;
     for (accept, form) in [
         (&[][..], "application/json"),
         (&["Application/JSON"], "application/json"),
@@ -74,18 +73,18 @@ async fn the_dashboard_comes_in_the_form_that_accept_asks_for() {
         (&["*/*;q=0.1", "text/event-stream"], "text/event-stream"),
         (&["application/*;q=0.2, text/*;q=0.1"], "application/json"),
     ] {
-        let answer = accepted(&house, accept).await;
+        let answer = accepted(&gateway, accept).await;
         assert_eq!((answer.status.as_u16(), text(&answer.headers, "content-type")), (200, form));
         assert!(text(&answer.headers, "vary").to_lowercase().contains("accept"), "{accept:?}");
     }
     for none in [&["image/png"][..], &["application/json;q=0"], &["*/*;q=0"]] {
-        accepted(&house, none).await.is_problem(406, "MELMASTOON.GENERAL.NOT_ACCEPTABLE");
+        accepted(&gateway, none).await.is_problem(406, "MELMASTOON.GENERAL.NOT_ACCEPTABLE");
     }
 }
 
 #[tokio::test]
 async fn an_instant_or_a_day_that_no_store_holds_is_named() {
-    let world = World::open().await;
+    let fixture = ReadFixture::open().await;
     for (route, field) in [
         ("/locks/audit?from=-004800-01-01", "query.from"),
         ("/locks/audit?from=-004800-01-01T00:00:00Z", "query.from"),
@@ -105,7 +104,7 @@ async fn an_instant_or_a_day_that_no_store_holds_is_named() {
         ("/alerts?limit=%00", "query.limit"),
         ("/sse/stream?channels=%00", "query.channels"),
     ] {
-        let answer = world.get(route).await;
+        let answer = fixture.get(route).await;
         answer.is_problem(400, INVALID);
         assert_eq!(answer.body["errors"][0]["field"], field, "{route}");
     }

@@ -1,11 +1,11 @@
-//! A row for each table, to try its isolation with. A table without one makes the probe fail, and
-//! a test with it: whoever adds a table adds a row here.
+//! A sample row for each table, to probe its isolation. A table without one fails the probe and a
+//! test: a new table needs a row here.
 
-/// How a table is tried.
+/// Sample row of a table.
 #[derive(Debug)]
 pub struct Sample {
     pub table: &'static str,
-    /// Whether its rows can only be the platform's own.
+    /// Whether its rows can only belong to the platform's own tenant.
     pub is_platform_s: bool,
     /// Writes a row of the transaction's tenant.
     pub row: &'static str,

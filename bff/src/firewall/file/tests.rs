@@ -13,7 +13,7 @@ fn the_example_of_the_operators_is_read() {
     let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ops/edge-rules.toml");
     let rules = read(&example).unwrap();
     assert!(!rules.deny.is_empty());
-    assert!(rules.deny.iter().all(|rule| rule.mode != Mode::Enforce), "an example bites nobody");
+    assert!(rules.deny.iter().all(|rule| rule.mode != Mode::Enforce), "no example is enforced");
 }
 
 #[test]
@@ -41,7 +41,7 @@ fn a_mistake_anywhere_refuses_the_whole() {
         "[[deny]]\nname = 'good'\nmode = 'enforce'\naddresses = ['203.0.113.1']",
     ];
     for mistake in mistakes {
-        // The first lines may be top-level keys, which stand before any table.
+        // The first lines may be top-level keys, which come before any table.
         let text = if mistake.starts_with("[[") {
             format!("{good}{mistake}")
         } else {

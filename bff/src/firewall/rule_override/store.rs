@@ -1,4 +1,4 @@
-//! Orders of edge rules in Postgres, as rows of the platform's own tenant.
+//! Rule overrides in Postgres, as rows of the platform's own tenant.
 
 use auth::oidc::ServiceAccount;
 use contracts::id::{RequestId, TenantId};
@@ -9,20 +9,20 @@ use tokio_postgres::Row;
 
 use crate::firewall::file::{self, Rules, RulesError};
 
-/// What one person asked for.
+/// A request that another operator must approve.
 #[derive(Debug, Clone)]
-pub struct Request {
+pub struct ApprovalRequest {
     pub id: RequestId,
-    /// TOML; empty: back to the file.
+    /// TOML; empty restores the file.
     pub rules: String,
     pub reason: String,
     pub by: ServiceAccount,
     pub requested_at: Timestamp,
-    /// From here on nobody can approve it.
+    /// It cannot be approved from this instant on.
     pub expires_at: Timestamp,
 }
 
-/// What another said.
+/// The approval by another operator.
 #[derive(Debug, Clone)]
 pub struct Approval {
     pub by: ServiceAccount,
@@ -31,14 +31,14 @@ pub struct Approval {
 
 /// A request that was approved.
 #[derive(Debug, Clone)]
-pub struct Order {
+pub struct RuleOverride {
     pub sequence: i64,
-    pub request: Request,
+    pub request: ApprovalRequest,
     pub approval: Approval,
 }
 
-impl Order {
-    /// `None` when it gives way to the file.
+impl RuleOverride {
+    /// Returns the rules; `None` if it restores the file.
     pub fn rules(&self) -> Result<Option<Rules>, RulesError> {
         let text = &self.request.rules;
         if text.trim().is_empty() { Ok(None) } else { file::parse(text).map(Some) }
@@ -51,10 +51,10 @@ const REQUEST: &str = "
     VALUES (bff.current_tenant_id(), $1, $2, $3, $4, $5, $6, $7)
     ON CONFLICT DO NOTHING";
 
-/// False when there is a request of this id.
+/// False if a request with this id exists.
 pub(super) async fn request(
     transaction: &Transaction<'_>,
-    request: &Request,
+    request: &ApprovalRequest,
 ) -> Result<bool, StoreError> {
     let statement = transaction.prepare_cached(REQUEST).await?;
     let (id, by) = (request.id.as_str(), &request.by);
@@ -78,7 +78,7 @@ const FIND: &str = "
 pub(super) async fn find(
     transaction: &Transaction<'_>,
     id: RequestId,
-) -> Result<Option<Request>, StoreError> {
+) -> Result<Option<ApprovalRequest>, StoreError> {
     let statement = transaction.prepare_cached(FIND).await?;
     let row = transaction.query_opt(&statement, &[&id.as_str()]).await?;
     row.as_ref().map(request_from_row).transpose()
@@ -91,48 +91,48 @@ const APPROVE: &str = "
     VALUES (bff.current_tenant_id(), $1, $2, $3, $4, $5, $6, $7)
     ON CONFLICT (tenant_id, request_id) DO NOTHING";
 
-/// False when it was approved before. Two approvals at once: the second waits.
+/// Returns false if it was approved before. Concurrent approvals are serialised.
 pub(super) async fn approve(
     transaction: &Transaction<'_>,
-    request: &Request,
+    request: &ApprovalRequest,
     approval: &Approval,
 ) -> Result<bool, StoreError> {
     let statement = transaction.prepare_cached(APPROVE).await?;
-    let (id, asked, said) = (request.id.as_str(), &request.by, &approval.by);
+    let (id, requester, approver) = (request.id.as_str(), &request.by, &approval.by);
     let values: [&(dyn tokio_postgres::types::ToSql + Sync); 7] = [
         &id,
-        &asked.email,
-        &asked.subject,
+        &requester.email,
+        &requester.subject,
         &request.expires_at,
-        &said.email,
-        &said.subject,
+        &approver.email,
+        &approver.subject,
         &approval.at,
     ];
     Ok(transaction.execute(&statement, &values).await? == 1)
 }
 
 const NEWEST: &str = "
-    SELECT said.sequence, said.approved_by, said.approved_subject, said.approved_at,
-           asked.id, asked.rules, asked.reason, asked.requested_by, asked.requested_subject,
-           asked.requested_at, asked.expires_at
-    FROM bff.edge_rules AS said
-    JOIN bff.edge_rule_requests AS asked
-        ON asked.tenant_id = said.tenant_id AND asked.id = said.request_id
-    WHERE said.tenant_id = bff.current_tenant_id()
-    ORDER BY said.sequence DESC
+    SELECT approval.sequence, approval.approved_by, approval.approved_subject, approval.approved_at,
+           request.id, request.rules, request.reason, request.requested_by, request.requested_subject,
+           request.requested_at, request.expires_at
+    FROM bff.edge_rules AS approval
+    JOIN bff.edge_rule_requests AS request
+        ON request.tenant_id = approval.tenant_id AND request.id = approval.request_id
+    WHERE approval.tenant_id = bff.current_tenant_id()
+    ORDER BY approval.sequence DESC
     LIMIT 1";
 
-/// The order that holds.
-pub(super) async fn newest(database: &Database) -> Result<Option<Order>, StoreError> {
+/// Reads the newest override.
+pub(super) async fn newest(database: &Database) -> Result<Option<RuleOverride>, StoreError> {
     let mut connection = database.connection().await?;
     let transaction = read(&mut connection, TenantId::platform()).await?;
     let statement = transaction.prepare_cached(NEWEST).await?;
     let row = transaction.query_opt(&statement, &[]).await?;
-    row.as_ref().map(order_from_row).transpose()
+    row.as_ref().map(override_from_row).transpose()
 }
 
-fn order_from_row(row: &Row) -> Result<Order, StoreError> {
-    Ok(Order {
+fn override_from_row(row: &Row) -> Result<RuleOverride, StoreError> {
+    Ok(RuleOverride {
         sequence: row::get(row, "sequence")?,
         request: request_from_row(row)?,
         approval: Approval {
@@ -142,8 +142,8 @@ fn order_from_row(row: &Row) -> Result<Order, StoreError> {
     })
 }
 
-fn request_from_row(row: &Row) -> Result<Request, StoreError> {
-    Ok(Request {
+fn request_from_row(row: &Row) -> Result<ApprovalRequest, StoreError> {
+    Ok(ApprovalRequest {
         id: row::id(row, "id")?,
         rules: row::get(row, "rules")?,
         reason: row::get(row, "reason")?,

@@ -1,9 +1,8 @@
-//! `POST /internal/events`: what the platform tells the gateway, in the Pub/Sub push form.
+//! `POST /internal/events`: consumes platform events in the Pub/Sub push format.
 //!
-//! Each event is consumed once: its row in `bff.inbox` and what it changes are one transaction.
-//! A duplicate and a kind nobody here waits for are acknowledged; anything else that fails is
-//! delivered again. What an event of a service makes old is read anew. On the internal listener alone,
-//! behind its check of service identities.
+//! Each event is consumed once: its row in `bff.inbox` and its changes are one transaction. Duplicates
+//! and unknown types are acknowledged; a failed event is delivered again. An event also invalidates
+//! the cached reads it outdates. Internal listener only, behind its check of service accounts.
 
 use std::time::Duration;
 
@@ -28,23 +27,23 @@ use service_kit::pubsub_push::Push;
 use super::sessions::target;
 use crate::problems::unavailable;
 use crate::sessions::revocation::Feed;
-use crate::sessions::revocation::store::{self, Order};
-use crate::sessions::tenant_status::{self, Standings, Statement};
+use crate::sessions::revocation::store::{self, NewRevocation};
+use crate::sessions::tenant_status::{self, TenantStatus, TenantStatuses};
 
-/// How far iam's clock may be ahead of ours.
-const SKEW: Duration = Duration::from_secs(60);
+/// How far iam's clock may be ahead of this one.
+const MAX_CLOCK_SKEW: Duration = Duration::from_secs(60);
 
-/// What an event changes here.
+/// Change that an event makes.
 enum Change {
-    Revocation(Order),
+    Revocation(NewRevocation),
     /// With its reason.
-    Standing(Statement, Reason),
+    TenantStatus(TenantStatus, Reason),
 }
 
-/// Acknowledges with 204.
-pub async fn take_event(
+/// Consumes an event and acknowledges it with 204.
+pub async fn receive_event(
     State(feed): State<Feed>,
-    State(standings): State<Standings>,
+    State(tenant_statuses): State<TenantStatuses>,
     State(database): State<Database>,
     State(env): State<Env>,
     State(composer): State<Composer>,
@@ -52,12 +51,12 @@ pub async fn take_event(
 ) -> ApiResult<StatusCode> {
     let event = push.event()?;
     let outcome = match change(&event, env.now())? {
-        None => outdate(&composer, &event),
+        None => invalidate(&composer, &event),
         Some(change) => {
             let consumed = consume(&database, &event, &change, env.now()).await;
             let is_new = consumed.map_err(unavailable)?;
             if is_new {
-                change.carry_out(&feed, &standings).await;
+                change.publish(&feed, &tenant_statuses).await;
             }
             if is_new { "consumed" } else { "duplicate" }
         }
@@ -66,19 +65,19 @@ pub async fn take_event(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// What was read before the event is not fresh any more. Twice does no harm, so nothing is noted.
-fn outdate(composer: &Composer, event: &CloudEvent) -> &'static str {
+/// Invalidates cached reads that the event outdates. Idempotent, so no inbox row is written.
+fn invalidate(composer: &Composer, event: &CloudEvent) -> &'static str {
     let Some(upstream) = upstream_of_event(&event.kind) else { return "ignored" };
     composer.snapshots().invalidate(event.tenantid, event.propertyid, upstream);
     "outdated"
 }
 
-/// None for kinds that nobody here writes down.
+/// Returns the change; `None` for types that are not stored.
 fn change(event: &CloudEvent, now: Timestamp) -> Result<Option<Change>, ApiError> {
     Ok(match event.kind.as_str() {
-        SESSION_REVOKED => Some(Change::Revocation(order(event, now)?)),
-        TENANT_SUSPENDED => Some(standing(event, true, now)?),
-        TENANT_REACTIVATED => Some(standing(event, false, now)?),
+        SESSION_REVOKED => Some(Change::Revocation(revocation(event, now)?)),
+        TENANT_SUSPENDED => Some(tenant_status_change(event, true, now)?),
+        TENANT_REACTIVATED => Some(tenant_status_change(event, false, now)?),
         _ => None,
     })
 }
@@ -91,24 +90,21 @@ impl Change {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         match self {
-            Self::Revocation(order) => store::insert(transaction, order, now).await.map(drop),
-            Self::Standing(statement, reason) => {
-                tenant_status::store::insert(
-                    transaction,
-                    statement,
-                    (event.id, reason.as_str()),
-                    now,
-                )
-                .await
+            Self::Revocation(revocation) => {
+                store::insert(transaction, revocation, now).await.map(drop)
+            }
+            Self::TenantStatus(status, reason) => {
+                tenant_status::store::insert(transaction, status, (event.id, reason.as_str()), now)
+                    .await
             }
         }
     }
 
-    /// After the commit.
-    async fn carry_out(&self, feed: &Feed, standings: &Standings) {
+    /// Applies the change here and notifies other instances. Call it after the commit.
+    async fn publish(&self, feed: &Feed, tenant_statuses: &TenantStatuses) {
         match self {
-            Self::Revocation(order) => feed.carry_out(order).await,
-            Self::Standing(..) => standings.announce().await,
+            Self::Revocation(revocation) => feed.publish(revocation).await,
+            Self::TenantStatus(..) => tenant_statuses.announce().await,
         }
     }
 }
@@ -117,34 +113,38 @@ fn data<T: DeserializeOwned>(event: &CloudEvent) -> ApiResult<T> {
     json::from_value(&event.data).map_err(|error| refused("event.data", &error))
 }
 
-/// What iam revoked. iam's own clock says up to when, because it dates the tokens too.
-fn order(event: &CloudEvent, now: Timestamp) -> Result<Order, ApiError> {
+/// Builds the revocation. Its instant is by iam's clock, which also dates the tokens.
+fn revocation(event: &CloudEvent, now: Timestamp) -> Result<NewRevocation, ApiError> {
     let data: SessionRevoked = data(event)?;
-    Ok(Order {
+    Ok(NewRevocation {
         tenant: event.tenantid,
         target: target("event.data", event.tenantid, (&data.kind, &data.id))?,
-        revoked_at: event.time.min(now + SKEW),
+        revoked_at: event.time.min(now + MAX_CLOCK_SKEW),
         reason: reason(&data.reason),
         cause: event.id.to_string(),
     })
 }
 
-/// The reason of an event, made to fit: what it says must be done whatever its reason looks like.
+/// Truncates the reason if necessary: the event must be applied whatever its reason is.
 fn reason(given: &str) -> Reason {
     Reason::fitted(given, "No reason was given.")
 }
 
-/// What tenant-service said of the tenant. Its own clock says when, because statements overtake
-/// one another.
-fn standing(event: &CloudEvent, suspended: bool, now: Timestamp) -> Result<Change, ApiError> {
+/// Builds the tenant status. Its instant is by tenant-service's clock, because events can arrive
+/// out of order.
+fn tenant_status_change(
+    event: &CloudEvent,
+    suspended: bool,
+    now: Timestamp,
+) -> Result<Change, ApiError> {
     let data: TenantStatusChanged = data(event)?;
     if event.subject != event.tenantid.as_str() {
         let detail = "The subject of a tenant's event is the tenant itself.";
         return Err(ApiError::field("event.subject", "INVALID", detail));
     }
-    let stated_at = tenant_status::not_ahead(event.time, now);
-    let statement = Statement { tenant: event.tenantid, suspended, stated_at };
-    Ok(Change::Standing(statement, reason(&data.reason)))
+    let stated_at = tenant_status::limit_clock_skew(event.time, now);
+    let status = TenantStatus { tenant: event.tenantid, suspended, stated_at };
+    Ok(Change::TenantStatus(status, reason(&data.reason)))
 }
 
 /// False when the event was consumed before.
@@ -174,8 +174,8 @@ async fn receive(
     event: &CloudEvent,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
-    let statement = transaction.prepare_cached(RECEIVE).await?;
+    let status = transaction.prepare_cached(RECEIVE).await?;
     let (tenant, id) = (event.tenantid.as_str(), event.id.as_str());
-    let rows = transaction.execute(&statement, &[&tenant, &event.kind, &id, &now]).await?;
+    let rows = transaction.execute(&status, &[&tenant, &event.kind, &id, &now]).await?;
     Ok(rows == 1)
 }

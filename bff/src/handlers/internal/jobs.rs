@@ -1,4 +1,4 @@
-//! What a scheduler starts. Every job may run twice and on several instances at once.
+//! Jobs that a scheduler starts. Each is safe to run twice and concurrently.
 
 pub mod probe_isolation;
 pub mod reconcile_cursors;

@@ -1,6 +1,6 @@
 //! `POST /internal/sessions/revoke`: ends a session, or all of a device, an operator or a tenant.
 //!
-//! On the internal listener alone, behind its check of service identities.
+//! Internal listener only, behind its check of service accounts.
 
 use axum::Extension;
 use axum::extract::State;
@@ -16,7 +16,7 @@ use service_kit::problem::{ApiError, ApiResult};
 use service_kit::request::RequestContext;
 
 use crate::problems::unavailable;
-use crate::sessions::revocation::store::Order;
+use crate::sessions::revocation::store::NewRevocation;
 use crate::sessions::revocation::{Feed, Target, TargetError};
 
 #[derive(Debug, Deserialize)]
@@ -26,21 +26,21 @@ pub struct RevokeRequest {
     /// `session`, `device`, `operator` or `tenant`.
     kind: String,
     id: String,
-    /// Shown to the person whose session ends.
+    /// Shown to the operator whose session ends.
     reason: Reason,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Revoked {
-    /// Tokens issued up to here are void.
+    /// Tokens issued up to this instant are void.
     #[serde(with = "contracts::clock::wire")]
     revoked_at: Timestamp,
-    /// The same order (by its request id) had been carried out before.
+    /// Whether a request with the same id was executed before.
     repeated: bool,
 }
 
-/// Answers once the order is durable. A repeat with the same `X-Request-Id` changes nothing.
+/// Responds once the revocation is durable. A repeat with the same `X-Request-Id` changes nothing.
 pub async fn revoke(
     State(feed): State<Feed>,
     State(database): State<Database>,
@@ -50,26 +50,24 @@ pub async fn revoke(
 ) -> ApiResult<Json<Revoked>> {
     let revoked_at = env.now();
     let target = target("body", request.tenant_id, (&request.kind, &request.id))?;
-    let order = Order {
+    let revocation = NewRevocation {
         tenant: request.tenant_id,
         target,
         revoked_at,
         reason: request.reason,
         cause: context.id.to_string(),
     };
-    let is_new = feed.revoke(&database, &order).await.map_err(unavailable)?;
+    let is_new = feed.revoke(&database, &revocation).await.map_err(unavailable)?;
     counter!("bff_backoffice_revocation_total", "kind" => target.kind()).increment(is_new.into());
     Ok(Json(Revoked { revoked_at, repeated: !is_new }))
 }
 
-/// The target, if it is one and, when a tenant, the tenant that orders. `root` is where `kind` and
-/// `id` stand in the request.
+/// Parses the target; a tenant must be the requesting one. `root` is the path of `kind` and `id` in
+/// the request.
 pub(crate) fn target(root: &str, tenant: TenantId, (kind, id): (&str, &str)) -> ApiResult<Target> {
     let wrong = |name, code, detail| ApiError::field(&format!("{root}.{name}"), code, detail);
     let target = Target::parse(kind, id).map_err(|error| match error {
-        TargetError::Kind => {
-            wrong("kind", "UNKNOWN", "kind is session, device, operator or tenant.")
-        }
+        TargetError::Kind => wrong("kind", "UNKNOWN", "Send session, device, operator or tenant."),
         TargetError::Id(_) => wrong("id", "INVALID", "Send an id of that kind."),
     })?;
     if matches!(target, Target::Tenant(id) if id != tenant) {

@@ -1,4 +1,4 @@
-//! `GET /dashboard`: one answer from many upstreams, whole or progressive.
+//! `GET /dashboard`: composes many upstreams into one response, buffered or streamed.
 
 use std::convert::Infallible;
 
@@ -35,8 +35,8 @@ pub struct DashboardQuery {
 
 /// The dashboard of a property.
 ///
-/// 200 whenever the edge let the request in: an upstream that is away costs its widgets, not
-/// the answer. As `application/x-ndjson` or `text/event-stream` the records arrive as they settle.
+/// 200 for every permitted request: an unavailable upstream affects only its own widgets. As
+/// `application/x-ndjson` or `text/event-stream` each record is sent when it is ready.
 #[utoipa::path(
     get, path = "/dashboard", tag = "dashboard", security(("dpop" = [])), params(DashboardQuery),
     responses(
@@ -52,50 +52,49 @@ pub async fn get_dashboard(
     State(composer): State<Composer>,
     headers: HeaderMap,
 ) -> ApiResult<Response> {
-    let form = Form::accepted(&headers)?;
+    let format = Format::accepted(&headers)?;
     let principal = &in_property.caller.principal;
     let plan = composer
         .plan(principal, in_property.property, query.widgets.as_deref(), calls.received())
-        .map_err(unplanned)?;
+        .map_err(plan_problem)?;
     let context = calls.with_deadline(plan.deadline());
-    let mut response = match form {
-        Form::Json => {
+    let mut response = match format {
+        Format::Json => {
             let Composed { dashboard, origins } = composer.compose(&plan, &context).await;
-            reads.composed(&origins, &dashboard)
+            reads.respond_composed(&origins, &dashboard)
         }
-        Form::Lines => progressive(Form::Lines, composer, &plan, &context),
-        Form::Events => progressive(Form::Events, composer, &plan, &context),
+        Format::Lines => progressive(Format::Lines, composer, &plan, &context),
+        Format::Events => progressive(Format::Events, composer, &plan, &context),
     };
     response.headers_mut().append(VARY, HeaderValue::from(ACCEPT));
     Ok(response)
 }
 
-fn unplanned(error: PlanError) -> ApiError {
+fn plan_problem(error: PlanError) -> ApiError {
     match error {
         PlanError::UnknownWidget(_) => {
             Problem::field("query.widgets", "UNKNOWN", format!("{error}.")).into()
         }
-        PlanError::Overloaded => ApiError::new(
-            &code::OVERLOADED,
-            "More dashboards are asked for than can be composed in time. Try again in a second.",
-        ),
+        PlanError::Overloaded => {
+            ApiError::new(&code::OVERLOADED, "The server is overloaded. Try again in a second.")
+        }
     }
 }
 
-/// Answers to one caller alone are never kept by anything between.
+/// Responses for one caller must not be stored by intermediaries.
 const NO_STORE: (HeaderName, &str) = (CACHE_CONTROL, "no-store");
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
+enum Format {
     Json,
     Lines,
     Events,
 }
 
-impl Form {
+impl Format {
     const OFFERED: [Self; 3] = [Self::Json, Self::Lines, Self::Events];
 
-    /// The one of `Accept` that the client wants most; JSON without the header.
+    /// Negotiates the format from `Accept`; JSON without the header.
     fn accepted(headers: &HeaderMap) -> Result<Self, ApiError> {
         let names = Self::OFFERED.map(Self::content_type);
         let wanted = accept::preferred(headers, &names).map(|index| Self::OFFERED[index]);
@@ -124,13 +123,14 @@ impl Form {
     }
 }
 
-/// Skeleton at once, a record per widget as it settles, `done` last. Dropped with the client.
-fn progressive(form: Form, composer: Composer, plan: &Plan, context: &CallContext) -> Response {
-    let skeleton = form.write(&plan.skeleton());
+/// Sends the skeleton at once, a record per widget when it is ready, and `done` last. Cancelled
+/// when the client disconnects.
+fn progressive(format: Format, composer: Composer, plan: &Plan, context: &CallContext) -> Response {
+    let skeleton = format.write(&plan.skeleton());
     let settled = composer.compose_buffered(plan, context);
-    let body = stream::once(async move { skeleton }).chain(records(form, composer, settled));
+    let body = stream::once(async move { skeleton }).chain(records(format, composer, settled));
     let headers = [
-        (CONTENT_TYPE, form.content_type()),
+        (CONTENT_TYPE, format.content_type()),
         NO_STORE,
         (HeaderName::from_static("x-accel-buffering"), "no"),
     ];
@@ -138,7 +138,7 @@ fn progressive(form: Form, composer: Composer, plan: &Plan, context: &CallContex
 }
 
 fn records(
-    form: Form,
+    format: Format,
     composer: Composer,
     settled: impl Stream<Item = WidgetResult> + Send + 'static,
 ) -> impl Stream<Item = Bytes> + Send {
@@ -150,6 +150,6 @@ fn records(
         } else {
             composer.done(*partial)
         };
-        std::future::ready(Some(form.write(&record)))
+        std::future::ready(Some(format.write(&record)))
     })
 }

@@ -1,4 +1,4 @@
-//! `GET /folios/{id}`: the account of a stay; `POST /folios/{id}/refunds`: pays money back to a guest.
+//! `GET /folios/{id}` and `POST /folios/{id}/refunds`: a stay's folio and its refunds.
 
 use axum::extract::State;
 use axum::response::Response;
@@ -17,16 +17,16 @@ use crate::mutation::attestation::{FolioRefund, Presented};
 use crate::mutation::{Mutation, Mutations, Request};
 use crate::reads::cached_read::Reads;
 
-/// May pay money back.
+/// Permits refunds.
 #[derive(Debug, Clone, Copy)]
-pub struct Refunds;
+pub struct RefundFolio;
 
-impl Permission for Refunds {
+impl Permission for RefundFolio {
     const ROLES: RoleSet =
         RoleSet::of(&[Role::FrontDeskManager, Role::PropertyGm, Role::TenantAdmin]);
 }
 
-/// What was charged, paid and paid back.
+/// Charges, payments and refunds of a stay.
 #[utoipa::path(
     get, path = "/folios/{id}", tag = "folios", security(("dpop" = [])),
     params(("id" = FolioId, Path, description = "The folio.")),
@@ -38,16 +38,16 @@ pub async fn get_folio(
     reads: Reads,
 ) -> ApiResult<Response> {
     reads
-        .answer(&FOLIO, reads.key_of(&FOLIO, folio), move |upstreams, context| async move {
-            let it = upstreams.folio(&context, folio).await?;
-            Ok(Fetched::new(it.property_id, it.as_of, &it))
+        .serve(&FOLIO, reads.key_of(&FOLIO, folio), move |upstreams, context| async move {
+            let body = upstreams.folio(&context, folio).await?;
+            Ok(Fetched::new(body.property_id, body.as_of, &body))
         })
         .await
 }
 
-/// Pays back part of a folio.
+/// Refunds part of a folio.
 ///
-/// What may be paid back is billing's to say: its refusals pass through.
+/// billing decides what may be refunded; its refusals pass through.
 #[utoipa::path(
     post, path = "/folios/{id}/refunds", tag = "folios", security(("dpop" = [])),
     params(("id" = FolioId, Path, description = "The folio."), crate::mutation::request::Headers,
@@ -56,7 +56,7 @@ pub async fn get_folio(
     responses((status = 201, body = Refund), (status = "default", response = crate::problems::AnyProblem)),
 )]
 pub async fn refund(
-    _: Caller<Refunds>,
+    _: Caller<RefundFolio>,
     LiveSession(session): LiveSession,
     attestation: Presented<FolioRefund>,
     Path(folio): Path<FolioId>,

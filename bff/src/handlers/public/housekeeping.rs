@@ -1,4 +1,4 @@
-//! `GET /housekeeping/board`: which rooms are how, and what is to be done in them.
+//! `GET /housekeeping/board`: room statuses and tasks.
 
 use axum::response::Response;
 use composer::read_policies::HOUSEKEEPING_BOARD;
@@ -10,7 +10,7 @@ use crate::edge::{InProperty, SignedIn};
 use crate::reads::cached_read::Reads;
 use crate::reads::params::PropertyQuery;
 
-/// Every room in the column of its status. While housekeeping is away it is that of before, with
+/// Every room in the column of its status. While housekeeping is unavailable, a cached board with
 /// its `Age`.
 #[utoipa::path(
     get, path = "/housekeeping/board", tag = "housekeeping", security(("dpop" = [])), params(PropertyQuery),
@@ -20,9 +20,9 @@ pub async fn get_board(in_property: InProperty<SignedIn>, reads: Reads) -> ApiRe
     let property = in_property.property;
     let key = reads.key_in(&HOUSEKEEPING_BOARD, property);
     reads
-        .answer(&HOUSEKEEPING_BOARD, key, move |upstreams, context| async move {
-            let it = upstreams.housekeeping_board(&context, property).await?;
-            Ok(Fetched::new(it.property_id, it.as_of, &it))
+        .serve(&HOUSEKEEPING_BOARD, key, move |upstreams, context| async move {
+            let body = upstreams.housekeeping_board(&context, property).await?;
+            Ok(Fetched::new(body.property_id, body.as_of, &body))
         })
         .await
 }

@@ -1,5 +1,5 @@
-//! `GET /inventory/availability`: what can still be sold, by room type and night; and
-//! `GET /inventory/calendar`: the same with who has which room.
+//! `GET /inventory/availability` and `GET /inventory/calendar`: availability by room type and
+//! night, and the same with each room's stays.
 
 use axum::response::Response;
 use composer::fetch::availability;
@@ -54,13 +54,13 @@ pub async fn get_availability(
     let property = in_property.property;
     let key = of_nights(reads.key_in(&AVAILABILITY, property), nights);
     reads
-        .answer(&AVAILABILITY, key, move |upstreams, context| async move {
+        .serve(&AVAILABILITY, key, move |upstreams, context| async move {
             availability(&upstreams.availability(&context, property, nights).await?)
         })
         .await
 }
 
-/// Rooms by type and night, each room's stays, and why what is not for sale is not.
+/// Rooms by type and night, each room's stays, and why a room is not for sale.
 #[utoipa::path(
     get, path = "/inventory/calendar", tag = "inventory", security(("dpop" = [])), params(NightsQuery),
     responses((status = 200, body = Calendar), (status = 304), (status = "default", response = crate::problems::AnyProblem)),
@@ -73,20 +73,20 @@ pub async fn get_calendar(
     let (property, nights) = (in_property.property, query.nights()?);
     let key = of_nights(reads.key_in(&CALENDAR, property), nights);
     reads
-        .answer(&CALENDAR, key, move |upstreams, context| async move {
-            let it = upstreams.calendar(&context, property, nights).await?;
-            Ok(Fetched::new(it.property_id, it.as_of, &it).in_zone(&it.time_zone))
+        .serve(&CALENDAR, key, move |upstreams, context| async move {
+            let body = upstreams.calendar(&context, property, nights).await?;
+            Ok(Fetched::new(body.property_id, body.as_of, &body).in_zone(&body.time_zone))
         })
         .await
 }
 
-/// Without a first night the answer begins with today, and ends with it.
+/// Without a first night the range starts today, so the snapshot expires with the day.
 fn of_nights(key: Key, nights: Nights) -> Key {
     let key = key.narrowed(part(nights));
     if nights.0.is_some() { key.of_named_days() } else { key }
 }
 
-/// The usual nights are those of the dashboard, too.
+/// The default range shares the dashboard's snapshot.
 fn part((from, to): Nights) -> String {
     let day = |day: Option<Date>| day.map_or_else(String::new, |day| day.to_string());
     if from.or(to).is_none() { String::new() } else { format!("{}..{}", day(from), day(to)) }

@@ -1,4 +1,4 @@
-//! `GET /locks/audit`: what was done with the locks of a property, and by whom.
+//! `GET /locks/audit`: lock actions of a property, and who requested them.
 
 use axum::extract::State;
 use contracts::clock::in_range;
@@ -13,16 +13,16 @@ use service_kit::postgres::{Database, StoreError, read};
 use service_kit::problem::{ApiError, ApiResult};
 
 use crate::edge::{InProperty, Permission};
-use crate::locks::audit_page::{Cursor, Wanted, page};
+use crate::locks::audit_page::{AuditQuery, Cursor, page};
 use crate::problems::unavailable;
 use crate::reads::cached_read::Reads;
-use crate::reads::pagination::{PageQuery, no_such_place};
+use crate::reads::pagination::{PageQuery, invalid_cursor};
 
-/// May see what others did.
+/// Permits viewing the lock audit log.
 #[derive(Debug, Clone, Copy)]
-pub struct Audits;
+pub struct ViewLockAudit;
 
-impl Permission for Audits {
+impl Permission for ViewLockAudit {
     const ROLES: RoleSet =
         RoleSet::of(&[Role::FrontDeskManager, Role::PropertyGm, Role::TenantAdmin]);
 }
@@ -44,34 +44,34 @@ pub struct LockAuditQuery {
     to: Option<String>,
 }
 
-/// The ledger of lock actions, newest first.
+/// The audit log of lock actions, newest first.
 #[utoipa::path(
     get, path = "/locks/audit", tag = "locks", security(("dpop" = [])), params(LockAuditQuery, PageQuery),
     responses((status = 200, body = LockAuditPage), (status = "default", response = crate::problems::AnyProblem)),
 )]
 pub async fn list_lock_audit(
-    in_property: InProperty<Audits>,
+    in_property: InProperty<ViewLockAudit>,
     reads: Reads,
     Query(query): Query<LockAuditQuery>,
-    Query(paging): Query<PageQuery>,
+    Query(pagination): Query<PageQuery>,
     State(database): State<Database>,
 ) -> ApiResult<Json<LockAuditPage>> {
     let property = in_property.property;
     let from = Bound::parse("query.from", query.from.as_deref())?;
     let to = Bound::parse("query.to", query.to.as_deref())?;
-    let after = paging.cursor.as_deref().map(cursor).transpose()?;
-    let limit = paging.limit()?;
+    let after = pagination.cursor.as_deref().map(cursor).transpose()?;
+    let limit = pagination.limit()?;
     let names_a_day = [&from, &to].into_iter().any(|bound| matches!(bound, Some(Bound::Day(_))));
     let zone = if names_a_day { reads.zone(property).await } else { None };
     let (from, to) = period(from, to, zone.as_ref())?;
-    let wanted = Wanted { property, from, to, after, limit };
-    let asked = async {
+    let page_query = AuditQuery { property, from, to, after, limit };
+    let load = async {
         let mut connection = database.connection().await?;
         let transaction = read(&mut connection, in_property.caller.principal.tenant).await?;
-        page(&transaction, &wanted).await
+        page(&transaction, &page_query).await
     };
-    let (items, next) = asked.await.map_err(|error: StoreError| unavailable(error))?;
-    Ok(Json(LockAuditPage { items, next_cursor: next.map(|it| it.to_string()) }))
+    let (items, next) = load.await.map_err(|error: StoreError| unavailable(error))?;
+    Ok(Json(LockAuditPage { items, next_cursor: next.map(|cursor| cursor.to_string()) }))
 }
 
 /// One end of a period, as the query gives it.
@@ -95,8 +95,8 @@ impl Bound {
     }
 }
 
-/// The instants from which and up to which rows are shown. While the property's time zone is not
-/// known, a day is as long as it is anywhere on earth: more is shown, and nothing is missing.
+/// Converts the bounds to instants. While the property's time zone is unknown, a day covers every
+/// time zone, so that no row is missing.
 fn period(
     from: Option<Bound>,
     to: Option<Bound>,
@@ -128,7 +128,7 @@ fn start_of(day: Date, zone: Option<&TimeZone>, unknown: Offset) -> ApiResult<Ti
 }
 
 fn cursor(given: &str) -> ApiResult<Cursor> {
-    Cursor::parse(given).ok_or_else(no_such_place)
+    Cursor::parse(given).ok_or_else(invalid_cursor)
 }
 
 #[cfg(test)]

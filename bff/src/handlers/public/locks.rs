@@ -1,4 +1,4 @@
-//! `POST /locks/{lockId}/issue-key` and `/revoke-key`: makes and ends keys of doors.
+//! `POST /locks/{lockId}/issue-key` and `/revoke-key`: issues and revokes keys.
 
 use std::sync::Arc;
 
@@ -19,9 +19,9 @@ use crate::locks::{Action, AtLock};
 use crate::mutation::attestation::{LockRevoke, Presented};
 use crate::mutation::{EffectLog, Mutation, Mutations, Request};
 
-/// Makes a key for a guest.
+/// Issues a key for a guest.
 ///
-/// Whether the lock can take it is lock-integration's to say: its refusals pass through.
+/// lock-integration decides whether the lock can take it; its refusals pass through.
 #[utoipa::path(
     post, path = "/locks/{lockId}/issue-key", tag = "locks", security(("dpop" = [])),
     params(("lockId" = LockDeviceId, Path, description = "The lock of one of the rooms."),
@@ -54,9 +54,9 @@ pub async fn issue_key(
         .await
 }
 
-/// Ends a key.
+/// Revokes a key.
 ///
-/// A second factor that was shown for one thing is shown for the lock.
+/// A second factor that is bound to a resource must be bound to the lock.
 #[utoipa::path(
     post, path = "/locks/{lockId}/revoke-key", tag = "locks", security(("dpop" = [])),
     params(("lockId" = LockDeviceId, Path, description = "The lock that the key was made for."),

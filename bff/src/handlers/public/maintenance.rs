@@ -1,4 +1,4 @@
-//! `GET /maintenance/board`: what is broken, and how far the mending has come.
+//! `GET /maintenance/board`: work orders by state.
 
 use axum::response::Response;
 use composer::read_policies::MAINTENANCE_BOARD;
@@ -19,9 +19,9 @@ pub async fn get_board(in_property: InProperty<SignedIn>, reads: Reads) -> ApiRe
     let property = in_property.property;
     let key = reads.key_in(&MAINTENANCE_BOARD, property);
     reads
-        .answer(&MAINTENANCE_BOARD, key, move |upstreams, context| async move {
-            let it = upstreams.maintenance_board(&context, property).await?;
-            Ok(Fetched::new(it.property_id, it.as_of, &it))
+        .serve(&MAINTENANCE_BOARD, key, move |upstreams, context| async move {
+            let body = upstreams.maintenance_board(&context, property).await?;
+            Ok(Fetched::new(body.property_id, body.as_of, &body))
         })
         .await
 }

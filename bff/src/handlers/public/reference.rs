@@ -1,4 +1,4 @@
-//! The OpenAPI document and a page that shows it, both open.
+//! The OpenAPI document and a page that renders it, both without authentication.
 
 use axum::Router;
 use axum::response::{Html, IntoResponse};
@@ -9,7 +9,7 @@ use crate::paths::BASE_PATH;
 
 const PAGE: &str = include_str!("reference.html");
 
-/// `/openapi.json` at the root and below the base path, `/docs` for people.
+/// Serves `/openapi.json` at the root and below the base path, and `/docs`.
 pub fn router(document: String) -> Router {
     let document: &'static str = Box::leak(document.into_boxed_str());
     let json =

@@ -12,7 +12,7 @@ use service_kit::problem::ApiResult;
 use crate::edge::{Caller, LiveSession, Permission};
 use crate::mutation::{Mutation, Mutations, Request};
 
-/// May receive guests.
+/// Permits front-desk work.
 #[derive(Debug, Clone, Copy)]
 pub struct Reception;
 
@@ -27,7 +27,7 @@ impl Permission for Reception {
 
 /// Checks a guest in.
 ///
-/// The reservation's own rules are reservation-service's: its refusals pass through.
+/// reservation-service applies its own rules; its refusals pass through.
 #[utoipa::path(
     post, path = "/reservations/{id}/check-in", tag = "reservations", security(("dpop" = [])),
     params(("id" = ReservationId, Path, description = "The reservation."), crate::mutation::request::Headers),

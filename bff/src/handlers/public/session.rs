@@ -1,4 +1,4 @@
-//! `GET /session`: who the gateway takes the caller for.
+//! `GET /session`: the caller as the gateway sees it.
 
 use contracts::clock::wire_time;
 use contracts::id::{DeviceId, OperatorId, PropertyId, SessionId, TenantId};
@@ -8,7 +8,7 @@ use serde::Serialize;
 use service_kit::extract::Json;
 
 use crate::edge::{Caller, LiveSession, SignedIn};
-use crate::sessions::{Freshness, Known};
+use crate::sessions::{Freshness, ProfileState};
 
 /// The caller and its session. Roles and properties are those that both the access token and
 /// tenant-service grant.
@@ -16,7 +16,7 @@ use crate::sessions::{Freshness, Known};
 #[serde(rename_all = "camelCase")]
 #[schema(as = Session)]
 pub struct SessionView {
-    /// Null while the session tier is away and the token names none.
+    /// Null while the session store is unavailable and the token has no session.
     pub session_id: Option<SessionId>,
     pub tenant_id: TenantId,
     pub operator_id: OperatorId,
@@ -29,18 +29,18 @@ pub struct SessionView {
     pub property_ids: Vec<PropertyId>,
     /// The property to begin with, when it is in scope.
     pub primary_property_id: Option<PropertyId>,
-    /// Null while the session tier is away.
+    /// Null while the session store is unavailable.
     #[schema(format = DateTime)]
     pub opened_at: Option<String>,
     /// When the access token ends; refresh it before.
     #[serde(with = "contracts::clock::wire")]
     #[schema(value_type = String, format = DateTime)]
     pub expires_at: Timestamp,
-    /// How far names, roles and properties from tenant-service can be relied on.
+    /// Freshness of the names, roles and properties from tenant-service.
     pub profile: Freshness,
 }
 
-/// Who is calling.
+/// The caller and its session.
 #[utoipa::path(
     get, path = "/session", tag = "session", security(("dpop" = [])),
     responses((status = 200, body = SessionView), (status = "default", response = crate::problems::AnyProblem)),
@@ -48,11 +48,11 @@ pub struct SessionView {
 pub async fn get_session(
     caller: Caller<SignedIn>,
     session: Option<LiveSession>,
-    known: Known,
+    state: ProfileState,
 ) -> Json<SessionView> {
     let principal = caller.principal;
     let session = session.as_ref().map(|live| &live.0);
-    let profile = known.profile.unwrap_or_default();
+    let profile = state.profile.unwrap_or_default();
     Json(SessionView {
         session_id: session.map(|session| session.id).or(principal.session),
         tenant_id: principal.tenant,
@@ -62,9 +62,11 @@ pub async fn get_session(
         device_id: principal.device,
         roles: principal.roles.iter().collect(),
         property_ids: principal.properties.clone(),
-        primary_property_id: profile.primary_property.filter(|it| principal.covers(*it)),
+        primary_property_id: profile
+            .primary_property
+            .filter(|property| principal.covers(*property)),
         opened_at: session.map(|session| wire_time(session.opened_at)),
         expires_at: principal.expires_at,
-        profile: known.freshness,
+        profile: state.freshness,
     })
 }

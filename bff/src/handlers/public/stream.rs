@@ -1,8 +1,7 @@
-//! `GET /sse/stream`: the connection through which the desktop is told things.
+//! `GET /sse/stream`: the desktop's event stream.
 //!
-//! This file holds what every stream has: hello, heartbeat, the warning before the token
-//! ends, the notice that a newer stream of the device supersedes it, and the goodbye of a draining
-//! server.
+//! This file has the events of every stream: hello, heartbeat, the warning before the token
+//! expires, `superseded`, and `drain`.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -32,15 +31,15 @@ use tokio_stream::wrappers::ReceiverStream;
 use crate::edge::{Caller, LiveSession, SignedIn};
 use crate::sessions::Session;
 use crate::sessions::revocation::Feed;
-use crate::sessions::tenant_status::Standings;
+use crate::sessions::tenant_status::TenantStatuses;
 use crate::state::Gateway;
 use crate::stream::{Device, NotOpened, Registration, Streams};
 
 const HEARTBEAT: Duration = Duration::from_secs(15);
-/// How long before the token's end the desktop is told to refresh.
-const WARNING: Duration = Duration::from_secs(30);
-/// Events a slow reader may be behind.
-const QUEUE: usize = 64;
+/// How long before the token's expiry the warning is sent.
+const EXPIRY_WARNING: Duration = Duration::from_secs(30);
+/// Events queued for a slow reader.
+const MAX_QUEUED_EVENTS: usize = 64;
 const CHANNELS: [&str; 7] =
     ["session", "alerts", "ai", "housekeeping", "inventory", "sync", "dashboard"];
 
@@ -60,29 +59,29 @@ pub struct Hello {
     #[schema(value_type = String, format = DateTime)]
     pub session_expires_at: Timestamp,
     pub heartbeat_ms: u64,
-    /// How long to wait before connecting again; other for each client.
+    /// How long to wait before reconnecting; differs per client.
     pub retry_ms: u64,
 }
 
-/// The parts of the gateway that a stream lives on.
+/// What a stream needs from the gateway's state.
 #[derive(Debug, Clone)]
-pub struct StreamParts {
+pub struct StreamState {
     clock: Clock,
     entropy: Entropy,
     lifecycle: Lifecycle,
     revocations: Feed,
-    standings: Standings,
+    tenant_statuses: TenantStatuses,
     streams: Streams,
 }
 
-impl FromRef<Gateway> for StreamParts {
+impl FromRef<Gateway> for StreamState {
     fn from_ref(gateway: &Gateway) -> Self {
         Self {
             clock: gateway.env.clock.clone(),
             entropy: gateway.env.entropy.clone(),
             lifecycle: gateway.lifecycle.clone(),
             revocations: gateway.revocations.clone(),
-            standings: gateway.standings.clone(),
+            tenant_statuses: gateway.tenant_statuses.clone(),
             streams: gateway.streams.clone(),
         }
     }
@@ -104,26 +103,26 @@ pub async fn open_stream(
     caller: Caller<SignedIn>,
     LiveSession(session): LiveSession,
     Query(query): Query<StreamQuery>,
-    State(parts): State<StreamParts>,
+    State(state): State<StreamState>,
 ) -> ApiResult<Response> {
     check_channels(query.channels.as_deref())?;
     let device = Device { tenant: session.tenant, device: session.device };
-    let registration = parts.streams.open(device).await.map_err(not_opened)?;
-    let (events, received) = mpsc::channel(QUEUE);
-    let left = caller.principal.expires_at.duration_since(parts.clock.now());
+    let registration = state.streams.open(device).await.map_err(not_opened)?;
+    let (events, received) = mpsc::channel(MAX_QUEUED_EVENTS);
+    let left = caller.principal.expires_at.duration_since(state.clock.now());
     let connection = Connection {
-        id: EventId::generate(&parts.clock, &parts.entropy),
+        id: EventId::generate(&state.clock, &state.entropy),
         expires_at: caller.principal.expires_at,
         ends: Instant::now() + Duration::try_from(left).unwrap_or_default(),
-        retry: retry(&parts.entropy),
+        retry: retry(&state.entropy),
         principal: caller.principal,
         session,
-        revocations: parts.revocations,
-        standings: parts.standings,
+        revocations: state.revocations,
+        tenant_statuses: state.tenant_statuses,
         events,
     };
-    let stopping = parts.lifecycle.clone();
-    parts.lifecycle.spawn(async move { connection.run(stopping, registration).await });
+    let stopping = state.lifecycle.clone();
+    state.lifecycle.spawn(async move { connection.run(stopping, registration).await });
     let headers = [
         (CONTENT_TYPE, "text/event-stream"),
         (CACHE_CONTROL, "no-store"),
@@ -138,12 +137,12 @@ fn not_opened(error: NotOpened) -> ApiError {
         NotOpened::TooMany { wait } => {
             let seconds = wait.as_millis().div_ceil(1000) as u64;
             let detail = format!(
-                "This device has opened too many streams. Try again in {seconds} s, and keep one open."
+                "This device opened too many streams. Try again in {seconds} s, and keep one stream open."
             );
             Problem::new(&code::RATE_LIMITED, detail).with_retry_after(seconds).into()
         }
-        NotOpened::Tier(error) => {
-            tracing::warn!(%error, "A stream was not opened: the session tier is away.");
+        NotOpened::Store(error) => {
+            tracing::warn!(%error, "A stream was not opened: the session store is unavailable.");
             let detail = "Streams cannot be opened now. Try again in a few seconds.";
             ApiError::new(&code::CACHE_UNAVAILABLE, detail)
         }
@@ -160,7 +159,7 @@ fn check_channels(named: Option<&str>) -> Result<(), ApiError> {
     }
 }
 
-/// Between one and three seconds, so that 2,000 desks do not come back at once.
+/// Between one and three seconds, so that 2,000 desktops do not reconnect at once.
 fn retry(entropy: &Entropy) -> Duration {
     Duration::from_millis(1000 + (entropy.unit() * 2000.0) as u64)
 }
@@ -173,34 +172,38 @@ struct Connection {
     principal: Arc<Principal>,
     session: Arc<Session>,
     revocations: Feed,
-    standings: Standings,
+    tenant_statuses: TenantStatuses,
     events: mpsc::Sender<Bytes>,
 }
 
-/// The client is gone, or reads too slowly to keep.
-struct Gone;
+/// The client disconnected or reads too slowly.
+struct Disconnected;
 
 impl Connection {
     async fn run(self, lifecycle: Lifecycle, registration: Registration) {
         let open = gauge!("bff_backoffice_sse_active_connections");
         open.increment(1);
-        let _ = self.talk(&lifecycle, &registration).await;
+        let _ = self.serve(&lifecycle, &registration).await;
         open.decrement(1);
-        // The stream ends for the client before its registration is removed from the session tier.
+        // The stream ends for the client before its registration is removed from the session store.
         drop(self);
         registration.close().await;
     }
 
-    async fn talk(&self, lifecycle: &Lifecycle, registration: &Registration) -> Result<(), Gone> {
-        // Subscribed before the first look, so that nothing falls between the two.
+    async fn serve(
+        &self,
+        lifecycle: &Lifecycle,
+        registration: &Registration,
+    ) -> Result<(), Disconnected> {
+        // Subscribes before the first check, so that no change is missed.
         let mut revocations = self.revocations.live().changes();
-        let mut standings = self.standings.changes();
+        let mut tenant_statuses = self.tenant_statuses.changes();
         self.hello()?;
         if let Some(goodbye) = self.force_logout() {
             return goodbye;
         }
         let mut heartbeat = interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
-        let warning = sleep_until(self.ends.checked_sub(WARNING).unwrap_or(self.ends));
+        let warning = sleep_until(self.ends.checked_sub(EXPIRY_WARNING).unwrap_or(self.ends));
         tokio::pin!(warning);
         let mut warned = false;
         loop {
@@ -222,7 +225,7 @@ impl Connection {
                         return goodbye;
                     }
                 }
-                Ok(()) = standings.changed() => {
+                Ok(()) = tenant_statuses.changed() => {
                     if let Some(goodbye) = self.force_logout() {
                         return goodbye;
                     }
@@ -236,21 +239,21 @@ impl Connection {
         }
     }
 
-    /// The last event of a stream whose session, device, operator or tenant was revoked, or whose
-    /// tenant was suspended. It goes by what the stream was opened with: a refresh changes nothing
-    /// about it.
-    fn force_logout(&self) -> Option<Result<(), Gone>> {
+    /// Sends the last event of a stream whose session, device, operator or tenant was revoked, or
+    /// whose tenant was suspended. Checks the principal that opened the stream; a refresh does not
+    /// change it.
+    fn force_logout(&self) -> Option<Result<(), Disconnected>> {
         let (live, session) = (self.revocations.live(), &self.session);
         let revoked = live
             .against(&self.principal)
             .or_else(|| live.ended(session.tenant, session.id, self.principal.issued_at));
-        let suspended = self.standings.is_suspended(session.tenant);
+        let suspended = self.tenant_statuses.is_suspended(session.tenant);
         let reason = revoked.or_else(|| suspended.then(|| "tenant_suspended".into()))?;
         counter!("bff_backoffice_force_logout_total").increment(1);
         Some(self.event(3, "session.force_logout", &json!({"reason": &*reason})))
     }
 
-    fn hello(&self) -> Result<(), Gone> {
+    fn hello(&self) -> Result<(), Disconnected> {
         let retry_ms = self.retry.as_millis() as u64;
         self.send(format!("retry: {retry_ms}\n"))?;
         let hello = Hello {
@@ -262,13 +265,13 @@ impl Connection {
         self.event(0, "hello", &hello)
     }
 
-    fn event(&self, number: u32, name: &str, data: &impl Serialize) -> Result<(), Gone> {
+    fn event(&self, number: u32, name: &str, data: &impl Serialize) -> Result<(), Disconnected> {
         let data = serde_json::to_string(data).expect("events are plain JSON");
         self.send(format!("id: {}.{number}\nevent: {name}\ndata: {data}\n\n", self.id))
     }
 
-    /// Never waits: a reader that does not drain its queue is let go.
-    fn send(&self, text: String) -> Result<(), Gone> {
-        self.events.try_send(text.into()).map_err(|_| Gone)
+    /// Never waits: a reader that does not drain its queue is disconnected.
+    fn send(&self, text: String) -> Result<(), Disconnected> {
+        self.events.try_send(text.into()).map_err(|_| Disconnected)
     }
 }

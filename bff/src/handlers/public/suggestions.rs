@@ -1,5 +1,5 @@
-//! `GET /ai/suggestions`: advice that waits for somebody to decide. Without ai-orchestrator there
-//! is none, and that is no failure.
+//! `GET /ai/suggestions`: suggestions that await a decision. While ai-orchestrator is unavailable
+//! the list is empty and `degraded`.
 
 use axum::response::Response;
 use composer::read_policies::AI_SUGGESTIONS;
@@ -14,14 +14,14 @@ use service_kit::problem::{ApiError, ApiResult};
 
 use crate::edge::{InProperty, Permission};
 use crate::reads::cached_read::Reads;
-use crate::reads::pagination::{PageQuery, Paging};
+use crate::reads::pagination::{PageQuery, Pagination};
 use crate::reads::params::PropertyQuery;
 
-/// May decide what is suggested.
+/// Permits deciding on AI suggestions.
 #[derive(Debug, Clone, Copy)]
-pub struct Decides;
+pub struct DecideSuggestions;
 
-impl Permission for Decides {
+impl Permission for DecideSuggestions {
     const ROLES: RoleSet = RoleSet::of(&[
         Role::TenantAdmin,
         Role::PropertyGm,
@@ -31,45 +31,46 @@ impl Permission for Decides {
     ]);
 }
 
-/// What is suggested for a property.
+/// AI suggestions for a property.
 ///
-/// 200 also while ai-orchestrator is away: with an empty list and `degraded: true`.
+/// 200 also while ai-orchestrator is unavailable, with an empty list and `degraded: true`.
 #[utoipa::path(
     get, path = "/ai/suggestions", tag = "ai", security(("dpop" = [])), params(PropertyQuery, PageQuery),
     responses((status = 200, body = SuggestionList), (status = 304), (status = "default", response = crate::problems::AnyProblem)),
 )]
 pub async fn list_suggestions(
-    in_property: InProperty<Decides>,
+    in_property: InProperty<DecideSuggestions>,
     reads: Reads,
-    paging: Paging,
+    pagination: Pagination,
 ) -> ApiResult<Response> {
     let property = in_property.property;
     let key = reads.key_in(&AI_SUGGESTIONS, property);
     let found = reads
         .content(&AI_SUGGESTIONS, key, move |upstreams, context| async move {
-            let it = upstreams.suggestions(&context, property).await?;
-            Ok(Fetched::new(it.property_id, it.as_of, &it))
+            let body = upstreams.suggestions(&context, property).await?;
+            Ok(Fetched::new(body.property_id, body.as_of, &body))
         })
         .await;
     match found {
         Ok((reading, found)) => {
-            let list = page(found, &paging)?;
-            Ok(reads.composed(&[origin(Some(&reading))], &list))
+            let list = suggestion_page(found, &pagination)?;
+            Ok(reads.respond_composed(&[origin(Some(&reading))], &list))
         }
-        Err(ApiError(away)) if away.status >= 500 => {
-            Ok(reads.composed(&[origin(None)], &none(property)))
+        Err(ApiError(error)) if error.status >= 500 => {
+            Ok(reads.respond_composed(&[origin(None)], &degraded_list(property)))
         }
         Err(refused) => Err(refused),
     }
 }
 
-fn page(found: Suggestions, paging: &Paging) -> ApiResult<SuggestionList> {
+fn suggestion_page(found: Suggestions, pagination: &Pagination) -> ApiResult<SuggestionList> {
     let Suggestions { property_id, as_of, items } = found;
-    let (items, next_cursor) = paging.page(items, |it: &Suggestion| it.suggestion_id.as_str())?;
+    let (items, next_cursor) =
+        pagination.page(items, |body: &Suggestion| body.suggestion_id.as_str())?;
     Ok(SuggestionList { property_id, as_of: Some(as_of), degraded: false, items, next_cursor })
 }
 
-fn none(property_id: PropertyId) -> SuggestionList {
+fn degraded_list(property_id: PropertyId) -> SuggestionList {
     SuggestionList { property_id, as_of: None, degraded: true, items: vec![], next_cursor: None }
 }
 

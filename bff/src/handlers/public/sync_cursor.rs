@@ -9,11 +9,11 @@ use service_kit::problem::{ApiError, ApiResult};
 
 use crate::edge::{Caller, SignedIn};
 use crate::problems::unavailable;
-use crate::sync::cursors::{Noted, advance, cached};
+use crate::sync::cursors::{CursorReport, advance, cached};
 
 /// Read the cursor.
 ///
-/// What the gateway last heard of this desktop; sync-service is the authority, and a handshake asks it.
+/// The desktop's last known cursor. sync-service is the authority; a handshake asks it.
 #[utoipa::path(
     get, path = "/sync/cursor", tag = "sync", security(("dpop" = [])),
     responses((status = 200, body = CachedCursor), (status = "default", response = crate::problems::AnyProblem)),
@@ -26,10 +26,10 @@ pub async fn get_cursor(
     Ok(Json(cached(&database, own).await.map_err(unavailable)?))
 }
 
-/// Move the cursor on.
+/// Advance the cursor.
 ///
-/// After a pull from sync-service. It never goes back, so a report may be repeated and may come late;
-/// the answer is where it stands.
+/// After a pull from sync-service. The cursor never goes back, so a report may be repeated or late; the
+/// response has the current one.
 #[utoipa::path(
     post, path = "/sync/cursor", tag = "sync", security(("dpop" = [])), request_body = AdvanceCursor,
     responses((status = 200, body = CachedCursor), (status = "default", response = crate::problems::AnyProblem)),
@@ -42,14 +42,14 @@ pub async fn advance_cursor(
 ) -> ApiResult<Json<CachedCursor>> {
     let (own, at) = ((caller.principal.tenant, caller.principal.device), env.now());
     let cursor = SyncCursor { version: version("body.version", body.version)?, at };
-    let noted = Noted { principal: caller.principal, cursor, at, property: None };
-    advance(&database, &noted, &env).await.map_err(unavailable)?;
+    let report = CursorReport { principal: caller.principal, cursor, at, property: None };
+    advance(&database, &report, &env).await.map_err(unavailable)?;
     Ok(Json(cached(&database, own).await.map_err(unavailable)?))
 }
 
-/// A version that every JSON parser reads exactly.
+/// Validates that every JSON parser reads the version exactly.
 pub(super) fn version(field: &str, given: u64) -> ApiResult<u64> {
-    let detail = "Send the version as sync-service told it.";
+    let detail = "Send the version that sync-service returned.";
     let is_good = given <= LARGEST_VERSION;
     is_good.then_some(given).ok_or_else(|| ApiError::field(field, "INVALID", detail))
 }

@@ -1,6 +1,6 @@
 //! `GET /today`, `/arrivals`, `/departures` and `/in-house`: the workbench's lists of stays.
 //!
-//! The stays must be had; what is shown beside them may be lacking, and the body says so.
+//! The stays are required; other columns may be missing, which the body reports.
 
 use axum::response::Response;
 use composer::snapshots::ReadError;
@@ -12,9 +12,9 @@ use service_kit::extract::{Query, date};
 use service_kit::problem::{ApiError, ApiResult};
 
 use crate::edge::{InProperty, SignedIn};
-use crate::problems::upstream::of_read;
+use crate::problems::upstream::read_problem;
 use crate::reads::cached_read::Reads;
-use crate::reads::pagination::Paging;
+use crate::reads::pagination::Pagination;
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(rename_all = "camelCase")]
@@ -29,7 +29,7 @@ pub struct DayQuery {
     date: Option<String>,
 }
 
-/// What a list takes besides, for the document; [`Pages`] reads it.
+/// Further parameters of a list, for the OpenAPI document; [`Pages`] parses them.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct StaysPageQuery {
@@ -41,15 +41,15 @@ pub struct StaysPageQuery {
     _limit: Option<u16>,
 }
 
-/// A day's list is shown whole, as long as it is that of a hotel.
-type Pages = Paging<1000, 1000>;
+/// A day's list of a hotel usually fits one page.
+type Pages = Pagination<1000, 1000>;
 
-/// Who comes, who goes and who is here.
+/// Arrivals, departures and guests in house.
 #[utoipa::path(
-    get, path = "/today", tag = "workbench", security(("dpop" = [])), params(DayQuery),
+    get, path = "/today", operation_id = "show_today", tag = "workbench", security(("dpop" = [])), params(DayQuery),
     responses((status = 200, body = TodayView), (status = 304), (status = "default", response = crate::problems::AnyProblem)),
 )]
-pub async fn show_today(
+pub async fn get_today(
     in_property: InProperty<SignedIn>,
     reads: Reads,
     Query(query): Query<DayQuery>,
@@ -57,7 +57,7 @@ pub async fn show_today(
     let day = reads.day(in_property.property, date("query.date", query.date.as_deref())?);
     let viewed =
         reads.composer().today_view(&day, &reads.context()).await.map_err(without_stays)?;
-    Ok(reads.composed(&viewed.origins, &viewed.view))
+    Ok(reads.respond_composed(&viewed.origins, &viewed.view))
 }
 
 /// The arrivals of a day.
@@ -88,7 +88,7 @@ pub async fn list_departures(
     list(List::Departures, &in_property, &reads, (query, pages)).await
 }
 
-/// Who is in the house.
+/// Guests in house.
 #[utoipa::path(
     get, path = "/in-house", tag = "workbench", security(("dpop" = [])), params(DayQuery, StaysPageQuery),
     responses((status = 200, body = StaysView), (status = 304), (status = "default", response = crate::problems::AnyProblem)),
@@ -113,9 +113,9 @@ async fn list(
     let ComposedView { mut view, origins } = viewed.map_err(without_stays)?;
     (view.items, view.next_cursor) =
         pages.page(view.items, |row: &WorkbenchRow| row.stay.reservation_id.as_str())?;
-    Ok(reads.composed(&origins, &view))
+    Ok(reads.respond_composed(&origins, &view))
 }
 
 fn without_stays(error: ReadError) -> ApiError {
-    of_read(Upstream::Reservation, &error)
+    read_problem(Upstream::Reservation, &error)
 }

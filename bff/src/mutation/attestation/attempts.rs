@@ -1,7 +1,7 @@
 //! Attempts at a second factor, counted in Postgres for each operator across devices and instances,
 //! so that codes cannot be guessed.
 //!
-//! An attempt is reserved before iam is called, and settled by what iam said. Until then it counts
+//! An attempt is reserved before iam is called, and settled with iam's result. Until then it counts
 //! as a wrong code: however many requests come at once, iam compares no more codes than a series
 //! has. All times are those of the database's clock.
 //! Not here: the call to iam, which is the handler's.
@@ -20,11 +20,11 @@ use crate::config::Lockout;
 
 /// How long a reserved attempt may be waiting for iam; longer than the gateway waits. An older one
 /// was abandoned by a process that died.
-const OPEN_FOR: Duration = Duration::from_secs(10);
+const OPEN_ATTEMPT_TTL: Duration = Duration::from_secs(10);
 /// How often, and how far apart, a reservation is tried while another attempt of the operator is being
 /// written; together shorter than a statement may take.
-const TRIES: u32 = 20;
-const TRY_AGAIN_AFTER: Duration = Duration::from_millis(25);
+const MAX_TRIES: u32 = 20;
+const RETRY_DELAY: Duration = Duration::from_millis(25);
 
 /// Whether a code may be sent to iam.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +63,7 @@ impl Series {
 }
 
 /// $1 tenant, $2 operator, $3 seconds an attempt counts, $4 seconds it may be open.
-const SERIES: &str = "
+const SERIES_SQL: &str = "
     SELECT count(*) AS counted,
            count(*) FILTER (WHERE settled_at IS NULL
                AND reserved_at > statement_timestamp() - make_interval(secs => $4)) AS open,
@@ -79,8 +79,8 @@ async fn series(
     lockout: Lockout,
 ) -> Result<Series, StoreError> {
     let (tenant, operator) = (principal.tenant.as_str(), principal.operator.as_str());
-    let (window, open) = (lockout.window.as_secs_f64(), OPEN_FOR.as_secs_f64());
-    let statement = transaction.prepare_cached(SERIES).await?;
+    let (window, open) = (lockout.window.as_secs_f64(), OPEN_ATTEMPT_TTL.as_secs_f64());
+    let statement = transaction.prepare_cached(SERIES_SQL).await?;
     let row = transaction.query_one(&statement, &[&tenant, &operator, &window, &open]).await?;
     Ok(Series {
         counted: row::get(&row, "counted")?,
@@ -90,18 +90,18 @@ async fn series(
 }
 
 /// Serializes the changes of one operator's series until the transaction ends.
-const LOCK: &str =
+const LOCK_SQL: &str =
     "SELECT pg_advisory_xact_lock(hashtextextended('bff.mfa_attempts:' || $1 || ':' || $2, 0))";
 
 async fn lock(transaction: &Transaction<'_>, principal: &Principal) -> Result<(), StoreError> {
     let (tenant, operator) = (principal.tenant.as_str(), principal.operator.as_str());
-    let statement = transaction.prepare_cached(LOCK).await?;
+    let statement = transaction.prepare_cached(LOCK_SQL).await?;
     transaction.query_one(&statement, &[&tenant, &operator]).await?;
     Ok(())
 }
 
-/// The same lock if nobody holds it.
-const TRY_LOCK: &str = "
+/// Takes the same lock if it is free.
+const TRY_LOCK_SQL: &str = "
     SELECT pg_try_advisory_xact_lock(
         hashtextextended('bff.mfa_attempts:' || $1 || ':' || $2, 0)) AS locked";
 
@@ -111,13 +111,13 @@ async fn try_lock(
     principal: &Principal,
 ) -> Result<bool, StoreError> {
     let (tenant, operator) = (principal.tenant.as_str(), principal.operator.as_str());
-    let statement = transaction.prepare_cached(TRY_LOCK).await?;
+    let statement = transaction.prepare_cached(TRY_LOCK_SQL).await?;
     row::get(&transaction.query_one(&statement, &[&tenant, &operator]).await?, "locked")
 }
 
 /// $1 tenant, $2 operator, $3 the attempt, $4 device, $5 request, $6 seconds an attempt counts, $7 how
 /// many make a series.
-const RESERVE: &str = "
+const RESERVE_SQL: &str = "
     WITH over AS (
         DELETE FROM bff.mfa_attempts
         WHERE tenant_id = $1 AND operator_id = $2
@@ -146,17 +146,17 @@ impl Attempt {
 ///
 /// While another attempt of the operator is being reserved or settled it tries again, and holds no
 /// connection between two tries: a flood of codes for one operator leaves the pool to all others.
-/// After [`TRIES`] it is refused as locked for a second.
+/// After [`MAX_TRIES`] it is refused as locked for a second.
 pub async fn reserve(
     database: &Database,
     attempt: &Attempt,
     lockout: Lockout,
 ) -> Result<Reservation, StoreError> {
-    for _ in 0..TRIES {
+    for _ in 0..MAX_TRIES {
         if let Some(reservation) = try_reserve(database, attempt, lockout).await? {
             return Ok(reservation);
         }
-        sleep(TRY_AGAIN_AFTER).await;
+        sleep(RETRY_DELAY).await;
     }
     Ok(Reservation::Locked { retry_after: 1 })
 }
@@ -191,7 +191,7 @@ async fn insert(
     lockout: Lockout,
 ) -> Result<bool, StoreError> {
     let Attempt { id, principal, request } = attempt;
-    let statement = transaction.prepare_cached(RESERVE).await?;
+    let statement = transaction.prepare_cached(RESERVE_SQL).await?;
     let values: [&(dyn tokio_postgres::types::ToSql + Sync); 7] = [
         &principal.tenant.as_str(),
         &principal.operator.as_str(),
@@ -204,7 +204,7 @@ async fn insert(
     Ok(transaction.execute(&statement, &values).await? == 1)
 }
 
-const WRONG: &str = "
+const SETTLE_WRONG_SQL: &str = "
     UPDATE bff.mfa_attempts SET settled_at = clock_timestamp()
     WHERE tenant_id = $1 AND attempt_id = $2";
 
@@ -219,7 +219,7 @@ pub async fn settle_wrong(
     let mut connection = database.connection().await?;
     let transaction = write(&mut connection, principal.tenant).await?;
     lock(&transaction, principal).await?;
-    let statement = transaction.prepare_cached(WRONG).await?;
+    let statement = transaction.prepare_cached(SETTLE_WRONG_SQL).await?;
     let (tenant, id) = (principal.tenant.as_str(), &attempt.id);
     transaction.execute(&statement, &[&tenant, id]).await?;
     let after = series(&transaction, principal, lockout).await?;
@@ -227,13 +227,13 @@ pub async fn settle_wrong(
     Ok(after.is_locked(lockout))
 }
 
-const RELEASE: &str = "DELETE FROM bff.mfa_attempts WHERE tenant_id = $1 AND attempt_id = $2";
+const RELEASE_SQL: &str = "DELETE FROM bff.mfa_attempts WHERE tenant_id = $1 AND attempt_id = $2";
 
-/// Takes the attempt back: iam judged no code.
+/// Releases the attempt, because iam did not check the code.
 pub async fn release(database: &Database, attempt: &Attempt) -> Result<(), StoreError> {
     let mut connection = database.connection().await?;
     let transaction = write(&mut connection, attempt.principal.tenant).await?;
-    let statement = transaction.prepare_cached(RELEASE).await?;
+    let statement = transaction.prepare_cached(RELEASE_SQL).await?;
     let (tenant, id) = (attempt.principal.tenant.as_str(), &attempt.id);
     transaction.execute(&statement, &[&tenant, id]).await?;
     transaction.commit().await?;
@@ -241,7 +241,7 @@ pub async fn release(database: &Database, attempt: &Attempt) -> Result<(), Store
 }
 
 /// $1 tenant, $2 operator, $3 the attempt, $4 seconds an attempt may be open.
-const END_SERIES: &str = "
+const END_SERIES_SQL: &str = "
     DELETE FROM bff.mfa_attempts
     WHERE tenant_id = $1 AND operator_id = $2
       AND (attempt_id = $3 OR settled_at IS NOT NULL
@@ -253,16 +253,27 @@ pub async fn end_series(
     attempt: &Attempt,
 ) -> Result<(), StoreError> {
     let Attempt { id, principal, .. } = attempt;
-    let statement = transaction.prepare_cached(END_SERIES).await?;
-    let values: [&(dyn tokio_postgres::types::ToSql + Sync); 4] =
-        [&principal.tenant.as_str(), &principal.operator.as_str(), id, &OPEN_FOR.as_secs_f64()];
+    let statement = transaction.prepare_cached(END_SERIES_SQL).await?;
+    let values: [&(dyn tokio_postgres::types::ToSql + Sync); 4] = [
+        &principal.tenant.as_str(),
+        &principal.operator.as_str(),
+        id,
+        &OPEN_ATTEMPT_TTL.as_secs_f64(),
+    ];
     transaction.execute(&statement, &values).await?;
     Ok(())
 }
 
 /// Every statement of this module, for the test that prepares them on the migrated schema.
-pub(super) const STATEMENTS: [&str; 7] =
-    [SERIES, LOCK, TRY_LOCK, RESERVE, WRONG, RELEASE, END_SERIES];
+pub(super) const STATEMENTS: [&str; 7] = [
+    SERIES_SQL,
+    LOCK_SQL,
+    TRY_LOCK_SQL,
+    RESERVE_SQL,
+    SETTLE_WRONG_SQL,
+    RELEASE_SQL,
+    END_SERIES_SQL,
+];
 
 #[cfg(test)]
 mod tests {
@@ -272,11 +283,11 @@ mod tests {
 
     #[test]
     fn a_full_series_is_locked_for_the_window_only_when_iam_has_judged_all_of_it() {
-        let judged = Series { counted: 5, open: 0, oldest_ends_in: 600 };
-        assert_eq!(judged.locked(LOCKOUT), Reservation::Locked { retry_after: 600 });
-        let open = Series { open: 1, ..judged };
+        let settled = Series { counted: 5, open: 0, oldest_ends_in: 600 };
+        assert_eq!(settled.locked(LOCKOUT), Reservation::Locked { retry_after: 600 });
+        let open = Series { open: 1, ..settled };
         assert!(open.is_full(LOCKOUT) && !open.is_locked(LOCKOUT));
         assert_eq!(open.locked(LOCKOUT), Reservation::Locked { retry_after: 1 });
-        assert!(!Series { counted: 4, ..judged }.is_full(LOCKOUT));
+        assert!(!Series { counted: 4, ..settled }.is_full(LOCKOUT));
     }
 }

@@ -1,4 +1,4 @@
-//! Attestations in Postgres: issued and used in the caller's transaction, both only ever inserted.
+//! Attestations in Postgres: issued and used in the caller's transaction, insert-only.
 
 use auth::Principal;
 use contracts::env::Env;
@@ -12,12 +12,12 @@ use tokio_postgres::types::ToSql;
 use super::{ConsumeError, Issued, Purpose, Refused, Use, count};
 use crate::config::ATTESTATION_LIFETIME;
 
-const ISSUE: &str = "
+const ISSUE_SQL: &str = "
     INSERT INTO bff.mfa_attestations (tenant_id, attestation_id, operator_id, device_id, thumbprint,
                                       scope, resource, body_digest, issued_at, expires_at, request_id)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
 
-/// Writes down what the factor was shown for, to whoever showed it. Good from the commit on.
+/// Issues an attestation to the principal. Valid from the commit on.
 pub async fn issue(
     transaction: &Transaction<'_>,
     principal: &Principal,
@@ -32,7 +32,7 @@ pub async fn issue(
     let (id, request) = (issued.id.as_str(), request.as_str());
     let digest = purpose.body_digest.as_ref().map(<[u8; 32]>::as_slice);
     let (scope, resource) = (purpose.scope.name(), purpose.resource.as_deref());
-    let statement = transaction.prepare_cached(ISSUE).await?;
+    let statement = transaction.prepare_cached(ISSUE_SQL).await?;
     transaction
         .execute(
             &statement,
@@ -55,9 +55,8 @@ pub async fn issue(
     Ok(issued)
 }
 
-/// Uses the attestation for the work of `transaction`, in `principal`'s own tenant. Rolled back
-/// with it, the attestation is as good as before. A request that goes on with one that had not
-/// finished may use it again, also after the expiry.
+/// Consumes the attestation in `transaction`, in `principal`'s own tenant. A rollback leaves it
+/// unused. A request that resumes an unfinished one may use it again, also after its expiry.
 pub async fn consume(
     transaction: &Transaction<'_>,
     principal: &Principal,
@@ -69,7 +68,7 @@ pub async fn consume(
     if outcome.is_ok() {
         count(wanted.scope, "used");
     }
-    note_refusal(presented, wanted, &outcome);
+    record_refusal(presented, wanted, &outcome);
     outcome
 }
 
@@ -82,11 +81,11 @@ pub async fn check(
     wanted: &Use<'_>,
 ) -> Result<(), ConsumeError> {
     let outcome = permitting(transaction, principal, presented, wanted).await.map(drop);
-    note_refusal(presented, wanted, &outcome);
+    record_refusal(presented, wanted, &outcome);
     outcome
 }
 
-fn note_refusal(presented: AttestationId, wanted: &Use<'_>, outcome: &Result<(), ConsumeError>) {
+fn record_refusal(presented: AttestationId, wanted: &Use<'_>, outcome: &Result<(), ConsumeError>) {
     let Err(ConsumeError::Refused(reason)) = outcome else { return };
     tracing::warn!(attestation = %presented, scope = wanted.scope.name(), %reason, "An attestation was refused.");
     count(wanted.scope, reason.outcome());
@@ -103,8 +102,8 @@ async fn try_consume(
     if wanted.resumes && is_used_by(transaction, principal, presented, wanted).await? {
         return Ok(());
     }
-    let is_new =
-        now < found.expires_at && note_use(transaction, principal, presented, wanted, now).await?;
+    let is_new = now < found.expires_at
+        && insert_use(transaction, principal, presented, wanted, now).await?;
     if is_new || !safeguard!(SingleUseAttestation) {
         return Ok(());
     }
@@ -121,7 +120,7 @@ async fn permitting(
     if found.permits(principal, wanted) { Ok(found) } else { Err(Refused::Mismatch.into()) }
 }
 
-/// What stands in the row.
+/// A stored attestation.
 struct Attestation {
     operator: String,
     device: String,
@@ -145,7 +144,7 @@ impl Attestation {
         })
     }
 
-    /// Whether it was issued to this caller and covers what is wanted.
+    /// Whether it was issued to this caller and covers the request.
     fn permits(&self, principal: &Principal, wanted: &Use<'_>) -> bool {
         self.operator == principal.operator.as_str()
             && self.device == principal.device.as_str()
@@ -156,7 +155,7 @@ impl Attestation {
     }
 }
 
-const FIND: &str = "
+const FIND_SQL: &str = "
     SELECT operator_id, device_id, thumbprint, scope, resource, body_digest, expires_at
     FROM bff.mfa_attestations
     WHERE tenant_id = $1 AND attestation_id = $2";
@@ -166,44 +165,44 @@ async fn find(
     principal: &Principal,
     id: AttestationId,
 ) -> Result<Option<Attestation>, StoreError> {
-    let statement = transaction.prepare_cached(FIND).await?;
+    let statement = transaction.prepare_cached(FIND_SQL).await?;
     let (tenant, id) = (principal.tenant.as_str(), id.as_str());
     let row = transaction.query_opt(&statement, &[&tenant, &id]).await?;
     row.as_ref().map(Attestation::from_row).transpose()
 }
 
-const NOTE_USE: &str = "
+const INSERT_USE_SQL: &str = "
     INSERT INTO bff.mfa_attestation_uses (tenant_id, attestation_id, used_by, fingerprint, used_at)
     VALUES ($1, $2, $3, $4, $5)
     ON CONFLICT DO NOTHING";
 
-/// False when it was used before. Waits for a transaction that is using it.
-async fn note_use(
+/// Returns false if it was used before. Waits for a concurrent transaction that uses it.
+async fn insert_use(
     transaction: &Transaction<'_>,
     principal: &Principal,
     id: AttestationId,
     wanted: &Use<'_>,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
-    let statement = transaction.prepare_cached(NOTE_USE).await?;
+    let statement = transaction.prepare_cached(INSERT_USE_SQL).await?;
     let (tenant, id) = (principal.tenant.as_str(), id.as_str());
     let fingerprint = wanted.fingerprint.as_slice();
     let values: [&(dyn ToSql + Sync); 5] = [&tenant, &id, &wanted.by, &fingerprint, &now];
     Ok(transaction.execute(&statement, &values).await? == 1)
 }
 
-const IS_USED_BY: &str = "
+const IS_USED_BY_SQL: &str = "
     SELECT EXISTS (SELECT FROM bff.mfa_attestation_uses
                    WHERE tenant_id = $1 AND attestation_id = $2 AND used_by = $3 AND fingerprint = $4)";
 
-/// Whether this very request used it, under this key.
+/// Whether this request used it, under this key.
 async fn is_used_by(
     transaction: &Transaction<'_>,
     principal: &Principal,
     id: AttestationId,
     wanted: &Use<'_>,
 ) -> Result<bool, StoreError> {
-    let statement = transaction.prepare_cached(IS_USED_BY).await?;
+    let statement = transaction.prepare_cached(IS_USED_BY_SQL).await?;
     let (tenant, id) = (principal.tenant.as_str(), id.as_str());
     let fingerprint = wanted.fingerprint.as_slice();
     let values: [&(dyn ToSql + Sync); 4] = [&tenant, &id, &wanted.by, &fingerprint];
@@ -211,4 +210,4 @@ async fn is_used_by(
 }
 
 /// Every statement of this module, for the test that prepares them on the migrated schema.
-pub(super) const STATEMENTS: [&str; 4] = [ISSUE, FIND, NOTE_USE, IS_USED_BY];
+pub(super) const STATEMENTS: [&str; 4] = [ISSUE_SQL, FIND_SQL, INSERT_USE_SQL, IS_USED_BY_SQL];

@@ -1,5 +1,5 @@
-//! Whether an attestation was ever used twice (row F-29). The store's constraint forbids it;
-//! this asks the rows themselves, so that a constraint that was lost is noticed.
+//! Checks that no attestation was used twice (row F-29). A constraint forbids it; this check reads
+//! the rows, so that a lost constraint is noticed.
 
 use std::time::Duration;
 
@@ -10,41 +10,41 @@ use service_kit::postgres::{Database, StoreError};
 use service_kit::problem::chain;
 use tokio::time::{MissedTickBehavior, interval};
 
-const ASK_EVERY: Duration = Duration::from_secs(5);
-/// Uses older than this were looked at often enough.
-const LOOKS_BACK: SignedDuration = SignedDuration::from_hours(24);
+const CHECK_INTERVAL: Duration = Duration::from_secs(5);
+/// Older uses are not checked again.
+const LOOKBACK: SignedDuration = SignedDuration::from_hours(24);
 
-/// Asks until the program stops.
+/// Checks every [`CHECK_INTERVAL`] until shutdown.
 pub async fn watch(database: Database, clock: Clock) {
-    let (mut tick, mut told) = (interval(ASK_EVERY), 0);
+    let (mut tick, mut reported) = (interval(CHECK_INTERVAL), 0);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
-        match used_twice(&database, clock.now() - LOOKS_BACK).await {
-            Ok(number) => told = tell(number, told),
+        match used_twice(&database, clock.now() - LOOKBACK).await {
+            Ok(number) => reported = report(number, reported),
             Err(error) => {
-                tracing::debug!(error = %chain(&error), "The uses of attestations were not looked at.");
+                tracing::debug!(error = %chain(&error), "Failed to check the uses of attestations.");
             }
         }
     }
 }
 
-/// Answers the most that was told so far: the counter never falls.
-fn tell(number: u64, told: u64) -> u64 {
-    if number > told {
+/// Returns the highest number reported so far, because the counter must not fall.
+fn report(number: u64, reported: u64) -> u64 {
+    if number > reported {
         tracing::error!(attestations = number, "An attestation was used by two requests.");
     }
-    let most = number.max(told);
-    counter!("bff_backoffice_mfa_attestation_replay_success_total").absolute(most);
-    most
+    let highest = number.max(reported);
+    counter!("bff_backoffice_mfa_attestation_replay_success_total").absolute(highest);
+    highest
 }
 
-const USED_TWICE: &str = "SELECT bff.mfa_attestations_used_twice($1)";
+const USED_TWICE_SQL: &str = "SELECT bff.mfa_attestations_used_twice($1)";
 
 /// Attestations of all tenants with two uses by different requests since then. Runs as the system.
 pub async fn used_twice(database: &Database, since: Timestamp) -> Result<u64, StoreError> {
     let connection = database.connection().await?;
-    let statement = connection.prepare_cached(USED_TWICE).await?;
+    let statement = connection.prepare_cached(USED_TWICE_SQL).await?;
     let number: i64 = connection.query_one(&statement, &[&since]).await?.get(0);
     Ok(number.max(0).unsigned_abs())
 }

@@ -102,7 +102,7 @@ pub async fn claim(
     let [tenant, operator, device, method, route, key] = columns(scope);
     let digest = fingerprint.as_bytes().as_slice();
     let statement = transaction.prepare_cached(CLAIM).await?;
-    let (until, kept) = (*now + *lease, *now + *lease + RESPONSE_TTL);
+    let (lease_end, expires_at) = (*now + *lease, *now + *lease + RESPONSE_TTL);
     let values: [&(dyn tokio_postgres::types::ToSql + Sync); 12] = [
         &tenant,
         &operator,
@@ -112,8 +112,8 @@ pub async fn claim(
         &key,
         &digest,
         now,
-        &until,
-        &kept,
+        &lease_end,
+        &expires_at,
         &reach.property,
         &reach.scope,
     ];
@@ -232,9 +232,9 @@ fn is_per_response(name: &HeaderName) -> bool {
 }
 
 fn to_json(headers: &HeaderMap) -> Value {
-    let kept = headers.iter().filter(|(name, _)| !is_per_response(name));
+    let stored = headers.iter().filter(|(name, _)| !is_per_response(name));
     let text = |value: &HeaderValue| value.to_str().ok().map(Value::from);
-    kept.filter_map(|(name, value)| Some((name.to_string(), text(value)?))).collect()
+    stored.filter_map(|(name, value)| Some((name.to_string(), text(value)?))).collect()
 }
 
 /// Leaves out what is not a header.

@@ -27,13 +27,13 @@ impl StoredResponse {
     /// An upstream's refusal, without the ids of the first request: a repeat gets its own request and
     /// trace ids.
     pub fn problem(problem: &Problem) -> Self {
-        let kept = Problem {
+        let stored = Problem {
             instance: String::new(),
             trace_id: None,
             request_id: None,
             ..problem.clone()
         };
-        let body = serde_json::to_vec(&kept).expect("a problem is plain JSON");
+        let body = serde_json::to_vec(&stored).expect("a problem is plain JSON");
         let headers = content_type(problem::CONTENT_TYPE);
         Self { status: problem.status, headers, body: body.into() }
     }
@@ -61,7 +61,7 @@ impl StoredResponse {
     /// Returns the problem if the response is one.
     pub fn as_problem(&self) -> Option<Problem> {
         let is_problem =
-            self.headers.get(CONTENT_TYPE).is_some_and(|it| it == problem::CONTENT_TYPE);
+            self.headers.get(CONTENT_TYPE).is_some_and(|value| value == problem::CONTENT_TYPE);
         is_problem.then(|| serde_json::from_slice(&self.body).ok()).flatten()
     }
 }

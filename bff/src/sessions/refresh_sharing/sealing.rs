@@ -1,5 +1,5 @@
-//! Where the answer to a refresh is kept, and under which key: both follow from the refresh token
-//! (HKDF-SHA-256, RFC 5869), so that the session tier alone yields neither token. AES-256-GCM.
+//! Encryption of shared refresh answers. The Redis key and the AES-256-GCM key are derived from the
+//! refresh token (HKDF-SHA-256, RFC 5869), so that the session store alone reveals neither token.
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Prk, Salt};
@@ -8,7 +8,7 @@ use std::fmt::Write;
 
 const SALT: &[u8] = b"bff-backoffice refresh sharing 1";
 
-/// The name and the key of one refresh: of its token, its key's thumbprint and its device.
+/// Redis key and encryption key of one refresh, derived from its token, thumbprint and device.
 pub(super) struct Seal {
     name: String,
     key: LessSafeKey,
@@ -34,7 +34,7 @@ impl Seal {
         Self { name, key: LessSafeKey::new(key) }
     }
 
-    /// Of the refresh, in the session tier.
+    /// Key in the session store.
     pub(super) fn name(&self) -> &str {
         &self.name
     }
@@ -50,7 +50,7 @@ impl Seal {
         [nonce.as_slice(), &plain].concat()
     }
 
-    /// Nothing when it was not closed with this key.
+    /// `None` if it was not encrypted with this key.
     pub(super) fn open(&self, mut sealed: Vec<u8>) -> Option<Vec<u8>> {
         let (nonce, ciphertext) = sealed.split_at_mut_checked(NONCE_LEN)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_of_it_is_legible_and_nothing_altered_is_opened() {
+    fn sealed_content_is_illegible_and_tampering_is_detected() {
         let own = seal("token", "key");
         let sealed = own.close(b"the pair".to_vec(), 7);
         assert!(!own.name().contains("token"));

@@ -40,7 +40,7 @@ fn revoked(tenant: u128, target: Target, seconds: i64) -> Revocation {
 
 fn after(news: Vec<Revocation>) -> Revocations {
     let revocations = Revocations::default();
-    revocations.learn(news, at(100));
+    revocations.apply(news, at(100));
     revocations
 }
 
@@ -71,7 +71,7 @@ fn a_tenant_cannot_revoke_what_is_another_s() {
 }
 
 #[test]
-fn the_later_cut_holds_in_whatever_order_news_comes() {
+fn the_later_revocation_counts_in_any_order_of_arrival() {
     let target = Target::Operator(id(1));
     let revocations = after(vec![revoked(1, target, 20), revoked(1, target, 10)]);
     assert!(revocations.against(&principal(15)).is_some());
@@ -79,12 +79,12 @@ fn the_later_cut_holds_in_whatever_order_news_comes() {
 }
 
 #[test]
-fn what_no_token_can_be_older_than_is_forgotten() {
+fn revocations_older_than_any_valid_token_are_dropped() {
     let revocations = after(vec![revoked(1, Target::Operator(id(1)), 10)]);
-    let hours = LONGEST_TOKEN.as_secs() as i64;
-    revocations.learn(Vec::new(), at(10 + hours));
+    let hours = MAX_TOKEN_AGE.as_secs() as i64;
+    revocations.apply(Vec::new(), at(10 + hours));
     assert_eq!(revocations.len(), 1);
-    revocations.learn(Vec::new(), at(20) + KEPT_FOR);
+    revocations.apply(Vec::new(), at(20) + REVOCATION_TTL);
     assert!(revocations.is_empty());
     assert!(is_too_old(&principal(9), at(9 + hours)));
     assert!(!is_too_old(&principal(9), at(8 + hours)));

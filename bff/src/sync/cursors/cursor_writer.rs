@@ -1,5 +1,5 @@
-//! Notes what a handshake was told, in a task of its own: its desktop waits a moment for that, and is
-//! kept offline neither by a durable store that is away nor by one that all desktops want at once.
+//! Caches the cursor of a handshake in a task of its own. The desktop waits for it only briefly, so
+//! that an unavailable or busy Postgres does not keep it offline.
 
 use contracts::safeguard;
 use std::time::Duration;
@@ -11,60 +11,61 @@ use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 use tracing::Instrument;
 
-use super::{Noted, advance, reset};
+use super::{CursorReport, advance, reset};
 use crate::state::Gateway;
 
-/// So long the desktop waits, so that what it asks next finds the cursor.
-const WAITS: Duration = Duration::from_millis(500);
-/// Between tries. Later ones make no sense: the job will have found it.
-const PAUSES: [Duration; 4] = [
+/// How long a handshake waits, so that the desktop's next request finds the cursor.
+const CALLER_WAIT: Duration = Duration::from_millis(500);
+/// Delays between attempts. Later attempts are pointless: the reconcile job finds the difference.
+const RETRY_DELAYS: [Duration; 4] = [
     Duration::from_millis(500),
     Duration::from_secs(1),
     Duration::from_secs(3),
     Duration::from_secs(5),
 ];
 
-/// Returns when it is noted, or when the desktop has waited long enough.
-pub async fn note(gateway: &Gateway, noted: Noted) {
-    let (tell, told) = oneshot::channel();
+/// Writes the cursor. Returns when it is written, or after [`CALLER_WAIT`].
+pub async fn write_cursor(gateway: &Gateway, report: CursorReport) {
+    let (sender, receiver) = oneshot::channel();
     let task = gateway.clone();
     let work = async move {
-        if !put_at_last(&task, &noted).await {
+        if !put_with_retries(&task, &report).await {
             counter!("bff_backoffice_sync_cursor_unnoted_total").increment(1);
         }
-        // Nobody may be waiting any more.
-        let _ = tell.send(());
+        // The receiver may have timed out.
+        let _ = sender.send(());
     };
     gateway.lifecycle.spawn(work.in_current_span());
-    if timeout(WAITS, told).await.is_err() {
-        tracing::info!("A handshake was answered before its cursor was cached.");
+    if timeout(CALLER_WAIT, receiver).await.is_err() {
+        tracing::info!("Responded to a handshake before its cursor was cached.");
     }
 }
 
-/// False when it was tried often enough: the job finds the difference, the next handshake ends it.
-async fn put_at_last(gateway: &Gateway, noted: &Noted) -> bool {
-    for pause in PAUSES.into_iter().map(Some).chain([None]) {
-        let error = match put(gateway, noted).await {
+/// Returns false after the last attempt: the reconcile job finds the difference, the next handshake
+/// corrects it.
+async fn put_with_retries(gateway: &Gateway, report: &CursorReport) -> bool {
+    for delay in RETRY_DELAYS.into_iter().map(Some).chain([None]) {
+        let error = match put(gateway, report).await {
             Ok(()) => return true,
             Err(error) => error,
         };
-        let again = pause.filter(|_| error.is_unavailable() && !gateway.lifecycle.is_stopping());
-        let Some(pause) = again else {
-            tracing::error!(error = %chain(&error), "A handshake's cursor was not cached.");
+        let again = delay.filter(|_| error.is_unavailable() && !gateway.lifecycle.is_stopping());
+        let Some(delay) = again else {
+            tracing::error!(error = %chain(&error), "Failed to cache a handshake's cursor.");
             return false;
         };
-        tracing::debug!(error = %chain(&error), "A handshake's cursor is not cached yet.");
+        tracing::debug!(error = %chain(&error), "Failed to cache a handshake's cursor; trying again.");
         tokio::select! {
             () = gateway.lifecycle.stopping() => {}
-            () = sleep(pause) => {}
+            () = sleep(delay) => {}
         }
     }
     false
 }
 
-async fn put(gateway: &Gateway, noted: &Noted) -> Result<(), StoreError> {
+async fn put(gateway: &Gateway, report: &CursorReport) -> Result<(), StoreError> {
     if safeguard!(CursorAuthority) {
-        return reset(&gateway.database, noted, &gateway.env).await;
+        return reset(&gateway.database, report, &gateway.env).await;
     }
-    advance(&gateway.database, noted, &gateway.env).await
+    advance(&gateway.database, report, &gateway.env).await
 }

@@ -1,8 +1,8 @@
-//! Compares the cached cursors with sync-service's and marks those that differ (row F-35), so that
-//! a property's dashboard says how many of its desktops are stale. Corrects none: the next handshake
-//! does. Safe to run twice and at once.
+//! Compares cached cursors with sync-service's and marks those that differ (row F-35), so that the
+//! dashboard shows how many desktops are stale. The next handshake corrects them. Safe to run twice
+//! and concurrently.
 //!
-//! Not here: when it runs; a scheduler asks for it every few minutes.
+//! Not here: when it runs; a scheduler starts it every few minutes.
 
 use std::time::Duration;
 
@@ -22,44 +22,44 @@ use crate::background::job_lease::{Job, exclusively};
 use crate::edge::proof_only::ServiceCalls;
 use crate::state::Gateway;
 
-/// A desktop that pulled has so long to tell the gateway. A cursor ahead of sync-service's has none.
-const TELLS_WITHIN: SignedDuration = SignedDuration::from_mins(1);
-/// One question.
-const ASKED_FOR: Duration = Duration::from_millis(1200);
-/// No question is begun after so long; the next run asks in another order.
-const RUNS_FOR: Duration = Duration::from_secs(20);
+/// Time for a desktop to report its pull. A cursor ahead of sync-service's differs at once.
+const REPORT_GRACE: SignedDuration = SignedDuration::from_mins(1);
+/// Timeout of one call.
+const CALL_TIMEOUT: Duration = Duration::from_millis(1200);
+/// No call starts after this; the next run uses another order.
+const RUN_LIMIT: Duration = Duration::from_secs(20);
 
-/// What came of one run.
+/// Result of one run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Compared {
-    /// Whose cursors were compared.
+    /// Compared properties.
     pub properties: u32,
-    /// About which sync-service could not be asked.
+    /// Properties that could not be compared.
     pub unasked: u32,
     /// Desktops newly marked.
     pub diverged: u32,
-    /// Desktops that agree again by themselves.
+    /// Desktops that agree again.
     pub healed: u32,
 }
 
 const JOB: Job = Job { name: "reconcile-cursors", lease: Duration::from_secs(40) };
 
-/// Looks at every property; `None` when another instance is at it.
+/// Compares every property; `None` while another instance does.
 pub async fn run(gateway: &Gateway, calls: &ServiceCalls) -> Result<Option<Compared>, StoreError> {
     let work = Box::pin(compare(gateway, calls));
     let done = exclusively(&gateway.database, &gateway.env.entropy, JOB, work).await?;
     if let Some(done) = done {
-        note(done, gateway.env.clock.unix_seconds());
+        record_metrics(done, gateway.env.clock.unix_seconds());
     }
     Ok(done)
 }
 
 async fn compare(gateway: &Gateway, calls: &ServiceCalls) -> Result<Compared, StoreError> {
-    let (until, mut done) = (Instant::now() + RUNS_FOR, Compared::default());
-    for place in places(gateway).await? {
-        if Instant::now() < until {
-            one(gateway, calls, place, &mut done).await?;
+    let (deadline, mut done) = (Instant::now() + RUN_LIMIT, Compared::default());
+    for property in properties_with_cursors(gateway).await? {
+        if Instant::now() < deadline {
+            compare_property(gateway, calls, property, &mut done).await?;
         } else {
             done.unasked += 1;
         }
@@ -67,49 +67,50 @@ async fn compare(gateway: &Gateway, calls: &ServiceCalls) -> Result<Compared, St
     Ok(done)
 }
 
-/// In no order, so that a run that ends early does not always leave the same ones out.
-const PLACES: &str =
+/// In random order, so that a run that ends early does not always skip the same ones.
+const PROPERTIES_SQL: &str =
     "SELECT tenant_id, property_id FROM bff.places_with_sync_cursors() ORDER BY random()";
 
 /// Runs as the system.
-async fn places(gateway: &Gateway) -> Result<Vec<(TenantId, PropertyId)>, StoreError> {
+async fn properties_with_cursors(
+    gateway: &Gateway,
+) -> Result<Vec<(TenantId, PropertyId)>, StoreError> {
     let connection = gateway.database.connection().await?;
-    let statement = connection.prepare_cached(PLACES).await?;
+    let statement = connection.prepare_cached(PROPERTIES_SQL).await?;
     let rows = connection.query(&statement, &[]).await?;
     rows.iter().map(|row| Ok((row::id(row, "tenant_id")?, row::id(row, "property_id")?))).collect()
 }
 
-async fn one(
+async fn compare_property(
     gateway: &Gateway,
     calls: &ServiceCalls,
     (tenant, property): (TenantId, PropertyId),
     done: &mut Compared,
 ) -> Result<(), StoreError> {
-    let asked_at = gateway.env.now();
-    let context = calls.with_deadline(Instant::now() + ASKED_FOR);
+    let requested_at = gateway.env.now();
+    let context = calls.with_deadline(Instant::now() + CALL_TIMEOUT);
     match gateway.upstreams.sync_cursors_of(&context, (tenant, property)).await {
-        Ok(told) if told.property_id == property => {
-            let (diverged, healed) = mark(gateway, tenant, &told, asked_at).await?;
+        Ok(reported) if reported.property_id == property => {
+            let (diverged, healed) = mark(gateway, tenant, &reported, requested_at).await?;
             done.properties += 1;
             done.diverged += diverged;
             done.healed += healed;
         }
         Ok(_) => {
-            tracing::error!("sync-service answered about another property than was asked for.");
+            tracing::error!("sync-service returned another property's cursors.");
             done.unasked += 1;
         }
         Err(error) => {
-            tracing::warn!(error = %chain(&error), "The cursors of a property were not compared.");
+            tracing::warn!(error = %chain(&error), "Failed to compare a property's cursors.");
             done.unasked += 1;
         }
     }
     Ok(())
 }
 
-/// A desktop sync-service does not know differs, too. `judged` is null where nobody can say yet:
-/// sync-service is ahead, and the desktop may be about to tell. What changed since the question was
-/// asked is left alone.
-const MARK: &str = "
+/// A desktop unknown to sync-service differs too. `judged` is null while sync-service is ahead and
+/// the desktop may still report. Rows changed since the request are left alone.
+const MARK_SQL: &str = "
     UPDATE bff.device_sync_status s
     SET cursor_diverged_at = CASE WHEN found.judged THEN $5 END
     FROM (
@@ -128,30 +129,30 @@ const MARK: &str = "
       AND (s.cursor_diverged_at IS NOT NULL) <> found.judged
     RETURNING found.judged";
 
-/// Desktops newly marked, and those whose mark was taken away.
+/// Returns the numbers of desktops newly marked and newly cleared.
 async fn mark(
     gateway: &Gateway,
     tenant: TenantId,
-    told: &SyncCursors,
-    asked_at: Timestamp,
+    reported: &SyncCursors,
+    requested_at: Timestamp,
 ) -> Result<(u32, u32), StoreError> {
-    let devices: Vec<&str> = told.items.iter().map(|it| it.device_id.as_str()).collect();
-    let versions: Vec<i64> = told.items.iter().map(|it| signed(it.version)).collect();
-    let pulled: Vec<Timestamp> = told.items.iter().map(|it| it.last_pull_at).collect();
-    let property = told.property_id.as_str();
+    let devices: Vec<&str> = reported.items.iter().map(|item| item.device_id.as_str()).collect();
+    let versions: Vec<i64> = reported.items.iter().map(|item| signed(item.version)).collect();
+    let pulled: Vec<Timestamp> = reported.items.iter().map(|item| item.last_pull_at).collect();
+    let property = reported.property_id.as_str();
     let mut connection = gateway.database.connection().await?;
     let transaction = write(&mut connection, tenant).await?;
-    let statement = transaction.prepare_cached(MARK).await?;
+    let statement = transaction.prepare_cached(MARK_SQL).await?;
     let values: [&(dyn ToSql + Sync); 6] =
-        [&property, &devices, &versions, &pulled, &asked_at, &(asked_at - TELLS_WITHIN)];
+        [&property, &devices, &versions, &pulled, &requested_at, &(requested_at - REPORT_GRACE)];
     let rows = transaction.query(&statement, &values).await?;
     transaction.commit().await?;
     let diverged = rows.iter().filter(|row| row.get::<_, bool>(0)).count();
     Ok((diverged as u32, (rows.len() - diverged) as u32))
 }
 
-/// Numbers alone: whose cursors differ is in the table, behind its isolation.
-fn note(done: Compared, now: i64) {
+/// Records numbers only: which cursors differ is in the table, behind tenant isolation.
+fn record_metrics(done: Compared, now: i64) {
     let Compared { properties, unasked, diverged, healed } = done;
     for (outcome, times) in [("diverged", diverged), ("healed", healed), ("unasked", unasked)] {
         counter!("bff_backoffice_sync_cursor_reconciled_total", "outcome" => outcome)
@@ -162,6 +163,6 @@ fn note(done: Compared, now: i64) {
             .set(now as f64);
     }
     if diverged > 0 {
-        tracing::warn!(properties, diverged, "Cached cursors are not sync-service's.");
+        tracing::warn!(properties, diverged, "Cached cursors differ from sync-service's.");
     }
 }

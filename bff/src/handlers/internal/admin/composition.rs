@@ -1,5 +1,5 @@
-//! `GET /internal/composition`: how each widget and each upstream fares, for people. Of this
-//! instance, since it started. On the internal listener alone.
+//! `GET /internal/composition`: statistics of each widget and upstream of this instance, since it
+//! started. Internal listener only.
 
 use axum::extract::State;
 use composer::Composer;
@@ -11,7 +11,7 @@ use upstream_clients::UpstreamReport;
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Composition {
-    /// Dashboards composed now, and how many may be.
+    /// Dashboards being composed, and the limit.
     composing: usize,
     composing_at_most: usize,
     widgets: Vec<WidgetReport>,

@@ -1,6 +1,7 @@
-//! `/internal/admin/edge-rules`: rules of the edge in a hurry, by two people of the platform.
+//! `/internal/admin/edge-rules`: emergency override of the firewall rules, approved by a second
+//! platform operator.
 //!
-//! On the internal listener alone, behind its check of service identities.
+//! Internal listener only, behind its check of service accounts.
 
 use auth::oidc::ServiceAccount;
 use axum::Extension;
@@ -16,42 +17,42 @@ use service_kit::problem::{ApiError, ApiResult};
 use service_kit::request::RequestContext;
 
 use crate::firewall::Source;
-use crate::firewall::rule_override::store::Order;
-use crate::firewall::rule_override::{OrderError, Orders};
+use crate::firewall::rule_override::store::RuleOverride;
+use crate::firewall::rule_override::{OverrideError, RuleOverrides};
 use crate::problems::unavailable;
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct OrderRequest {
-    /// TOML, as `ops/edge-rules.toml` shows; empty: back to the file.
+pub struct OverrideRequest {
+    /// TOML (see `ops/edge-rules.toml`); empty restores the file.
     rules: String,
     /// For the audit.
     reason: Reason,
 }
 
-/// A request that waits for its second person.
+/// A request that another operator must approve.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Waiting {
+pub struct PendingApproval {
     id: RequestId,
     #[serde(with = "contracts::clock::wire")]
     expires_at: Timestamp,
 }
 
-/// What is in force on the instance that answers.
+/// The active rules of this instance.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct InForce {
+pub struct RulesView {
     source: Source,
     rules: String,
-    /// The newest that was approved, also one that gave way to the file.
+    /// The newest approved override, also one that restored the file.
     #[serde(skip_serializing_if = "Option::is_none")]
-    order: Option<Told>,
+    order: Option<RuleOverrideView>,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Told {
+struct RuleOverrideView {
     id: RequestId,
     reason: String,
     requested_by: String,
@@ -60,59 +61,59 @@ struct Told {
     approved_at: Timestamp,
 }
 
-/// The first person's half. Its id is the request's own (`X-Request-Id`).
+/// Requests the change. Its id is the `X-Request-Id`.
 pub async fn request(
-    State(orders): State<Orders>,
+    State(overrides): State<RuleOverrides>,
     Extension(account): Extension<ServiceAccount>,
     Extension(context): Extension<RequestContext>,
-    Json(wish): Json<OrderRequest>,
-) -> ApiResult<(StatusCode, Json<Waiting>)> {
-    let request = orders.request(context.id, account, wish.rules, wish.reason).await?;
-    let waiting = Waiting { id: request.id, expires_at: request.expires_at };
-    Ok((StatusCode::ACCEPTED, Json(waiting)))
+    Json(body): Json<OverrideRequest>,
+) -> ApiResult<(StatusCode, Json<PendingApproval>)> {
+    let request = overrides.request(context.id, account, body.rules, body.reason).await?;
+    let pending = PendingApproval { id: request.id, expires_at: request.expires_at };
+    Ok((StatusCode::ACCEPTED, Json(pending)))
 }
 
-/// The second person's half.
+/// Approves a request.
 pub async fn approve(
-    State(orders): State<Orders>,
+    State(overrides): State<RuleOverrides>,
     Extension(account): Extension<ServiceAccount>,
     Path(id): Path<RequestId>,
-) -> ApiResult<Json<InForce>> {
-    orders.approve(id, account).await?;
-    Ok(in_force(State(orders)).await)
+) -> ApiResult<Json<RulesView>> {
+    overrides.approve(id, account).await?;
+    Ok(get_rules(State(overrides)).await)
 }
 
-/// What holds, and where it comes from.
-pub async fn in_force(State(orders): State<Orders>) -> Json<InForce> {
-    let now = orders.in_force().await;
-    let (rules, order) = (now.text.to_string(), now.order.map(Told::from));
-    Json(InForce { source: now.source, rules, order })
+/// Returns the active rules and their source.
+pub async fn get_rules(State(overrides): State<RuleOverrides>) -> Json<RulesView> {
+    let now = overrides.in_force().await;
+    let (rules, order) = (now.text.to_string(), now.rule_override.map(RuleOverrideView::from));
+    Json(RulesView { source: now.source, rules, order })
 }
 
-impl From<Order> for Told {
-    fn from(order: Order) -> Self {
+impl From<RuleOverride> for RuleOverrideView {
+    fn from(active: RuleOverride) -> Self {
         Self {
-            id: order.request.id,
-            reason: order.request.reason,
-            requested_by: order.request.by.email,
-            approved_by: order.approval.by.email,
-            approved_at: order.approval.at,
+            id: active.request.id,
+            reason: active.request.reason,
+            requested_by: active.request.by.email,
+            approved_by: active.approval.by.email,
+            approved_at: active.approval.at,
         }
     }
 }
 
-impl From<OrderError> for ApiError {
-    fn from(error: OrderError) -> Self {
+impl From<OverrideError> for ApiError {
+    fn from(error: OverrideError) -> Self {
         let sentence = error.to_string();
         match error {
-            OrderError::Store(error) => unavailable(error),
-            OrderError::Rules(_) => {
-                let detail = format!("The rules were not taken: {sentence}");
+            OverrideError::Store(error) => unavailable(error),
+            OverrideError::Rules(_) => {
+                let detail = format!("The rules are invalid: {sentence}");
                 Problem::field("body.rules", "INVALID", detail).into()
             }
-            OrderError::Unknown => Self::not_found(),
-            OrderError::SamePerson => Self::new(&code::ADMIN_SECOND_PERSON_REQUIRED, sentence),
-            OrderError::Exists | OrderError::Expired | OrderError::Approved => {
+            OverrideError::Unknown => Self::not_found(),
+            OverrideError::SamePerson => Self::new(&code::ADMIN_SECOND_PERSON_REQUIRED, sentence),
+            OverrideError::Exists | OverrideError::Expired | OverrideError::Approved => {
                 Self::new(&code::ADMIN_REQUEST_CLOSED, sentence)
             }
         }

@@ -1,6 +1,7 @@
-//! `/internal/admin/unfreeze-locks`: starts the lock routes again, by two people of the platform.
+//! `/internal/admin/unfreeze-locks`: unfreezes the lock routes, approved by a second platform
+//! operator.
 //!
-//! On the internal listener alone, behind its check of service identities.
+//! Internal listener only, behind its check of service accounts.
 
 use auth::oidc::ServiceAccount;
 use axum::Extension;
@@ -23,54 +24,54 @@ use crate::state::Gateway;
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct UnfreezeRequest {
-    /// For the audit: what was found to be the cause.
+    /// For the audit: the cause that was found.
     reason: Reason,
 }
 
-/// A request that waits for its second person.
+/// A request that another operator must approve.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Waiting {
+pub struct PendingApproval {
     id: RequestId,
     #[serde(with = "contracts::clock::wire")]
     expires_at: Timestamp,
 }
 
 #[derive(Debug, Serialize)]
-pub struct Told {
+pub struct FreezeStatus {
     frozen: bool,
 }
 
-/// The first person's half. Its id is the request's own (`X-Request-Id`).
+/// Requests the change. Its id is the `X-Request-Id`.
 pub async fn request(
     State(gateway): State<Gateway>,
     Extension(account): Extension<ServiceAccount>,
     Extension(context): Extension<RequestContext>,
-    Json(wish): Json<UnfreezeRequest>,
-) -> ApiResult<(StatusCode, Json<Waiting>)> {
-    let wish = (context.id, account, wish.reason);
-    let wish = freeze::request(&gateway.database, wish, &gateway.env.clock).await?;
-    Ok((StatusCode::ACCEPTED, Json(Waiting { id: wish.id, expires_at: wish.expires_at })))
+    Json(body): Json<UnfreezeRequest>,
+) -> ApiResult<(StatusCode, Json<PendingApproval>)> {
+    let body = (context.id, account, body.reason);
+    let body = freeze::request(&gateway.database, body, &gateway.env.clock).await?;
+    Ok((StatusCode::ACCEPTED, Json(PendingApproval { id: body.id, expires_at: body.expires_at })))
 }
 
-/// The second person's half.
+/// Approves a request.
 pub async fn approve(
     State(gateway): State<Gateway>,
     Extension(account): Extension<ServiceAccount>,
     Path(id): Path<RequestId>,
-) -> ApiResult<Json<Told>> {
+) -> ApiResult<Json<FreezeStatus>> {
     freeze::approve(&gateway.database, id, account, &gateway.env.clock).await?;
     state(State(gateway)).await
 }
 
-/// Whether the routes are frozen, on all instances.
-pub async fn state(State(gateway): State<Gateway>) -> ApiResult<Json<Told>> {
-    let asked = async {
+/// Returns whether the routes are frozen.
+pub async fn state(State(gateway): State<Gateway>) -> ApiResult<Json<FreezeStatus>> {
+    let is_frozen = async {
         let mut connection = gateway.database.connection().await?;
         let transaction = read(&mut connection, TenantId::platform()).await?;
         freeze::is_frozen(&transaction).await
     };
-    Ok(Json(Told { frozen: asked.await.map_err(unavailable)? }))
+    Ok(Json(FreezeStatus { frozen: is_frozen.await.map_err(unavailable)? }))
 }
 
 impl From<FreezeError> for ApiError {

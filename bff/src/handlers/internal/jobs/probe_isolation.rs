@@ -1,6 +1,6 @@
 //! `POST /internal/jobs/probe-tenant-isolation`: see [`crate::admin::isolation_probe`].
 //!
-//! On the internal listener alone, for the scheduler. Safe to run twice and concurrently.
+//! Internal listener only, for the scheduler. Safe to run twice and concurrently.
 
 use axum::extract::{FromRef, State};
 use serde::Serialize;

@@ -1,6 +1,6 @@
 //! `POST /internal/jobs/reconcile-cursors`: see [`crate::sync::cursors::reconcile`].
 //!
-//! On the internal listener alone, for the scheduler. Safe to ask for twice and at once.
+//! Internal listener only, for the scheduler. Safe to run twice and concurrently.
 
 use axum::extract::State;
 use serde::Serialize;
@@ -15,7 +15,7 @@ use crate::sync::cursors::reconcile::{self, Compared};
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Ran {
-    /// False when another instance is at it.
+    /// False while another instance runs it.
     ran: bool,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     done: Option<Compared>,

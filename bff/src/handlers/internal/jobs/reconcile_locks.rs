@@ -1,7 +1,7 @@
 //! `POST /internal/jobs/reconcile-locks` and `/internal/jobs/verify-lock-audit`: see
 //! [`crate::locks::reconcile`] and [`crate::locks::verify_chain`].
 //!
-//! On the internal listener alone, for the scheduler. Safe to ask for twice and at once.
+//! Internal listener only, for the scheduler. Safe to run twice and concurrently.
 
 use axum::extract::State;
 use serde::Serialize;
@@ -10,14 +10,14 @@ use service_kit::problem::ApiResult;
 
 use crate::edge::proof_only::ServiceCalls;
 use crate::locks::reconcile::{self, Reconciled};
-use crate::locks::verify_chain::{self, Verdict};
+use crate::locks::verify_chain::{self, ChainReport};
 use crate::problems::unavailable;
 use crate::state::Gateway;
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Ran {
-    /// False when another instance is at it.
+    /// False while another instance runs it.
     ran: bool,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     done: Option<Reconciled>,
@@ -28,8 +28,8 @@ pub struct Ran {
 pub struct Verified {
     chains: usize,
     rows: i64,
-    /// Each with the first row that is not as it was written.
-    broken: Vec<Verdict>,
+    /// Each with its first fault.
+    broken: Vec<ChainReport>,
 }
 
 pub async fn reconcile(
@@ -40,10 +40,10 @@ pub async fn reconcile(
     Ok(Json(Ran { ran: done.is_some(), done }))
 }
 
-/// A broken chain is an answer too: the alert hears of it through the metric.
+/// A broken chain is a response like any other; the alert fires on the metric.
 pub async fn verify(State(gateway): State<Gateway>) -> ApiResult<Json<Verified>> {
-    let verdicts = verify_chain::verify_all(&gateway.database).await.map_err(unavailable)?;
-    let (chains, rows) = (verdicts.len(), verdicts.iter().map(|it| it.whole).sum());
-    let broken = verdicts.into_iter().filter(|it| it.broken.is_some()).collect();
+    let reports = verify_chain::verify_all(&gateway.database).await.map_err(unavailable)?;
+    let (chains, rows) = (reports.len(), reports.iter().map(|report| report.intact_rows).sum());
+    let broken = reports.into_iter().filter(|report| report.first_fault.is_some()).collect();
     Ok(Json(Verified { chains, rows, broken }))
 }

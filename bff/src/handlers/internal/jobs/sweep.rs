@@ -1,7 +1,7 @@
-//! `POST /internal/jobs/sweep-idempotency`: deletes expired idempotency keys, and with them whatever
-//! else of the gateway's is past its time. The gateway does the same hourly by itself.
+//! `POST /internal/jobs/sweep-idempotency`: deletes expired rows of the gateway's tables. The
+//! gateway also does so hourly.
 //!
-//! On the internal listener alone, for the scheduler. Safe to run twice and at once.
+//! Internal listener only, for the scheduler. Safe to run twice and concurrently.
 
 use axum::extract::State;
 use serde::Serialize;
@@ -16,7 +16,7 @@ use crate::state::Gateway;
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Ran {
-    /// False when another instance is at it.
+    /// False while another instance runs it.
     ran: bool,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     done: Option<SweepReport>,

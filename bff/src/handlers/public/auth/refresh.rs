@@ -1,9 +1,8 @@
-//! `POST /auth/refresh`: a new pair of tokens for a device that proves its key.
+//! `POST /auth/refresh`: issues new tokens to a device that proves its key.
 //!
-//! iam decides whether the refresh token is good; equal refreshes share its answer for 30 s
-//! ([`crate::sessions::refresh_sharing`]). Its answer is checked here for each
-//! caller before it is returned: by the rules for tokens that callers send, and by what was revoked
-//! since the session began.
+//! iam validates the refresh token; equal refreshes share its answer for 30 s
+//! ([`crate::sessions::refresh_sharing`]). For each caller the new token is verified like a
+//! received one, and checked against revocations since the session began.
 
 use std::sync::Arc;
 
@@ -26,9 +25,9 @@ use service_kit::postgres::{Database, StoreError, read};
 use service_kit::problem::{ApiError, ApiResult, chain};
 use upstream_clients::CallError;
 
-use super::IAM_WITHIN;
-use crate::edge::ended;
+use super::IAM_TIMEOUT;
 use crate::edge::proof_only::{ProofHolder, ServiceCalls};
+use crate::edge::session_ended;
 use crate::problems::unavailable;
 use crate::problems::upstream;
 use crate::sessions::refresh_sharing::{NotRefreshed, RefreshSharing};
@@ -36,8 +35,8 @@ use crate::sessions::revocation::store::was_revoked;
 use crate::sessions::revocation::{Feed, Target, targets};
 use crate::state::Gateway;
 
-/// Characters; iam's own are far shorter.
-const LONGEST_TOKEN: usize = 4096;
+/// Characters; iam's tokens are far shorter.
+const MAX_TOKEN_LENGTH: usize = 4096;
 const RUNBOOK: &str = "bff-backoffice/iam-refresh-down";
 
 #[derive(Deserialize, utoipa::ToSchema)]
@@ -82,67 +81,67 @@ impl std::fmt::Debug for NewTokens {
     responses((status = 200, body = NewTokens), (status = "default", response = crate::problems::AnyProblem)),
 )]
 pub async fn refresh(
-    proven: ProofHolder,
+    holder: ProofHolder,
     calls: ServiceCalls,
     State(gateway): State<Gateway>,
     Json(body): Json<RefreshBody>,
 ) -> ApiResult<Response> {
-    let request = asked(body, &proven)?;
-    let answer = shared(&gateway, &calls, &proven, &request).await?;
-    let token = judged(&gateway.authenticator, &answer, &proven).await?;
+    let request = refresh_request(body, &holder)?;
+    let answer = refresh_once(&gateway, &calls, &holder, &request).await?;
+    let token = check_tokens(&gateway.authenticator, &answer, &holder).await?;
     calls.context.note_caller(&token.principal);
     if is_revoked(&gateway.revocations, &gateway.database, &token.principal).await? {
         count("revoked");
-        return Err(ended("Your session was ended. Sign in again.").into());
+        return Err(session_ended("Your session was ended. Sign in again.").into());
     }
     count("ok");
     let left = token.principal.expires_at.duration_since(gateway.env.now());
     let expires_in = u64::try_from(left.as_secs()).unwrap_or_default();
-    Ok(handed_out(answer, request.refresh_token, expires_in))
+    Ok(token_response(answer, request.refresh_token, expires_in))
 }
 
-/// iam's answer to this refresh or to an equal one. An invalid answer is not shared.
-async fn shared(
+/// Returns iam's answer to this refresh or an equal one. An invalid answer is not shared.
+async fn refresh_once(
     gateway: &Gateway,
     calls: &ServiceCalls,
-    proven: &ProofHolder,
+    holder: &ProofHolder,
     request: &RefreshRequest,
 ) -> Result<TokenResponse, ApiError> {
-    let deadline = calls.received() + IAM_WITHIN;
+    let deadline = calls.received() + IAM_TIMEOUT;
     let (upstreams, context) = (Arc::clone(&gateway.upstreams), calls.with_deadline(deadline));
-    let (authenticator, proven) = (Arc::clone(&gateway.authenticator), proven.clone());
+    let (authenticator, holder) = (Arc::clone(&gateway.authenticator), holder.clone());
     let sent = request.clone();
-    let ask = async move {
+    let call = async move {
         let answer = upstreams.refresh(&context, &sent).await.map_err(not_refreshed)?;
-        let usable = judged(&authenticator, &answer, &proven).await;
-        usable.map_err(|ApiError(problem)| NotRefreshed { problem, is_refusal: false })?;
+        let checked = check_tokens(&authenticator, &answer, &holder).await;
+        checked.map_err(|ApiError(problem)| NotRefreshed { problem, is_refusal: false })?;
         Ok(answer)
     };
     let sharing = RefreshSharing {
-        tier: gateway.session_redis.0.clone(),
+        redis: gateway.session_redis.0.clone(),
         entropy: gateway.env.entropy.clone(),
         lifecycle: gateway.lifecycle.clone(),
     };
-    Ok(sharing.outcome(request, deadline, ask.boxed()).await?)
+    Ok(sharing.outcome(request, deadline, call.boxed()).await?)
 }
 
 fn count(outcome: &'static str) {
     counter!("bff_backoffice_refresh_total", "outcome" => outcome).increment(1);
 }
 
-fn asked(body: RefreshBody, proven: &ProofHolder) -> Result<RefreshRequest, ApiError> {
+fn refresh_request(body: RefreshBody, holder: &ProofHolder) -> Result<RefreshRequest, ApiError> {
     let refresh_token = body.refresh_token;
-    if !(1..=LONGEST_TOKEN).contains(&refresh_token.len()) {
-        let detail = "Send the refresh token as iam gave it.";
+    if !(1..=MAX_TOKEN_LENGTH).contains(&refresh_token.len()) {
+        let detail = "Send the refresh token as iam issued it.";
         return Err(ApiError::field("body.refreshToken", "INVALID", detail));
     }
-    let (jkt, device_id) = (proven.thumbprint.to_string(), proven.device);
+    let (jkt, device_id) = (holder.thumbprint.to_string(), holder.device);
     Ok(RefreshRequest { refresh_token, jkt, device_id })
 }
 
-/// iam's own word about the refresh token, or what kept it away (row F-1).
+/// Maps iam's refusal or failure (row F-1).
 fn not_refreshed(error: CallError) -> NotRefreshed {
-    let ApiError(mut problem) = upstream::of_iam(&error);
+    let ApiError(mut problem) = upstream::iam_problem(&error);
     let refused = problem.status < 500;
     count(if refused { "refused" } else { "failed" });
     if problem.is(&code::UPSTREAM_UNAVAILABLE) || problem.is(&code::UPSTREAM_TIMEOUT) {
@@ -151,44 +150,44 @@ fn not_refreshed(error: CallError) -> NotRefreshed {
     NotRefreshed { is_refusal: refused && problem.status < 500, problem }
 }
 
-/// The new token, if the gateway itself will take it from this device and this key.
-async fn judged(
+/// Verifies that the gateway would accept the new token from this device and key.
+async fn check_tokens(
     authenticator: &Authenticator,
     answer: &TokenResponse,
-    proven: &ProofHolder,
+    holder: &ProofHolder,
 ) -> Result<AccessToken, ApiError> {
     let token = match authenticator.verify_issued(&answer.access_token).await {
         Ok(token) => token,
         Err(AuthError::KeysUnavailable) => {
             return Err(ApiError::new(
                 &code::UPSTREAM_UNAVAILABLE,
-                "The sign-in service's keys cannot be read yet. Try again.",
+                "The sign-in service is unavailable. Try again in a few seconds.",
             ));
         }
-        Err(error) => return Err(drifted(&error.to_string())),
+        Err(error) => return Err(schema_drift(&error.to_string())),
     };
     let is_the_callers =
-        token.bound_to == *proven.thumbprint && token.principal.device == proven.device;
+        token.bound_to == *holder.thumbprint && token.principal.device == holder.device;
     if !is_the_callers {
-        return Err(drifted("it is bound to another device or key"));
+        return Err(schema_drift("it is bound to another device or key"));
     }
     if !answer.token_type.eq_ignore_ascii_case("DPoP") {
-        return Err(drifted("token_type is not DPoP"));
+        return Err(schema_drift("token_type is not DPoP"));
     }
     Ok(token)
 }
 
-/// Counts an invalid answer of iam and makes the problem for it.
-fn drifted(why: &str) -> ApiError {
+/// Counts an invalid answer of iam and returns its problem.
+fn schema_drift(why: &str) -> ApiError {
     counter!("bff_backoffice_upstream_schema_drift_total", "upstream" => Upstream::Iam.name())
         .increment(1);
     count("drifted");
-    tracing::error!(why, "iam answered a refresh with a token that this device cannot use.");
-    upstream::drifted(Upstream::Iam)
+    tracing::error!(why, "iam returned a token that this device cannot use.");
+    upstream::schema_drift(Upstream::Iam)
 }
 
-/// Whether anything the token stands for was revoked since its session began; without a session
-/// in the token, ever. With the durable store away, what this instance has heard decides.
+/// Whether the token's session, device, operator or tenant was revoked since its session began, or
+/// ever without a session. While Postgres is unavailable the revocations in memory decide.
 async fn is_revoked(
     revocations: &Feed,
     database: &Database,
@@ -202,7 +201,7 @@ async fn is_revoked(
         Ok(revoked) => Ok(revoked),
         Err(error) if !error.is_unavailable() => Err(unavailable(error)),
         Err(error) => {
-            tracing::warn!(error = %chain(&error), "Only revocations of the last hour were asked before a refresh.");
+            tracing::warn!(error = %chain(&error), "Postgres is unavailable; checked a refresh only against recent revocations.");
             counter!("bff_backoffice_refresh_unchecked_total").increment(1);
             Ok(false)
         }
@@ -227,7 +226,7 @@ async fn was_ever_revoked(
     Ok(false)
 }
 
-fn handed_out(answer: TokenResponse, sent: String, expires_in: u64) -> Response {
+fn token_response(answer: TokenResponse, sent: String, expires_in: u64) -> Response {
     // RFC 6749 section 6: without a new one, the one that was sent stays good.
     let refresh_token = answer.refresh_token.unwrap_or(sent);
     let access_token = answer.access_token;

@@ -1,7 +1,7 @@
-//! `POST /auth/sign-out`: ends the caller's session, here first and then at iam.
+//! `POST /auth/sign-out`: ends the caller's session in the gateway, then at iam.
 //!
-//! What the gateway wrote down holds without iam: the token is refused from now on, and the
-//! session is never renewed (`refresh`).
+//! The gateway's revocation works without iam: the token is refused, and the session is never
+//! refreshed.
 
 use auth::Principal;
 use axum::extract::State;
@@ -15,14 +15,14 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use upstream_clients::Upstreams;
 
-use super::IAM_WITHIN;
+use super::IAM_TIMEOUT;
 use crate::edge::{Caller, CallerContext, SignedIn};
 use crate::problems::unavailable;
 use crate::sessions::revocation::Target;
-use crate::sessions::revocation::store::Order;
+use crate::sessions::revocation::store::NewRevocation;
 use crate::state::Gateway;
 
-/// Shown on the session's live streams.
+/// Sent to the session's live streams.
 const REASON: &str = "signed_out";
 
 /// End the session.
@@ -41,47 +41,48 @@ pub async fn sign_out(
     calls: CallerContext,
     State(gateway): State<Gateway>,
 ) -> ApiResult<StatusCode> {
-    // With the token's time: an id that a client sends again must not make a later sign-out a repeat.
+    // Includes the token's issue time, so that a reused request id does not make a later sign-out a
+    // repeat.
     let cause = format!("{}:{}", calls.request_id(), caller.principal.issued_at.as_second());
-    let order = order(&caller.principal, &gateway.env.clock, cause);
+    let revocation = revocation(&caller.principal, &gateway.env.clock, cause);
     let lifecycle = gateway.lifecycle.clone();
-    // A client that goes away does not leave a session that has ended here and lives on at iam.
-    let (tell, told) = oneshot::channel();
+    // Runs to completion, so that a disconnected client leaves no session that lives on at iam.
+    let (sender, receiver) = oneshot::channel();
     lifecycle.spawn(async move {
-        let _ = tell.send(carry_out(&gateway, &calls, &caller.principal, &order).await);
+        let _ = sender.send(end_session(&gateway, &calls, &caller.principal, &revocation).await);
     });
-    told.await.unwrap_or_else(|error| Err(ApiError::internal(&error)))
+    receiver.await.unwrap_or_else(|error| Err(ApiError::internal(&error)))
 }
 
-async fn carry_out(
+async fn end_session(
     gateway: &Gateway,
     calls: &CallerContext,
     principal: &Principal,
-    order: &Order,
+    revocation: &NewRevocation,
 ) -> ApiResult<StatusCode> {
-    gateway.revocations.revoke(&gateway.database, order).await.map_err(unavailable)?;
-    counter!("bff_backoffice_revocation_total", "kind" => order.target.kind()).increment(1);
-    let told = tell_iam(&gateway.upstreams, calls, principal).await;
-    counter!("bff_backoffice_sign_out_total", "iam" => if told { "told" } else { "untold" })
+    gateway.revocations.revoke(&gateway.database, revocation).await.map_err(unavailable)?;
+    counter!("bff_backoffice_revocation_total", "kind" => revocation.target.kind()).increment(1);
+    let is_notified = notify_iam(&gateway.upstreams, calls, principal).await;
+    counter!("bff_backoffice_sign_out_total", "iam" => if is_notified { "told" } else { "untold" })
         .increment(1);
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn order(principal: &Principal, clock: &Clock, cause: String) -> Order {
+fn revocation(principal: &Principal, clock: &Clock, cause: String) -> NewRevocation {
     let target = principal.session.map_or(Target::Device(principal.device), Target::Session);
     let (revoked_at, reason) = (clock.now(), Reason::fitted(REASON, REASON));
-    Order { tenant: principal.tenant, target, revoked_at, reason, cause }
+    NewRevocation { tenant: principal.tenant, target, revoked_at, reason, cause }
 }
 
-/// Whether iam knows. Where it does not, its refresh token lives on, and is refused here.
-async fn tell_iam(upstreams: &Upstreams, calls: &CallerContext, principal: &Principal) -> bool {
+/// Notifies iam. On failure its refresh token stays valid there, but is refused here.
+async fn notify_iam(upstreams: &Upstreams, calls: &CallerContext, principal: &Principal) -> bool {
     let Some(session_id) = principal.session else { return false };
-    // From now on: however long the store took, the session is over, and iam should hear of it.
-    let context = calls.with_deadline(Instant::now() + IAM_WITHIN);
+    // Counted from now, because iam should be notified however long the store took.
+    let context = calls.with_deadline(Instant::now() + IAM_TIMEOUT);
     match upstreams.sign_out(&context, &SignOutRequest { session_id }).await {
         Ok(()) => true,
         Err(error) => {
-            tracing::warn!(error = %chain(&error), "iam was not told of a sign-out; the gateway refuses the session.");
+            tracing::warn!(error = %chain(&error), "Failed to notify iam of a sign-out; the gateway refuses the session.");
             false
         }
     }

@@ -1,10 +1,9 @@
-//! `POST /auth/mfa/step-up`: a second factor for one action, as an attestation.
+//! `POST /auth/mfa/step-up`: verifies a second factor and issues an attestation for one action.
 //!
-//! iam judges the factor; the gateway counts the wrong ones and locks the operator's second factor
-//! after a series of them. No connection is held while iam is called: an attempt is reserved before and
-//! settled after, each in a transaction of its own.
-//! Not here: the count ([`attempts`]), what an attestation is good for, and its use
-//! ([`crate::mutation::attestation`]).
+//! iam verifies the code; the gateway counts wrong ones and locks the operator's second factor
+//! after a series of them. No connection is held while iam is called: an attempt is reserved before
+//! and settled after, each in its own transaction. Not here: the count ([`attempts`]) and the
+//! attestations ([`crate::mutation::attestation`]).
 
 use std::sync::Arc;
 
@@ -27,7 +26,7 @@ use tokio::sync::oneshot;
 use tracing::Instrument;
 use upstream_clients::CallError;
 
-use super::IAM_WITHIN;
+use super::IAM_TIMEOUT;
 use crate::edge::{Caller, CallerContext, SignedIn};
 use crate::mutation::attestation::attempts::{self, Attempt, Reservation};
 use crate::mutation::attestation::{self, Issued, Purpose, Scope};
@@ -35,10 +34,10 @@ use crate::problems::unavailable;
 use crate::problems::upstream;
 use crate::state::Gateway;
 
-/// Characters of a code; those of today have six.
-const LONGEST_CODE: usize = 32;
+/// Characters of a code; current codes have six.
+const MAX_CODE_LENGTH: usize = 32;
 const RUNBOOK: &str = "bff-backoffice/mfa-down";
-const LOCKED_BY_IAM: &str = "MELMASTOON.IAM.MFA_LOCKED";
+const IAM_MFA_LOCKED: &str = "MELMASTOON.IAM.MFA_LOCKED";
 
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -73,7 +72,7 @@ pub struct SteppedUp {
     expires_at: Timestamp,
 }
 
-/// Show a second factor.
+/// Verify a second factor.
 ///
 /// The attestation permits one action of the scope, once, within five minutes, to this operator
 /// at this device with this key.
@@ -94,10 +93,10 @@ pub async fn step_up(
     let attempt = Attempt::new(caller.principal.clone(), calls.request_id(), &gateway.env.entropy);
     let code = AttestRequest { method: request.method, code: request.code };
     let step_up = StepUp { gateway, principal: caller.principal, calls, attempt, purpose, code };
-    step_up.run_to_the_end().await
+    step_up.run_to_completion().await
 }
 
-/// One attempt on its way.
+/// One attempt.
 struct StepUp {
     gateway: Gateway,
     principal: Arc<Principal>,
@@ -107,22 +106,22 @@ struct StepUp {
     code: AttestRequest,
 }
 
-/// What iam said of a code.
-enum Judgement {
+/// Result of iam's check of a code.
+enum CodeCheck {
     Right,
     Wrong(ApiError),
     /// iam compared no code.
-    None(ApiError),
+    NotChecked(ApiError),
 }
 
 impl StepUp {
-    /// Also when the client goes away: what iam said of the code is written down.
-    async fn run_to_the_end(self) -> ApiResult<Response> {
+    /// Runs to completion, also if the client disconnects, so that iam's result is recorded.
+    async fn run_to_completion(self) -> ApiResult<Response> {
         let (sender, receiver) = oneshot::channel();
         let lifecycle = self.gateway.lifecycle.clone();
         let work = async move {
             if sender.send(self.run().await).is_err() {
-                tracing::info!("The client went away before its second factor was answered.");
+                tracing::info!("The client disconnected before its second factor was checked.");
             }
         };
         lifecycle.spawn(work.in_current_span());
@@ -131,20 +130,20 @@ impl StepUp {
 
     async fn run(self) -> ApiResult<Response> {
         self.reserve().await?;
-        match self.ask_iam().await {
-            Judgement::Right => self.attest().await,
-            Judgement::Wrong(refusal) => {
+        match self.check_code().await {
+            CodeCheck::Right => self.attest().await,
+            CodeCheck::Wrong(refusal) => {
                 self.settle_wrong().await;
                 Err(refusal)
             }
-            Judgement::None(refusal) => {
+            CodeCheck::NotChecked(refusal) => {
                 self.release().await;
                 Err(refusal)
             }
         }
     }
 
-    /// A code is good once: that the store answers is made sure of before iam sees it.
+    /// Reserves the attempt before iam sees the code, because a code can be used only once.
     async fn reserve(&self) -> ApiResult<()> {
         let lockout = self.gateway.lockout;
         let reserved = attempts::reserve(&self.gateway.database, &self.attempt, lockout).await;
@@ -157,23 +156,23 @@ impl StepUp {
         }
     }
 
-    async fn ask_iam(&self) -> Judgement {
-        let context = self.calls.with_deadline(self.calls.received() + IAM_WITHIN);
+    async fn check_code(&self) -> CodeCheck {
+        let context = self.calls.with_deadline(self.calls.received() + IAM_TIMEOUT);
         match self.gateway.upstreams.attest(&context, &self.code).await {
-            Ok(_) => Judgement::Right,
-            Err(error) if is_about_the_code(&error) => Judgement::Wrong(not_attested(&error)),
-            Err(_) if !safeguard!(SecondFactorCheck) => Judgement::Right,
-            Err(error) => Judgement::None(not_attested(&error)),
+            Ok(_) => CodeCheck::Right,
+            Err(error) if is_about_the_code(&error) => CodeCheck::Wrong(not_attested(&error)),
+            Err(_) if !safeguard!(SecondFactorCheck) => CodeCheck::Right,
+            Err(error) => CodeCheck::NotChecked(not_attested(&error)),
         }
     }
 
     async fn attest(&self) -> ApiResult<Response> {
         let issued = self.issue().await.map_err(unavailable)?;
         count("right");
-        Ok(answer(&self.purpose, issued))
+        Ok(created(&self.purpose, issued))
     }
 
-    /// Writes the attestation down and ends the operator's series of wrong codes, or neither.
+    /// Issues the attestation and ends the operator's series of wrong codes in one transaction.
     async fn issue(&self) -> Result<Issued, StoreError> {
         let env = &self.gateway.env;
         let (principal, request) = (&self.principal, self.calls.request_id());
@@ -186,7 +185,7 @@ impl StepUp {
         Ok(issued)
     }
 
-    /// Not settled, it counts all the same.
+    /// An attempt that is not settled counts as wrong too.
     async fn settle_wrong(&self) {
         count("wrong");
         let lockout = self.gateway.lockout;
@@ -199,7 +198,7 @@ impl StepUp {
                 counter!("bff_backoffice_mfa_lockouts_total").increment(1);
             }
             Err(error) => {
-                tracing::warn!(error = %chain(&error), "A wrong code was not settled; its attempt counts until the window ends.");
+                tracing::warn!(error = %chain(&error), "Failed to settle a wrong code; its attempt counts until the window ends.");
             }
         }
     }
@@ -207,7 +206,7 @@ impl StepUp {
     async fn release(&self) {
         count("not_judged");
         if let Err(error) = attempts::release(&self.gateway.database, &self.attempt).await {
-            tracing::warn!(error = %chain(&error), "An attempt that iam did not judge was not taken back; it counts as a wrong code until the window ends.");
+            tracing::warn!(error = %chain(&error), "Failed to release an attempt that iam did not check; it counts as a wrong code until the window ends.");
         }
     }
 }
@@ -228,9 +227,9 @@ fn interrupted() -> ApiError {
     )
 }
 
-/// What the factor is shown for, if that can be acted on at all.
+/// Validates the purpose of the request.
 fn purpose(request: &StepUpRequest) -> Result<Purpose, ApiError> {
-    if !(1..=LONGEST_CODE).contains(&request.code.chars().count()) {
+    if !(1..=MAX_CODE_LENGTH).contains(&request.code.chars().count()) {
         return Err(ApiError::field(
             "body.code",
             "INVALID",
@@ -267,8 +266,8 @@ fn digest(text: &str) -> Result<[u8; 32], ApiError> {
     })
 }
 
-/// Whether iam's answer is a judgement of the code. Nothing is known of a code when iam does not take
-/// the gateway's own token, does not know the operator, or wants no more requests now.
+/// Whether iam refused the code itself, and not the gateway's token, an unknown operator, or the
+/// rate of requests.
 fn is_about_the_code(error: &CallError) -> bool {
     match error {
         CallError::Status { status, problem: Some(own) } => {
@@ -279,30 +278,30 @@ fn is_about_the_code(error: &CallError) -> bool {
     }
 }
 
-/// iam's own word about the code, or what kept it away.
+/// Maps iam's refusal or failure.
 fn not_attested(error: &CallError) -> ApiError {
     if let Some(retry_after) = locked_by_iam(error) {
         return locked(retry_after);
     }
-    let ApiError(mut problem) = upstream::of_iam(error);
+    let ApiError(mut problem) = upstream::iam_problem(error);
     if problem.is(&code::UPSTREAM_UNAVAILABLE) || problem.is(&code::UPSTREAM_TIMEOUT) {
         problem.runbook = Some(RUNBOOK.into());
     }
     ApiError(problem)
 }
 
-/// The seconds to wait, when iam has locked the operator. iam also counts codes that other services
-/// send, and the response to the operator is the same.
+/// Returns the seconds to wait if iam has locked the operator. iam also counts codes sent by other
+/// services; the response is the same.
 fn locked_by_iam(error: &CallError) -> Option<u64> {
     match error {
-        CallError::Status { status: 429, problem: Some(own) } if own.code == LOCKED_BY_IAM => {
+        CallError::Status { status: 429, problem: Some(own) } if own.code == IAM_MFA_LOCKED => {
             Some(own.retry_after.unwrap_or(1).max(1))
         }
         _ => None,
     }
 }
 
-fn answer(purpose: &Purpose, Issued { id, expires_at }: Issued) -> Response {
+fn created(purpose: &Purpose, Issued { id, expires_at }: Issued) -> Response {
     let body =
         SteppedUp { id, scope: purpose.scope, resource: purpose.resource.clone(), expires_at };
     (StatusCode::CREATED, [(CACHE_CONTROL, "no-store")], Json(body)).into_response()

@@ -1,5 +1,4 @@
-//! A desk at work: a house whose gateway asks a platform that the test commands, on a clock that
-//! the test moves.
+//! A gateway with fake upstreams, on a clock that the test moves.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -15,61 +14,65 @@ use service_kit::testing::postgres;
 use tower::ServiceExt;
 use upstream_clients::{Limits, Upstreams};
 
-use crate::house::{Answer, House, Plan, answer, composer};
-use crate::platform::Platform;
+use crate::fake_upstreams::FakeUpstreams;
+use crate::test_gateway::{Answer, TestGateway, TestOptions, answer, composer};
 
-/// Of the API, below its host.
+/// Base path of the API.
 pub(crate) const BASE: &str = "/api/bff/backoffice/v1";
 
-/// Connections of the gateway to its database.
+/// Size of the gateway's connection pool.
 const POOL: usize = 8;
 
 pub(crate) fn fresh_key() -> String {
     format!("{:032x}", Entropy::system().u128())
 }
 
-pub(crate) struct Desk {
-    pub(crate) house: House,
-    pub(crate) platform: Arc<Platform>,
-    /// Seconds the gateway's clock is ahead; the edge's is not.
+pub(crate) struct Fixture {
+    pub(crate) gateway: TestGateway,
+    pub(crate) fake: Arc<FakeUpstreams>,
+    /// Seconds by which the gateway's clock is ahead; the authenticator's is not.
     ahead: Arc<AtomicI64>,
 }
 
-impl Desk {
+impl Fixture {
     pub(crate) async fn open() -> Self {
-        Self::with(Plan::usual()).await
+        Self::with(TestOptions::usual()).await
     }
 
-    /// Nothing listens where the gateway looks for its session tier.
+    /// With an unreachable session store.
     pub(crate) async fn without_session_tier() -> Self {
-        Self::with(Plan { tier: "redis://127.0.0.1:1/".to_owned(), ..Plan::usual() }).await
+        Self::with(TestOptions {
+            session: "redis://127.0.0.1:1/".to_owned(),
+            ..TestOptions::usual()
+        })
+        .await
     }
 
-    async fn with(plan: Plan) -> Self {
-        let (platform, upstreams) = Platform::open().await;
+    async fn with(options: TestOptions) -> Self {
+        let (fake, upstreams) = FakeUpstreams::open().await;
         let ahead = Arc::new(AtomicI64::new(0));
         let (system, seconds) = (Clock::system(), Arc::clone(&ahead));
         let clock = Clock::from_fn(move || {
             system.now() + SignedDuration::from_secs(seconds.load(Ordering::SeqCst))
         });
-        let house = House::build(plan).await.with_part(|gateway| gateway.env.clock = clock);
-        let url = house.database.url().to_owned();
+        let gateway = TestGateway::build(options).await.with_part(|state| state.env.clock = clock);
+        let url = gateway.database.url().to_owned();
         let patient = |upstream| Limits { attempt: Duration::from_secs(2), ..Limits::of(upstream) };
-        let house = house.with_part(|gateway| {
-            gateway.upstreams = Arc::new(Upstreams::new(&upstreams, patient).unwrap());
-            gateway.database = Database::new(&postgres(&url, POOL)).unwrap();
-            gateway.composer = composer(gateway);
+        let gateway = gateway.with_part(|state| {
+            state.upstreams = Arc::new(Upstreams::new(&upstreams, patient).unwrap());
+            state.database = Database::new(&postgres(&url, POOL)).unwrap();
+            state.composer = composer(state);
         });
         // A read waits less than a connection may take on a busy machine.
-        drop(house.gateway.database.connection().await.unwrap());
-        Self { house, platform, ahead }
+        drop(gateway.state.database.connection().await.unwrap());
+        Self { gateway, fake, ahead }
     }
 
-    /// Opens all connections of the pool, so that a race does not wait for one to be made.
+    /// Opens all connections of the pool, so that a race does not wait for them.
     pub(crate) async fn warm_up(&self) {
         let mut open = Vec::new();
         for _ in 0..POOL {
-            open.push(self.house.gateway.database.connection().await.unwrap());
+            open.push(self.gateway.state.database.connection().await.unwrap());
         }
     }
 
@@ -77,16 +80,16 @@ impl Desk {
         self.ahead.fetch_add(seconds, Ordering::SeqCst);
     }
 
-    /// This of every line of the ledger, in order.
+    /// Selects `what` from every activity row, in order.
     pub(crate) async fn ledger(&self, what: &str) -> Vec<String> {
         let order = "array_position('{requested}', outcome), id";
         let sql = format!("SELECT {what} FROM bff.operator_activity ORDER BY occurred_at, {order}");
-        self.house.rows(&sql).await
+        self.gateway.rows(&sql).await
     }
 }
 
-impl House {
-    /// A change with a good token, or one changed a little, and a fresh proof.
+impl TestGateway {
+    /// A POST with a valid token, adjusted by `change`, and a fresh proof.
     pub(crate) fn change(
         &self,
         path: &str,
@@ -102,7 +105,7 @@ impl House {
         answer(self.open_answer(request, body).await).await
     }
 
-    /// An answer whose body may not end.
+    /// Sends a request and returns a response whose body may be endless.
     pub(crate) async fn open_answer(
         &self,
         request: http::request::Builder,
@@ -112,7 +115,7 @@ impl House {
         self.app.clone().oneshot(request).await.unwrap()
     }
 
-    /// The one text column of a query, as the admin sees it.
+    /// Runs a query as the admin and returns its text column.
     pub(crate) async fn rows(&self, sql: &str) -> Vec<String> {
         let admin = postgres(self.database.admin_url(), 1);
         let admin = Database::new(&admin).unwrap().connection().await.unwrap();

@@ -1,5 +1,5 @@
-//! Upstreams that a test commands: one axum server on a socket, which deduplicates by key as the
-//! platform's services do, and counts what it did.
+//! Fake upstreams controlled by a test: one axum server that deduplicates by key, as the platform's
+//! services do, and counts its effects.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,24 +18,24 @@ use service_kit::serve::{Plain, bind, serve};
 use tokio::sync::Semaphore;
 use upstream_clients::BaseUrls;
 
-/// How a call is answered; once the commands are used up, properly.
+/// How the next call responds; without a command it succeeds.
 #[derive(Debug, Clone)]
 pub(crate) enum Command {
-    /// Does nothing and answers this status without a body.
+    /// Does nothing and responds with this status without a body.
     Fail(u16),
-    /// Does nothing and answers this problem.
+    /// Does nothing and responds with this problem.
     Refuse(Box<Problem>),
-    /// Does it, and never answers.
+    /// Executes the call and never responds.
     Vanish,
-    /// Does nothing, and never answers.
+    /// Does nothing and never responds.
     Swallow,
-    /// Does it, and answers what its contract does not say.
+    /// Executes the call and responds with an invalid body.
     Drift,
-    /// Does it, and answers when the test lets it.
+    /// Executes the call and responds after [`FakeUpstreams::release`].
     Hold,
 }
 
-/// One call as it came.
+/// A received call.
 #[derive(Debug, Clone)]
 pub(crate) struct Seen {
     pub(crate) target: String,
@@ -44,24 +44,24 @@ pub(crate) struct Seen {
 }
 
 #[derive(Debug)]
-pub(crate) struct Platform {
+pub(crate) struct FakeUpstreams {
     commands: Mutex<VecDeque<Command>>,
     seen: Mutex<Vec<Seen>>,
-    /// Answer by key: its length is the number of effects.
+    /// Responses by key; the length is the number of effects.
     done: Mutex<BTreeMap<String, Value>>,
     calls: Semaphore,
     held: Semaphore,
     locks: Mutex<Locks>,
-    /// Where check-ins are made, if their answers say so.
+    /// Property in the responses to check-ins, if any.
     property: Mutex<Option<String>>,
 }
 
-/// What lock-integration says when it is only asked.
+/// How lock-integration responds to lookups.
 #[derive(Debug, Clone)]
 pub(crate) enum Locks {
     /// It has no lock.
     None,
-    /// All are in this property.
+    /// All locks are in this property.
     In(String),
     /// It answers 503.
     Ill,
@@ -69,16 +69,16 @@ pub(crate) enum Locks {
     Refusing(Box<Problem>),
 }
 
-impl Platform {
+impl FakeUpstreams {
     pub(crate) async fn open() -> (Arc<Self>, BaseUrls) {
         Self::open_around(|app| app).await
     }
 
-    /// With routes or layers of the test's own.
+    /// With additional routes or layers.
     pub(crate) async fn open_around(
         around: impl FnOnce(Router) -> Router,
     ) -> (Arc<Self>, BaseUrls) {
-        let platform = Arc::new(Self {
+        let fake = Arc::new(Self {
             commands: Mutex::default(),
             seen: Mutex::default(),
             done: Mutex::default(),
@@ -100,11 +100,11 @@ impl Platform {
             .route("/api/v1/housekeeping/board", get(read))
             .route("/api/v1/staff/{what}", get(read))
             .route("/internal/v1/properties/{id}", get(read))
-            .with_state(Arc::clone(&platform));
+            .with_state(Arc::clone(&fake));
         let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let url: url::Url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
         serve(listener, Plain, around(app), &Lifecycle::new());
-        (platform, ASKED.map(|upstream| (upstream, url.clone())).into())
+        (fake, ASKED.map(|upstream| (upstream, url.clone())).into())
     }
 
     pub(crate) fn command(&self, command: Command) {
@@ -119,7 +119,7 @@ impl Platform {
         locked(&self.done).len()
     }
 
-    /// Answers of check-ins say that they were made there.
+    /// Adds this property to the responses to check-ins.
     pub(crate) fn says_property(&self, property: &str) {
         *locked(&self.property) = Some(property.to_owned());
     }
@@ -128,12 +128,12 @@ impl Platform {
         *locked(&self.locks) = say;
     }
 
-    /// Returns once another call has come in.
+    /// Returns after the next call.
     pub(crate) async fn called(&self) {
         self.calls.acquire().await.unwrap().forget();
     }
 
-    /// Lets one held call be answered.
+    /// Releases one held call.
     pub(crate) fn release(&self) {
         self.held.add_permits(1);
     }
@@ -146,7 +146,7 @@ impl Platform {
         locked(&self.commands).pop_front()
     }
 
-    /// What the key did, now or before.
+    /// Returns the effect of a key, executing it once.
     fn effect(&self, key: &str, path: &str) -> Value {
         let mut done = locked(&self.done);
         let number = done.len() + 1;
@@ -166,7 +166,7 @@ fn locked<T>(shared: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What it plays.
+/// Upstreams it stands in for.
 const ASKED: [Upstream; 7] = [
     Upstream::Reservation,
     Upstream::Billing,
@@ -176,7 +176,7 @@ const ASKED: [Upstream; 7] = [
     Upstream::Staff,
     Upstream::Property,
 ];
-/// Of keys; nobody judges it.
+/// Property in the key replies; not checked.
 const PROPERTY: &str = "ppt_01K0000000000000000000000A";
 
 fn answer(path: &str, number: usize) -> Value {
@@ -203,12 +203,12 @@ fn answer(path: &str, number: usize) -> Value {
 }
 
 async fn change(
-    State(platform): State<Arc<Platform>>,
+    State(fake): State<Arc<FakeUpstreams>>,
     OriginalUri(uri): OriginalUri,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let command = platform.note(&uri, &headers, &body);
+    let command = fake.note(&uri, &headers, &body);
     match &command {
         Some(Command::Fail(status)) => {
             return StatusCode::from_u16(*status).unwrap().into_response();
@@ -217,10 +217,10 @@ async fn change(
         Some(Command::Swallow) => std::future::pending().await,
         _ => {}
     }
-    let done = platform.effect(headers["idempotency-key"].to_str().unwrap(), uri.path());
+    let done = fake.effect(headers["idempotency-key"].to_str().unwrap(), uri.path());
     match command {
         Some(Command::Vanish) => std::future::pending().await,
-        Some(Command::Hold) => platform.held.acquire().await.unwrap().forget(),
+        Some(Command::Hold) => fake.held.acquire().await.unwrap().forget(),
         Some(Command::Drift) => return Json(json!({"reservation": 7})).into_response(),
         _ => {}
     }
@@ -234,7 +234,7 @@ fn refused(problem: &Problem) -> Response {
     (status, [("content-type", "application/problem+json")], body).into_response()
 }
 
-/// What a service says of its own: with its ids, which must not reach the caller.
+/// A service's refusal, with ids that must not reach the caller.
 pub(crate) fn refusal(status: u16, name: &'static str) -> Box<Problem> {
     let problem = Problem::new(&code::OCC_CONFLICT, "The guest does not arrive today.");
     Box::new(Problem {
@@ -246,8 +246,8 @@ pub(crate) fn refusal(status: u16, name: &'static str) -> Box<Problem> {
     })
 }
 
-async fn read(State(platform): State<Arc<Platform>>, OriginalUri(uri): OriginalUri) -> Response {
-    match platform.note(&uri, &HeaderMap::new(), &Bytes::new()) {
+async fn read(State(fake): State<Arc<FakeUpstreams>>, OriginalUri(uri): OriginalUri) -> Response {
+    match fake.note(&uri, &HeaderMap::new(), &Bytes::new()) {
         Some(Command::Fail(status)) => StatusCode::from_u16(status).unwrap().into_response(),
         Some(Command::Refuse(problem)) => refused(&problem),
         Some(Command::Vanish) => std::future::pending().await,
@@ -282,8 +282,8 @@ fn listed(uri: &http::Uri) -> Value {
     answer
 }
 
-async fn device(State(platform): State<Arc<Platform>>, Path(id): Path<String>) -> Response {
-    let said = locked(&platform.locks).clone();
+async fn device(State(fake): State<Arc<FakeUpstreams>>, Path(id): Path<String>) -> Response {
+    let said = locked(&fake.locks).clone();
     match said {
         Locks::None => refused(&nothing()),
         Locks::Ill => StatusCode::SERVICE_UNAVAILABLE.into_response(),
@@ -296,13 +296,13 @@ async fn device(State(platform): State<Arc<Platform>>, Path(id): Path<String>) -
     }
 }
 
-/// What was done under a key.
-async fn operation(State(platform): State<Arc<Platform>>, Path(key): Path<String>) -> Response {
-    if matches!(*locked(&platform.locks), Locks::Ill) {
+/// Returns the operation of a key.
+async fn operation(State(fake): State<Arc<FakeUpstreams>>, Path(key): Path<String>) -> Response {
+    if matches!(*locked(&fake.locks), Locks::Ill) {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
-    let done = locked(&platform.done).get(&key).cloned();
-    let told = |done: Value| {
+    let done = locked(&fake.done).get(&key).cloned();
+    let reply = |done: Value| {
         let action = if done["state"] == "active" { "issue_key" } else { "revoke_key" };
         Json(json!({
             "action": action,
@@ -311,7 +311,7 @@ async fn operation(State(platform): State<Arc<Platform>>, Path(key): Path<String
         }))
         .into_response()
     };
-    done.map_or_else(|| refused(&nothing()), told)
+    done.map_or_else(|| refused(&nothing()), reply)
 }
 
 fn nothing() -> Problem {

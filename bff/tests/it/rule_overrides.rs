@@ -1,18 +1,18 @@
-//! Edge rules in a hurry: two people of the platform, on every instance within seconds.
+//! Emergency override of firewall rules by two operators, on every instance within seconds.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bff::firewall::rule_override::Orders;
-use bff::firewall::{EdgeRules, Source};
+use bff::firewall::rule_override::RuleOverrides;
+use bff::firewall::{Firewall, Source};
 use contracts::clock::Clock;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 use tokio::time::{interval, timeout};
 
-use crate::house::{Answer, House, session_url};
 use crate::internal::Guarded;
 use crate::issuer::{FIRST, Issuer, SCHEDULER, SECOND};
+use crate::test_gateway::{Answer, TestGateway, session_url};
 
 const PATH: &str = "/internal/admin/edge-rules";
 const DASHBOARD: &str = "/api/bff/backoffice/v1/session";
@@ -37,45 +37,45 @@ impl Guarded {
 
     async fn audit(&self) -> Vec<String> {
         let sql = "SELECT step || ' ' || account FROM bff.admin_audit ORDER BY sequence";
-        self.house.database.rows(sql).await
+        self.gateway.database.rows(sql).await
     }
 }
 
-async fn is_blocked(house: &House) -> bool {
-    let request = house.request(DASHBOARD).header("x-forwarded-for", BLOCKED);
-    house.send(request).await.body["code"] == "MELMASTOON.BFF.EDGE_BLOCKED"
+async fn is_blocked(gateway: &TestGateway) -> bool {
+    let request = gateway.request(DASHBOARD).header("x-forwarded-for", BLOCKED);
+    gateway.send(request).await.body["code"] == "MELMASTOON.BFF.EDGE_BLOCKED"
 }
 
 #[tokio::test]
 async fn two_people_put_rules_into_force_and_take_them_back() {
     let guarded = Guarded::open().await;
     let id = guarded.ask(RULES).await;
-    assert!(!is_blocked(&guarded.house).await, "nothing holds until it is approved");
+    assert!(!is_blocked(&guarded.gateway).await, "nothing holds until it is approved");
 
     let approved = guarded.approve(&id, SECOND).await;
     assert_eq!(approved.status, 200, "{}", approved.body);
-    assert!(is_blocked(&guarded.house).await);
-    let told = guarded.get(PATH, SECOND).await.body;
-    assert_eq!((&told["source"], &told["rules"]), (&json!("order"), &json!(RULES)));
+    assert!(is_blocked(&guarded.gateway).await);
+    let view = guarded.get(PATH, SECOND).await.body;
+    assert_eq!((&view["source"], &view["rules"]), (&json!("order"), &json!(RULES)));
     assert_eq!(
-        (&told["order"]["requestedBy"], &told["order"]["approvedBy"]),
+        (&view["order"]["requestedBy"], &view["order"]["approvedBy"]),
         (&json!(FIRST), &json!(SECOND))
     );
 
     let back = guarded.ask("").await;
     assert_eq!(guarded.approve(&back, SECOND).await.body["source"], "defaults");
-    assert!(!is_blocked(&guarded.house).await);
-    let (asked, said) = (format!("requested {FIRST}"), format!("approved {SECOND}"));
-    assert_eq!(guarded.audit().await, [&*asked, &said, &asked, &said]);
+    assert!(!is_blocked(&guarded.gateway).await);
+    let (requests, said) = (format!("requested {FIRST}"), format!("approved {SECOND}"));
+    assert_eq!(guarded.audit().await, [&*requests, &said, &requests, &said]);
 }
 
 #[tokio::test]
-async fn who_asks_may_not_approve_and_the_attempt_is_written_down() {
+async fn a_requester_cannot_approve_and_the_attempt_is_audited() {
     let guarded = Guarded::open().await;
     let id = guarded.ask(RULES).await;
     let alone = guarded.approve(&id, FIRST).await;
     alone.is_problem(403, "MELMASTOON.BFF.ADMIN_SECOND_PERSON_REQUIRED");
-    assert!(!is_blocked(&guarded.house).await);
+    assert!(!is_blocked(&guarded.gateway).await);
     assert_eq!(guarded.audit().await, [format!("requested {FIRST}"), format!("refused {FIRST}")]);
     // Nobody else's business either.
     guarded.approve(&id, SCHEDULER).await.is_problem(403, "MELMASTOON.GENERAL.FORBIDDEN");
@@ -91,7 +91,7 @@ async fn a_request_is_approved_once() {
     assert_eq!(statuses, [200, 409]);
     let again = guarded.approve(&id, SECOND).await;
     again.is_problem(409, "MELMASTOON.BFF.ADMIN_REQUEST_CLOSED");
-    assert_eq!(guarded.house.database.rows("SELECT request_id FROM bff.edge_rules").await, [id]);
+    assert_eq!(guarded.gateway.database.rows("SELECT request_id FROM bff.edge_rules").await, [id]);
 }
 
 #[tokio::test]
@@ -99,12 +99,12 @@ async fn a_request_that_waited_too_long_cannot_be_approved() {
     let now = Arc::new(Mutex::new(Clock::system().now()));
     let read = Arc::clone(&now);
     let clock = Clock::from_fn(move || *read.lock().unwrap());
-    let guarded = Guarded::around(House::at(clock).await, Issuer::open().await);
+    let guarded = Guarded::around(TestGateway::at(clock).await, Issuer::open().await);
     let id = guarded.ask(RULES).await;
     *now.lock().unwrap() += SignedDuration::from_mins(10);
     let late = guarded.approve(&id, SECOND).await;
     late.is_problem(409, "MELMASTOON.BFF.ADMIN_REQUEST_CLOSED");
-    assert!(!is_blocked(&guarded.house).await);
+    assert!(!is_blocked(&guarded.gateway).await);
 }
 
 #[tokio::test]
@@ -127,47 +127,48 @@ async fn rules_with_a_mistake_are_refused_with_the_parser_s_sentence() {
         .is_problem(404, "MELMASTOON.GENERAL.RESOURCE_NOT_FOUND");
 }
 
-/// What another instance, told through this session tier, says within the contract's 5 s.
-async fn heard(house: &House, bell: &str) -> Source {
-    let rules = Arc::new(EdgeRules::new(bff::firewall::file::parse("").unwrap(), 1));
-    let gateway = &house.gateway;
-    let (tier, clock) = (gateway.session_redis.0.clone(), house.clock.clone());
-    let orders = Orders::new(Arc::clone(&rules), gateway.database.clone(), tier, clock);
-    orders.follow(redis::Client::open(bell).unwrap(), &gateway.lifecycle);
+/// Waits for another instance with this session store to apply the override within the contract's 5
+/// s.
+async fn heard(gateway: &TestGateway, bell: &str) -> Source {
+    let rules = Arc::new(Firewall::new(bff::firewall::file::parse("").unwrap(), 1));
+    let state = &gateway.state;
+    let (tier, clock) = (state.session_redis.0.clone(), gateway.clock.clone());
+    let orders = RuleOverrides::new(Arc::clone(&rules), state.database.clone(), tier, clock);
+    orders.follow(redis::Client::open(bell).unwrap(), &state.lifecycle);
     let mut look = interval(Duration::from_millis(20));
     let heard = async {
-        while rules.told().0 != Source::Order {
+        while rules.active().0 != Source::Override {
             look.tick().await;
         }
     };
     let _ = timeout(Duration::from_secs(5), heard).await;
-    rules.told().0
+    rules.active().0
 }
 
 #[tokio::test]
-async fn other_instances_hear_of_an_order_with_and_without_the_session_tier() {
+async fn other_instances_apply_an_override_with_and_without_the_session_store() {
     let guarded = Guarded::open().await;
     let id = guarded.ask(RULES).await;
     let (url, order) = (session_url(), guarded.approve(&id, SECOND));
-    let (told, deaf, approved) = tokio::join!(
-        heard(&guarded.house, &url),
-        heard(&guarded.house, "redis://127.0.0.1:1/"),
+    let (view, deaf, approved) = tokio::join!(
+        heard(&guarded.gateway, &url),
+        heard(&guarded.gateway, "redis://127.0.0.1:1/"),
         order
     );
-    assert_eq!((approved.status.as_u16(), told, deaf), (200, Source::Order, Source::Order));
+    assert_eq!((approved.status.as_u16(), view, deaf), (200, Source::Override, Source::Override));
 }
 
 #[tokio::test]
-async fn an_order_outlives_the_file_s_changes_and_a_lost_database() {
+async fn an_override_survives_changes_of_the_file_and_a_lost_database() {
     let guarded = Guarded::open().await;
     let id = guarded.ask(RULES).await;
     guarded.approve(&id, SECOND).await;
-    let rules = &guarded.house.gateway.edge_rules;
-    rules.take_file(bff::firewall::file::parse("").unwrap());
-    assert!(is_blocked(&guarded.house).await);
-    guarded.house.database.go_away().await;
-    assert!(guarded.house.gateway.edge_orders.catch_up().await.is_err());
-    assert!(is_blocked(&guarded.house).await);
+    let rules = &guarded.gateway.state.firewall;
+    rules.set_file_rules(bff::firewall::file::parse("").unwrap());
+    assert!(is_blocked(&guarded.gateway).await);
+    guarded.gateway.database.go_away().await;
+    assert!(guarded.gateway.state.rule_overrides.poll().await.is_err());
+    assert!(is_blocked(&guarded.gateway).await);
     let lost = guarded.post(PATH, Some(FIRST), &body("")).await;
     lost.is_problem(503, "MELMASTOON.BFF.STORE_UNAVAILABLE");
 }

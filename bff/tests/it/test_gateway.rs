@@ -1,5 +1,5 @@
-//! A gateway in this process: the real router and edge, a key set served over a socket, and the
-//! Redis that the test run was given.
+//! An in-process gateway: the real router and edge, a key set on a socket, and the test run's
+//! Redis.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,13 +13,13 @@ use auth::verifier::RequestVerifier;
 use axum::Router;
 use axum::body::Body;
 use base64::Engine;
-use bff::firewall::EdgeRules;
-use bff::firewall::rule_override::Orders;
+use bff::firewall::Firewall;
+use bff::firewall::rule_override::RuleOverrides;
 use bff::sessions::revocation::Feed;
 use bff::sessions::session_store::SessionRedis;
-use bff::sessions::tenant_status::Standings;
+use bff::sessions::tenant_status::TenantStatuses;
 use bff::sessions::{Profiles, Sessions};
-use bff::state::{Gateway, Parts};
+use bff::state::{AppState, Gateway};
 use bff::stream::Streams;
 use composer::{Composer, Snapshots};
 use contracts::clock::{Clock, Entropy};
@@ -46,40 +46,40 @@ pub(crate) use crate::key::Key;
 use crate::key::serve_keys;
 
 pub(crate) const BASE: &str = "https://desk.test";
-/// Proxies in front of the gateway: tests say where a request comes from.
+/// Trusted proxies, so that tests can set the client address.
 const HOPS: usize = 1;
-/// For the session tier: a machine that tests may do much else.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Generous, because the machine may be busy.
+const REDIS_TIMEOUT: Duration = Duration::from_secs(5);
 const ISSUER: &str = "https://iam.test";
 
-/// What a house is built with, where it is not the usual.
+/// Options of a test gateway.
 #[derive(Clone)]
-pub(crate) struct Plan {
-    pub(crate) rules: Arc<EdgeRules>,
+pub(crate) struct TestOptions {
+    pub(crate) rules: Arc<Firewall>,
     pub(crate) nonces: bool,
     /// None by default.
     pub(crate) upstreams: BaseUrls,
     pub(crate) clock: Clock,
-    /// Where the session tier listens.
-    pub(crate) tier: String,
+    /// URL of the session store.
+    pub(crate) session: String,
 }
 
-impl Plan {
+impl TestOptions {
     pub(crate) fn usual() -> Self {
         let rules = bff::firewall::file::parse("").unwrap();
-        let rules = Arc::new(EdgeRules::new(rules, HOPS));
+        let rules = Arc::new(Firewall::new(rules, HOPS));
         let (upstreams, clock) = (BaseUrls::new(), Clock::system());
-        Self { rules, nonces: false, upstreams, clock, tier: session_url() }
+        Self { rules, nonces: false, upstreams, clock, session: session_url() }
     }
 }
 
 /// A gateway, its iam's key, and one operator at one device.
-pub(crate) struct House {
-    plan: Plan,
+pub(crate) struct TestGateway {
+    options: TestOptions,
     pub(crate) app: Router,
     /// The internal listener's routes.
     internal: Router,
-    pub(crate) gateway: Gateway,
+    pub(crate) state: Gateway,
     jwks_url: String,
     pub(crate) database: Arc<TestDatabase>,
     iam: Key,
@@ -92,9 +92,9 @@ pub(crate) struct House {
     pub(crate) clock: Clock,
 }
 
-impl Drop for House {
+impl Drop for TestGateway {
     fn drop(&mut self) {
-        self.gateway.lifecycle.stop();
+        self.state.lifecycle.stop();
     }
 }
 
@@ -104,43 +104,43 @@ pub(crate) struct Answer {
     pub(crate) body: Value,
 }
 
-impl House {
+impl TestGateway {
     pub(crate) async fn open() -> Self {
-        Self::build(Plan::usual()).await
+        Self::build(TestOptions::usual()).await
     }
 
-    /// With these edge rules (TOML), behind one proxy of ours.
+    /// With these firewall rules (TOML), behind one trusted proxy.
     pub(crate) async fn with_rules(rules: &str) -> Self {
         let rules = bff::firewall::file::parse(rules).unwrap();
-        Self::with_edge_rules(Arc::new(EdgeRules::new(rules, HOPS))).await
+        Self::with_edge_rules(Arc::new(Firewall::new(rules, HOPS))).await
     }
 
-    /// One that asks proofs for nonces.
+    /// With required nonces.
     pub(crate) async fn with_nonces() -> Self {
-        Self::build(Plan { nonces: true, ..Plan::usual() }).await
+        Self::build(TestOptions { nonces: true, ..TestOptions::usual() }).await
     }
 
-    pub(crate) async fn with_edge_rules(rules: Arc<EdgeRules>) -> Self {
-        Self::build(Plan { rules, ..Plan::usual() }).await
+    pub(crate) async fn with_edge_rules(rules: Arc<Firewall>) -> Self {
+        Self::build(TestOptions { rules, ..TestOptions::usual() }).await
     }
 
-    /// At the instants this clock shows.
+    /// With this clock.
     pub(crate) async fn at(clock: Clock) -> Self {
-        Self::build(Plan { clock, ..Plan::usual() }).await
+        Self::build(TestOptions { clock, ..TestOptions::usual() }).await
     }
 
-    pub(crate) async fn build(plan: Plan) -> Self {
-        let (clock, entropy) = (plan.clock.clone(), Entropy::system());
+    pub(crate) async fn build(options: TestOptions) -> Self {
+        let (clock, entropy) = (options.clock.clone(), Entropy::system());
         let iam = Key::new();
         let jwks_url = serve_keys(&iam).await;
         let database = Arc::new(TestDatabase::create(Schema::Bff).await);
-        let tier = session_tier(&plan.tier);
-        let gateway = gateway(&plan, tier, jwks_url.clone(), &database);
-        let readiness = Readiness::new(gateway.lifecycle.clone());
+        let session = session_tier(&options.session);
+        let state = state(&options, session, jwks_url.clone(), &database);
+        let readiness = Readiness::new(state.lifecycle.clone());
         Self {
-            app: bff::http::middleware::public(gateway.clone(), readiness, &[]),
-            internal: internal(&gateway),
-            gateway,
+            app: bff::http::middleware::public(state.clone(), readiness, &[]),
+            internal: internal(&state),
+            state,
             jwks_url,
             database,
             session: SessionId::generate(&clock, &entropy),
@@ -151,7 +151,7 @@ impl House {
             tenant: TenantId::generate(&clock, &entropy),
             operator: OperatorId::generate(&clock, &entropy),
             clock,
-            plan,
+            options,
         }
     }
 
@@ -229,16 +229,16 @@ pub(crate) async fn answer(response: http::Response<Body>) -> Answer {
     Answer { status: parts.status, headers: parts.headers, body }
 }
 
-impl House {
+impl TestGateway {
     /// Another instance of the same gateway, with the same iam, stores and caller.
     pub(crate) fn another(&self) -> Self {
-        let tier = self.gateway.session_redis.0.clone();
-        let gateway = gateway(&self.plan, tier, self.jwks_url.clone(), &self.database);
-        let readiness = Readiness::new(gateway.lifecycle.clone());
+        let session = self.state.session_redis.0.clone();
+        let state = state(&self.options, session, self.jwks_url.clone(), &self.database);
+        let readiness = Readiness::new(state.lifecycle.clone());
         Self {
-            app: bff::http::middleware::public(gateway.clone(), readiness, &[]),
-            internal: internal(&gateway),
-            gateway,
+            app: bff::http::middleware::public(state.clone(), readiness, &[]),
+            internal: internal(&state),
+            state,
             jwks_url: self.jwks_url.clone(),
             database: Arc::clone(&self.database),
             iam: self.iam.clone(),
@@ -249,25 +249,25 @@ impl House {
             operator: self.operator,
             session: self.session,
             clock: self.clock.clone(),
-            plan: self.plan.clone(),
+            options: self.options.clone(),
         }
     }
 
     /// The same gateway with a part replaced.
     pub(crate) fn with_part(mut self, change: impl FnOnce(&mut Gateway)) -> Self {
-        change(&mut self.gateway);
-        let readiness = Readiness::new(self.gateway.lifecycle.clone());
-        self.app = bff::http::middleware::public(self.gateway.clone(), readiness, &[]);
-        self.internal = internal(&self.gateway);
+        change(&mut self.state);
+        let readiness = Readiness::new(self.state.lifecycle.clone());
+        self.app = bff::http::middleware::public(self.state.clone(), readiness, &[]);
+        self.internal = internal(&self.state);
         self
     }
 
-    /// The same gateway, whose upstream listens there.
+    /// The same gateway with this upstream's URL.
     pub(crate) fn asking(self, upstream: Upstream, base: &str) -> Self {
         let urls = BaseUrls::from([(upstream, base.parse().unwrap())]);
-        self.with_part(|gateway| {
-            gateway.upstreams = Arc::new(Upstreams::new(&urls, Limits::of).unwrap());
-            gateway.composer = composer(gateway);
+        self.with_part(|state| {
+            state.upstreams = Arc::new(Upstreams::new(&urls, Limits::of).unwrap());
+            state.composer = composer(state);
         })
     }
 
@@ -284,16 +284,16 @@ impl House {
         self.send_with(request, Body::from(body.to_string())).await
     }
 
-    /// Follows revocations, standings and streams, told through the session tier at `bell`.
-    pub(crate) fn follow(&self, bell: &str) {
-        let bell = redis::Client::open(bell).unwrap();
-        self.gateway.revocations.follow(bell.clone(), &self.gateway.lifecycle);
-        self.gateway.standings.follow(bell.clone(), &self.gateway.lifecycle);
-        self.gateway.streams.follow(bell, &self.gateway.lifecycle);
+    /// Follows revocations, tenant statuses and streams through the session store at `url`.
+    pub(crate) fn follow(&self, url: &str) {
+        let client = redis::Client::open(url).unwrap();
+        self.state.revocations.follow(client.clone(), &self.state.lifecycle);
+        self.state.tenant_statuses.follow(client.clone(), &self.state.lifecycle);
+        self.state.streams.follow(client, &self.state.lifecycle);
     }
 
-    /// An order on the internal listener.
-    pub(crate) async fn order(&self, path: &str, request_id: &str, body: &Value) -> Answer {
+    /// A POST to the internal listener.
+    pub(crate) async fn post_internal(&self, path: &str, request_id: &str, body: &Value) -> Answer {
         let request = Request::post(path)
             .header("content-type", "application/json")
             .header("x-request-id", request_id)
@@ -311,7 +311,7 @@ impl House {
         response.into_body()
     }
 
-    /// The first bytes of an answer that does not end.
+    /// The first bytes of an endless response.
     pub(crate) async fn first_bytes(&self, request: http::request::Builder) -> String {
         let response =
             self.app.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
@@ -322,7 +322,7 @@ impl House {
 }
 
 impl Answer {
-    /// Asserts a whole problem: status, code, form, and the ids that lead to the log.
+    /// Asserts a complete problem: status, code, format and ids.
     #[track_caller]
     pub(crate) fn is_problem(&self, status: u16, code: &str) {
         assert_eq!(
@@ -338,69 +338,74 @@ impl Answer {
     }
 }
 
-fn authenticator(plan: &Plan, tier: ConnectionManager, jwks_url: String) -> Authenticator {
+fn authenticator(
+    options: &TestOptions,
+    session: ConnectionManager,
+    jwks_url: String,
+) -> Authenticator {
     let mut proofs = ProofVerifier::new(Window::default());
-    if plan.nonces {
+    if options.nonces {
         proofs = proofs.with_nonces(auth::nonce::Nonces::new(&[7; 32]).unwrap());
     }
     let client = service_kit::http_client::short_requests();
     let rules = TokenRules { issuer: ISSUER.into(), audience: "bff-backoffice".into() };
     Authenticator {
         keys: RemoteKeys::new(jwks_url, client, Duration::from_secs(1)),
-        replays: ReplayStore::new(Some(tier), proofs.span()).with_unresponsive_timeout(PATIENCE),
+        replays: ReplayStore::new(Some(session), proofs.span())
+            .with_unresponsive_timeout(REDIS_TIMEOUT),
         verifier: RequestVerifier::new(proofs, rules, vec![Htu::parse(BASE).unwrap()]),
-        clock: plan.clock.clone(),
+        clock: options.clock.clone(),
     }
 }
 
-fn gateway(
-    plan: &Plan,
-    tier: ConnectionManager,
+fn state(
+    options: &TestOptions,
+    session: ConnectionManager,
     jwks_url: String,
     database: &TestDatabase,
 ) -> Gateway {
     service_kit::http_client::install_crypto_provider();
     let database = Database::new(&service_kit::testing::postgres(database.url(), 4)).unwrap();
     let pem = Key::new().private_pem();
-    let (clock, entropy, lifecycle) = (plan.clock.clone(), Entropy::system(), Lifecycle::new());
+    let (clock, entropy, lifecycle) = (options.clock.clone(), Entropy::system(), Lifecycle::new());
     let tokens =
         RequestTokens::new("bff-backoffice", &pem, clock.clone(), entropy.clone()).unwrap();
     let tokens = Arc::new(tokens);
-    let upstreams = Arc::new(Upstreams::new(&plan.upstreams, Limits::of).unwrap());
-    let standings = Standings::new(database.clone(), tier.clone());
-    let parts = Parts {
-        authenticator: Arc::new(authenticator(plan, tier.clone(), jwks_url)),
-        edge_orders: Orders::new(
-            Arc::clone(&plan.rules),
+    let upstreams = Arc::new(Upstreams::new(&options.upstreams, Limits::of).unwrap());
+    let tenant_statuses = TenantStatuses::new(database.clone(), session.clone());
+    let parts = AppState {
+        authenticator: Arc::new(authenticator(options, session.clone(), jwks_url)),
+        rule_overrides: RuleOverrides::new(
+            Arc::clone(&options.rules),
             database.clone(),
-            tier.clone(),
+            session.clone(),
             clock.clone(),
         ),
-        edge_rules: Arc::clone(&plan.rules),
+        firewall: Arc::clone(&options.rules),
         request_tokens: Arc::clone(&tokens),
         composer: composing(&upstreams, &database, &clock, &lifecycle),
         upstreams: Arc::clone(&upstreams),
-        revocations: Feed::new(database.clone(), tier.clone(), clock.clone()),
+        revocations: Feed::new(database.clone(), session.clone(), clock.clone()),
         database,
         lockout: bff::config::MfaConfig::default().lockout(),
-        streams: Streams::new(tier.clone()),
-        session_redis: SessionRedis(tier),
+        streams: Streams::new(session.clone()),
+        session_redis: SessionRedis(session),
         sessions: Sessions::new(clock.clone(), entropy.clone()),
         profiles: Profiles::new(
             upstreams,
             tokens,
-            standings.clone(),
+            tenant_statuses.clone(),
             clock.clone(),
             lifecycle.clone(),
         ),
-        standings,
+        tenant_statuses,
         env: Env::new(clock, entropy),
         lifecycle,
     };
     parts.into()
 }
 
-/// With the snapshots of this process alone: each house is a world of its own.
+/// Without a shared cache, so that gateways are independent.
 fn composing(
     upstreams: &Arc<Upstreams>,
     database: &Database,
@@ -412,12 +417,12 @@ fn composing(
     Composer::new(Arc::clone(upstreams), own, snapshots, (clock.clone(), Entropy::system()))
 }
 
-/// Anew, for a gateway whose parts were exchanged.
-pub(crate) fn composer(gateway: &Gateway) -> Composer {
-    composing(&gateway.upstreams, &gateway.database, &gateway.env.clock, &gateway.lifecycle)
+/// Builds a composer for a gateway with replaced fields.
+pub(crate) fn composer(state: &Gateway) -> Composer {
+    composing(&state.upstreams, &state.database, &state.env.clock, &state.lifecycle)
 }
 
-/// What the listener puts around a router.
+/// Wraps a router as the listener does.
 pub(crate) fn seen_from_outside(app: Router) -> Router {
     let (clock, entropy) = (Clock::system(), Entropy::system());
     observed(app, Observer { metrics: request_metrics!("test"), clock, entropy })
@@ -427,10 +432,10 @@ pub(crate) async fn send_to(app: &Router, request: Request<Body>) -> Answer {
     answer(app.clone().oneshot(request).await.unwrap()).await
 }
 
-fn internal(gateway: &Gateway) -> Router {
+fn internal(state: &Gateway) -> Router {
     // Without the guard, which the tests of `identity` are about.
-    let orders = bff::http::internal_router::revoking(gateway.clone())
-        .merge(bff::http::internal_router::listening(gateway.clone()));
+    let orders = bff::http::internal_router::session_routes(state.clone())
+        .merge(bff::http::internal_router::event_routes(state.clone()));
     seen_from_outside(Router::new().nest("/internal", orders))
 }
 
@@ -452,8 +457,8 @@ pub(crate) fn session_url() -> String {
 
 fn session_tier(url: &str) -> ConnectionManager {
     let config = ConnectionManagerConfig::new()
-        .set_connection_timeout(Some(PATIENCE))
-        .set_response_timeout(Some(PATIENCE))
+        .set_connection_timeout(Some(REDIS_TIMEOUT))
+        .set_response_timeout(Some(REDIS_TIMEOUT))
         .set_number_of_retries(0);
     let client = redis::Client::open(url).unwrap();
     ConnectionManager::new_lazy_with_config(client, config).unwrap()

@@ -1,0 +1,44 @@
+//! Probes of the session store.
+
+use std::sync::Arc;
+
+use bff::sessions::session_store::watch::SessionStoreProbe;
+use contracts::clock::Entropy;
+
+use crate::test_gateway::{TestGateway, session_url};
+
+fn watch(gateway: &TestGateway, tier: &str) -> SessionStoreProbe {
+    let tier = bff::sessions::session_store::connect(&tier.into()).unwrap();
+    SessionStoreProbe::new(Arc::clone(&gateway.state.authenticator), tier, Entropy::system())
+}
+
+#[tokio::test]
+async fn an_instance_whose_used_proofs_another_accepts_is_not_ready() {
+    let gateway = TestGateway::open().await;
+    // Another database: an instance that was given another tier than the others.
+    let apart = watch(&gateway, &format!("{}/9", session_url()));
+    apart.check_replay().await;
+    assert_eq!(apart.check().result().unwrap_err(), "a used proof was accepted again");
+    let together = watch(&gateway, &session_url());
+    together.check_replay().await;
+    assert!(together.check().result().is_ok());
+}
+
+#[tokio::test]
+async fn a_store_that_is_unavailable_says_nothing_about_replays() {
+    let gateway = TestGateway::open().await;
+    let away = watch(&gateway, "redis://127.0.0.1:1");
+    away.check_replay().await;
+    assert!(away.check().result().is_ok());
+}
+
+#[tokio::test]
+async fn the_store_says_which_server_it_is_and_how_full() {
+    let tier = || bff::sessions::session_store::connect(&session_url().into()).unwrap();
+    let server_info = bff::sessions::session_store::server_info(tier()).await.unwrap();
+    assert_eq!(server_info.run_id.len(), 40);
+    let used = server_info.memory_used.unwrap();
+    assert!((0.0..1.0).contains(&used), "{used}");
+    let again = bff::sessions::session_store::server_info(tier()).await.unwrap();
+    assert_eq!(again.run_id, server_info.run_id);
+}
