@@ -10,10 +10,14 @@ use std::fmt;
 
 mod check;
 mod error;
+mod params;
+mod published;
 mod read;
 
 pub use check::ZeroCharacter;
 pub use error::{Error, Fault};
+pub use params::from_pairs;
+pub use published::{from_published, published_text};
 
 /// Nested arrays and objects of a document, the outermost included.
 pub const MAX_DEPTH: usize = 64;
@@ -51,11 +55,6 @@ pub fn from_slice<T: DeserializeOwned>(json: &[u8], zero: ZeroCharacter) -> Resu
     }
     check::value(&mut value, zero)?;
     T::deserialize(value)
-}
-
-/// Reads a value that was parsed before, as [`from_slice`] does.
-pub fn from_value<T: DeserializeOwned>(value: &serde_json::Value) -> Result<T, Error> {
-    T::deserialize(Value::from(value))
 }
 
 impl<'a> Object<'a> {
@@ -116,28 +115,6 @@ impl Value<'_> {
         match self {
             Value::Text(text) => Some(text),
             _ => None,
-        }
-    }
-}
-
-impl<'a> From<&'a serde_json::Value> for Value<'a> {
-    fn from(value: &'a serde_json::Value) -> Self {
-        use serde_json::Value as Json;
-        match value {
-            Json::Null => Self::Null,
-            Json::Bool(flag) => Self::Bool(*flag),
-            Json::Number(it) => match (it.as_i64(), it.as_u64()) {
-                (Some(it), _) => Self::Integer(it),
-                (None, Some(it)) => Self::Unsigned(it),
-                _ => Self::Float(it.as_f64().unwrap_or(f64::NAN)),
-            },
-            Json::String(it) => Self::Text(Cow::Borrowed(it)),
-            Json::Array(it) => Self::List(it.iter().map(Self::from).collect()),
-            Json::Object(it) => {
-                let member =
-                    |(name, value)| (Cow::Borrowed(String::as_str(name)), Self::from(value));
-                Self::Object(Object(it.iter().map(member).collect()))
-            }
         }
     }
 }

@@ -17,6 +17,7 @@ pub mod json;
 pub mod lists;
 pub mod locks;
 pub mod money;
+pub mod phone;
 pub mod problem;
 pub mod role;
 pub mod safeguard;

@@ -1,7 +1,7 @@
 //! axum's extractors, with problems as rejections.
 
 use axum::body::Bytes;
-use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
+use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::response::{IntoResponse, Response};
 use contracts::clock::parse_date;
@@ -18,14 +18,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::problem::{ApiError, ApiResult};
 
-/// The query string as a struct. Refuses U+0000 in names and values.
+/// The query string as a struct. Refuses U+0000 in names and values, and a known parameter that occurs
+/// twice.
 #[derive(Debug, Clone, Copy)]
 pub struct Query<T>(pub T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
         let pairs = url::form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes());
         for (name, value) in pairs {
             if name.contains('\0') || value.contains('\0') {
@@ -34,9 +35,19 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
                 return Err(ApiError::field(&field, "INVALID", detail));
             }
         }
-        let query = axum::extract::Query::<T>::from_request_parts(parts, state).await?;
-        Ok(Self(query.0))
+        json::from_pairs(pairs).map(Self).map_err(|error| refused_query(&error))
     }
+}
+
+fn refused_query(error: &json::Error) -> ApiError {
+    let field = error.field("query");
+    let name = field.trim_start_matches("query.");
+    let detail = match error.fault() {
+        Fault::Duplicate => format!("Send the parameter {name} once."),
+        Fault::Required => format!("Send the parameter {name}."),
+        _ => format!("The parameter {name} is not valid: {error}."),
+    };
+    Problem::field(field, error.fault().code(), detail).into()
 }
 
 /// Path parameters.
@@ -140,12 +151,6 @@ impl From<BytesRejection> for ApiError {
                 "The body was incomplete. Send the request again.",
             ),
         }
-    }
-}
-
-impl From<QueryRejection> for ApiError {
-    fn from(rejection: QueryRejection) -> Self {
-        Problem::field("query", "INVALID", format!("{}.", rejection.body_text())).into()
     }
 }
 

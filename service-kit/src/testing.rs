@@ -13,7 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use contracts::clock::{Clock, Entropy};
 use contracts::headers::TENANT_ID;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
-use http::{HeaderMap, Request, StatusCode};
+use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -177,6 +177,17 @@ impl TestRequest<'_> {
 
     pub fn header(mut self, name: &'static str, value: &str) -> Self {
         self.request.headers_mut().insert(name, value.parse().expect("a header value"));
+        self
+    }
+
+    pub fn as_head(mut self) -> Self {
+        *self.request.method_mut() = Method::HEAD;
+        self
+    }
+
+    /// A further line of the header.
+    pub fn another_header(mut self, name: &'static str, value: &str) -> Self {
+        self.request.headers_mut().append(name, value.parse().expect("a header value"));
         self
     }
 

@@ -26,6 +26,16 @@ use crate::sync_service::SyncService;
 use crate::test_gateway::{Answer, TestGateway, fresh, push_form, send_to};
 
 const INVALID: &str = "MELMASTOON.GENERAL.VALIDATION_FAILED";
+/// What serde calls types and mistakes.
+const RUST_WORDS: [&str; 7] = [
+    "expected u",
+    "expected i",
+    "struct ",
+    "a sequence",
+    "a map",
+    "invalid type",
+    "duplicate field",
+];
 
 /// A route of the document that takes a body.
 struct Route {
@@ -154,6 +164,8 @@ fn names_the_member(answer: &Answer, wrong: &Malformed, root: &str) {
     let shown: String = wrong.text.chars().take(300).collect();
     assert_eq!(answer.status, 400, "{:?} {} {shown} {}", wrong.fault, wrong.field, answer.body);
     answer.is_problem(400, INVALID);
+    let text = answer.body.to_string();
+    assert!(!RUST_WORDS.iter().any(|word| text.contains(word)), "{text}");
     let field = answer.body["errors"][0]["field"].as_str().unwrap();
     let expected = format!("{root}.{}", wrong.field);
     let expected = expected.trim_end_matches('.');
@@ -303,22 +315,26 @@ async fn an_invalid_body_on_the_internal_listener_is_refused_with_the_name_of_th
     assert_eq!(internal.reasons().await, ["left", "left"], "the right ones alone were carried out");
 }
 
+/// Members of a revocation's event that decide what it changes.
+const DECIDING: [&str; 8] = ["", "id", "type", "time", "tenantid", "data", "data.kind", "data.id"];
+
 #[tokio::test]
-async fn an_event_that_is_wrong_is_refused_and_one_with_a_zero_character_is_carried_out() {
+async fn an_event_is_refused_for_a_member_that_decides_its_effect_and_for_no_other() {
     let internal = Internal::open().await;
-    let valid = internal.event();
-    let mut taken = 0;
-    for wrong in malformed(&valid) {
+    let (mut refused, mut taken) = (0, 0);
+    for wrong in malformed(&internal.event()) {
         let answer = internal.push(&wrong.text).await;
-        if wrong.fault == Fault::ZeroCharacter {
-            assert_eq!(answer.status, 204, "{} {}", wrong.field, answer.body);
-            taken += 1;
-        } else {
+        let decides = DECIDING.contains(&wrong.field.as_str());
+        if decides && wrong.fault != Fault::ZeroCharacter {
             names_the_member(&answer, &wrong, "event");
+            refused += 1;
+        } else {
+            assert_eq!(answer.status, 204, "{:?} {} {}", wrong.fault, wrong.field, answer.body);
+            taken += 1;
         }
     }
-    assert!(taken > 10, "an event has texts");
-    assert_eq!(internal.reasons().await, ["left"], "once, whichever text had the character");
+    assert!(refused > 50 && taken > 100, "{refused} {taken}");
+    assert_eq!(internal.reasons().await, ["left"], "once, whatever else was wrong");
 }
 
 #[tokio::test]
@@ -350,4 +366,72 @@ async fn an_event_of_an_impossible_time_or_with_an_array_for_its_data_is_refused
         }
     }
     assert!(internal.reasons().await.is_empty());
+}
+
+/// JSON in members that change nothing: none of it may cost the event its effect.
+const ANYTHING: [&str; 8] =
+    [r#""\ud83d""#, r#""a\u0000b""#, "null", "7", "1e999", r#"{"a":1,"a":2}"#, "[[]]", "true"];
+
+#[tokio::test]
+async fn no_revocation_is_lost_for_a_reason_that_is_no_text() {
+    let internal = Internal::open().await;
+    let mut expected = Vec::new();
+    for json in ANYTHING {
+        let mut event = internal.event();
+        event["data"]["reason"] = json!("REASON");
+        let text = event.to_string().replace("\"REASON\"", json);
+        assert_eq!(internal.push(&text).await.status, 204, "{json}");
+        expected.push(match json {
+            r#""\ud83d""# => "\u{fffd}",
+            r#""a\u0000b""# => "ab",
+            _ => "No reason was given.",
+        });
+    }
+    let mut event = internal.event();
+    event["data"].as_object_mut().unwrap().remove("reason");
+    assert_eq!(internal.push(&event.to_string()).await.status, 204);
+    expected.push("No reason was given.");
+    let text = internal.event().to_string();
+    for (from, to) in [("\"left\"", "\"a\",\"reason\":\"b\""), ("\"left\"", "\"a\"")] {
+        let text = text.replacen(from, to, 1);
+        assert_eq!(internal.push(&text).await.status, 204);
+    }
+    expected.push("No reason was given.");
+    assert_eq!(internal.reasons().await, expected, "the last one is a repeat");
+}
+
+#[tokio::test]
+async fn no_event_is_lost_for_what_its_push_form_holds_besides() {
+    let internal = Internal::open().await;
+    for (index, json) in ANYTHING.into_iter().enumerate() {
+        let data = STANDARD.encode(internal.event().to_string());
+        let text = format!(
+            r#"{{"subscription":{json},"message":{{"attributes":{{"a":{json},"a":{json}}},
+                "orderingKey":{json},"orderingKey":{json},"\udc00":1,"data":"{data}"}}}}"#
+        );
+        let answer = internal.send("/internal/events", EVENTS, &text).await;
+        assert_eq!(answer.status, 204, "{json} {}", answer.body);
+        assert_eq!(internal.reasons().await.len(), index + 1, "{json}");
+    }
+    let data = STANDARD.encode(internal.event().to_string());
+    let twice = format!(r#"{{"message":{{"data":"{data}","data":"{data}"}}}}"#);
+    let answer = internal.send("/internal/events", EVENTS, &twice).await;
+    answer.is_problem(400, INVALID);
+    assert_eq!(answer.body["errors"][0]["field"], "body.message.data");
+}
+
+#[tokio::test]
+async fn no_suspension_is_lost_for_its_reason() {
+    const SESSION: &str = "/api/bff/backoffice/v1/session";
+    for json in ANYTHING.into_iter().map(Some).chain([None]) {
+        let internal = Internal::open().await;
+        let mut event = internal.event();
+        event["type"] = json!("melmastoon.tenant.tenant.suspended.v1");
+        event["subject"] = json!(internal.gateway.tenant);
+        event["data"] = json.map_or(json!({}), |_| json!({"reason": "REASON"}));
+        let text = event.to_string().replace("\"REASON\"", json.unwrap_or_default());
+        assert_eq!(internal.push(&text).await.status, 204, "{json:?}");
+        let answer = internal.gateway.send(internal.gateway.request(SESSION)).await;
+        answer.is_problem(503, "MELMASTOON.TENANT.SUSPENDED");
+    }
 }

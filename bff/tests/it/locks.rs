@@ -283,3 +283,23 @@ async fn an_action_that_cannot_be_read_is_written_nowhere() {
     }
     assert!(fixture.fake.seen().is_empty() && rows(&fixture, "id").await.is_empty());
 }
+
+#[tokio::test]
+async fn a_key_is_sent_to_no_telephone_number_that_is_not_e_164() {
+    let desk = open().await;
+    for number in
+        ["0700000", "+", "+abc", " +93700", "+93\n", "\u{663}", "+0700", "93205550114", ""]
+    {
+        let mut act = Act::issue();
+        act.body["guest"]["contact"] = json!({"phoneE164": number});
+        let answer = act.send(&desk).await;
+        answer.is_problem(400, "MELMASTOON.GENERAL.VALIDATION_FAILED");
+        let field = &answer.body["errors"][0]["field"];
+        assert_eq!(field, "body.guest.contact.phoneE164", "{number:?}");
+        assert!(answer.body.to_string().contains("E.164"), "{}", answer.body);
+    }
+    assert!(rows(&desk, "action").await.is_empty() && desk.fake.seen().is_empty());
+    let mut act = Act::issue();
+    act.body["guest"]["contact"] = json!({"phoneE164": "+93205550114"});
+    assert_eq!(act.send(&desk).await.status, 201);
+}

@@ -5,6 +5,7 @@
 mod answers;
 mod attestations;
 mod bodies;
+mod conditional_requests;
 mod connections;
 mod contract;
 mod decision_order;
@@ -27,6 +28,7 @@ mod locks;
 mod mutations;
 mod pool;
 mod profiles;
+mod query_parameters;
 mod read_routes;
 mod reads;
 mod refresh;

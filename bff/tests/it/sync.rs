@@ -376,3 +376,15 @@ async fn tenants_with_the_same_device_have_cursors_of_their_own() {
     assert_eq!(cached(&gateway).await["cursor"]["version"], 3);
     assert_eq!(stored(&gateway).await.len(), 2);
 }
+
+#[tokio::test]
+async fn a_version_that_is_none_is_refused_in_words_of_json() {
+    let (gateway, _service) = SyncService::with_gateway().await;
+    for version in [json!(-1), json!("5"), json!(5.0), json!(5.5), Value::Null, json!([5])] {
+        let answer = gateway.post(CURSOR, &json!({"version": version})).await;
+        answer.is_problem(400, "MELMASTOON.GENERAL.VALIDATION_FAILED");
+        assert_eq!(answer.body["errors"][0]["field"], "body.version");
+        let text = answer.body.to_string();
+        assert!(text.contains("expected a whole number that is not negative"), "{text}");
+    }
+}

@@ -62,7 +62,8 @@ impl Error {
     }
 
     pub(super) fn expected(what: impl fmt::Display) -> Self {
-        Self::of(Fault::Invalid, format!("expected {what}"))
+        let what = what.to_string();
+        Self::of(Fault::Invalid, format!("expected {}", plain(&what).unwrap_or(&what)))
     }
 
     pub(super) fn in_member(mut self, name: &str) -> Self {
@@ -93,6 +94,24 @@ impl Error {
     }
 }
 
+/// What serde expects, in words of JSON; none for what says so already.
+fn plain(expected: &str) -> Option<&'static str> {
+    Some(match expected {
+        "u8" => "a whole number from 0 to 255",
+        "u16" => "a whole number from 0 to 65535",
+        "u32" => "a whole number from 0 to 4294967295",
+        "u64" | "u128" | "usize" => "a whole number that is not negative",
+        "i8" | "i16" | "i32" | "i64" | "i128" | "isize" => "a whole number",
+        "f32" | "f64" => "a number",
+        "a boolean" => "true or false",
+        "a character" | "char" => "one character",
+        "a sequence" => "an array",
+        "a map" => "an object",
+        "unit" | "option" => "null",
+        _ => return None,
+    })
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.detail)
@@ -115,12 +134,20 @@ impl de::Error for Error {
         Self::expected(expected)
     }
 
+    fn invalid_length(_: usize, expected: &dyn de::Expected) -> Self {
+        Self::expected(expected)
+    }
+
     fn unknown_variant(_: &str, expected: &'static [&'static str]) -> Self {
         Self::expected(format_args!("one of {}", expected.join(", ")))
     }
 
     fn missing_field(name: &'static str) -> Self {
         Self::of(Fault::Required, "the member is missing".to_owned()).in_member(name)
+    }
+
+    fn duplicate_field(name: &'static str) -> Self {
+        Self::of(Fault::Duplicate, "the member occurs twice".to_owned()).in_member(name)
     }
 
     fn unknown_field(name: &str, _: &'static [&'static str]) -> Self {

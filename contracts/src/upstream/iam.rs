@@ -117,6 +117,7 @@ pub struct SessionRevoked {
     pub kind: String,
     /// Id of that kind.
     pub id: String,
-    /// Shown to the person whose session ends.
+    /// Shown to the person whose session ends. An event without one is carried out too.
+    #[serde(default)]
     pub reason: String,
 }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{GuestId, KeyCredentialId, LockDeviceId, PropertyId, ReservationId, RoomId};
 use crate::locks::LockActionKind;
+use crate::phone::PhoneNumber;
 use crate::text::{Reason, Text};
 
 /// A lock at a door.
@@ -77,8 +78,8 @@ pub struct KeyHolder {
 pub struct Contact {
     /// E.164, with its plus sign.
     #[serde(rename = "phoneE164", default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, min_length = 1, max_length = 32)]
-    pub phone_e164: Option<Text<32>>,
+    #[schema(value_type = Option<String>, pattern = "^\\+[1-9][0-9]{0,14}$", example = "+93205550114")]
+    pub phone_e164: Option<PhoneNumber>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]

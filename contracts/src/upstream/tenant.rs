@@ -68,5 +68,7 @@ pub const TENANT_REACTIVATED: &str = "melmastoon.tenant.tenant.reactivated.v1";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TenantStatusChanged {
+    /// An event without one is carried out too.
+    #[serde(default)]
     pub reason: String,
 }

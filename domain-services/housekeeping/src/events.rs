@@ -5,7 +5,6 @@
 
 use http::StatusCode;
 use metrics::counter;
-use service_kit::extract::Json;
 use service_kit::problem::ApiResult;
 use service_kit::pubsub_push::Push;
 
@@ -13,7 +12,7 @@ use service_kit::pubsub_push::Push;
 mod tests;
 
 /// Acknowledges the event with 204.
-pub(crate) async fn receive_event(Json(push): Json<Push>) -> ApiResult<StatusCode> {
+pub(crate) async fn receive_event(push: Push) -> ApiResult<StatusCode> {
     let event = push.event()?;
     tracing::debug!(kind = event.kind, id = %event.id, "Ignored an event without a handler.");
     counter!("housekeeping_event_consumed_total", "outcome" => "ignored").increment(1);

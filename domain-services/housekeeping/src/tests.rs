@@ -69,6 +69,9 @@ async fn every_route_keeps_the_contract_of_all_services() {
     contract::rejects_unauthenticated(&harness, reads).await;
     contract::isolates_tenants(&harness, reads).await;
     contract::answers_conditional_requests(&harness, reads).await;
+    for route in routes(PROPERTY) {
+        contract::parameters_occur_once(&harness, &route, &["propertyId"]).await;
+    }
     contract::unknown_paths_are_problems(&harness).await;
 }
 

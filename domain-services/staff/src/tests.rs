@@ -2,6 +2,7 @@
 
 use migrations::Schema;
 use migrations::test_database::TestDatabase;
+use service_kit::testing::world::PROPERTY;
 use service_kit::testing::{Harness, assert_committed, contract, prepare_all};
 
 use crate::app::SERVICE;
@@ -46,6 +47,11 @@ async fn every_route_keeps_the_contract_of_all_services() {
     contract::rejects_unauthenticated(&harness, routes).await;
     contract::isolates_tenants(&harness, routes).await;
     contract::answers_conditional_requests(&harness, routes).await;
+    for route in routes(PROPERTY) {
+        contract::parameters_occur_once(&harness, &route, &["propertyId"]).await;
+    }
+    let shifts = format!("/api/v1/staff/shifts?propertyId={PROPERTY}");
+    contract::parameters_occur_once(&harness, &shifts, &["date"]).await;
     contract::unknown_paths_are_problems(&harness).await;
 }
 

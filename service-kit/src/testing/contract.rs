@@ -52,6 +52,22 @@ pub async fn requires_property_id(harness: &Harness, routes: Routes) {
     }
 }
 
+/// 400 that names the parameter when it occurs twice; `parameters` are those of a route.
+pub async fn parameters_occur_once(harness: &Harness, route: &str, parameters: &[&str]) {
+    for name in parameters {
+        let given = route.split_once('?').map(|(_, query)| query);
+        let twice = match given {
+            Some(given) if given.starts_with(name) => format!("{route}&{given}"),
+            Some(_) => format!("{route}&{name}=1&{name}=1"),
+            None => format!("{route}?{name}=1&{name}=1"),
+        };
+        let response = read(harness, &twice).send().await;
+        response.assert_invalid_field(&format!("query.{name}"));
+        let text = response.body.to_string();
+        assert!(text.contains(&format!("Send the parameter {name} once.")), "{text}");
+    }
+}
+
 /// A problem for unknown paths.
 pub async fn unknown_paths_are_problems(harness: &Harness) {
     harness.get("/nowhere").send().await.assert_problem(404, "GENERAL.RESOURCE_NOT_FOUND");
@@ -74,6 +90,28 @@ pub async fn answers_conditional_requests(harness: &Harness, routes: Routes) {
         first.ok();
         let again = read(harness, &path).header("if-none-match", &tag).send().await;
         assert_eq!((again.status.as_u16(), again.header("etag")), (304, tag.as_str()), "{path}");
+        for (held, status) in [("\"x\"", 200), (&tag, 304)] {
+            let head = read(harness, &path).as_head().header("if-none-match", held).send().await;
+            assert_eq!(
+                (head.status.as_u16(), head.header("etag")),
+                (status, tag.as_str()),
+                "{path}"
+            );
+            assert!(head.body.is_null(), "{path}");
+        }
+    }
+    quotes_that_span_lines_are_ignored(harness, routes).await;
+}
+
+async fn quotes_that_span_lines_are_ignored(harness: &Harness, routes: Routes) {
+    let open_document = "/openapi.json".to_owned();
+    for path in routes(PROPERTY).into_iter().chain([open_document]) {
+        for lines in [["\"a", "b"], ["\"a", "\""], ["W/\"x", "y\""]] {
+            let request = read(harness, &path);
+            let [first, second] = lines;
+            let request = request.header("if-none-match", first);
+            request.another_header("if-none-match", second).send().await.ok();
+        }
     }
 }
 

@@ -10,19 +10,15 @@ use axum::extract::State;
 use composer::Composer;
 use composer::event_routing::upstream_of_event;
 use contracts::env::Env;
-use contracts::event::CloudEvent;
-use contracts::json;
 use contracts::text::Reason;
 use contracts::upstream::iam::{SESSION_REVOKED, SessionRevoked};
-use contracts::upstream::tenant::{TENANT_REACTIVATED, TENANT_SUSPENDED, TenantStatusChanged};
+use contracts::upstream::tenant::{TENANT_REACTIVATED, TENANT_SUSPENDED};
 use http::StatusCode;
 use jiff::Timestamp;
 use metrics::counter;
-use serde::de::DeserializeOwned;
-use service_kit::extract::{Json, refused};
 use service_kit::postgres::{Database, StoreError, Transaction, write};
 use service_kit::problem::{ApiError, ApiResult};
-use service_kit::pubsub_push::Push;
+use service_kit::pubsub_push::{Event, Push};
 
 use super::sessions::target;
 use crate::problems::unavailable;
@@ -47,7 +43,7 @@ pub async fn receive_event(
     State(database): State<Database>,
     State(env): State<Env>,
     State(composer): State<Composer>,
-    Json(push): Json<Push>,
+    push: Push,
 ) -> ApiResult<StatusCode> {
     let event = push.event()?;
     let outcome = match change(&event, env.now())? {
@@ -66,14 +62,14 @@ pub async fn receive_event(
 }
 
 /// Invalidates cached reads that the event outdates. Idempotent, so no inbox row is written.
-fn invalidate(composer: &Composer, event: &CloudEvent) -> &'static str {
+fn invalidate(composer: &Composer, event: &Event) -> &'static str {
     let Some(upstream) = upstream_of_event(&event.kind) else { return "ignored" };
-    composer.snapshots().invalidate(event.tenantid, event.propertyid, upstream);
+    composer.snapshots().invalidate(event.tenantid, event.property(), upstream);
     "outdated"
 }
 
 /// Returns the change; `None` for types that are not stored.
-fn change(event: &CloudEvent, now: Timestamp) -> Result<Option<Change>, ApiError> {
+fn change(event: &Event, now: Timestamp) -> Result<Option<Change>, ApiError> {
     Ok(match event.kind.as_str() {
         SESSION_REVOKED => Some(Change::Revocation(revocation(event, now)?)),
         TENANT_SUSPENDED => Some(tenant_status_change(event, true, now)?),
@@ -86,7 +82,7 @@ impl Change {
     async fn write(
         &self,
         transaction: &Transaction<'_>,
-        event: &CloudEvent,
+        event: &Event,
         now: Timestamp,
     ) -> Result<(), StoreError> {
         match self {
@@ -109,48 +105,43 @@ impl Change {
     }
 }
 
-fn data<T: DeserializeOwned>(event: &CloudEvent) -> ApiResult<T> {
-    json::from_value(&event.data).map_err(|error| refused("event.data", &error))
-}
-
 /// Builds the revocation. Its instant is by iam's clock, which also dates the tokens.
-fn revocation(event: &CloudEvent, now: Timestamp) -> Result<NewRevocation, ApiError> {
-    let data: SessionRevoked = data(event)?;
+fn revocation(event: &Event, now: Timestamp) -> Result<NewRevocation, ApiError> {
+    let data: SessionRevoked = event.data(&["kind", "id"])?;
     Ok(NewRevocation {
         tenant: event.tenantid,
         target: target("event.data", event.tenantid, (&data.kind, &data.id))?,
         revoked_at: event.time.min(now + MAX_CLOCK_SKEW),
-        reason: reason(&data.reason),
+        reason: reason(event),
         cause: event.id.to_string(),
     })
 }
 
-/// Truncates the reason if necessary: the event must be applied whatever its reason is.
-fn reason(given: &str) -> Reason {
-    Reason::fitted(given, "No reason was given.")
+/// Reads the reason of an event, made to fit: the event is applied whatever its reason is, also none.
+fn reason(event: &Event) -> Reason {
+    Reason::fitted(&event.text("data.reason").unwrap_or_default(), "No reason was given.")
 }
 
 /// Builds the tenant status. Its instant is by tenant-service's clock, because events can arrive
 /// out of order.
 fn tenant_status_change(
-    event: &CloudEvent,
+    event: &Event,
     suspended: bool,
     now: Timestamp,
 ) -> Result<Change, ApiError> {
-    let data: TenantStatusChanged = data(event)?;
-    if event.subject != event.tenantid.as_str() {
+    if event.text("subject").as_deref() != Some(event.tenantid.as_str()) {
         let detail = "The subject of a tenant's event is the tenant itself.";
         return Err(ApiError::field("event.subject", "INVALID", detail));
     }
     let stated_at = tenant_status::limit_clock_skew(event.time, now);
     let status = TenantStatus { tenant: event.tenantid, suspended, stated_at };
-    Ok(Change::TenantStatus(status, reason(&data.reason)))
+    Ok(Change::TenantStatus(status, reason(event)))
 }
 
 /// False when the event was consumed before.
 async fn consume(
     database: &Database,
-    event: &CloudEvent,
+    event: &Event,
     change: &Change,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
@@ -171,11 +162,11 @@ const RECEIVE: &str = "
 /// Notes the event; false when it was noted before. Two deliveries at once: the second waits.
 async fn receive(
     transaction: &Transaction<'_>,
-    event: &CloudEvent,
+    event: &Event,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
-    let status = transaction.prepare_cached(RECEIVE).await?;
+    let statement = transaction.prepare_cached(RECEIVE).await?;
     let (tenant, id) = (event.tenantid.as_str(), event.id.as_str());
-    let rows = transaction.execute(&status, &[&tenant, &event.kind, &id, &now]).await?;
+    let rows = transaction.execute(&statement, &[&tenant, &event.kind, &id, &now]).await?;
     Ok(rows == 1)
 }

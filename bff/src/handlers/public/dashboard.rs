@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use composer::WIDGETS;
 use composer::compose::{Composed, Composer, Plan, PlanError};
 use composer::result::WidgetResult;
 use contracts::dashboard::{Dashboard, Record};
@@ -72,8 +73,11 @@ pub async fn get_dashboard(
 
 fn plan_problem(error: PlanError) -> ApiError {
     match error {
-        PlanError::UnknownWidget(_) => {
-            Problem::field("query.widgets", "UNKNOWN", format!("{error}.")).into()
+        PlanError::UnknownWidget(name) => {
+            let known: Vec<&str> = WIDGETS.iter().map(|widget| widget.name).collect();
+            let known = known.join(", ");
+            let detail = format!("There is no widget named {name}. The widgets are {known}.");
+            Problem::field("query.widgets", "UNKNOWN", detail).into()
         }
         PlanError::Overloaded => {
             ApiError::new(&code::OVERLOADED, "The server is overloaded. Try again in a second.")

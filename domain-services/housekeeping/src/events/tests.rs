@@ -71,3 +71,17 @@ async fn paths_that_lead_nowhere_are_closed_too() {
         response.assert_problem(404, "GENERAL.RESOURCE_NOT_FOUND");
     }
 }
+
+#[tokio::test]
+async fn an_event_is_not_refused_for_what_nothing_reads() {
+    let Fixture { harness, database: _database } = Fixture::new().await;
+    for json in [r#""\ud83d""#, r#""\u0000""#, "null", "1e999", r#"{"a":1,"a":2}"#] {
+        let mut event = event();
+        event["source"] = json!("ANYTHING");
+        let data = STANDARD.encode(event.to_string().replace("\"ANYTHING\"", json));
+        let attributes = format!(r#"{{"a":{json},"a":{json}}}"#);
+        let text = format!(r#"{{"message":{{"attributes":{attributes},"data":"{data}"}}}}"#);
+        let answer = harness.post_text(PATH, &text).by_account(EVENTS).send().await;
+        assert_eq!(answer.status, 204, "{json} {}", answer.body);
+    }
+}

@@ -143,6 +143,16 @@ async fn a_flip_of_another_version_is_refused() {
 }
 
 #[tokio::test]
+async fn an_if_match_whose_quotes_span_lines_names_no_version() {
+    let Fixture { harness, database: _database } = Fixture::with_room().await;
+    for [first, second] in [["\"a", "b"], ["\"v=0", "\""], ["W/\"x", "y\""]] {
+        let request = harness.post(PATH, &request("cleaning")).by(&supervisor());
+        let request = request.header("if-match", first).another_header("if-match", second);
+        request.send().await.assert_problem(409, "GENERAL.OCC_CONFLICT");
+    }
+}
+
+#[tokio::test]
 async fn of_two_flips_at_once_one_wins() {
     let fixture = Fixture::with_room().await;
     let flips = (0..8).map(|_| flip(&fixture.harness, "cleaning"));
