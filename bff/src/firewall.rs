@@ -87,9 +87,10 @@ impl Firewall {
     /// Loads the file, or the defaults if none is configured.
     pub fn load(file: Option<&Path>, hops: usize) -> Result<Self, RulesError> {
         let rules = file.map_or_else(|| Ok(Rules::default()), file::read)?;
-        let mut edge = Self::new(rules, hops);
-        edge.sources.get_mut().unwrap_or_else(PoisonError::into_inner).has_file = file.is_some();
-        Ok(edge)
+        let mut firewall = Self::new(rules, hops);
+        firewall.sources.get_mut().unwrap_or_else(PoisonError::into_inner).has_file =
+            file.is_some();
+        Ok(firewall)
     }
 
     /// Returns a function that reads the client address from the trusted proxies' header. `None`

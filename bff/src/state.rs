@@ -82,6 +82,6 @@ impl DerefMut for Gateway {
 
 impl std::fmt::Debug for AppState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Parts")
+        f.write_str("AppState")
     }
 }

@@ -86,7 +86,7 @@ impl<K: Hash + Eq + Send + Sync + 'static> Buckets<K> {
         Self { name, limit, quota, ticks: Ticks(Instant::now()), buckets }
     }
 
-    fn take(&self, key: K) -> Option<LimitState> {
+    fn count_request(&self, key: K) -> Option<LimitState> {
         if self.limit.mode == Mode::Off {
             return None;
         }
@@ -122,12 +122,12 @@ impl Rates {
 
     /// Counts a request of this address.
     pub fn address(&self, address: IpAddr) -> Option<LimitState> {
-        self.addresses.take(shared(address))
+        self.addresses.count_request(shared(address))
     }
 
     /// Counts a request with this token, from this address, for the claimed device.
     pub fn device(&self, address: IpAddr, device: DeviceId, token: &[u8]) -> Option<LimitState> {
-        self.devices.take((shared(address), device, self.digest.hash_one(token)))
+        self.devices.count_request((shared(address), device, self.digest.hash_one(token)))
     }
 }
 

@@ -49,7 +49,7 @@ struct Inner {
 
 impl std::fmt::Debug for TenantStatuses {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Standings").field("latest", &self.0.latest).finish_non_exhaustive()
+        f.debug_struct("TenantStatuses").field("latest", &self.0.latest).finish_non_exhaustive()
     }
 }
 

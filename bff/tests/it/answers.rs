@@ -153,7 +153,7 @@ fn members(path: &str, ids: &[&str]) -> Value {
         "/api/v1/reservations/departures" => stays("checked_out", ids),
         "/api/v1/reservations/in-house" => stays("in_house", ids),
         "/api/v1/staff/shifts" => json!({"timeZone": "Asia/Kabul", "date": "2026-11-21",
-            "shifts": three("shift", "shf")}),
+            "shifts": three_items("shift", "shf")}),
         "/api/v1/housekeeping/rooms/status" => json!({"counts": {}, "rooms": [
             {"roomId": ROOM, "number": "101", "floor": 1, "status": "ready", "since": AS_OF}]}),
         "/api/v1/billing/balances" => json!({"items": [{
@@ -165,8 +165,8 @@ fn members(path: &str, ids: &[&str]) -> Value {
             "timeZone": "Asia/Kabul", "from": "2026-11-21", "to": "2026-11-23",
             "roomTypes": [], "rooms": [], "stays": [], "blocks": []}),
         "/api/v1/maintenance/board" => json!({"columns": [{"state": "open", "items": []}]}),
-        "/api/v1/alerts" => json!({"items": three("alert", "alr")}),
-        "/api/v1/ai/suggestions" => json!({"items": three("suggestion", "sug")}),
+        "/api/v1/alerts" => json!({"items": three_items("alert", "alr")}),
+        "/api/v1/ai/suggestions" => json!({"items": three_items("suggestion", "sug")}),
         folio if folio.starts_with("/api/v1/folios/") => json!({
             "folioId": &folio["/api/v1/folios/".len()..], "reservationId": STAY, "guestName": "A",
             "state": "open", "openedAt": AS_OF, "charges": [], "payments": [], "refunds": [],
@@ -176,7 +176,7 @@ fn members(path: &str, ids: &[&str]) -> Value {
 }
 
 /// Three of a kind, in this order.
-fn three(kind: &str, prefix: &str) -> Vec<Value> {
+fn three_items(kind: &str, prefix: &str) -> Vec<Value> {
     let item = |last| {
         let id = format!("{prefix}_01K0000000000000000000000{last}");
         match kind {

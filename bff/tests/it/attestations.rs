@@ -162,7 +162,7 @@ async fn only_a_request_that_resumes_its_own_unfinished_one_uses_it_again() {
     used(database, &principal, id, &resumed, now).await.unwrap();
     used(database, &principal, id, &resumed, late).await.unwrap();
     let again = used(database, &principal, id, &first, now).await;
-    assert_eq!(again, Err(Refused::Replayed), "the same key and request, but begun anew");
+    assert_eq!(again, Err(Refused::Replayed), "the same key and request, but not resumed");
     for other in [
         Use { by: "another", ..resumed },
         Use { fingerprint: [4; 32], ..resumed },
@@ -255,7 +255,7 @@ async fn a_second_use_is_found_in_the_rows() {
 const ROUTE: &str = "/refunds-of-a-test";
 
 /// A route that requires one, behind the real edge.
-async fn ask(gateway: &TestGateway, attestations: &[&str]) -> Answer {
+async fn send_request(gateway: &TestGateway, attestations: &[&str]) -> Answer {
     let observer = Observer {
         metrics: request_metrics!("test"),
         clock: gateway.clock.clone(),
@@ -278,12 +278,12 @@ async fn ask(gateway: &TestGateway, attestations: &[&str]) -> Answer {
 #[tokio::test]
 async fn a_route_that_needs_a_factor_requires_a_fresh_one() {
     let gateway = TestGateway::open().await;
-    let absent = ask(&gateway, &[]).await;
+    let absent = send_request(&gateway, &[]).await;
     absent.is_problem(401, "MELMASTOON.BFF.MFA_REQUIRED");
     assert!(absent.body["detail"].as_str().unwrap().contains("folio.refund"));
     let good = "mfa_01K0000000000000000000000A";
     for wrong in [&[good, good][..], &[""], &["mfa_1"], &["bos_01K0000000000000000000000A"]] {
-        ask(&gateway, wrong).await.is_problem(401, "MELMASTOON.BFF.MFA_INVALID_OR_USED");
+        send_request(&gateway, wrong).await.is_problem(401, "MELMASTOON.BFF.MFA_INVALID_OR_USED");
     }
     let challenge = absent.headers["www-authenticate"].to_str().unwrap();
     for member in
@@ -291,5 +291,5 @@ async fn a_route_that_needs_a_factor_requires_a_fresh_one() {
     {
         assert!(challenge.contains(member), "{challenge}");
     }
-    assert_eq!(ask(&gateway, &[good]).await.status, 200);
+    assert_eq!(send_request(&gateway, &[good]).await.status, 200);
 }

@@ -106,14 +106,14 @@ fn head(request: &Builder) -> String {
 }
 
 /// Reads the response until the server closes the connection, and returns how long that took.
-async fn rest(stream: &mut dyn Stream) -> (String, Duration) {
+async fn read_rest(stream: &mut dyn Stream) -> (String, Duration) {
     let (began, mut bytes) = (Instant::now(), Vec::new());
     let ended = timeout(LONG, stream.read_to_end(&mut bytes)).await;
     let _ = ended.expect("the server closes the connection");
     (String::from_utf8_lossy(&bytes).into_owned(), began.elapsed())
 }
 
-async fn ask(stream: &mut dyn Stream, request: &Builder) -> String {
+async fn send_request(stream: &mut dyn Stream, request: &Builder) -> String {
     stream.write_all(format!("{}\r\n", head(request)).as_bytes()).await.unwrap();
     let mut bytes = vec![0; 16 * 1024];
     let count = timeout(LONG, stream.read(&mut bytes)).await.expect("an answer").unwrap();
@@ -127,7 +127,7 @@ async fn idle_and_incomplete_connections_are_closed() {
         for front in FRONTS {
             let mut stream = state.connect(front).await;
             stream.write_all(half.as_bytes()).await.unwrap();
-            let (text, took) = rest(&mut *stream).await;
+            let (text, took) = read_rest(&mut *stream).await;
             assert_eq!(text, "");
             assert!((400..5_000).contains(&took.as_millis()), "{half:?} {took:?}");
         }
@@ -136,7 +136,7 @@ async fn idle_and_incomplete_connections_are_closed() {
     for half in [&b""[..], &[22, 3, 1, 2, 0, 1]] {
         let mut stream = TcpStream::connect(state.tls).await.unwrap();
         stream.write_all(half).await.unwrap();
-        rest(&mut stream).await;
+        read_rest(&mut stream).await;
     }
 }
 
@@ -167,7 +167,7 @@ async fn a_stalled_body_is_408_on_every_kind_of_route() {
             let body = "content-type: application/json\r\ncontent-length: 50\r\n\r\n{";
             let request = request().header("x-forwarded-for", format!("192.0.2.{}", name.len()));
             stream.write_all(format!("{}{body}", head(&request)).as_bytes()).await.unwrap();
-            let (answer, took) = rest(&mut *stream).await;
+            let (answer, took) = read_rest(&mut *stream).await;
             assert!(answer.starts_with("HTTP/1.1 408 "), "{name}: {answer}");
             for part in ["GENERAL.REQUEST_TIMEOUT", "x-request-id: req_", "connection: close"] {
                 assert!(answer.contains(part), "{name}: {answer}");
@@ -185,7 +185,7 @@ async fn a_request_without_a_host_or_with_two_is_a_problem() {
             let mut stream = state.connect(front).await;
             let request = format!("GET {API}/session HTTP/1.1\r\n{hosts}\r\n");
             stream.write_all(request.as_bytes()).await.unwrap();
-            let (answer, _) = rest(&mut *stream).await;
+            let (answer, _) = read_rest(&mut *stream).await;
             assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
             assert!(answer.contains("GENERAL.MALFORMED_REQUEST"), "{answer}");
         }
@@ -201,18 +201,18 @@ async fn a_sign_in_makes_room_for_the_next_desk_of_the_address() {
     let mut desks = Vec::new();
     for _ in 0..2 {
         let mut fixture = TcpStream::connect(state.plain).await.unwrap();
-        assert!(ask(&mut fixture, &health).await.starts_with("HTTP/1.1 200 "));
+        assert!(send_request(&mut fixture, &health).await.starts_with("HTTP/1.1 200 "));
         desks.push(fixture);
     }
     let mut third = TcpStream::connect(state.plain).await.unwrap();
-    let refusal = ask(&mut third, &health).await;
+    let refusal = send_request(&mut third, &health).await;
     assert!(refusal.starts_with("HTTP/1.1 429 ") && refusal.contains("BFF.RATE_LIMITED"));
     // A kept connection waits longer for its next request than a new one for its first.
     sleep(Duration::from_millis(1_200)).await;
     let session = gateway.request(&format!("{API}/session"));
     let session = session.header("x-forwarded-for", "203.0.113.9");
-    let answer = ask(&mut desks[0], &session).await;
+    let answer = send_request(&mut desks[0], &session).await;
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     let mut third = TcpStream::connect(state.plain).await.unwrap();
-    assert!(ask(&mut third, &health).await.starts_with("HTTP/1.1 200 "));
+    assert!(send_request(&mut third, &health).await.starts_with("HTTP/1.1 200 "));
 }

@@ -20,7 +20,7 @@ struct Wrong {
     device: bool,
 }
 
-async fn ask(gateway: &TestGateway, wrong: Wrong) -> Answer {
+async fn send_request(gateway: &TestGateway, wrong: Wrong) -> Answer {
     let token = gateway.token(|claims| {
         claims.iat -= 60;
         if wrong.expired {
@@ -50,27 +50,30 @@ async fn revoke(gateway: &TestGateway) {
 async fn no_authorization_is_reported_before_a_bad_proof() {
     let gateway = TestGateway::open().await;
     let answer =
-        ask(&gateway, Wrong { no_authorization: true, proof: true, ..Wrong::default() }).await;
+        send_request(&gateway, Wrong { no_authorization: true, proof: true, ..Wrong::default() })
+            .await;
     answer.is_problem(401, "MELMASTOON.BFF.SESSION_REQUIRED");
 }
 
 #[tokio::test]
 async fn a_bad_proof_is_reported_before_an_expired_token_and_a_revoked_session() {
     let gateway = TestGateway::open().await;
-    let answer = ask(&gateway, Wrong { proof: true, expired: true, ..Wrong::default() }).await;
+    let answer =
+        send_request(&gateway, Wrong { proof: true, expired: true, ..Wrong::default() }).await;
     answer.is_problem(401, "MELMASTOON.BFF.DPOP_INVALID");
     revoke(&gateway).await;
-    let answer = ask(&gateway, Wrong { proof: true, ..Wrong::default() }).await;
+    let answer = send_request(&gateway, Wrong { proof: true, ..Wrong::default() }).await;
     answer.is_problem(401, "MELMASTOON.BFF.DPOP_INVALID");
 }
 
 #[tokio::test]
 async fn an_expired_token_and_a_revoked_session_are_reported_before_another_device() {
     let gateway = TestGateway::open().await;
-    let answer = ask(&gateway, Wrong { expired: true, device: true, ..Wrong::default() }).await;
+    let answer =
+        send_request(&gateway, Wrong { expired: true, device: true, ..Wrong::default() }).await;
     answer.is_problem(401, "MELMASTOON.BFF.SESSION_EXPIRED");
     revoke(&gateway).await;
-    let answer = ask(&gateway, Wrong { device: true, ..Wrong::default() }).await;
+    let answer = send_request(&gateway, Wrong { device: true, ..Wrong::default() }).await;
     answer.is_problem(401, "MELMASTOON.BFF.SESSION_EXPIRED");
 }
 
@@ -93,9 +96,9 @@ async fn with_another_s_session(gateway: &TestGateway, path: &str) -> Answer {
 #[tokio::test]
 async fn another_device_and_another_s_session_are_reported_before_a_suspended_tenant() {
     let gateway = TestGateway::open().await;
-    ask(&gateway, Wrong::default()).await;
+    send_request(&gateway, Wrong::default()).await;
     suspend(&gateway);
-    let answer = ask(&gateway, Wrong { device: true, ..Wrong::default() }).await;
+    let answer = send_request(&gateway, Wrong { device: true, ..Wrong::default() }).await;
     answer.is_problem(403, "MELMASTOON.BFF.DEVICE_MISMATCH");
     let answer = with_another_s_session(&gateway, STREAM).await;
     answer.is_problem(403, "MELMASTOON.BFF.DEVICE_MISMATCH");
@@ -104,10 +107,10 @@ async fn another_device_and_another_s_session_are_reported_before_a_suspended_te
 #[tokio::test]
 async fn a_suspended_tenant_is_reported_before_a_property_out_of_scope() {
     let gateway = TestGateway::open().await;
-    let answer = ask(&gateway, Wrong::default()).await;
+    let answer = send_request(&gateway, Wrong::default()).await;
     answer.is_problem(403, "MELMASTOON.BFF.PROPERTY_OUT_OF_SCOPE");
     suspend(&gateway);
-    let answer = ask(&gateway, Wrong::default()).await;
+    let answer = send_request(&gateway, Wrong::default()).await;
     answer.is_problem(503, "MELMASTOON.TENANT.SUSPENDED");
 }
 
@@ -130,8 +133,9 @@ async fn a_property_out_of_scope_is_reported_before_a_role_that_does_not_allow_i
 
 #[tokio::test]
 async fn a_role_that_does_not_allow_it_is_reported_before_a_session_store_that_is_unavailable() {
-    let tier = "redis://127.0.0.1:1/".to_owned();
-    let gateway = TestGateway::build(TestOptions { session: tier, ..TestOptions::usual() }).await;
+    let redis_url = "redis://127.0.0.1:1/".to_owned();
+    let gateway =
+        TestGateway::build(TestOptions { redis_url: redis_url, ..TestOptions::usual() }).await;
     let answer = without_roles(&gateway, STREAM).await;
     answer.is_problem(403, "MELMASTOON.BFF.ROLE_FORBIDDEN");
     let answer = gateway.send(gateway.request(STREAM)).await;

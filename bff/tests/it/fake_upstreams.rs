@@ -104,7 +104,7 @@ impl FakeUpstreams {
         let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let url: url::Url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
         serve(listener, Plain, around(app), &Lifecycle::new());
-        (fake, ASKED.map(|upstream| (upstream, url.clone())).into())
+        (fake, SERVED_UPSTREAMS.map(|upstream| (upstream, url.clone())).into())
     }
 
     pub(crate) fn command(&self, command: Command) {
@@ -138,7 +138,7 @@ impl FakeUpstreams {
         self.held.add_permits(1);
     }
 
-    fn note(&self, target: &http::Uri, headers: &HeaderMap, body: &Bytes) -> Option<Command> {
+    fn record(&self, target: &http::Uri, headers: &HeaderMap, body: &Bytes) -> Option<Command> {
         let key = headers.get("idempotency-key").map(|key| key.to_str().unwrap().to_owned());
         let body = serde_json::from_slice(body).unwrap_or(Value::Null);
         locked(&self.seen).push(Seen { target: target.to_string(), key, body });
@@ -167,7 +167,7 @@ fn locked<T>(shared: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 /// Upstreams it stands in for.
-const ASKED: [Upstream; 7] = [
+const SERVED_UPSTREAMS: [Upstream; 7] = [
     Upstream::Reservation,
     Upstream::Billing,
     Upstream::Inventory,
@@ -208,7 +208,7 @@ async fn change(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let command = fake.note(&uri, &headers, &body);
+    let command = fake.record(&uri, &headers, &body);
     match &command {
         Some(Command::Fail(status)) => {
             return StatusCode::from_u16(*status).unwrap().into_response();
@@ -247,7 +247,7 @@ pub(crate) fn refusal(status: u16, name: &'static str) -> Box<Problem> {
 }
 
 async fn read(State(fake): State<Arc<FakeUpstreams>>, OriginalUri(uri): OriginalUri) -> Response {
-    match fake.note(&uri, &HeaderMap::new(), &Bytes::new()) {
+    match fake.record(&uri, &HeaderMap::new(), &Bytes::new()) {
         Some(Command::Fail(status)) => StatusCode::from_u16(status).unwrap().into_response(),
         Some(Command::Refuse(problem)) => refused(&problem),
         Some(Command::Vanish) => std::future::pending().await,

@@ -40,9 +40,9 @@ impl Fixture {
     }
 
     /// With an unreachable session store.
-    pub(crate) async fn without_session_tier() -> Self {
+    pub(crate) async fn without_session_store() -> Self {
         Self::with(TestOptions {
-            session: "redis://127.0.0.1:1/".to_owned(),
+            redis_url: "redis://127.0.0.1:1/".to_owned(),
             ..TestOptions::usual()
         })
         .await
@@ -81,7 +81,7 @@ impl Fixture {
     }
 
     /// Selects `what` from every activity row, in order.
-    pub(crate) async fn ledger(&self, what: &str) -> Vec<String> {
+    pub(crate) async fn activity(&self, what: &str) -> Vec<String> {
         let order = "array_position('{requested}', outcome), id";
         let sql = format!("SELECT {what} FROM bff.operator_activity ORDER BY occurred_at, {order}");
         self.gateway.rows(&sql).await

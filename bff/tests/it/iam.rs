@@ -47,7 +47,7 @@ impl Iam {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let calls = Arc::new(Semaphore::new(0));
         let iam = Self { played: Arc::new(Mutex::new(played)), calls, url: url.clone() };
-        let app = Router::new().fallback(play).with_state(iam.clone());
+        let app = Router::new().fallback(respond).with_state(iam.clone());
         service_kit::serve::serve(listener, service_kit::serve::Plain, app, &Lifecycle::new());
         (iam, url)
     }
@@ -97,7 +97,7 @@ impl Iam {
     }
 }
 
-async fn play(State(iam): State<Iam>, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
+async fn respond(State(iam): State<Iam>, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
     let text = |name: &str| headers[name].to_str().unwrap().to_owned();
     let requests = ReceivedCall {
         path: uri.path().to_owned(),

@@ -97,7 +97,7 @@ async fn each_account_may_call_its_own_routes() {
         let answer = guarded.post(revoke, Some(stranger), &json!({})).await;
         answer.is_problem(403, "MELMASTOON.GENERAL.FORBIDDEN");
     }
-    // Let in, then told that the body is not one.
+    // Permitted, then refused for its body.
     guarded
         .post(revoke, Some(FIRST), &json!({}))
         .await

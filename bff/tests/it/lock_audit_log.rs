@@ -23,7 +23,7 @@ async fn tamper(fixture: &Fixture, sql: &str) {
     fixture.gateway.database.run(&format!("{quiet}; {sql}")).await;
 }
 
-async fn acted(count: usize) -> Fixture {
+async fn with_actions(count: usize) -> Fixture {
     let fixture = open().await;
     for _ in 0..count {
         assert_eq!(Act::issue().send(&fixture).await.status, 201);
@@ -38,7 +38,7 @@ async fn fifty_actions_at_once_make_one_chain_without_a_hole_and_none_is_sent_un
     let acts: Vec<_> = std::iter::repeat_with(Act::issue).take(50).collect();
     let answers = join_all(acts.iter().map(|act| act.send(&fixture))).await;
     assert!(answers.iter().any(|answer| answer.status == 201), "{}", answers[0].body);
-    // On a busy machine some wait too long for a connection, and are told so.
+    // On a busy machine some time out waiting for a connection.
     for answer in answers.iter().filter(|answer| answer.status != 201) {
         assert!(answer.status.is_server_error(), "{}", answer.body);
     }
@@ -83,7 +83,7 @@ async fn an_altered_or_removed_row_is_reported() {
             Tampering::Altered,
         ),
     ] {
-        let fixture = acted(3).await;
+        let fixture = with_actions(3).await;
         assert_eq!(report(&fixture).await.first_fault, None);
         tamper(&fixture, sql).await;
         let found = report(&fixture).await;
@@ -94,7 +94,7 @@ async fn an_altered_or_removed_row_is_reported() {
 
 #[tokio::test]
 async fn the_gateway_itself_cannot_change_a_row() {
-    let fixture = acted(1).await;
+    let fixture = with_actions(1).await;
     let mut connection = fixture.gateway.state.database.connection().await.unwrap();
     let transaction =
         service_kit::postgres::write(&mut connection, fixture.gateway.tenant).await.unwrap();
@@ -104,7 +104,7 @@ async fn the_gateway_itself_cannot_change_a_row() {
 
 #[tokio::test]
 async fn each_tenant_has_a_chain_of_its_own() {
-    let fixture = acted(1).await;
+    let fixture = with_actions(1).await;
     let other: TenantId = fresh();
     let theirs = verify(&fixture.gateway.state.database, other).await.unwrap();
     assert_eq!((theirs.intact_rows, theirs.first_fault), (0, None));
@@ -112,10 +112,10 @@ async fn each_tenant_has_a_chain_of_its_own() {
 
 async fn list(fixture: &Fixture, query: &str) -> Answer {
     let path = format!("{BASE}/locks/audit?propertyId={}{query}", fixture.gateway.property);
-    ask(fixture, &path, "front_desk.manager").await
+    send_request(fixture, &path, "front_desk.manager").await
 }
 
-async fn ask(fixture: &Fixture, path: &str, role: &str) -> Answer {
+async fn send_request(fixture: &Fixture, path: &str, role: &str) -> Answer {
     let token = fixture.gateway.token(|claims| claims.roles = vec![role.to_owned()]);
     let proof = fixture.gateway.proof(path.split('?').next().unwrap(), &token, |_| {});
     fixture.gateway.send(fixture.gateway.with(path, &format!("DPoP {token}"), &proof)).await
@@ -128,7 +128,7 @@ fn sequences(answer: &Answer) -> Vec<i64> {
 
 #[tokio::test]
 async fn the_lock_audit_log_is_listed_in_pages_newest_first() {
-    let fixture = acted(3).await;
+    let fixture = with_actions(3).await;
     let all = list(&fixture, "").await;
     assert_eq!((all.status.as_u16(), sequences(&all)), (200, vec![6, 5, 4, 3, 2, 1]));
     assert_eq!(all.body["nextCursor"], Value::Null);
@@ -150,11 +150,13 @@ async fn the_lock_audit_log_is_listed_in_pages_newest_first() {
 
 #[tokio::test]
 async fn only_managers_of_the_property_can_list_the_lock_audit_log() {
-    let fixture = acted(1).await;
+    let fixture = with_actions(1).await;
     let path = format!("{BASE}/locks/audit?propertyId={}", fixture.gateway.property);
-    ask(&fixture, &path, "front_desk").await.is_problem(403, "MELMASTOON.BFF.ROLE_FORBIDDEN");
+    send_request(&fixture, &path, "front_desk")
+        .await
+        .is_problem(403, "MELMASTOON.BFF.ROLE_FORBIDDEN");
     let elsewhere = format!("{BASE}/locks/audit?propertyId={}", fresh::<PropertyId>());
-    let answer = ask(&fixture, &elsewhere, "property.gm").await;
+    let answer = send_request(&fixture, &elsewhere, "property.gm").await;
     answer.is_problem(403, "MELMASTOON.BFF.PROPERTY_OUT_OF_SCOPE");
     for query in ["&from=yesterday", "&to=x", "&cursor=x", "&limit=0", "&limit=201"] {
         let answer = list(&fixture, query).await;

@@ -90,8 +90,8 @@ async fn an_unknown_outcome_is_reconciled_once_with_lock_integration() {
              WHERE idempotency_key = '{}' ORDER BY sequence",
             act.key
         );
-        let told = fixture.gateway.rows(&own).await;
-        assert_eq!(told, ["requested", "unknown", &format!("{phase} reconciler")]);
+        let rows = fixture.gateway.rows(&own).await;
+        assert_eq!(rows, ["requested", "unknown", &format!("{phase} reconciler")]);
     }
     assert!(is_whole(&fixture).await);
 }
@@ -130,7 +130,7 @@ async fn without_lock_integration_the_outcome_is_unknown_and_reconciled_later() 
     assert!(is_whole(&fixture).await);
 }
 
-async fn looked(fixture: &Fixture) -> bool {
+async fn check_completeness(fixture: &Fixture) -> bool {
     let state = &fixture.gateway.state;
     check(&state.database, &state.env.clock).await.unwrap().is_complete()
 }
@@ -144,14 +144,14 @@ async fn missing_rows_freeze_the_routes_until_two_operators_unfreeze_them() {
     orphan(&fixture).await;
     assert!(is_whole(&fixture).await);
     fixture.pass(MIN_AGE.as_secs() + 1);
-    assert!(looked(&fixture).await, "the reconciler may still come");
+    assert!(check_completeness(&fixture).await, "the reconciler may still come");
     assert_eq!(Act::issue().send(&fixture).await.status, 201);
     fixture.pass(COMPLETION_GRACE.as_secs());
-    assert!(!looked(&fixture).await);
+    assert!(!check_completeness(&fixture).await);
     let answer = Act::issue().send(&fixture).await;
     answer.is_problem(503, FROZEN);
     assert!(answer.headers.contains_key("retry-after"));
-    assert_eq!(finished.send(&fixture).await.status, 201, "what was done is told all the same");
+    assert_eq!(finished.send(&fixture).await.status, 201, "the stored response is still sent");
     let calls = fixture.fake.seen().len();
 
     let alone = fake.clear(&fixture, FIRST).await;
@@ -162,7 +162,7 @@ async fn missing_rows_freeze_the_routes_until_two_operators_unfreeze_them() {
     assert_eq!((cleared.status.as_u16(), &cleared.body["frozen"]), (200, &json!(false)));
     assert_eq!(Act::issue().send(&fixture).await.status, 201);
     fixture.pass(1);
-    assert!(looked(&fixture).await, "the gap is known");
+    assert!(check_completeness(&fixture).await, "the gap is known");
     assert_eq!(Act::issue().send(&fixture).await.status, 201);
     let audit = "SELECT step || ' ' || account FROM bff.admin_audit ORDER BY sequence";
     let (requests, refused) = (format!("requested {FIRST}"), format!("refused {FIRST}"));
@@ -178,7 +178,7 @@ async fn a_removed_first_row_is_detected_too() {
                  DELETE FROM bff.lock_action_proxy_audit WHERE phase = 'requested'";
     fixture.gateway.database.run(taken).await;
     fixture.pass(COMPLETION_GRACE.as_secs() + 1);
-    assert!(!looked(&fixture).await);
+    assert!(!check_completeness(&fixture).await);
     Act::issue().send(&fixture).await.is_problem(503, FROZEN);
 }
 

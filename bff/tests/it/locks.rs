@@ -120,7 +120,7 @@ async fn a_key_is_issued_once_and_its_rows_say_everything_of_it() {
         first.headers["x-request-id"].to_str().unwrap()
     );
     assert_eq!(gateway.rows(&found).await, ["success"]);
-    assert_eq!(fixture.ledger("action || ' ' || outcome").await.len(), 2);
+    assert_eq!(fixture.activity("action || ' ' || outcome").await.len(), 2);
 }
 
 #[tokio::test]
@@ -190,7 +190,7 @@ async fn without_lock_integration_a_known_lock_keeps_its_location_and_an_unknown
     let again = Act { key: fresh_key(), ..known.clone() };
     again.send(&fixture).await.is_problem(502, AWAY);
     Act::issue().send(&fixture).await.is_problem(502, AWAY);
-    assert!(is_replay(&known.send(&fixture).await), "what was done is told all the same");
+    assert!(is_replay(&known.send(&fixture).await), "the stored response is still sent");
     let home = fixture.gateway.property;
     let rows = rows(&fixture, "phase || ' ' || coalesce(property_id, 'nowhere')").await;
     let of = |phase: &str, place: &str| format!("{phase} {place}");

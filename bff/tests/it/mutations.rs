@@ -87,8 +87,8 @@ async fn a_first_use_is_forwarded_with_its_key_and_body_and_its_response_is_stor
         (Some(check_in.key.as_str()), &check_in.body)
     );
     assert_eq!(row(&fixture, &check_in.key).await, ["completed 1 200"]);
-    let ledger = fixture.ledger("concat_ws(' ', action, outcome, detail->>'attempt')").await;
-    assert_eq!(ledger, ["reservation.check_in requested 1", "reservation.check_in success 1"]);
+    let activity = fixture.activity("concat_ws(' ', action, outcome, detail->>'attempt')").await;
+    assert_eq!(activity, ["reservation.check_in requested 1", "reservation.check_in success 1"]);
 }
 
 #[tokio::test]
@@ -184,8 +184,8 @@ async fn after_a_timeout_the_effect_is_unknown_and_a_repeat_learns_it_without_a_
     let answer = check_in.send(&fixture).await;
     assert_eq!((answer.status.as_u16(), is_replay(&answer)), (200, false), "{}", answer.body);
     assert_eq!((fixture.fake.seen().len(), fixture.fake.effects()), (2, 1));
-    let ledger = fixture.ledger("outcome").await;
-    assert_eq!(ledger, ["requested", "unknown", "requested", "success"]);
+    let activity = fixture.activity("outcome").await;
+    assert_eq!(activity, ["requested", "unknown", "requested", "success"]);
 }
 
 #[tokio::test]
@@ -214,8 +214,8 @@ async fn a_refusal_of_the_upstream_passes_through_is_kept_and_carries_the_ids_of
     assert!(is_replay(&repeat) && !is_replay(&first));
     assert_ne!(first.body["requestId"], repeat.body["requestId"]);
     assert_eq!(fixture.fake.seen().len(), 1);
-    let ledger = fixture.ledger("concat_ws(' ', outcome, detail->>'code')").await;
-    assert_eq!(ledger, ["requested", &format!("refused {code}")]);
+    let activity = fixture.activity("concat_ws(' ', outcome, detail->>'code')").await;
+    assert_eq!(activity, ["requested", &format!("refused {code}")]);
 }
 
 #[tokio::test]

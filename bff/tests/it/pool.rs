@@ -57,7 +57,7 @@ struct Witness {
 }
 
 impl Witness {
-    async fn look(self: Arc<Self>, call: String) {
+    async fn watch_pool(self: Arc<Self>, call: String) {
         self.calls.lock().unwrap().push(call.clone());
         let connection = self.database.get().unwrap().connection();
         if !matches!(tokio::time::timeout(FREE_WITHIN, connection).await, Ok(Ok(_))) {
@@ -78,9 +78,9 @@ impl Witness {
 
 /// In a separate task, which the gateway's timeout does not cancel.
 #[expect(clippy::disallowed_methods, reason = "the test waits for it")]
-async fn look(State(witness): State<Arc<Witness>>, request: Request, next: Next) -> Response {
+async fn watch_pool(State(witness): State<Arc<Witness>>, request: Request, next: Next) -> Response {
     let call = format!("{} {}", request.method(), request.uri().path());
-    tokio::spawn(witness.look(call)).await.unwrap();
+    tokio::spawn(witness.watch_pool(call)).await.unwrap();
     next.run(request).await
 }
 
@@ -101,10 +101,10 @@ fn others() -> Router {
 /// A gateway with one connection, and its watcher.
 async fn open() -> (TestGateway, Arc<Witness>) {
     let witness = Arc::new(Witness::default());
-    let layer = from_fn_with_state(Arc::clone(&witness), look);
+    let layer = from_fn_with_state(Arc::clone(&witness), watch_pool);
     let (fake, urls) = FakeUpstreams::open_around(|app| app.merge(others()).layer(layer)).await;
     let url = urls[&Upstream::Billing].clone();
-    // tenant-service apart: it is asked beside a request, not for it.
+    // Except tenant-service, which is called in the background.
     let played = Upstream::ALL.into_iter().filter(|upstream| *upstream != Upstream::Tenant);
     let urls: BaseUrls = played.map(|upstream| (upstream, url.clone())).collect();
     let patient = |upstream| Limits { attempt: Duration::from_secs(2), ..Limits::of(upstream) };
@@ -219,7 +219,7 @@ async fn no_job_holds_a_connection_while_it_calls_an_upstream() {
         let request = internal::request("POST", &path, Some(&token), &json!({}));
         let answer = crate::test_gateway::send_to(&app, request).await;
         assert_eq!((answer.status.as_u16(), &answer.body["ran"]), (200, &json!(true)), "{job}");
-        assert!(!witness.calls().is_empty(), "{job} called nobody: {}", answer.body);
+        assert!(!witness.calls().is_empty(), "{job} made no call: {}", answer.body);
         witness.saw_no_offence(job);
     }
 }

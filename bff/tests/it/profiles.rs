@@ -125,7 +125,9 @@ async fn while_tenant_service_hangs_a_request_waits_briefly_and_uses_its_token()
 async fn a_slow_response_is_applied_in_the_background() {
     let (tenant, gateway) = Tenant::with_gateway(Behavior::Hangs).await;
     assert_eq!(session(&gateway).await["profile"], "unavailable");
-    tenant.is(Behavior::Says(json!({"roles": ["front_desk"], "propertyIds": [gateway.property]})));
+    tenant.set_behavior(Behavior::Says(
+        json!({"roles": ["front_desk"], "propertyIds": [gateway.property]}),
+    ));
     let body = until(&gateway, "fresh").await;
     assert_eq!(body["displayName"], "Mina");
 }
@@ -136,7 +138,7 @@ async fn an_old_profile_is_used_without_tenant_service_until_its_ttl() {
     let options = TestOptions { clock, ..TestOptions::usual() };
     let (tenant, gateway) = Tenant::with_options(Behavior::Says(json!({})), options).await;
     assert_eq!(session(&gateway).await["profile"], "fresh");
-    tenant.is(Behavior::Refuses(500));
+    tenant.set_behavior(Behavior::Refuses(500));
     hands.forward(6);
     let started = Instant::now();
     let body = session(&gateway).await;
@@ -155,7 +157,9 @@ async fn an_old_profile_is_refreshed_and_its_changes_apply() {
     let options = TestOptions { clock, ..TestOptions::usual() };
     let (tenant, gateway) = Tenant::with_options(Behavior::Says(json!({})), options).await;
     assert_eq!(session(&gateway).await["roles"], json!(["front_desk"]));
-    tenant.is(Behavior::Says(json!({"displayName": "Mina R.", "propertyIds": [gateway.property]})));
+    tenant.set_behavior(Behavior::Says(
+        json!({"displayName": "Mina R.", "propertyIds": [gateway.property]}),
+    ));
     hands.forward(6);
     assert_eq!(session(&gateway).await["profile"], "stale");
     assert_eq!(until(&gateway, "fresh").await["displayName"], "Mina R.");

@@ -65,7 +65,7 @@ async fn a_refresh_completes_after_a_disconnect_and_its_repeat_gets_the_tokens()
     pair.iam.grants(granted.clone());
     let repeated = refresh(&pair.there, &token).await;
     assert_eq!(repeated.status, 200, "{}", repeated.body);
-    assert_ne!(repeated.body["accessToken"], granted, "iam was asked twice");
+    assert_ne!(repeated.body["accessToken"], granted, "iam was called twice");
     assert_eq!(refresh(&pair.here, &token).await.body, repeated.body);
     assert_eq!(pair.iam.requests().len(), 1);
 }
@@ -143,9 +143,9 @@ async fn the_session_store_holds_no_legible_token_and_forgets_within_thirty_seco
     let access = pair.here.token(|_| {});
     pair.iam.grants(access.clone());
     assert_eq!(refresh(&pair.here, &token).await.status, 200);
-    let mut tier = pair.here.state.session_redis.0.clone();
+    let mut redis = pair.here.state.session_redis.0.clone();
     let keys: Vec<String> =
-        redis::cmd("KEYS").arg("bff:refresh:*").query_async(&mut tier).await.unwrap();
+        redis::cmd("KEYS").arg("bff:refresh:*").query_async(&mut redis).await.unwrap();
     assert!(!keys.is_empty());
     for key in keys {
         let (value, left): (Option<Vec<u8>>, i64) = redis::pipe()
@@ -153,7 +153,7 @@ async fn the_session_store_holds_no_legible_token_and_forgets_within_thirty_seco
             .arg(&key)
             .cmd("PTTL")
             .arg(&key)
-            .query_async(&mut tier)
+            .query_async(&mut redis)
             .await
             .unwrap();
         let text =
@@ -169,7 +169,7 @@ async fn the_session_store_holds_no_legible_token_and_forgets_within_thirty_seco
 async fn without_the_session_store_every_refresh_asks_iam_itself() {
     let (iam, url) = Iam::open().await;
     let options =
-        TestOptions { session: "redis://127.0.0.1:1/".to_owned(), ..TestOptions::usual() };
+        TestOptions { redis_url: "redis://127.0.0.1:1/".to_owned(), ..TestOptions::usual() };
     let gateway = TestGateway::build(options).await.asking(Upstream::Iam, &url);
     iam.grants(gateway.token(|_| {}));
     let token = fresh_key();

@@ -88,10 +88,11 @@ async fn a_refund_with_a_fresh_factor_is_paid_once_and_its_repeat_replays() {
     assert_eq!((repeat.status, &repeat.body), (first.status, &first.body));
     assert_eq!(repeat.headers["idempotency-replayed"], "true");
     assert_eq!((fixture.fake.effects(), uses(&fixture).await), (1, 1));
-    let ledger = fixture.ledger("concat_ws(' ', action, outcome, detail->>'attestation')").await;
+    let activity =
+        fixture.activity("concat_ws(' ', action, outcome, detail->>'attestation')").await;
     let id = refund.attestation.unwrap();
     assert_eq!(
-        ledger,
+        activity,
         [format!("folio.refund requested {id}"), format!("folio.refund success {id}")]
     );
 }
@@ -216,7 +217,7 @@ async fn of_a_hundred_refunds_at_once_with_one_factor_one_is_paid() {
     let paid = answers.iter().filter(|answer| answer.status == 201).count();
     assert_eq!((paid, fixture.fake.effects(), uses(&fixture).await), (1, 1, 1));
     for answer in answers.iter().filter(|answer| answer.status != 201) {
-        // Who waited too long for a connection was told to come back; nobody else was paid.
+        // Some timed out waiting for a connection; no other refund was paid.
         let code = answer.body["code"].as_str().unwrap();
         assert!([USED, "MELMASTOON.BFF.STORE_UNAVAILABLE"].contains(&code), "{}", answer.body);
     }
@@ -263,7 +264,7 @@ async fn the_role_is_checked_before_the_factor_the_factor_before_the_store_and_t
 
 #[tokio::test]
 async fn the_role_is_checked_before_the_session_store_and_that_before_the_factor() {
-    let fixture = Fixture::without_session_tier().await;
+    let fixture = Fixture::without_session_store().await;
     let without = Refund::with(None);
     without.send_as(&fixture, "front_desk").await.is_problem(403, "MELMASTOON.BFF.ROLE_FORBIDDEN");
     let answer = without.send(&fixture).await;

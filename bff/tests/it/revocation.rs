@@ -15,7 +15,7 @@ const REVOKE: &str = "/internal/sessions/revoke";
 const EVENTS: &str = "/internal/events";
 const ENDED: &str = "MELMASTOON.BFF.SESSION_EXPIRED";
 /// Nothing listens there.
-const NO_TIER: &str = "redis://127.0.0.1:1/";
+const UNREACHABLE_REDIS: &str = "redis://127.0.0.1:1/";
 
 async fn revoke(gateway: &TestGateway, kind: &str, id: &str) {
     let body =
@@ -87,7 +87,7 @@ async fn another_instance_is_notified_through_the_session_store() {
 async fn another_instance_finds_it_within_five_seconds_without_the_session_store() {
     let here = TestGateway::open().await;
     let there = here.another();
-    there.follow(NO_TIER);
+    there.follow(UNREACHABLE_REDIS);
     assert_eq!(there.send(there.request_of_before()).await.status, 200);
     revoke(&here, "device", here.device.as_str()).await;
     refused_within(&there, Duration::from_secs(5)).await;
@@ -98,7 +98,7 @@ async fn an_instance_that_starts_later_knows_what_is_live() {
     let here = TestGateway::open().await;
     revoke(&here, "session", here.session.as_str()).await;
     let started = here.another();
-    started.follow(NO_TIER);
+    started.follow(UNREACHABLE_REDIS);
     refused_within(&started, Duration::from_secs(5)).await;
 }
 
@@ -186,16 +186,16 @@ async fn a_stream_of_the_target_is_told_and_closed_and_others_stay_open() {
     let mut target = there.stream().await;
     revoke(&here, "operator", fresh::<OperatorId>().as_str()).await;
     revoke(&here, "device", here.device.as_str()).await;
-    let mut told = String::new();
+    let mut text = String::new();
     let read = async {
         while let Some(frame) = target.frame().await {
-            told.push_str(std::str::from_utf8(frame.unwrap().data_ref().unwrap()).unwrap());
+            text.push_str(std::str::from_utf8(frame.unwrap().data_ref().unwrap()).unwrap());
         }
     };
     timeout(Duration::from_secs(5), read).await.expect("the stream closes");
     assert!(
-        told.contains("event: session.force_logout\ndata: {\"reason\":\"left_the_house\"}"),
-        "{told}"
+        text.contains("event: session.force_logout\ndata: {\"reason\":\"left_the_house\"}"),
+        "{text}"
     );
-    assert_eq!(told.matches("event: ").count(), 2, "hello, then the end: {told}");
+    assert_eq!(text.matches("event: ").count(), 2, "hello, then the end: {text}");
 }

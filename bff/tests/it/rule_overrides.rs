@@ -25,7 +25,7 @@ fn body(rules: &str) -> Value {
 }
 
 impl Guarded {
-    async fn ask(&self, rules: &str) -> String {
+    async fn request_override(&self, rules: &str) -> String {
         let answer = self.post(PATH, Some(FIRST), &body(rules)).await;
         assert_eq!(answer.status, 202, "{}", answer.body);
         answer.body["id"].as_str().unwrap().to_owned()
@@ -49,7 +49,7 @@ async fn is_blocked(gateway: &TestGateway) -> bool {
 #[tokio::test]
 async fn two_people_put_rules_into_force_and_take_them_back() {
     let guarded = Guarded::open().await;
-    let id = guarded.ask(RULES).await;
+    let id = guarded.request_override(RULES).await;
     assert!(!is_blocked(&guarded.gateway).await, "nothing holds until it is approved");
 
     let approved = guarded.approve(&id, SECOND).await;
@@ -62,7 +62,7 @@ async fn two_people_put_rules_into_force_and_take_them_back() {
         (&json!(FIRST), &json!(SECOND))
     );
 
-    let back = guarded.ask("").await;
+    let back = guarded.request_override("").await;
     assert_eq!(guarded.approve(&back, SECOND).await.body["source"], "defaults");
     assert!(!is_blocked(&guarded.gateway).await);
     let (requests, said) = (format!("requested {FIRST}"), format!("approved {SECOND}"));
@@ -72,7 +72,7 @@ async fn two_people_put_rules_into_force_and_take_them_back() {
 #[tokio::test]
 async fn a_requester_cannot_approve_and_the_attempt_is_audited() {
     let guarded = Guarded::open().await;
-    let id = guarded.ask(RULES).await;
+    let id = guarded.request_override(RULES).await;
     let alone = guarded.approve(&id, FIRST).await;
     alone.is_problem(403, "MELMASTOON.BFF.ADMIN_SECOND_PERSON_REQUIRED");
     assert!(!is_blocked(&guarded.gateway).await);
@@ -84,7 +84,7 @@ async fn a_requester_cannot_approve_and_the_attempt_is_audited() {
 #[tokio::test]
 async fn a_request_is_approved_once() {
     let guarded = Guarded::open().await;
-    let id = guarded.ask(RULES).await;
+    let id = guarded.request_override(RULES).await;
     let (one, other) = tokio::join!(guarded.approve(&id, SECOND), guarded.approve(&id, SECOND));
     let mut statuses = [one.status.as_u16(), other.status.as_u16()];
     statuses.sort_unstable();
@@ -100,7 +100,7 @@ async fn a_request_that_waited_too_long_cannot_be_approved() {
     let read = Arc::clone(&now);
     let clock = Clock::from_fn(move || *read.lock().unwrap());
     let guarded = Guarded::around(TestGateway::at(clock).await, Issuer::open().await);
-    let id = guarded.ask(RULES).await;
+    let id = guarded.request_override(RULES).await;
     *now.lock().unwrap() += SignedDuration::from_mins(10);
     let late = guarded.approve(&id, SECOND).await;
     late.is_problem(409, "MELMASTOON.BFF.ADMIN_REQUEST_CLOSED");
@@ -129,30 +129,30 @@ async fn rules_with_a_mistake_are_refused_with_the_parser_s_sentence() {
 
 /// Waits for another instance with this session store to apply the override within the contract's 5
 /// s.
-async fn heard(gateway: &TestGateway, bell: &str) -> Source {
+async fn wait_for_override(gateway: &TestGateway, url: &str) -> Source {
     let rules = Arc::new(Firewall::new(bff::firewall::file::parse("").unwrap(), 1));
     let state = &gateway.state;
-    let (tier, clock) = (state.session_redis.0.clone(), gateway.clock.clone());
-    let orders = RuleOverrides::new(Arc::clone(&rules), state.database.clone(), tier, clock);
-    orders.follow(redis::Client::open(bell).unwrap(), &state.lifecycle);
+    let (redis, clock) = (state.session_redis.0.clone(), gateway.clock.clone());
+    let orders = RuleOverrides::new(Arc::clone(&rules), state.database.clone(), redis, clock);
+    orders.follow(redis::Client::open(url).unwrap(), &state.lifecycle);
     let mut look = interval(Duration::from_millis(20));
-    let heard = async {
+    let wait_for_override = async {
         while rules.active().0 != Source::Override {
             look.tick().await;
         }
     };
-    let _ = timeout(Duration::from_secs(5), heard).await;
+    let _ = timeout(Duration::from_secs(5), wait_for_override).await;
     rules.active().0
 }
 
 #[tokio::test]
 async fn other_instances_apply_an_override_with_and_without_the_session_store() {
     let guarded = Guarded::open().await;
-    let id = guarded.ask(RULES).await;
+    let id = guarded.request_override(RULES).await;
     let (url, order) = (session_url(), guarded.approve(&id, SECOND));
     let (view, deaf, approved) = tokio::join!(
-        heard(&guarded.gateway, &url),
-        heard(&guarded.gateway, "redis://127.0.0.1:1/"),
+        wait_for_override(&guarded.gateway, &url),
+        wait_for_override(&guarded.gateway, "redis://127.0.0.1:1/"),
         order
     );
     assert_eq!((approved.status.as_u16(), view, deaf), (200, Source::Override, Source::Override));
@@ -161,7 +161,7 @@ async fn other_instances_apply_an_override_with_and_without_the_session_store() 
 #[tokio::test]
 async fn an_override_survives_changes_of_the_file_and_a_lost_database() {
     let guarded = Guarded::open().await;
-    let id = guarded.ask(RULES).await;
+    let id = guarded.request_override(RULES).await;
     guarded.approve(&id, SECOND).await;
     let rules = &guarded.gateway.state.firewall;
     rules.set_file_rules(bff::firewall::file::parse("").unwrap());

@@ -7,9 +7,13 @@ use contracts::clock::Entropy;
 
 use crate::test_gateway::{TestGateway, session_url};
 
-fn watch(gateway: &TestGateway, tier: &str) -> SessionStoreProbe {
-    let tier = bff::sessions::session_store::connect(&tier.into()).unwrap();
-    SessionStoreProbe::new(Arc::clone(&gateway.state.authenticator), tier, Entropy::system())
+fn watch(gateway: &TestGateway, redis_connection: &str) -> SessionStoreProbe {
+    let redis_connection = bff::sessions::session_store::connect(&redis_connection.into()).unwrap();
+    SessionStoreProbe::new(
+        Arc::clone(&gateway.state.authenticator),
+        redis_connection,
+        Entropy::system(),
+    )
 }
 
 #[tokio::test]
@@ -34,11 +38,11 @@ async fn a_store_that_is_unavailable_says_nothing_about_replays() {
 
 #[tokio::test]
 async fn the_store_says_which_server_it_is_and_how_full() {
-    let tier = || bff::sessions::session_store::connect(&session_url().into()).unwrap();
-    let server_info = bff::sessions::session_store::server_info(tier()).await.unwrap();
+    let redis_connection = || bff::sessions::session_store::connect(&session_url().into()).unwrap();
+    let server_info = bff::sessions::session_store::server_info(redis_connection()).await.unwrap();
     assert_eq!(server_info.run_id.len(), 40);
     let used = server_info.memory_used.unwrap();
     assert!((0.0..1.0).contains(&used), "{used}");
-    let again = bff::sessions::session_store::server_info(tier()).await.unwrap();
+    let again = bff::sessions::session_store::server_info(redis_connection()).await.unwrap();
     assert_eq!(again.run_id, server_info.run_id);
 }

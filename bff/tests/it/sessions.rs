@@ -20,19 +20,19 @@ const SESSION: &str = "/api/bff/backoffice/v1/session";
 const STREAM: &str = "/api/bff/backoffice/v1/sse/stream";
 const MISMATCH: &str = "MELMASTOON.BFF.DEVICE_MISMATCH";
 
-async fn tier() -> MultiplexedConnection {
+async fn redis_connection() -> MultiplexedConnection {
     let client = redis::Client::open(session_url()).unwrap();
     client.get_multiplexed_async_connection().await.unwrap()
 }
 
 async fn held(gateway: &TestGateway, id: SessionId) -> HashMap<String, String> {
     let key = SessionKeys::of(gateway.tenant).session(id);
-    redis::cmd("HGETALL").arg(key).query_async(&mut tier().await).await.unwrap()
+    redis::cmd("HGETALL").arg(key).query_async(&mut redis_connection().await).await.unwrap()
 }
 
 async fn of_device(gateway: &TestGateway) -> Option<String> {
     let key = SessionKeys::of(gateway.tenant).by_device(gateway.device);
-    redis::cmd("GET").arg(key).query_async(&mut tier().await).await.unwrap()
+    redis::cmd("GET").arg(key).query_async(&mut redis_connection().await).await.unwrap()
 }
 
 async fn with_claims(gateway: &TestGateway, change: impl FnOnce(&mut AccessTokenClaims)) -> Answer {
@@ -71,7 +71,8 @@ async fn the_first_request_opens_the_token_s_session_and_later_ones_find_it() {
     assert_eq!(of_device(&gateway).await.as_deref(), Some(gateway.session.as_str()));
     let keys = SessionKeys::of(gateway.tenant);
     for key in [keys.session(gateway.session), keys.by_device(gateway.device)] {
-        let left: i64 = redis::cmd("TTL").arg(&key).query_async(&mut tier().await).await.unwrap();
+        let left: i64 =
+            redis::cmd("TTL").arg(&key).query_async(&mut redis_connection().await).await.unwrap();
         assert!((43_100..=43_200).contains(&left), "{key} lives {left} s more");
     }
 }
@@ -84,13 +85,14 @@ async fn a_session_in_use_slides_and_takes_a_new_version_in() {
     let opened = held(&gateway, gateway.session).await;
     let key = SessionKeys::of(gateway.tenant).session(gateway.session);
     let shorten = redis::cmd("EXPIRE").arg(&key).arg(100).to_owned();
-    let _: i64 = shorten.query_async(&mut tier().await).await.unwrap();
+    let _: i64 = shorten.query_async(&mut redis_connection().await).await.unwrap();
     hands.forward(2);
     id(&gateway.send(gateway.request(SESSION)).await);
     let slid = held(&gateway, gateway.session).await;
     assert_eq!(slid["openedAt"], opened["openedAt"]);
     assert!(slid["lastSeen"] > opened["lastSeen"], "{slid:?}");
-    let left: i64 = redis::cmd("TTL").arg(&key).query_async(&mut tier().await).await.unwrap();
+    let left: i64 =
+        redis::cmd("TTL").arg(&key).query_async(&mut redis_connection().await).await.unwrap();
     assert!(left > 43_000, "{left} s");
     id(&gateway.send(gateway.request(SESSION).header("x-app-version", "2.5.0")).await);
     assert_eq!(held(&gateway, gateway.session).await["appVersion"], "2.5.0");
@@ -142,8 +144,10 @@ async fn a_session_of_another_operator_device_or_key_is_refused_and_burns_nothin
 
 #[tokio::test]
 async fn without_the_session_store_reads_go_on_and_streams_do_not() {
-    let tier = "redis://127.0.0.1:1/".to_owned();
-    let gateway = TestGateway::build(TestOptions { session: tier, ..TestOptions::usual() }).await;
+    let redis_connection = "redis://127.0.0.1:1/".to_owned();
+    let gateway =
+        TestGateway::build(TestOptions { redis_url: redis_connection, ..TestOptions::usual() })
+            .await;
     let token = gateway.token(|_| {});
     let proof = gateway.proof(SESSION, &token, |_| {});
     let request = || gateway.with(SESSION, &format!("DPoP {token}"), &proof);
@@ -207,7 +211,8 @@ async fn a_revoked_session_is_over_for_tokens_that_do_not_name_it_until_the_next
 async fn no_request_asks_the_session_store_more_than_once() {
     let tap = Tap::open().await;
     let gateway =
-        TestGateway::build(TestOptions { session: tap.url.clone(), ..TestOptions::usual() }).await;
+        TestGateway::build(TestOptions { redis_url: tap.url.clone(), ..TestOptions::usual() })
+            .await;
     tap.commands.lock().unwrap().clear();
     for requests in 1..=4 {
         id(&gateway.send(gateway.request(SESSION)).await);
@@ -218,7 +223,7 @@ async fn no_request_asks_the_session_store_more_than_once() {
         assert_eq!(tap.commands().len(), requests, "{:?}", tap.commands());
     }
     gateway.first_bytes(gateway.request(STREAM)).await;
-    // A stream registers itself once it is let in, and takes that back when it ends.
+    // A stream registers itself when it opens, and removes that when it ends.
     let commands = tap.commands();
     assert!((8..=9).contains(&commands.len()), "{commands:?}");
     let expected = ["EVAL", "EVALSHA", "EVALSHA", "EVALSHA", "EVALSHA", "EVALSHA", "EVALSHA"];

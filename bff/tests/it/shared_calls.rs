@@ -60,7 +60,7 @@ async fn open() -> (TestGateway, Arc<Billing>) {
 }
 
 /// Reads a folio as a front desk with this property in scope.
-async fn look(gateway: &TestGateway, folio: FolioId, property: PropertyId) -> Answer {
+async fn read_folio(gateway: &TestGateway, folio: FolioId, property: PropertyId) -> Answer {
     let path = format!("{BASE}/folios/{folio}");
     let token = gateway.token(|claims| claims.property_ids = vec![property.to_string()]);
     let proof = gateway.proof(&path, &token, |_| {});
@@ -72,8 +72,8 @@ async fn a_folio_is_shown_to_the_caller_in_scope_among_twenty_out_of_scope() {
     let (gateway, billing) = open().await;
     for _ in 0..5 {
         let folio = fresh::<FolioId>();
-        let outside = join_all((0..20).map(|_| look(&gateway, folio, gateway.property)));
-        let inside = join_all((0..4).map(|_| look(&gateway, folio, billing.property)));
+        let outside = join_all((0..20).map(|_| read_folio(&gateway, folio, gateway.property)));
+        let inside = join_all((0..4).map(|_| read_folio(&gateway, folio, billing.property)));
         let (outside, inside) = futures_util::join!(outside, inside);
         for answer in inside {
             assert_eq!(answer.status, 200, "{}", answer.body);

@@ -146,13 +146,13 @@ async fn the_sessions_live_stream_gets_an_event_and_ends() {
     let (gateway, _iam) = gateway().await;
     let mut stream = gateway.stream().await;
     assert_eq!(sign_out(&gateway).await.status, 204);
-    let mut told = String::new();
+    let mut text = String::new();
     let read = async {
         while let Some(frame) = stream.frame().await {
-            told.push_str(std::str::from_utf8(frame.unwrap().data_ref().unwrap()).unwrap());
+            text.push_str(std::str::from_utf8(frame.unwrap().data_ref().unwrap()).unwrap());
         }
     };
     timeout(Duration::from_secs(5), read).await.expect("the stream closes");
     let last = "event: session.force_logout\ndata: {\"reason\":\"signed_out\"}";
-    assert!(told.contains(last), "{told}");
+    assert!(text.contains(last), "{text}");
 }

@@ -45,7 +45,7 @@ fn event(fixture: &Fixture, kind: &str) -> Value {
     }))
 }
 
-async fn tell(fixture: &Fixture, event: &Value) {
+async fn push_event(fixture: &Fixture, event: &Value) {
     let id = fresh::<RequestId>();
     let answer = fixture.gateway.post_internal("/internal/events", id.as_str(), event).await;
     assert_eq!(answer.status, 204, "{}", answer.body);
@@ -84,7 +84,7 @@ async fn an_event_of_the_service_invalidates_cached_reads() {
     availability(&fixture).await;
     arrivals(&fixture).await;
     fixture.pass(1);
-    tell(&fixture, &event(&fixture, "melmastoon.inventory.block.created.v1")).await;
+    push_event(&fixture, &event(&fixture, "melmastoon.inventory.block.created.v1")).await;
     fixture.pass(1);
     assert_eq!(availability(&fixture).await["x-cache"], "MISS");
     assert_eq!(arrivals(&fixture).await, 1, "reservation did not change");
@@ -118,6 +118,8 @@ async fn a_stalled_reader_does_not_block_other_connections() {
             tokio::task::yield_now().await;
         }
     };
-    timeout(Duration::from_secs(10), freed).await.expect("its place is free, though nobody reads");
+    timeout(Duration::from_secs(10), freed)
+        .await
+        .expect("its slot is free, although the reader is gone");
     drop(unread);
 }

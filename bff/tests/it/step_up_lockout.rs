@@ -218,7 +218,7 @@ async fn an_attempt_whose_process_died_counts_like_a_wrong_code_and_like_one_onl
     gateway.database.run("UPDATE bff.mfa_attempts SET settled_at = NULL").await;
     assert_eq!(is_locked(&right(&gateway, &iam).await), 1, "iam may be judging them");
     age(&gateway, 30).await;
-    assert!(is_locked(&right(&gateway, &iam).await) > 60, "nobody will settle them");
+    assert!(is_locked(&right(&gateway, &iam).await) > 60, "they are never settled");
     age(&gateway, WINDOW).await;
     assert_eq!(right(&gateway, &iam).await.status, 201);
 }

@@ -15,7 +15,7 @@ const STREAM: &str = "/api/bff/backoffice/v1/sse/stream";
 const SOON: Duration = Duration::from_secs(5);
 
 /// Two instances that follow each other.
-async fn two() -> (TestGateway, TestGateway) {
+async fn two_instances() -> (TestGateway, TestGateway) {
     let here = TestGateway::open().await;
     let there = here.another();
     for gateway in [&here, &there] {
@@ -49,7 +49,7 @@ async fn is_open(stream: &mut Body) {
 
 #[tokio::test]
 async fn a_newer_stream_supersedes_the_older_on_the_same_and_on_another_instance() {
-    let (here, there) = two().await;
+    let (here, there) = two_instances().await;
     let mut first = here.stream().await;
     reads(&mut first, "event: hello").await;
     let mut second = here.stream().await;
@@ -70,7 +70,7 @@ async fn a_newer_stream_supersedes_the_older_on_the_same_and_on_another_instance
 
 #[tokio::test]
 async fn of_300_streams_of_a_device_ten_are_opened_and_one_stays() {
-    let (here, there) = two().await;
+    let (here, there) = two_instances().await;
     let send = |number: usize| {
         let gateway = if number.is_multiple_of(2) { &here } else { &there };
         gateway.open_answer(gateway.request(STREAM), "")
@@ -122,11 +122,11 @@ async fn an_older_stream_that_ends_late_leaves_its_successors_lease_alone() {
     older.close().await;
     assert_eq!(here.state.streams.len(), 1);
     let key = format!("bff:stream:{{{}:{}}}", device.tenant, device.device);
-    let mut tier = here.state.session_redis.0.clone();
-    let held: Option<String> = redis::cmd("GET").arg(&key).query_async(&mut tier).await.unwrap();
+    let mut redis = here.state.session_redis.0.clone();
+    let held: Option<String> = redis::cmd("GET").arg(&key).query_async(&mut redis).await.unwrap();
     assert!(held.is_some(), "the newer stream lost its lease");
     newer.close().await;
-    let held: Option<String> = redis::cmd("GET").arg(&key).query_async(&mut tier).await.unwrap();
+    let held: Option<String> = redis::cmd("GET").arg(&key).query_async(&mut redis).await.unwrap();
     assert_eq!((held, here.state.streams.len()), (None, 0));
 }
 

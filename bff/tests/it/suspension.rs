@@ -31,7 +31,7 @@ fn event(gateway: &TestGateway, kind: &str, id: EventId, ago: i64) -> Value {
     }))
 }
 
-async fn tell(gateway: &TestGateway, event: &Value) {
+async fn push_event(gateway: &TestGateway, event: &Value) {
     let answer = gateway.post_internal(EVENTS, fresh::<RequestId>().as_str(), event).await;
     assert_eq!(answer.status, 204, "{}", answer.body);
 }
@@ -44,7 +44,7 @@ async fn status(gateway: &TestGateway) -> u16 {
 async fn a_suspended_tenant_s_operators_are_refused_and_come_back_when_it_is_reactivated() {
     let gateway = TestGateway::open().await;
     assert_eq!(status(&gateway).await, 200);
-    tell(&gateway, &event(&gateway, SUSPENDED, fresh(), 60)).await;
+    push_event(&gateway, &event(&gateway, SUSPENDED, fresh(), 60)).await;
     let token = gateway.token(|_| {});
     let proof = gateway.proof(SESSION, &token, |_| {});
     let request = || gateway.with(SESSION, &format!("DPoP {token}"), &proof);
@@ -53,7 +53,7 @@ async fn a_suspended_tenant_s_operators_are_refused_and_come_back_when_it_is_rea
     assert_eq!(answer.headers["retry-after"], "300");
     assert_eq!(answer.body["tenantId"], gateway.tenant.as_str());
     assert_eq!(status(&TestGateway::open().await).await, 200, "another tenant");
-    tell(&gateway, &event(&gateway, REACTIVATED, fresh(), 30)).await;
+    push_event(&gateway, &event(&gateway, REACTIVATED, fresh(), 30)).await;
     assert_eq!(gateway.send(request()).await.status, 200, "the refusal burnt no proof");
 }
 
@@ -62,11 +62,11 @@ async fn late_and_repeated_events_change_nothing() {
     let gateway = TestGateway::open().await;
     let id: EventId = fresh();
     for _ in 0..2 {
-        tell(&gateway, &event(&gateway, SUSPENDED, id, 60)).await;
+        push_event(&gateway, &event(&gateway, SUSPENDED, id, 60)).await;
     }
-    tell(&gateway, &event(&gateway, REACTIVATED, fresh(), 30)).await;
+    push_event(&gateway, &event(&gateway, REACTIVATED, fresh(), 30)).await;
     assert_eq!(status(&gateway).await, 200);
-    tell(&gateway, &event(&gateway, SUSPENDED, fresh(), 45)).await;
+    push_event(&gateway, &event(&gateway, SUSPENDED, fresh(), 45)).await;
     assert_eq!(status(&gateway).await, 200, "what was said earlier came later");
     let mut wrong = event(&gateway, SUSPENDED, fresh(), 0);
     wrong["message"]["data"] = json!("AAAA");
@@ -82,7 +82,7 @@ async fn other_instances_apply_it_also_those_started_later() {
     let there = here.another();
     there.follow(&session_url());
     let mut stream = there.stream().await;
-    tell(&here, &event(&here, SUSPENDED, fresh(), 1)).await;
+    push_event(&here, &event(&here, SUSPENDED, fresh(), 1)).await;
     let mut text = String::new();
     let read = async {
         while let Some(frame) = stream.frame().await {
@@ -96,7 +96,7 @@ async fn other_instances_apply_it_also_those_started_later() {
 
     let later = here.another();
     let mut changes = later.state.tenant_statuses.changes();
-    // Nothing listens there: Postgres is asked.
+    // Nothing listens there, so Postgres is polled.
     later.follow("redis://127.0.0.1:1/");
     timeout(Duration::from_secs(5), changes.changed()).await.expect("it learns in time").unwrap();
     later.send(later.request(SESSION)).await.is_problem(503, CODE);
@@ -107,9 +107,9 @@ async fn a_profile_reports_suspension_too_and_the_later_report_counts() {
     let (tenant, gateway) =
         Tenant::with_gateway(Behavior::Says(json!({"tenantStatus": "suspended"}))).await;
     gateway.send(gateway.request(SESSION)).await.is_problem(503, CODE);
-    tell(&gateway, &event(&gateway, REACTIVATED, fresh(), 60)).await;
+    push_event(&gateway, &event(&gateway, REACTIVATED, fresh(), 60)).await;
     gateway.send(gateway.request(SESSION)).await.is_problem(503, CODE);
-    tell(&gateway, &event(&gateway, REACTIVATED, fresh(), -5)).await;
+    push_event(&gateway, &event(&gateway, REACTIVATED, fresh(), -5)).await;
     assert_eq!(status(&gateway).await, 200);
     assert_eq!(tenant.requests(), 1);
 }

@@ -87,12 +87,12 @@ async fn a_handshake_brings_sync_services_cursor_a_token_for_this_device_and_cac
 async fn a_desktop_without_a_cursor_or_offline_too_long_pulls_everything() {
     let (gateway, service) = SyncService::with_gateway().await;
     assert_eq!(shaken(&gateway, &json!({})).await["fullResync"], true);
-    service.is(Behavior::Refuses(410, "MELMASTOON.SYNC.CURSOR_EXPIRED"));
+    service.set_behavior(Behavior::Refuses(410, "MELMASTOON.SYNC.CURSOR_EXPIRED"));
     let answer = shake(&gateway, &json!({"cursorVersion": 1})).await;
     answer.is_problem(410, "MELMASTOON.BFF.SYNC_CURSOR_EXPIRED");
     assert_eq!(answer.body["retriable"], false);
     assert!(!answer.headers.contains_key("retry-after"));
-    service.is(Behavior::Refuses(403, "MELMASTOON.SYNC.DEVICE_BARRED"));
+    service.set_behavior(Behavior::Refuses(403, "MELMASTOON.SYNC.DEVICE_BARRED"));
     shake(&gateway, &json!({})).await.is_problem(403, "MELMASTOON.SYNC.DEVICE_BARRED");
 }
 
@@ -106,20 +106,20 @@ fn comes_again(answer: &Answer, status: u16, code: &str) {
 #[tokio::test]
 async fn without_sync_service_a_handshake_can_be_retried_after_30_seconds() {
     let (gateway, service) = SyncService::with_gateway().await;
-    service.is(Behavior::Fails(500));
+    service.set_behavior(Behavior::Fails(500));
     let answer = shake(&gateway, &json!({})).await;
     comes_again(&answer, 502, AWAY);
     assert_eq!(answer.body["runbook"], "bff-backoffice/sync-handshake-down");
     // A 410 of somebody else on the way is no word of sync-service.
-    service.is(Behavior::Fails(410));
+    service.set_behavior(Behavior::Fails(410));
     comes_again(&shake(&gateway, &json!({})).await, 502, AWAY);
-    service.is(Behavior::Hangs);
+    service.set_behavior(Behavior::Hangs);
     let began = tokio::time::Instant::now();
     let answer = shake(&gateway, &json!({})).await;
     comes_again(&answer, 504, "MELMASTOON.BFF.UPSTREAM_TIMEOUT");
     assert!(began.elapsed() < Duration::from_secs(10), "it waited for an answer");
-    let nobody = TestGateway::open().await;
-    comes_again(&shake(&nobody, &json!({})).await, 502, AWAY);
+    let without_sync = TestGateway::open().await;
+    comes_again(&shake(&without_sync, &json!({})).await, 502, AWAY);
     assert!(stored(&gateway).await.is_empty(), "nothing was heard of it");
 }
 
@@ -134,7 +134,7 @@ async fn an_answer_about_another_desktop_or_none_at_all_is_a_broken_contract() {
     far["cursor"]["deviceId"] = json!(gateway.device);
     far["cursor"]["version"] = json!(1_u64 << 53);
     for said in [good, far, json!({"cursor": 7})] {
-        service.is(Behavior::Says(said));
+        service.set_behavior(Behavior::Says(said));
         let answer = shake(&gateway, &json!({})).await;
         comes_again(&answer, 502, "MELMASTOON.BFF.SCHEMA_DRIFT");
         assert_eq!(answer.body["runbook"], "bff/schema-drift");
@@ -146,7 +146,7 @@ async fn an_answer_about_another_desktop_or_none_at_all_is_a_broken_contract() {
 async fn each_handshake_has_a_key_of_its_own_and_one_that_was_refused_at_once_is_repeated_with_it()
 {
     let (gateway, service) = SyncService::with_gateway().await;
-    service.is(Behavior::Fails(503));
+    service.set_behavior(Behavior::Fails(503));
     shake(&gateway, &json!({})).await;
     let first = service.requests();
     assert_eq!(first.len(), 2);
@@ -336,11 +336,11 @@ async fn nothing_is_marked_while_sync_service_cannot_be_asked() {
         Behavior::Says(json!({"items": 7})),
         Behavior::Says(elsewhere),
     ] {
-        service.is(behavior);
+        service.set_behavior(behavior);
         assert_eq!(jobs.run(&gateway).await, ran(0, 1, 0, 0));
         assert_eq!(stored(&gateway).await, row(&gateway, "7"));
     }
-    service.is(Behavior::Well);
+    service.set_behavior(Behavior::Well);
     assert_eq!(jobs.run(&gateway).await, ran(1, 0, 1, 0));
 }
 

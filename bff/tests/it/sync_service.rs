@@ -80,7 +80,7 @@ impl SyncService {
         self.locked().cursors.remove(&device.to_string());
     }
 
-    pub(crate) fn is(&self, behavior: Behavior) {
+    pub(crate) fn set_behavior(&self, behavior: Behavior) {
         self.locked().behavior = behavior;
         self.1.notify_waiters();
     }

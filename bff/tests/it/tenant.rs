@@ -78,7 +78,7 @@ impl Tenant {
         }
     }
 
-    pub(crate) fn is(&self, behavior: Behavior) {
+    pub(crate) fn set_behavior(&self, behavior: Behavior) {
         *self.behavior.lock().unwrap() = behavior;
         self.changed.notify_waiters();
     }

@@ -61,7 +61,7 @@ pub(crate) struct TestOptions {
     pub(crate) upstreams: BaseUrls,
     pub(crate) clock: Clock,
     /// URL of the session store.
-    pub(crate) session: String,
+    pub(crate) redis_url: String,
 }
 
 impl TestOptions {
@@ -69,7 +69,7 @@ impl TestOptions {
         let rules = bff::firewall::file::parse("").unwrap();
         let rules = Arc::new(Firewall::new(rules, HOPS));
         let (upstreams, clock) = (BaseUrls::new(), Clock::system());
-        Self { rules, nonces: false, upstreams, clock, session: session_url() }
+        Self { rules, nonces: false, upstreams, clock, redis_url: session_url() }
     }
 }
 
@@ -134,7 +134,7 @@ impl TestGateway {
         let iam = Key::new();
         let jwks_url = serve_keys(&iam).await;
         let database = Arc::new(TestDatabase::create(Schema::Bff).await);
-        let session = session_tier(&options.session);
+        let session = connect_session_store(&options.redis_url);
         let state = state(&options, session, jwks_url.clone(), &database);
         let readiness = Readiness::new(state.lifecycle.clone());
         Self {
@@ -455,7 +455,7 @@ pub(crate) fn session_url() -> String {
     url.expect("Run the tests with ./check, which brings up Redis and sets MELMASTOON_TEST_REDIS_SESSION_URL.")
 }
 
-fn session_tier(url: &str) -> ConnectionManager {
+fn connect_session_store(url: &str) -> ConnectionManager {
     let config = ConnectionManagerConfig::new()
         .set_connection_timeout(Some(REDIS_TIMEOUT))
         .set_response_timeout(Some(REDIS_TIMEOUT))

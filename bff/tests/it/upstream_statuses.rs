@@ -93,7 +93,7 @@ async fn a_handshake_follows_the_same_rules() {
     let (gateway, service) = SyncService::with_gateway().await;
     let path = format!("{BASE}/sync/handshake");
     for status in STATUSES {
-        service.is(Behavior::Refuses(status, OWN));
+        service.set_behavior(Behavior::Refuses(status, OWN));
         let answer = gateway.post(&path, &json!({})).await;
         let (expected_status, code) = expected(status);
         answer.is_problem(expected_status, code);

@@ -32,12 +32,12 @@ pub(super) async fn probe(
         let owner = if sample.is_platform_s { TenantId::platform() } else { tenants.one };
         // Dropped without a commit: nothing stays.
         let transaction = write(&mut connection, owner).await?;
-        findings.push(ask(&transaction, sample, &store, (owner, tenants.other)).await?);
+        findings.push(probe_table(&transaction, sample, &store, (owner, tenants.other)).await?);
     }
     Ok(findings)
 }
 
-async fn ask(
+async fn probe_table(
     transaction: &Transaction<'_>,
     sample: &Sample,
     store: &str,

@@ -68,7 +68,7 @@ pub struct SessionStoreProbe {
 
 impl std::fmt::Debug for SessionStoreProbe {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Watch").finish_non_exhaustive()
+        f.debug_struct("SessionStoreProbe").finish_non_exhaustive()
     }
 }
 
