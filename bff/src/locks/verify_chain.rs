@@ -79,11 +79,11 @@ pub async fn verify_all(database: &Database) -> Result<Vec<ChainReport>, StoreEr
     for row in &rows {
         reports.push(verify(database, row::id(row, "tenant_id")?).await?);
     }
-    let first_fault = reports.iter().filter(|report| report.first_fault.is_some());
-    for ChainReport { tenant_id, first_fault, .. } in first_fault.clone() {
+    let broken = reports.iter().filter(|report| report.first_fault.is_some());
+    for ChainReport { tenant_id, first_fault, .. } in broken.clone() {
         tracing::error!(tenant = %tenant_id, broken = ?first_fault, "The lock audit log was tampered with.");
     }
-    gauge!("bff_backoffice_lock_audit_chains_broken").set(first_fault.count() as f64);
+    gauge!("bff_backoffice_lock_audit_chains_broken").set(broken.count() as f64);
     Ok(reports)
 }
 
