@@ -2,7 +2,7 @@
 
 use migrations::Schema;
 use migrations::test_database::TestDatabase;
-use service_kit::testing::world::PROPERTY;
+use service_kit::testing::fixtures::PROPERTY;
 use service_kit::testing::{Harness, assert_committed, contract, prepare_all};
 
 use crate::app::SERVICE;
