@@ -10,7 +10,7 @@ use jiff::{Timestamp, Unit};
 use migrations::Schema;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use stand_ins::demo::DemoData as House;
+use stand_ins::demo::DemoData;
 use tokio_postgres::{Client, Config, NoTls};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -44,7 +44,7 @@ pub async fn write(admin_url: &str, clock: &Clock, progress: &Progress) -> anyho
     let now = clock.now();
     let stamp = stamp(now)?;
     let step = progress.step("Demo data");
-    let house = House::at(now);
+    let house = DemoData::at(now);
     let shares = shares(&house);
     let writing = shares.iter().map(|share| write_share(admin_url, share, &stamp));
     let written = futures_util::future::try_join_all(writing).await?;
@@ -59,7 +59,7 @@ pub async fn write(admin_url: &str, clock: &Clock, progress: &Progress) -> anyho
     Ok(())
 }
 
-fn shares(house: &House) -> [Share; 3] {
+fn shares(house: &DemoData) -> [Share; 3] {
     [
         Share { schema: Schema::Inventory, batches: inventory::batches(house) },
         Share { schema: Schema::Housekeeping, batches: housekeeping::batches(house) },
@@ -72,7 +72,7 @@ fn stamp(now: Timestamp) -> anyhow::Result<String> {
     let day = now.round(
         jiff::TimestampRound::new().smallest(Unit::Hour).increment(24).mode(jiff::RoundMode::Trunc),
     )?;
-    let shares = shares(&House::at(day));
+    let shares = shares(&DemoData::at(day));
     let batches = shares.iter().flat_map(|share| &share.batches);
     let content: Vec<_> = batches.map(|batch| (batch.table, &batch.rows)).collect();
     let content = serde_json::to_vec(&content)?;
@@ -150,14 +150,14 @@ impl Admin {
 
 /// Returns a property's display name, such as `Lajward Hotel, Kabul`.
 pub fn property_name(id: &str) -> Option<String> {
-    let house = House::at(Timestamp::UNIX_EPOCH);
+    let house = DemoData::at(Timestamp::UNIX_EPOCH);
     let property = house.properties.iter().find(|property| property.id.to_string() == id)?;
     Some(format!("{}, {}", property.name, property.city))
 }
 
 /// The operators that can sign in at the stand-in iam.
 pub(crate) fn operators(clock: &Clock) -> Vec<stack_info::Operator> {
-    let house = House::at(clock.now());
+    let house = DemoData::at(clock.now());
     let operators = house.operators.into_iter().map(|operator| stack_info::Operator {
         username: operator.username,
         password: operator.password,

@@ -2,7 +2,7 @@
 //! The chain head stays locked until the commit, so append last.
 
 use jiff::Timestamp;
-use service_kit::pg_row as row;
+use service_kit::pg_row;
 use service_kit::postgres::{StoreError, Transaction};
 
 use super::hash_chain::{Content, GENESIS_HASH};
@@ -41,10 +41,11 @@ pub(crate) async fn append(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let head = lock_head(transaction).await?;
-    let sequence = row::get::<i64>(&head, "sequence")? + 1;
+    let sequence = pg_row::get::<i64>(&head, "sequence")? + 1;
     // In Postgres's precision, so that the hash can be recomputed.
     let at = Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now);
-    let (tenant, before) = (row::get(&head, "tenant_id")?, row::get::<Vec<u8>>(&head, "hash")?);
+    let (tenant, before) =
+        (pg_row::get(&head, "tenant_id")?, pg_row::get::<Vec<u8>>(&head, "hash")?);
     let content = Content { tenant, sequence, at, row };
     let hash = content.hash(&before);
     insert(transaction, &content, (&before, &hash)).await

@@ -4,7 +4,7 @@ use contracts::clock::in_range;
 use contracts::id::PropertyId;
 use contracts::locks::LockAuditRow;
 use jiff::Timestamp;
-use service_kit::pg_row as row;
+use service_kit::pg_row;
 use service_kit::postgres::{StoreError, Transaction};
 use tokio_postgres::Row;
 
@@ -73,30 +73,30 @@ pub async fn page(
 }
 
 fn cursor(row: &Row) -> Result<Cursor, StoreError> {
-    Ok(Cursor { at: row::get(row, "occurred_at")?, sequence: row::get(row, "sequence")? })
+    Ok(Cursor { at: pg_row::get(row, "occurred_at")?, sequence: pg_row::get(row, "sequence")? })
 }
 
 fn from_row(row: &Row) -> Result<LockAuditRow, StoreError> {
     Ok(LockAuditRow {
-        id: row::id(row, "id")?,
-        action_id: row::id(row, "action_id")?,
-        sequence: row::get(row, "sequence")?,
-        action: row::name(row, "action")?,
-        phase: row::name(row, "phase")?,
-        property_id: row::id(row, "property_id")?,
-        lock_id: row::id(row, "lock_id")?,
-        operator_id: row::id(row, "operator_id")?,
-        device_id: row::id(row, "device_id")?,
-        roles: row::get(row, "roles")?,
-        session_id: row::optional_id(row, "session_id")?,
-        request_id: row::id(row, "request_id")?,
-        trace_id: row::get(row, "trace_id")?,
-        idempotency_key: row::get(row, "idempotency_key")?,
-        body_digest: row::get(row, "body_digest")?,
-        mfa_attestation_id: row::optional_id(row, "mfa_attestation_id")?,
-        detail: row::get(row, "detail")?,
-        occurred_at: row::get(row, "occurred_at")?,
-        hash: row::get(row, "hash")?,
+        id: pg_row::id(row, "id")?,
+        action_id: pg_row::id(row, "action_id")?,
+        sequence: pg_row::get(row, "sequence")?,
+        action: pg_row::name(row, "action")?,
+        phase: pg_row::name(row, "phase")?,
+        property_id: pg_row::id(row, "property_id")?,
+        lock_id: pg_row::id(row, "lock_id")?,
+        operator_id: pg_row::id(row, "operator_id")?,
+        device_id: pg_row::id(row, "device_id")?,
+        roles: pg_row::get(row, "roles")?,
+        session_id: pg_row::optional_id(row, "session_id")?,
+        request_id: pg_row::id(row, "request_id")?,
+        trace_id: pg_row::get(row, "trace_id")?,
+        idempotency_key: pg_row::get(row, "idempotency_key")?,
+        body_digest: pg_row::get(row, "body_digest")?,
+        mfa_attestation_id: pg_row::optional_id(row, "mfa_attestation_id")?,
+        detail: pg_row::get(row, "detail")?,
+        occurred_at: pg_row::get(row, "occurred_at")?,
+        hash: pg_row::get(row, "hash")?,
     })
 }
 

@@ -11,7 +11,7 @@ use contracts::problem::code;
 use contracts::text::Reason;
 use jiff::{SignedDuration, Timestamp};
 use metrics::counter;
-use service_kit::pg_row as row;
+use service_kit::pg_row;
 use service_kit::postgres::{Database, StoreError, Transaction, write};
 use service_kit::problem::ApiError;
 use sha2::{Digest, Sha256};
@@ -186,11 +186,11 @@ async fn find(
 
 fn from_row(row: &Row) -> Result<ApprovalRequest, StoreError> {
     let by = ServiceAccount {
-        email: row::get(row, "requested_by")?,
-        subject: row::get(row, "requested_subject")?,
+        email: pg_row::get(row, "requested_by")?,
+        subject: pg_row::get(row, "requested_subject")?,
     };
-    let (id, reason) = (row::id(row, "id")?, row::get(row, "reason")?);
-    Ok(ApprovalRequest { id, reason, by, expires_at: row::get(row, "expires_at")? })
+    let (id, reason) = (pg_row::id(row, "id")?, pg_row::get(row, "reason")?);
+    Ok(ApprovalRequest { id, reason, by, expires_at: pg_row::get(row, "expires_at")? })
 }
 
 const UNFREEZE_SQL: &str = "

@@ -13,7 +13,7 @@ use contracts::upstream::Upstream;
 use contracts::upstream::lock::LockDevice;
 use http::request::Parts;
 use service_kit::extract::Path;
-use service_kit::pg_row as row;
+use service_kit::pg_row;
 use service_kit::postgres::{Database, StoreError, read};
 use service_kit::problem::{ApiError, chain};
 use tokio::time::Instant;
@@ -110,8 +110,8 @@ async fn last_location(
     let found = transaction.query_opt(&statement, &[&lock.as_str()]).await?;
     let location = |row: &tokio_postgres::Row| {
         Ok(LockLocation {
-            property: row::id(row, "property_id")?,
-            vendor: row::get(row, "vendor")?,
+            property: pg_row::id(row, "property_id")?,
+            vendor: pg_row::get(row, "vendor")?,
         })
     };
     found.as_ref().map(location).transpose()

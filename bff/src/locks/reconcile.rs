@@ -12,7 +12,7 @@ use jiff::SignedDuration;
 use metrics::counter;
 use serde::Serialize;
 use serde_json::Value;
-use service_kit::pg_row as row;
+use service_kit::pg_row;
 use service_kit::postgres::{StoreError, read, write};
 use service_kit::problem::chain;
 use tokio::time::Instant;
@@ -83,7 +83,7 @@ async fn tenants(gateway: &Gateway) -> Result<Vec<TenantId>, StoreError> {
     let connection = gateway.database.connection().await?;
     let statement = connection.prepare_cached(TENANTS_SQL).await?;
     let rows = connection.query(&statement, &[&(now - LOOKBACK), &(now - MIN_AGE)]).await?;
-    rows.iter().map(|row| row::id(row, "tenant_id")).collect()
+    rows.iter().map(|row| pg_row::id(row, "tenant_id")).collect()
 }
 
 const OPEN_ACTIONS_SQL: &str = "
@@ -108,7 +108,7 @@ async fn open_actions(gateway: &Gateway, tenant: TenantId) -> Result<Vec<OpenAct
         .query(&statement, &[&(now - LOOKBACK), &(now - MIN_AGE), &MAX_ACTIONS_PER_TENANT])
         .await?;
     let action = |row: &tokio_postgres::Row| {
-        Ok(OpenAction { row: from_row(row)?, is_unknown: row::get(row, "is_unknown")? })
+        Ok(OpenAction { row: from_row(row)?, is_unknown: pg_row::get(row, "is_unknown")? })
     };
     rows.iter().map(action).collect()
 }

@@ -1,7 +1,7 @@
 //! A row of `bff.lock_action_proxy_audit`.
 
 use serde_json::Value;
-use service_kit::pg_row as row;
+use service_kit::pg_row;
 use service_kit::postgres::StoreError;
 
 /// A row without its position in the chain. Texts are as in the columns.
@@ -29,21 +29,21 @@ pub(crate) struct Row {
 /// Reads the columns as they are, also when they were tampered with.
 pub(super) fn from_row(row: &tokio_postgres::Row) -> Result<Row, StoreError> {
     Ok(Row {
-        id: row::get(row, "id")?,
-        action_id: row::get(row, "action_id")?,
-        action: row::get(row, "action")?,
-        phase: row::get(row, "phase")?,
-        property: row::get(row, "property_id")?,
-        lock: row::get(row, "lock_id")?,
-        operator: row::get(row, "operator_id")?,
-        device: row::get(row, "device_id")?,
-        roles: row::get(row, "roles")?,
-        session: row::get(row, "session_id")?,
-        request: row::get(row, "request_id")?,
-        trace: row::get(row, "trace_id")?,
-        key: row::get(row, "idempotency_key")?,
-        body_digest: row::get(row, "body_digest")?,
-        attestation: row::get(row, "mfa_attestation_id")?,
-        detail: row::get(row, "detail")?,
+        id: pg_row::get(row, "id")?,
+        action_id: pg_row::get(row, "action_id")?,
+        action: pg_row::get(row, "action")?,
+        phase: pg_row::get(row, "phase")?,
+        property: pg_row::get(row, "property_id")?,
+        lock: pg_row::get(row, "lock_id")?,
+        operator: pg_row::get(row, "operator_id")?,
+        device: pg_row::get(row, "device_id")?,
+        roles: pg_row::get(row, "roles")?,
+        session: pg_row::get(row, "session_id")?,
+        request: pg_row::get(row, "request_id")?,
+        trace: pg_row::get(row, "trace_id")?,
+        key: pg_row::get(row, "idempotency_key")?,
+        body_digest: pg_row::get(row, "body_digest")?,
+        attestation: pg_row::get(row, "mfa_attestation_id")?,
+        detail: pg_row::get(row, "detail")?,
     })
 }

@@ -5,7 +5,7 @@ use contracts::id::TenantId;
 use jiff::Timestamp;
 use metrics::gauge;
 use serde::Serialize;
-use service_kit::pg_row as row;
+use service_kit::pg_row;
 use service_kit::postgres::{Database, StoreError, Transaction, read};
 
 use super::hash_chain::{Content, GENESIS_HASH};
@@ -77,7 +77,7 @@ pub async fn verify_all(database: &Database) -> Result<Vec<ChainReport>, StoreEr
     drop(connection);
     let mut reports = Vec::with_capacity(rows.len());
     for row in &rows {
-        reports.push(verify(database, row::id(row, "tenant_id")?).await?);
+        reports.push(verify(database, pg_row::id(row, "tenant_id")?).await?);
     }
     let broken = reports.iter().filter(|report| report.first_fault.is_some());
     for ChainReport { tenant_id, first_fault, .. } in broken.clone() {
@@ -111,7 +111,7 @@ pub async fn verify(database: &Database, tenant: TenantId) -> Result<ChainReport
 async fn head(transaction: &Transaction<'_>) -> Result<(i64, Vec<u8>), StoreError> {
     let statement = transaction.prepare_cached(HEAD_SQL).await?;
     match transaction.query_opt(&statement, &[]).await? {
-        Some(head) => Ok((row::get(&head, "sequence")?, row::get(&head, "hash")?)),
+        Some(head) => Ok((pg_row::get(&head, "sequence")?, pg_row::get(&head, "hash")?)),
         None => Ok((0, GENESIS_HASH.to_vec())),
     }
 }
@@ -132,7 +132,8 @@ impl ChainCursor {
 
     fn check_row(&mut self, row: &tokio_postgres::Row) -> Result<Option<FirstFault>, StoreError> {
         let (next, content) = (self.sequence + 1, content(row)?);
-        let (before, hash): (&[u8], &[u8]) = (row::get(row, "prev_hash")?, row::get(row, "hash")?);
+        let (before, hash): (&[u8], &[u8]) =
+            (pg_row::get(row, "prev_hash")?, pg_row::get(row, "hash")?);
         if content.sequence != next {
             return Ok(Some(FirstFault { sequence: next, tampering: Tampering::Missing }));
         }
@@ -157,9 +158,9 @@ impl ChainCursor {
 
 fn content(row: &tokio_postgres::Row) -> Result<Content, StoreError> {
     Ok(Content {
-        tenant: row::get(row, "tenant_id")?,
-        sequence: row::get(row, "sequence")?,
-        at: row::get::<Timestamp>(row, "occurred_at")?,
+        tenant: pg_row::get(row, "tenant_id")?,
+        sequence: pg_row::get(row, "sequence")?,
+        at: pg_row::get::<Timestamp>(row, "occurred_at")?,
         row: from_row(row)?,
     })
 }

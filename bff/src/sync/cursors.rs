@@ -8,7 +8,7 @@ use contracts::env::Env;
 use contracts::id::{DeviceId, DeviceSyncStatusId, PropertyId, TenantId};
 use contracts::sync::{CachedCursor, SyncCursor};
 use jiff::Timestamp;
-use service_kit::pg_row as row;
+use service_kit::pg_row;
 use service_kit::postgres::{Database, StoreError, read, write};
 use tokio_postgres::types::ToSql;
 
@@ -34,9 +34,9 @@ pub async fn cached(
 }
 
 fn from_row(device_id: DeviceId, row: &tokio_postgres::Row) -> Result<CachedCursor, StoreError> {
-    let version: Option<i64> = row::get(row, "cursor_version")?;
-    let at: Option<Timestamp> = row::get(row, "sync_cursor_at")?;
-    let diverged: Option<Timestamp> = row::get(row, "cursor_diverged_at")?;
+    let version: Option<i64> = pg_row::get(row, "cursor_version")?;
+    let at: Option<Timestamp> = pg_row::get(row, "sync_cursor_at")?;
+    let diverged: Option<Timestamp> = pg_row::get(row, "cursor_diverged_at")?;
     let cursor = version.zip(at).map(|(version, at)| SyncCursor { version: version as u64, at });
     Ok(CachedCursor { device_id, cursor, stale: diverged.is_some() })
 }

@@ -3,11 +3,11 @@
 use jiff::Timestamp;
 use serde_json::json;
 use stand_ins::demo::housekeeping::TaskKind;
-use stand_ins::demo::{DemoData as House, Reservation, Task};
+use stand_ins::demo::{DemoData, Reservation, Task};
 
 use super::Batch;
 
-pub(super) fn batches(house: &House) -> Vec<Batch> {
+pub(super) fn batches(house: &DemoData) -> Vec<Batch> {
     vec![
         Batch::new("housekeeping.properties", &house.properties, |property| {
             json!({
@@ -32,7 +32,7 @@ pub(super) fn batches(house: &House) -> Vec<Batch> {
     ]
 }
 
-fn tasks(house: &House) -> Batch {
+fn tasks(house: &DemoData) -> Batch {
     Batch::new("housekeeping.housekeeping_tasks", &house.tasks, |task| {
         let turnover = Turnover::of(house, task);
         json!({
@@ -57,7 +57,7 @@ struct Turnover {
 }
 
 impl Turnover {
-    fn of(house: &House, task: &Task) -> Self {
+    fn of(house: &DemoData, task: &Task) -> Self {
         if task.kind != TaskKind::Turnover {
             return Self::default();
         }

@@ -2,17 +2,17 @@
 
 use contracts::id::CalendarId;
 use serde_json::json;
-use stand_ins::demo::DemoData as House;
+use stand_ins::demo::DemoData;
 
 use super::{Batch, derived_id};
 
-pub(super) fn batches(house: &House) -> Vec<Batch> {
+pub(super) fn batches(house: &DemoData) -> Vec<Batch> {
     let mut batches = properties_and_rooms(house);
     batches.extend([nights(house), allocations(house), blocks(house)]);
     batches
 }
 
-fn properties_and_rooms(house: &House) -> Vec<Batch> {
+fn properties_and_rooms(house: &DemoData) -> Vec<Batch> {
     vec![
         Batch::new("inventory.properties", &house.properties, |property| {
             json!({
@@ -35,7 +35,7 @@ fn properties_and_rooms(house: &House) -> Vec<Batch> {
     ]
 }
 
-fn nights(house: &House) -> Batch {
+fn nights(house: &DemoData) -> Batch {
     Batch::new("inventory.room_type_inventory_daily", &house.nights, |night| {
         let id: CalendarId = derived_id(&format!("{}/{}", night.room_type_id, night.date));
         json!({
@@ -48,7 +48,7 @@ fn nights(house: &House) -> Batch {
     })
 }
 
-fn allocations(house: &House) -> Batch {
+fn allocations(house: &DemoData) -> Batch {
     Batch::new("inventory.room_allocations", &house.allocations, |allocation| {
         json!({
             "tenant_id": allocation.tenant_id, "id": allocation.id,
@@ -62,7 +62,7 @@ fn allocations(house: &House) -> Batch {
     })
 }
 
-fn blocks(house: &House) -> Batch {
+fn blocks(house: &DemoData) -> Batch {
     Batch::new("inventory.inventory_blocks", &house.blocks, |block| {
         json!({
             "tenant_id": block.tenant_id, "id": block.id, "property_id": block.property_id,

@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 
 use contracts::id::{DepartmentId, PositionId};
 use serde_json::{Value, json};
-use stand_ins::demo::{DemoData as House, Shift};
+use stand_ins::demo::{DemoData, Shift};
 
 use super::{Batch, derived_id};
 
-pub(super) fn batches(house: &House) -> Vec<Batch> {
+pub(super) fn batches(house: &DemoData) -> Vec<Batch> {
     let positions = Positions::of(house);
     vec![
         Batch::new("staff.properties", &house.properties, |property| {
@@ -46,7 +46,7 @@ pub(super) fn batches(house: &House) -> Vec<Batch> {
     ]
 }
 
-fn row_of_shift(house: &House, shift: &Shift, position: Option<PositionId>) -> Value {
+fn row_of_shift(house: &DemoData, shift: &Shift, position: Option<PositionId>) -> Value {
     json!({
         "tenant_id": shift.tenant_id, "id": shift.id, "property_id": shift.property_id,
         "position_id": position, "starts_at": shift.starts_at, "ends_at": shift.ends_at,
@@ -54,7 +54,7 @@ fn row_of_shift(house: &House, shift: &Shift, position: Option<PositionId>) -> V
     })
 }
 
-fn assignments(house: &House) -> Batch {
+fn assignments(house: &DemoData) -> Batch {
     Batch::new("staff.shift_assignments", &house.assignments, |assignment| {
         json!({
             "tenant_id": assignment.tenant_id, "id": assignment.id,
@@ -65,7 +65,7 @@ fn assignments(house: &House) -> Batch {
     })
 }
 
-fn clock_entries(house: &House) -> Batch {
+fn clock_entries(house: &DemoData) -> Batch {
     Batch::new("staff.clock_entries", &house.clock_entries, |entry| {
         json!({
             "tenant_id": entry.tenant_id, "id": entry.id, "staff_id": entry.staff_id,
@@ -83,7 +83,7 @@ struct Positions {
 }
 
 impl Positions {
-    fn of(house: &House) -> Self {
+    fn of(house: &DemoData) -> Self {
         let mut rows = BTreeMap::new();
         let mut first = BTreeMap::new();
         for member in &house.staff {

@@ -3,7 +3,7 @@
 use auth::oidc::ServiceAccount;
 use contracts::id::{RequestId, TenantId};
 use jiff::Timestamp;
-use service_kit::pg_row as row;
+use service_kit::pg_row;
 use service_kit::postgres::{Database, StoreError, Transaction, read};
 use tokio_postgres::Row;
 
@@ -133,23 +133,23 @@ pub(super) async fn newest(database: &Database) -> Result<Option<RuleOverride>, 
 
 fn override_from_row(row: &Row) -> Result<RuleOverride, StoreError> {
     Ok(RuleOverride {
-        sequence: row::get(row, "sequence")?,
+        sequence: pg_row::get(row, "sequence")?,
         request: request_from_row(row)?,
         approval: Approval {
             by: account(row, "approved_by", "approved_subject")?,
-            at: row::get(row, "approved_at")?,
+            at: pg_row::get(row, "approved_at")?,
         },
     })
 }
 
 fn request_from_row(row: &Row) -> Result<ApprovalRequest, StoreError> {
     Ok(ApprovalRequest {
-        id: row::id(row, "id")?,
-        rules: row::get(row, "rules")?,
-        reason: row::get(row, "reason")?,
+        id: pg_row::id(row, "id")?,
+        rules: pg_row::get(row, "rules")?,
+        reason: pg_row::get(row, "reason")?,
         by: account(row, "requested_by", "requested_subject")?,
-        requested_at: row::get(row, "requested_at")?,
-        expires_at: row::get(row, "expires_at")?,
+        requested_at: pg_row::get(row, "requested_at")?,
+        expires_at: pg_row::get(row, "expires_at")?,
     })
 }
 
@@ -158,5 +158,5 @@ fn account(
     email: &'static str,
     subject: &'static str,
 ) -> Result<ServiceAccount, StoreError> {
-    Ok(ServiceAccount { email: row::get(row, email)?, subject: row::get(row, subject)? })
+    Ok(ServiceAccount { email: pg_row::get(row, email)?, subject: pg_row::get(row, subject)? })
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use auth::Principal;
 use contracts::clock::Entropy;
 use contracts::id::RequestId;
-use service_kit::pg_row as row;
+use service_kit::pg_row;
 use service_kit::postgres::{Database, StoreError, Transaction, write};
 use tokio::time::sleep;
 
@@ -83,9 +83,9 @@ async fn series(
     let statement = transaction.prepare_cached(SERIES_SQL).await?;
     let row = transaction.query_one(&statement, &[&tenant, &operator, &window, &open]).await?;
     Ok(Series {
-        counted: row::get(&row, "counted")?,
-        open: row::get(&row, "open")?,
-        oldest_ends_in: row::get(&row, "oldest_ends_in")?,
+        counted: pg_row::get(&row, "counted")?,
+        open: pg_row::get(&row, "open")?,
+        oldest_ends_in: pg_row::get(&row, "oldest_ends_in")?,
     })
 }
 
@@ -112,7 +112,7 @@ async fn try_lock(
 ) -> Result<bool, StoreError> {
     let (tenant, operator) = (principal.tenant.as_str(), principal.operator.as_str());
     let statement = transaction.prepare_cached(TRY_LOCK_SQL).await?;
-    row::get(&transaction.query_one(&statement, &[&tenant, &operator]).await?, "locked")
+    pg_row::get(&transaction.query_one(&statement, &[&tenant, &operator]).await?, "locked")
 }
 
 /// $1 tenant, $2 operator, $3 the attempt, $4 device, $5 request, $6 seconds an attempt counts, $7 how

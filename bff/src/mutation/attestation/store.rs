@@ -5,7 +5,7 @@ use contracts::env::Env;
 use contracts::id::{AttestationId, RequestId};
 use contracts::safeguard;
 use jiff::Timestamp;
-use service_kit::pg_row as row;
+use service_kit::pg_row;
 use service_kit::postgres::{StoreError, Transaction};
 use tokio_postgres::types::ToSql;
 
@@ -134,13 +134,13 @@ struct Attestation {
 impl Attestation {
     fn from_row(row: &tokio_postgres::Row) -> Result<Self, StoreError> {
         Ok(Self {
-            operator: row::get(row, "operator_id")?,
-            device: row::get(row, "device_id")?,
-            thumbprint: row::get(row, "thumbprint")?,
-            scope: row::get(row, "scope")?,
-            resource: row::get(row, "resource")?,
-            body_digest: row::get(row, "body_digest")?,
-            expires_at: row::get(row, "expires_at")?,
+            operator: pg_row::get(row, "operator_id")?,
+            device: pg_row::get(row, "device_id")?,
+            thumbprint: pg_row::get(row, "thumbprint")?,
+            scope: pg_row::get(row, "scope")?,
+            resource: pg_row::get(row, "resource")?,
+            body_digest: pg_row::get(row, "body_digest")?,
+            expires_at: pg_row::get(row, "expires_at")?,
         })
     }
 

@@ -8,7 +8,7 @@ use http::header::{CONTENT_TYPE, DATE, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::Timestamp;
 use serde_json::Value;
-use service_kit::pg_row as row;
+use service_kit::pg_row;
 use service_kit::postgres::{StoreError, Transaction};
 use tokio_postgres::Row;
 
@@ -125,34 +125,37 @@ pub async fn claim(
 }
 
 fn acquired(row: &Row) -> Result<Claim, StoreError> {
-    let fence = row::get(row, "fence")?;
-    if row::get(row, "resumed")? {
+    let fence = pg_row::get(row, "fence")?;
+    if pg_row::get(row, "resumed")? {
         return Ok(Claim::TakenOver { fence, reach: reach(row)? });
     }
     Ok(Claim::Acquired { fence })
 }
 
 fn existing(row: &Row) -> Result<Claim, StoreError> {
-    if !row::get::<bool>(row, "is_repeat")? {
+    if !pg_row::get::<bool>(row, "is_repeat")? {
         return Ok(Claim::KeyReused);
     }
     let reach = reach(row)?;
-    if row::get::<&str>(row, "state")? == "claimed" {
+    if pg_row::get::<&str>(row, "state")? == "claimed" {
         return Ok(Claim::InProgress { reach });
     }
     Ok(Claim::Completed { response: from_row(row)?, reach })
 }
 
 fn reach(row: &Row) -> Result<Reach, StoreError> {
-    Ok(Reach { property: row::get(row, "property_id")?, scope: row::get(row, "property_ids")? })
+    Ok(Reach {
+        property: pg_row::get(row, "property_id")?,
+        scope: pg_row::get(row, "property_ids")?,
+    })
 }
 
 fn from_row(row: &Row) -> Result<StoredResponse, StoreError> {
-    let body: &[u8] = row::get(row, "response_body")?;
-    let status: i16 = row::get(row, "response_status")?;
+    let body: &[u8] = pg_row::get(row, "response_body")?;
+    let status: i16 = pg_row::get(row, "response_status")?;
     Ok(StoredResponse {
         status: status.unsigned_abs(),
-        headers: from_json(&row::get(row, "response_headers")?),
+        headers: from_json(&pg_row::get(row, "response_headers")?),
         body: body.to_vec().into(),
     })
 }

@@ -11,7 +11,7 @@ use contracts::upstream::sync::SyncCursors;
 use jiff::{SignedDuration, Timestamp};
 use metrics::{counter, gauge};
 use serde::Serialize;
-use service_kit::pg_row as row;
+use service_kit::pg_row;
 use service_kit::postgres::{StoreError, write};
 use service_kit::problem::chain;
 use tokio::time::Instant;
@@ -78,7 +78,9 @@ async fn properties_with_cursors(
     let connection = gateway.database.connection().await?;
     let statement = connection.prepare_cached(PROPERTIES_SQL).await?;
     let rows = connection.query(&statement, &[]).await?;
-    rows.iter().map(|row| Ok((row::id(row, "tenant_id")?, row::id(row, "property_id")?))).collect()
+    rows.iter()
+        .map(|row| Ok((pg_row::id(row, "tenant_id")?, pg_row::id(row, "property_id")?)))
+        .collect()
 }
 
 async fn compare_property(
