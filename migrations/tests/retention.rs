@@ -29,7 +29,7 @@ async fn sweep_all(service: &Client, function: &str) -> i64 {
 }
 
 /// Idempotency keys, named by state and age.
-const KEYS: &str = "
+const KEYS_SQL: &str = "
     INSERT INTO bff.idempotency
         (tenant_id, operator_id, device_id, method, route, idempotency_key, fingerprint, state, claimed_at,
          lease_expires_at, expires_at, completed_at, response_status, response_headers, response_body)
@@ -50,7 +50,7 @@ const KEYS: &str = "
 #[tokio::test]
 async fn keys_go_when_their_time_is_over_and_claims_in_progress_stay() {
     let database = TestDatabase::create(Schema::Bff).await;
-    database.run(KEYS).await;
+    database.run(KEYS_SQL).await;
     let service = connect(database.url()).await;
     assert_eq!(sweep_all(&service, "bff.sweep_idempotency").await, 4, "two of each tenant");
     let left = "SELECT DISTINCT rtrim(idempotency_key, '_') FROM bff.idempotency ORDER BY 1";
@@ -60,7 +60,7 @@ async fn keys_go_when_their_time_is_over_and_claims_in_progress_stay() {
 #[tokio::test]
 async fn a_batch_is_bounded_and_skips_locked_rows() {
     let database = TestDatabase::create(Schema::Bff).await;
-    database.run(KEYS).await;
+    database.run(KEYS_SQL).await;
     let service = connect(database.url()).await;
     assert_eq!(sweep(&service, "bff.sweep_idempotency", 1).await, Some(1));
     let held = database
@@ -90,7 +90,7 @@ const ATTESTATIONS: &str = "
 #[tokio::test]
 async fn attestations_and_uses_go_two_days_later_unless_a_key_still_needs_them() {
     let database = TestDatabase::create(Schema::Bff).await;
-    database.run(KEYS).await;
+    database.run(KEYS_SQL).await;
     database.run(ATTESTATIONS).await;
     let service = connect(database.url()).await;
     let unused = sweep_all(&service, "bff.sweep_mfa_attestations").await;
@@ -175,7 +175,7 @@ async fn finished_events_are_deleted_and_unfinished_ones_kept() {
     }
 }
 
-const ACTIVITY: &str = "
+const ACTIVITY_SQL: &str = "
     INSERT INTO bff.operator_activity
         (tenant_id, id, occurred_at, operator_id, device_id, action, outcome, request_id)
     SELECT tenant, days::text, now() - make_interval(days => days), 'o', 'd', 'a', 'success', 'r'
@@ -190,7 +190,7 @@ const ACTIVITY: &str = "
 #[tokio::test]
 async fn activity_is_kept_ninety_days_and_leaves_by_month() {
     let database = TestDatabase::create(Schema::Bff).await;
-    database.run(ACTIVITY).await;
+    database.run(ACTIVITY_SQL).await;
     let service = connect(database.url()).await;
     // Rows of the default partition are moved into their month first.
     while let Some(_partition) = service

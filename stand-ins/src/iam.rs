@@ -45,9 +45,9 @@ use sessions::Sessions;
 pub(crate) use sessions::Target;
 
 /// The only client: the desktop, which is public (RFC 6749 section 2.1).
-const CLIENT: &str = "desktop";
+const CLIENT_ID: &str = "desktop";
 /// Audience of the access tokens.
-const AUDIENCE: &str = "bff-backoffice";
+const TOKEN_AUDIENCE: &str = "bff-backoffice";
 
 #[derive(Debug)]
 pub(crate) struct Settings {

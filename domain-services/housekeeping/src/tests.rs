@@ -34,7 +34,7 @@ impl Fixture {
 }
 
 /// A room of the first tenant.
-const ROOM: &str = "
+const ROOM_SQL: &str = "
     INSERT INTO housekeeping.rooms (tenant_id, id, property_id, number, floor, created_at) VALUES
         ('tnt_01K0000000000000000000000A', 'rom_01K0000000000000000000000A',
          'ppt_01K0000000000000000000000A', '101', 1, '2026-01-01Z')";
@@ -43,7 +43,7 @@ impl Fixture {
     /// With a room without a status.
     pub(crate) async fn with_room() -> Self {
         let fixture = Self::new().await;
-        fixture.database.run(ROOM).await;
+        fixture.database.run(ROOM_SQL).await;
         fixture
     }
 }

@@ -21,7 +21,7 @@ mod limits;
 mod requests;
 
 /// A little more than any limit of these tests: what is still open then stays open.
-const LONG: Duration = Duration::from_secs(5);
+const TEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Limits that end in half a second what production lets last ten, and keep idle connections.
 fn short() -> ConnectionLimits {
@@ -104,7 +104,8 @@ impl Client {
         let mut text = String::new();
         let mut buffer = [0; 4096];
         while !is_whole(&text) {
-            let count = timeout(LONG, self.0.read(&mut buffer)).await.expect("a response").unwrap();
+            let count =
+                timeout(TEST_TIMEOUT, self.0.read(&mut buffer)).await.expect("a response").unwrap();
             assert!(count > 0, "the connection ended after {text:?}");
             text.push_str(std::str::from_utf8(&buffer[..count]).unwrap());
         }
@@ -114,7 +115,7 @@ impl Client {
     /// All that comes until the server closes the connection, and how long that took.
     async fn rest(&mut self) -> (String, Duration) {
         let (began, mut bytes) = (Instant::now(), Vec::new());
-        let ended = timeout(LONG, self.0.read_to_end(&mut bytes)).await;
+        let ended = timeout(TEST_TIMEOUT, self.0.read_to_end(&mut bytes)).await;
         let _ = ended.expect("the server closes the connection");
         (String::from_utf8_lossy(&bytes).into_owned(), began.elapsed())
     }

@@ -24,7 +24,7 @@ const MAINTENANCE: TableMaintenance = TableMaintenance {
 };
 
 /// 1,201 expired rows, and tasks of a month that was never made and of a far year.
-const ROWS: &str = "
+const ROWS_SQL: &str = "
     INSERT INTO housekeeping.inbox (tenant_id, event_type, event_id, received_at, processed_at)
     SELECT 't', 'a', n::text, now() - interval '40 days', now() - interval '40 days'
     FROM generate_series(0, 1200) AS n;
@@ -40,7 +40,7 @@ fn store(database: &TestDatabase) -> Database {
 #[tokio::test]
 async fn one_run_deletes_expired_rows_and_records_metrics() {
     let database = TestDatabase::create(Schema::Housekeeping).await;
-    database.run(ROWS).await;
+    database.run(ROWS_SQL).await;
     let recorder = PrometheusBuilder::new().build_recorder();
     let _local = metrics::set_default_local_recorder(&recorder);
     let clock = Clock::fixed("2026-11-21T20:00:00Z".parse().unwrap());
@@ -66,7 +66,7 @@ async fn one_run_deletes_expired_rows_and_records_metrics() {
 #[tokio::test]
 async fn an_error_in_one_table_is_returned_after_sweeping_the_others() {
     let database = TestDatabase::create(Schema::Housekeeping).await;
-    database.run(ROWS).await;
+    database.run(ROWS_SQL).await;
     let sweeps = &[
         Sweep { table: "missing", statement: "SELECT housekeeping.sweep_missing($1)" },
         Sweep { table: "inbox", statement: "SELECT housekeeping.sweep_inbox($1)" },
@@ -80,7 +80,7 @@ async fn an_error_in_one_table_is_returned_after_sweeping_the_others() {
 #[tokio::test]
 async fn a_started_program_creates_months_and_sweeps() {
     let database = TestDatabase::create(Schema::Housekeeping).await;
-    database.run(ROWS).await;
+    database.run(ROWS_SQL).await;
     let (lifecycle, store) = (Lifecycle::new(), store(&database));
     let config = MaintenanceConfig { jitter_seconds: 0, ..MaintenanceConfig::default() };
     MAINTENANCE.start(&config, &store, &Clock::system(), &Entropy::system(), &lifecycle);

@@ -15,7 +15,7 @@ use contracts::upstream::iam::{AccessTokenClaims, Confirmation, TokenResponse};
 use http::{HeaderMap, HeaderValue, header};
 
 use super::sessions::{PresentedToken, Refreshed, Session};
-use super::{AUDIENCE, CLIENT, Iam};
+use super::{CLIENT_ID, Iam, TOKEN_AUDIENCE};
 use crate::demo::Operator;
 use crate::effects::Effect;
 use crate::oauth::{Form, OAuthError};
@@ -48,7 +48,7 @@ pub(super) async fn token(
 impl Iam {
     fn grant(&self, headers: &HeaderMap, body: &[u8]) -> Result<TokenResponse, OAuthError> {
         let form = Form::read(headers, body)?;
-        form.check_client(headers, CLIENT)?;
+        form.check_client(headers, CLIENT_ID)?;
         let kind = form.required("grant_type", "Send grant_type.")?;
         if !matches!(kind, "password" | "refresh_token") {
             return Err(OAuthError::UnsupportedGrantType("password, refresh_token"));
@@ -118,7 +118,7 @@ impl Iam {
 
     fn tokens(&self, operator: &Operator, session: &Session, refresh: String) -> TokenResponse {
         TokenResponse {
-            access_token: self.key.sign(CLIENT, &self.claims(operator, session)),
+            access_token: self.key.sign(CLIENT_ID, &self.claims(operator, session)),
             token_type: "DPoP".to_owned(),
             expires_in: ACCESS_TOKEN_SECONDS.unsigned_abs(),
             refresh_token: Some(refresh),
@@ -130,7 +130,7 @@ impl Iam {
         let now = clock.unix_seconds();
         AccessTokenClaims {
             iss: self.issuer.clone(),
-            aud: AUDIENCE.to_owned(),
+            aud: TOKEN_AUDIENCE.to_owned(),
             sub: operator.id.to_string(),
             tenant_id: operator.tenant_id.to_string(),
             device_id: session.device.to_string(),

@@ -33,7 +33,7 @@ use crate::mutex::lock;
 /// A cursor may be at most this many versions old: a week of pulls.
 const MAX_VERSIONS_BEHIND: u64 = 7 * 24 * 12;
 
-static EXPIRED: Code = Code {
+static EXPIRED_CURSOR: Code = Code {
     name: CURSOR_EXPIRED,
     status: 410,
     title: "The cursor has expired",
@@ -68,8 +68,8 @@ pub(super) fn router(context: UpstreamContext, own: Arc<Cursors>) -> Router {
         .route("/api/v1/sync/cursors", get(cursors))
         .route("/api/v1/sync/tenants/{tenant}/cursors", get(cursors_of_tenant))
         .route("/api/v1/sync/handshake", post(handshake))
-        .route(transfer::PULL, post(transfer::pull))
-        .route(transfer::PUSH, post(transfer::push))
+        .route(transfer::PULL_PATH, post(transfer::pull))
+        .route(transfer::PUSH_PATH, post(transfer::push))
         .with_state(UpstreamState { context, own })
 }
 
@@ -108,7 +108,7 @@ async fn handshake(
     let cursor = state.own.change(device, state.context.clock.now(), |_| ());
     let full_resync = needs_full_resync(request.cursor_version, cursor.version)?;
     let url = |path| format!("{}{path}", state.own.base);
-    let (pull_url, push_url) = (url(transfer::PULL), url(transfer::PUSH));
+    let (pull_url, push_url) = (url(transfer::PULL_PATH), url(transfer::PUSH_PATH));
     Ok(Json(Handshake { property_id, cursor, pull_url, push_url, full_resync }))
 }
 
@@ -117,7 +117,7 @@ fn needs_full_resync(has: Option<u64>, newest: u64) -> ApiResult<bool> {
     match has {
         Some(version) if version.saturating_add(MAX_VERSIONS_BEHIND) < newest => {
             Err(ApiError::new(
-                &EXPIRED,
+                &EXPIRED_CURSOR,
                 "The desktop was offline for too long. Start a handshake without a cursor and pull everything.",
             ))
         }

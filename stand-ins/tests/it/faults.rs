@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::platform::{self, Desktop, TestPlatform, encoded, password_form};
 
-const ALERTS: &str = "GET /api/v1/alerts";
+const ALERTS_ROUTE: &str = "GET /api/v1/alerts";
 
 fn alerts_of(platform: &TestPlatform, slug: &str) -> String {
     let property = platform.demo.properties.iter().find(|property| property.slug == slug).unwrap();
@@ -52,7 +52,7 @@ async fn status_answers_in_place_of_the_handler_and_counts_down() {
     assert_eq!(platform.get(Upstream::Notification, &path, operator).await.status(), 200);
     assert!(platform.listed("faults", Upstream::Notification).await.is_empty());
     let counted = platform.listed("requests", Upstream::Notification).await;
-    assert_eq!(counted[0]["route"], ALERTS);
+    assert_eq!(counted[0]["route"], ALERTS_ROUTE);
     assert_eq!(counted[0]["count"], 3);
 }
 
@@ -77,7 +77,7 @@ async fn latency_may_be_later_than_the_deadline() {
 #[tokio::test]
 async fn hang_never_answers_and_leaves_other_routes_and_health_alone() {
     let platform = platform::start().await;
-    platform.fail(json!({"upstream": "notification", "kind": "hang", "route": ALERTS})).await;
+    platform.fail(json!({"upstream": "notification", "kind": "hang", "route": ALERTS_ROUTE})).await;
     let hung = timeout(Duration::from_millis(400), raw(&platform, "kabul")).await;
     assert!(hung.is_err(), "it answered {hung:?}");
     let live = platform.http.get(platform.url(Upstream::Notification, "/health/live")).send().await;
@@ -199,7 +199,7 @@ async fn a_fault_for_one_tenant_or_route_spares_the_others() {
         (platform.operator("frontdesk", "kabul"), platform.operator("frontdesk", "shiraz"));
     platform
         .fail(json!({
-            "upstream": "notification", "kind": "status", "tenantId": kabul.tenant_id, "route": ALERTS,
+            "upstream": "notification", "kind": "status", "tenantId": kabul.tenant_id, "route": ALERTS_ROUTE,
         }))
         .await;
     let (ours, theirs) = (alerts_of(&platform, "kabul"), alerts_of(&platform, "shiraz"));

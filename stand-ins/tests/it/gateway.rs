@@ -9,14 +9,14 @@ use stand_ins::totp;
 
 use crate::platform::{self, Desktop, TestPlatform};
 
-const REFRESH: &str = "/api/v1/auth/refresh";
+const REFRESH_PATH: &str = "/api/v1/auth/refresh";
 const SIGN_OUT: &str = "/api/v1/auth/sign-out";
-const ATTEST: &str = "/api/v1/auth/mfa/attest";
+const ATTEST_PATH: &str = "/api/v1/auth/mfa/attest";
 
 /// Status and code of a refusal, or the tokens.
 async fn refresh(platform: &TestPlatform, body: &Value) -> Result<TokenResponse, (u16, String)> {
     let token = format!("Bearer {}", platform.gateway.service_token("iam"));
-    let post = platform.post(Iam, REFRESH).header("authorization", token);
+    let post = platform.post(Iam, REFRESH_PATH).header("authorization", token);
     let response = post.json(body).send().await.unwrap();
     if response.status() != 200 {
         return Err(refusal(response).await);
@@ -129,12 +129,12 @@ async fn only_the_gateway_itself_may_refresh() {
     let (operator, desktop) = (platform.operator("frontdesk", "kabul"), Desktop::new());
     let token = platform.sign_in(operator, &desktop).await.refresh_token.unwrap();
     let body = presented(&token, &desktop, operator);
-    let for_operator = as_operator(&platform, REFRESH, operator, &body).await;
+    let for_operator = as_operator(&platform, REFRESH_PATH, operator, &body).await;
     assert_eq!(for_operator.status(), 401);
     let for_another = format!("Bearer {}", platform.gateway.service_token("billing"));
-    let post = platform.post(Iam, REFRESH).header("authorization", for_another).json(&body);
+    let post = platform.post(Iam, REFRESH_PATH).header("authorization", for_another).json(&body);
     assert_eq!(post.send().await.unwrap().status(), 401);
-    assert_eq!(platform.post(Iam, REFRESH).json(&body).send().await.unwrap().status(), 401);
+    assert_eq!(platform.post(Iam, REFRESH_PATH).json(&body).send().await.unwrap().status(), 401);
 }
 
 #[tokio::test]
@@ -170,7 +170,7 @@ async fn a_code_counts_once_and_for_its_operator_alone() {
     let current = code(&platform, operator, 0);
     let attest = |who, body| {
         let platform = &platform;
-        async move { as_operator(platform, ATTEST, who, body).await }
+        async move { as_operator(platform, ATTEST_PATH, who, body).await }
     };
     let wrong = (401, "MELMASTOON.IAM.MFA_CODE_INVALID".to_owned());
     assert_eq!(refusal(attest(lead, &current).await).await, wrong, "another's code");
@@ -190,23 +190,24 @@ async fn a_code_is_taken_one_period_early_or_late_and_no_more() {
     // Three periods, so that the start of a new period meanwhile makes no difference.
     for (periods, status) in [(-3, 401), (3, 401), (1, 200)] {
         let response =
-            as_operator(&platform, ATTEST, operator, &code(&platform, operator, periods)).await;
+            as_operator(&platform, ATTEST_PATH, operator, &code(&platform, operator, periods))
+                .await;
         assert_eq!(response.status(), status, "{periods}");
     }
     let late = code(&platform, operator, 0);
     // Less than a period, so that the time of the request cannot make it two.
     platform.pass(SignedDuration::from_secs(29));
-    assert_eq!(as_operator(&platform, ATTEST, operator, &late).await.status(), 200);
+    assert_eq!(as_operator(&platform, ATTEST_PATH, operator, &late).await.status(), 200);
     for nonsense in ["", "12345", "1234567", "abcdef", "١٢٣٤٥٦"] {
         let body = json!({"method": "totp", "code": nonsense});
         assert_eq!(
-            as_operator(&platform, ATTEST, operator, &body).await.status(),
+            as_operator(&platform, ATTEST_PATH, operator, &body).await.status(),
             401,
             "{nonsense}"
         );
     }
     let other = json!({"method": "sms", "code": "123456"});
-    assert_eq!(as_operator(&platform, ATTEST, operator, &other).await.status(), 400);
+    assert_eq!(as_operator(&platform, ATTEST_PATH, operator, &other).await.status(), 400);
 }
 
 #[tokio::test]
@@ -216,7 +217,7 @@ async fn after_five_wrong_codes_the_operator_is_locked_out_for_a_quarter_of_an_h
         (platform.operator("frontdesk", "kabul"), platform.operator("gm", "kabul"));
     let wrong = json!({"method": "totp", "code": "00000000"});
     let judged = async |who, body: &Value| {
-        let response = as_operator(&platform, ATTEST, who, body).await;
+        let response = as_operator(&platform, ATTEST_PATH, who, body).await;
         (response.status().as_u16(), response.headers().contains_key("retry-after"))
     };
     for _ in 0..4 {
@@ -236,7 +237,7 @@ async fn after_five_wrong_codes_the_operator_is_locked_out_for_a_quarter_of_an_h
         "right or wrong"
     );
     let locked = (429, "MELMASTOON.IAM.MFA_LOCKED".to_owned());
-    assert_eq!(refusal(as_operator(&platform, ATTEST, operator, &wrong).await).await, locked);
+    assert_eq!(refusal(as_operator(&platform, ATTEST_PATH, operator, &wrong).await).await, locked);
     assert_eq!(judged(lead, &code(&platform, lead, 0)).await.0, 200, "nobody else is");
     platform.pass(SignedDuration::from_mins(15));
     assert_eq!(judged(operator, &code(&platform, operator, 0)).await.0, 200);

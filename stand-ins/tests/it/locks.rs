@@ -12,7 +12,7 @@ use stand_ins::demo;
 
 use crate::platform::{self, TestPlatform};
 
-const KEY: &str = "a-key-of-a-desktop-0001";
+const IDEMPOTENCY_KEY: &str = "a-key-of-a-desktop-0001";
 const OTHER_KEY: &str = "a-key-of-a-desktop-0002";
 
 /// A guest in house at Kabul and the lock of the room.
@@ -62,11 +62,11 @@ async fn a_key_that_was_issued_can_be_revoked_and_each_happens_once() {
     let (_, lock) = guest(&platform);
     let (path, body, before) =
         (format!("/api/v1/locks/{}/keys", lock.id), wish(&platform), keys(&platform).await.len());
-    let first = platform.mutate((Lock, &path), operator, KEY, &body).await;
+    let first = platform.mutate((Lock, &path), operator, IDEMPOTENCY_KEY, &body).await;
     assert_eq!(first.status(), 201);
     let first: IssuedKey = first.json().await.unwrap();
     assert_eq!((first.lock_id, first.vendor.as_str()), (lock.id, "ttlock"));
-    let again = platform.mutate((Lock, &path), operator, KEY, &body).await;
+    let again = platform.mutate((Lock, &path), operator, IDEMPOTENCY_KEY, &body).await;
     assert_eq!(again.json::<IssuedKey>().await.unwrap(), first);
     assert_eq!(keys(&platform).await.len(), before + 1);
 
@@ -88,20 +88,20 @@ async fn only_the_gateway_reads_the_outcome_of_a_lost_request() {
     let operator = platform.operator("frontdesk", "kabul");
     let (_, lock) = guest(&platform);
     let path = format!("/api/v1/locks/{}/keys", lock.id);
-    assert_eq!(operation(&platform, KEY).await.status(), 404);
+    assert_eq!(operation(&platform, IDEMPOTENCY_KEY).await.status(), 404);
     platform.fail(json!({"upstream": "lock", "kind": "lost_answer", "times": 1})).await;
     let token = platform.request_token(Lock, operator);
     let lost = platform.post(Lock, &path).header("authorization", &token);
-    let lost = lost.header("idempotency-key", KEY).json(&wish(&platform)).send().await;
+    let lost = lost.header("idempotency-key", IDEMPOTENCY_KEY).json(&wish(&platform)).send().await;
     assert!(lost.is_err(), "the response arrived");
-    let listed: LockOperation = operation(&platform, KEY).await.json().await.unwrap();
-    assert_eq!((listed.lock_id, listed.idempotency_key.as_str()), (lock.id, KEY));
+    let listed: LockOperation = operation(&platform, IDEMPOTENCY_KEY).await.json().await.unwrap();
+    assert_eq!((listed.lock_id, listed.idempotency_key.as_str()), (lock.id, IDEMPOTENCY_KEY));
     assert_eq!(listed.action, LockActionKind::IssueKey);
     assert!(
         keys(&platform).await.iter().any(|key| key.key_credential_id == listed.key_credential_id)
     );
     let tenant = lock.tenant_id;
-    let path = format!("/api/v1/locks/operations/{KEY}?tenantId={tenant}");
+    let path = format!("/api/v1/locks/operations/{IDEMPOTENCY_KEY}?tenantId={tenant}");
     assert_eq!(platform.get(Lock, &path, operator).await.status(), 401);
 }
 
@@ -118,11 +118,13 @@ async fn a_lock_names_its_room_and_is_hidden_from_other_tenants() {
     let stranger = platform.operator("gm", "shiraz");
     assert_eq!(platform.get(Lock, &path, stranger).await.status(), 404);
     let issue = format!("{path}/keys");
-    let hidden = platform.mutate((Lock, &issue), stranger, KEY, &wish(&platform)).await;
+    let hidden = platform.mutate((Lock, &issue), stranger, IDEMPOTENCY_KEY, &wish(&platform)).await;
     assert_eq!(hidden.status(), 404);
     let made_up: KeyCredentialId = "key_01K0000000000000000000000A".parse().unwrap();
     let revoke = format!("{path}/keys/{made_up}/revoke");
-    let unknown = platform.mutate((Lock, &revoke), operator, KEY, &json!({"reason": "lost"})).await;
+    let unknown = platform
+        .mutate((Lock, &revoke), operator, IDEMPOTENCY_KEY, &json!({"reason": "lost"}))
+        .await;
     assert_eq!(unknown.status(), 404);
 }
 
@@ -142,7 +144,7 @@ async fn a_key_for_another_room_reservation_or_empty_time_is_refused() {
     ] {
         let mut body = wish(&platform);
         body[member] = value;
-        let response = platform.mutate((Lock, &path), operator, KEY, &body).await;
+        let response = platform.mutate((Lock, &path), operator, IDEMPOTENCY_KEY, &body).await;
         assert_eq!(code(response).await, (422, "MELMASTOON.LOCK.KEY_INVALID".to_owned()), "{body}");
     }
     assert!(platform.listed("effects", Lock).await.is_empty());

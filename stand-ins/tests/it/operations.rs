@@ -18,15 +18,15 @@ use stand_ins::demo;
 use crate::platform::{self, TestPlatform};
 use crate::upstreams::{read, routes};
 
-const KEY: &str = "a-key-of-a-desktop-0001";
+const IDEMPOTENCY_KEY: &str = "a-key-of-a-desktop-0001";
 
-const SUMMARY: usize = 7;
-const BOARD: usize = 8;
-const BILLING: usize = 9;
-const BALANCES: usize = 10;
-const SUGGESTIONS: usize = 11;
-const CURSORS: usize = 12;
-const AUDIT: usize = 13;
+const SUMMARY_ROUTE: usize = 7;
+const BOARD_ROUTE: usize = 8;
+const BILLING_ROUTE: usize = 9;
+const BALANCES_ROUTE: usize = 10;
+const SUGGESTIONS_ROUTE: usize = 11;
+const CURSORS_ROUTE: usize = 12;
+const AUDIT_ROUTE: usize = 13;
 
 fn sum<'a>(amounts: impl Iterator<Item = &'a Money>) -> i64 {
     amounts.map(|money| money.amount_micro).sum()
@@ -36,8 +36,8 @@ fn sum<'a>(amounts: impl Iterator<Item = &'a Money>) -> i64 {
 async fn the_board_shows_what_the_summary_counts() {
     let platform = platform::start().await;
     for property in &platform.demo.properties {
-        let summary: MaintenanceSummary = read(&platform, property.slug, SUMMARY).await;
-        let board: MaintenanceBoard = read(&platform, property.slug, BOARD).await;
+        let summary: MaintenanceSummary = read(&platform, property.slug, SUMMARY_ROUTE).await;
+        let board: MaintenanceBoard = read(&platform, property.slug, BOARD_ROUTE).await;
         let states: Vec<_> = board.columns.iter().map(|column| column.state).collect();
         assert_eq!(states, WorkOrderState::ALL);
         let counts = board.columns.iter().map(|column| (column.state, column.items.len() as u32));
@@ -62,9 +62,9 @@ async fn the_board_shows_what_the_summary_counts() {
 #[tokio::test]
 async fn an_unresolved_work_order_becomes_overdue() {
     let platform = platform::start().await;
-    let before: MaintenanceSummary = read(&platform, "kabul", SUMMARY).await;
+    let before: MaintenanceSummary = read(&platform, "kabul", SUMMARY_ROUTE).await;
     platform.pass(SignedDuration::from_hours(24 * 7));
-    let after: MaintenanceSummary = read(&platform, "kabul", SUMMARY).await;
+    let after: MaintenanceSummary = read(&platform, "kabul", SUMMARY_ROUTE).await;
     let pending: u32 = after.pending_by_severity.values().sum();
     assert!(before.overdue < after.overdue && after.overdue == pending, "{after:?}");
 }
@@ -72,7 +72,7 @@ async fn an_unresolved_work_order_becomes_overdue() {
 /// Every folio of Kabul.
 async fn folios(platform: &TestPlatform) -> Vec<Folio> {
     let operator = platform.operator("frontdesk", "kabul");
-    let balances: Balances = read(platform, "kabul", BALANCES).await;
+    let balances: Balances = read(platform, "kabul", BALANCES_ROUTE).await;
     let mut folios = Vec::new();
     for FolioBalance { folio_id, balance, .. } in balances.items {
         let response = platform.get(Billing, &format!("/api/v1/folios/{folio_id}"), operator).await;
@@ -94,7 +94,7 @@ async fn a_folio_adds_up_and_the_summary_adds_up_the_folios() {
         assert_eq!(folio.balance.amount_micro, charged - paid);
         assert!(folio.charges.is_sorted_by_key(|charge| charge.date) && charged > 0);
     }
-    let summary: BillingSummary = read(&platform, "kabul", BILLING).await;
+    let summary: BillingSummary = read(&platform, "kabul", BILLING_ROUTE).await;
     let owing = || folios.iter().filter(|folio| folio.balance.amount_micro > 0);
     assert_eq!(summary.open_folios as usize, folios.len());
     assert_eq!(sum(summary.outstanding.iter()), sum(owing().map(|folio| &folio.balance)));
@@ -116,18 +116,18 @@ async fn a_refund_shows_in_the_folio_the_balance_and_the_audit() {
     let path = format!("/api/v1/folios/{}/refunds", before.folio_id);
     let amount = json!({"amountMicro": "1000000", "currency": "AFN"});
     let body = json!({"amount": amount, "reason": "No hot water."});
-    let refund = platform.mutate((Billing, &path), manager, KEY, &body).await;
+    let refund = platform.mutate((Billing, &path), manager, IDEMPOTENCY_KEY, &body).await;
     let refund: Refund = refund.json().await.unwrap();
     let after = folios(&platform).await.remove(0);
     assert_eq!(after.refunds, [refund]);
     assert_eq!(after.refunded.amount_micro, 1_000_000);
     assert_eq!(after.balance.amount_micro, before.balance.amount_micro + 1_000_000);
-    let audit: AuditEntries = read(&platform, "kabul", AUDIT).await;
+    let audit: AuditEntries = read(&platform, "kabul", AUDIT_ROUTE).await;
     assert_eq!(audit.items.len(), 1);
     let entry = &audit.items[0];
     assert_eq!((entry.operator_id, entry.action.as_str()), (manager.id, "folio.refunded"));
     assert_eq!(entry.subject, before.folio_id.as_str());
-    let elsewhere: AuditEntries = read(&platform, "dushanbe", AUDIT).await;
+    let elsewhere: AuditEntries = read(&platform, "dushanbe", AUDIT_ROUTE).await;
     assert_eq!(elsewhere.items, []);
 }
 
@@ -168,7 +168,7 @@ async fn a_checked_in_guest_is_in_house_and_has_a_folio() {
     let before: Stays = read(&platform, "kabul", 2).await;
     assert!(!before.items.iter().any(|item| is_his(item.reservation_id)));
     let path = format!("/api/v1/reservations/{}/check-in", stay.id);
-    let done = platform.mutate((Reservation, &path), operator, KEY, &json!({})).await;
+    let done = platform.mutate((Reservation, &path), operator, IDEMPOTENCY_KEY, &json!({})).await;
     assert_eq!(done.status(), 200);
     let after: Stays = read(&platform, "kabul", 2).await;
     let shown = after.items.iter().find(|item| is_his(item.reservation_id)).unwrap();
@@ -177,7 +177,7 @@ async fn a_checked_in_guest_is_in_house_and_has_a_folio() {
         folios(&platform).await.into_iter().find(|item| is_his(item.reservation_id)).unwrap();
     assert_eq!((folio.charges.len(), folio.payments.len()), (1, 1));
     assert!(folio.opened_at <= platform.now());
-    let audit: AuditEntries = read(&platform, "kabul", AUDIT).await;
+    let audit: AuditEntries = read(&platform, "kabul", AUDIT_ROUTE).await;
     assert_eq!(audit.items[0].action, "reservation.checked_in");
 }
 
@@ -194,7 +194,7 @@ async fn the_audit_is_limited_and_newest_first() {
         assert_eq!(platform.mutate((Billing, &path), manager, &key, &body).await.status(), 201);
         platform.pass(SignedDuration::from_secs(60));
     }
-    let (_, path) = &routes(platform.demo.properties[0].id.as_str())[AUDIT];
+    let (_, path) = &routes(platform.demo.properties[0].id.as_str())[AUDIT_ROUTE];
     let response = platform.get(Audit, &format!("{path}&limit=2"), manager).await;
     let two: AuditEntries = response.json().await.unwrap();
     assert_eq!(two.items.len(), 2);
@@ -205,27 +205,27 @@ async fn the_audit_is_limited_and_newest_first() {
 async fn suggestions_are_listed_until_they_expire() {
     let platform = platform::start().await;
     for property in &platform.demo.properties {
-        let advice: Suggestions = read(&platform, property.slug, SUGGESTIONS).await;
+        let advice: Suggestions = read(&platform, property.slug, SUGGESTIONS_ROUTE).await;
         assert!(!advice.items.is_empty());
         assert!(advice.items.iter().all(|item| (0.0..=1.0).contains(&item.confidence)));
         assert!(advice.items.iter().all(|item| item.expires_at > advice.as_of));
     }
     platform.pass(SignedDuration::from_hours(49));
-    let later: Suggestions = read(&platform, "kabul", SUGGESTIONS).await;
+    let later: Suggestions = read(&platform, "kabul", SUGGESTIONS_ROUTE).await;
     assert_eq!(later.items, []);
 }
 
 #[tokio::test]
 async fn the_cursors_of_a_propertys_desktops_move_on() {
     let platform = platform::start().await;
-    let before: SyncCursors = read(&platform, "kabul", CURSORS).await;
+    let before: SyncCursors = read(&platform, "kabul", CURSORS_ROUTE).await;
     let kabul = platform.demo.properties[0].id;
     let here =
         platform.demo.operators.iter().filter(|operator| operator.property_ids.contains(&kabul));
     assert_eq!(before.items.len(), here.count());
     assert!(before.items.iter().all(|item| item.last_pull_at <= before.as_of));
     platform.pass(SignedDuration::from_mins(10));
-    let after: SyncCursors = read(&platform, "kabul", CURSORS).await;
+    let after: SyncCursors = read(&platform, "kabul", CURSORS_ROUTE).await;
     for (before, after) in before.items.iter().zip(&after.items) {
         assert_eq!(before.device_id, after.device_id);
         assert!(before.version < after.version && before.last_pull_at < after.last_pull_at);
@@ -244,7 +244,7 @@ async fn every_read_can_be_made_to_fail() {
     }
     let drift = json!({"upstream": "maintenance", "kind": "drift"});
     platform.fail(drift).await;
-    let (_, board) = &routes(platform.demo.properties[0].id.as_str())[BOARD];
+    let (_, board) = &routes(platform.demo.properties[0].id.as_str())[BOARD_ROUTE];
     let drifted = platform.get(Maintenance, board, operator).await;
     assert!(drifted.json::<MaintenanceBoard>().await.is_err());
 }

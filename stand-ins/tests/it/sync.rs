@@ -15,13 +15,13 @@ use stand_ins::demo::Operator;
 
 use crate::platform::{self, Desktop, TestPlatform};
 
-const HANDSHAKE: &str = "/api/v1/sync/handshake";
-const KEY: &str = "a-key-of-a-desktop-0001";
+const HANDSHAKE_PATH: &str = "/api/v1/sync/handshake";
+const IDEMPOTENCY_KEY: &str = "a-key-of-a-desktop-0001";
 /// A week of pulls.
 const MAX_VERSIONS_BEHIND: u64 = 2016;
 
 async fn shake(platform: &TestPlatform, who: &Operator, body: &Value) -> reqwest::Response {
-    platform.mutate((Sync, HANDSHAKE), who, KEY, body).await
+    platform.mutate((Sync, HANDSHAKE_PATH), who, IDEMPOTENCY_KEY, body).await
 }
 
 async fn shaken(platform: &TestPlatform, who: &Operator, body: &Value) -> Handshake {

@@ -108,7 +108,7 @@ async fn a_property_without_rooms_has_empty_columns() {
 }
 
 /// 500 rooms and 10,000 tasks of half a month, a tenth of them open, among those of ten other hotels.
-const LARGE: &str = "
+const LARGE_BOARD_SQL: &str = "
     INSERT INTO housekeeping.rooms (tenant_id, id, property_id, number, floor)
     SELECT 'tnt_01K0000000000000000000000A', 'rom_01K00000000000000000000' || lpad(n::text, 3, '0'),
            'ppt_01K0000000000000000000000A', n::text, n / 100
@@ -144,7 +144,7 @@ async fn plan(database: &TestDatabase) -> (Vec<String>, Vec<String>) {
 #[tokio::test]
 async fn the_board_of_a_large_hotel_is_read_by_index() {
     let Fixture { harness, database } = Fixture::new().await;
-    database.run(LARGE).await;
+    database.run(LARGE_BOARD_SQL).await;
     let (plan, partitions) = plan(&database).await;
     assert!(!partitions.is_empty());
     for partition in partitions {

@@ -6,7 +6,7 @@ use service_kit::testing::issuer::{EVENTS, OPERATOR, SCHEDULER};
 
 use crate::tests::Fixture;
 
-const PATH: &str = "/internal/events";
+const EVENTS_PATH: &str = "/internal/events";
 
 fn push(event: &Value) -> Value {
     json!({"message": {"data": STANDARD.encode(event.to_string()), "messageId": "1"},
@@ -29,7 +29,7 @@ fn event() -> Value {
 async fn an_unhandled_event_is_acknowledged() {
     let Fixture { harness, database: _database } = Fixture::new().await;
     for _ in 0..2 {
-        let response = harness.post(PATH, &push(&event())).by_account(EVENTS).send().await;
+        let response = harness.post(EVENTS_PATH, &push(&event())).by_account(EVENTS).send().await;
         assert_eq!((response.status.as_u16(), response.body), (204, Value::Null));
     }
 }
@@ -38,14 +38,14 @@ async fn an_unhandled_event_is_acknowledged() {
 async fn only_the_event_bus_may_push() {
     let Fixture { harness, database: _database } = Fixture::new().await;
     let body = push(&event());
-    let bare = harness.post(PATH, &body).send().await;
+    let bare = harness.post(EVENTS_PATH, &body).send().await;
     bare.assert_problem(401, "GENERAL.UNAUTHENTICATED");
     assert_eq!(bare.header("www-authenticate"), "Bearer");
     // The gateway's own token is of no use here.
-    let gateway = harness.post(PATH, &body).by(&operator(TENANT, &[PROPERTY])).send().await;
+    let gateway = harness.post(EVENTS_PATH, &body).by(&operator(TENANT, &[PROPERTY])).send().await;
     gateway.assert_problem(401, "GENERAL.UNAUTHENTICATED");
     for account in [SCHEDULER, OPERATOR, "stranger@platform.test"] {
-        let response = harness.post(PATH, &body).by_account(account).send().await;
+        let response = harness.post(EVENTS_PATH, &body).by_account(account).send().await;
         response.assert_problem(403, "GENERAL.FORBIDDEN");
     }
 }
@@ -55,7 +55,7 @@ async fn an_invalid_event_is_refused() {
     let Fixture { harness, database: _database } = Fixture::new().await;
     let missing = json!({"message": {}});
     for body in [push(&json!({"id": 1})), json!({"message": {"data": "%"}}), missing] {
-        let response = harness.post(PATH, &body).by_account(EVENTS).send().await;
+        let response = harness.post(EVENTS_PATH, &body).by_account(EVENTS).send().await;
         response.assert_problem(400, "GENERAL.VALIDATION_FAILED");
     }
 }
@@ -81,7 +81,7 @@ async fn an_event_is_not_refused_for_what_nothing_reads() {
         let data = STANDARD.encode(event.to_string().replace("\"ANYTHING\"", json));
         let attributes = format!(r#"{{"a":{json},"a":{json}}}"#);
         let text = format!(r#"{{"message":{{"attributes":{attributes},"data":"{data}"}}}}"#);
-        let answer = harness.post_text(PATH, &text).by_account(EVENTS).send().await;
+        let answer = harness.post_text(EVENTS_PATH, &text).by_account(EVENTS).send().await;
         assert_eq!(answer.status, 204, "{json} {}", answer.body);
     }
 }

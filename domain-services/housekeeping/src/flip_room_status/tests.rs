@@ -8,8 +8,8 @@ use service_kit::testing::{Harness, TestResponse};
 use super::*;
 use crate::tests::Fixture;
 
-const PATH: &str = "/api/v1/housekeeping/rooms/rom_01K0000000000000000000000A/status";
-const UNKNOWN: &str = "/api/v1/housekeeping/rooms/rom_01K0000000000000000000000Z/status";
+const STATUS_PATH: &str = "/api/v1/housekeeping/rooms/rom_01K0000000000000000000000A/status";
+const UNKNOWN_ROOM_PATH: &str = "/api/v1/housekeeping/rooms/rom_01K0000000000000000000000Z/status";
 
 fn having(roles: &[Role]) -> Principal {
     let token_digest = [roles.len() as u8 + 1; 32];
@@ -25,7 +25,7 @@ fn request(status: &str) -> Value {
 }
 
 async fn flip(harness: &Harness, status: &str) -> TestResponse {
-    harness.post(PATH, &request(status)).by(&supervisor()).send().await
+    harness.post(STATUS_PATH, &request(status)).by(&supervisor()).send().await
 }
 
 /// Rows as the owner of the tables sees them.
@@ -45,7 +45,7 @@ async fn a_flip_is_stored_with_its_audit_row_and_its_event() {
                "status": "cleaning", "since": "2026-11-21T20:00:00.000Z", "version": 1})
     );
     assert_eq!(flip(&fixture.harness, "clean").await.ok()["version"], 2);
-    let read = fixture.harness.get(PATH).by(&operator(TENANT, &[PROPERTY])).send().await;
+    let read = fixture.harness.get(STATUS_PATH).by(&operator(TENANT, &[PROPERTY])).send().await;
     assert_eq!((read.header("etag"), &read.body["status"]), ("\"v=2\"", &json!("clean")));
 
     let audit = "SELECT row_to_json(a)::text FROM (
@@ -72,7 +72,7 @@ async fn a_flip_is_stored_with_its_audit_row_and_its_event() {
 async fn an_invalid_body_is_refused_with_its_field_and_changes_nothing() {
     let fixture = Fixture::with_room().await;
     for wrong in malformed(&request("cleaning")) {
-        let request = fixture.harness.post_text(PATH, &wrong.text).by(&supervisor());
+        let request = fixture.harness.post_text(STATUS_PATH, &wrong.text).by(&supervisor());
         let response = request.send().await;
         response.assert_problem(400, "GENERAL.VALIDATION_FAILED");
         let field = response.body["errors"][0]["field"].as_str().unwrap();
@@ -104,14 +104,15 @@ async fn an_illegal_flip_names_both_states_and_changes_nothing() {
 async fn only_a_supervisor_may_flip() {
     let Fixture { harness, database: _database } = Fixture::with_room().await;
     for role in [Role::Housekeeping, Role::FrontDesk, Role::FrontDeskManager, Role::Maintenance] {
-        let response = harness.post(PATH, &request("cleaning")).by(&having(&[role])).send().await;
+        let response =
+            harness.post(STATUS_PATH, &request("cleaning")).by(&having(&[role])).send().await;
         response.assert_problem(403, "HOUSEKEEPING.SUPERVISOR_REQUIRED");
     }
-    let response = harness.post(PATH, &request("cleaning")).send().await;
+    let response = harness.post(STATUS_PATH, &request("cleaning")).send().await;
     response.assert_problem(401, "GENERAL.UNAUTHENTICATED");
     for role in [Role::TenantAdmin, Role::PropertyGm] {
         let both = having(&[role, Role::Housekeeping]);
-        let response = harness.post(PATH, &request("out_of_order")).by(&both).send().await;
+        let response = harness.post(STATUS_PATH, &request("out_of_order")).by(&both).send().await;
         assert!(response.status != 403, "{}", response.body);
     }
 }
@@ -120,12 +121,12 @@ async fn only_a_supervisor_may_flip() {
 async fn rooms_of_others_do_not_exist_and_those_out_of_scope_are_closed() {
     let Fixture { harness, database: _database } = Fixture::with_room().await;
     let other = Principal { roles: RoleSet::ANY, ..operator(OTHER_TENANT, &[PROPERTY]) };
-    for (path, caller) in [(PATH, &other), (UNKNOWN, &supervisor())] {
+    for (path, caller) in [(STATUS_PATH, &other), (UNKNOWN_ROOM_PATH, &supervisor())] {
         let response = harness.post(path, &request("cleaning")).by(caller).send().await;
         response.assert_problem(404, "GENERAL.RESOURCE_NOT_FOUND");
     }
     let elsewhere = operator(TENANT, &[UNKNOWN_PROPERTY]);
-    let response = harness.post(PATH, &request("cleaning")).by(&elsewhere).send().await;
+    let response = harness.post(STATUS_PATH, &request("cleaning")).by(&elsewhere).send().await;
     response.assert_problem(403, "BFF.PROPERTY_OUT_OF_SCOPE");
 }
 
@@ -133,7 +134,7 @@ async fn rooms_of_others_do_not_exist_and_those_out_of_scope_are_closed() {
 async fn a_flip_of_another_version_is_refused() {
     let Fixture { harness, database: _database } = Fixture::with_room().await;
     let send = |tag: &'static str, status: &'static str| {
-        let request = harness.post(PATH, &request(status)).by(&supervisor());
+        let request = harness.post(STATUS_PATH, &request(status)).by(&supervisor());
         request.header("if-match", tag).send()
     };
     assert_eq!(send("\"v=0\"", "cleaning").await.ok()["version"], 1);
@@ -146,7 +147,7 @@ async fn a_flip_of_another_version_is_refused() {
 async fn an_if_match_whose_quotes_span_lines_names_no_version() {
     let Fixture { harness, database: _database } = Fixture::with_room().await;
     for [first, second] in [["\"a", "b"], ["\"v=0", "\""], ["W/\"x", "y\""]] {
-        let request = harness.post(PATH, &request("cleaning")).by(&supervisor());
+        let request = harness.post(STATUS_PATH, &request("cleaning")).by(&supervisor());
         let request = request.header("if-match", first).another_header("if-match", second);
         request.send().await.assert_problem(409, "GENERAL.OCC_CONFLICT");
     }
@@ -173,7 +174,7 @@ async fn a_flip_requires_a_status_and_a_reason() {
         (json!({"status": "spotless", "reason": "a"}), "body.status"),
         (json!({"status": "cleaning"}), "body.reason"),
     ] {
-        let response = harness.post(PATH, &body).by(&supervisor()).send().await;
+        let response = harness.post(STATUS_PATH, &body).by(&supervisor()).send().await;
         response.assert_invalid_field(field);
     }
 }

@@ -11,7 +11,7 @@ async fn fetch(harness: &Harness) -> Value {
 
 /// Local midnight was at 19:30 UTC of the 21st; it is 20:00. Columns: number, kind, priority,
 /// status, made, next arrival, checked out, ready.
-const TASKS: &str = "
+const TASKS_SQL: &str = "
     INSERT INTO housekeeping.housekeeping_tasks
         (id, tenant_id, property_id, room_id, kind, priority, status, assigned_staff_id, created_at,
          next_arrival_at, checked_out_at, room_ready_at)
@@ -42,7 +42,7 @@ const TASKS: &str = "
 #[tokio::test]
 async fn today_begins_at_midnight_of_the_property() {
     let Fixture { harness, database } = Fixture::new().await;
-    database.run(TASKS).await;
+    database.run(TASKS_SQL).await;
     assert_eq!(
         fetch(&harness).await,
         json!({

@@ -6,7 +6,7 @@ use crate::tests::Fixture;
 
 /// Two types, the second without a calendar; the night of the 23rd is under stop-sell, and on the
 /// 24th one room more than there is has been sold within the cap.
-const CALENDAR: &str = "
+const CALENDAR_SQL: &str = "
     INSERT INTO inventory.room_types (tenant_id, id, property_id, name) VALUES
         ('tnt_01K0000000000000000000000A', 'rty_01K0000000000000000000000A', 'ppt_01K0000000000000000000000A', 'Double'),
         ('tnt_01K0000000000000000000000A', 'rty_01K0000000000000000000000B', 'ppt_01K0000000000000000000000A', 'Twin');
@@ -34,7 +34,7 @@ fn night(date: &str, numbers: [u32; 5], stop_sell: bool) -> Value {
 #[tokio::test]
 async fn every_type_has_every_night() {
     let Fixture { harness, database } = Fixture::new().await;
-    database.run(CALENDAR).await;
+    database.run(CALENDAR_SQL).await;
     let body = fetch(&harness, "?from=2026-11-22&to=2026-11-25").await.ok();
     assert_eq!(
         body,
@@ -63,7 +63,7 @@ async fn every_type_has_every_night() {
 #[tokio::test]
 async fn without_dates_it_is_a_fortnight_from_today_at_the_property() {
     let Fixture { harness, database } = Fixture::new().await;
-    database.run(CALENDAR).await;
+    database.run(CALENDAR_SQL).await;
     let range = async |query| {
         let body = fetch(&harness, query).await.ok();
         let nights = body["roomTypes"][0]["nights"].as_array().unwrap().len();
@@ -83,7 +83,7 @@ async fn a_property_without_room_types_has_none() {
 #[tokio::test]
 async fn bad_dates_are_named() {
     let Fixture { harness, database } = Fixture::new().await;
-    database.run(CALENDAR).await;
+    database.run(CALENDAR_SQL).await;
     for (query, field) in [
         ("?from=22.11.2026", "query.from"),
         ("?from=2026-11-31", "query.from"),
@@ -104,7 +104,7 @@ async fn bad_dates_are_named() {
 #[tokio::test]
 async fn the_tag_changes_with_the_numbers() {
     let Fixture { harness, database } = Fixture::new().await;
-    database.run(CALENDAR).await;
+    database.run(CALENDAR_SQL).await;
     let before = fetch(&harness, "").await;
     database.run("UPDATE inventory.room_type_inventory_daily SET held = held + 1 WHERE stay_date = '2026-11-22'").await;
     assert_ne!(fetch(&harness, "").await.header("etag"), before.header("etag"));

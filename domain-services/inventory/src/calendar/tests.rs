@@ -55,7 +55,7 @@ const CALENDAR_ROWS: &str = "
         ('D', 'stop_sell', NULL, 'A', '2026-11-24', '2026-11-25', NULL))
         AS b (letter, kind, room, type, starts_on, ends_on, cleared)";
 
-const WINDOW: &str = "?from=2026-11-22&to=2026-11-24";
+const WINDOW_QUERY: &str = "?from=2026-11-22&to=2026-11-24";
 
 fn id(kind: &str, letter: char) -> String {
     format!("{kind}_01K0000000000000000000000{letter}")
@@ -65,7 +65,7 @@ fn id(kind: &str, letter: char) -> String {
 async fn it_shows_who_has_which_room() {
     let Fixture { harness, database } = Fixture::new().await;
     database.run(CALENDAR_ROWS).await;
-    let mut body = fetch(&harness, WINDOW).await.ok();
+    let mut body = fetch(&harness, WINDOW_QUERY).await.ok();
     let nights = body["roomTypes"][0]["nights"].take();
     assert_eq!((&nights[0]["held"], &nights[0]["available"]), (&json!(1), &json!(0)));
     assert_eq!(nights.as_array().map(Vec::len), Some(2));
@@ -127,9 +127,9 @@ async fn bad_dates_are_named() {
 async fn the_tag_changes_with_a_stay() {
     let Fixture { harness, database } = Fixture::new().await;
     database.run(CALENDAR_ROWS).await;
-    let before = fetch(&harness, WINDOW).await;
+    let before = fetch(&harness, WINDOW_QUERY).await;
     database
         .run("UPDATE inventory.room_allocations SET status = 'confirmed' WHERE status = 'held'")
         .await;
-    assert_ne!(fetch(&harness, WINDOW).await.header("etag"), before.header("etag"));
+    assert_ne!(fetch(&harness, WINDOW_QUERY).await.header("etag"), before.header("etag"));
 }

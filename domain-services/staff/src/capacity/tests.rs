@@ -2,7 +2,7 @@ use serde_json::{Value, json};
 use service_kit::testing::Harness;
 use service_kit::testing::fixtures::{PROPERTY, TENANT, operator};
 
-use crate::on_duty::tests::PEOPLE;
+use crate::on_duty::tests::PEOPLE_SQL;
 use crate::tests::Fixture;
 
 async fn fetch(harness: &Harness) -> Value {
@@ -17,7 +17,7 @@ fn position(name: &str, required: u32, scheduled: u32, present: u32) -> Value {
 #[tokio::test]
 async fn it_counts_people_required_scheduled_and_present() {
     let Fixture { harness, database } = Fixture::new().await;
-    database.run(PEOPLE).await;
+    database.run(PEOPLE_SQL).await;
     // Of the four, two run now: one that needs three, and one that needs one.
     database
         .run("UPDATE staff.shifts SET required = 3 WHERE starts_at = '2026-11-21 14:00Z'")

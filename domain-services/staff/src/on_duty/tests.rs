@@ -10,7 +10,7 @@ async fn fetch(harness: &Harness) -> Value {
 }
 
 /// It is 20:00 UTC of the 21st. Ids end in a letter; `here` is the requested property.
-pub(crate) const PEOPLE: &str = "
+pub(crate) const PEOPLE_SQL: &str = "
     CREATE TEMPORARY TABLE ids AS SELECT 'tnt_01K0000000000000000000000A' AS tenant,
         'ppt_01K0000000000000000000000A' AS here, 'ppt_01K0000000000000000000000D' AS sister;
     CREATE FUNCTION pg_temp.id(kind text, letter text) RETURNS text LANGUAGE sql
@@ -62,7 +62,7 @@ fn present(letter: char, name: &str, position: &str, since: &str) -> Value {
 #[tokio::test]
 async fn the_last_punch_decides_who_is_present() {
     let Fixture { harness, database } = Fixture::new().await;
-    database.run(PEOPLE).await;
+    database.run(PEOPLE_SQL).await;
     assert_eq!(
         fetch(&harness).await,
         json!({

@@ -2,7 +2,7 @@ use serde_json::{Value, json};
 use service_kit::testing::fixtures::{PROPERTY, TENANT, operator};
 use service_kit::testing::{Harness, TestResponse};
 
-use crate::on_duty::tests::PEOPLE;
+use crate::on_duty::tests::PEOPLE_SQL;
 use crate::tests::Fixture;
 
 async fn fetch(harness: &Harness, query: &str) -> TestResponse {
@@ -26,7 +26,7 @@ const FRONT_DESK: [&str; 2] = ["Front desk", "Receptionist"];
 #[tokio::test]
 async fn a_shift_belongs_to_the_day_it_begins_on_at_the_property() {
     let Fixture { harness, database } = Fixture::new().await;
-    database.run(PEOPLE).await;
+    database.run(PEOPLE_SQL).await;
     let night = ["2026-11-21T20:00:00.000Z", "2026-11-22T04:00:00.000Z"];
     assert_eq!(
         fetch(&harness, "").await.ok(),
@@ -65,7 +65,7 @@ async fn a_shift_belongs_to_the_day_it_begins_on_at_the_property() {
 #[tokio::test]
 async fn unassigned_people_are_not_listed() {
     let Fixture { harness, database } = Fixture::new().await;
-    database.run(PEOPLE).await;
+    database.run(PEOPLE_SQL).await;
     database.run("UPDATE staff.shift_assignments SET status = 'unassigned'").await;
     let shifts = fetch(&harness, "&date=2026-11-21").await.ok()["shifts"].take();
     assert!(shifts.as_array().unwrap().iter().all(|shift| shift["assigned"] == json!([])));
@@ -94,7 +94,7 @@ async fn the_date_is_a_date() {
 #[tokio::test]
 async fn where_midnight_comes_twice_the_day_begins_with_the_first() {
     let Fixture { harness, database } = Fixture::new().await;
-    database.run(PEOPLE).await;
+    database.run(PEOPLE_SQL).await;
     // In Havana the clocks went back from 01:00 to 00:00 on 1 November: it begins at 04:00 UTC.
     database
         .run(

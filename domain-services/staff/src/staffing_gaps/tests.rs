@@ -10,7 +10,7 @@ async fn fetch(harness: &Harness) -> Value {
 }
 
 /// It is 20:00 UTC, half past midnight at the property. The fixture has the department Front desk.
-const PLAN: &str = "
+const PLAN_SQL: &str = "
     CREATE TEMPORARY TABLE ids AS SELECT 'tnt_01K0000000000000000000000A' AS tenant,
         'ppt_01K0000000000000000000000A' AS here;
     CREATE FUNCTION pg_temp.id(kind text, letter text) RETURNS text LANGUAGE sql
@@ -63,7 +63,7 @@ fn changes(department: &Value) -> Vec<(&str, [u64; 3])> {
 #[tokio::test]
 async fn each_shift_lacks_its_own_people_in_every_hour_it_touches() {
     let Fixture { harness, database } = Fixture::new().await;
-    database.run(PLAN).await;
+    database.run(PLAN_SQL).await;
     let body = fetch(&harness).await;
     assert_eq!(body["degraded"], true, "nobody forecasts who will be needed");
     let names: Vec<_> =

@@ -18,7 +18,7 @@ async fn a_request_that_comes_while_the_server_drains_is_answered_with_the_annou
     assert!(status(&response) == 200 && response.contains("connection: close"), "{response}");
     is_half_a_second(silent.rest().await.1 + Duration::from_millis(450));
     assert!(TcpStream::connect(server.address).await.is_err(), "nobody is accepted any more");
-    timeout(LONG, server.lifecycle.drain()).await.expect("nothing is left");
+    timeout(TEST_TIMEOUT, server.lifecycle.drain()).await.expect("nothing is left");
 }
 
 #[tokio::test]
@@ -27,7 +27,7 @@ async fn idle_connections_do_not_hold_up_the_drain() {
     let mut idle = server.connect().await;
     assert_eq!(status(&idle.get("/").await), 200);
     let began = Instant::now();
-    timeout(LONG, server.lifecycle.drain()).await.expect("nothing is left");
+    timeout(TEST_TIMEOUT, server.lifecycle.drain()).await.expect("nothing is left");
     is_half_a_second(began.elapsed());
     assert_eq!(idle.rest().await.0, "");
 }

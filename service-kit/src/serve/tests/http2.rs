@@ -41,7 +41,7 @@ async fn a_body_that_stands_still_is_408_and_its_neighbours_go_on() {
     body.send(Bytes::from_static(b"{")).await.unwrap();
     let request = Request::post(url(&server, "/echo")).body(receiver).unwrap();
     let began = Instant::now();
-    let response = timeout(LONG, requests.send_request(request)).await.unwrap().unwrap();
+    let response = timeout(TEST_TIMEOUT, requests.send_request(request)).await.unwrap().unwrap();
     assert_eq!(response.status(), StatusCode::REQUEST_TIMEOUT);
     is_half_a_second(began.elapsed());
     let problem = response.into_body().collect().await.unwrap().to_bytes();
@@ -62,7 +62,8 @@ async fn unread_bodies_hold_no_streams() {
         let (body, receiver) = streamed();
         open.push(body);
         let request = Request::post(url(&server, "/unread")).body(receiver).unwrap();
-        let response = timeout(LONG, requests.send_request(request)).await.expect("a response");
+        let response =
+            timeout(TEST_TIMEOUT, requests.send_request(request)).await.expect("a response");
         assert_eq!(response.unwrap().status(), StatusCode::NO_CONTENT);
     }
 }
@@ -78,10 +79,10 @@ async fn an_idle_http2_connection_is_closed_with_goaway() {
     }
     let closed = async {
         while requests.ready().await.is_ok() {
-            sleep(LONG / 100).await;
+            sleep(TEST_TIMEOUT / 100).await;
         }
     };
-    timeout(LONG, closed).await.expect("an idle connection is closed");
+    timeout(TEST_TIMEOUT, closed).await.expect("an idle connection is closed");
 }
 
 #[tokio::test]
@@ -117,11 +118,11 @@ async fn a_drain_is_announced_and_the_requests_under_way_are_answered() {
     assert_eq!(slow.await.unwrap().status(), StatusCode::OK);
     let goaway = async {
         while requests.ready().await.is_ok() {
-            sleep(LONG / 100).await;
+            sleep(TEST_TIMEOUT / 100).await;
         }
     };
-    timeout(LONG, goaway).await.expect("the client learns that the connection ends");
-    timeout(LONG, server.lifecycle.drain()).await.expect("nothing is left");
+    timeout(TEST_TIMEOUT, goaway).await.expect("the client learns that the connection ends");
+    timeout(TEST_TIMEOUT, server.lifecycle.drain()).await.expect("nothing is left");
 }
 
 /// HEADERS of a POST whose body does not come: END_HEADERS, not END_STREAM.

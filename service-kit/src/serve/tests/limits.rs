@@ -25,7 +25,7 @@ async fn headers_that_trickle_end_with_their_limit() {
     let mut client = server.connect().await;
     let began = Instant::now();
     client.send("GET / HTTP/1.1\r\n").await;
-    while began.elapsed() < LONG {
+    while began.elapsed() < TEST_TIMEOUT {
         sleep(Duration::from_millis(100)).await;
         if client.0.write_all(b"a: b\r\n").await.is_err() {
             break;
@@ -71,7 +71,7 @@ async fn a_response_that_is_not_read_is_abandoned() {
     client.send("GET /large HTTP/1.1\r\nHost: a.example\r\n\r\n").await;
     sleep(Duration::from_millis(1_500)).await;
     let (_, took) = client.rest().await;
-    assert!(took < LONG, "{took:?}");
+    assert!(took < TEST_TIMEOUT, "{took:?}");
 }
 
 #[tokio::test]
@@ -101,7 +101,7 @@ async fn the_newest_connection_past_a_limit_is_refused_and_a_sign_in_makes_room(
     assert!(server.connect().await.is_refused().await);
     drop(fourth);
     let admitted = async { while server.connect().await.is_refused().await {} };
-    timeout(LONG, admitted).await.expect("a closed connection makes room");
+    timeout(TEST_TIMEOUT, admitted).await.expect("a closed connection makes room");
 }
 
 #[tokio::test]

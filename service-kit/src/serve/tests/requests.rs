@@ -1,6 +1,6 @@
 use super::*;
 
-const POST: &str = "HTTP/1.1\r\nHost: a.example\r\nContent-Type: application/json\r\n";
+const JSON_HEADERS: &str = "HTTP/1.1\r\nHost: a.example\r\nContent-Type: application/json\r\n";
 
 #[track_caller]
 fn is_problem(response: &str, wanted: u16, code: &str) {
@@ -16,7 +16,7 @@ async fn a_body_that_stands_still_is_408() {
     let server = Listening::open(short()).await;
     for framing in ["Content-Length: 10\r\n\r\n{", "Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n"] {
         let mut client = server.connect().await;
-        client.send(&format!("POST /echo {POST}{framing}")).await;
+        client.send(&format!("POST /echo {JSON_HEADERS}{framing}")).await;
         let (response, took) = client.rest().await;
         is_problem(&response, 408, "GENERAL.REQUEST_TIMEOUT");
         is_half_a_second(took);
@@ -27,10 +27,10 @@ async fn a_body_that_stands_still_is_408() {
 async fn a_body_that_trickles_is_408_after_its_whole_time() {
     let server = Listening::open(short()).await;
     let mut client = server.connect().await;
-    client.send(&format!("POST /echo {POST}Content-Length: 1000\r\n\r\n{{")).await;
+    client.send(&format!("POST /echo {JSON_HEADERS}Content-Length: 1000\r\n\r\n{{")).await;
     let began = Instant::now();
     let response = loop {
-        assert!(began.elapsed() < LONG);
+        assert!(began.elapsed() < TEST_TIMEOUT);
         let _ = client.0.write_all(b" ").await;
         let mut bytes = vec![0; 4096];
         if let Ok(read) = timeout(Duration::from_millis(200), client.0.read(&mut bytes)).await {
@@ -46,7 +46,7 @@ async fn a_body_that_trickles_is_408_after_its_whole_time() {
 async fn an_unread_body_holds_no_connection() {
     let server = Listening::open(short()).await;
     let mut client = server.connect().await;
-    client.send(&format!("POST /unread {POST}Content-Length: 1000\r\n\r\n{{")).await;
+    client.send(&format!("POST /unread {JSON_HEADERS}Content-Length: 1000\r\n\r\n{{")).await;
     let (response, took) = client.rest().await;
     assert_eq!(status(&response), 204);
     assert!(took < Duration::from_secs(2), "{took:?}");
@@ -56,7 +56,7 @@ async fn an_unread_body_holds_no_connection() {
 async fn a_body_in_time_is_taken_whole() {
     let server = Listening::open(short()).await;
     let mut client = server.connect().await;
-    client.send(&format!("POST /echo {POST}Content-Length: 4\r\n\r\n{{")).await;
+    client.send(&format!("POST /echo {JSON_HEADERS}Content-Length: 4\r\n\r\n{{")).await;
     for piece in ["\"", "\"", "}"] {
         sleep(Duration::from_millis(200)).await;
         client.send(piece).await;

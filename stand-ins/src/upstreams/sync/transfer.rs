@@ -16,14 +16,14 @@ use service_kit::problem::{ApiError, ApiResult};
 
 use super::{Cursors, UpstreamState};
 
-pub(super) const PULL: &str = "/sync/v1/pull";
-pub(super) const PUSH: &str = "/sync/v1/push";
+pub(super) const PULL_PATH: &str = "/sync/v1/pull";
+pub(super) const PUSH_PATH: &str = "/sync/v1/push";
 
 pub(super) async fn pull(
     State(state): State<UpstreamState<Cursors>>,
     headers: HeaderMap,
 ) -> ApiResult<Json<DeviceCursor>> {
-    let principal = state.authenticate(PULL, &headers).await?;
+    let principal = state.authenticate(PULL_PATH, &headers).await?;
     let now = state.context.clock.now();
     Ok(Json(state.own.change(principal.device, now, |cursor| {
         cursor.version += 1;
@@ -35,7 +35,7 @@ pub(super) async fn push(
     State(state): State<UpstreamState<Cursors>>,
     headers: HeaderMap,
 ) -> ApiResult<Json<DeviceCursor>> {
-    let principal = state.authenticate(PUSH, &headers).await?;
+    let principal = state.authenticate(PUSH_PATH, &headers).await?;
     let now = state.context.clock.now();
     Ok(Json(state.own.change(principal.device, now, |cursor| cursor.last_push_at = Some(now))))
 }
