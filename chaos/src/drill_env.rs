@@ -225,7 +225,7 @@ impl DrillEnv {
     }
 
     /// Waits until a desktop with new connections gets a whole dashboard.
-    pub async fn until_whole_anew(&mut self, within: Duration) -> anyhow::Result<Duration> {
+    pub async fn until_whole_again(&mut self, within: Duration) -> anyhow::Result<Duration> {
         let begun = Instant::now();
         while begun.elapsed() < within {
             self.reconnect()?;

@@ -36,7 +36,7 @@ impl ChangeNotifier {
         let published =
             redis::cmd("PUBLISH").arg(self.name).arg("").query_async::<i64>(&mut redis).await;
         if let Err(error) = published {
-            tracing::warn!(%error, bell = self.name, "Failed to notify other instances; they see the change at their next poll.");
+            tracing::warn!(%error, notifier = self.name, "Failed to notify other instances; they see the change at their next poll.");
         }
     }
 
@@ -72,7 +72,7 @@ async fn receive_repeatedly<F: Future<Output = ()>>(
     loop {
         tick.tick().await;
         if let Err(error) = receive(name, client, &on_change).await {
-            tracing::debug!(%error, bell = name, "Lost the subscription to change notifications; polling Postgres.");
+            tracing::debug!(%error, notifier = name, "Lost the subscription to change notifications; polling Postgres.");
         }
     }
 }

@@ -112,10 +112,10 @@ async fn a_missing_wrong_doubled_or_foreign_proof_is_refused() {
             .header("dpop", gateway.proof(SESSION, &token, |_| {})),
     )
     .await;
-    // The thief's own key, with a proof that is valid for it.
-    let mut thief = TestGateway::open().await;
-    thief.device = gateway.device;
-    send(gateway.with(SESSION, &authorization, &thief.proof(SESSION, &token, |_| {}))).await;
+    // The attacker's own key, with a proof that is valid for it.
+    let mut attacker = TestGateway::open().await;
+    attacker.device = gateway.device;
+    send(gateway.with(SESSION, &authorization, &attacker.proof(SESSION, &token, |_| {}))).await;
     // None of the refused ones was burnt with the good one.
     assert_eq!(gateway.send(gateway.with(SESSION, &authorization, &good)).await.status, 200);
 }
@@ -163,7 +163,7 @@ async fn two_authorization_headers_are_malformed() {
 }
 
 #[tokio::test]
-async fn an_expired_token_is_told_apart_and_only_after_its_proof() {
+async fn an_expired_token_has_its_own_code_and_only_after_its_proof() {
     let gateway = TestGateway::open().await;
     let token = gateway.token(|claims| claims.exp = claims.iat - 1);
     let authorization = format!("DPoP {token}");

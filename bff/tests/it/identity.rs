@@ -159,10 +159,10 @@ async fn a_token_that_says_something_twice_is_refused() {
 
 #[tokio::test]
 async fn a_key_embedded_in_a_token_is_not_trusted() {
-    let (listener, thief) = (Listener::open().await, Issuer::open().await);
+    let (listener, attacker) = (Listener::open().await, Issuer::open().await);
     let header = json!({"jku": "http://127.0.0.1:1/", "x5u": "http://127.0.0.1:1/"});
     let own = listener.token(&header, &json!({}));
     assert_eq!(listener.call(JOB, &own).await.status, 200, "what is not followed does no harm");
-    let stolen = thief.token(&header, &json!({}));
+    let stolen = attacker.token(&header, &json!({}));
     listener.call(JOB, &stolen).await.is_problem(401, "MELMASTOON.GENERAL.UNAUTHENTICATED");
 }

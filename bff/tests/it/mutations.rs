@@ -362,7 +362,7 @@ async fn a_demoted_operator_gets_no_replay() {
 }
 
 #[tokio::test]
-async fn a_request_that_cannot_be_told_apart_or_read_claims_nothing() {
+async fn a_request_without_a_fingerprint_or_with_a_bad_body_claims_nothing() {
     let fixture = Fixture::open().await;
     let check_in = CheckIn::new();
     let gateway = &fixture.gateway;

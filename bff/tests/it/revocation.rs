@@ -179,7 +179,7 @@ async fn iam_s_event_revokes_once_and_a_duplicate_is_acknowledged() {
 }
 
 #[tokio::test]
-async fn a_stream_of_the_target_is_told_and_closed_and_others_stay_open() {
+async fn a_stream_of_the_target_gets_an_event_and_is_closed_and_others_stay_open() {
     let here = TestGateway::open().await;
     let there = here.another();
     there.follow(&session_url());

@@ -59,7 +59,7 @@ pub(super) async fn run(
     );
 
     Tls::renew(&folder, &clock, RENEWED_DAYS)?;
-    let back = env.until_whole_anew(objective).await;
+    let back = env.until_whole_again(objective).await;
     let within = objective.as_secs();
     let took =
         seen.check_timed(Step::Recovery, format!("desktops connect again within {within} s"), back);
@@ -76,7 +76,7 @@ async fn check_whole(
     env: &mut DrillEnv,
     seen: &mut Observations,
 ) -> anyhow::Result<()> {
-    let whole = env.until_whole_anew(objective).await;
+    let whole = env.until_whole_again(objective).await;
     seen.check_timed(step, "a new connection gets a whole dashboard", whole);
     let during = env.watch(WATCH_DURATION, REQUEST_PAUSE).await;
     let good = during.iter().filter(|dashboard| dashboard.is_whole()).count();

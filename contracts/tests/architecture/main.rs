@@ -4,6 +4,7 @@
 
 mod crates;
 mod dashboards;
+mod documents;
 mod files;
 mod language;
 mod modules;

@@ -235,8 +235,8 @@ fn rooms(plan: &PropertyPlan, types: &[RoomType]) -> Vec<Room> {
         .flat_map(|(room_type, &(.., count))| std::iter::repeat_n(room_type.id, count))
         .collect();
     (1..=plan.floors)
-        .flat_map(|storey| (1..).zip(&floor).map(move |(door, kind)| (storey, door, *kind)))
-        .map(|(storey, door, kind)| room(plan, storey, &format!("{storey}{door:02}"), kind))
+        .flat_map(|storey| (1..).zip(&floor).map(move |(number, kind)| (storey, number, *kind)))
+        .map(|(storey, number, kind)| room(plan, storey, &format!("{storey}{number:02}"), kind))
         .collect()
 }
 

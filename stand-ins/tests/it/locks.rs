@@ -23,7 +23,7 @@ fn guest(platform: &TestPlatform) -> (&demo::Reservation, &demo::Lock) {
     (stay, lock)
 }
 
-fn wish(platform: &TestPlatform) -> Value {
+fn request(platform: &TestPlatform) -> Value {
     let (stay, lock) = guest(platform);
     let until = platform.now() + SignedDuration::from_hours(20);
     json!({
@@ -60,8 +60,11 @@ async fn a_key_that_was_issued_can_be_revoked_and_each_happens_once() {
     let platform = platform::start().await;
     let operator = platform.operator("frontdesk", "kabul");
     let (_, lock) = guest(&platform);
-    let (path, body, before) =
-        (format!("/api/v1/locks/{}/keys", lock.id), wish(&platform), keys(&platform).await.len());
+    let (path, body, before) = (
+        format!("/api/v1/locks/{}/keys", lock.id),
+        request(&platform),
+        keys(&platform).await.len(),
+    );
     let first = platform.mutate((Lock, &path), operator, IDEMPOTENCY_KEY, &body).await;
     assert_eq!(first.status(), 201);
     let first: IssuedKey = first.json().await.unwrap();
@@ -92,7 +95,8 @@ async fn only_the_gateway_reads_the_outcome_of_a_lost_request() {
     platform.fail(json!({"upstream": "lock", "kind": "lost_answer", "times": 1})).await;
     let token = platform.request_token(Lock, operator);
     let lost = platform.post(Lock, &path).header("authorization", &token);
-    let lost = lost.header("idempotency-key", IDEMPOTENCY_KEY).json(&wish(&platform)).send().await;
+    let lost =
+        lost.header("idempotency-key", IDEMPOTENCY_KEY).json(&request(&platform)).send().await;
     assert!(lost.is_err(), "the response arrived");
     let listed: LockOperation = operation(&platform, IDEMPOTENCY_KEY).await.json().await.unwrap();
     assert_eq!((listed.lock_id, listed.idempotency_key.as_str()), (lock.id, IDEMPOTENCY_KEY));
@@ -118,7 +122,8 @@ async fn a_lock_names_its_room_and_is_hidden_from_other_tenants() {
     let stranger = platform.operator("gm", "shiraz");
     assert_eq!(platform.get(Lock, &path, stranger).await.status(), 404);
     let issue = format!("{path}/keys");
-    let hidden = platform.mutate((Lock, &issue), stranger, IDEMPOTENCY_KEY, &wish(&platform)).await;
+    let hidden =
+        platform.mutate((Lock, &issue), stranger, IDEMPOTENCY_KEY, &request(&platform)).await;
     assert_eq!(hidden.status(), 404);
     let made_up: KeyCredentialId = "key_01K0000000000000000000000A".parse().unwrap();
     let revoke = format!("{path}/keys/{made_up}/revoke");
@@ -138,11 +143,11 @@ async fn a_key_for_another_room_reservation_or_empty_time_is_refused() {
     for (member, value) in [
         ("roomIds", json!([])),
         ("roomIds", json!([lock.room_id, elsewhere])),
-        ("validUntil", wish(&platform)["validFrom"].clone()),
+        ("validUntil", request(&platform)["validFrom"].clone()),
         ("preferredKinds", json!([])),
         ("reservationId", json!("rsv_01K0000000000000000000000A")),
     ] {
-        let mut body = wish(&platform);
+        let mut body = request(&platform);
         body[member] = value;
         let response = platform.mutate((Lock, &path), operator, IDEMPOTENCY_KEY, &body).await;
         assert_eq!(code(response).await, (422, "MELMASTOON.LOCK.KEY_INVALID".to_owned()), "{body}");
