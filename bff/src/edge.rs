@@ -16,7 +16,6 @@ use axum::middleware::Next;
 use axum::response::Response;
 use contracts::id::PropertyId;
 use contracts::problem::{Problem, code};
-use contracts::role::RoleSet;
 use contracts::safeguard;
 use http::HeaderMap;
 use http::request::Parts;
@@ -30,7 +29,9 @@ use crate::paths::BASE_PATH;
 use crate::sessions::revocation::is_too_old;
 use crate::sessions::{ProfileState, Session, details};
 use crate::state::Gateway;
+pub use permissions::{Permission, SignedIn};
 
+pub mod permissions;
 pub mod proof_only;
 mod refusal;
 
@@ -164,19 +165,6 @@ const SIGN_OUT_PATH: &str = "/auth/sign-out";
 /// Whether the request is a sign-out, which also succeeds when the session has ended already.
 fn is_sign_out(method: &str, path: &str) -> bool {
     method == "POST" && path.strip_prefix(BASE_PATH) == Some(SIGN_OUT_PATH)
-}
-
-/// Roles that a route requires. Implemented by one unit type per permission.
-pub trait Permission: Send + Sync {
-    const ROLES: RoleSet;
-}
-
-/// Any operator who is signed in.
-#[derive(Debug, Clone, Copy)]
-pub struct SignedIn;
-
-impl Permission for SignedIn {
-    const ROLES: RoleSet = RoleSet::ANY;
 }
 
 /// A caller with this permission.

@@ -1,6 +1,6 @@
 //! The widgets in one table: the read each shows and who may see it (gateway-api section 6).
 
-use contracts::role::{Role, RoleSet};
+use contracts::role::RoleSet;
 use jiff::civil::Date;
 
 use crate::read_policies;
@@ -49,21 +49,6 @@ pub(crate) enum Fetch {
 }
 
 const TODAY: Option<Date> = None;
-const ALL: RoleSet = RoleSet::ANY;
-/// Roles that decide about money and people.
-const MANAGERS: RoleSet = RoleSet::of(&[
-    Role::TenantAdmin,
-    Role::PropertyGm,
-    Role::FrontDeskManager,
-    Role::HousekeepingManager,
-    Role::MaintenanceManager,
-]);
-/// Roles that deal with guests and rates.
-pub(crate) const FRONT_OFFICE: RoleSet =
-    RoleSet::of(&[Role::TenantAdmin, Role::PropertyGm, Role::FrontDeskManager, Role::FrontDesk]);
-/// Roles that see the hotel's earnings.
-const OWNERS: RoleSet = RoleSet::of(&[Role::TenantAdmin, Role::PropertyGm]);
-
 /// A widget that shows the whole response.
 const fn widget(
     name: &'static str,
@@ -77,34 +62,44 @@ const fn widget(
 pub static WIDGETS: [WidgetSpec; 17] = [
     WidgetSpec {
         part: 1,
-        ..widget("occupancy", Fetch::Availability, &read_policies::AVAILABILITY, ALL)
+        ..widget("occupancy", Fetch::Availability, &read_policies::AVAILABILITY, RoleSet::ANY)
     },
-    widget("availability", Fetch::Availability, &read_policies::AVAILABILITY, FRONT_OFFICE),
-    widget("rateSnapshot", Fetch::RateSnapshot, &read_policies::RATE_SNAPSHOT, FRONT_OFFICE),
+    widget("availability", Fetch::Availability, &read_policies::AVAILABILITY, RoleSet::RECEPTION),
+    widget("rateSnapshot", Fetch::RateSnapshot, &read_policies::RATE_SNAPSHOT, RoleSet::RECEPTION),
     widget(
         "housekeepingSummary",
         Fetch::HousekeepingSummary,
         &read_policies::HOUSEKEEPING_SUMMARY,
-        ALL,
+        RoleSet::ANY,
     ),
-    widget("roomStatus", Fetch::RoomStatus, &read_policies::ROOM_STATUS, ALL),
+    widget("roomStatus", Fetch::RoomStatus, &read_policies::ROOM_STATUS, RoleSet::ANY),
     widget(
         "maintenanceSummary",
         Fetch::MaintenanceSummary,
         &read_policies::MAINTENANCE_SUMMARY,
-        ALL,
+        RoleSet::ANY,
     ),
-    widget("arrivals", Fetch::Arrivals(TODAY), &read_policies::ARRIVALS, ALL),
-    widget("departures", Fetch::Departures(TODAY), &read_policies::DEPARTURES, ALL),
-    widget("inHouse", Fetch::InHouse(TODAY), &read_policies::IN_HOUSE, ALL),
-    widget("folioSummary", Fetch::FolioSummary, &read_policies::FOLIO_SUMMARY, FRONT_OFFICE),
-    widget("alerts", Fetch::Alerts, &read_policies::ALERTS, ALL),
-    widget("aiSuggestions", Fetch::AiSuggestions, &read_policies::AI_SUGGESTIONS, MANAGERS),
-    widget("kpis", Fetch::Kpis, &read_policies::KPIS, OWNERS),
-    widget("staffOnDuty", Fetch::StaffOnDuty, &read_policies::STAFF_ON_DUTY, MANAGERS),
-    widget("staffingGaps", Fetch::StaffingGaps, &read_policies::STAFFING_GAPS, MANAGERS),
-    widget("syncStatus", Fetch::SyncStatus, &read_policies::SYNC_STATUS, ALL),
-    widget("propertyCard", Fetch::PropertyCard, &read_policies::PROPERTY_CARD, ALL),
+    widget("arrivals", Fetch::Arrivals(TODAY), &read_policies::ARRIVALS, RoleSet::ANY),
+    widget("departures", Fetch::Departures(TODAY), &read_policies::DEPARTURES, RoleSet::ANY),
+    widget("inHouse", Fetch::InHouse(TODAY), &read_policies::IN_HOUSE, RoleSet::ANY),
+    widget("folioSummary", Fetch::FolioSummary, &read_policies::FOLIO_SUMMARY, RoleSet::RECEPTION),
+    widget("alerts", Fetch::Alerts, &read_policies::ALERTS, RoleSet::ANY),
+    widget(
+        "aiSuggestions",
+        Fetch::AiSuggestions,
+        &read_policies::AI_SUGGESTIONS,
+        RoleSet::ANY_MANAGER,
+    ),
+    widget("kpis", Fetch::Kpis, &read_policies::KPIS, RoleSet::OWNER),
+    widget("staffOnDuty", Fetch::StaffOnDuty, &read_policies::STAFF_ON_DUTY, RoleSet::ANY_MANAGER),
+    widget(
+        "staffingGaps",
+        Fetch::StaffingGaps,
+        &read_policies::STAFFING_GAPS,
+        RoleSet::ANY_MANAGER,
+    ),
+    widget("syncStatus", Fetch::SyncStatus, &read_policies::SYNC_STATUS, RoleSet::ANY),
+    widget("propertyCard", Fetch::PropertyCard, &read_policies::PROPERTY_CARD, RoleSet::ANY),
 ];
 
 pub(crate) fn by_name(name: &str) -> Option<&'static WidgetSpec> {

@@ -25,7 +25,7 @@ use crate::compose::Composer;
 use crate::fetch::FetchResult;
 use crate::read_policies::{self, ReadPolicy};
 use crate::snapshots::{Key, ReadError, Reading, Snapshots};
-use crate::widgets::{FRONT_OFFICE, Fetch};
+use crate::widgets::Fetch;
 
 use provenance::Provenance;
 pub use rows::ComposedView;
@@ -91,11 +91,15 @@ static ROOM_STATUS: Column = Column {
     fetch: Fetch::RoomStatus,
     roles: RoleSet::ANY,
 };
-static BALANCE: Column =
-    Column { name: "balance", policy: &BALANCES, fetch: Fetch::Balances, roles: FRONT_OFFICE };
+static BALANCE: Column = Column {
+    name: "balance",
+    policy: &BALANCES,
+    fetch: Fetch::Balances,
+    roles: RoleSet::RECEPTION,
+};
 
 static KEYS: Column =
-    Column { name: "keys", policy: &LOCK_KEYS, fetch: Fetch::LockKeys, roles: FRONT_OFFICE };
+    Column { name: "keys", policy: &LOCK_KEYS, fetch: Fetch::LockKeys, roles: RoleSet::RECEPTION };
 
 /// The caller, property and day of a view.
 #[derive(Debug, Clone, Copy)]

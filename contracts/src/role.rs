@@ -79,6 +79,26 @@ impl RoleSet {
     pub const NONE: Self = Self(0);
     pub const ANY: Self = Self::of(&Role::ALL);
 
+    /// Front desk: reservations, walk-ins, folios, payments, keys.
+    pub const RECEPTION: Self =
+        Self::of(&[Role::FrontDesk, Role::FrontDeskManager, Role::PropertyGm, Role::TenantAdmin]);
+    /// Refunds and the lock audit.
+    pub const CASHIER: Self =
+        Self::of(&[Role::FrontDeskManager, Role::PropertyGm, Role::TenantAdmin]);
+    /// AI suggestions, staff views, blocks, overrides.
+    pub const ANY_MANAGER: Self = Self::of(&[
+        Role::FrontDeskManager,
+        Role::HousekeepingManager,
+        Role::MaintenanceManager,
+        Role::PropertyGm,
+        Role::TenantAdmin,
+    ]);
+    /// Housekeeping's supervisors.
+    pub const HOUSEKEEPING_SUPERVISOR: Self =
+        Self::of(&[Role::HousekeepingManager, Role::PropertyGm, Role::TenantAdmin]);
+    /// Earnings.
+    pub const OWNER: Self = Self::of(&[Role::PropertyGm, Role::TenantAdmin]);
+
     pub const fn of(roles: &[Role]) -> Self {
         let (mut bits, mut next) = (0, 0);
         while next < roles.len() {

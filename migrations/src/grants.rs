@@ -23,7 +23,7 @@ pub(crate) async fn grant(admin: &Admin, schema: Schema, role: &str) -> Result<(
     let mut sql = format!(
         "BEGIN;
          REVOKE ALL ON SCHEMA public FROM PUBLIC;
-         REVOKE ALL ON ALL TABLES_SQL IN SCHEMA {schema} FROM {role};
+         REVOKE ALL ON ALL TABLES IN SCHEMA {schema} FROM {role};
          GRANT USAGE ON SCHEMA {schema} TO {role};"
     );
     for row in rows {

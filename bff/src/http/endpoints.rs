@@ -22,24 +22,9 @@ pub struct Endpoint {
     pub second_factor: Option<&'static str>,
 }
 
-const RECEPTION: RoleSet =
-    RoleSet::of(&[Role::FrontDesk, Role::FrontDeskManager, Role::PropertyGm, Role::TenantAdmin]);
-const CASHIER: RoleSet =
-    RoleSet::of(&[Role::FrontDeskManager, Role::PropertyGm, Role::TenantAdmin]);
-
-const MANAGERS: RoleSet = CASHIER;
-
-const ANY_MANAGER: RoleSet = RoleSet::of(&[
-    Role::TenantAdmin,
-    Role::PropertyGm,
-    Role::FrontDeskManager,
-    Role::HousekeepingManager,
-    Role::MaintenanceManager,
-]);
-
 /// All endpoints, sorted by path.
 pub const ENDPOINTS: &[Endpoint] = &[
-    Endpoint { roles: ANY_MANAGER, ..read("/ai/suggestions").in_property() },
+    Endpoint { roles: RoleSet::ANY_MANAGER, ..read("/ai/suggestions").in_property() },
     read("/alerts").in_property(),
     read("/arrivals").in_property(),
     signed_in("post", "/auth/mfa/step-up"),
@@ -47,22 +32,22 @@ pub const ENDPOINTS: &[Endpoint] = &[
     signed_in("post", "/auth/sign-out"),
     read("/dashboard").in_property(),
     read("/departures").in_property(),
-    Endpoint { roles: RECEPTION, ..read("/folios/{id}") },
-    mutation("/folios/{id}/refunds", CASHIER).with_second_factor("folio.refund"),
+    Endpoint { roles: RoleSet::RECEPTION, ..read("/folios/{id}") },
+    mutation("/folios/{id}/refunds", RoleSet::CASHIER).with_second_factor("folio.refund"),
     read("/housekeeping/board").in_property(),
     read("/in-house").in_property(),
     read("/inventory/availability").in_property(),
-    Endpoint { roles: RECEPTION, ..read("/inventory/calendar").in_property() },
-    Endpoint { roles: MANAGERS, ..read("/locks/audit").in_property() },
-    mutation("/locks/{lockId}/issue-key", RECEPTION),
-    mutation("/locks/{lockId}/revoke-key", RECEPTION).with_second_factor("lock.revoke"),
+    Endpoint { roles: RoleSet::RECEPTION, ..read("/inventory/calendar").in_property() },
+    Endpoint { roles: RoleSet::CASHIER, ..read("/locks/audit").in_property() },
+    mutation("/locks/{lockId}/issue-key", RoleSet::RECEPTION),
+    mutation("/locks/{lockId}/revoke-key", RoleSet::RECEPTION).with_second_factor("lock.revoke"),
     read("/maintenance/board").in_property(),
-    mutation("/reservations/{id}/check-in", RECEPTION),
+    mutation("/reservations/{id}/check-in", RoleSet::RECEPTION),
     read("/session"),
     read("/sse/stream"),
-    Endpoint { roles: ANY_MANAGER, ..read("/staff/capacity").in_property() },
-    Endpoint { roles: ANY_MANAGER, ..read("/staff/on-duty").in_property() },
-    Endpoint { roles: ANY_MANAGER, ..read("/staff/shifts").in_property() },
+    Endpoint { roles: RoleSet::ANY_MANAGER, ..read("/staff/capacity").in_property() },
+    Endpoint { roles: RoleSet::ANY_MANAGER, ..read("/staff/on-duty").in_property() },
+    Endpoint { roles: RoleSet::ANY_MANAGER, ..read("/staff/shifts").in_property() },
     read("/sync/cursor"),
     signed_in("post", "/sync/cursor"),
     signed_in("post", "/sync/handshake"),

@@ -3,17 +3,13 @@
 
 use axum::extract::FromRequestParts;
 use contracts::problem::code;
-use contracts::role::{Role, RoleSet};
+use contracts::role::RoleSet;
 use contracts::safeguard;
 use http::request::Parts;
 use metrics::counter;
 use service_kit::caller::Caller;
 use service_kit::problem::ApiError;
 use service_kit::service::Shared;
-
-/// Roles that supervise housekeeping.
-const SUPERVISORS: RoleSet =
-    RoleSet::of(&[Role::HousekeepingManager, Role::PropertyGm, Role::TenantAdmin]);
 
 /// A caller with a supervisor role. A handler that extracts it requires the role.
 #[derive(Debug, Clone)]
@@ -24,7 +20,9 @@ impl FromRequestParts<Shared> for Supervisor {
 
     async fn from_request_parts(parts: &mut Parts, shared: &Shared) -> Result<Self, ApiError> {
         let caller = Caller::from_request_parts(parts, shared).await?;
-        if !safeguard!(SupervisorRole) || caller.0.roles.intersects(SUPERVISORS) {
+        if !safeguard!(SupervisorRole)
+            || caller.0.roles.intersects(RoleSet::HOUSEKEEPING_SUPERVISOR)
+        {
             return Ok(Self(caller));
         }
         counter!("housekeeping_auth_role_unexpected_total").increment(1);

@@ -21,15 +21,12 @@ use upstream_clients::CallContext;
 
 use crate::edge::{CallerContext, InProperty, SignedIn};
 use crate::reads::cached_read::Reads;
+use crate::reads::params::PropertyQuery;
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(rename_all = "camelCase")]
 #[into_params(parameter_in = Query)]
 pub struct DashboardQuery {
-    /// The property shown; it must be in the caller's scope.
-    #[param(rename = "propertyId", value_type = String, required = true)]
-    #[serde(rename = "propertyId")]
-    _property: Option<String>,
     /// Names of widgets, comma separated; all when left out.
     widgets: Option<String>,
 }
@@ -39,7 +36,7 @@ pub struct DashboardQuery {
 /// 200 for every permitted request: an unavailable upstream affects only its own widgets. As
 /// `application/x-ndjson` or `text/event-stream` each record is sent when it is ready.
 #[utoipa::path(
-    get, path = "/dashboard", tag = "dashboard", security(("dpop" = [])), params(DashboardQuery),
+    get, path = "/dashboard", tag = "dashboard", security(("dpop" = [])), params(PropertyQuery, DashboardQuery),
     responses(
         (status = 200, content((Dashboard = "application/json"), (Record = "application/x-ndjson"), (Record = "text/event-stream"))),
         (status = "default", response = crate::problems::AnyProblem),

@@ -5,26 +5,16 @@ use axum::response::Response;
 use composer::read_policies::FOLIO;
 use composer::snapshots::Fetched;
 use contracts::id::{AttestationId, FolioId};
-use contracts::role::{Role, RoleSet};
 use contracts::upstream::Upstream;
 use contracts::upstream::billing::{Folio, Refund, RefundRequest};
 use service_kit::extract::Path;
 use service_kit::problem::ApiResult;
 
-use super::reservations::Reception;
-use crate::edge::{Caller, LiveSession, Permission};
+use crate::edge::permissions::{Reception, RefundFolio};
+use crate::edge::{Caller, LiveSession};
 use crate::mutation::attestation::{FolioRefund, Presented};
 use crate::mutation::{Mutation, Mutations, Request};
 use crate::reads::cached_read::Reads;
-
-/// Permits refunds.
-#[derive(Debug, Clone, Copy)]
-pub struct RefundFolio;
-
-impl Permission for RefundFolio {
-    const ROLES: RoleSet =
-        RoleSet::of(&[Role::FrontDeskManager, Role::PropertyGm, Role::TenantAdmin]);
-}
 
 /// Charges, payments and refunds of a stay.
 #[utoipa::path(

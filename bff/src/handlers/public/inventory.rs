@@ -11,18 +11,15 @@ use serde::Deserialize;
 use service_kit::extract::{Query, date};
 use service_kit::problem::ApiResult;
 
-use super::reservations::Reception;
+use crate::edge::permissions::Reception;
 use crate::edge::{InProperty, SignedIn};
 use crate::reads::cached_read::Reads;
+use crate::reads::params::PropertyQuery;
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(rename_all = "camelCase")]
 #[into_params(parameter_in = Query)]
 pub struct NightsQuery {
-    /// The property shown; it must be in the caller's scope.
-    #[param(rename = "propertyId", value_type = String, required = true)]
-    #[serde(rename = "propertyId")]
-    _property: Option<String>,
     /// First night; today in the property's time zone when left out.
     #[param(value_type = Option<String>, format = Date)]
     from: Option<String>,
@@ -42,7 +39,7 @@ impl NightsQuery {
 
 /// Rooms by type and night, overbooking and stop-sell applied.
 #[utoipa::path(
-    get, path = "/inventory/availability", tag = "inventory", security(("dpop" = [])), params(NightsQuery),
+    get, path = "/inventory/availability", tag = "inventory", security(("dpop" = [])), params(PropertyQuery, NightsQuery),
     responses((status = 200, body = Availability), (status = 304), (status = "default", response = crate::problems::AnyProblem)),
 )]
 pub async fn get_availability(
@@ -62,7 +59,7 @@ pub async fn get_availability(
 
 /// Rooms by type and night, each room's stays, and why a room is not for sale.
 #[utoipa::path(
-    get, path = "/inventory/calendar", tag = "inventory", security(("dpop" = [])), params(NightsQuery),
+    get, path = "/inventory/calendar", tag = "inventory", security(("dpop" = [])), params(PropertyQuery, NightsQuery),
     responses((status = 200, body = Calendar), (status = 304), (status = "default", response = crate::problems::AnyProblem)),
 )]
 pub async fn get_calendar(

@@ -3,7 +3,6 @@
 use axum::extract::State;
 use contracts::clock::{parse_date, parse_instant};
 use contracts::locks::LockAuditPage;
-use contracts::role::{Role, RoleSet};
 use jiff::civil::Date;
 use jiff::tz::{Offset, TimeZone, offset};
 use jiff::{Timestamp, ToSpan};
@@ -12,29 +11,18 @@ use service_kit::extract::{Json, Query};
 use service_kit::postgres::{Database, StoreError, read};
 use service_kit::problem::{ApiError, ApiResult};
 
-use crate::edge::{InProperty, Permission};
+use crate::edge::InProperty;
+use crate::edge::permissions::ViewLockAudit;
 use crate::locks::audit_page::{AuditQuery, Cursor, page};
 use crate::problems::unavailable;
 use crate::reads::cached_read::Reads;
 use crate::reads::pagination::{PageQuery, invalid_cursor};
-
-/// Permits viewing the lock audit log.
-#[derive(Debug, Clone, Copy)]
-pub struct ViewLockAudit;
-
-impl Permission for ViewLockAudit {
-    const ROLES: RoleSet =
-        RoleSet::of(&[Role::FrontDeskManager, Role::PropertyGm, Role::TenantAdmin]);
-}
+use crate::reads::params::PropertyQuery;
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(rename_all = "camelCase")]
 #[into_params(parameter_in = Query)]
 pub struct LockAuditQuery {
-    /// The property shown; it must be in the caller's scope.
-    #[param(rename = "propertyId", value_type = String, required = true)]
-    #[serde(rename = "propertyId")]
-    _property: Option<String>,
     /// From this instant on, or from the beginning of this day at the property.
     #[param(value_type = Option<String>, format = DateTime)]
     from: Option<String>,
@@ -46,7 +34,7 @@ pub struct LockAuditQuery {
 
 /// The audit log of lock actions, newest first.
 #[utoipa::path(
-    get, path = "/locks/audit", tag = "locks", security(("dpop" = [])), params(LockAuditQuery, PageQuery),
+    get, path = "/locks/audit", tag = "locks", security(("dpop" = [])), params(PropertyQuery, LockAuditQuery, PageQuery),
     responses((status = 200, body = LockAuditPage), (status = "default", response = crate::problems::AnyProblem)),
 )]
 pub async fn list_lock_audit(

@@ -13,8 +13,8 @@ use contracts::upstream::Upstream;
 use contracts::upstream::lock::{IssueKeyRequest, IssuedKey, RevokeKeyRequest, RevokedKey};
 use service_kit::problem::ApiResult;
 
-use super::reservations::Reception;
 use crate::edge::LiveSession;
+use crate::edge::permissions::Reception;
 use crate::locks::{Action, AtLock};
 use crate::mutation::attestation::{LockRevoke, Presented};
 use crate::mutation::{EffectLog, Mutation, Mutations, Request};

@@ -3,27 +3,14 @@
 use axum::extract::State;
 use axum::response::Response;
 use contracts::id::ReservationId;
-use contracts::role::{Role, RoleSet};
 use contracts::upstream::Upstream;
 use contracts::upstream::reservation::{CheckInRequest, CheckedIn};
 use service_kit::extract::Path;
 use service_kit::problem::ApiResult;
 
-use crate::edge::{Caller, LiveSession, Permission};
+use crate::edge::permissions::Reception;
+use crate::edge::{Caller, LiveSession};
 use crate::mutation::{Mutation, Mutations, Request};
-
-/// Permits front-desk work.
-#[derive(Debug, Clone, Copy)]
-pub struct Reception;
-
-impl Permission for Reception {
-    const ROLES: RoleSet = RoleSet::of(&[
-        Role::FrontDesk,
-        Role::FrontDeskManager,
-        Role::PropertyGm,
-        Role::TenantAdmin,
-    ]);
-}
 
 /// Checks a guest in.
 ///

@@ -5,39 +5,21 @@ use axum::response::Response;
 use composer::read_policies::{STAFF_CAPACITY, STAFF_ON_DUTY, STAFF_SHIFTS};
 use composer::snapshots::Fetched;
 use contracts::lists::ShiftList;
-use contracts::role::{Role, RoleSet};
 use contracts::upstream::staff::{Capacity, OnDuty, Shift, Shifts};
 use serde::Deserialize;
 use service_kit::extract::{Query, date};
 use service_kit::problem::ApiResult;
 
-use crate::edge::{InProperty, Permission};
+use crate::edge::InProperty;
+use crate::edge::permissions::ViewStaffing;
 use crate::reads::cached_read::Reads;
 use crate::reads::pagination::{PageQuery, Pagination};
 use crate::reads::params::PropertyQuery;
-
-/// Permits viewing staff.
-#[derive(Debug, Clone, Copy)]
-pub struct ViewStaffing;
-
-impl Permission for ViewStaffing {
-    const ROLES: RoleSet = RoleSet::of(&[
-        Role::TenantAdmin,
-        Role::PropertyGm,
-        Role::FrontDeskManager,
-        Role::HousekeepingManager,
-        Role::MaintenanceManager,
-    ]);
-}
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(rename_all = "camelCase")]
 #[into_params(parameter_in = Query)]
 pub struct ShiftsQuery {
-    /// The property shown; it must be in the caller's scope.
-    #[param(rename = "propertyId", value_type = String, required = true)]
-    #[serde(rename = "propertyId")]
-    _property: Option<String>,
     /// Today in the property's time zone when left out.
     #[param(value_type = Option<String>, format = Date)]
     date: Option<String>,
@@ -45,7 +27,7 @@ pub struct ShiftsQuery {
 
 /// The shifts that begin on a day, with their assignments.
 #[utoipa::path(
-    get, path = "/staff/shifts", tag = "staff", security(("dpop" = [])), params(ShiftsQuery, PageQuery),
+    get, path = "/staff/shifts", tag = "staff", security(("dpop" = [])), params(PropertyQuery, ShiftsQuery, PageQuery),
     responses((status = 200, body = ShiftList), (status = 304), (status = "default", response = crate::problems::AnyProblem)),
 )]
 pub async fn list_shifts(

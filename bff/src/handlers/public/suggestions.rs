@@ -8,28 +8,14 @@ use composer::snapshots::{Fetched, Reading};
 use contracts::dashboard::WidgetStatus;
 use contracts::id::PropertyId;
 use contracts::lists::SuggestionList;
-use contracts::role::{Role, RoleSet};
 use contracts::upstream::ai::{Suggestion, Suggestions};
 use service_kit::problem::{ApiError, ApiResult};
 
-use crate::edge::{InProperty, Permission};
+use crate::edge::InProperty;
+use crate::edge::permissions::DecideSuggestions;
 use crate::reads::cached_read::Reads;
 use crate::reads::pagination::{PageQuery, Pagination};
 use crate::reads::params::PropertyQuery;
-
-/// Permits deciding on AI suggestions.
-#[derive(Debug, Clone, Copy)]
-pub struct DecideSuggestions;
-
-impl Permission for DecideSuggestions {
-    const ROLES: RoleSet = RoleSet::of(&[
-        Role::TenantAdmin,
-        Role::PropertyGm,
-        Role::FrontDeskManager,
-        Role::HousekeepingManager,
-        Role::MaintenanceManager,
-    ]);
-}
 
 /// AI suggestions for a property.
 ///

@@ -15,15 +15,12 @@ use crate::edge::{InProperty, SignedIn};
 use crate::problems::upstream::read_problem;
 use crate::reads::cached_read::Reads;
 use crate::reads::pagination::Pagination;
+use crate::reads::params::PropertyQuery;
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(rename_all = "camelCase")]
 #[into_params(parameter_in = Query)]
 pub struct DayQuery {
-    /// The property shown; it must be in the caller's scope.
-    #[param(rename = "propertyId", value_type = String, required = true)]
-    #[serde(rename = "propertyId")]
-    _property: Option<String>,
     /// Today in the property's time zone when left out.
     #[param(value_type = Option<String>, format = Date)]
     date: Option<String>,
@@ -46,7 +43,7 @@ type Pages = Pagination<1000, 1000>;
 
 /// Arrivals, departures and guests in house.
 #[utoipa::path(
-    get, path = "/today", operation_id = "show_today", tag = "workbench", security(("dpop" = [])), params(DayQuery),
+    get, path = "/today", operation_id = "show_today", tag = "workbench", security(("dpop" = [])), params(PropertyQuery, DayQuery),
     responses((status = 200, body = TodayView), (status = 304), (status = "default", response = crate::problems::AnyProblem)),
 )]
 pub async fn get_today(
@@ -62,7 +59,7 @@ pub async fn get_today(
 
 /// The arrivals of a day.
 #[utoipa::path(
-    get, path = "/arrivals", tag = "workbench", security(("dpop" = [])), params(DayQuery, StaysPageQuery),
+    get, path = "/arrivals", tag = "workbench", security(("dpop" = [])), params(PropertyQuery, DayQuery, StaysPageQuery),
     responses((status = 200, body = StaysView), (status = 304), (status = "default", response = crate::problems::AnyProblem)),
 )]
 pub async fn list_arrivals(
@@ -76,7 +73,7 @@ pub async fn list_arrivals(
 
 /// The departures of a day.
 #[utoipa::path(
-    get, path = "/departures", tag = "workbench", security(("dpop" = [])), params(DayQuery, StaysPageQuery),
+    get, path = "/departures", tag = "workbench", security(("dpop" = [])), params(PropertyQuery, DayQuery, StaysPageQuery),
     responses((status = 200, body = StaysView), (status = 304), (status = "default", response = crate::problems::AnyProblem)),
 )]
 pub async fn list_departures(
@@ -90,7 +87,7 @@ pub async fn list_departures(
 
 /// Guests in house.
 #[utoipa::path(
-    get, path = "/in-house", tag = "workbench", security(("dpop" = [])), params(DayQuery, StaysPageQuery),
+    get, path = "/in-house", tag = "workbench", security(("dpop" = [])), params(PropertyQuery, DayQuery, StaysPageQuery),
     responses((status = 200, body = StaysView), (status = 304), (status = "default", response = crate::problems::AnyProblem)),
 )]
 pub async fn list_in_house(
