@@ -68,7 +68,7 @@ struct Buckets<K: Hash + Eq + Send + Sync + 'static> {
     limit: Limit,
     quota: Quota,
     ticks: Ticks,
-    buckets: Cache<K, Arc<Bucket>>,
+    by_key: Cache<K, Arc<Bucket>>,
 }
 
 impl<K: Hash + Eq + Send + Sync + 'static> Buckets<K> {
@@ -78,12 +78,12 @@ impl<K: Hash + Eq + Send + Sync + 'static> Buckets<K> {
             .expect("a limit is at most a million in a second")
             .allow_burst(limit.requests);
         // A bucket idle for that long is full again and can be dropped.
-        let buckets = Cache::builder()
+        let by_key = Cache::builder()
             .max_capacity(MAX_BUCKETS)
             .time_to_idle(full)
             .eviction_policy(EvictionPolicy::lru())
             .build();
-        Self { name, limit, quota, ticks: Ticks(Instant::now()), buckets }
+        Self { name, limit, quota, ticks: Ticks(Instant::now()), by_key }
     }
 
     fn count_request(&self, key: K) -> Option<LimitState> {
@@ -94,7 +94,7 @@ impl<K: Hash + Eq + Send + Sync + 'static> Buckets<K> {
             let bucket = RateLimiter::direct_with_clock(self.quota, self.ticks.clone());
             Arc::new(bucket.with_middleware())
         };
-        let (remaining, wait) = match self.buckets.get_with(key, fresh).check() {
+        let (remaining, wait) = match self.by_key.get_with(key, fresh).check() {
             Ok(state) => (state.remaining_burst_capacity(), None),
             Err(full) => (0, Some(full.wait_time_from(self.ticks.now()))),
         };
@@ -186,7 +186,7 @@ mod tests {
         for bits in 0..(MAX_BUCKETS as u32 + 5_000) {
             rates.address(IpAddr::V4(bits.into()));
         }
-        rates.addresses.buckets.run_pending_tasks();
-        assert!(rates.addresses.buckets.entry_count() <= MAX_BUCKETS);
+        rates.addresses.by_key.run_pending_tasks();
+        assert!(rates.addresses.by_key.entry_count() <= MAX_BUCKETS);
     }
 }
