@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 mod body;
+mod delivery;
 mod framing;
 mod limits;
 mod metrics;
@@ -23,6 +24,7 @@ pub use metrics::ConnectionMetrics;
 pub use slots::address_group;
 
 pub(crate) use body::{BODY_TIMEOUT_DETAIL, TimedBody, TrackedBody};
+pub(crate) use delivery::StreamExecutor;
 pub(crate) use framing::Framing;
 pub(crate) use metrics::{Meters, Reason};
 pub(crate) use slots::Slots;
@@ -89,6 +91,10 @@ impl Connection {
 
     pub(crate) fn is_http2(&self) -> bool {
         self.progress().is_http2()
+    }
+
+    pub(crate) fn is_reading_headers(&self) -> bool {
+        self.progress().is_reading_headers()
     }
 
     pub(crate) fn expiry(&self) -> Option<Expiry> {

@@ -30,6 +30,7 @@ mod io_tracking;
 mod service;
 #[cfg(test)]
 mod tests;
+mod unparsed;
 
 pub use crate::connection::{
     BodyTimeout, CloseKind, ConnectionHandle, ConnectionLimits, ConnectionMetrics, address_group,

@@ -34,6 +34,9 @@ use crate::serve::{
 use crate::table_maintenance::TableMaintenance;
 use crate::telemetry::{Telemetry, TelemetryError};
 
+#[cfg(test)]
+mod tests;
+
 /// Settings of one service.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -128,7 +131,7 @@ impl Service {
         let Shared { database, clock, entropy, .. } = &shared;
         self.maintenance.start(&config.maintenance, database, clock, entropy, &lifecycle);
         let listening = self.listening(config.connections, &shared);
-        let app = telemetry.router().merge(self.app(shared, identity, &lifecycle));
+        let app = self.app(shared, identity, &lifecycle, telemetry.router());
         let listener = bind(config.listen).await?;
         tracing::info!(listen = %config.listen, service = self.name, "Serving.");
         Server::new(app, listening).serve(listener, Plain, &lifecycle);
@@ -156,12 +159,13 @@ impl Service {
         ListenerConfig { name: "api", limits, metrics, observer }
     }
 
-    /// All routes except `/metrics`, which belongs to the process.
+    /// All routes of the listener. `metrics` has the route of `/metrics`, which belongs to the process.
     pub fn app(
         &self,
         shared: Shared,
         identity: Option<Arc<Identity>>,
         lifecycle: &Lifecycle,
+        metrics: Router,
     ) -> Router {
         let observer = self.observer(&shared);
         let internal = self.internal(shared.clone(), identity);
@@ -176,7 +180,7 @@ impl Service {
             // The deadline is the outer layer and covers the entity tag.
             .layer((from_fn(deadline::enforce), from_fn(etag::conditional_get)));
         // Merged last: the fallback of the later router wins.
-        readiness.router().merge(observed(api, observer))
+        observed(metrics.merge(readiness.router()).merge(api), observer)
     }
 
     /// Unknown paths require an operator's account, so that others cannot find out which exist.

@@ -63,7 +63,8 @@ impl Harness {
         };
         let issuer = Issuer::open(clock.clone(), &lifecycle).await;
         let identity = Identity::configured(Some(&issuer.config), clock);
-        let app = service.app(shared, identity, &lifecycle);
+        let metrics = Router::new().route("/metrics", get(async || ""));
+        let app = service.app(shared, identity, &lifecycle, metrics);
         Self { app, service, tokens, issuer, lifecycle }
     }
 
@@ -173,6 +174,11 @@ impl TestRequest<'_> {
     pub fn by_account(self, email: &str) -> Self {
         let token = self.harness.issuer.token(email);
         self.header(AUTHORIZATION.as_str(), &format!("Bearer {token}"))
+    }
+
+    pub fn method(mut self, method: Method) -> Self {
+        *self.request.method_mut() = method;
+        self
     }
 
     pub fn header(mut self, name: &'static str, value: &str) -> Self {

@@ -28,26 +28,26 @@ fn as_manager(claims: &mut AccessTokenClaims) {
 
 /// A read of the API, signed in.
 async fn read(fixture: &ReadFixture, path: &str, held: &[&str]) -> Answer {
-    let gateway = &fixture.gateway;
-    let start =
-        if path.starts_with(BASE) { gateway.request(path) } else { http::Request::get(path) };
-    let request = held.iter().fold(start, |request, line| request.header("if-none-match", *line));
-    gateway.send(request).await
+    send(fixture, "GET", path, held).await
 }
 
-/// The same as a HEAD.
-async fn head(fixture: &ReadFixture, path: &str, held: &[&str]) -> Answer {
+async fn send(fixture: &ReadFixture, method: &str, path: &str, held: &[&str]) -> Answer {
     let gateway = &fixture.gateway;
     let start = if path.starts_with(BASE) {
         let token = gateway.token(as_manager);
         let bare = path.split('?').next().unwrap();
-        let proof = gateway.proof(bare, &token, |claims| claims["htm"] = json!("HEAD"));
+        let proof = gateway.proof(bare, &token, |claims| claims["htm"] = json!(method));
         gateway.with(path, &format!("DPoP {token}"), &proof)
     } else {
         http::Request::get(path)
     };
     let request = held.iter().fold(start, |request, line| request.header("if-none-match", *line));
-    gateway.send(request.method("HEAD")).await
+    gateway.send(request.method(method)).await
+}
+
+/// The same as a HEAD.
+async fn head(fixture: &ReadFixture, path: &str, held: &[&str]) -> Answer {
+    send(fixture, "HEAD", path, held).await
 }
 
 #[tokio::test]

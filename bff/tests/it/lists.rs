@@ -83,7 +83,7 @@ async fn a_cursor_that_is_no_longer_in_the_list_is_refused() {
             fixture.get(&with(route, &format!("cursor={}", cursor.as_str().unwrap()))).await;
         answer.is_problem(400, "MELMASTOON.GENERAL.VALIDATION_FAILED");
         assert_eq!(answer.body["errors"][0]["field"], "query.cursor", "{route}");
-        assert!(answer.body.to_string().contains("begin again"), "{}", answer.body);
+        assert!(answer.body.to_string().contains("start again"), "{}", answer.body);
     }
 }
 

@@ -242,3 +242,29 @@ async fn every_statement_fits_the_schema() {
     let database = migrations::test_database::TestDatabase::create(migrations::Schema::Bff).await;
     prepare_all(database.url(), &bff::statements()).await;
 }
+
+#[tokio::test]
+async fn codes_beyond_those_that_a_slow_iam_checks_are_not_called_wrong() {
+    let (gateway, iam) = gateway().await;
+    assert_eq!(right(&gateway, &iam).await.status, 201, "what is made once is made before");
+    // Less than the gateway waits.
+    iam.takes(Duration::from_millis(400));
+    let answers = join_all((0..16).map(|_| right(&gateway, &iam))).await;
+    let refused: Vec<_> = answers.iter().filter(|answer| answer.status == 429).collect();
+    assert!(!refused.is_empty());
+    for answer in refused {
+        assert_eq!(is_locked(answer), 1);
+        let (title, detail) = (&answer.body["title"], &answer.body["detail"]);
+        assert!(!format!("{title} {detail}").contains("wrong"), "{title} {detail}");
+    }
+    iam.takes(Duration::ZERO);
+    assert_eq!(right(&gateway, &iam).await.status, 201);
+    let before = iam.requests().len();
+    for _ in 0..5 {
+        guess(&gateway, &iam).await.is_problem(401, WRONG);
+    }
+    let answer = right(&gateway, &iam).await;
+    is_locked(&answer);
+    assert!(answer.body["detail"].as_str().unwrap().contains("wrong codes"), "{}", answer.body);
+    assert_eq!(iam.requests().len() - before, 5);
+}

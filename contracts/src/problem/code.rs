@@ -76,7 +76,7 @@ codes! {
     CACHE_UNAVAILABLE "BFF.CACHE_UNAVAILABLE" 503 "The session store is unavailable" 5 "bff-backoffice/memorystore-session-down";
     MFA_REQUIRED "BFF.MFA_REQUIRED" 401 "A second factor is required" no;
     MFA_INVALID_OR_USED "BFF.MFA_INVALID_OR_USED" 401 "The attestation is not valid or was used" no;
-    MFA_LOCKED "BFF.MFA_LOCKED" 429 "Too many wrong codes of a second factor" soon "bff-backoffice/mfa-locked";
+    MFA_LOCKED "BFF.MFA_LOCKED" 429 "No code of a second factor is accepted now" soon "bff-backoffice/mfa-locked";
     STORE_UNAVAILABLE "BFF.STORE_UNAVAILABLE" 503 "The durable store is unavailable" 5 "bff-backoffice/postgres-down";
     UPSTREAM_UNAVAILABLE "BFF.UPSTREAM_UNAVAILABLE" 502 "A service behind the gateway is unavailable" 2;
     UPSTREAM_TIMEOUT "BFF.UPSTREAM_TIMEOUT" 504 "A service behind the gateway was too slow" 2;

@@ -10,6 +10,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::delivery::{Delivery, TrackedData};
 use super::metrics::Reason;
 use super::{ActiveRequest, Connection};
 
@@ -99,33 +100,42 @@ impl Body for TimedBody {
 }
 
 pin_project! {
-    /// A response body; its request is active until it is dropped.
+    /// A response body; its request is active until it is dropped. Over HTTP/2 each frame, also the end,
+    /// waits until the client accepted the one before: a stream that has ended cannot be reset.
     pub(crate) struct TrackedBody {
         #[pin]
         inner: axum::body::Body,
+        delivery: Option<Arc<Delivery>>,
         active: ActiveRequest,
     }
 }
 
 impl TrackedBody {
     pub(crate) fn new(inner: axum::body::Body, active: ActiveRequest) -> Self {
-        Self { inner, active }
+        Self { inner, delivery: Delivery::current(), active }
     }
 }
 
 impl Body for TrackedBody {
-    type Data = Bytes;
+    type Data = TrackedData;
     type Error = axum::Error;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        self.project().inner.poll_frame(cx)
+    ) -> Poll<Option<Result<Frame<TrackedData>, axum::Error>>> {
+        let this = self.project();
+        if let Some(delivery) = this.delivery {
+            ready!(delivery.poll_taken(cx));
+        }
+        let frame = ready!(this.inner.poll_frame(cx));
+        let tracked = |bytes| TrackedData::new(bytes, this.delivery.clone());
+        Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(tracked))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        let is_waiting = self.delivery.as_ref().is_some_and(|delivery| delivery.is_waiting());
+        self.inner.is_end_stream() && !is_waiting
     }
 
     fn size_hint(&self) -> SizeHint {

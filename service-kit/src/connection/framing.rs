@@ -45,6 +45,10 @@ impl Framing {
         Self::Preface(0)
     }
 
+    pub(crate) fn is_http1(&self) -> bool {
+        matches!(self, Self::Http1)
+    }
+
     pub(crate) fn receive(&mut self, bytes: &[u8]) -> Received {
         match self {
             Self::Http1 => Received::Http1,

@@ -18,7 +18,8 @@ pub struct ConnectionLimits {
     pub body_stall_ms: u64,
     /// A whole request body, counted from the end of the headers.
     pub body_total_ms: u64,
-    /// Longest time a client may accept no bytes of a pending response.
+    /// Longest time a client may accept nothing of a pending response: on the socket or, over HTTP/2, in
+    /// its flow-control window, which ends only the stream of that response.
     pub write_stall_ms: u64,
     /// How long a connection without a request is kept. The default is above what load balancers
     /// keep (Google's: 600 s), so that they close first and no request meets a closed connection.

@@ -90,6 +90,11 @@ impl Progress {
         self.is_http2
     }
 
+    /// Whether bytes arrived that are no whole request, and no request is active.
+    pub(crate) fn is_reading_headers(&self) -> bool {
+        self.phase == Phase::Headers
+    }
+
     /// The first limit that will be passed if nothing happens.
     pub(crate) fn expiry(&self, limits: &ConnectionLimits) -> Option<Expiry> {
         let phase = match self.phase {

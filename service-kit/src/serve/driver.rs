@@ -7,22 +7,24 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::{Builder, Connection as Http};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until, timeout, timeout_at};
 
 use super::io_tracking::TrackedStream;
-use super::service::{Applications, ConnectionService};
+use super::service::{Applications, ConnectionService, MAX_HEADER_BYTES};
 use super::{Accept, Shutdown};
-use crate::connection::{Connection, Reason};
+use crate::connection::{Connection, Reason, StreamExecutor};
 
-/// Limit of all headers of a request together.
-const MAX_HEADER_BYTES: usize = 32 * 1024;
+/// Bytes of headers that h2 reads; it answers more with a 431 without a body. Larger than
+/// [`MAX_HEADER_BYTES`], so that a request above that limit gets a problem.
+const MAX_HEADERS_READ: u32 = 128 * 1024;
 /// Time to send GOAWAY on a connection that is closed because it is idle.
 const GOAWAY_TIMEOUT: Duration = Duration::from_secs(1);
 
-type HttpConnection<A> = Http<'static, TokioIo<TrackedStream<A>>, ConnectionService, TokioExecutor>;
+type HttpConnection<A> =
+    Http<'static, TokioIo<TrackedStream<A>>, ConnectionService, StreamExecutor>;
 
 pub(super) struct Driver {
     pub(super) connection: Arc<Connection>,
@@ -33,13 +35,14 @@ pub(super) struct Driver {
 impl Driver {
     pub(super) async fn run<A: Accept>(self, acceptor: A, socket: TcpStream) {
         let Some(stream) = self.handshake(acceptor, socket).await else { return };
-        let io = TokioIo::new(TrackedStream::<A>::new(stream, Arc::clone(&self.connection)));
+        let (connection, applications) = (Arc::clone(&self.connection), self.applications.clone());
+        let io = TokioIo::new(TrackedStream::<A>::new(stream, connection, applications));
         let service = ConnectionService::new(
             self.applications.clone(),
             Arc::clone(&self.connection),
             self.shutdown.drain.clone(),
         );
-        let http = pin!(http().serve_connection(io, service).into_owned());
+        let http = pin!(http(&self.connection).serve_connection(io, service).into_owned());
         self.drive::<A>(http).await;
     }
 
@@ -111,13 +114,13 @@ impl Driver {
     }
 }
 
-fn http() -> Builder<TokioExecutor> {
-    let mut http = Builder::new(TokioExecutor::new());
+fn http(connection: &Arc<Connection>) -> Builder<StreamExecutor> {
+    let mut http = Builder::new(StreamExecutor(Arc::clone(connection)));
     // hyper's own header timeout also runs while a connection is idle.
     http.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(MAX_HEADER_BYTES);
     http.http2()
         .timer(TokioTimer::new())
-        .max_header_list_size(MAX_HEADER_BYTES as u32)
+        .max_header_list_size(MAX_HEADERS_READ)
         .max_concurrent_streams(250)
         .keep_alive_interval(Duration::from_secs(15))
         .keep_alive_timeout(Duration::from_secs(20));

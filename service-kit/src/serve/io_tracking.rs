@@ -3,11 +3,13 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::Accept;
+use super::service::Applications;
+use super::unparsed;
 use crate::connection::{Connection, Framing};
 
 pub(super) struct TrackedStream<A: Accept> {
@@ -16,11 +18,50 @@ pub(super) struct TrackedStream<A: Accept> {
     framing: Framing,
     /// Whether the last write was not accepted.
     is_blocked: bool,
+    applications: Applications,
+    replaced: Option<Replaced>,
+}
+
+/// An answer of hyper's own, and what is sent in its place.
+struct Replaced {
+    /// Length of hyper's.
+    length: usize,
+    bytes: Vec<u8>,
+    sent: usize,
 }
 
 impl<A: Accept> TrackedStream<A> {
-    pub(super) fn new(stream: A::Stream, connection: Arc<Connection>) -> Self {
-        Self { stream, connection, framing: Framing::new(), is_blocked: false }
+    pub(super) fn new(
+        stream: A::Stream,
+        connection: Arc<Connection>,
+        applications: Applications,
+    ) -> Self {
+        let framing = Framing::new();
+        Self { stream, connection, framing, is_blocked: false, applications, replaced: None }
+    }
+
+    /// Whether the bytes are not sent as they are, which [`Self::poll_replaced`] then does.
+    fn replaces(&mut self, bytes: &[u8]) -> bool {
+        if self.replaced.is_none() && self.framing.is_http1() {
+            let instead = unparsed::replacement(bytes, &self.applications, &self.connection);
+            let length = bytes.len();
+            self.replaced = instead.map(|bytes| Replaced { length, bytes, sent: 0 });
+        }
+        self.replaced.is_some()
+    }
+
+    fn poll_replaced(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let Some(replaced) = &mut self.replaced else { return Poll::Ready(Ok(0)) };
+        while replaced.sent < replaced.bytes.len() {
+            let rest = &replaced.bytes[replaced.sent..];
+            match ready!(Pin::new(&mut self.stream).poll_write(cx, rest))? {
+                0 => return Poll::Ready(Ok(0)),
+                count => replaced.sent += count,
+            }
+        }
+        let length = replaced.length;
+        self.replaced = None;
+        Poll::Ready(Ok(length))
     }
 
     fn note_write<T>(&mut self, outcome: Poll<T>) -> Poll<T> {
@@ -64,7 +105,11 @@ impl<A: Accept> AsyncWrite for TrackedStream<A> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let outcome = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        let outcome = if self.replaces(bytes) {
+            self.poll_replaced(cx)
+        } else {
+            Pin::new(&mut self.stream).poll_write(cx, bytes)
+        };
         self.note_write(outcome)
     }
 
@@ -73,7 +118,11 @@ impl<A: Accept> AsyncWrite for TrackedStream<A> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let outcome = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        let outcome = if slices.first().is_some_and(|first| self.replaces(first)) {
+            self.poll_replaced(cx)
+        } else {
+            Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+        };
         self.note_write(outcome)
     }
 

@@ -27,6 +27,12 @@ use crate::connection::{
 use crate::problem::ApiError;
 use crate::request::{Observer, observed};
 
+/// Bytes of the request line and all headers of a request together.
+pub(super) const MAX_HEADER_BYTES: usize = 32 * 1024;
+/// The detail of a 431.
+pub(super) const HEADERS_TOO_LARGE: &str = "The request line and headers are too large together, \
+     or the headers too many. Send at most 32 KiB and 100 headers.";
+
 /// The routers shared by the connections of a listener.
 #[derive(Clone)]
 pub(super) struct Applications {
@@ -45,6 +51,11 @@ impl Applications {
         let refuse = async |Extension(refusal): Extension<ApiError>| refusal;
         let refusals = observed(Router::new().fallback(refuse), observer);
         Self { app, refusals, client_address }
+    }
+
+    /// Answers the [`ApiError`] in a request's extensions.
+    pub(super) fn refusals(&self) -> Router {
+        self.refusals.clone()
     }
 }
 
@@ -65,6 +76,9 @@ impl ConnectionService {
     }
 
     fn check(&self, parts: &Parts) -> Result<(), ApiError> {
+        if size_of_headers(parts) > MAX_HEADER_BYTES {
+            return Err(ApiError::new(&code::HEADERS_TOO_LARGE, HEADERS_TOO_LARGE));
+        }
         host::check(parts)?;
         let Some(client_address) = &self.applications.client_address else { return Ok(()) };
         let address = client_address(self.connection.peer.ip(), &parts.headers);
@@ -104,7 +118,7 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionService {
         let closes = refusal.is_some();
         let mut app = if let Some(refusal) = refusal {
             parts.extensions.insert(refusal);
-            self.applications.refusals.clone()
+            self.applications.refusals()
         } else {
             self.applications.app.clone()
         };
@@ -144,6 +158,16 @@ impl Future for ResponseFuture {
         let active = this.active.take().expect("a future that is ready is not polled again");
         Poll::Ready(Ok(response.map(|body| TrackedBody::new(body, active))))
     }
+}
+
+/// Bytes of the request line and the headers; over HTTP/2 as RFC 9113 section 6.5.2 counts them.
+fn size_of_headers(parts: &Parts) -> usize {
+    let overhead = if parts.version >= Version::HTTP_2 { 32 } else { ": \r\n".len() };
+    let fields = parts.headers.iter();
+    let fields = fields.map(|(name, value)| name.as_str().len() + value.len() + overhead);
+    let target = parts.uri.path_and_query().map_or(0, |target| target.as_str().len());
+    let authority = parts.uri.authority().map_or(0, |authority| authority.as_str().len());
+    parts.method.as_str().len() + target + authority + overhead + fields.sum::<usize>()
 }
 
 /// Turns an error into a 408, for applications without the request layer, which does the same.

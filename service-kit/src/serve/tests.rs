@@ -1,12 +1,16 @@
 //! Real sockets on real listeners, with limits short enough to wait for.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::routing::{get, post};
+use futures_util::StreamExt;
+use futures_util::future::ready;
+use futures_util::stream::once;
 use http::StatusCode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -16,6 +20,7 @@ use super::*;
 use crate::request::observed;
 
 mod drain;
+mod flow_control;
 mod http2;
 mod limits;
 mod requests;
@@ -83,6 +88,20 @@ fn app() -> Router {
         .route("/signed-in", get(signed_in))
         .route("/slow", get(async || sleep(Duration::from_millis(800)).await))
         .route("/large", get(async || vec![b'x'; 64 * 1024 * 1024]))
+        .route("/megabyte", get(async || vec![b'x'; 1024 * 1024]))
+        .route("/quiet", get(async || quiet()))
+}
+
+/// Two parts with a long pause between them.
+fn quiet() -> Body {
+    let first = once(ready(Ok::<_, Infallible>("first ")));
+    Body::from_stream(first.chain(once(last())))
+}
+
+/// Comes when every limit of [`short`] but the one for idle connections has passed.
+async fn last() -> Result<&'static str, Infallible> {
+    sleep(Duration::from_millis(1_700)).await;
+    Ok("last")
 }
 
 /// One client's socket.

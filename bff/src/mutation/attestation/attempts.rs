@@ -30,7 +30,9 @@ const RETRY_DELAY: Duration = Duration::from_millis(25);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reservation {
     Reserved,
-    /// The series is full. Seconds until a code may be sent again.
+    /// Other codes of the operator are being checked, so many that these could fill the series.
+    Busy,
+    /// The series is full of wrong codes. Seconds until a code may be sent again.
     Locked {
         retry_after: u64,
     },
@@ -56,9 +58,11 @@ impl Series {
         self.counted - self.open >= i64::from(lockout.wrong_codes)
     }
 
-    fn locked(self, lockout: Lockout) -> Reservation {
-        let seconds = if self.is_locked(lockout) { self.oldest_ends_in } else { 1 };
-        Reservation::Locked { retry_after: seconds.max(1).unsigned_abs() }
+    fn refusal(self, lockout: Lockout) -> Reservation {
+        if !self.is_locked(lockout) {
+            return Reservation::Busy;
+        }
+        Reservation::Locked { retry_after: self.oldest_ends_in.max(1).unsigned_abs() }
     }
 }
 
@@ -146,7 +150,7 @@ impl Attempt {
 ///
 /// While another attempt of the operator is being reserved or settled it tries again, and holds no
 /// connection between two tries: a flood of codes for one operator leaves the pool to all others.
-/// After [`MAX_TRIES`] it is refused as locked for a second.
+/// After [`MAX_TRIES`] it is refused as busy.
 pub async fn reserve(
     database: &Database,
     attempt: &Attempt,
@@ -158,7 +162,7 @@ pub async fn reserve(
         }
         sleep(RETRY_DELAY).await;
     }
-    Ok(Reservation::Locked { retry_after: 1 })
+    Ok(Reservation::Busy)
 }
 
 /// `None` when another transaction is changing the operator's series. A full series needs no lock.
@@ -172,7 +176,7 @@ async fn try_reserve(
     let transaction = write(&mut connection, principal.tenant).await?;
     let before = series(&transaction, principal, lockout).await?;
     if before.is_full(lockout) {
-        return Ok(Some(before.locked(lockout)));
+        return Ok(Some(before.refusal(lockout)));
     }
     if !try_lock(&transaction, principal).await? {
         return Ok(None);
@@ -181,7 +185,7 @@ async fn try_reserve(
         transaction.commit().await?;
         return Ok(Some(Reservation::Reserved));
     }
-    Ok(Some(series(&transaction, principal, lockout).await?.locked(lockout)))
+    Ok(Some(series(&transaction, principal, lockout).await?.refusal(lockout)))
 }
 
 /// False when the series is full.
@@ -284,10 +288,10 @@ mod tests {
     #[test]
     fn a_full_series_is_locked_for_the_window_only_when_iam_has_judged_all_of_it() {
         let settled = Series { counted: 5, open: 0, oldest_ends_in: 600 };
-        assert_eq!(settled.locked(LOCKOUT), Reservation::Locked { retry_after: 600 });
+        assert_eq!(settled.refusal(LOCKOUT), Reservation::Locked { retry_after: 600 });
         let open = Series { open: 1, ..settled };
         assert!(open.is_full(LOCKOUT) && !open.is_locked(LOCKOUT));
-        assert_eq!(open.locked(LOCKOUT), Reservation::Locked { retry_after: 1 });
+        assert_eq!(open.refusal(LOCKOUT), Reservation::Busy);
         assert!(!Series { counted: 4, ..settled }.is_full(LOCKOUT));
     }
 }

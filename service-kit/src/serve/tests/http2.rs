@@ -172,3 +172,24 @@ fn clients_that_leave_with_open_streams_cause_no_panic() {
     let said = String::from_utf8_lossy(&[program.stdout, program.stderr].concat()).into_owned();
     assert!(said.contains("1 passed") && !said.contains("panicked"), "{said}");
 }
+
+#[tokio::test]
+async fn headers_above_the_limit_are_431_as_a_problem_and_the_connection_goes_on() {
+    let server = Listening::open(short()).await;
+    let mut requests = connected(&server).await;
+    for (count, length) in [(6, 8 * 1024), (1, 70 * 1024), (700, 16)] {
+        let mut request = Request::get(url(&server, "/"));
+        for number in 0..count {
+            request = request.header(format!("x-{number}"), "x".repeat(length));
+        }
+        let request = request.body(Body::empty()).unwrap();
+        let answer = timeout(TEST_TIMEOUT, requests.send_request(request)).await.unwrap().unwrap();
+        assert_eq!(answer.status(), StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+        assert_eq!(answer.headers()["content-type"], "application/problem+json");
+        assert!(answer.headers().contains_key("x-request-id"));
+        let problem = answer.into_body().collect().await.unwrap().to_bytes();
+        assert!(problem.windows(18).any(|part| part == b".HEADERS_TOO_LARGE"), "{problem:?}");
+    }
+    let request = Request::get(url(&server, "/")).body(Body::empty()).unwrap();
+    assert_eq!(requests.send_request(request).await.unwrap().status(), StatusCode::OK);
+}

@@ -79,3 +79,64 @@ async fn http1_1_needs_one_host() {
     client.send("GET / HTTP/1.0\r\n\r\n").await;
     assert_eq!(status(&client.rest().await.0), 200);
 }
+
+#[tokio::test]
+async fn headers_above_the_limit_are_431_as_a_problem() {
+    let server = Listening::open(short()).await;
+    let (long, many) = ("x".repeat(70 * 1024), "X-A: ".to_owned() + &"x".repeat(8 * 1024) + "\r\n");
+    let requests = [
+        format!("GET / HTTP/1.1\r\nHost: a.example\r\nX-A: {long}\r\n\r\n"),
+        format!("GET /{} HTTP/1.1\r\nHost: a.example\r\n\r\n", &long[..60 * 1024]),
+        format!("GET / HTTP/1.1\r\nHost: a.example\r\n{}\r\n", many.repeat(20)),
+        format!("POST /echo {JSON_HEADERS}Content-Length: 2\r\n{}\r\n{{}}", many.repeat(5)),
+        format!("GET / HTTP/1.1\r\nHost: a.example\r\n{}\r\n", "X-A: b\r\n".repeat(200)),
+    ];
+    for request in requests {
+        let mut client = server.connect().await;
+        client.send(&request).await;
+        is_problem(&client.rest().await.0, 431, "BFF.HEADERS_TOO_LARGE");
+        // Also after a request that was answered.
+        let mut client = server.connect().await;
+        assert_eq!(status(&client.get("/").await), 200);
+        client.send(&request).await;
+        is_problem(&client.rest().await.0, 431, "BFF.HEADERS_TOO_LARGE");
+    }
+}
+
+#[tokio::test]
+async fn bytes_that_are_no_request_are_400_as_a_problem() {
+    let server = Listening::open(short()).await;
+    let all: [&[u8]; 8] = [
+        b"GET / HTTP/1.2\r\nHost: a.example\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"nonsense\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"GET / HTTP/1.1\r\nHost: a.example\r\nno colon\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a.example\r\nX-A: a\x00b\r\n\r\n",
+        b"G\xc3\xa9T / HTTP/1.1\r\nHost: a.example\r\n\r\n",
+        b"POST /echo HTTP/1.1\r\nHost: a.example\r\nContent-Length: x\r\n\r\n",
+    ];
+    for bytes in all {
+        let mut client = server.connect().await;
+        client.0.write_all(bytes).await.unwrap();
+        let answer = client.rest().await.0;
+        is_problem(&answer, 400, "GENERAL.MALFORMED_REQUEST");
+        assert!(is_whole(&answer), "{answer}");
+        assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn targets_without_a_path_are_problems() {
+    let server = Listening::open(short()).await;
+    for line in ["OPTIONS *", "CONNECT a.example:443"] {
+        let mut client = server.connect().await;
+        client
+            .send(&format!("{line} HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n"))
+            .await;
+        let answer = client.rest().await.0;
+        assert!([400, 404, 405].contains(&status(&answer)), "{answer}");
+        assert!(answer.contains("application/problem+json"), "{answer}");
+        assert!(answer.contains("x-request-id: req_"), "{answer}");
+    }
+}

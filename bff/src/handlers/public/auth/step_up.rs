@@ -79,6 +79,7 @@ pub struct SteppedUp {
 ///
 /// After five wrong codes within 15 minutes every code of the operator, also a right one, is 429
 /// `MFA_LOCKED` at every device until `Retry-After` has passed. A right code ends the series.
+/// While five codes of the operator are being checked, the next is 429 `MFA_LOCKED` for a second.
 #[utoipa::path(
     post, path = "/auth/mfa/step-up", tag = "auth", security(("dpop" = [])), request_body = StepUpRequest,
     responses((status = 201, body = SteppedUp), (status = "default", response = crate::problems::AnyProblem)),
@@ -149,6 +150,10 @@ impl StepUp {
         let reserved = attempts::reserve(&self.gateway.database, &self.attempt, lockout).await;
         match reserved.map_err(unavailable)? {
             Reservation::Reserved => Ok(()),
+            Reservation::Busy => {
+                count("busy");
+                Err(busy())
+            }
             Reservation::Locked { retry_after } => {
                 count("locked");
                 Err(locked(retry_after))
@@ -218,6 +223,11 @@ fn count(outcome: &'static str) {
 fn locked(retry_after: u64) -> ApiError {
     let detail = "Too many wrong codes were sent for this operator. Wait until Retry-After has passed, then send the code that the device shows.";
     Problem::new(&code::MFA_LOCKED, detail).with_retry_after(retry_after).into()
+}
+
+fn busy() -> ApiError {
+    let detail = "Other codes of this operator are being checked. Wait a second, then send the code that the device shows.";
+    Problem::new(&code::MFA_LOCKED, detail).with_retry_after(1).into()
 }
 
 fn interrupted() -> ApiError {
