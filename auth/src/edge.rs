@@ -67,7 +67,7 @@ impl Authenticator {
         path: &str,
         headers: &HeaderMap,
     ) -> Result<Proof, ProofError> {
-        self.verifier.verify_proof((method, path), headers, self.clock.now())
+        self.verifier.verify_proof(method, path, headers, self.clock.now())
     }
 
     /// Verifies a token that the issuer has just returned, by the rules for tokens of callers.

@@ -201,7 +201,7 @@ pub fn verify(
     rules: &RequestTokenRules,
     now: Timestamp,
 ) -> Result<Principal, TokenError> {
-    let claims: CallerClaims = signed((TYPE, token), keys, rules, now)?;
+    let claims: CallerClaims = signed(TYPE, token, keys, rules, now)?;
     principal(&claims, token).ok_or(TokenError::Claims)
 }
 
@@ -212,7 +212,7 @@ pub fn verify_service(
     rules: &RequestTokenRules,
     now: Timestamp,
 ) -> Result<(), TokenError> {
-    let claims: ServiceClaims = signed((SERVICE_TYPE, token), keys, rules, now)?;
+    let claims: ServiceClaims = signed(SERVICE_TYPE, token, keys, rules, now)?;
     // The gateway identifies only itself, and each token has an id.
     let is_own = claims.sub == claims.iss && !claims.jti.is_empty();
     if is_own { Ok(()) } else { Err(TokenError::Claims) }
@@ -220,7 +220,8 @@ pub fn verify_service(
 
 /// Verifies signature, addressing and times of a token of this kind. Returns its claims.
 pub(crate) fn signed<T: DeserializeOwned>(
-    (kind, token): (&str, &str),
+    kind: &str,
+    token: &str,
     keys: &KeySet,
     rules: &RequestTokenRules,
     now: Timestamp,

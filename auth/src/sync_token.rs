@@ -66,7 +66,7 @@ pub fn verify(
     rules: &RequestTokenRules,
     now: Timestamp,
 ) -> Result<Principal, TokenError> {
-    let claims: SyncClaims = request_token::signed((TYPE, token), keys, rules, now)?;
+    let claims: SyncClaims = request_token::signed(TYPE, token, keys, rules, now)?;
     let principal = request_token::principal(&claims.caller, token).ok_or(TokenError::Claims)?;
     Ok(Principal { thumbprint: Some(claims.cnf.jkt.into()), ..principal })
 }

@@ -154,7 +154,8 @@ impl RequestVerifier {
     /// not consume it.
     pub fn verify_proof(
         &self,
-        (method, path): (&str, &str),
+        method: &str,
+        path: &str,
         headers: &HeaderMap,
         now: Timestamp,
     ) -> Result<Proof, ProofError> {

@@ -87,16 +87,23 @@ fn rules_of(alert: &str) -> anyhow::Result<PathBuf> {
     bail!("no file of ops/alerts has the alert {alert}")
 }
 
-/// Samples `metrics_url` until `done` changes.
+/// A server's metrics, and the client that reads them.
+#[derive(Debug, Clone)]
+pub struct MetricsEndpoint {
+    pub http: reqwest::Client,
+    pub url: String,
+}
+
+/// Samples the metrics until `done` changes.
 pub async fn sample(
-    http: reqwest::Client,
-    metrics_url: String,
+    endpoint: MetricsEndpoint,
     mut done: watch::Receiver<bool>,
 ) -> anyhow::Result<Samples> {
+    let MetricsEndpoint { http, url } = endpoint;
     let (mut samples, mut tick) = (Samples::default(), interval(SAMPLE_INTERVAL));
     loop {
         tokio::select! {
-            _ = tick.tick() => samples.add(&http.get(&metrics_url).send().await?.text().await?),
+            _ = tick.tick() => samples.add(&http.get(&url).send().await?.text().await?),
             _ = done.changed() => return Ok(samples),
         }
     }
@@ -105,10 +112,10 @@ pub async fn sample(
 /// Runs `work` and checks whether the alert fires at its end on the exported metrics.
 pub async fn fired_during<T>(
     alert: &str,
-    exported: (reqwest::Client, String),
+    endpoint: MetricsEndpoint,
     work: impl Future<Output = T>,
 ) -> (T, anyhow::Result<Duration>) {
-    let (given, samples) = sample_during(exported, work).await;
+    let (given, samples) = sample_during(endpoint, work).await;
     let fired = match samples {
         Ok(samples) => check_fires(alert, &samples, &DrillEnv::folder("drills")).await,
         Err(error) => Err(error),
@@ -118,7 +125,7 @@ pub async fn fired_during<T>(
 
 /// Runs `work` and samples the metrics meanwhile.
 pub async fn sample_during<T>(
-    (http, metrics_url): (reqwest::Client, String),
+    endpoint: MetricsEndpoint,
     work: impl Future<Output = T>,
 ) -> (T, anyhow::Result<Samples>) {
     let (done, until) = watch::channel(false);
@@ -127,7 +134,7 @@ pub async fn sample_during<T>(
         done.send_replace(true);
         given
     };
-    tokio::join!(working, sample(http, metrics_url, until))
+    tokio::join!(working, sample(endpoint, until))
 }
 
 /// Fails with promtool's output if the alert does not fire at the last sample.

@@ -42,8 +42,8 @@ pub struct ReplayCounts {
 }
 
 impl ReplayCounts {
-    fn add(mut self, (proof, answer): (usize, ReplayOutcome)) -> Self {
-        match answer {
+    fn add(mut self, proof: usize, outcome: ReplayOutcome) -> Self {
+        match outcome {
             ReplayOutcome::Accepted => self.accepted[proof] += 1,
             ReplayOutcome::Refused => self.refused += 1,
             ReplayOutcome::Other(what) => *self.other.entry(what).or_default() += 1,
@@ -126,7 +126,7 @@ impl<'a> Attacker<'a> {
         });
         requests
             .buffer_unordered(MAX_IN_FLIGHT)
-            .fold(counts, async |counts, one| counts.add(one))
+            .fold(counts, async |counts, (proof, outcome)| counts.add(proof, outcome))
             .await
     }
 }
@@ -151,8 +151,10 @@ mod tests {
             (1, ReplayOutcome::Accepted),
             (1, ReplayOutcome::Accepted),
         ];
-        let counts =
-            answers.into_iter().fold(counts, ReplayCounts::add).add((0, ReplayOutcome::Refused));
+        let counts = answers
+            .into_iter()
+            .fold(counts, |counts, (proof, outcome)| counts.add(proof, outcome))
+            .add(0, ReplayOutcome::Refused);
         assert_eq!((counts.used(), counts.replayed(), counts.refused), (2, 1, 1));
     }
 }

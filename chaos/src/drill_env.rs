@@ -21,6 +21,7 @@ use reqwest::Client;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::alerts::MetricsEndpoint;
 use crate::catalog::ServerSafeguard;
 
 /// How often a condition is looked at.
@@ -277,6 +278,11 @@ impl DrillEnv {
     /// Metrics URL of the gateway.
     pub fn metrics_url(&self) -> String {
         metrics_of(&self.stack.info().gateway)
+    }
+
+    /// Metrics of the gateway.
+    pub fn metrics_endpoint(&self) -> MetricsEndpoint {
+        MetricsEndpoint { http: self.http(), url: self.metrics_url() }
     }
 
     /// URL of a service.

@@ -74,7 +74,7 @@ async fn run(ids: &[String], sabotage: bool, mode: Mode) -> anyhow::Result<bool>
     let (skipped, drilled): (Vec<_>, Vec<_>) =
         chosen.iter().partition(|(_, entry)| sabotage && entry.no_safeguard.is_some());
     for (id, entry) in drilled {
-        let row = drill((id, entry), sabotage, mode, &mut shared, &progress);
+        let row = drill(id, entry, sabotage, mode, &mut shared, &progress);
         let row = Box::pin(row).await?;
         print_row(&row);
         rows.push(row);
@@ -100,7 +100,8 @@ async fn run(ids: &[String], sabotage: bool, mode: Mode) -> anyhow::Result<bool>
 /// Runs one drill. Every drill starts its own stack, except that drills which leave it unchanged share
 /// one; a sabotaged run restarts the shared gateway with the row's safeguard off.
 async fn drill(
-    (id, entry): (&str, &Entry),
+    id: &str,
+    entry: &Entry,
     sabotage: bool,
     mode: Mode,
     shared: &mut Option<DrillEnv>,

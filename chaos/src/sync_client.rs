@@ -33,7 +33,7 @@ pub async fn send_handshake(desktop: &Desktop) -> TimedResponse {
     let begun = Instant::now();
     let answer =
         timeout(HANDSHAKE_TIMEOUT, Box::pin(timed_call::send(desktop, &handshake(None)))).await;
-    let none = || TimedResponse::of((0, Value::Null), begun.elapsed());
+    let none = || TimedResponse::of(0, Value::Null, begun.elapsed());
     answer.ok().and_then(Result::ok).unwrap_or_else(none)
 }
 

@@ -25,7 +25,7 @@ pub struct TimedResponse {
 
 impl TimedResponse {
     /// Builds it from a status and body.
-    pub fn of((status, body): (u16, Value), took: Duration) -> Self {
+    pub fn of(status: u16, body: Value, took: Duration) -> Self {
         let code = body["code"].as_str().unwrap_or_default().to_owned();
         Self { status, code, took, body }
     }
@@ -49,7 +49,7 @@ pub async fn send(desktop: &Desktop, call: &Call) -> anyhow::Result<TimedRespons
     let answer = desktop.request(call, &token, &proof)?.send().await?;
     let status = answer.status().as_u16();
     let body = answer.json().await.context("a response is JSON")?;
-    Ok(TimedResponse::of((status, body), begun.elapsed()))
+    Ok(TimedResponse::of(status, body, begun.elapsed()))
 }
 
 /// Today's confirmed reservations that have a room: pairs of reservation and room id.

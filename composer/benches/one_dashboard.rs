@@ -17,6 +17,7 @@ use composer::local_data::LocalData;
 use composer::snapshots::{Fetched, Snapshots};
 use contracts::clock::{Clock, Entropy};
 use contracts::dashboard::Record;
+use contracts::env::Env;
 use contracts::id::{DeviceId, Id, OperatorId, PropertyId, RequestId, TenantId};
 use contracts::role::RoleSet;
 use contracts::upstream::Upstream;
@@ -116,8 +117,8 @@ impl Desk {
             Upstreams::new(&base_urls, Limits::of).expect("this machine trusts someone");
         let snapshots = Snapshots::new(frozen.clone(), TaskTracker::new(), None);
         let snapshots = if is_cached { snapshots } else { snapshots.without_cache() };
-        let time = (frozen, entropy.clone());
-        let composer = Composer::new(Arc::new(upstreams), Arc::new(NoLocalData), snapshots, time);
+        let env = Env::new(frozen, entropy.clone());
+        let composer = Composer::new(Arc::new(upstreams), Arc::new(NoLocalData), snapshots, env);
         let property: PropertyId = PROPERTY.parse().expect("an id");
         let principal = Principal {
             tenant: TenantId::generate(&clock, &entropy),
@@ -178,7 +179,8 @@ fn cpu_time() -> Duration {
 
 fn measure<F>(
     group: &mut BenchmarkGroup<'_, WallTime>,
-    (runtime, name): (&Runtime, &str),
+    runtime: &Runtime,
+    name: &str,
     dashboard: impl Fn() -> F,
 ) where
     F: Future<Output = Vec<u8>>,
@@ -208,8 +210,8 @@ fn one_dashboard(criterion: &mut Criterion) {
     group.sample_size(50).measurement_time(Duration::from_secs(8));
     for (is_cached, state) in [(false, "cold"), (true, "warm")] {
         let desk = Desk::new(is_cached);
-        measure(&mut group, (&runtime, &format!("{state}, JSON")), || desk.json());
-        measure(&mut group, (&runtime, &format!("{state}, NDJSON")), || desk.lines());
+        measure(&mut group, &runtime, &format!("{state}, JSON"), || desk.json());
+        measure(&mut group, &runtime, &format!("{state}, NDJSON"), || desk.lines());
     }
     group.finish();
 }

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use auth::Principal;
-use contracts::clock::{Clock, Entropy};
 use contracts::dashboard::{Dashboard, Record, Widget, WidgetStatus};
-use contracts::id::{DashboardId, Id, PropertyId, TenantId};
+use contracts::env::Env;
+use contracts::id::{DashboardId, PropertyId, TenantId};
 use contracts::safeguard::{Safeguard, time_limit};
 use futures_util::stream::{FuturesUnordered, Stream, StreamExt};
 use tokio::sync::mpsc;
@@ -78,10 +78,6 @@ impl Plan {
         self.admitted + self.route_deadline
     }
 
-    fn key(&self) -> (TenantId, PropertyId) {
-        (self.tenant, self.property)
-    }
-
     fn deadline_ms(&self) -> u64 {
         self.route_deadline.as_millis() as u64
     }
@@ -118,8 +114,7 @@ pub struct Inner {
     meters: Meters,
     limit: ConcurrencyLimit,
     deadlines: Arc<Deadlines>,
-    pub(crate) clock: Clock,
-    pub(crate) entropy: Entropy,
+    pub(crate) env: Env,
 }
 
 impl Deref for Composer {
@@ -135,12 +130,12 @@ impl Composer {
         upstreams: Arc<Upstreams>,
         local: Arc<dyn LocalData>,
         snapshots: Snapshots,
-        (clock, entropy): (Clock, Entropy),
+        env: Env,
     ) -> Self {
         let (sources, meters) = (Sources { upstreams, local }, Meters::new());
         let deadlines = Arc::default();
         let limit = ConcurrencyLimit::new();
-        let inner = Inner { sources, snapshots, meters, limit, deadlines, clock, entropy };
+        let inner = Inner { sources, snapshots, meters, limit, deadlines, env };
         Self(Arc::new(inner))
     }
 
@@ -187,7 +182,7 @@ impl Composer {
         let permit = self.limit.try_acquire(principal.tenant, admitted, route_deadline);
         let permit = permit.ok_or(PlanError::Overloaded)?;
         Ok(Plan {
-            id: DashboardId::generate(&self.clock, &self.entropy),
+            id: self.env.new_id(),
             tenant: principal.tenant,
             property,
             admitted,
@@ -208,14 +203,15 @@ impl Composer {
         let forbidden: Vec<_> = plan.forbidden.iter().map(|&spec| forbidden_result(spec)).collect();
         let (composer, context) = (self.clone(), context.clone());
         let permit = Arc::clone(&plan.permit);
-        let plan = (plan.allowed.clone(), plan.key(), plan.admitted, plan.deadline());
+        let (tenant, property) = (plan.tenant, plan.property);
+        let plan = (plan.allowed.clone(), plan.admitted, plan.deadline());
         let fetching = async move {
-            let (allowed, key, admitted, route) = plan;
-            composer.prefetch(&allowed, key).await;
+            let (allowed, admitted, route) = plan;
+            composer.prefetch(&allowed, tenant, property).await;
             let widget = |spec: &'static WidgetSpec| {
                 let limit = time_limit(Safeguard::Deadlines, spec.policy.deadline);
                 let deadline = (admitted + limit).min(route);
-                composer.clone().widget(spec, context.with_deadline(deadline), key)
+                composer.clone().widget(spec, context.with_deadline(deadline), tenant, property)
             };
             allowed.into_iter().map(widget).collect::<FuturesUnordered<_>>()
         };
@@ -257,7 +253,8 @@ impl Composer {
     async fn prefetch(
         &self,
         allowed: &[&'static WidgetSpec],
-        (tenant, property): (TenantId, PropertyId),
+        tenant: TenantId,
+        property: PropertyId,
     ) {
         let reads: Vec<(&'static ReadPolicy, Key)> = allowed
             .iter()
@@ -279,7 +276,7 @@ impl Composer {
             id: plan.id,
             tenant_id: plan.tenant,
             property_id: plan.property,
-            generated_at: self.clock.now(),
+            generated_at: self.env.now(),
             deadline_ms: plan.deadline_ms(),
             partial,
             widgets,
@@ -290,14 +287,15 @@ impl Composer {
     /// The last record of a streamed dashboard.
     pub fn done(&self, partial: bool) -> Record {
         self.meters.dashboard(partial);
-        Record::Done { generated_at: self.clock.now(), partial }
+        Record::Done { generated_at: self.env.now(), partial }
     }
 
     async fn widget(
         self,
         spec: &'static WidgetSpec,
         context: CallContext,
-        (tenant, property): (TenantId, PropertyId),
+        tenant: TenantId,
+        property: PropertyId,
     ) -> WidgetResult {
         let (began, sources) = (Instant::now(), self.sources.clone());
         let fetch = move |context| sources.clone().fetch(spec.fetch, context, property);
@@ -324,7 +322,7 @@ fn parse_names(names: &str) -> Result<Vec<&'static WidgetSpec>, PlanError> {
 
 fn forbidden_result(spec: &'static WidgetSpec) -> WidgetResult {
     let widget = empty_widget(spec, WidgetStatus::Forbidden);
-    of(spec, widget, None, (0, Duration::ZERO))
+    of(spec, widget, None, 0, Duration::ZERO)
 }
 
 fn widget_result(
@@ -351,7 +349,7 @@ fn widget_result(
         data: reading.snapshot.part(spec.part).cloned(),
         ..empty_widget(spec, status)
     };
-    of(spec, widget, Some(reading.source), (reading.snapshot.tag, took))
+    of(spec, widget, Some(reading.source), reading.snapshot.tag, took)
 }
 
 fn unavailable_result(
@@ -361,14 +359,15 @@ fn unavailable_result(
 ) -> WidgetResult {
     let (took_ms, reason) = (Some(milliseconds(took)), Some(error.reason()));
     let widget = Widget { took_ms, reason, ..empty_widget(spec, WidgetStatus::Unavailable) };
-    of(spec, widget, None, (0, took))
+    of(spec, widget, None, 0, took)
 }
 
 fn of(
     spec: &'static WidgetSpec,
     widget: Widget,
     source: Option<Source>,
-    (tag, took): (u64, Duration),
+    tag: u64,
+    took: Duration,
 ) -> WidgetResult {
     WidgetResult { name: spec.name, upstream: spec.policy.upstream, widget, source, tag, took }
 }

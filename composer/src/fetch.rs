@@ -8,14 +8,14 @@ use contracts::upstream::property::Property;
 use contracts::upstream::reservation::Stays;
 use jiff::civil::Date;
 use serde::Serialize;
-use upstream_clients::{CallContext, CallError, Upstreams};
+use upstream_clients::{CallContext, CallError, DateRange, Upstreams};
 
 use crate::local_data::LocalData;
 use crate::snapshots::Fetched;
 use crate::widgets::Fetch;
 
 /// The upstream's default: two weeks from today in the property's time zone.
-const NEXT_FORTNIGHT: (Option<Date>, Option<Date>) = (None, None);
+const NEXT_FORTNIGHT: DateRange = DateRange { from: None, to: None };
 
 pub(crate) type FetchResult = Result<Fetched, CallError>;
 

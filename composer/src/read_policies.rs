@@ -31,7 +31,8 @@ const fn policy(
     name: &'static str,
     upstream: Upstream,
     deadline_ms: u64,
-    (fresh, stale): (u64, u64),
+    fresh: u64,
+    stale: u64,
     is_of_today: bool,
 ) -> ReadPolicy {
     ReadPolicy {
@@ -50,8 +51,8 @@ const TODAY: bool = true;
 const ANY_DAY: bool = false;
 
 macro_rules! policies {
-    ($($(#[$doc:meta])* $id:ident = $name:literal, $upstream:ident, $deadline_ms:literal, $holds:expr, $day:expr;)*) => {
-        $($(#[$doc])* pub static $id: ReadPolicy = policy($name, Upstream::$upstream, $deadline_ms, $holds, $day);)*
+    ($($(#[$doc:meta])* $id:ident = $name:literal, $upstream:ident, $deadline_ms:literal, ($fresh:expr, $stale:expr), $day:expr;)*) => {
+        $($(#[$doc])* pub static $id: ReadPolicy = policy($name, Upstream::$upstream, $deadline_ms, $fresh, $stale, $day);)*
 
         /// All of them, for diagnostics and tests.
         pub static ALL: &[&ReadPolicy] = &[$(&$id,)* &SYNC_STATUS];

@@ -10,7 +10,7 @@ mod tests;
 
 use std::time::Duration;
 
-use contracts::id::{Id, PropertyId, TenantId, WorkbenchViewId};
+use contracts::id::{PropertyId, TenantId};
 use contracts::role::RoleSet;
 use contracts::upstream::reservation::Stays;
 use contracts::workbench::{StaysView, TodayView};
@@ -131,7 +131,7 @@ impl Composer {
         context: &CallContext,
     ) -> Result<ComposedView<StaysView>, ReadError> {
         let parts = self.load_parts(request, &[list], context).await?;
-        Ok(parts.stays_view(WorkbenchViewId::generate(&self.clock, &self.entropy)))
+        Ok(parts.stays_view(self.env.new_id()))
     }
 
     /// Composes all lists with their columns. Fails only if stays cannot be read.
@@ -141,7 +141,7 @@ impl Composer {
         context: &CallContext,
     ) -> Result<ComposedView<TodayView>, ReadError> {
         let parts = self.load_parts(request, &List::ALL, context).await?;
-        Ok(parts.today_view(WorkbenchViewId::generate(&self.clock, &self.entropy)))
+        Ok(parts.today_view(self.env.new_id()))
     }
 
     async fn load_parts(
@@ -193,8 +193,8 @@ where
 
     async fn list(&self, list: List) -> Result<(Stays, Provenance), ReadError> {
         let (policy, key) = (list.policy(), self.request.key_of_day(list.policy()));
-        let read = (policy, list.fetch(self.request.day));
-        let (stays, reading) = self.read(read, key, policy.deadline).await?;
+        let fetch = list.fetch(self.request.day);
+        let (stays, reading) = self.read(policy, fetch, key, policy.deadline).await?;
         Ok((stays, Provenance::of(policy, reading)))
     }
 
@@ -203,8 +203,8 @@ where
         if !self.may_see(column) {
             return (None, Provenance::forbidden(name, policy));
         }
-        let (read, within) = ((policy, column.fetch), policy.deadline.min(COLUMN_TIMEOUT));
-        match self.read(read, self.request.key(policy), within).await {
+        let within = policy.deadline.min(COLUMN_TIMEOUT);
+        match self.read(policy, column.fetch, self.request.key(policy), within).await {
             Ok((content, reading)) => (Some(content), Provenance::of(policy, reading).named(name)),
             Err(error) => (None, Provenance::failed(name, policy, &error, began.elapsed())),
         }
@@ -212,7 +212,8 @@ where
 
     async fn read<T: DeserializeOwned>(
         &self,
-        (policy, fetch): (&'static ReadPolicy, Fetch),
+        policy: &'static ReadPolicy,
+        fetch: Fetch,
         key: Key,
         within: Duration,
     ) -> Result<(T, Reading), ReadError> {

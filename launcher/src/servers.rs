@@ -111,7 +111,8 @@ impl ServerPorts {
     pub(crate) fn choose(
         ports: &mut Ports,
         gateway: Option<u16>,
-        (second, passes): (Option<ListenerKind>, bool),
+        second: Option<ListenerKind>,
+        passes: bool,
     ) -> anyhow::Result<Self> {
         let ports_by_service = SERVICES.iter().filter(|_| passes).map(|name| {
             anyhow::Ok(((*name).to_owned(), ports.choose(&format!("{name}-passed-through"))?))

@@ -98,8 +98,12 @@ impl Stack {
         let secrets = Secrets::load_or_make(&folder)?;
         let mut ports = Ports::open(&folder);
         let dependency_ports = DependencyPorts::choose(&mut ports)?;
-        let also = (options.second_gateway, options.faults_on_services);
-        let server_ports = ServerPorts::choose(&mut ports, options.gateway_port, also)?;
+        let server_ports = ServerPorts::choose(
+            &mut ports,
+            options.gateway_port,
+            options.second_gateway,
+            options.faults_on_services,
+        )?;
         let claims = ports.release()?;
         let (supervisor, notices) = Supervisor::start()?;
         let durability = Durability::Full;

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
-use contracts::clock::{Clock, Entropy};
+use contracts::clock::Clock;
+use contracts::env::Env;
 use contracts::upstream::Upstream;
 use service_kit::health::Readiness;
 use service_kit::lifecycle::Lifecycle;
@@ -34,8 +35,7 @@ use crate::{console, control, iam, listener, upstreams};
 /// What the program or a test provides.
 #[derive(Debug)]
 pub struct Dependencies {
-    pub clock: Clock,
-    pub entropy: Entropy,
+    pub env: Env,
     /// `GET /metrics`, where the program has one.
     pub metrics: Router,
     pub lifecycle: Lifecycle,
@@ -108,8 +108,7 @@ fn issuer_of_accounts(
 /// State shared by all listeners.
 struct AppState {
     config: Config,
-    clock: Clock,
-    entropy: Entropy,
+    env: Env,
     metrics: Router,
     lifecycle: Lifecycle,
     switches: BTreeMap<Upstream, ListenerSwitch>,
@@ -131,25 +130,24 @@ impl AppState {
         addresses: &BTreeMap<Upstream, SocketAddr>,
         control: SocketAddr,
     ) -> Result<Self, StartError> {
-        let Dependencies { clock, entropy, metrics, lifecycle } = dependencies;
+        let Dependencies { env, metrics, lifecycle } = dependencies;
         let switches: BTreeMap<_, _> =
             addresses.keys().map(|&name| (name, ListenerSwitch::new())).collect();
-        let demo = Arc::new(DemoData::at(clock.now()));
+        let demo = Arc::new(DemoData::at(env.now()));
         let effects = Arc::new(Effects::default());
         let own = || format!("http://{}", addresses[&Upstream::Iam]);
         let sync_url = addresses.get(&Upstream::Sync).map(|at| format!("http://{at}"));
         let issuer = config.iam.issuer.clone().unwrap_or_else(own);
-        let oidc = issuer_of_accounts(config, &issuer, &clock)?;
+        let oidc = issuer_of_accounts(config, &issuer, &env.clock)?;
         let dispatcher = EventDispatcher::new(
             config.events.clone(),
             oidc.clone(),
-            clock.clone(),
+            env.clock.clone(),
             lifecycle.clone(),
         );
         let dispatcher = Arc::new(dispatcher);
         let iam_dependencies = iam::Dependencies {
-            clock: clock.clone(),
-            entropy: entropy.clone(),
+            env: env.clone(),
             effects: Arc::clone(&effects),
             dispatcher: Arc::clone(&dispatcher),
         };
@@ -158,8 +156,7 @@ impl AppState {
         let iam = Arc::new(Iam::new(settings, &pem, &demo, iam_dependencies)?);
         Ok(Self {
             config: config.clone(),
-            clock,
-            entropy,
+            env,
             metrics,
             lifecycle,
             faults: Arc::new(Faults::new(switches.clone())),
@@ -192,15 +189,17 @@ impl AppState {
     }
 
     fn routes(&self, upstream: Upstream) -> Router {
-        let callers =
-            service_kit::caller::callers(&self.config.callers, upstream.name(), self.clock.clone());
+        let callers = service_kit::caller::callers(
+            &self.config.callers,
+            upstream.name(),
+            self.env.clock.clone(),
+        );
         if upstream == Upstream::Iam {
             return iam::router(Arc::clone(&self.iam), callers, self.oidc.clone());
         }
         let context = upstreams::UpstreamContext {
             demo: Arc::clone(&self.demo),
-            clock: self.clock.clone(),
-            entropy: self.entropy.clone(),
+            env: self.env.clone(),
             callers,
             effects: Arc::clone(&self.effects),
             idempotency: Arc::clone(&self.idempotency),
@@ -221,7 +220,7 @@ impl AppState {
             keys: Arc::clone(&self.shared.keys),
             cursors: Arc::clone(&self.shared.cursors),
             demo: Arc::clone(&self.demo),
-            clock: self.clock.clone(),
+            clock: self.env.clock.clone(),
         });
         let gateway = &self.config.console.gateway;
         let console = console::router(&self.demo, gateway, self.iam.issuer());
@@ -234,7 +233,7 @@ impl AppState {
     }
 
     fn observer(&self) -> Observer {
-        let (clock, entropy) = (self.clock.clone(), self.entropy.clone());
+        let Env { clock, entropy } = self.env.clone();
         Observer { metrics: request_metrics!("stand_ins"), clock, entropy }
     }
 

@@ -25,7 +25,7 @@ use auth::replay::LocalReplays;
 use axum::extract::{FromRef, State};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use contracts::clock::{Clock, Entropy};
+use contracts::env::Env;
 use contracts::headers;
 use http::{HeaderName, HeaderValue, Method, header};
 use jsonwebtoken::jwk::JwkSet;
@@ -57,8 +57,7 @@ pub(crate) struct Settings {
 
 #[derive(Debug)]
 pub(crate) struct Dependencies {
-    pub(crate) clock: Clock,
-    pub(crate) entropy: Entropy,
+    pub(crate) env: Env,
     pub(crate) effects: Arc<Effects>,
     pub(crate) dispatcher: Arc<EventDispatcher>,
 }
@@ -88,8 +87,8 @@ impl Iam {
         let mut proofs = ProofVerifier::new(Window::default());
         if settings.nonces {
             let key = [
-                dependencies.entropy.u128().to_be_bytes(),
-                dependencies.entropy.u128().to_be_bytes(),
+                dependencies.env.entropy.u128().to_be_bytes(),
+                dependencies.env.entropy.u128().to_be_bytes(),
             ];
             proofs = proofs.with_nonces(Nonces::new(key.as_flattened()).expect("32 bytes"));
         }

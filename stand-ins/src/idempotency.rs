@@ -105,7 +105,8 @@ impl IdempotencyStore {
     /// `effect` must be quick.
     pub(crate) fn run_once<T: Serialize>(
         &self,
-        (upstream, tenant): (Upstream, TenantId),
+        upstream: Upstream,
+        tenant: TenantId,
         request_key: &RequestKey,
         now: Timestamp,
         effect: impl FnOnce() -> ApiResult<(StatusCode, T)>,

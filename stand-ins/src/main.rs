@@ -1,6 +1,6 @@
 //! The program: reads its configuration, starts every stand-in, and stops on a signal.
 
-use contracts::clock::{Clock, Entropy};
+use contracts::env::Env;
 use service_kit::config::load;
 use service_kit::lifecycle::Lifecycle;
 use service_kit::telemetry::Telemetry;
@@ -13,8 +13,7 @@ async fn main() -> anyhow::Result<()> {
     let telemetry = Telemetry::start("stand-ins", &config.telemetry)?;
     let lifecycle = Lifecycle::new();
     let dependencies = app::Dependencies {
-        clock: Clock::system(),
-        entropy: Entropy::system(),
+        env: Env::system(),
         metrics: telemetry.router(),
         lifecycle: lifecycle.clone(),
     };

@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::FromRef;
-use contracts::clock::{Clock, Entropy};
+use contracts::env::Env;
 use contracts::id::PropertyId;
 use contracts::problem::Code;
 use contracts::upstream::Upstream;
@@ -49,8 +49,7 @@ static NOT_PLAYED: Code = Code {
 #[derive(Debug, Clone)]
 pub(crate) struct UpstreamContext {
     pub(crate) demo: Arc<DemoData>,
-    pub(crate) clock: Clock,
-    pub(crate) entropy: Entropy,
+    pub(crate) env: Env,
     pub(crate) callers: Callers,
     pub(crate) effects: Arc<Effects>,
     pub(crate) idempotency: Arc<IdempotencyStore>,
@@ -91,12 +90,13 @@ impl UpstreamContext {
     fn note(
         &self,
         caller: &Caller,
-        (upstream, action): (Upstream, &'static str),
+        upstream: Upstream,
+        action: &'static str,
         subject: &str,
         request_key: &RequestKey,
     ) {
         self.effects.record(Effect {
-            at: self.clock.now(),
+            at: self.env.now(),
             upstream,
             tenant_id: caller.0.tenant,
             action,

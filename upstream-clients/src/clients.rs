@@ -23,6 +23,7 @@ use contracts::id::PropertyId;
 use contracts::upstream::Upstream;
 use url::Url;
 
+pub use self::inventory::DateRange;
 use crate::call_stack::CallStack;
 use crate::error::CallError;
 use crate::limits::Limits;

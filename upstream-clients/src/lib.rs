@@ -26,10 +26,10 @@ pub mod timer_keepalive;
 mod transport;
 
 pub use call_stack::{CallStack, Reply};
-pub use clients::{BaseUrls, Upstreams};
+pub use clients::{BaseUrls, DateRange, Upstreams};
 pub use context::{CallContext, Credentials, Rights};
 pub use error::CallError;
 pub use limits::Limits;
 pub use report::{LastCall, Latency, UpstreamReport};
-pub use request::Call;
+pub use request::{Call, IdempotentBody};
 pub use transport::{Connector, TransportError};

@@ -34,6 +34,20 @@ pub struct Call<'a> {
     pub idempotency_key: Option<&'a str>,
 }
 
+/// The body of a command, with the key under which the upstream performs it once.
+#[derive(Debug, Clone)]
+pub struct IdempotentBody<'a> {
+    pub key: &'a str,
+    /// JSON.
+    pub body: Bytes,
+}
+
+impl<'a> IdempotentBody<'a> {
+    pub(crate) fn call(self, path: &'a str) -> Call<'a> {
+        Call { path, body: self.body, idempotency_key: Some(self.key) }
+    }
+}
+
 /// The parts of a request that are the same for every attempt.
 #[derive(Debug)]
 pub(crate) struct OutgoingRequest<'a> {

@@ -203,7 +203,7 @@ fn token(case: &Case, keys: &Keys) -> String {
         "property_ids": ["ppt_01K0000000000000000000000A"], "roles": ["front_desk"],
         "cnf": {"jkt": jkt.unwrap_or_else(|_| ANY_THUMBPRINT.into())}, "iat": NOW, "exp": NOW + 900, "jti": "t",
     });
-    write(part, (header, claims), key, keys)
+    write(part, header, claims, key, keys)
 }
 
 fn proof(case: &Case, changes: Option<&Part>, token: &str, keys: &Keys) -> String {
@@ -237,7 +237,7 @@ fn proof(case: &Case, changes: Option<&Part>, token: &str, keys: &Keys) -> Strin
         claims.as_object_mut().unwrap().extend(changes.claims.clone());
     }
 
-    write(part, (Value::Object(header), claims), key, &WithJwk { keys, jwk: &jwk, ath: &ath })
+    write(part, Value::Object(header), claims, key, &WithJwk { keys, jwk: &jwk, ath: &ath })
 }
 
 /// Where the text `"@JWK@"` of a header and `@ATH@` of claims are to be replaced.
@@ -270,7 +270,7 @@ impl Signing for WithJwk<'_> {
     }
 }
 
-fn write(part: &Part, (header, claims): (Value, Value), key: &str, with: &impl Signing) -> String {
+fn write(part: &Part, header: Value, claims: Value, key: &str, with: &impl Signing) -> String {
     let keys = with.keys();
     let change = |whole: Value, changes: &Map<String, Value>, prefix: &str| {
         let Value::Object(mut whole) = whole else { unreachable!("both are objects") };

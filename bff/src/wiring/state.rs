@@ -157,8 +157,7 @@ impl StateBuilder<'_> {
         let snapshots = Snapshots::new(env.clock.clone(), self.lifecycle.tasks(), Some(tier));
         let snapshots = if dashboard.keep { snapshots } else { snapshots.without_cache() };
         let own = status::Store::shared(database, env.clock.clone());
-        let composer =
-            Composer::new(upstreams, own, snapshots, (env.clock.clone(), env.entropy.clone()));
+        let composer = Composer::new(upstreams, own, snapshots, env.clone());
         composer.with_deadlines(dashboard.deadlines())
     }
 

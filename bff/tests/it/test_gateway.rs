@@ -414,7 +414,7 @@ fn composing(
 ) -> Composer {
     let own = bff::sync::status::Store::shared(database.clone(), clock.clone());
     let snapshots = Snapshots::new(clock.clone(), lifecycle.tasks(), None);
-    Composer::new(Arc::clone(upstreams), own, snapshots, (clock.clone(), Entropy::system()))
+    Composer::new(Arc::clone(upstreams), own, snapshots, Env::new(clock.clone(), Entropy::system()))
 }
 
 /// Builds a composer for a gateway with replaced fields.

@@ -121,9 +121,9 @@ async fn watch_with_alert(
     if !alert {
         return watch(WATCH_DURATION, env).await;
     }
-    let exported = (env.http(), env.metrics_url());
+    let endpoint = env.metrics_endpoint();
     let (during, fired) =
-        alerts::fired_during(ALERT, exported, watch(ALERT_WATCH_DURATION, env)).await;
+        alerts::fired_during(ALERT, endpoint, watch(ALERT_WATCH_DURATION, env)).await;
     seen.check_timed(Step::Detection, format!("{ALERT} fires on the exported metrics"), fired);
     during
 }

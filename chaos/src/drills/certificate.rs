@@ -109,8 +109,7 @@ async fn watch_with_alert(env: &DrillEnv, seen: &mut Observations) -> anyhow::Re
         env.watch(Duration::from_secs(8), REQUEST_PAUSE).await;
         done.send_replace(true);
     };
-    let ((), samples) =
-        tokio::join!(watching, alerts::sample(env.http(), env.metrics_url(), until));
+    let ((), samples) = tokio::join!(watching, alerts::sample(env.metrics_endpoint(), until));
     let samples = samples?.since_1970_to_zero(METRIC, Clock::system().unix_seconds());
     let fired = alerts::check_fires(ALERT, &samples, &DrillEnv::folder("drills")).await;
     seen.check_timed(Step::Detection, format!("{ALERT} fires on the exported metrics"), fired);

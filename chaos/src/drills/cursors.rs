@@ -26,11 +26,18 @@ const SETTLE_TIMEOUT: Duration = Duration::from_secs(10);
 const SAMPLE_MARGIN: Duration = Duration::from_secs(3);
 /// Age of the last pull, beyond the time a desktop has to report it.
 const PULL_AGE: Duration = Duration::from_secs(600);
-/// Faults, and by how many versions each moves sync-service's cursor.
-const FAULTS: [(&str, i64); 2] = [
-    ("sync-service is restored from an older backup", -3),
-    ("the desktop pulls and does not report it", 3),
+const FAULTS: [CursorFault; 2] = [
+    CursorFault { what: "sync-service is restored from an older backup", moved_by: -3 },
+    CursorFault { what: "the desktop pulls and does not report it", moved_by: 3 },
 ];
+
+/// A fault that moves sync-service's cursor.
+#[derive(Debug, Clone, Copy)]
+struct CursorFault {
+    what: &'static str,
+    /// In versions.
+    moved_by: i64,
+}
 
 pub(super) async fn run(
     mode: Mode,
@@ -59,7 +66,7 @@ pub(super) async fn run(
 }
 
 async fn drill_fault(
-    (fault, by): (&str, i64),
+    fault: CursorFault,
     alert: bool,
     scheduler: &InternalClient,
     objective: Duration,
@@ -67,23 +74,22 @@ async fn drill_fault(
     seen: &mut Observations,
 ) -> anyhow::Result<()> {
     let agreed = agree(env, scheduler, objective, seen, Step::Steady).await?;
-    let moved = agreed.checked_add_signed(by).context("a cursor has few versions")?;
+    let moved = agreed.checked_add_signed(fault.moved_by).context("a cursor has few versions")?;
     let work = async {
         sleep(if alert { SAMPLE_MARGIN } else { Duration::ZERO }).await;
-        let diverged = diverge((fault, moved), scheduler, env, seen).await;
+        let diverged = diverge(fault.what, moved, scheduler, env, seen).await;
         sleep(if alert { SAMPLE_MARGIN } else { Duration::ZERO }).await;
         diverged
     };
     if alert {
-        let (diverged, samples) =
-            alerts::sample_during((env.http(), env.metrics_url()), work).await;
+        let (diverged, samples) = alerts::sample_during(env.metrics_endpoint(), work).await;
         diverged?;
         let fired = alerts::check_fires(ALERT, &samples?, &DrillEnv::folder("drills")).await;
         seen.check_timed(Step::Detection, format!("{ALERT} fires on the exported metrics"), fired);
     } else {
         work.await?;
     }
-    check_recovery(moved, agreed, (scheduler, objective), env, seen).await
+    check_recovery(moved, agreed, scheduler, objective, env, seen).await
 }
 
 /// Sends a handshake, checks that both cursors agree, and returns the version.
@@ -113,7 +119,8 @@ async fn agree(
 }
 
 async fn diverge(
-    (fault, moved): (&str, u64),
+    fault: &str,
+    moved: u64,
     scheduler: &InternalClient,
     env: &DrillEnv,
     seen: &mut Observations,
@@ -157,7 +164,8 @@ async fn diverge(
 async fn check_recovery(
     moved: u64,
     has: u64,
-    (scheduler, objective): (&InternalClient, Duration),
+    scheduler: &InternalClient,
+    objective: Duration,
     env: &DrillEnv,
     seen: &mut Observations,
 ) -> anyhow::Result<()> {

@@ -201,8 +201,7 @@ pub(super) async fn run(
     seen: &mut Observations,
 ) -> anyhow::Result<()> {
     let context = ProbeContext::prepare(case.probes, env).await?;
-    let steady =
-        context.wait_until((Probe::Dashboard, Expected::Whole), STEADY_WITHIN, env).await?;
+    let steady = context.wait_until(Probe::Dashboard, Expected::Whole, STEADY_WITHIN, env).await?;
     seen.check(Step::Steady, "a dashboard is whole", steady.0, steady.1);
     let outcome = fail(case, mode, &context, env, seen).await;
     // Undo the failure in any case: the next drill uses the same environment.
@@ -210,7 +209,7 @@ pub(super) async fn run(
     outcome?;
     let begun = Instant::now();
     for &(probe, expected) in case.afterwards {
-        let (met, answer) = context.wait_until((probe, expected), objective, env).await?;
+        let (met, answer) = context.wait_until(probe, expected, objective, env).await?;
         seen.check(Step::Recovery, expected.sentence(probe), met, answer);
     }
     seen.recovered_after(Some(begun.elapsed()));
@@ -233,8 +232,8 @@ async fn fail(
         sleep(SAMPLE_MARGIN).await;
         outcome
     };
-    let exported = (env.http(), env.metrics_url());
-    let (outcome, fired) = alerts::fired_during(alert, exported, injecting).await;
+    let endpoint = env.metrics_endpoint();
+    let (outcome, fired) = alerts::fired_during(alert, endpoint, injecting).await;
     seen.check_timed(Step::Detection, format!("{alert} fires on the exported metrics"), fired);
     outcome
 }
@@ -252,7 +251,7 @@ async fn inject(
         // A read may be late on a busy machine.
         let slow = number == 0 && case.failure.is_slow() || matches!(expected, Expected::Whole);
         let within = if slow { IN_FORCE_WITHIN } else { Duration::ZERO };
-        let (met, answer) = context.wait_until((probe, expected), within, env).await?;
+        let (met, answer) = context.wait_until(probe, expected, within, env).await?;
         seen.check(Step::User, expected.sentence(probe), met, answer);
     }
     let counted = case.signal.counted(env).await? - before;
@@ -265,7 +264,8 @@ impl ProbeContext {
     /// Repeats the probe, at least once, until the response is as expected. Returns the last one.
     async fn wait_until(
         &self,
-        (probe, expected): (Probe, Expected),
+        probe: Probe,
+        expected: Expected,
         within: Duration,
         env: &DrillEnv,
     ) -> anyhow::Result<(bool, String)> {

@@ -120,8 +120,8 @@ impl UpstreamDrift {
         if !alert {
             return self.watch(env).await;
         }
-        let exported = (env.http(), env.metrics_url());
-        let (given, fired) = alerts::fired_during(ALERT, exported, self.watch(env)).await;
+        let endpoint = env.metrics_endpoint();
+        let (given, fired) = alerts::fired_during(ALERT, endpoint, self.watch(env)).await;
         seen.check_timed(Step::Detection, format!("{ALERT} fires on the exported metrics"), fired);
         given
     }

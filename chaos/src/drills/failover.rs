@@ -62,8 +62,7 @@ pub(super) async fn run(
 
     let failing = fail_over(mode, objective, env, &mut standby, seen);
     let (during, fired) = if mode == Mode::Full {
-        let (during, fired) =
-            alerts::fired_during(ALERT, (env.http(), env.metrics_url()), failing).await;
+        let (during, fired) = alerts::fired_during(ALERT, env.metrics_endpoint(), failing).await;
         (during?, Some(fired))
     } else {
         (failing.await?, None)

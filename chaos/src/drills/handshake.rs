@@ -52,6 +52,20 @@ impl Who {
     }
 }
 
+/// The desktops that reconnect.
+struct Desktops {
+    who: Who,
+    /// `None` for the drill's own desktop.
+    fleet: Option<DesktopFleet>,
+}
+
+impl Desktops {
+    async fn open(who: Who, env: &DrillEnv) -> anyhow::Result<Self> {
+        let fleet = if who == Who::All { Some(DesktopFleet::open(env).await?) } else { None };
+        Ok(Self { who, fleet })
+    }
+}
+
 pub(super) async fn run(
     who: Who,
     mode: Mode,
@@ -61,11 +75,11 @@ pub(super) async fn run(
 ) -> anyhow::Result<()> {
     // This stack's iam does not accept tokens of an earlier stack.
     env.desktop.forget_tokens().await?;
-    let fleet = if who == Who::All { Some(DesktopFleet::open(env).await?) } else { None };
+    let desktops = Desktops::open(who, env).await?;
     let pids = pids(env);
     for (number, kind) in who.kinds().iter().enumerate() {
         let alert = number == 0 && mode == Mode::Full;
-        drill_fault(kind, alert, (who, fleet.as_ref()), objective, env, seen).await?;
+        drill_fault(kind, alert, &desktops, objective, env, seen).await?;
     }
     let what = "no process was restarted";
     let same = self::pids(env) == pids;
@@ -80,18 +94,19 @@ fn pids(env: &DrillEnv) -> Vec<(String, Option<u32>)> {
 async fn drill_fault(
     kind: &str,
     alert: bool,
-    (who, fleet): (Who, Option<&DesktopFleet>),
+    desktops: &Desktops,
     objective: Duration,
     env: &DrillEnv,
     seen: &mut Observations,
 ) -> anyhow::Result<()> {
+    let (who, fleet) = (desktops.who, desktops.fleet.as_ref());
     let is_well = async |env: &DrillEnv| {
         let all = wave(env, fleet).await.iter().all(|answer| answer.status == 200);
         Ok(all && env.dashboard().await.is_whole())
     };
     let steady = env.wait_until("handshakes and a whole dashboard", objective, is_well).await;
-    let desktops = fleet.map_or(1, DesktopFleet::len);
-    let what = format!("all {desktops} desktops come online, every widget is ok");
+    let count = fleet.map_or(1, DesktopFleet::len);
+    let what = format!("all {count} desktops come online, every widget is ok");
     seen.check_timed(Step::Steady, what, steady);
     let known = cursor(&env.desktop).await?;
     let (before, injected_at) = (counted("failed", env).await?, Instant::now());
@@ -179,9 +194,9 @@ async fn watch_with_alert(
     if !alert {
         return watch(WATCH_DURATION, fleet, env).await;
     }
-    let exported = (env.http(), env.metrics_url());
+    let endpoint = env.metrics_endpoint();
     let (given, fired) =
-        alerts::fired_during(ALERT, exported, watch(ALERT_WATCH_DURATION, fleet, env)).await;
+        alerts::fired_during(ALERT, endpoint, watch(ALERT_WATCH_DURATION, fleet, env)).await;
     seen.check_timed(Step::Detection, format!("{ALERT} fires on the exported metrics"), fired);
     given
 }

@@ -53,7 +53,7 @@ pub(super) async fn run(
         done.send_replace(true);
         leaked
     };
-    let sampling = alerts::sample(env.http(), env.metrics_url(), until);
+    let sampling = alerts::sample(env.metrics_endpoint(), until);
     let (leaked, samples) = tokio::join!(leaking, sampling);
     leaked?;
     if mode == Mode::Full {

@@ -18,8 +18,10 @@ const ALERT: &str = "BffLockDown";
 const COUNTER: &str = "bff_backoffice_lock_action_total";
 const UNAVAILABLE: (u16, &str) = (502, "MELMASTOON.BFF.UPSTREAM_UNAVAILABLE");
 const TIMED_OUT: (u16, &str) = (504, "MELMASTOON.BFF.UPSTREAM_TIMEOUT");
-/// Fault kinds with the audit phase that each leads to.
-const KINDS: [(&str, &str); 2] = [("status", "failure"), ("hang", "unknown")];
+const FAULTS: [LockFault; 2] = [
+    LockFault { kind: "status", outcome: "failure" },
+    LockFault { kind: "hang", outcome: "unknown" },
+];
 const DETECT_WITHIN: Duration = Duration::from_secs(10);
 /// Response time limit: the gateway's own limits plus overhead on a busy machine.
 const ANSWER_WITHIN: Duration = Duration::from_millis(2500);
@@ -28,6 +30,13 @@ const WATCH_DURATION: Duration = Duration::from_secs(4);
 const ALERT_WATCH_DURATION: Duration = Duration::from_secs(40);
 const REQUEST_PAUSE: Duration = Duration::from_millis(200);
 
+/// A kind of fault, and the audit phase that it leads to.
+#[derive(Debug, Clone, Copy)]
+struct LockFault {
+    kind: &'static str,
+    outcome: &'static str,
+}
+
 pub(super) async fn run(
     mode: Mode,
     objective: Duration,
@@ -35,20 +44,22 @@ pub(super) async fn run(
     seen: &mut Observations,
 ) -> anyhow::Result<()> {
     let lock = LockFixture::find(env).await?;
-    for (kind, outcome) in KINDS {
-        let alert = kind == "status" && mode == Mode::Full;
-        drill_fault((kind, outcome, alert), &lock, objective, env, seen).await?;
+    for fault in FAULTS {
+        let alert = fault.kind == "status" && mode == Mode::Full;
+        drill_fault(fault, alert, &lock, objective, env, seen).await?;
     }
     Ok(())
 }
 
 async fn drill_fault(
-    (kind, outcome, alert): (&str, &str, bool),
+    fault: LockFault,
+    alert: bool,
     lock: &LockFixture,
     objective: Duration,
     env: &DrillEnv,
     seen: &mut Observations,
 ) -> anyhow::Result<()> {
+    let LockFault { kind, outcome } = fault;
     let works = async |env: &DrillEnv| works(lock, env).await;
     let steady = env.wait_until("a key and a whole dashboard", objective, works).await;
     seen.check_timed(Step::Steady, "a key is issued and every widget is ok", steady);
@@ -89,9 +100,9 @@ async fn watch_with_alert(
     if !alert {
         return watch(WATCH_DURATION, lock, env).await;
     }
-    let exported = (env.http(), env.metrics_url());
+    let endpoint = env.metrics_endpoint();
     let (given, fired) =
-        alerts::fired_during(ALERT, exported, watch(ALERT_WATCH_DURATION, lock, env)).await;
+        alerts::fired_during(ALERT, endpoint, watch(ALERT_WATCH_DURATION, lock, env)).await;
     seen.check_timed(Step::Detection, format!("{ALERT} fires on the exported metrics"), fired);
     given
 }

@@ -58,7 +58,7 @@ pub(super) async fn run(
         for (_, upstream) in chosen {
             cells.push(run_cell(upstream, kind, objective, env).await?);
         }
-        check_cells((kind, reason), &cells, &widgets, objective, seen);
+        check_cells(kind, reason, &cells, &widgets, objective, seen);
     }
     other_tenant::run(mode, env, seen).await?;
     cached::run(objective, env, seen).await
@@ -101,7 +101,8 @@ async fn run_cell(
 }
 
 fn check_cells(
-    (kind, reason): (&str, &str),
+    kind: &str,
+    reason: &str,
     cells: &[Cell],
     widgets: &BTreeMap<&str, BTreeSet<String>>,
     objective: Duration,

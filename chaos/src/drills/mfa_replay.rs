@@ -46,13 +46,13 @@ pub(super) async fn run(
 
     let replaying = async {
         sleep(if mode == Mode::Full { SAMPLE_MARGIN } else { Duration::ZERO }).await;
-        let done = replay(&folio, (&first, before), env, seen).await;
+        let done = replay(&folio, &first, before, env, seen).await;
         sleep(if mode == Mode::Full { SAMPLE_MARGIN } else { Duration::ZERO }).await;
         done
     };
-    let exported = (env.http(), env.metrics_url());
+    let endpoint = env.metrics_endpoint();
     if mode == Mode::Full {
-        let (replayed, fired) = alerts::fired_during(ALERT, exported, replaying).await;
+        let (replayed, fired) = alerts::fired_during(ALERT, endpoint, replaying).await;
         replayed?;
         seen.check_timed(Step::Detection, format!("{ALERT} fires on the exported metrics"), fired);
     } else {
@@ -64,7 +64,8 @@ pub(super) async fn run(
 /// Uses the used attestation again, then a fresh one in a hundred requests at once.
 async fn replay(
     folio: &Refundable,
-    (used, before): (&str, usize),
+    used: &str,
+    before: usize,
     env: &DrillEnv,
     seen: &mut Observations,
 ) -> anyhow::Result<()> {

@@ -43,7 +43,7 @@ pub(super) async fn run(
     let newcomers = newcomers(env)?;
     for (number, (fault, newcomer)) in [slow, down].iter().zip(&newcomers).enumerate() {
         let alert = number == 0 && mode == Mode::Full;
-        drill_fault((fault, alert), newcomer, objective, env, seen).await?;
+        drill_fault(fault, alert, newcomer, objective, env, seen).await?;
     }
     Ok(())
 }
@@ -63,7 +63,8 @@ fn newcomers(env: &DrillEnv) -> anyhow::Result<[Desktop; 2]> {
 }
 
 async fn drill_fault(
-    (fault, alert): (&Value, bool),
+    fault: &Value,
+    alert: bool,
     newcomer: &Desktop,
     objective: Duration,
     env: &DrillEnv,
@@ -154,9 +155,9 @@ async fn watch_with_alert(
     if !alert {
         return watch(WATCH_DURATION, newcomer, env).await;
     }
-    let exported = (env.http(), env.metrics_url());
+    let endpoint = env.metrics_endpoint();
     let (given, samples) =
-        alerts::sample_during(exported, watch(ALERT_WATCH_DURATION, newcomer, env)).await;
+        alerts::sample_during(endpoint, watch(ALERT_WATCH_DURATION, newcomer, env)).await;
     let samples = samples?;
     for alert in ALERTS {
         let fired = alerts::check_fires(alert, &samples, &DrillEnv::folder("drills")).await;

@@ -100,9 +100,9 @@ async fn watch_with_alert(
     if !alert {
         return watch(WATCH_DURATION, env).await;
     }
-    let exported = (env.http(), env.metrics_url());
+    let endpoint = env.metrics_endpoint();
     let (given, fired) =
-        alerts::fired_during(ALERT, exported, watch(ALERT_WATCH_DURATION, env)).await;
+        alerts::fired_during(ALERT, endpoint, watch(ALERT_WATCH_DURATION, env)).await;
     seen.check_timed(Step::Detection, format!("{ALERT} fires on the exported metrics"), fired);
     given
 }
@@ -122,7 +122,8 @@ async fn watch(length: Duration, env: &DrillEnv) -> (Vec<DashboardView>, Vec<Ren
 
 async fn renew(env: &DrillEnv) -> anyhow::Result<TimedResponse> {
     let begun = Instant::now();
-    Ok(TimedResponse::of(env.desktop.renew().await?, begun.elapsed()))
+    let (status, body) = env.desktop.renew().await?;
+    Ok(TimedResponse::of(status, body, begun.elapsed()))
 }
 
 fn check_user_view(

@@ -9,7 +9,7 @@ use launcher::servers::SECOND_GATEWAY;
 use launcher::stack_info::Gateway;
 
 use super::Mode;
-use crate::alerts;
+use crate::alerts::{self, MetricsEndpoint};
 use crate::attacker::{Attacker, ReplayCounts};
 use crate::drill_env::{DrillEnv, GUARDS_OFF, metrics_of};
 use crate::observations::{Observations, Step};
@@ -98,8 +98,12 @@ async fn drill_bad_revision(
             env.watch(ALERT_WATCH_DURATION, Duration::from_millis(200)).await;
             noticed
         };
-        let (noticed, fired) =
-            alerts::fired_during(ALERT, (env.http(), metrics_of(&bad)), work).await;
+        let (noticed, fired) = alerts::fired_during(
+            ALERT,
+            MetricsEndpoint { http: env.http(), url: metrics_of(&bad) },
+            work,
+        )
+        .await;
         seen.check_timed(Step::Detection, format!("{ALERT} fires on the exported metrics"), fired);
         noticed
     } else {

@@ -79,8 +79,8 @@ async fn flood(
         tokio::join!(flooding, watch_dashboards(env, &over))
     };
     let (total, dashboards) = if mode == Mode::Full {
-        let exported = (env.http(), env.metrics_url());
-        let (work, fired) = alerts::fired_during(ALERT, exported, work).await;
+        let endpoint = env.metrics_endpoint();
+        let (work, fired) = alerts::fired_during(ALERT, endpoint, work).await;
         seen.check_timed(Step::Detection, format!("{ALERT} fires on the exported metrics"), fired);
         work
     } else {

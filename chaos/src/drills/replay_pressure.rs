@@ -113,13 +113,13 @@ async fn check_detection(
         noticed,
     );
     if mode == Mode::Full {
-        let exported = || (env.http(), env.metrics_url());
+        let endpoint = || env.metrics_endpoint();
         let watching = Box::pin(env.watch(ALERT_WATCH_DURATION, Duration::from_millis(100)));
         let also = Box::pin(async {
-            let (_, fired) = alerts::fired_during(FILTER_ALERT, exported(), watching).await;
+            let (_, fired) = alerts::fired_during(FILTER_ALERT, endpoint(), watching).await;
             fired
         });
-        let (fired, full) = alerts::fired_during(TIER_FULL_ALERT, exported(), also).await;
+        let (fired, full) = alerts::fired_during(TIER_FULL_ALERT, endpoint(), also).await;
         seen.check_timed(
             Step::Detection,
             format!("{FILTER_ALERT} fires on the exported metrics"),

@@ -48,7 +48,7 @@ pub(super) async fn run(
         let work =
             Work { folio: &folio, guest: guests.next(), colleague: colleague_of(env, colleague)? };
         let alert = kind == "status" && mode == Mode::Full;
-        drill_fault((kind, alert), work, objective, env, seen).await?;
+        drill_fault(kind, alert, work, objective, env, seen).await?;
     }
     check_kept_attestation(&folio, before.ok(), env, seen).await?;
     let answer = refund(&folio, Some(&timed_call::obtain_attestation(env).await?), env).await?;
@@ -78,7 +78,8 @@ fn colleague_of(env: &DrillEnv, number: usize) -> anyhow::Result<Desktop> {
 }
 
 async fn drill_fault(
-    (kind, alert): (&str, bool),
+    kind: &str,
+    alert: bool,
     work: Work<'_>,
     objective: Duration,
     env: &DrillEnv,
@@ -138,9 +139,9 @@ async fn watch_with_alert(
     if !alert {
         return watch(WATCH_DURATION, folio, env).await;
     }
-    let exported = (env.http(), env.metrics_url());
+    let endpoint = env.metrics_endpoint();
     let (given, fired) =
-        alerts::fired_during(ALERT, exported, watch(ALERT_WATCH_DURATION, folio, env)).await;
+        alerts::fired_during(ALERT, endpoint, watch(ALERT_WATCH_DURATION, folio, env)).await;
     seen.check_timed(Step::Detection, format!("{ALERT} fires on the exported metrics"), fired);
     given
 }

@@ -123,8 +123,8 @@ async fn check_user_view(
     let length = if alert { ALERT_WATCH_DURATION } else { WATCH_DURATION };
     let watching = watch(length, env);
     let (dashboards, outcomes) = if alert {
-        let exported = (env.http(), env.metrics_url());
-        let (given, fired) = alerts::fired_during(ALERT, exported, watching).await;
+        let endpoint = env.metrics_endpoint();
+        let (given, fired) = alerts::fired_during(ALERT, endpoint, watching).await;
         seen.check_timed(Step::Detection, format!("{ALERT} fires on the exported metrics"), fired);
         given
     } else {

@@ -199,9 +199,9 @@ async fn watch_with_alert(
     if mode == Mode::Short {
         return Ok(env.watch(WATCH_DURATION, REQUEST_PAUSE).await);
     }
-    let exported = (env.http(), env.metrics_url());
+    let endpoint = env.metrics_endpoint();
     let (during, fired) =
-        alerts::fired_during(ALERT, exported, env.watch(ALERT_WATCH_DURATION, REQUEST_PAUSE)).await;
+        alerts::fired_during(ALERT, endpoint, env.watch(ALERT_WATCH_DURATION, REQUEST_PAUSE)).await;
     seen.check_timed(Step::Detection, format!("{ALERT} fires on the exported metrics"), fired);
     Ok(during)
 }

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::Mode;
-use crate::alerts;
+use crate::alerts::{self, MetricsEndpoint};
 use crate::drill_env::DrillEnv;
 use crate::observations::{Observations, Step};
 
@@ -61,7 +61,8 @@ pub(super) async fn run(
         done.send_replace(true);
         tried
     };
-    let sampling = alerts::sample(env.http(), route.metrics_url(), until);
+    let sampling =
+        alerts::sample(MetricsEndpoint { http: env.http(), url: route.metrics_url() }, until);
     let (tried, samples) = tokio::join!(attempting, sampling);
     tried?;
     if mode == Mode::Full {

@@ -174,8 +174,7 @@ async fn watch_with_alert(
         done.send_replace(true);
         during
     };
-    let (during, samples) =
-        tokio::join!(watching, alerts::sample(env.http(), env.metrics_url(), until));
+    let (during, samples) = tokio::join!(watching, alerts::sample(env.metrics_endpoint(), until));
     let fired = alerts::check_fires(alert, &samples?, &DrillEnv::folder("drills")).await;
     seen.check_timed(Step::Detection, format!("{alert} fires on the exported metrics"), fired);
     Ok(during)

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use super::Mode;
-use crate::alerts;
+use crate::alerts::{self, MetricsEndpoint};
 use crate::drill_env::DrillEnv;
 use crate::observations::{Observations, Step};
 
@@ -59,7 +59,8 @@ pub(super) async fn run(
         done.send_replace(true);
         failed
     };
-    let sampling = alerts::sample(env.http(), push.metrics_url(), until);
+    let sampling =
+        alerts::sample(MetricsEndpoint { http: env.http(), url: push.metrics_url() }, until);
     let (failed, samples) = tokio::join!(failing, sampling);
     failed?;
     if mode == Mode::Full {

@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex};
 
 use contracts::clock::Clock;
 use contracts::dashboard::{Reason, WidgetStatus};
-use contracts::id::RequestId;
+use contracts::id::{RequestId, WorkbenchViewId};
 use contracts::role::Role;
 use contracts::upstream::Upstream;
 use jiff::Timestamp;

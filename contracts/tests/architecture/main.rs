@@ -8,5 +8,6 @@ mod documents;
 mod files;
 mod language;
 mod modules;
+mod parameters;
 mod programs;
 mod sources;

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use syn::Attribute;
+
 pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
@@ -36,4 +38,13 @@ pub(crate) fn sources() -> Vec<PathBuf> {
         files.filter(|path| path.extension().is_some_and(|ending| ending == "rs")).collect();
     assert!(files.len() > 50, "the sources were not found");
     files
+}
+
+/// Whether an item with these attributes is compiled for tests only.
+pub(crate) fn is_test(attributes: &[Attribute]) -> bool {
+    attributes.iter().any(|attribute| {
+        let meta = &attribute.meta;
+        meta.path().is_ident("cfg")
+            && meta.require_list().is_ok_and(|list| list.tokens.to_string().contains("test"))
+    })
 }

@@ -82,7 +82,9 @@ pub(super) fn of_room(
     (block(from)..=block(to))
         .flat_map(|block| block_of_stays(&label, block, block * BLOCK_DAYS - offset))
         .filter(|&(check_in, check_out)| check_out > from && check_in < to)
-        .map(|nights| reservation(property, room_type, room, nights, now))
+        .map(|(check_in, check_out)| {
+            reservation(property, room_type, room, check_in, check_out, now)
+        })
         .collect()
 }
 
@@ -115,7 +117,8 @@ fn reservation(
     property: &Property,
     room_type: &RoomType,
     room: &Room,
-    (check_in, check_out): (Date, Date),
+    check_in: Date,
+    check_out: Date,
     now: Timestamp,
 ) -> Reservation {
     let label = format!("{}/{}/{check_in}", property.slug, room.number);

@@ -93,7 +93,7 @@ pub(super) async fn attest(
     Json(request): Json<AttestRequest>,
 ) -> ApiResult<Json<Attested>> {
     let operator = iam.accounts.operator(caller.0.operator).ok_or_else(ApiError::not_found)?;
-    let now = iam.dependencies.clock.now();
+    let now = iam.dependencies.env.now();
     match iam.factors.check(operator, &request.code, now) {
         CodeCheck::Accepted => {}
         CodeCheck::Rejected => {

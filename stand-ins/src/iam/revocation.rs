@@ -1,7 +1,7 @@
 //! Revokes sessions and publishes the event.
 
 use contracts::event::{CloudEvent, RetentionClass};
-use contracts::id::{EventId, Id, RequestId, TenantId};
+use contracts::id::{RequestId, TenantId};
 use contracts::upstream::iam::{SESSION_REVOKED, SessionRevoked};
 
 use super::Iam;
@@ -25,7 +25,7 @@ impl Iam {
     }
 
     fn event(&self, session: &Session, reason: &str) -> CloudEvent {
-        let (clock, entropy) = (&self.dependencies.clock, &self.dependencies.entropy);
+        let env = &self.dependencies.env;
         let data = SessionRevoked {
             kind: "session".to_owned(),
             id: session.id.to_string(),
@@ -33,17 +33,17 @@ impl Iam {
         };
         CloudEvent {
             specversion: "1.0".to_owned(),
-            id: EventId::generate(clock, entropy),
+            id: env.new_id(),
             source: "/services/iam-service".to_owned(),
             kind: SESSION_REVOKED.to_owned(),
             subject: session.id.to_string(),
-            time: clock.now(),
+            time: env.now(),
             datacontenttype: "application/json".to_owned(),
             dataschema: None,
             tenantid: session.tenant,
             propertyid: None,
             orderingkey: format!("{}:{}", session.tenant, session.id),
-            correlationid: RequestId::generate(clock, entropy).to_string(),
+            correlationid: env.new_id::<RequestId>().to_string(),
             causationid: None,
             traceparent: None,
             actortype: "operator".to_owned(),

@@ -5,8 +5,9 @@
 use std::collections::HashMap;
 use std::sync::Mutex;
 
-use contracts::clock::{Clock, Entropy};
-use contracts::id::{DeviceId, Id, OperatorId, SessionId, TenantId};
+use contracts::clock::Entropy;
+use contracts::env::Env;
+use contracts::id::{DeviceId, OperatorId, SessionId, TenantId};
 use contracts::upstream::iam::TokenResponse;
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
@@ -124,22 +125,21 @@ impl Sessions {
         &self,
         operator: &Operator,
         thumbprint: &str,
-        clock: &Clock,
-        entropy: &Entropy,
+        env: &Env,
     ) -> (Session, String) {
-        let (token, current) = fresh(entropy);
+        let (token, current) = fresh(&env.entropy);
         let session = Session {
-            id: SessionId::generate(clock, entropy),
+            id: env.new_id(),
             tenant: operator.tenant_id,
             operator: operator.id,
             device: operator.device_id,
             thumbprint: thumbprint.to_owned(),
             current,
-            ends_at: clock.now() + REFRESH_TOKEN_TTL,
+            ends_at: env.now() + REFRESH_TOKEN_TTL,
             revoked: false,
         };
         let mut table = lock(&self.0);
-        table.purge(clock.now());
+        table.purge(env.now());
         table.tokens.insert(current, session.id);
         table.sessions.insert(session.id, session.clone());
         (session, token)
@@ -150,11 +150,10 @@ impl Sessions {
     pub(super) fn refresh(
         &self,
         presented: &PresentedToken<'_>,
-        now: Timestamp,
-        entropy: &Entropy,
+        env: &Env,
         issue: impl FnOnce(&Session, String) -> Option<TokenResponse>,
     ) -> Refreshed {
-        let given = digest(presented.token);
+        let (given, now) = (digest(presented.token), env.now());
         let mut table = lock(&self.0);
         table.exchanged.retain(|_, exchanged| now < exchanged.at + REPEAT_GRACE);
         let again = table.exchanged.get(&given).map(|exchanged| exchanged.pair.clone());
@@ -170,7 +169,7 @@ impl Sessions {
             session.revoked = true;
             return Refreshed::Reused(session.clone());
         }
-        let (token, current) = fresh(entropy);
+        let (token, current) = fresh(&env.entropy);
         let Some(pair) = issue(session, token) else { return Refreshed::Refused };
         session.current = current;
         session.ends_at = now + REFRESH_TOKEN_TTL;

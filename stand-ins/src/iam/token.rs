@@ -9,7 +9,7 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use contracts::headers;
-use contracts::id::{Id, RequestId};
+use contracts::id::RequestId;
 use contracts::upstream::Upstream;
 use contracts::upstream::iam::{AccessTokenClaims, Confirmation, TokenResponse};
 use http::{HeaderMap, HeaderValue, header};
@@ -38,7 +38,7 @@ pub(super) async fn token(
     let out = response.headers_mut();
     out.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     out.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
-    if let Some(nonce) = iam.proofs.nonce(iam.dependencies.clock.now()) {
+    if let Some(nonce) = iam.proofs.nonce(iam.dependencies.env.now()) {
         let nonce = HeaderValue::from_str(&nonce).expect("a nonce is base64url");
         out.insert(headers::DPOP_NONCE, nonce);
     }
@@ -67,7 +67,7 @@ impl Iam {
     /// The thumbprint of the key that made this request's proof.
     fn prove(&self, headers: &HeaderMap) -> Result<String, OAuthError> {
         let text = proof_header(headers)?;
-        let now = self.dependencies.clock.now();
+        let now = self.dependencies.env.now();
         let expected = Expected {
             method: "POST",
             targets: std::slice::from_ref(&self.token_endpoint),
@@ -88,20 +88,18 @@ impl Iam {
         let device = form.required("device_id", "Send device_id, the id of this device.")?;
         let operator =
             self.accounts.sign_in(name, password, device).ok_or(OAuthError::WRONG_PASSWORD)?;
-        let (clock, entropy) = (&self.dependencies.clock, &self.dependencies.entropy);
-        let (session, token) = self.sessions.open(operator, thumbprint, clock, entropy);
+        let (session, token) = self.sessions.open(operator, thumbprint, &self.dependencies.env);
         self.note("session.opened", &session);
         Ok(self.tokens(operator, &session, token))
     }
 
     /// A new pair, or `None` when the token is not current or not bound to the sender.
     pub(super) fn refresh(&self, presented: &PresentedToken<'_>) -> Option<TokenResponse> {
-        let (now, entropy) = (self.dependencies.clock.now(), &self.dependencies.entropy);
         let issue = |session: &Session, token| {
             let operator = self.accounts.operator(session.operator)?;
             Some(self.tokens(operator, session, token))
         };
-        match self.sessions.refresh(presented, now, entropy, issue) {
+        match self.sessions.refresh(presented, &self.dependencies.env, issue) {
             Refreshed::Rotated { session, pair } => {
                 self.note("session.refreshed", &session);
                 Some(pair)
@@ -126,8 +124,8 @@ impl Iam {
     }
 
     fn claims(&self, operator: &Operator, session: &Session) -> AccessTokenClaims {
-        let (clock, entropy) = (&self.dependencies.clock, &self.dependencies.entropy);
-        let now = clock.unix_seconds();
+        let env = &self.dependencies.env;
+        let now = env.clock.unix_seconds();
         AccessTokenClaims {
             iss: self.issuer.clone(),
             aud: TOKEN_AUDIENCE.to_owned(),
@@ -140,13 +138,13 @@ impl Iam {
             cnf: Confirmation { jkt: session.thumbprint.clone() },
             iat: now,
             exp: now + ACCESS_TOKEN_SECONDS,
-            jti: RequestId::generate(clock, entropy).to_string(),
+            jti: env.new_id::<RequestId>().to_string(),
         }
     }
 
     pub(super) fn note(&self, action: &'static str, session: &Session) {
         self.dependencies.effects.record(Effect {
-            at: self.dependencies.clock.now(),
+            at: self.dependencies.env.now(),
             upstream: Upstream::Iam,
             tenant_id: session.tenant,
             action,

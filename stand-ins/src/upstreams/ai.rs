@@ -25,7 +25,7 @@ async fn suggestions(
     Query(query): Query<PropertyQuery>,
 ) -> ApiResult<Json<Suggestions>> {
     let property = state.context.property(&caller, query.property_id)?;
-    let now = state.context.clock.now();
+    let now = state.context.env.now();
     let own = state
         .context
         .demo

@@ -28,7 +28,7 @@ async fn kpis(
     Query(query): Query<PropertyQuery>,
 ) -> ApiResult<Json<Kpis>> {
     let property = state.context.property(&caller, query.property_id)?;
-    let now = state.context.clock.now();
+    let now = state.context.env.now();
     let today = property.today(now);
     let night = Night::of(&state.context.demo, property, today.yesterday().unwrap_or(today));
     Ok(Json(Kpis {

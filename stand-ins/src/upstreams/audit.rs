@@ -41,7 +41,7 @@ async fn entries(
         effects.into_iter().rev().filter(|effect| state.property_of(effect) == Some(property.id));
     let items =
         own.filter_map(entry).take(query.limit.unwrap_or(MAX_ENTRIES).min(MAX_ENTRIES)).collect();
-    Ok(Json(AuditEntries { property_id: property.id, as_of: state.context.clock.now(), items }))
+    Ok(Json(AuditEntries { property_id: property.id, as_of: state.context.env.now(), items }))
 }
 
 /// `None` for effects without an operator: the platform caused them itself.

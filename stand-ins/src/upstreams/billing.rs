@@ -44,7 +44,7 @@ async fn summary(
     Query(query): Query<PropertyQuery>,
 ) -> ApiResult<Json<BillingSummary>> {
     let property = state.context.property(&caller, query.property_id)?;
-    Ok(Json(state.own.totals(property, state.context.clock.now())))
+    Ok(Json(state.own.totals(property, state.context.env.now())))
 }
 
 async fn balances(
@@ -53,7 +53,7 @@ async fn balances(
     Query(query): Query<PropertyQuery>,
 ) -> ApiResult<Json<Balances>> {
     let property = state.context.property(&caller, query.property_id)?;
-    let (as_of, items) = (state.context.clock.now(), state.own.balances(property.id));
+    let (as_of, items) = (state.context.env.now(), state.own.balances(property.id));
     Ok(Json(Balances { property_id: property.id, as_of, items }))
 }
 
@@ -62,7 +62,7 @@ async fn folio(
     caller: Caller,
     Path(id): Path<FolioId>,
 ) -> ApiResult<Json<Folio>> {
-    let now = state.context.clock.now();
+    let now = state.context.env.now();
     state.own.with(&caller, id, |account| Ok(Json(account.to_wire(now))))
 }
 
@@ -82,8 +82,8 @@ async fn refund(
     mutation: Mutation<RefundRequest>,
 ) -> ApiResult<Response> {
     let Mutation { request_key, body } = mutation;
-    let scope = (Upstream::Billing, caller.0.tenant);
-    state.context.idempotency.run_once(scope, &request_key, state.context.clock.now(), || {
+    let (tenant, now) = (caller.0.tenant, state.context.env.now());
+    state.context.idempotency.run_once(Upstream::Billing, tenant, &request_key, now, || {
         Ok((StatusCode::CREATED, state.refund(&caller, folio, &request_key, body.amount)?))
     })
 }
@@ -96,15 +96,15 @@ impl UpstreamState<Folios> {
         request_key: &RequestKey,
         amount: Money,
     ) -> ApiResult<Refund> {
-        let ulid = RequestId::generate(&self.context.clock, &self.context.entropy);
+        let ulid: RequestId = self.context.env.new_id();
         let refund = Refund {
             refund_id: ulid.as_str().replacen(RequestId::PREFIX, "rfd", 1),
             folio_id: id,
             amount,
-            refunded_at: self.context.clock.now(),
+            refunded_at: self.context.env.now(),
         };
         self.own.with(caller, id, |account| account.pay_back(&refund))?;
-        self.context.note(caller, (Upstream::Billing, "folio.refunded"), id.as_str(), request_key);
+        self.context.note(caller, Upstream::Billing, "folio.refunded", id.as_str(), request_key);
         Ok(refund)
     }
 }

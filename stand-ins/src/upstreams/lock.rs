@@ -10,7 +10,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::response::Response;
 use axum::routing::{get, post};
-use contracts::id::{Id, KeyCredentialId, LockDeviceId, PropertyId, RoomId, TenantId};
+use contracts::id::{KeyCredentialId, LockDeviceId, PropertyId, RoomId, TenantId};
 use contracts::locks::LockActionKind;
 use contracts::problem::Code;
 use contracts::text::Text;
@@ -101,7 +101,7 @@ async fn list(
     Query(query): Query<PropertyQuery>,
 ) -> ApiResult<Json<LockKeys>> {
     let property_id = state.context.property(&caller, query.property_id)?.id;
-    let as_of = state.context.clock.now();
+    let as_of = state.context.env.now();
     let items = state.own.list(Some(property_id), as_of);
     Ok(Json(LockKeys { property_id, as_of, items }))
 }
@@ -124,8 +124,8 @@ async fn issue(
     Path(id): Path<LockDeviceId>,
     Mutation { request_key, body }: Mutation<IssueKeyRequest>,
 ) -> ApiResult<Response> {
-    let scope = (Upstream::Lock, caller.0.tenant);
-    state.context.idempotency.run_once(scope, &request_key, state.context.clock.now(), || {
+    let (tenant, now) = (caller.0.tenant, state.context.env.now());
+    state.context.idempotency.run_once(Upstream::Lock, tenant, &request_key, now, || {
         Ok((StatusCode::CREATED, state.issue(&caller, id, &request_key, body)?))
     })
 }
@@ -136,9 +136,9 @@ async fn revoke(
     Path((id, key)): Path<(LockDeviceId, KeyCredentialId)>,
     Mutation { request_key, .. }: Mutation<RevokeKeyRequest>,
 ) -> ApiResult<Response> {
-    let scope = (Upstream::Lock, caller.0.tenant);
-    state.context.idempotency.run_once(scope, &request_key, state.context.clock.now(), || {
-        Ok((StatusCode::OK, state.revoke(&caller, (id, key), &request_key)?))
+    let (tenant, now) = (caller.0.tenant, state.context.env.now());
+    state.context.idempotency.run_once(Upstream::Lock, tenant, &request_key, now, || {
+        Ok((StatusCode::OK, state.revoke(&caller, id, key, &request_key)?))
     })
 }
 
@@ -189,9 +189,9 @@ impl UpstreamState<Keyring> {
     ) -> ApiResult<IssuedKey> {
         let lock = self.lock(caller, id)?.clone();
         self.check(&lock, &request)?;
-        let (clock, entropy) = (&self.context.clock, &self.context.entropy);
+        let env = &self.context.env;
         let wire = LockKey {
-            key_credential_id: KeyCredentialId::generate(clock, entropy),
+            key_credential_id: env.new_id(),
             lock_id: lock.id,
             reservation_id: request.reservation_id,
             room_ids: request.room_ids,
@@ -201,11 +201,12 @@ impl UpstreamState<Keyring> {
         };
         self.record_operation(
             caller,
-            (&lock, wire.key_credential_id),
+            &lock,
+            wire.key_credential_id,
             LockActionKind::IssueKey,
             request_key,
         );
-        let issued = issued(&lock, &wire, clock.now());
+        let issued = issued(&lock, &wire, env.now());
         let key = Key { lock, wire, state: KeyState::Active };
         locked(&self.own.keys).insert(issued.key_credential_id, key);
         Ok(issued)
@@ -236,7 +237,8 @@ impl UpstreamState<Keyring> {
     fn revoke(
         &self,
         caller: &Caller,
-        (id, key): (LockDeviceId, KeyCredentialId),
+        id: LockDeviceId,
+        key: KeyCredentialId,
         request_key: &RequestKey,
     ) -> ApiResult<RevokedKey> {
         let lock = self.lock(caller, id)?;
@@ -250,21 +252,22 @@ impl UpstreamState<Keyring> {
             ));
         }
         held.state = KeyState::Revoked;
-        self.record_operation(caller, (lock, key), LockActionKind::RevokeKey, request_key);
+        self.record_operation(caller, lock, key, LockActionKind::RevokeKey, request_key);
         Ok(RevokedKey {
             key_credential_id: key,
             lock_id: id,
             property_id: lock.property_id,
             state: held.state,
             vendor: lock.vendor.to_owned(),
-            revoked_at: self.context.clock.now(),
+            revoked_at: self.context.env.now(),
         })
     }
 
     fn record_operation(
         &self,
         caller: &Caller,
-        (lock, key): (&Lock, KeyCredentialId),
+        lock: &Lock,
+        key: KeyCredentialId,
         action: LockActionKind,
         request_key: &RequestKey,
     ) {
@@ -272,14 +275,14 @@ impl UpstreamState<Keyring> {
             LockActionKind::IssueKey => "key.issued",
             LockActionKind::RevokeKey => "key.revoked",
         };
-        self.context.note(caller, (Upstream::Lock, effect), key.as_str(), request_key);
+        self.context.note(caller, Upstream::Lock, effect, key.as_str(), request_key);
         let operation = LockOperation {
             idempotency_key: request_key.key.clone(),
             action,
             lock_id: lock.id,
             key_credential_id: key,
             vendor: lock.vendor.to_owned(),
-            done_at: self.context.clock.now(),
+            done_at: self.context.env.now(),
         };
         locked(&self.own.operations).insert((caller.0.tenant, request_key.key.clone()), operation);
     }

@@ -31,7 +31,7 @@ async fn summary(
     Query(query): Query<PropertyQuery>,
 ) -> ApiResult<Json<MaintenanceSummary>> {
     let property = state.context.property(&caller, query.property_id)?;
-    let (demo, now) = (&state.context.demo, state.context.clock.now());
+    let (demo, now) = (&state.context.demo, state.context.env.now());
     let shown = shown(demo, property, now);
     let pending: Vec<_> = shown.iter().filter(|order| order.state.is_pending()).copied().collect();
     Ok(Json(MaintenanceSummary {
@@ -53,7 +53,7 @@ async fn board(
     Query(query): Query<PropertyQuery>,
 ) -> ApiResult<Json<MaintenanceBoard>> {
     let property = state.context.property(&caller, query.property_id)?;
-    let (demo, now) = (&state.context.demo, state.context.clock.now());
+    let (demo, now) = (&state.context.demo, state.context.env.now());
     let mut shown = shown(demo, property, now);
     shown.sort_by_key(|order| (std::cmp::Reverse(order.severity), order.due_at, order.id));
     let columns = WorkOrderState::ALL.map(|state| {

@@ -42,7 +42,7 @@ async fn alerts(
 ) -> ApiResult<Json<Alerts>> {
     let property = state.context.property(&caller, query.property_id)?;
     let items = state.own.of(property.id, query.limit.unwrap_or(MAX_ALERTS).min(MAX_ALERTS));
-    Ok(Json(Alerts { property_id: property.id, as_of: state.context.clock.now(), items }))
+    Ok(Json(Alerts { property_id: property.id, as_of: state.context.env.now(), items }))
 }
 
 impl Inbox {

@@ -26,7 +26,7 @@ async fn rate_snapshot(
     Query(query): Query<PropertyQuery>,
 ) -> ApiResult<Json<RateSnapshot>> {
     let property = state.context.property(&caller, query.property_id)?;
-    let now = state.context.clock.now();
+    let now = state.context.env.now();
     let tonight = property.today(now);
     let types = state.context.demo.room_types_of(property.id);
     let rates = types.map(|room_type| rate(property, room_type, tonight)).collect();

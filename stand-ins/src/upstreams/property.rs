@@ -27,7 +27,7 @@ async fn property(
     let property = state.context.property(&caller, id)?;
     Ok(Json(Property {
         property_id: property.id,
-        as_of: state.context.clock.now(),
+        as_of: state.context.env.now(),
         name: property.name.to_owned(),
         address: property.address.to_owned(),
         city: property.city.to_owned(),

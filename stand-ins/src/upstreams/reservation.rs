@@ -110,8 +110,8 @@ async fn check_in(
     Path(id): Path<ReservationId>,
     Mutation { request_key, body }: Mutation<CheckInRequest>,
 ) -> ApiResult<Response> {
-    let scope = (Upstream::Reservation, caller.0.tenant);
-    state.context.idempotency.run_once(scope, &request_key, state.context.clock.now(), || {
+    let (tenant, now) = (caller.0.tenant, state.context.env.now());
+    state.context.idempotency.run_once(Upstream::Reservation, tenant, &request_key, now, || {
         Ok((StatusCode::OK, state.check_in(&caller, id, &request_key, body)?))
     })
 }
@@ -127,7 +127,7 @@ impl UpstreamState<Reservations> {
         let mut book = self.own.stays.write().unwrap_or_else(PoisonError::into_inner);
         let stay = book.get_mut(&id).ok_or_else(ApiError::not_found)?;
         let property = self.context.property(caller, stay.property_id)?;
-        let now = self.context.clock.now();
+        let now = self.context.env.now();
         let today = property.today(now);
         if stay.state != ReservationState::Confirmed || !stay.spends(today) {
             return Err(ApiError::new(
@@ -138,8 +138,8 @@ impl UpstreamState<Reservations> {
         let room_id = self.room(property, request.room_id.or(stay.room_id))?;
         (stay.state, stay.room_id) = (ReservationState::InHouse, Some(room_id));
         self.own.folios.open(property, stay, now);
-        let action = (Upstream::Reservation, "reservation.checked_in");
-        self.context.note(caller, action, id.as_str(), request_key);
+        let action = "reservation.checked_in";
+        self.context.note(caller, Upstream::Reservation, action, id.as_str(), request_key);
         Ok(CheckedIn { reservation_id: id, state: stay.state, room_id, checked_in_at: now })
     }
 
@@ -157,7 +157,7 @@ impl UpstreamState<Reservations> {
 
     fn list(&self, caller: &Caller, query: &DayQuery, list: List) -> ApiResult<Json<Stays>> {
         let property = self.context.property(caller, query.property_id)?;
-        let now = self.context.clock.now();
+        let now = self.context.env.now();
         let today = property.today(now);
         let date = query.date.unwrap_or(today);
         let mut stays = self.own.stays(property, |stay| list.holds(stay, date, today));

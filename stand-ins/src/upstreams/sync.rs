@@ -105,7 +105,7 @@ async fn handshake(
         operators.find(|operator| operator.device_id == device && operator.tenant_id == tenant);
     let property = operator.and_then(|operator| operator.property_ids.first());
     let property_id = *property.ok_or_else(ApiError::not_found)?;
-    let cursor = state.own.change(device, state.context.clock.now(), |_| ());
+    let cursor = state.own.change(device, state.context.env.now(), |_| ());
     let full_resync = needs_full_resync(request.cursor_version, cursor.version)?;
     let url = |path| format!("{}{path}", state.own.base);
     let (pull_url, push_url) = (url(transfer::PULL_PATH), url(transfer::PUSH_PATH));
@@ -176,7 +176,7 @@ impl Cursors {
 
 impl UpstreamState<Cursors> {
     fn list(&self, property_id: PropertyId) -> SyncCursors {
-        let now = self.context.clock.now();
+        let now = self.context.env.now();
         let operators = self.context.demo.operators.iter();
         let here = operators.filter(|operator| operator.property_ids.contains(&property_id));
         let mut items: Vec<_> = here.map(|operator| self.own.of(operator.device_id, now)).collect();

@@ -58,7 +58,7 @@ async fn operator(
         roles: operator.roles.iter().map(|role| role.name().to_owned()).collect(),
         property_ids: operator.property_ids.clone(),
         primary_property_id: primary,
-        as_of: state.context.clock.now(),
+        as_of: state.context.env.now(),
     }))
 }
 
@@ -76,7 +76,7 @@ async fn preferences(
         theme: Theme::System,
         widgets: Vec::new(),
         version: 0,
-        as_of: state.context.clock.now(),
+        as_of: state.context.env.now(),
     }))
 }
 

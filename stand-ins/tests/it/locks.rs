@@ -65,20 +65,20 @@ async fn a_key_that_was_issued_can_be_revoked_and_each_happens_once() {
         request(&platform),
         keys(&platform).await.len(),
     );
-    let first = platform.mutate((Lock, &path), operator, IDEMPOTENCY_KEY, &body).await;
+    let first = platform.mutate(Lock, &path, operator, IDEMPOTENCY_KEY, &body).await;
     assert_eq!(first.status(), 201);
     let first: IssuedKey = first.json().await.unwrap();
     assert_eq!((first.lock_id, first.vendor.as_str()), (lock.id, "ttlock"));
-    let again = platform.mutate((Lock, &path), operator, IDEMPOTENCY_KEY, &body).await;
+    let again = platform.mutate(Lock, &path, operator, IDEMPOTENCY_KEY, &body).await;
     assert_eq!(again.json::<IssuedKey>().await.unwrap(), first);
     assert_eq!(keys(&platform).await.len(), before + 1);
 
     let path = format!("{path}/{}/revoke", first.key_credential_id);
     let reason = json!({"reason": "the guest lost it"});
-    let revoked = platform.mutate((Lock, &path), operator, OTHER_KEY, &reason).await;
+    let revoked = platform.mutate(Lock, &path, operator, OTHER_KEY, &reason).await;
     assert_eq!(revoked.json::<RevokedKey>().await.unwrap().state, KeyState::Revoked);
     assert_eq!(keys(&platform).await.len(), before);
-    let twice = platform.mutate((Lock, &path), operator, "a-key-of-a-desktop-0003", &reason).await;
+    let twice = platform.mutate(Lock, &path, operator, "a-key-of-a-desktop-0003", &reason).await;
     assert_eq!(code(twice).await, (409, "MELMASTOON.LOCK.KEY_NOT_ACTIVE".to_owned()));
     let effects = platform.listed("effects", Lock).await;
     let done: Vec<_> = effects.iter().map(|effect| effect["action"].as_str().unwrap()).collect();
@@ -123,13 +123,12 @@ async fn a_lock_names_its_room_and_is_hidden_from_other_tenants() {
     assert_eq!(platform.get(Lock, &path, stranger).await.status(), 404);
     let issue = format!("{path}/keys");
     let hidden =
-        platform.mutate((Lock, &issue), stranger, IDEMPOTENCY_KEY, &request(&platform)).await;
+        platform.mutate(Lock, &issue, stranger, IDEMPOTENCY_KEY, &request(&platform)).await;
     assert_eq!(hidden.status(), 404);
     let made_up: KeyCredentialId = "key_01K0000000000000000000000A".parse().unwrap();
     let revoke = format!("{path}/keys/{made_up}/revoke");
-    let unknown = platform
-        .mutate((Lock, &revoke), operator, IDEMPOTENCY_KEY, &json!({"reason": "lost"}))
-        .await;
+    let unknown =
+        platform.mutate(Lock, &revoke, operator, IDEMPOTENCY_KEY, &json!({"reason": "lost"})).await;
     assert_eq!(unknown.status(), 404);
 }
 
@@ -149,7 +148,7 @@ async fn a_key_for_another_room_reservation_or_empty_time_is_refused() {
     ] {
         let mut body = request(&platform);
         body[member] = value;
-        let response = platform.mutate((Lock, &path), operator, IDEMPOTENCY_KEY, &body).await;
+        let response = platform.mutate(Lock, &path, operator, IDEMPOTENCY_KEY, &body).await;
         assert_eq!(code(response).await, (422, "MELMASTOON.LOCK.KEY_INVALID".to_owned()), "{body}");
     }
     assert!(platform.listed("effects", Lock).await.is_empty());

@@ -49,13 +49,12 @@ async fn a_check_in_puts_the_guest_in_house_once() {
     let operator = platform.operator("frontdesk", "kabul");
     let stay = arriving(&platform, true);
     let path = path(&stay);
-    let route = (Reservation, path.as_str());
-    let first = platform.mutate(route, operator, IDEMPOTENCY_KEY, &json!({})).await;
+    let first = platform.mutate(Reservation, &path, operator, IDEMPOTENCY_KEY, &json!({})).await;
     assert_eq!(first.status(), 200);
     let first: CheckedIn = first.json().await.unwrap();
     assert_eq!((first.state, Some(first.room_id)), (ReservationState::InHouse, stay.room_id));
     platform.pass(SignedDuration::from_secs(30));
-    let again = platform.mutate(route, operator, IDEMPOTENCY_KEY, &json!({})).await;
+    let again = platform.mutate(Reservation, &path, operator, IDEMPOTENCY_KEY, &json!({})).await;
     assert_eq!(again.headers()["idempotency-replayed"], "true");
     assert_eq!(again.json::<CheckedIn>().await.unwrap(), first);
     assert_eq!(
@@ -69,7 +68,7 @@ async fn a_check_in_puts_the_guest_in_house_once() {
     let arrivals: Stays = platform.get(Reservation, &list, operator).await.json().await.unwrap();
     let shown = arrivals.items.iter().find(|item| item.reservation_id == stay.id).unwrap();
     assert_eq!(shown.state, ReservationState::InHouse);
-    let twice = platform.mutate(route, operator, OTHER_KEY, &json!({})).await;
+    let twice = platform.mutate(Reservation, &path, operator, OTHER_KEY, &json!({})).await;
     assert_eq!(code(twice).await, (409, "MELMASTOON.RESERVATION.NOT_ARRIVING".to_owned()));
 }
 
@@ -85,14 +84,13 @@ async fn a_check_in_without_a_room_requires_one() {
     for body in
         [json!({}), json!({"roomId": elsewhere.unwrap().id}), json!({"roomId": closed.unwrap().id})]
     {
-        let response =
-            platform.mutate((Reservation, &path), operator, IDEMPOTENCY_KEY, &body).await;
+        let response = platform.mutate(Reservation, &path, operator, IDEMPOTENCY_KEY, &body).await;
         assert_eq!(code(response).await, required, "{body}");
     }
     let room = platform.demo.rooms_of(stay.property_id).find(|room| room.closed.is_none()).unwrap();
     let body = json!({"roomId": room.id});
     // Refused requests had no effect, so they did not use up the key.
-    let response = platform.mutate((Reservation, &path), operator, IDEMPOTENCY_KEY, &body).await;
+    let response = platform.mutate(Reservation, &path, operator, IDEMPOTENCY_KEY, &body).await;
     assert_eq!(response.json::<CheckedIn>().await.unwrap().room_id, room.id);
 }
 
@@ -103,7 +101,7 @@ async fn another_tenants_reservation_does_not_exist_and_one_out_of_scope_is_forb
     for (slug, status) in [("shiraz", 404), ("dushanbe", 403)] {
         let who = platform.operator("frontdesk", slug);
         let response =
-            platform.mutate((Reservation, &path(&stay)), who, IDEMPOTENCY_KEY, &json!({})).await;
+            platform.mutate(Reservation, &path(&stay), who, IDEMPOTENCY_KEY, &json!({})).await;
         assert_eq!(response.status(), status, "{slug}");
     }
     assert!(effects(&platform, Reservation).await.is_empty());
@@ -119,12 +117,11 @@ async fn a_mutation_needs_a_valid_key_and_body() {
     let (status, _) = code(post.send().await.unwrap()).await;
     assert_eq!(status, 400, "without a key");
     for key in ["short", "with a space in it", &"k".repeat(129)] {
-        let response = platform.mutate((Reservation, &path), operator, key, &json!({})).await;
+        let response = platform.mutate(Reservation, &path, operator, key, &json!({})).await;
         assert_eq!(response.status(), 400, "{key}");
     }
     for body in [json!({"roomId": "207"}), json!({"room": "207"}), json!("207")] {
-        let response =
-            platform.mutate((Reservation, &path), operator, IDEMPOTENCY_KEY, &body).await;
+        let response = platform.mutate(Reservation, &path, operator, IDEMPOTENCY_KEY, &body).await;
         assert_eq!(response.status(), 400, "{body}");
     }
 }
@@ -153,14 +150,14 @@ async fn a_refund_is_paid_once_and_another_body_under_its_key_is_refused() {
     let operator = platform.operator("gm", "kabul");
     let (before, path) = folio(&platform).await;
     let body = refund_of(50_000_000, "AFN");
-    let first = platform.mutate((Billing, &path), operator, IDEMPOTENCY_KEY, &body).await;
+    let first = platform.mutate(Billing, &path, operator, IDEMPOTENCY_KEY, &body).await;
     assert_eq!(first.status(), 201);
     let first: Refund = first.json().await.unwrap();
     assert!(first.refund_id.starts_with("rfd_") && first.refund_id.len() == 30, "{first:?}");
-    let again = platform.mutate((Billing, &path), operator, IDEMPOTENCY_KEY, &body).await;
+    let again = platform.mutate(Billing, &path, operator, IDEMPOTENCY_KEY, &body).await;
     assert_eq!((again.status().as_u16(), again.json::<Refund>().await.unwrap()), (201, first));
     let other = platform
-        .mutate((Billing, &path), operator, IDEMPOTENCY_KEY, &refund_of(60_000_000, "AFN"))
+        .mutate(Billing, &path, operator, IDEMPOTENCY_KEY, &refund_of(60_000_000, "AFN"))
         .await;
     let reused = "MELMASTOON.GENERAL.IDEMPOTENCY_KEY_REUSED".to_owned();
     assert_eq!(code(other).await, (422, reused));
@@ -176,7 +173,7 @@ async fn of_the_same_refund_many_times_at_once_one_happens() {
     let operator = platform.operator("gm", "kabul");
     let (_, path) = folio(&platform).await;
     let body = refund_of(1_000_000, "AFN");
-    let all = (0..8).map(|_| platform.mutate((Billing, &path), operator, IDEMPOTENCY_KEY, &body));
+    let all = (0..8).map(|_| platform.mutate(Billing, &path, operator, IDEMPOTENCY_KEY, &body));
     let all = futures_util::future::join_all(all).await;
     assert!(all.iter().all(|response| response.status() == 201));
     assert_eq!(effects(&platform, Billing).await.len(), 1);
@@ -193,7 +190,7 @@ async fn a_refund_whose_answer_was_lost_is_not_paid_again() {
     let lost = platform.post(Billing, &path).header("authorization", token);
     let lost = lost.header("idempotency-key", IDEMPOTENCY_KEY).json(&body).send().await;
     assert!(lost.is_err(), "the response arrived");
-    let repeated = platform.mutate((Billing, &path), operator, IDEMPOTENCY_KEY, &body).await;
+    let repeated = platform.mutate(Billing, &path, operator, IDEMPOTENCY_KEY, &body).await;
     assert_eq!((repeated.status().as_u16(), effects(&platform, Billing).await.len()), (201, 1));
 }
 
@@ -210,20 +207,20 @@ async fn a_refund_cannot_exceed_the_payments() {
         (refund_of(-1, "AFN"), "REFUND_INVALID"),
         (refund_of(1, "TJS"), "REFUND_INVALID"),
     ] {
-        let response = platform.mutate((Billing, &path), operator, IDEMPOTENCY_KEY, &body).await;
+        let response = platform.mutate(Billing, &path, operator, IDEMPOTENCY_KEY, &body).await;
         assert_eq!(code(response).await, (422, format!("MELMASTOON.BILLING.{code_of}")), "{body}");
     }
     assert_eq!(
         platform
-            .mutate((Billing, &path), operator, IDEMPOTENCY_KEY, &refund_of(paid, "AFN"))
+            .mutate(Billing, &path, operator, IDEMPOTENCY_KEY, &refund_of(paid, "AFN"))
             .await
             .status(),
         201
     );
-    let more = platform.mutate((Billing, &path), operator, OTHER_KEY, &refund_of(1, "AFN")).await;
+    let more = platform.mutate(Billing, &path, operator, OTHER_KEY, &refund_of(1, "AFN")).await;
     assert_eq!(more.status(), 422);
     let stranger = platform.operator("gm", "shiraz");
-    let hidden = platform.mutate((Billing, &path), stranger, OTHER_KEY, &refund_of(1, "AFN")).await;
+    let hidden = platform.mutate(Billing, &path, stranger, OTHER_KEY, &refund_of(1, "AFN")).await;
     assert_eq!(hidden.status(), 404);
 }
 

@@ -116,7 +116,7 @@ async fn a_refund_shows_in_the_folio_the_balance_and_the_audit() {
     let path = format!("/api/v1/folios/{}/refunds", before.folio_id);
     let amount = json!({"amountMicro": "1000000", "currency": "AFN"});
     let body = json!({"amount": amount, "reason": "No hot water."});
-    let refund = platform.mutate((Billing, &path), manager, IDEMPOTENCY_KEY, &body).await;
+    let refund = platform.mutate(Billing, &path, manager, IDEMPOTENCY_KEY, &body).await;
     let refund: Refund = refund.json().await.unwrap();
     let after = folios(&platform).await.remove(0);
     assert_eq!(after.refunds, [refund]);
@@ -168,7 +168,7 @@ async fn a_checked_in_guest_is_in_house_and_has_a_folio() {
     let before: Stays = read(&platform, "kabul", 2).await;
     assert!(!before.items.iter().any(|item| is_his(item.reservation_id)));
     let path = format!("/api/v1/reservations/{}/check-in", stay.id);
-    let done = platform.mutate((Reservation, &path), operator, IDEMPOTENCY_KEY, &json!({})).await;
+    let done = platform.mutate(Reservation, &path, operator, IDEMPOTENCY_KEY, &json!({})).await;
     assert_eq!(done.status(), 200);
     let after: Stays = read(&platform, "kabul", 2).await;
     let shown = after.items.iter().find(|item| is_his(item.reservation_id)).unwrap();
@@ -191,7 +191,7 @@ async fn the_audit_is_limited_and_newest_first() {
         let amount = json!({"amountMicro": "1000000", "currency": "AFN"});
         let body = json!({"amount": amount, "reason": "No hot water."});
         let key = format!("a-key-of-a-desktop-000{turn}");
-        assert_eq!(platform.mutate((Billing, &path), manager, &key, &body).await.status(), 201);
+        assert_eq!(platform.mutate(Billing, &path, manager, &key, &body).await.status(), 201);
         platform.pass(SignedDuration::from_secs(60));
     }
     let (_, path) = &routes(platform.demo.properties[0].id.as_str())[AUDIT_ROUTE];

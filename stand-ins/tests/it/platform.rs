@@ -11,6 +11,7 @@ use auth::request_token::RequestTokens;
 use axum::routing::get;
 use axum::{Json, Router};
 use contracts::clock::{Clock, Entropy};
+use contracts::env::Env;
 use contracts::role::RoleSet;
 use contracts::upstream::Upstream;
 use contracts::upstream::iam::TokenResponse;
@@ -84,8 +85,7 @@ async fn start_ahead(seconds: i64, adjust: impl FnOnce(&mut Config)) -> TestPlat
     let mut config = config(keys.clone(), jwks_url);
     adjust(&mut config);
     let dependencies = app::Dependencies {
-        clock: clock.clone(),
-        entropy,
+        env: Env::new(clock.clone(), entropy),
         metrics: Router::new(),
         lifecycle: lifecycle.clone(),
     };
@@ -200,7 +200,8 @@ impl TestPlatform {
     /// Sends a mutation as an operator, with an idempotency key.
     pub(crate) async fn mutate(
         &self,
-        (upstream, path): (Upstream, &str),
+        upstream: Upstream,
+        path: &str,
         who: &Operator,
         key: &str,
         body: &Value,

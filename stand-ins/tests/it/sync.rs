@@ -21,7 +21,7 @@ const IDEMPOTENCY_KEY: &str = "a-key-of-a-desktop-0001";
 const MAX_VERSIONS_BEHIND: u64 = 2016;
 
 async fn shake(platform: &TestPlatform, who: &Operator, body: &Value) -> reqwest::Response {
-    platform.mutate((Sync, HANDSHAKE_PATH), who, IDEMPOTENCY_KEY, body).await
+    platform.mutate(Sync, HANDSHAKE_PATH, who, IDEMPOTENCY_KEY, body).await
 }
 
 async fn shaken(platform: &TestPlatform, who: &Operator, body: &Value) -> Handshake {

@@ -1,6 +1,5 @@
 //! billing: its routes. Response types are in `contracts::upstream::billing`.
 
-use bytes::Bytes;
 use contracts::id::{FolioId, PropertyId};
 use contracts::upstream::Upstream;
 use contracts::upstream::billing::{Balances, BillingSummary, Folio, Refund};
@@ -8,7 +7,7 @@ use contracts::upstream::billing::{Balances, BillingSummary, Folio, Refund};
 use super::{CallResult, Upstreams, property_query};
 use crate::call_stack::Reply;
 use crate::context::CallContext;
-use crate::request::Call;
+use crate::request::IdempotentBody;
 
 impl Upstreams {
     pub async fn billing_summary(
@@ -35,15 +34,14 @@ impl Upstreams {
         self.stack(Upstream::Billing)?.get(context, &path, &[("", ""); 0]).await
     }
 
-    /// Refunds a payment. `body` is a `RefundRequest`.
+    /// Refunds a payment. The body of `command` is a `RefundRequest`.
     pub async fn refund(
         &self,
         context: &CallContext,
         folio: FolioId,
-        (key, body): (&str, Bytes),
+        command: IdempotentBody<'_>,
     ) -> CallResult<Reply<Refund>> {
         let path = format!("/api/v1/folios/{folio}/refunds");
-        let call = Call { path: &path, body, idempotency_key: Some(key) };
-        self.stack(Upstream::Billing)?.post(context, &call).await
+        self.stack(Upstream::Billing)?.post(context, &command.call(&path)).await
     }
 }

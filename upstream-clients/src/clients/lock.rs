@@ -1,6 +1,5 @@
 //! lock-integration: its routes. Response types are in `contracts::upstream::lock`.
 
-use bytes::Bytes;
 use contracts::id::{KeyCredentialId, LockDeviceId, PropertyId, TenantId};
 use contracts::problem::code;
 use contracts::upstream::Upstream;
@@ -10,7 +9,7 @@ use super::{CallResult, Upstreams, property_query};
 use crate::call_stack::Reply;
 use crate::context::CallContext;
 use crate::error::CallError;
-use crate::request::Call;
+use crate::request::IdempotentBody;
 
 impl Upstreams {
     /// The room and property where a lock is installed.
@@ -23,28 +22,27 @@ impl Upstreams {
         self.stack(Upstream::Lock)?.get(context, &path, &()).await
     }
 
-    /// Issues a key. `body` is an `IssueKeyRequest`.
+    /// Issues a key. The body of `command` is an `IssueKeyRequest`.
     pub async fn issue_key(
         &self,
         context: &CallContext,
         lock: LockDeviceId,
-        (key, body): (&str, Bytes),
+        command: IdempotentBody<'_>,
     ) -> CallResult<Reply<IssuedKey>> {
         let path = format!("/api/v1/locks/{lock}/keys");
-        let call = Call { path: &path, body, idempotency_key: Some(key) };
-        self.stack(Upstream::Lock)?.post(context, &call).await
+        self.stack(Upstream::Lock)?.post(context, &command.call(&path)).await
     }
 
-    /// Revokes a key. `body` is a `RevokeKeyRequest`.
+    /// Revokes a key. The body of `command` is a `RevokeKeyRequest`.
     pub async fn revoke_key(
         &self,
         context: &CallContext,
-        (lock, credential): (LockDeviceId, KeyCredentialId),
-        (key, body): (&str, Bytes),
+        lock: LockDeviceId,
+        credential: KeyCredentialId,
+        command: IdempotentBody<'_>,
     ) -> CallResult<Reply<RevokedKey>> {
         let path = format!("/api/v1/locks/{lock}/keys/{credential}/revoke");
-        let call = Call { path: &path, body, idempotency_key: Some(key) };
-        self.stack(Upstream::Lock)?.post(context, &call).await
+        self.stack(Upstream::Lock)?.post(context, &command.call(&path)).await
     }
 
     /// The operation performed under an idempotency key; `None` if there was none. Only a 404 with

@@ -1,6 +1,5 @@
 //! reservation: its routes. Response types are in `contracts::upstream::reservation`.
 
-use bytes::Bytes;
 use contracts::id::{PropertyId, ReservationId};
 use contracts::upstream::Upstream;
 use contracts::upstream::reservation::{CheckedIn, Stays};
@@ -9,7 +8,7 @@ use jiff::civil::Date;
 use super::{CallResult, Upstreams};
 use crate::call_stack::Reply;
 use crate::context::CallContext;
-use crate::request::Call;
+use crate::request::IdempotentBody;
 
 impl Upstreams {
     /// Arrivals of the day; by default today in the property's time zone.
@@ -19,7 +18,7 @@ impl Upstreams {
         property: PropertyId,
         date: Option<Date>,
     ) -> CallResult<Stays> {
-        self.stays(context, "/api/v1/reservations/arrivals", (property, date)).await
+        self.stays(context, "/api/v1/reservations/arrivals", property, date).await
     }
 
     /// Departures of the day; by default today in the property's time zone.
@@ -29,7 +28,7 @@ impl Upstreams {
         property: PropertyId,
         date: Option<Date>,
     ) -> CallResult<Stays> {
-        self.stays(context, "/api/v1/reservations/departures", (property, date)).await
+        self.stays(context, "/api/v1/reservations/departures", property, date).await
     }
 
     /// Guests in house on the day; by default now.
@@ -39,28 +38,28 @@ impl Upstreams {
         property: PropertyId,
         date: Option<Date>,
     ) -> CallResult<Stays> {
-        self.stays(context, "/api/v1/reservations/in-house", (property, date)).await
+        self.stays(context, "/api/v1/reservations/in-house", property, date).await
     }
 
     async fn stays(
         &self,
         context: &CallContext,
         path: &str,
-        (property, date): (PropertyId, Option<Date>),
+        property: PropertyId,
+        date: Option<Date>,
     ) -> CallResult<Stays> {
         let query = (("propertyId", property), ("date", date));
         self.stack(Upstream::Reservation)?.get(context, path, &query).await
     }
 
-    /// Checks a reservation in. `body` is a `CheckInRequest`.
+    /// Checks a reservation in. The body of `command` is a `CheckInRequest`.
     pub async fn check_in(
         &self,
         context: &CallContext,
         reservation: ReservationId,
-        (key, body): (&str, Bytes),
+        command: IdempotentBody<'_>,
     ) -> CallResult<Reply<CheckedIn>> {
         let path = format!("/api/v1/reservations/{reservation}/check-in");
-        let call = Call { path: &path, body, idempotency_key: Some(key) };
-        self.stack(Upstream::Reservation)?.post(context, &call).await
+        self.stack(Upstream::Reservation)?.post(context, &command.call(&path)).await
     }
 }

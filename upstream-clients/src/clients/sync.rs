@@ -6,7 +6,7 @@ use contracts::upstream::sync::{Handshake, HandshakeRequest, SyncCursors};
 
 use super::{CallResult, Upstreams, property_query};
 use crate::context::CallContext;
-use crate::request::Call;
+use crate::request::IdempotentBody;
 
 impl Upstreams {
     /// The sync cursor of each desktop of the property.
@@ -23,7 +23,8 @@ impl Upstreams {
     pub async fn sync_cursors_of(
         &self,
         context: &CallContext,
-        (tenant, property): (TenantId, PropertyId),
+        tenant: TenantId,
+        property: PropertyId,
     ) -> CallResult<SyncCursors> {
         let path = format!("/api/v1/sync/tenants/{tenant}/cursors");
         self.stack(Upstream::Sync)?.get(context, &path, &property_query(property)).await
@@ -33,10 +34,11 @@ impl Upstreams {
     pub async fn handshake(
         &self,
         context: &CallContext,
-        (key, request): (&str, HandshakeRequest),
+        key: &str,
+        request: &HandshakeRequest,
     ) -> CallResult<Handshake> {
-        let body = serde_json::to_vec(&request).expect("requests are plain JSON").into();
-        let call = Call { path: "/api/v1/sync/handshake", body, idempotency_key: Some(key) };
+        let body = serde_json::to_vec(request).expect("requests are plain JSON").into();
+        let call = IdempotentBody { key, body }.call("/api/v1/sync/handshake");
         Ok(self.stack(Upstream::Sync)?.post(context, &call).await?.value)
     }
 }

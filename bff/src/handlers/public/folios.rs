@@ -9,6 +9,7 @@ use contracts::upstream::Upstream;
 use contracts::upstream::billing::{Folio, Refund, RefundRequest};
 use service_kit::extract::Path;
 use service_kit::problem::ApiResult;
+use upstream_clients::IdempotentBody;
 
 use crate::edge::permissions::{Reception, RefundFolio};
 use crate::edge::{Caller, LiveSession};
@@ -65,7 +66,8 @@ pub async fn refund(
     };
     mutations
         .execute(request, mutation, move |to| async move {
-            to.upstreams.refund(&to.context, folio, (&to.key, to.body)).await
+            let command = IdempotentBody { key: &to.key, body: to.body };
+            to.upstreams.refund(&to.context, folio, command).await
         })
         .await
 }

@@ -10,6 +10,7 @@ use jiff::civil::Date;
 use serde::Deserialize;
 use service_kit::extract::{Query, date};
 use service_kit::problem::ApiResult;
+use upstream_clients::DateRange;
 
 use crate::edge::permissions::Reception;
 use crate::edge::{InProperty, SignedIn};
@@ -28,12 +29,10 @@ pub struct NightsQuery {
     to: Option<String>,
 }
 
-type Nights = (Option<Date>, Option<Date>);
-
 impl NightsQuery {
-    fn nights(&self) -> ApiResult<Nights> {
+    fn nights(&self) -> ApiResult<DateRange> {
         let from = date("query.from", self.from.as_deref())?;
-        Ok((from, date("query.to", self.to.as_deref())?))
+        Ok(DateRange { from, to: date("query.to", self.to.as_deref())? })
     }
 }
 
@@ -78,13 +77,14 @@ pub async fn get_calendar(
 }
 
 /// Without a first night the range starts today, so the snapshot expires with the day.
-fn of_nights(key: Key, nights: Nights) -> Key {
+fn of_nights(key: Key, nights: DateRange) -> Key {
     let key = key.narrowed(part(nights));
-    if nights.0.is_some() { key.of_named_days() } else { key }
+    if nights.from.is_some() { key.of_named_days() } else { key }
 }
 
 /// The default range shares the dashboard's snapshot.
-fn part((from, to): Nights) -> String {
+fn part(nights: DateRange) -> String {
+    let DateRange { from, to } = nights;
     let day = |day: Option<Date>| day.map_or_else(String::new, |day| day.to_string());
     if from.or(to).is_none() { String::new() } else { format!("{}..{}", day(from), day(to)) }
 }

@@ -12,6 +12,7 @@ use contracts::locks::{LockActionKind, RevokeKey};
 use contracts::upstream::Upstream;
 use contracts::upstream::lock::{IssueKeyRequest, IssuedKey, RevokeKeyRequest, RevokedKey};
 use service_kit::problem::ApiResult;
+use upstream_clients::IdempotentBody;
 
 use crate::edge::LiveSession;
 use crate::edge::permissions::Reception;
@@ -49,7 +50,8 @@ pub async fn issue_key(
     mutations
         .execute(request, mutation, move |to| async move {
             at.location?;
-            to.upstreams.issue_key(&to.context, lock, (&to.key, to.body)).await
+            let command = IdempotentBody { key: &to.key, body: to.body };
+            to.upstreams.issue_key(&to.context, lock, command).await
         })
         .await
 }
@@ -88,7 +90,8 @@ pub async fn revoke_key(
     mutations
         .execute(request, mutation, move |to| async move {
             at.location?;
-            to.upstreams.revoke_key(&to.context, (lock, key), (&to.key, body)).await
+            let command = IdempotentBody { key: &to.key, body };
+            to.upstreams.revoke_key(&to.context, lock, key, command).await
         })
         .await
 }

@@ -7,6 +7,7 @@ use contracts::upstream::Upstream;
 use contracts::upstream::reservation::{CheckInRequest, CheckedIn};
 use service_kit::extract::Path;
 use service_kit::problem::ApiResult;
+use upstream_clients::IdempotentBody;
 
 use crate::edge::permissions::Reception;
 use crate::edge::{Caller, LiveSession};
@@ -40,7 +41,8 @@ pub async fn check_in(
     };
     mutations
         .execute(request, mutation, move |to| async move {
-            to.upstreams.check_in(&to.context, reservation, (&to.key, to.body)).await
+            let command = IdempotentBody { key: &to.key, body: to.body };
+            to.upstreams.check_in(&to.context, reservation, command).await
         })
         .await
 }

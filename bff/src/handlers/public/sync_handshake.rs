@@ -55,8 +55,8 @@ pub async fn start_sync_handshake(
         .transpose()?;
     let context = calls.with_deadline(calls.received() + handshake_timeout());
     let key = format!("{:032x}", gateway.env.entropy.u128());
-    let request = (key.as_str(), HandshakeRequest { cursor_version: version_held });
-    let reply = gateway.upstreams.handshake(&context, request).await;
+    let request = HandshakeRequest { cursor_version: version_held };
+    let reply = gateway.upstreams.handshake(&context, &key, &request).await;
     let reply = reply.map_err(|error| handshake_problem(&error))?;
     let principal = &caller.principal;
     check(principal, &reply)?;

@@ -91,7 +91,7 @@ async fn compare_property(
 ) -> Result<(), StoreError> {
     let requested_at = gateway.env.now();
     let context = calls.with_deadline(Instant::now() + CALL_TIMEOUT);
-    match gateway.upstreams.sync_cursors_of(&context, (tenant, property)).await {
+    match gateway.upstreams.sync_cursors_of(&context, tenant, property).await {
         Ok(reported) if reported.property_id == property => {
             let (diverged, healed) = mark(gateway, tenant, &reported, requested_at).await?;
             done.properties += 1;

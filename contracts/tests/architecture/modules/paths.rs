@@ -1,9 +1,10 @@
 //! The paths that a source file names.
 
 use syn::visit::{self, Visit};
-use syn::{Attribute, File, Item, ItemMod, ItemUse, UseTree, Visibility};
+use syn::{File, Item, ItemMod, ItemUse, UseTree, Visibility};
 
 use super::Module;
+use crate::sources::is_test;
 
 /// One path, from the root of its crate.
 pub(super) struct Named {
@@ -109,12 +110,4 @@ impl<'ast> Visit<'ast> for Reader<'_> {
         self.note(&names, None, false);
         visit::visit_path(self, path);
     }
-}
-
-fn is_test(attributes: &[Attribute]) -> bool {
-    attributes.iter().any(|attribute| {
-        let meta = &attribute.meta;
-        meta.path().is_ident("cfg")
-            && meta.require_list().is_ok_and(|list| list.tokens.to_string().contains("test"))
-    })
 }

@@ -41,8 +41,8 @@ pub(super) fn lines(widget: &str, data: &Value) -> Vec<String> {
         "housekeepingSummary" => housekeeping(data),
         "staffOnDuty" => staff(data),
         "staffingGaps" => gaps(data),
-        "departures" => stays(data, ("leave", "left"), "checked_out"),
-        "inHouse" => stays(data, ("stay", "in house"), "in_house"),
+        "departures" => stays(data, "leave", "left", "checked_out"),
+        "inHouse" => stays(data, "stay", "in house", "in_house"),
         "maintenanceSummary" => maintenance(data),
         "folioSummary" => folios(data),
         "aiSuggestions" => suggestions(data),
@@ -119,7 +119,7 @@ fn staff(data: &Value) -> Option<Vec<String>> {
 }
 
 /// The number of a day's stays that reached `state`, and the names of the next others.
-fn stays(data: &Value, (will, done): (&str, &str), state: &str) -> Option<Vec<String>> {
+fn stays(data: &Value, will: &str, done: &str, state: &str) -> Option<Vec<String>> {
     let items = data["items"].as_array()?;
     let (finished, others): (Vec<_>, Vec<_>) =
         items.iter().partition(|item| item["state"] == state);

@@ -24,7 +24,7 @@ pub(super) async fn pull(
     headers: HeaderMap,
 ) -> ApiResult<Json<DeviceCursor>> {
     let principal = state.authenticate(PULL_PATH, &headers).await?;
-    let now = state.context.clock.now();
+    let now = state.context.env.now();
     Ok(Json(state.own.change(principal.device, now, |cursor| {
         cursor.version += 1;
         cursor.last_pull_at = now;
@@ -36,7 +36,7 @@ pub(super) async fn push(
     headers: HeaderMap,
 ) -> ApiResult<Json<DeviceCursor>> {
     let principal = state.authenticate(PUSH_PATH, &headers).await?;
-    let now = state.context.clock.now();
+    let now = state.context.env.now();
     Ok(Json(state.own.change(principal.device, now, |cursor| cursor.last_push_at = Some(now))))
 }
 
@@ -46,7 +46,7 @@ impl UpstreamState<Cursors> {
         let token = access_token(headers).map_err(refused)?;
         let kid = sync_token::key_id(token).map_err(refused)?;
         let callers = &self.context.callers;
-        let (keys, now) = (callers.keys.holding(&kid).await, self.context.clock.now());
+        let (keys, now) = (callers.keys.holding(&kid).await, self.context.env.now());
         let rules: &RequestTokenRules = &callers.rules;
         let principal = sync_token::verify(token, &keys, rules, now).map_err(refused)?;
         let target: Htu = self.own.target(path).ok_or_else(ApiError::not_found)?;

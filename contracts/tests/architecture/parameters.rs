@@ -1,0 +1,118 @@
+//! Every parameter of a function has a name: none is a tuple that the signature takes apart.
+//!
+//! Closures are free, as are extractors (`Path((lock, key))`). Tests and benches are left out.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use syn::visit::{self, Visit};
+use syn::{File, FnArg, ImplItemFn, ItemFn, ItemMod, Pat, Signature};
+
+use crate::sources::{is_test, root, sources};
+
+/// Tuple patterns that are left, by file. Remove entries, never add one.
+const EXCEPTIONS: [(&str, usize); 17] = [
+    ("bff/src/admin/isolation_probe.rs", 1),
+    ("bff/src/admin/isolation_probe/tables.rs", 1),
+    ("bff/src/edge.rs", 1),
+    ("bff/src/edge/proof_only.rs", 1),
+    ("bff/src/handlers/internal/sessions.rs", 1),
+    ("bff/src/handlers/public/workbench.rs", 1),
+    ("bff/src/locks/audit_log.rs", 1),
+    ("bff/src/locks/completeness_check.rs", 1),
+    ("bff/src/locks/freeze.rs", 3),
+    ("bff/src/locks/reconcile.rs", 2),
+    ("bff/src/reads/cached_read.rs", 1),
+    ("bff/src/reads/pagination.rs", 1),
+    ("bff/src/sessions/tenant_status/store.rs", 1),
+    ("bff/src/sync/cursors.rs", 1),
+    ("bff/src/sync/cursors/reconcile.rs", 1),
+    ("bff/src/sync/status.rs", 1),
+    ("bff/src/wiring.rs", 3),
+];
+
+#[derive(Default)]
+struct Counter {
+    tuples: usize,
+}
+
+impl Counter {
+    fn count(file: &File) -> usize {
+        let mut counter = Self::default();
+        counter.visit_file(file);
+        counter.tuples
+    }
+}
+
+impl<'ast> Visit<'ast> for Counter {
+    fn visit_item_mod(&mut self, item: &'ast ItemMod) {
+        if !is_test(&item.attrs) {
+            visit::visit_item_mod(self, item);
+        }
+    }
+
+    fn visit_item_fn(&mut self, item: &'ast ItemFn) {
+        if !is_test(&item.attrs) {
+            visit::visit_item_fn(self, item);
+        }
+    }
+
+    fn visit_impl_item_fn(&mut self, item: &'ast ImplItemFn) {
+        if !is_test(&item.attrs) {
+            visit::visit_impl_item_fn(self, item);
+        }
+    }
+
+    fn visit_signature(&mut self, signature: &'ast Signature) {
+        let is_tuple =
+            |input: &&FnArg| matches!(input, FnArg::Typed(typed) if is_tuple(&typed.pat));
+        self.tuples += signature.inputs.iter().filter(is_tuple).count();
+    }
+}
+
+fn is_tuple(pattern: &Pat) -> bool {
+    match pattern {
+        // `(): ()` takes nothing apart.
+        Pat::Tuple(tuple) => !tuple.elems.is_empty(),
+        Pat::Reference(reference) => is_tuple(&reference.pat),
+        Pat::Paren(paren) => is_tuple(&paren.pat),
+        _ => false,
+    }
+}
+
+/// Whether the file is compiled for tests or benches only.
+fn is_left_out(file: &Path) -> bool {
+    let left_out = ["tests", "tests.rs", "benches"];
+    file.components().any(|part| left_out.iter().any(|name| part.as_os_str() == *name))
+}
+
+#[test]
+fn no_function_has_a_tuple_pattern_as_parameter() {
+    let (root, mut found) = (root(), BTreeMap::new());
+    for file in sources() {
+        let name = file.strip_prefix(&root).expect("it is in the repository");
+        if is_left_out(name) {
+            continue;
+        }
+        let text = std::fs::read_to_string(&file).expect("a source can be read");
+        let count = Counter::count(&syn::parse_file(&text).expect("a source is Rust"));
+        if count > 0 {
+            found.insert(name.to_string_lossy().into_owned(), count);
+        }
+    }
+    let expected: BTreeMap<String, usize> =
+        EXCEPTIONS.into_iter().map(|(name, count)| (name.to_owned(), count)).collect();
+    assert_eq!(found, expected, "name the parameters, or shorten the list of exceptions");
+}
+
+#[test]
+fn tuple_patterns_are_found_in_functions_and_methods_only() {
+    let text = "
+        fn one(first: u8, (second, third): (u8, u8)) { [(1, 2)].map(|(a, b)| a + b); }
+        impl Two { fn of(&self, &(a, b): &(u8, u8)) {} }
+        trait Three { fn of((a, b): (u8, u8)) {} }
+        fn extractor(Path((lock, key)): Path<(u8, u8)>, pair: (u8, u8), (): ()) {}
+        #[cfg(test)] mod tests { fn left_out((a, b): (u8, u8)) {} }
+    ";
+    assert_eq!(Counter::count(&syn::parse_file(text).expect("this is Rust")), 3);
+}
