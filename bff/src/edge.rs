@@ -55,7 +55,7 @@ pub async fn authenticate(
     next: Next,
 ) -> Response {
     let context = request.extensions().get();
-    let line = (request.method().as_str(), uri.path());
+    let line = RequestLine { method: request.method().as_str(), path: uri.path() };
     let mut response = match authenticate_request(&gateway, line, request.headers(), context).await
     {
         Ok(authenticated) => {
@@ -71,17 +71,24 @@ pub async fn authenticate(
     response
 }
 
+/// Method and path of a request, which a proof names.
+#[derive(Debug, Clone, Copy)]
+struct RequestLine<'a> {
+    method: &'a str,
+    path: &'a str,
+}
+
 /// Checks the proof and token, the session, the device, then the tenant. The proof is consumed
 /// last.
 async fn authenticate_request(
     gateway: &Gateway,
-    (method, path): (&str, &str),
+    line: RequestLine<'_>,
     headers: &HeaderMap,
     context: Option<&RequestContext>,
 ) -> Result<AuthenticatedRequest, Refusal> {
-    let verified = gateway.authenticator.verify(method, path, headers).await?;
+    let verified = gateway.authenticator.verify(line.method, line.path, headers).await?;
     let live = gateway.revocations.live();
-    let is_sign_out = is_sign_out(method, path);
+    let is_sign_out = is_sign_out(line);
     if let Some(reason) = live.against(&verified.principal) {
         if is_sign_out {
             return Err(already_signed_out(gateway, verified, headers).await);
@@ -163,8 +170,8 @@ impl AuthenticatedRequest {
 const SIGN_OUT_PATH: &str = "/auth/sign-out";
 
 /// Whether the request is a sign-out, which also succeeds when the session has ended already.
-fn is_sign_out(method: &str, path: &str) -> bool {
-    method == "POST" && path.strip_prefix(BASE_PATH) == Some(SIGN_OUT_PATH)
+fn is_sign_out(line: RequestLine<'_>) -> bool {
+    line.method == "POST" && line.path.strip_prefix(BASE_PATH) == Some(SIGN_OUT_PATH)
 }
 
 /// A caller with this permission.

@@ -15,7 +15,7 @@ use tokio::process::Command;
 use tokio::sync::watch;
 use tokio::time::{Instant, interval};
 
-use crate::drill_env::DrillEnv;
+use crate::drill_env::{DrillEnv, MetricsEndpoint};
 
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -85,13 +85,6 @@ fn rules_of(alert: &str) -> anyhow::Result<PathBuf> {
         }
     }
     bail!("no file of ops/alerts has the alert {alert}")
-}
-
-/// A server's metrics, and the client that reads them.
-#[derive(Debug, Clone)]
-pub struct MetricsEndpoint {
-    pub http: reqwest::Client,
-    pub url: String,
 }
 
 /// Samples the metrics until `done` changes.

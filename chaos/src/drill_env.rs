@@ -21,7 +21,6 @@ use reqwest::Client;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::alerts::MetricsEndpoint;
 use crate::catalog::ServerSafeguard;
 
 /// How often a condition is looked at.
@@ -44,6 +43,13 @@ pub struct DrillEnv {
     /// Safeguards that the gateway runs without.
     pub safeguards_off: Vec<Safeguard>,
     http: Client,
+}
+
+/// A server's metrics, and the client that reads them.
+#[derive(Debug, Clone)]
+pub struct MetricsEndpoint {
+    pub http: reqwest::Client,
+    pub url: String,
 }
 
 /// Options of a drill's environment.

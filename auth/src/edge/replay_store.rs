@@ -196,7 +196,8 @@ impl StoreCall<'_> {
         Some(if first { AdmitOutcome::Admitted(session) } else { AdmitOutcome::Replayed })
     }
 
-    fn session(&self, (_, id, opened_at, is_new): &ScriptReply) -> Option<StoredSession> {
+    fn session(&self, reply: &ScriptReply) -> Option<StoredSession> {
+        let (_, id, opened_at, is_new) = reply;
         self.claim?;
         let opened_at = Timestamp::from_millisecond(*opened_at).ok()?;
         Some(StoredSession { id: id.parse().ok()?, opened_at, is_new: *is_new == 1 })

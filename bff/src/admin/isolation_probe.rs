@@ -14,9 +14,9 @@ use serde::Serialize;
 use service_kit::postgres::{Database, StoreError};
 
 use crate::background::job_lease::{Job, exclusively};
-use crate::sessions::Profiles;
 use crate::sessions::revocation::Revocations;
 use crate::sessions::session_store::SessionRedis;
+use crate::sessions::{Profiles, TenantLookup};
 
 pub mod samples;
 mod session_keys;
@@ -124,8 +124,8 @@ impl IsolationProbe {
 }
 
 /// Builds the finding from whether a value was found by its own tenant, and by another.
-fn found(store: &str, (by_own, by_other): (bool, bool)) -> Finding {
-    match (by_own, by_other) {
+fn found(store: &str, lookup: TenantLookup) -> Finding {
+    match (lookup.by_own, lookup.by_other) {
         (_, true) => Finding::leak(store, "another tenant found it under the same id"),
         (true, false) => Finding::clean(store),
         (false, false) => {

@@ -22,6 +22,7 @@ use service_kit::request::RequestContext;
 use tokio::time::Instant;
 use upstream_clients::{CallContext, Credentials};
 
+use super::RequestLine;
 use crate::edge::{add_auth_headers, refusal_response};
 use crate::firewall::single;
 
@@ -40,7 +41,7 @@ pub async fn require_proof(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let line = (request.method().as_str(), uri.path());
+    let line = RequestLine { method: request.method().as_str(), path: uri.path() };
     let mut response = match verify(&authenticator, line, request.headers()).await {
         Ok(holder) => {
             request.extensions_mut().insert(holder);
@@ -54,14 +55,14 @@ pub async fn require_proof(
 
 async fn verify(
     authenticator: &Authenticator,
-    (method, path): (&str, &str),
+    line: RequestLine<'_>,
     headers: &HeaderMap,
 ) -> Result<ProofHolder, Response> {
     if headers.contains_key(AUTHORIZATION) {
         return Err(two_credentials().into_response());
     }
     let proof = authenticator
-        .verify_proof(method, path, headers)
+        .verify_proof(line.method, line.path, headers)
         .map_err(|error| refusal_response(AuthError::Proof(error)))?;
     let device = single(headers, DEVICE_ID).and_then(|id| id.parse().ok());
     let device = device.ok_or_else(|| refusal_response(AuthError::Device))?;

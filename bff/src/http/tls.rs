@@ -156,7 +156,7 @@ async fn watch(config: TlsConfig, current: Arc<Reloading>) {
             }
             // Possibly half written: the old one stays and the next tick tries again.
             Err(error) => {
-                tracing::warn!(%error, "Failed to reload the TLS certificate; keeping the current one.")
+                tracing::warn!(%error, "Failed to reload the TLS certificate; keeping the current one.");
             }
         }
     }

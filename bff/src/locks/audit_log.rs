@@ -48,13 +48,14 @@ pub(crate) async fn append(
         (pg_row::get(&head, "tenant_id")?, pg_row::get::<Vec<u8>>(&head, "hash")?);
     let content = Content { tenant, sequence, at, row };
     let hash = content.hash(&before);
-    insert(transaction, &content, (&before, &hash)).await
+    insert(transaction, &content, &before, &hash).await
 }
 
 async fn insert(
     transaction: &Transaction<'_>,
     content: &Content,
-    (before, hash): (&[u8], &[u8; 32]),
+    before: &[u8],
+    hash: &[u8; 32],
 ) -> Result<(), StoreError> {
     let row = &content.row;
     let values: [&(dyn tokio_postgres::types::ToSql + Sync); 20] = [

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use contracts::clock::Clock;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use metrics::gauge;
 use service_kit::postgres::{Database, StoreError};
 use service_kit::problem::chain;
@@ -34,7 +34,7 @@ pub async fn watch(database: Database, clock: Clock) {
 /// Counts the actions, sets the gauges, and freezes the routes if rows are missing.
 pub async fn check(database: &Database, clock: &Clock) -> Result<Completeness, StoreError> {
     let now = clock.now();
-    let (found, mut is_frozen) = count(database, (now - LOOKBACK, now - COMPLETION_GRACE)).await?;
+    let (found, mut is_frozen) = count(database, now - LOOKBACK, now - COMPLETION_GRACE).await?;
     gauge!("bff_backoffice_lock_audit_completeness").set(found.share());
     if !found.is_complete() {
         if freeze(database, found, now).await? {
@@ -57,7 +57,8 @@ const COUNT_SQL: &str = "
 /// Runs as the system, which sees only the counts.
 async fn count(
     database: &Database,
-    (since, before): (jiff::Timestamp, jiff::Timestamp),
+    since: Timestamp,
+    before: Timestamp,
 ) -> Result<(Completeness, bool), StoreError> {
     let connection = database.connection().await?;
     let statement = connection.prepare_cached(COUNT_SQL).await?;

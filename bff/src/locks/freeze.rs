@@ -110,7 +110,9 @@ const REQUEST_SQL: &str = "
 /// Stores a request, which another operator must approve.
 pub async fn request(
     database: &Database,
-    (id, by, reason): (RequestId, ServiceAccount, Reason),
+    id: RequestId,
+    by: ServiceAccount,
+    reason: Reason,
     clock: &Clock,
 ) -> Result<ApprovalRequest, FreezeError> {
     let now = clock.now();
@@ -130,7 +132,7 @@ pub async fn request(
     if written == 0 {
         return Err(FreezeError::Exists);
     }
-    audit(&transaction, (&request, &request.by), Step::Requested, now).await?;
+    audit(&transaction, &request, &request.by, Step::Requested, now).await?;
     transaction.commit().await?;
     Ok(request)
 }
@@ -147,13 +149,11 @@ pub async fn approve(
     let transaction = write(&mut connection, TenantId::platform()).await?;
     let request = find(&transaction, id).await?.ok_or(FreezeError::Unknown)?;
     let outcome = match check_approval(&request, &by, now) {
-        Ok(()) if !unfreeze(&transaction, (&request, &by), now).await? => {
-            Err(FreezeError::Approved)
-        }
+        Ok(()) if !unfreeze(&transaction, &request, &by, now).await? => Err(FreezeError::Approved),
         checked => checked,
     };
     let step = if outcome.is_ok() { Step::Approved } else { Step::Refused };
-    audit(&transaction, (&request, &by), step, now).await?;
+    audit(&transaction, &request, &by, step, now).await?;
     transaction.commit().await?;
     outcome
 }
@@ -203,7 +203,8 @@ const UNFREEZE_SQL: &str = "
 /// Returns false if it was approved before. Concurrent approvals are serialised.
 async fn unfreeze(
     transaction: &Transaction<'_>,
-    (request, by): (&ApprovalRequest, &ServiceAccount),
+    request: &ApprovalRequest,
+    by: &ServiceAccount,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
     let statement = transaction.prepare_cached(UNFREEZE_SQL).await?;
@@ -221,7 +222,8 @@ async fn unfreeze(
 
 async fn audit(
     transaction: &Transaction<'_>,
-    (request, account): (&ApprovalRequest, &ServiceAccount),
+    request: &ApprovalRequest,
+    account: &ServiceAccount,
     step: Step,
     now: Timestamp,
 ) -> Result<(), StoreError> {

@@ -68,7 +68,7 @@ async fn reconcile(gateway: &Gateway, calls: &ServiceCalls) -> Result<Reconciled
     for tenant in tenants(gateway).await? {
         for action in open_actions(gateway, tenant).await? {
             if Instant::now() < deadline {
-                reconcile_action(gateway, calls, (tenant, action), &mut done).await?;
+                reconcile_action(gateway, calls, tenant, action, &mut done).await?;
             }
         }
     }
@@ -116,7 +116,8 @@ async fn open_actions(gateway: &Gateway, tenant: TenantId) -> Result<Vec<OpenAct
 async fn reconcile_action(
     gateway: &Gateway,
     calls: &ServiceCalls,
-    (tenant, action): (TenantId, OpenAction),
+    tenant: TenantId,
+    action: OpenAction,
     done: &mut Reconciled,
 ) -> Result<(), StoreError> {
     let (phase, key) = fetch_outcome(gateway, calls, tenant, &action.row).await;
@@ -125,7 +126,7 @@ async fn reconcile_action(
         return Ok(());
     }
     let id = LockAuditId::generate(&gateway.env.clock, &gateway.env.entropy);
-    let row = action.row.reconciled((id, phase), key);
+    let row = action.row.reconciled(id, phase, key);
     if append_once(gateway, tenant, row).await? {
         counter!("bff_backoffice_lock_reconciled_total", "outcome" => phase.name()).increment(1);
         *match phase {
@@ -184,7 +185,7 @@ async fn append_once(gateway: &Gateway, tenant: TenantId, row: Row) -> Result<bo
 
 impl Row {
     /// Builds the final row of this `requested` row.
-    fn reconciled(&self, (id, phase): (LockAuditId, LockActionPhase), key: Option<String>) -> Self {
+    fn reconciled(&self, id: LockAuditId, phase: LockActionPhase, key: Option<String>) -> Self {
         let mut row = Self { id: id.to_string(), phase: phase.name().to_owned(), ..self.clone() };
         if !row.detail.is_object() {
             row.detail = Value::Object(serde_json::Map::new());

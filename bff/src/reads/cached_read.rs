@@ -305,7 +305,8 @@ impl Provenance {
         if self.hits + self.stale > 0 {
             headers.insert(AGE, HeaderValue::from(self.age.as_secs()));
         }
-        let waits: Vec<String> = self.waits.iter().map(server_timing).collect();
+        let waits: Vec<String> =
+            self.waits.iter().map(|(upstream, took)| server_timing(*upstream, *took)).collect();
         if let Ok(value) = HeaderValue::from_str(&waits.join(", ")) {
             headers.insert(SERVER_TIMING, value);
         }
@@ -313,6 +314,6 @@ impl Provenance {
 }
 
 /// Milliseconds, one decimal.
-fn server_timing((upstream, took): &(Upstream, Duration)) -> String {
+fn server_timing(upstream: Upstream, took: Duration) -> String {
     format!("{upstream};dur={:.1}", took.as_secs_f64() * 1e3)
 }

@@ -28,11 +28,11 @@ pub struct PageQuery {
 
 impl PageQuery {
     pub fn limit(&self) -> ApiResult<u16> {
-        limit(self.limit.as_deref(), (DEFAULT_LIMIT, MAX_LIMIT))
+        limit(self.limit.as_deref(), DEFAULT_LIMIT, MAX_LIMIT)
     }
 }
 
-fn limit(given: Option<&str>, (default, max): (u16, u16)) -> ApiResult<u16> {
+fn limit(given: Option<&str>, default: u16, max: u16) -> ApiResult<u16> {
     let Some(given) = given else { return Ok(default) };
     let limit = given.parse().ok().filter(|limit| (1..=max).contains(limit));
     limit.ok_or_else(|| {
@@ -81,7 +81,7 @@ where
         let after = query.cursor.as_deref();
         let after =
             after.map(|text| PagePosition::parse(text).ok_or_else(invalid_cursor)).transpose()?;
-        let limit = limit(query.limit.as_deref(), (DEFAULT, MAX))?;
+        let limit = limit(query.limit.as_deref(), DEFAULT, MAX)?;
         Ok(Self { after, limit: limit.into() })
     }
 }

@@ -28,6 +28,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 use upstream_clients::{CallError, Upstreams};
 
+use super::TenantLookup;
 use super::tenant_status::{self, TenantStatus, TenantStatuses};
 use crate::caller_context::CallerContext;
 
@@ -195,12 +196,12 @@ impl Profiles {
 
     /// Returns whether a profile cached for `one` is found by `one`, and whether by `other`. Both
     /// are synthetic tenants; the entry is removed.
-    pub(crate) fn probe(&self, one: TenantId, other: TenantId) -> (bool, bool) {
+    pub(crate) fn probe(&self, one: TenantId, other: TenantId) -> TenantLookup {
         let operator = OperatorId::from_parts(Timestamp::UNIX_EPOCH, 1);
         let own = key(one, operator);
         self.0.entries.insert(own, Arc::new(ProfileEntry::new()));
         let finds = |tenant| self.0.entries.contains_key(&key(tenant, operator));
-        let found = (finds(one), finds(other));
+        let found = TenantLookup { by_own: finds(one), by_other: finds(other) };
         self.0.entries.invalidate(&own);
         found
     }

@@ -14,6 +14,8 @@ use contracts::safeguard;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
+use super::TenantLookup;
+
 pub mod feed;
 pub mod purge;
 pub mod store;
@@ -131,7 +133,7 @@ impl Revocations {
 
     /// Returns whether a device revoked by `one` is found by `one`, and whether by `other`. Does
     /// not touch the live revocations.
-    pub(crate) fn probe(one: TenantId, other: TenantId, now: Timestamp) -> (bool, bool) {
+    pub(crate) fn probe(one: TenantId, other: TenantId, now: Timestamp) -> TenantLookup {
         let target = Target::Device(DeviceId::from_parts(Timestamp::UNIX_EPOCH, 1));
         let reason = Arc::from("probe");
         let written = Revocation { tenant: one, target, revoked_at: now, reason, recorded_at: now };
@@ -139,7 +141,7 @@ impl Revocations {
         probed.apply(vec![written], now);
         let live = probed.live.read().unwrap_or_else(PoisonError::into_inner);
         let finds = |tenant| live.contains_key(&key(tenant, target));
-        (finds(one), finds(other))
+        TenantLookup { by_own: finds(one), by_other: finds(other) }
     }
 
     /// Resolves after each change; streams then check again.

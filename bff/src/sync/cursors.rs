@@ -23,7 +23,8 @@ const CACHED_SQL: &str = "
 /// Reads the device's cached cursor.
 pub async fn cached(
     database: &Database,
-    (tenant, device): (TenantId, DeviceId),
+    tenant: TenantId,
+    device: DeviceId,
 ) -> Result<CachedCursor, StoreError> {
     let mut connection = database.connection().await?;
     let transaction = read(&mut connection, tenant).await?;

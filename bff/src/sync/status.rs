@@ -60,7 +60,7 @@ impl LocalData for Store {
         let (store, tenant) = (self.clone(), context.tenant);
         async move {
             let Some(tenant) = tenant else { return Err(CallError::NotConfigured) };
-            let status = count(&store.database, (tenant, property), store.clock.now()).await;
+            let status = count(&store.database, tenant, property, store.clock.now()).await;
             let status = status.map_err(|error| CallError::Store(error.into()))?;
             Ok(Fetched::new(property, status.as_of, &status))
         }
@@ -79,7 +79,8 @@ const COUNT_SQL: &str = "
 
 async fn count(
     database: &Database,
-    (tenant, property): (TenantId, PropertyId),
+    tenant: TenantId,
+    property: PropertyId,
     now: Timestamp,
 ) -> Result<SyncStatus, StoreError> {
     let mut connection = database.connection().await?;

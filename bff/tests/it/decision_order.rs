@@ -134,8 +134,7 @@ async fn a_property_out_of_scope_is_reported_before_a_role_that_does_not_allow_i
 #[tokio::test]
 async fn a_role_that_does_not_allow_it_is_reported_before_a_session_store_that_is_unavailable() {
     let redis_url = "redis://127.0.0.1:1/".to_owned();
-    let gateway =
-        TestGateway::build(TestOptions { redis_url: redis_url, ..TestOptions::usual() }).await;
+    let gateway = TestGateway::build(TestOptions { redis_url, ..TestOptions::usual() }).await;
     let answer = without_roles(&gateway, STREAM).await;
     answer.is_problem(403, "MELMASTOON.BFF.ROLE_FORBIDDEN");
     let answer = gateway.send(gateway.request(STREAM)).await;

@@ -9,9 +9,9 @@ use launcher::servers::SECOND_GATEWAY;
 use launcher::stack_info::Gateway;
 
 use super::Mode;
-use crate::alerts::{self, MetricsEndpoint};
+use crate::alerts;
 use crate::attacker::{Attacker, ReplayCounts};
-use crate::drill_env::{DrillEnv, GUARDS_OFF, metrics_of};
+use crate::drill_env::{DrillEnv, GUARDS_OFF, MetricsEndpoint, metrics_of};
 use crate::observations::{Observations, Step};
 
 const PROBE_METRIC: &str = "bff_backoffice_dpop_replay_probe_total";

@@ -13,8 +13,9 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use super::Mode;
-use crate::alerts::{self, MetricsEndpoint};
+use crate::alerts;
 use crate::drill_env::DrillEnv;
+use crate::drill_env::MetricsEndpoint;
 use crate::observations::{Observations, Step};
 
 const SERVICE: &str = "housekeeping";

@@ -317,11 +317,12 @@ impl Staffing {
 fn shift(
     property: &Property,
     department: &Department,
-    (name, hour, hours): Turn,
+    turn: Turn,
     date: Date,
     team: usize,
     now: Timestamp,
 ) -> Shift {
+    let (name, hour, hours) = turn;
     let starts_at = seed::instant(date.at(hour, 0, 0, 0), &property.zone());
     let ends_at = plus_minutes(starts_at, hours * 60);
     let status = match now {

@@ -5,6 +5,7 @@ use contracts::id::{DeviceId, Id, SessionId, TenantId};
 use jiff::Timestamp;
 
 use super::{Finding, SyntheticTenants, found};
+use crate::sessions::TenantLookup;
 use crate::sessions::session_store::SessionRedis;
 
 /// Seconds after which a probe's value expires if the probe crashes.
@@ -29,7 +30,7 @@ async fn probe_key(
     key: impl Fn(TenantId) -> String,
 ) -> Finding {
     match write_and_read(session_redis, &key(tenants.one), &key(tenants.other)).await {
-        Ok(seen) => found(store, seen),
+        Ok((by_own, by_other)) => found(store, TenantLookup { by_own, by_other }),
         Err(error) => {
             tracing::warn!(%error, "Failed to probe the session store.");
             Finding::failed(store, "the session tier could not be asked")

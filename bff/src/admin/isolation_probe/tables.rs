@@ -32,7 +32,7 @@ pub(super) async fn probe(
         let owner = if sample.is_platform_s { TenantId::platform() } else { tenants.one };
         // Dropped without a commit: nothing stays.
         let transaction = write(&mut connection, owner).await?;
-        findings.push(probe_table(&transaction, sample, &store, (owner, tenants.other)).await?);
+        findings.push(probe_table(&transaction, sample, &store, owner, tenants.other).await?);
     }
     Ok(findings)
 }
@@ -41,7 +41,8 @@ async fn probe_table(
     transaction: &Transaction<'_>,
     sample: &Sample,
     store: &str,
-    (owner, other): (TenantId, TenantId),
+    owner: TenantId,
+    other: TenantId,
 ) -> Result<Finding, StoreError> {
     transaction.batch_execute(sample.row).await?;
     if shows_any(transaction, sample, other.as_str()).await? {

@@ -90,7 +90,7 @@ impl Change {
                 store::insert(transaction, revocation, now).await.map(drop)
             }
             Self::TenantStatus(status, reason) => {
-                tenant_status::store::insert(transaction, status, (event.id, reason.as_str()), now)
+                tenant_status::store::insert(transaction, status, event.id, reason.as_str(), now)
                     .await
             }
         }
@@ -110,7 +110,7 @@ fn revocation(event: &Event, now: Timestamp) -> Result<NewRevocation, ApiError> 
     let data: SessionRevoked = event.data(&["kind", "id"])?;
     Ok(NewRevocation {
         tenant: event.tenantid,
-        target: target("event.data", event.tenantid, (&data.kind, &data.id))?,
+        target: target("event.data", event.tenantid, &data.kind, &data.id)?,
         revoked_at: event.time.min(now + MAX_CLOCK_SKEW),
         reason: reason(event),
         cause: event.id.to_string(),

@@ -49,7 +49,7 @@ pub async fn revoke(
     Json(request): Json<RevokeRequest>,
 ) -> ApiResult<Json<Revoked>> {
     let revoked_at = env.now();
-    let target = target("body", request.tenant_id, (&request.kind, &request.id))?;
+    let target = target("body", request.tenant_id, &request.kind, &request.id)?;
     let revocation = NewRevocation {
         tenant: request.tenant_id,
         target,
@@ -64,7 +64,7 @@ pub async fn revoke(
 
 /// Parses the target; a tenant must be the requesting one. `root` is the path of `kind` and `id` in
 /// the request.
-pub(crate) fn target(root: &str, tenant: TenantId, (kind, id): (&str, &str)) -> ApiResult<Target> {
+pub(crate) fn target(root: &str, tenant: TenantId, kind: &str, id: &str) -> ApiResult<Target> {
     let wrong = |name, code, detail| ApiError::field(&format!("{root}.{name}"), code, detail);
     let target = Target::parse(kind, id).map_err(|error| match error {
         TargetError::Kind => wrong("kind", "UNKNOWN", "Send session, device, operator or tenant."),

@@ -1,5 +1,6 @@
 //! `GET` and `POST /sync/cursor`: the cached cursor of the caller's own desktop.
 
+use auth::Principal;
 use axum::extract::State;
 use contracts::env::Env;
 use contracts::sync::{AdvanceCursor, CachedCursor, LARGEST_VERSION, SyncCursor};
@@ -22,8 +23,8 @@ pub async fn get_cursor(
     caller: Caller<SignedIn>,
     State(database): State<Database>,
 ) -> ApiResult<Json<CachedCursor>> {
-    let own = (caller.principal.tenant, caller.principal.device);
-    Ok(Json(cached(&database, own).await.map_err(unavailable)?))
+    let Principal { tenant, device, .. } = *caller.principal;
+    Ok(Json(cached(&database, tenant, device).await.map_err(unavailable)?))
 }
 
 /// Advance the cursor.
@@ -40,11 +41,12 @@ pub async fn advance_cursor(
     State(env): State<Env>,
     Json(body): Json<AdvanceCursor>,
 ) -> ApiResult<Json<CachedCursor>> {
-    let (own, at) = ((caller.principal.tenant, caller.principal.device), env.now());
+    let Principal { tenant, device, .. } = *caller.principal;
+    let at = env.now();
     let cursor = SyncCursor { version: version("body.version", body.version)?, at };
     let report = CursorReport { principal: caller.principal, cursor, at, property: None };
     advance(&database, &report, &env).await.map_err(unavailable)?;
-    Ok(Json(cached(&database, own).await.map_err(unavailable)?))
+    Ok(Json(cached(&database, tenant, device).await.map_err(unavailable)?))
 }
 
 /// Validates that every JSON parser reads the version exactly.

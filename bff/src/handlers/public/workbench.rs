@@ -65,10 +65,10 @@ pub async fn get_today(
 pub async fn list_arrivals(
     in_property: InProperty<SignedIn>,
     reads: Reads,
-    query: Query<DayQuery>,
+    Query(query): Query<DayQuery>,
     pages: Pages,
 ) -> ApiResult<Response> {
-    list(List::Arrivals, &in_property, &reads, (query, pages)).await
+    list(List::Arrivals, &in_property, &reads, &query, &pages).await
 }
 
 /// The departures of a day.
@@ -79,10 +79,10 @@ pub async fn list_arrivals(
 pub async fn list_departures(
     in_property: InProperty<SignedIn>,
     reads: Reads,
-    query: Query<DayQuery>,
+    Query(query): Query<DayQuery>,
     pages: Pages,
 ) -> ApiResult<Response> {
-    list(List::Departures, &in_property, &reads, (query, pages)).await
+    list(List::Departures, &in_property, &reads, &query, &pages).await
 }
 
 /// Guests in house.
@@ -93,17 +93,18 @@ pub async fn list_departures(
 pub async fn list_in_house(
     in_property: InProperty<SignedIn>,
     reads: Reads,
-    query: Query<DayQuery>,
+    Query(query): Query<DayQuery>,
     pages: Pages,
 ) -> ApiResult<Response> {
-    list(List::InHouse, &in_property, &reads, (query, pages)).await
+    list(List::InHouse, &in_property, &reads, &query, &pages).await
 }
 
 async fn list(
     list: List,
     in_property: &InProperty<SignedIn>,
     reads: &Reads,
-    (Query(query), pages): (Query<DayQuery>, Pages),
+    query: &DayQuery,
+    pages: &Pages,
 ) -> ApiResult<Response> {
     let day = reads.day(in_property.property, date("query.date", query.date.as_deref())?);
     let viewed = reads.composer().stays_view(&day, list, &reads.context()).await;

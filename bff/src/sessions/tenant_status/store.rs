@@ -17,7 +17,8 @@ const INSERT_SQL: &str = "
 pub async fn insert(
     transaction: &Transaction<'_>,
     status: &TenantStatus,
-    (cause, reason): (EventId, &str),
+    cause: EventId,
+    reason: &str,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let statement = transaction.prepare_cached(INSERT_SQL).await?;

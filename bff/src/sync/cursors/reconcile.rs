@@ -57,9 +57,9 @@ pub async fn run(gateway: &Gateway, calls: &ServiceCalls) -> Result<Option<Compa
 
 async fn compare(gateway: &Gateway, calls: &ServiceCalls) -> Result<Compared, StoreError> {
     let (deadline, mut done) = (Instant::now() + RUN_LIMIT, Compared::default());
-    for property in properties_with_cursors(gateway).await? {
+    for (tenant, property) in properties_with_cursors(gateway).await? {
         if Instant::now() < deadline {
-            compare_property(gateway, calls, property, &mut done).await?;
+            compare_property(gateway, calls, tenant, property, &mut done).await?;
         } else {
             done.unasked += 1;
         }
@@ -86,7 +86,8 @@ async fn properties_with_cursors(
 async fn compare_property(
     gateway: &Gateway,
     calls: &ServiceCalls,
-    (tenant, property): (TenantId, PropertyId),
+    tenant: TenantId,
+    property: PropertyId,
     done: &mut Compared,
 ) -> Result<(), StoreError> {
     let requested_at = gateway.env.now();

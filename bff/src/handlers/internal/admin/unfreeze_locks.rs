@@ -49,8 +49,8 @@ pub async fn request(
     Extension(context): Extension<RequestContext>,
     Json(body): Json<UnfreezeRequest>,
 ) -> ApiResult<(StatusCode, Json<PendingApproval>)> {
-    let body = (context.id, account, body.reason);
-    let body = freeze::request(&gateway.database, body, &gateway.env.clock).await?;
+    let (database, clock) = (&gateway.database, &gateway.env.clock);
+    let body = freeze::request(database, context.id, account, body.reason, clock).await?;
     Ok((StatusCode::ACCEPTED, Json(PendingApproval { id: body.id, expires_at: body.expires_at })))
 }
 
