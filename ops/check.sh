@@ -81,17 +81,18 @@ check_labels() {
 
 # Paths of the runbooks that must exist. The label in a path stands for every required upstream
 # that the rule does not leave out.
-asked_upstreams() {
+required_upstreams() {
     sed -n '/pub const REQUIRED_UPSTREAMS/,/];/p' bff/src/config.rs | grep -oE 'Upstream::[A-Za-z]+,' \
         | sed 's/Upstream:://; s/,//' | tr '[:upper:]' '[:lower:]'
 }
 
 wanted_runbooks() {
-    local path except upstream
+    local path except upstream upstreams
+    upstreams=$(required_upstreams)
     except=$(grep -ohE 'upstream!~"[^"]*"' "${alerts[@]}" | sed 's/^[^"]*"//; s/"//')
     for path in $(sed -n 's/^ *runbook: *//p' "${alerts[@]}" | tr -d ' ' | sort -u); do
         if [[ $path == *'{{$labels.upstream}}'* ]]; then
-            for upstream in $(required_upstreams); do
+            for upstream in $upstreams; do
                 [[ "|$except|" == *"|$upstream|"* ]] || echo "${path//'{{$labels.upstream}}'/$upstream}"
             done
         else
@@ -103,6 +104,7 @@ wanted_runbooks() {
 
 check_runbooks() {
     local path count=0
+    [ -n "$(required_upstreams)" ] || fault "no required upstream was found in bff/src/config.rs."
     for path in $(wanted_runbooks | sort -u); do
         count=$((count + 1))
         [ -f "$path" ] || fault "$path is named by an alert or an error code and does not exist."
