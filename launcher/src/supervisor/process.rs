@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use rustix::process::Signal;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, timeout_at};
@@ -103,25 +103,18 @@ impl Process {
     }
 
     pub async fn signal(&self, signal: Signal) -> anyhow::Result<()> {
-        let (reply, answer) = oneshot::channel();
-        self.send(ChildCommand::Signal(signal, reply)).await?;
-        answer.await?
+        self.request(|reply| ChildCommand::Signal(signal, reply)).await?
     }
 
     /// Stops the child gracefully if it runs, starts it again, and returns the new pid.
     pub async fn restart(&self) -> anyhow::Result<u32> {
-        let (reply, answer) = oneshot::channel();
-        self.send(ChildCommand::Restart(reply)).await?;
-        answer.await?
+        self.request(ChildCommand::Restart).await?
     }
 
     /// Sends the stop signal, kills after the drain timeout, and waits for the exit.
     pub async fn stop(&self) {
-        let (reply, answer) = oneshot::channel();
-        if self.send(ChildCommand::Stop(reply)).await.is_ok() {
-            // An error means that the task has ended, and the child with it.
-            let _ = answer.await;
-        }
+        // An error means that the task has ended, and the child with it.
+        let _ = self.request(ChildCommand::Stop).await;
     }
 
     /// Sets whether the child is restarted when it ends by itself. Initially off.
@@ -132,6 +125,21 @@ impl Process {
     /// Sets an environment variable for the next start, for example to insert a proxy.
     pub async fn set_env(&self, name: &str, value: impl Into<OsString>) -> anyhow::Result<()> {
         self.send(ChildCommand::SetEnv(name.to_owned(), value.into())).await
+    }
+
+    /// Sends a command and waits for its reply. A command that is sent while the task ends can stay
+    /// in the channel unread, with its reply: then the end of the task is the answer.
+    async fn request<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<T>) -> ChildCommand,
+    ) -> anyhow::Result<T> {
+        let (reply, answer) = oneshot::channel();
+        self.send(command(reply)).await?;
+        tokio::select! {
+            biased;
+            answer = answer => Ok(answer?),
+            () = self.commands.closed() => bail!("{} was stopped for good", self.name),
+        }
     }
 
     async fn send(&self, command: ChildCommand) -> anyhow::Result<()> {
