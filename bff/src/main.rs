@@ -9,7 +9,7 @@ use tokio::runtime::{Builder, Runtime};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     let ended =
         runtime().map_err(Into::into).and_then(|runtime| runtime.block_on(bff::wiring::run()));
     match ended {
