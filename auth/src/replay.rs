@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-/// SHA-256 of `jkt:jti`: nobody can consume another key's proof, and a long `jti` costs no memory.
+/// SHA-256 of `jkt:jti`, so that a key consumes only its own proofs and a long `jti` costs no memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ReplayKey(pub [u8; 32]);
 

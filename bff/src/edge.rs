@@ -157,9 +157,8 @@ impl AuthenticatedRequest {
             context.note_caller(&self.principal);
         }
         extensions.insert(self.profile);
-        let placeholder =
-            || (!safeguard!(LiveSession)).then(|| Session::placeholder(&self.principal));
-        if let Some(session) = self.session.or_else(placeholder) {
+        let unstored = || (!safeguard!(LiveSession)).then(|| Session::unstored(&self.principal));
+        if let Some(session) = self.session.or_else(unstored) {
             extensions.insert(Arc::new(session));
         }
         extensions.insert(Arc::new(self.principal));

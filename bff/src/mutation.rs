@@ -74,7 +74,7 @@ pub struct Mutation {
     /// The property, if the request names it; else the response does, or the caller's scope is taken. A
     /// repeat is checked against it.
     pub property: Option<PropertyId>,
-    /// Where its effect is audited besides the activity.
+    /// Audits its effect, in addition to the activity.
     pub effect_log: Option<Arc<dyn EffectLog>>,
 }
 

@@ -53,7 +53,7 @@ pub struct Session {
 
 impl Session {
     /// Session of a caller when the `LiveSession` safeguard is off.
-    pub(crate) fn placeholder(caller: &Principal) -> Self {
+    pub(crate) fn unstored(caller: &Principal) -> Self {
         let at = caller.issued_at;
         Self {
             id: SessionId::from_parts(at, 1),

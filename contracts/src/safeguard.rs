@@ -48,11 +48,11 @@ safeguards! {
     TokenExpiry = "expiry",
     /// Refuses access tokens sent by a device other than their own.
     DeviceBinding = "device",
-    /// Keeps the issuer's keys while the issuer is away.
+    /// Keeps the issuer's keys while the issuer is unavailable.
     KeptKeys = "kept-keys",
     /// Refuses proofs that were used before.
     Replay = "replay",
-    /// Lets an instance recognise used proofs by itself while the session tier is away.
+    /// Lets an instance recognise used proofs by itself while the session store is unavailable.
     ReplayFallback = "replay-fallback",
     /// Recognises used proofs while the session tier is out of memory.
     ReplayFilter = "replay-filter",

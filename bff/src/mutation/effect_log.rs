@@ -1,4 +1,4 @@
-//! A record of effects that some mutations keep besides the activity.
+//! Audit of effects that some mutations keep in addition to the activity.
 
 use futures_util::future::BoxFuture;
 use service_kit::postgres::{StoreError, Transaction};

@@ -12,7 +12,7 @@ use super::snapshot::Snapshot;
 use crate::read_policies::ReadPolicy;
 
 const MAX_BYTES: u64 = 64 * 1024 * 1024;
-/// Memory of an entry besides its content.
+/// Memory of an entry, not counting its content.
 const ENTRY_OVERHEAD_BYTES: usize = 512;
 
 #[derive(Debug, Clone)]

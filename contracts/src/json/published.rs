@@ -1,5 +1,5 @@
-//! Reads documents that were published: nobody can correct them any more, so what is not read must
-//! not spoil what is.
+//! Reads published documents. Their sender can no longer correct them, so members that are not read may
+//! hold anything.
 
 use std::fmt;
 
