@@ -48,6 +48,23 @@ async fn is_open(stream: &mut Body) {
 }
 
 #[tokio::test]
+async fn a_head_opens_no_stream_and_supersedes_none() {
+    let (here, _there) = two_instances().await;
+    let mut stream = here.stream().await;
+    reads(&mut stream, "event: hello").await;
+    for _ in 0..12 {
+        let token = here.token(|_| {});
+        let proof = here.proof(STREAM, &token, |claims| claims["htm"] = "HEAD".into());
+        let request = here.with(STREAM, &format!("DPoP {token}"), &proof).method("HEAD");
+        let answer = here.send(request).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        assert_eq!(answer.headers["content-type"], "text/event-stream");
+    }
+    is_open(&mut stream).await;
+    assert_eq!(here.state.streams.len(), 1);
+}
+
+#[tokio::test]
 async fn a_newer_stream_supersedes_the_older_on_the_same_and_on_another_instance() {
     let (here, there) = two_instances().await;
     let mut first = here.stream().await;

@@ -15,8 +15,8 @@ use contracts::clock::{Clock, Entropy};
 use contracts::id::{EventId, Id};
 use contracts::problem::{Problem, code};
 use futures_util::StreamExt;
-use http::HeaderName;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderName, Method};
 use jiff::Timestamp;
 use metrics::{counter, gauge};
 use serde::{Deserialize, Serialize};
@@ -100,12 +100,17 @@ impl FromRef<Gateway> for StreamState {
     ),
 )]
 pub async fn open_stream(
+    method: Method,
     caller: Caller<SignedIn>,
     LiveSession(session): LiveSession,
     Query(query): Query<StreamQuery>,
     State(state): State<StreamState>,
 ) -> ApiResult<Response> {
     check_channels(query.channels.as_deref())?;
+    // HEAD opens no stream, so it supersedes none (RFC 9110 section 9.2.1).
+    if method == Method::HEAD {
+        return Ok(stream_response(Body::empty()));
+    }
     let device = Device { tenant: session.tenant, device: session.device };
     let registration = state.streams.open(device).await.map_err(not_opened)?;
     let (events, received) = mpsc::channel(MAX_QUEUED_EVENTS);
@@ -123,13 +128,17 @@ pub async fn open_stream(
     };
     let stopping = state.lifecycle.clone();
     state.lifecycle.spawn(async move { connection.run(stopping, registration).await });
+    let body = ReceiverStream::new(received).map(Ok::<_, Infallible>);
+    Ok(stream_response(Body::from_stream(body)))
+}
+
+fn stream_response(body: Body) -> Response {
     let headers = [
         (CONTENT_TYPE, "text/event-stream"),
         (CACHE_CONTROL, "no-store"),
         (HeaderName::from_static("x-accel-buffering"), "no"),
     ];
-    let body = ReceiverStream::new(received).map(Ok::<_, Infallible>);
-    Ok((headers, Body::from_stream(body)).into_response())
+    (headers, body).into_response()
 }
 
 fn not_opened(error: NotOpened) -> ApiError {
