@@ -147,7 +147,9 @@ pub mod wire {
             type Value = Timestamp;
 
             fn expecting(&self, f: &mut Formatter<'_>) -> fmt::Result {
-                f.write_str("an instant like 2026-11-21T08:00:00.000Z in the years 0001 to 9999")
+                f.write_str(
+                    "an instant like 2026-11-21T08:00:00.000Z, from the year 0001 to 9999-12-30T22:00:00Z",
+                )
             }
 
             fn visit_str<E: Error>(self, text: &str) -> Result<Timestamp, E> {
@@ -189,8 +191,8 @@ pub fn in_range(at: Timestamp) -> bool {
     (1..=9999).contains(&Offset::UTC.to_datetime(at).year())
 }
 
-/// The instant of an RFC 3339 text, with any offset, in the years 0001 to 9999. Other forms of ISO
-/// 8601 are refused.
+/// The instant of an RFC 3339 text, with any offset, from the year 0001 to 9999-12-30T22:00:00Z, where
+/// the time type ends. Other forms of ISO 8601 are refused.
 pub fn parse_instant(text: &str) -> Option<Timestamp> {
     let shape = b"dddd-dd-ddTdd:dd:dd";
     let fits = |(given, shape): (&u8, &u8)| match shape {
@@ -306,6 +308,7 @@ mod tests {
             "-004800-01-01T00:00:00Z",
             "0000-12-31T23:59:59Z",
             "0001-01-01T00:00:00+01:00",
+            "9999-12-31T00:00:00Z",
             "1",
             "20261121T080000Z",
             "2026-11-21T08:00Z",
