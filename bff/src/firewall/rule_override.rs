@@ -1,38 +1,43 @@
-//! Emergency override of the rules file: one platform operator requests it, another approves it
-//! within ten minutes, and every instance applies it within seconds. The newest approved override
-//! is active until an empty one restores the file.
+//! Emergency override of the rules file: two platform operators approve it, and every instance
+//! applies it within seconds. The newest approved override is active until an empty one restores the
+//! file.
 //!
-//! Not here: what rules mean ([`crate::firewall`]) and who may override them
-//! ([`crate::http::internal_router`]).
+//! Not here: what rules mean ([`crate::firewall`]) and the approval itself
+//! ([`crate::admin::two_person`]).
 
 use std::sync::Arc;
 
 use auth::oidc::ServiceAccount;
 use contracts::clock::Clock;
-use contracts::id::{RequestId, TenantId};
+use contracts::id::RequestId;
 use contracts::text::Reason;
-use jiff::{SignedDuration, Timestamp};
-use metrics::{counter, gauge};
+use metrics::gauge;
 use redis::aio::ConnectionManager;
 use service_kit::lifecycle::Lifecycle;
-use service_kit::postgres::{Database, StoreError, read_again, write};
+use service_kit::postgres::{Database, StoreError, read_again};
 use service_kit::problem::chain;
-use sha2::{Digest, Sha256};
 
-use crate::admin::audit::{self, Entry, Step};
+use crate::admin::two_person::{ApprovalError, ApprovalRequest, Content, TwoPersonAction};
 use crate::background::change_notifier::ChangeNotifier;
-use crate::firewall::file::{self, RulesError};
-use crate::firewall::{Firewall, Source};
+use crate::firewall::{Firewall, Source, file};
 
 pub mod store;
 
-use store::{Approval, ApprovalRequest, RuleOverride};
+use store::RuleOverride;
 
 /// Redis channel.
 const CHANNEL: &str = "bff:edge-rules";
-const ACTION: &str = "edge-rules";
-/// How long a request can be approved.
-pub const APPROVAL_TTL: SignedDuration = SignedDuration::from_mins(10);
+const OVERRIDE: TwoPersonAction = TwoPersonAction {
+    name: "edge-rules",
+    requests: "bff.edge_rule_requests",
+    approvals: "bff.edge_rules",
+    content: Some(Content { name: "rules", validate }),
+    repeat: "to apply the rules again",
+};
+
+fn validate(rules: &str) -> Result<(), String> {
+    file::parse(rules).map(drop).map_err(|error| format!("The rules are invalid: {error}"))
+}
 
 /// The overrides, and the firewall they change.
 #[derive(Debug, Clone)]
@@ -56,25 +61,6 @@ pub struct RulesInForce {
     pub text: Arc<str>,
     /// The newest approved override, if any.
     pub rule_override: Option<RuleOverride>,
-}
-
-/// Why a request or approval failed.
-#[derive(Debug, thiserror::Error)]
-pub enum OverrideError {
-    #[error(transparent)]
-    Rules(#[from] RulesError),
-    #[error("A request with this X-Request-Id already exists. Send another ID.")]
-    Exists,
-    #[error("The request was not found. Check the ID.")]
-    Unknown,
-    #[error("You cannot approve your own request. Ask another platform operator.")]
-    SamePerson,
-    #[error("The request has expired. Send a new one.")]
-    Expired,
-    #[error("The request was already approved. Send a new one to apply the rules again.")]
-    Approved,
-    #[error(transparent)]
-    Store(#[from] StoreError),
 }
 
 impl RuleOverrides {
@@ -131,9 +117,8 @@ impl RuleOverrides {
     }
 
     fn apply(&self, rules: Option<file::Rules>, newest: Option<&RuleOverride>) {
-        let (id, approved_by) = newest
-            .map(|newest| (newest.request.id.as_str(), newest.approval.by.email.as_str()))
-            .unzip();
+        let (id, approved_by) =
+            newest.map(|newest| (newest.id.as_str(), newest.approved_by.as_str())).unzip();
         tracing::warn!(id, approved_by, is_file = rules.is_none(), "A rule override was applied.");
         gauge!("bff_backoffice_edge_rules_ordered").set(f64::from(u8::from(rules.is_some())));
         self.0.rules.set_override(rules);
@@ -146,49 +131,15 @@ impl RuleOverrides {
         by: ServiceAccount,
         rules: String,
         reason: Reason,
-    ) -> Result<ApprovalRequest, OverrideError> {
-        file::parse(&rules)?;
-        let now = self.0.clock.now();
-        let reason = reason.into();
-        let request = ApprovalRequest {
-            id,
-            rules,
-            reason,
-            by,
-            requested_at: now,
-            expires_at: now + APPROVAL_TTL,
-        };
-        let mut connection = self.0.database.connection().await?;
-        let transaction = write(&mut connection, TenantId::platform()).await?;
-        if !store::request(&transaction, &request).await? {
-            return Err(OverrideError::Exists);
-        }
-        audit(&transaction, &request, &request.by, Step::Requested, now).await?;
-        transaction.commit().await?;
-        Ok(request)
+    ) -> Result<ApprovalRequest, ApprovalError> {
+        let mut request = ApprovalRequest::new(id, by, reason, self.0.clock.now());
+        request.content = Some(rules);
+        OVERRIDE.request(&self.0.database, request).await
     }
 
     /// Approves a request: active here at once, on other instances within seconds.
-    pub async fn approve(&self, id: RequestId, by: ServiceAccount) -> Result<(), OverrideError> {
-        let now = self.0.clock.now();
-        let mut connection = self.0.database.connection().await?;
-        let transaction = write(&mut connection, TenantId::platform()).await?;
-        let request = store::find(&transaction, id).await?.ok_or(OverrideError::Unknown)?;
-        // Validated again: another version may have accepted the request.
-        file::parse(&request.rules)?;
-        let outcome = match check_approval(&request, &by, now) {
-            Ok(()) => {
-                let approval = Approval { by: by.clone(), at: now };
-                let is_first = store::approve(&transaction, &request, &approval).await?;
-                if is_first { Ok(()) } else { Err(OverrideError::Approved) }
-            }
-            refused => refused,
-        };
-        let step = if outcome.is_ok() { Step::Approved } else { Step::Refused };
-        audit(&transaction, &request, &by, step, now).await?;
-        transaction.commit().await?;
-        drop(connection);
-        outcome?;
+    pub async fn approve(&self, id: RequestId, by: &ServiceAccount) -> Result<(), ApprovalError> {
+        OVERRIDE.approve(&self.0.database, id, by, self.0.clock.now()).await?;
         self.poll_logging_errors().await;
         self.0.notifier.notify().await;
         Ok(())
@@ -198,32 +149,4 @@ impl RuleOverrides {
         let (source, text) = self.0.rules.active();
         RulesInForce { source, text, rule_override: self.0.current.lock().await.clone() }
     }
-}
-
-/// Requires a different operator and an unexpired request; the table's constraints do too.
-fn check_approval(
-    request: &ApprovalRequest,
-    by: &ServiceAccount,
-    now: Timestamp,
-) -> Result<(), OverrideError> {
-    if request.by.email == by.email || request.by.subject == by.subject {
-        return Err(OverrideError::SamePerson);
-    }
-    if now >= request.expires_at { Err(OverrideError::Expired) } else { Ok(()) }
-}
-
-async fn audit(
-    transaction: &service_kit::postgres::Transaction<'_>,
-    request: &ApprovalRequest,
-    account: &ServiceAccount,
-    step: Step,
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    let digest = Sha256::digest(&request.rules).into();
-    let reason = &request.reason;
-    let entry = Entry { action: ACTION, step, request: request.id, account, reason, digest };
-    audit::write(transaction, &entry, now).await?;
-    counter!("bff_backoffice_admin_action_total", "action" => ACTION, "step" => step.name())
-        .increment(1);
-    Ok(())
 }

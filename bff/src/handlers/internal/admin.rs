@@ -1,5 +1,49 @@
 //! What the platform's administrators do and see.
 
+use contracts::id::RequestId;
+use contracts::problem::{Problem, code};
+use http::StatusCode;
+use jiff::Timestamp;
+use serde::Serialize;
+use service_kit::extract::Json;
+use service_kit::problem::ApiError;
+
+use crate::admin::two_person::{ApprovalError, ApprovalRequest};
+use crate::problems::unavailable;
+
 pub mod composition;
 pub mod override_rules;
 pub mod unfreeze_locks;
+
+/// A request that another operator must approve.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PendingApproval {
+    id: RequestId,
+    #[serde(with = "contracts::clock::wire")]
+    expires_at: Timestamp,
+}
+
+impl PendingApproval {
+    fn accepted(request: ApprovalRequest) -> (StatusCode, Json<Self>) {
+        let pending = Self { id: request.id, expires_at: request.expires_at };
+        (StatusCode::ACCEPTED, Json(pending))
+    }
+}
+
+impl From<ApprovalError> for ApiError {
+    fn from(error: ApprovalError) -> Self {
+        let sentence = error.to_string();
+        match error {
+            ApprovalError::Store(error) => unavailable(error),
+            ApprovalError::Invalid { member, .. } => {
+                Problem::field(format!("body.{member}"), "INVALID", sentence).into()
+            }
+            ApprovalError::Unknown => Self::not_found(),
+            ApprovalError::SamePerson => Self::new(&code::ADMIN_SECOND_PERSON_REQUIRED, sentence),
+            ApprovalError::Exists | ApprovalError::Expired | ApprovalError::Approved { .. } => {
+                Self::new(&code::ADMIN_REQUEST_CLOSED, sentence)
+            }
+        }
+    }
+}

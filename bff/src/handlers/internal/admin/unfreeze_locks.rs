@@ -7,17 +7,17 @@ use auth::oidc::ServiceAccount;
 use axum::Extension;
 use axum::extract::State;
 use contracts::id::{RequestId, TenantId};
-use contracts::problem::code;
 use contracts::text::Reason;
 use http::StatusCode;
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use service_kit::extract::{Json, Path};
 use service_kit::postgres::read;
-use service_kit::problem::{ApiError, ApiResult};
+use service_kit::problem::ApiResult;
 use service_kit::request::RequestContext;
 
-use crate::locks::freeze::{self, FreezeError};
+use super::PendingApproval;
+use crate::admin::two_person::ApprovalRequest;
+use crate::locks::freeze::{self, UNFREEZE};
 use crate::problems::unavailable;
 use crate::state::Gateway;
 
@@ -26,15 +26,6 @@ use crate::state::Gateway;
 pub struct UnfreezeRequest {
     /// For the audit: the cause that was found.
     reason: Reason,
-}
-
-/// A request that another operator must approve.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct PendingApproval {
-    id: RequestId,
-    #[serde(with = "contracts::clock::wire")]
-    expires_at: Timestamp,
 }
 
 #[derive(Debug, Serialize)]
@@ -49,9 +40,9 @@ pub async fn request(
     Extension(context): Extension<RequestContext>,
     Json(body): Json<UnfreezeRequest>,
 ) -> ApiResult<(StatusCode, Json<PendingApproval>)> {
-    let (database, clock) = (&gateway.database, &gateway.env.clock);
-    let body = freeze::request(database, context.id, account, body.reason, clock).await?;
-    Ok((StatusCode::ACCEPTED, Json(PendingApproval { id: body.id, expires_at: body.expires_at })))
+    let now = gateway.env.clock.now();
+    let request = ApprovalRequest::new(context.id, account, body.reason, now);
+    Ok(PendingApproval::accepted(UNFREEZE.request(&gateway.database, request).await?))
 }
 
 /// Approves a request.
@@ -60,7 +51,7 @@ pub async fn approve(
     Extension(account): Extension<ServiceAccount>,
     Path(id): Path<RequestId>,
 ) -> ApiResult<Json<FreezeStatus>> {
-    freeze::approve(&gateway.database, id, account, &gateway.env.clock).await?;
+    UNFREEZE.approve(&gateway.database, id, &account, gateway.env.clock.now()).await?;
     state(State(gateway)).await
 }
 
@@ -72,18 +63,4 @@ pub async fn state(State(gateway): State<Gateway>) -> ApiResult<Json<FreezeStatu
         freeze::is_frozen(&transaction).await
     };
     Ok(Json(FreezeStatus { frozen: is_frozen.await.map_err(unavailable)? }))
-}
-
-impl From<FreezeError> for ApiError {
-    fn from(error: FreezeError) -> Self {
-        let sentence = error.to_string();
-        match error {
-            FreezeError::Store(error) => unavailable(error),
-            FreezeError::Unknown => Self::not_found(),
-            FreezeError::SamePerson => Self::new(&code::ADMIN_SECOND_PERSON_REQUIRED, sentence),
-            FreezeError::Exists | FreezeError::Expired | FreezeError::Approved => {
-                Self::new(&code::ADMIN_REQUEST_CLOSED, sentence)
-            }
-        }
-    }
 }
