@@ -1,6 +1,6 @@
 //! Authentication, through the real router.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::test_gateway::{Key, TestGateway};
 
@@ -238,7 +238,15 @@ async fn a_stream_begins_with_hello() {
     let gateway = TestGateway::open().await;
     let path = "/api/bff/backoffice/v1/sse/stream";
     let first = gateway.first_bytes(gateway.request(path)).await;
-    assert!(first.starts_with("retry: "), "{first}");
+    let [retry, id, event, data, "", ""] = first.split('\n').collect::<Vec<_>>()[..] else {
+        panic!("{first}")
+    };
+    let retry: u64 = retry.strip_prefix("retry: ").unwrap().parse().unwrap();
+    assert!((1000..3000).contains(&retry), "{retry}");
+    let hello: Value = serde_json::from_str(data.strip_prefix("data: ").unwrap()).unwrap();
+    assert_eq!(hello["retryMs"], retry);
+    assert_eq!(id, format!("id: {}.0", hello["connectionId"].as_str().unwrap()));
+    assert_eq!(event, "event: hello");
     let unknown = gateway.send(gateway.request(&format!("{path}?channels=gossip"))).await;
     unknown.is_problem(400, "MELMASTOON.GENERAL.VALIDATION_FAILED");
     gateway.send(http::Request::get(path)).await.is_problem(401, "MELMASTOON.BFF.SESSION_REQUIRED");

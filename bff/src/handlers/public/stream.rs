@@ -8,14 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use auth::Principal;
-use axum::body::{Body, Bytes};
 use axum::extract::{FromRef, State};
+use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use contracts::clock::{Clock, Entropy};
 use contracts::id::{EventId, Id};
 use contracts::problem::{Problem, code};
-use futures_util::StreamExt;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use futures_util::{Stream, StreamExt, stream};
+use http::header::CACHE_CONTROL;
 use http::{HeaderName, Method};
 use jiff::Timestamp;
 use metrics::{counter, gauge};
@@ -109,7 +109,7 @@ pub async fn open_stream(
     check_channels(query.channels.as_deref())?;
     // HEAD opens no stream, so it supersedes none (RFC 9110 section 9.2.1).
     if method == Method::HEAD {
-        return Ok(stream_response(Body::empty()));
+        return Ok(stream_response(stream::empty()));
     }
     let device = Device { tenant: session.tenant, device: session.device };
     let registration = state.streams.open(device).await.map_err(not_opened)?;
@@ -128,17 +128,13 @@ pub async fn open_stream(
     };
     let stopping = state.lifecycle.clone();
     state.lifecycle.spawn(async move { connection.run(stopping, registration).await });
-    let body = ReceiverStream::new(received).map(Ok::<_, Infallible>);
-    Ok(stream_response(Body::from_stream(body)))
+    Ok(stream_response(ReceiverStream::new(received)))
 }
 
-fn stream_response(body: Body) -> Response {
-    let headers = [
-        (CONTENT_TYPE, "text/event-stream"),
-        (CACHE_CONTROL, "no-store"),
-        (HeaderName::from_static("x-accel-buffering"), "no"),
-    ];
-    (headers, body).into_response()
+fn stream_response(events: impl Stream<Item = Event> + Send + 'static) -> Response {
+    let headers =
+        [(CACHE_CONTROL, "no-store"), (HeaderName::from_static("x-accel-buffering"), "no")];
+    (headers, Sse::new(events.map(Ok::<_, Infallible>))).into_response()
 }
 
 fn not_opened(error: NotOpened) -> ApiError {
@@ -182,7 +178,7 @@ struct Connection {
     session: Arc<Session>,
     revocations: Feed,
     tenant_statuses: TenantStatuses,
-    events: mpsc::Sender<Bytes>,
+    events: mpsc::Sender<Event>,
 }
 
 /// The client disconnected or reads too slowly.
@@ -218,7 +214,8 @@ impl Connection {
         loop {
             tokio::select! {
                 _ = heartbeat.tick() => {
-                    self.send(": heartbeat\n\n".to_owned())?;
+                    // Not axum's `KeepAlive`: the same tick renews the lease.
+                    self.send(Event::default().comment("heartbeat"))?;
                     registration.renew().await;
                 }
                 () = registration.superseded() => {
@@ -263,24 +260,26 @@ impl Connection {
     }
 
     fn hello(&self) -> Result<(), Disconnected> {
-        let retry_ms = self.retry.as_millis() as u64;
-        self.send(format!("retry: {retry_ms}\n"))?;
         let hello = Hello {
             connection_id: self.id,
             session_expires_at: self.expires_at,
             heartbeat_ms: HEARTBEAT.as_millis() as u64,
-            retry_ms,
+            retry_ms: self.retry.as_millis() as u64,
         };
-        self.event(0, "hello", &hello)
+        self.send(self.write(Event::default().retry(self.retry), 0, "hello", &hello))
     }
 
     fn event(&self, number: u32, name: &str, data: &impl Serialize) -> Result<(), Disconnected> {
-        let data = serde_json::to_string(data).expect("events are plain JSON");
-        self.send(format!("id: {}.{number}\nevent: {name}\ndata: {data}\n\n", self.id))
+        self.send(self.write(Event::default(), number, name, data))
+    }
+
+    fn write(&self, event: Event, number: u32, name: &str, data: &impl Serialize) -> Event {
+        let event = event.id(format!("{}.{number}", self.id)).event(name);
+        event.json_data(data).expect("events are plain JSON")
     }
 
     /// Never waits: a reader that does not drain its queue is disconnected.
-    fn send(&self, text: String) -> Result<(), Disconnected> {
-        self.events.try_send(text.into()).map_err(|_| Disconnected)
+    fn send(&self, event: Event) -> Result<(), Disconnected> {
+        self.events.try_send(event).map_err(|_| Disconnected)
     }
 }
