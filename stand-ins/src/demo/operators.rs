@@ -2,12 +2,12 @@
 
 use contracts::id::{DeviceId, OperatorId, PreferencesId, PropertyId, TenantId};
 use contracts::role::Role;
+use data_encoding::BASE32_NOPAD;
 use serde::Serialize;
 
 use super::names;
 use super::properties::{Property, Tenant};
 use super::seed::{self, OPENING_DAY};
-use crate::totp;
 
 /// A person with an account. Neither the password nor the second factor is secret: the launcher prints
 /// them.
@@ -75,7 +75,7 @@ fn operator(tenant: &Tenant, at: &Property, role: Role, properties: Vec<Property
 /// A secret of 160 bits, as RFC 4226 section 4 recommends.
 fn totp_secret(label: &str) -> String {
     let bytes = ["a", "b"].map(|half| seed::roll(&format!("totp-{half}/{label}")).to_be_bytes());
-    totp::base32(&bytes.as_flattened()[..20])
+    BASE32_NOPAD.encode(&bytes.as_flattened()[..20])
 }
 
 fn short(role: Role) -> &'static str {
