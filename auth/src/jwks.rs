@@ -15,17 +15,12 @@ use crate::jwk::{KeyKind, ProofKey};
 pub const MAX_DOCUMENT_BYTES: usize = 128 * 1024;
 
 /// A key and the algorithms that tokens signed with it may use.
-#[derive(Clone)]
+#[derive(Clone, derive_more::Debug)]
+#[debug("TrustedKey {{ algorithms: {algorithms:?}, .. }}")]
 pub struct TrustedKey {
     pub key: DecodingKey,
     pub algorithms: Vec<Algorithm>,
     thumbprint: String,
-}
-
-impl std::fmt::Debug for TrustedKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TrustedKey").field("algorithms", &self.algorithms).finish_non_exhaustive()
-    }
 }
 
 /// The trusted keys of one document, by `kid`.

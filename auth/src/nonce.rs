@@ -17,13 +17,9 @@ const NUMBER_BYTES: usize = 8;
 const NONCE_BYTES: usize = NUMBER_BYTES + 32;
 
 /// Issues and verifies nonces.
+#[derive(derive_more::Debug)]
+#[debug("Nonces")]
 pub struct Nonces(hmac::Key);
-
-impl std::fmt::Debug for Nonces {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Nonces")
-    }
-}
 
 /// The key is too short to resist guessing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -65,6 +65,8 @@ pub enum SignerError {
 }
 
 /// Signs request tokens. Reuses a caller's token for a service while it is fresh.
+#[derive(derive_more::Debug)]
+#[debug("RequestTokens {{ issuer: {issuer:?}, .. }}")]
 pub struct RequestTokens {
     issuer: String,
     key: EncodingKey,
@@ -72,12 +74,6 @@ pub struct RequestTokens {
     clock: Clock,
     entropy: Entropy,
     issued: Cache<([u8; 32], &'static str), Arc<str>, RandomState>,
-}
-
-impl std::fmt::Debug for RequestTokens {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RequestTokens").field("issuer", &self.issuer).finish_non_exhaustive()
-    }
 }
 
 impl RequestTokens {

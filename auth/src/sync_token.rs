@@ -30,16 +30,11 @@ struct Confirmation {
 }
 
 /// A token and its expiry.
-#[derive(Clone)]
+#[derive(Clone, derive_more::Debug)]
+#[debug("SyncToken {{ expires_at: {expires_at:?}, .. }}")]
 pub struct SyncToken {
     pub text: String,
     pub expires_at: Timestamp,
-}
-
-impl std::fmt::Debug for SyncToken {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SyncToken").field("expires_at", &self.expires_at).finish_non_exhaustive()
-    }
 }
 
 impl RequestTokens {

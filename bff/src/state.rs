@@ -27,7 +27,8 @@ pub struct Gateway(Arc<AppState>);
 
 macro_rules! app_state {
     ($($field:ident: $kind:ty,)*) => {
-        #[derive(Clone)]
+        #[derive(Clone, derive_more::Debug)]
+        #[debug("AppState")]
         pub struct AppState {
             $(pub $field: $kind,)*
         }
@@ -77,11 +78,5 @@ impl DerefMut for Gateway {
     /// Changes this handle only: clones the state if it is shared.
     fn deref_mut(&mut self) -> &mut AppState {
         Arc::make_mut(&mut self.0)
-    }
-}
-
-impl std::fmt::Debug for AppState {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("AppState")
     }
 }

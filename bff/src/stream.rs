@@ -105,7 +105,8 @@ pub enum StoreError {
 }
 
 /// The streams of this instance.
-#[derive(Clone)]
+#[derive(Clone, derive_more::Debug)]
+#[debug("Streams {{ open: {:?}, .. }}", self.len())]
 pub struct Streams(Arc<Inner>);
 
 struct Inner {
@@ -117,12 +118,6 @@ struct Inner {
 struct Open {
     generation: Generation,
     superseded: CancellationToken,
-}
-
-impl std::fmt::Debug for Streams {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Streams").field("open", &self.len()).finish_non_exhaustive()
-    }
 }
 
 impl Streams {

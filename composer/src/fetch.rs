@@ -20,16 +20,11 @@ const NEXT_FORTNIGHT: DateRange = DateRange { from: None, to: None };
 pub(crate) type FetchResult = Result<Fetched, CallError>;
 
 /// The sources of a dashboard's data.
-#[derive(Clone)]
+#[derive(Clone, derive_more::Debug)]
+#[debug("Sources")]
 pub(crate) struct Sources {
     pub(crate) upstreams: Arc<Upstreams>,
     pub(crate) local: Arc<dyn LocalData>,
-}
-
-impl std::fmt::Debug for Sources {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Sources")
-    }
 }
 
 /// Keeps the whole response.

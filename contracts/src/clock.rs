@@ -1,6 +1,5 @@
 //! The clock and the random number generator, injected so that tests control both.
 
-use std::fmt;
 use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
@@ -9,7 +8,8 @@ use jiff::tz::Offset;
 use rand::{Rng, RngCore, SeedableRng, rngs::StdRng};
 
 /// Reads the wall clock. Cheap to clone.
-#[derive(Clone)]
+#[derive(Clone, derive_more::Debug)]
+#[debug("Clock")]
 pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
 
 impl Clock {
@@ -39,14 +39,9 @@ impl Clock {
     }
 }
 
-impl fmt::Debug for Clock {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Clock")
-    }
-}
-
 /// Source of random numbers. Cheap to clone.
-#[derive(Clone)]
+#[derive(Clone, derive_more::Debug)]
+#[debug("Entropy")]
 pub struct Entropy(Source);
 
 #[derive(Clone)]
@@ -82,12 +77,6 @@ impl Entropy {
                 draw(&mut *rng.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
             }
         }
-    }
-}
-
-impl fmt::Debug for Entropy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Entropy")
     }
 }
 

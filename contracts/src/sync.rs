@@ -51,7 +51,8 @@ pub struct HandshakeBody {
 }
 
 /// From where the desktop goes on, and with what.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, PartialEq, Eq, derive_more::Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[debug("SyncSession {{ cursor: {cursor:?}, .. }}")]
 #[serde(rename_all = "camelCase")]
 pub struct SyncSession {
     /// For `pullUrl` and `pushUrl` alone: `Authorization: DPoP <token>` with a proof by the desktop's
@@ -67,10 +68,4 @@ pub struct SyncSession {
     pub push_url: String,
     /// Whether the desktop must forget what it has and pull everything.
     pub full_resync: bool,
-}
-
-impl std::fmt::Debug for SyncSession {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SyncSession").field("cursor", &self.cursor).finish_non_exhaustive()
-    }
 }

@@ -130,6 +130,8 @@ impl TestDatabase {
 }
 
 /// Locks held by an open transaction.
+#[derive(derive_more::Debug)]
+#[debug("HeldLock")]
 pub struct HeldLock(Admin);
 
 impl HeldLock {
@@ -137,12 +139,6 @@ impl HeldLock {
     pub async fn end(self) {
         self.0.run("COMMIT", "let a lock go").await.expect("the transaction is open");
         self.0.close().await;
-    }
-}
-
-impl std::fmt::Debug for HeldLock {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("HeldLock")
     }
 }
 

@@ -128,19 +128,14 @@ pub struct Shutdown {
 }
 
 /// An application and the limits it is served within.
-#[derive(Clone)]
+#[derive(Clone, derive_more::Debug)]
+#[debug("Server {{ limits: {limits:?}, .. }}")]
 pub struct Server {
     applications: Applications,
     limits: ConnectionLimits,
     slots: Arc<Slots>,
     /// Whether the peer of a connection is the client.
     is_peer_client: bool,
-}
-
-impl std::fmt::Debug for Server {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Server").field("limits", &self.limits).finish_non_exhaustive()
-    }
 }
 
 impl Server {

@@ -41,7 +41,8 @@ impl Rights {
 }
 
 /// What a call takes from the request it is made for.
-#[derive(Clone)]
+#[derive(Clone, derive_more::Debug)]
+#[debug("CallContext {{ request_id: {request_id:?}, .. }}")]
 pub struct CallContext {
     /// `None` when the gateway calls for no operator.
     pub tenant: Option<TenantId>,
@@ -51,12 +52,6 @@ pub struct CallContext {
     pub credentials: Arc<dyn Credentials>,
     /// No response is awaited after this instant.
     pub deadline: Instant,
-}
-
-impl std::fmt::Debug for CallContext {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("CallContext").field("request_id", &self.request_id).finish_non_exhaustive()
-    }
 }
 
 impl CallContext {

@@ -53,6 +53,8 @@ type ScriptReply = (i64, String, i64, i64);
 
 /// Remembers proofs until they can no longer be accepted (RFC 9449 section 11.1), and finds the
 /// session of a request on the way.
+#[derive(derive_more::Debug)]
+#[debug("ReplayStore")]
 pub struct ReplayStore {
     shared: Option<ConnectionManager>,
     admit: CachedScript,
@@ -63,12 +65,6 @@ pub struct ReplayStore {
     health: RedisHealth,
     /// Counts proofs checked in Redis; looked up once.
     shared_counter: OnceLock<Counter>,
-}
-
-impl std::fmt::Debug for ReplayStore {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ReplayStore").finish_non_exhaustive()
-    }
 }
 
 impl ReplayStore {

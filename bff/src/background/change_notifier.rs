@@ -13,16 +13,11 @@ use tokio::time::{MissedTickBehavior, interval};
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Publishes an empty message on a Redis channel after a commit.
-#[derive(Clone)]
+#[derive(Clone, derive_more::Debug)]
+#[debug("ChangeNotifier {{ name: {name:?}, .. }}")]
 pub struct ChangeNotifier {
     name: &'static str,
     redis: ConnectionManager,
-}
-
-impl std::fmt::Debug for ChangeNotifier {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ChangeNotifier").field("name", &self.name).finish_non_exhaustive()
-    }
 }
 
 impl ChangeNotifier {

@@ -65,16 +65,11 @@ impl ResolvesServerCert for Reloading {
 }
 
 /// Accepts TLS connections that speak HTTP/2 or HTTP/1.1.
-#[derive(Clone)]
+#[derive(Clone, derive_more::Debug)]
+#[debug("Tls")]
 pub struct Tls {
     acceptor: TlsAcceptor,
     current: Arc<Reloading>,
-}
-
-impl std::fmt::Debug for Tls {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Tls")
-    }
 }
 
 impl Tls {

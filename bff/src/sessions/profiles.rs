@@ -86,7 +86,8 @@ impl ProfileState {
 }
 
 /// Cache of operator profiles.
-#[derive(Clone)]
+#[derive(Clone, derive_more::Debug)]
+#[debug("Profiles {{ kept: {:?}, .. }}", self.0.entries.entry_count())]
 pub struct Profiles(Arc<Inner>);
 
 struct Inner {
@@ -97,14 +98,6 @@ struct Inner {
     lifecycle: Lifecycle,
     entries: Cache<(TenantId, OperatorId), Arc<ProfileEntry>, RandomState>,
     counters: CommonCounters,
-}
-
-impl std::fmt::Debug for Profiles {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Profiles")
-            .field("kept", &self.0.entries.entry_count())
-            .finish_non_exhaustive()
-    }
 }
 
 /// Cached profile of one operator, and the state of its fetch.

@@ -100,17 +100,12 @@ enum Claim {
 }
 
 /// What sharing needs from the gateway's state.
-#[derive(Clone)]
+#[derive(Clone, derive_more::Debug)]
+#[debug("RefreshSharing")]
 pub struct RefreshSharing {
     pub redis: ConnectionManager,
     pub entropy: Entropy,
     pub lifecycle: Lifecycle,
-}
-
-impl std::fmt::Debug for RefreshSharing {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RefreshSharing").finish_non_exhaustive()
-    }
 }
 
 impl RefreshSharing {

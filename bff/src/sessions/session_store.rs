@@ -16,14 +16,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_millis(250);
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Connection to the session store; a type of its own, so that it is not mistaken for the cache's.
-#[derive(Clone)]
+#[derive(Clone, derive_more::Debug)]
+#[debug("SessionRedis")]
 pub struct SessionRedis(pub ConnectionManager);
-
-impl std::fmt::Debug for SessionRedis {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("SessionRedis")
-    }
-}
 
 /// Opens a connection that reconnects by itself.
 pub fn connect(url: &SecretString) -> redis::RedisResult<ConnectionManager> {

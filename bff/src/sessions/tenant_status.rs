@@ -34,7 +34,8 @@ pub struct TenantStatus {
 }
 
 /// Status of every tenant known to this instance.
-#[derive(Clone)]
+#[derive(Clone, derive_more::Debug)]
+#[debug("TenantStatuses {{ latest: {:?}, .. }}", self.0.latest)]
 pub struct TenantStatuses(Arc<Inner>);
 
 struct Inner {
@@ -45,12 +46,6 @@ struct Inner {
     notifier: ChangeNotifier,
     /// Sequence of the last row that was read.
     last: Mutex<i64>,
-}
-
-impl std::fmt::Debug for TenantStatuses {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TenantStatuses").field("latest", &self.0.latest).finish_non_exhaustive()
-    }
 }
 
 impl TenantStatuses {

@@ -29,17 +29,12 @@ const WRITE_QUEUE: usize = 1024;
 const WRITE_BATCH: usize = 64;
 const CHANNEL: &str = "snapshots:changed";
 
-#[derive(Clone)]
+#[derive(Clone, derive_more::Debug)]
+#[debug("CacheStore")]
 pub struct CacheStore {
     connection: ConnectionManager,
     writes: mpsc::Sender<Write>,
     backoff: Backoff,
-}
-
-impl std::fmt::Debug for CacheStore {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("CacheStore")
-    }
 }
 
 /// What the store has for one read.

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use crate::id::{DeviceId, SessionId};
 
 /// Answer of `POST /oauth2/token`.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, PartialEq, Eq, derive_more::Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[debug("TokenResponse {{ expires_in: {expires_in:?}, .. }}")]
 pub struct TokenResponse {
     pub access_token: String,
     /// `DPoP`
@@ -21,29 +22,16 @@ pub struct TokenResponse {
     pub refresh_token: Option<String>,
 }
 
-impl std::fmt::Debug for TokenResponse {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TokenResponse")
-            .field("expires_in", &self.expires_in)
-            .finish_non_exhaustive()
-    }
-}
-
 /// The gateway has verified the proof and says whose key made it: a refresh token is bound to that
 /// key and to the device.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, derive_more::Debug, Serialize, Deserialize)]
+#[debug("RefreshRequest {{ device_id: {device_id:?}, .. }}")]
 #[serde(rename_all = "camelCase")]
 pub struct RefreshRequest {
     pub refresh_token: String,
     /// RFC 7638 thumbprint of the proof's key.
     pub jkt: String,
     pub device_id: DeviceId,
-}
-
-impl std::fmt::Debug for RefreshRequest {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RefreshRequest").field("device_id", &self.device_id).finish_non_exhaustive()
-    }
 }
 
 /// Ends a session of the caller.
@@ -62,17 +50,12 @@ pub enum MfaMethod {
 }
 
 /// The caller's second factor, to be checked once.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, derive_more::Debug, Serialize, Deserialize)]
+#[debug("AttestRequest {{ method: {method:?}, .. }}")]
 #[serde(rename_all = "camelCase")]
 pub struct AttestRequest {
     pub method: MfaMethod,
     pub code: String,
-}
-
-impl std::fmt::Debug for AttestRequest {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("AttestRequest").field("method", &self.method).finish_non_exhaustive()
-    }
 }
 
 /// The factor was right. A wrong or used code is 401 `IAM.MFA_CODE_INVALID`.

@@ -13,15 +13,11 @@ pub enum KeyError {
     Issuer,
 }
 
+#[derive(derive_more::Debug)]
+#[debug("SigningKey {{ id: {:?}, .. }}", self.public.common.key_id)]
 pub(crate) struct SigningKey {
     key: EncodingKey,
     public: Jwk,
-}
-
-impl std::fmt::Debug for SigningKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SigningKey").field("id", &self.public.common.key_id).finish_non_exhaustive()
-    }
 }
 
 /// The claims that the gateway reads, and `client_id`, which RFC 9068 requires as well.

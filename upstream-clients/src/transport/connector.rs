@@ -36,17 +36,12 @@ pub enum TransportError {
 }
 
 /// Settings of all upstream connections. Proxy variables of the environment are ignored.
-#[derive(Clone)]
+#[derive(Clone, derive_more::Debug)]
+#[debug("Connector")]
 pub struct Connector {
     tls: TlsConnector,
     /// Tasks that poll HTTP/2 connections; they end with their connections.
     tasks: TaskTracker,
-}
-
-impl std::fmt::Debug for Connector {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Connector")
-    }
 }
 
 impl Connector {

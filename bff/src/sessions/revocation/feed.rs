@@ -19,7 +19,8 @@ use crate::sessions::revocation::purge;
 const CHANNEL: &str = "bff:revocations";
 
 /// The live revocations, kept up to date.
-#[derive(Clone)]
+#[derive(Clone, derive_more::Debug)]
+#[debug("Feed {{ live: {:?}, .. }}", self.0.live)]
 pub struct Feed(Arc<Inner>);
 
 struct Inner {
@@ -31,12 +32,6 @@ struct Inner {
     clock: Clock,
     /// Sequence of the last row that was read.
     last: Mutex<i64>,
-}
-
-impl std::fmt::Debug for Feed {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Feed").field("live", &self.0.live).finish_non_exhaustive()
-    }
 }
 
 impl Feed {

@@ -56,6 +56,8 @@ impl ReplayCheck {
 }
 
 /// Probes the session store until dropped.
+#[derive(derive_more::Debug)]
+#[debug("SessionStoreProbe")]
 pub struct SessionStoreProbe {
     own: Arc<Authenticator>,
     /// Acts as another instance: shares only the store with this one.
@@ -64,12 +66,6 @@ pub struct SessionStoreProbe {
     clock: Clock,
     entropy: Entropy,
     check: ReplayCheck,
-}
-
-impl std::fmt::Debug for SessionStoreProbe {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SessionStoreProbe").finish_non_exhaustive()
-    }
 }
 
 impl SessionStoreProbe {

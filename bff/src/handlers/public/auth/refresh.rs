@@ -39,21 +39,17 @@ use crate::state::Gateway;
 const MAX_TOKEN_LENGTH: usize = 4096;
 const RUNBOOK: &str = "bff-backoffice/iam-refresh-down";
 
-#[derive(Deserialize, utoipa::ToSchema)]
+#[derive(derive_more::Debug, Deserialize, utoipa::ToSchema)]
+#[debug("RefreshBody")]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RefreshBody {
     #[schema(min_length = 1, max_length = 4096)]
     refresh_token: String,
 }
 
-impl std::fmt::Debug for RefreshBody {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("RefreshBody")
-    }
-}
-
 /// The new pair: keep both, and forget the refresh token that was sent.
-#[derive(Serialize, utoipa::ToSchema)]
+#[derive(derive_more::Debug, Serialize, utoipa::ToSchema)]
+#[debug("NewTokens {{ expires_in: {expires_in:?}, .. }}")]
 #[serde(rename_all = "camelCase")]
 pub struct NewTokens {
     access_token: String,
@@ -62,12 +58,6 @@ pub struct NewTokens {
     token_type: &'static str,
     /// Seconds until the access token ends.
     expires_in: u64,
-}
-
-impl std::fmt::Debug for NewTokens {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("NewTokens").field("expires_in", &self.expires_in).finish_non_exhaustive()
-    }
 }
 
 /// Renew the tokens.

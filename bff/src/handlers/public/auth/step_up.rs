@@ -39,7 +39,8 @@ const MAX_CODE_LENGTH: usize = 32;
 const RUNBOOK: &str = "bff-backoffice/mfa-down";
 const IAM_MFA_LOCKED: &str = "MELMASTOON.IAM.MFA_LOCKED";
 
-#[derive(Deserialize, utoipa::ToSchema)]
+#[derive(derive_more::Debug, Deserialize, utoipa::ToSchema)]
+#[debug("StepUpRequest {{ scope: {scope:?}, .. }}")]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct StepUpRequest {
     method: MfaMethod,
@@ -51,12 +52,6 @@ pub struct StepUpRequest {
     resource: Option<String>,
     /// SHA-256 of the one body it permits, base64url without padding; any when left out.
     body_digest: Option<String>,
-}
-
-impl std::fmt::Debug for StepUpRequest {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("StepUpRequest").field("scope", &self.scope).finish_non_exhaustive()
-    }
 }
 
 /// Send `id` as `X-MFA-Attestation`, once, before it ends.
