@@ -41,6 +41,8 @@ pub enum WidgetStatus {
 /// Why a widget is not `ok`. Names the limit that was hit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[derive(strum::IntoStaticStr)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum Reason {
     /// The widget's own deadline or the route's passed.
     UpstreamTimeout,
@@ -59,16 +61,7 @@ pub enum Reason {
 impl Reason {
     /// The name on the wire.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::UpstreamTimeout => "UPSTREAM_TIMEOUT",
-            Self::UpstreamUnavailable => "UPSTREAM_UNAVAILABLE",
-            Self::UpstreamError => "UPSTREAM_ERROR",
-            Self::BreakerOpen => "BREAKER_OPEN",
-            Self::ConcurrencyLimit => "CONCURRENCY_LIMIT",
-            Self::SchemaDrift => "SCHEMA_DRIFT",
-            Self::ResponseTooLarge => "RESPONSE_TOO_LARGE",
-            Self::NotFound => "NOT_FOUND",
-        }
+        self.into()
     }
 }
 

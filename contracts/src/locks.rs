@@ -22,6 +22,8 @@ pub struct RevokeKey {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[derive(strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum LockActionKind {
     IssueKey,
     RevokeKey,
@@ -30,10 +32,7 @@ pub enum LockActionKind {
 impl LockActionKind {
     /// The name in the lock audit.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::IssueKey => "issue_key",
-            Self::RevokeKey => "revoke_key",
-        }
+        self.into()
     }
 }
 
@@ -41,6 +40,8 @@ impl LockActionKind {
 /// followed by a `success` or a `failure` when lock-integration could be asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[derive(strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum LockActionPhase {
     Requested,
     Success,
@@ -51,12 +52,7 @@ pub enum LockActionPhase {
 impl LockActionPhase {
     /// The name in the lock audit and in metrics.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Requested => "requested",
-            Self::Success => "success",
-            Self::Failure => "failure",
-            Self::Unknown => "unknown",
-        }
+        self.into()
     }
 }
 

@@ -20,13 +20,13 @@ pub mod staff;
 pub mod sync;
 pub mod tenant;
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
 /// A service the gateway calls. The name is the one in metrics, problems and settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[derive(strum::Display, strum::IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 pub enum Upstream {
     Iam,
     Tenant,
@@ -67,33 +67,10 @@ impl Upstream {
     ];
 
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Iam => "iam",
-            Self::Tenant => "tenant",
-            Self::Property => "property",
-            Self::Reservation => "reservation",
-            Self::Inventory => "inventory",
-            Self::Pricing => "pricing",
-            Self::Housekeeping => "housekeeping",
-            Self::Maintenance => "maintenance",
-            Self::Billing => "billing",
-            Self::Lock => "lock",
-            Self::Ai => "ai",
-            Self::Notification => "notification",
-            Self::Sync => "sync",
-            Self::Analytics => "analytics",
-            Self::Staff => "staff",
-            Self::Audit => "audit",
-        }
+        self.into()
     }
 
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|upstream| upstream.name() == name)
-    }
-}
-
-impl fmt::Display for Upstream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
     }
 }

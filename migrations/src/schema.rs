@@ -1,7 +1,5 @@
 //! The four schemas and their migrations, embedded.
 
-use std::fmt;
-
 use sha2::{Digest, Sha256};
 
 mod embedded {
@@ -20,7 +18,8 @@ mod embedded {
 }
 
 /// A schema. Its database and login role have the same name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, strum::Display, strum::IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 pub enum Schema {
     Bff,
     Inventory,
@@ -32,12 +31,7 @@ impl Schema {
     pub const ALL: [Self; 4] = [Self::Bff, Self::Inventory, Self::Housekeeping, Self::Staff];
 
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Bff => "bff",
-            Self::Inventory => "inventory",
-            Self::Housekeeping => "housekeeping",
-            Self::Staff => "staff",
-        }
+        self.into()
     }
 
     /// The table of applied migrations.
@@ -70,11 +64,5 @@ impl Schema {
         hash.update(include_str!("provision.rs"));
         let start = hash.finalize().first_chunk().copied().unwrap_or_default();
         format!("{:016x}", u64::from_be_bytes(start))
-    }
-}
-
-impl fmt::Display for Schema {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
     }
 }

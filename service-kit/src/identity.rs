@@ -55,7 +55,8 @@ pub struct Identity {
     clock: Clock,
 }
 
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, PartialEq, Eq, strum::IntoStaticStr, thiserror::Error)]
+#[strum(serialize_all = "snake_case")]
 enum Refusal {
     #[error("Send one Authorization header with an identity token as a Bearer token.")]
     NoToken,
@@ -174,13 +175,7 @@ async fn check(
 
 impl Refusal {
     fn label(&self) -> &'static str {
-        match self {
-            Self::NoToken => "no_token",
-            Self::Token(_) => "token",
-            Self::NoKeys => "no_keys",
-            Self::Account => "account",
-            Self::NotConfigured => "not_configured",
-        }
+        self.into()
     }
 }
 

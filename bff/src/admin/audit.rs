@@ -6,7 +6,8 @@ use contracts::id::RequestId;
 use jiff::Timestamp;
 use service_kit::postgres::{StoreError, Transaction};
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 pub enum Step {
     Requested,
     Approved,
@@ -16,11 +17,7 @@ pub enum Step {
 
 impl Step {
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Requested => "requested",
-            Self::Approved => "approved",
-            Self::Refused => "refused",
-        }
+        self.into()
     }
 }
 

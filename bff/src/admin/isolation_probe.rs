@@ -23,8 +23,9 @@ mod session_keys;
 mod tables;
 
 /// Result of a probe.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr, Serialize)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum Outcome {
     Clean,
     /// A tenant read another tenant's value.
@@ -35,11 +36,7 @@ pub enum Outcome {
 
 impl Outcome {
     fn name(self) -> &'static str {
-        match self {
-            Self::Clean => "clean",
-            Self::Leak => "leak",
-            Self::Failed => "failed",
-        }
+        self.into()
     }
 }
 

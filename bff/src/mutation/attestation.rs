@@ -88,7 +88,8 @@ pub struct Use<'a> {
 }
 
 /// Why an attestation does not permit a use. The response does not reveal which.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr, thiserror::Error)]
+#[strum(serialize_all = "lowercase")]
 pub enum Refused {
     #[error("the tenant has no such attestation")]
     Unknown,
@@ -103,12 +104,7 @@ pub enum Refused {
 impl Refused {
     /// For metrics.
     fn outcome(self) -> &'static str {
-        match self {
-            Self::Unknown => "unknown",
-            Self::Mismatch => "mismatch",
-            Self::Expired => "expired",
-            Self::Replayed => "replayed",
-        }
+        self.into()
     }
 }
 

@@ -29,7 +29,8 @@ pub const MAX_TOKEN_AGE: Duration = Duration::from_secs(60 * 60);
 pub(crate) const REVOCATION_TTL: Duration = Duration::from_secs(65 * 60);
 
 /// Target of a revocation, within its tenant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, strum::IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 pub enum Target {
     Session(SessionId),
     Device(DeviceId),
@@ -58,12 +59,7 @@ impl Target {
     }
 
     pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Session(_) => "session",
-            Self::Device(_) => "device",
-            Self::Operator(_) => "operator",
-            Self::Tenant(_) => "tenant",
-        }
+        self.into()
     }
 
     pub fn id(&self) -> &str {

@@ -8,9 +8,11 @@ use serde::de;
 const MAX_NAME_CHARS: usize = 64;
 
 /// What is wrong with a member.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum Fault {
     /// The document is not JSON.
+    #[strum(serialize = "INVALID")]
     Syntax,
     /// Unexpected type or value.
     Invalid,
@@ -27,13 +29,7 @@ pub enum Fault {
 impl Fault {
     /// As in `errors[].code` of a problem.
     pub fn code(self) -> &'static str {
-        match self {
-            Self::Syntax | Self::Invalid => "INVALID",
-            Self::Required => "REQUIRED",
-            Self::Unknown => "UNKNOWN",
-            Self::Duplicate => "DUPLICATE",
-            Self::TooDeep => "TOO_DEEP",
-        }
+        self.into()
     }
 }
 

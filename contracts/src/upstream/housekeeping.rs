@@ -15,6 +15,8 @@ use crate::text::Reason;
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema,
 )]
 #[serde(rename_all = "snake_case")]
+#[derive(strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum RoomStatus {
     Dirty,
     Cleaning,
@@ -49,20 +51,10 @@ impl RoomStatus {
         Self::OutOfOrder,
         Self::OutOfService,
     ];
-}
 
-impl RoomStatus {
     /// The name on the wire and in the database.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Dirty => "dirty",
-            Self::Cleaning => "cleaning",
-            Self::Clean => "clean",
-            Self::Inspected => "inspected",
-            Self::Ready => "ready",
-            Self::OutOfOrder => "out_of_order",
-            Self::OutOfService => "out_of_service",
-        }
+        self.into()
     }
 }
 

@@ -23,7 +23,8 @@ macro_rules! connection_metrics {
 }
 
 /// Why a connection was refused or closed, or a request body given up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub(crate) enum Reason {
     /// The TLS handshake took too long.
     HandshakeTimeout,
@@ -45,16 +46,7 @@ pub(crate) enum Reason {
 
 impl Reason {
     pub(crate) fn label(self) -> &'static str {
-        match self {
-            Self::HandshakeTimeout => "handshake_timeout",
-            Self::Silent => "silent",
-            Self::HeadersTimeout => "headers_timeout",
-            Self::BodyTimeout => "body_timeout",
-            Self::WriteTimeout => "write_timeout",
-            Self::Idle => "idle",
-            Self::InstanceLimit => "instance_limit",
-            Self::AddressLimit => "address_limit",
-        }
+        self.into()
     }
 }
 

@@ -23,8 +23,9 @@ pub struct RoomState {
     pub occupied: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum TaskKind {
     Turnover,
     MidStayClean,
@@ -34,16 +35,13 @@ pub enum TaskKind {
 impl TaskKind {
     /// As the wire and the database have it.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Turnover => "turnover",
-            Self::MidStayClean => "mid_stay_clean",
-            Self::DeepClean => "deep_clean",
-        }
+        self.into()
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr, Serialize)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum Priority {
     Low,
     Normal,
@@ -54,12 +52,7 @@ pub enum Priority {
 impl Priority {
     /// As the wire and the database have it.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Low => "low",
-            Self::Normal => "normal",
-            Self::High => "high",
-            Self::Urgent => "urgent",
-        }
+        self.into()
     }
 }
 

@@ -14,8 +14,9 @@ use super::reservations::Reservation;
 use super::seed::{self, OPENING_DAY, plus_days};
 use super::{FUTURE_DAYS, PAST_DAYS};
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum AllocationState {
     Held,
     Confirmed,
@@ -28,14 +29,7 @@ pub enum AllocationState {
 impl AllocationState {
     /// As the wire and the database have it.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Held => "held",
-            Self::Confirmed => "confirmed",
-            Self::CheckedIn => "checked_in",
-            Self::CheckedOut => "checked_out",
-            Self::Released => "released",
-            Self::Expired => "expired",
-        }
+        self.into()
     }
 }
 

@@ -50,8 +50,9 @@ pub struct StaffMember {
     turn: i64,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum ShiftStatus {
     Scheduled,
     InProgress,
@@ -61,11 +62,7 @@ pub enum ShiftStatus {
 impl ShiftStatus {
     /// As the wire and the database have it.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Scheduled => "scheduled",
-            Self::InProgress => "in_progress",
-            Self::Completed => "completed",
-        }
+        self.into()
     }
 }
 
@@ -99,8 +96,9 @@ pub struct Assignment {
     pub ends_at: Timestamp,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr, Serialize)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum Punch {
     In,
     Out,
@@ -109,10 +107,7 @@ pub enum Punch {
 impl Punch {
     /// As the wire and the database have it.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::In => "in",
-            Self::Out => "out",
-        }
+        self.into()
     }
 }
 

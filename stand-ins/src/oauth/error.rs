@@ -6,7 +6,8 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr, thiserror::Error)]
+#[strum(serialize_all = "snake_case")]
 pub(crate) enum OAuthError {
     #[error("{0}")]
     InvalidRequest(&'static str),
@@ -17,8 +18,10 @@ pub(crate) enum OAuthError {
     #[error("Only these grant types are supported here: {0}.")]
     UnsupportedGrantType(&'static str),
     #[error("The DPoP proof was refused: {0}.")]
+    #[strum(serialize = "invalid_dpop_proof")]
     InvalidProof(ProofError),
     #[error("Repeat the request with a proof that carries the nonce of the DPoP-Nonce header.")]
+    #[strum(serialize = "use_dpop_nonce")]
     UseNonce,
 }
 
@@ -32,14 +35,7 @@ impl OAuthError {
         Self::InvalidGrant("The refresh token is not valid. Sign in again.");
 
     pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::InvalidRequest(_) => "invalid_request",
-            Self::InvalidClient(_) => "invalid_client",
-            Self::InvalidGrant(_) => "invalid_grant",
-            Self::UnsupportedGrantType(_) => "unsupported_grant_type",
-            Self::InvalidProof(_) => "invalid_dpop_proof",
-            Self::UseNonce => "use_dpop_nonce",
-        }
+        self.into()
     }
 }
 

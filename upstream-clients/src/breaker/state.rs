@@ -42,7 +42,8 @@ pub(super) enum Permission {
     Probe { round: u32, tenant: u64 },
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, strum::IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub(crate) enum BreakerPosition {
     Closed,
     HalfOpen,
@@ -51,11 +52,7 @@ pub(crate) enum BreakerPosition {
 
 impl BreakerPosition {
     pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Closed => "closed",
-            Self::HalfOpen => "half-open",
-            Self::Open => "open",
-        }
+        self.into()
     }
 }
 

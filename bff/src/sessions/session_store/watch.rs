@@ -23,7 +23,8 @@ const PROBE_INTERVAL: Duration = Duration::from_secs(5);
 const REPLAYS_TO_CONFIRM: u32 = 3;
 
 /// Outcome of a replayed proof.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 enum ReplayOutcome {
     Refused,
     Accepted,
@@ -33,11 +34,7 @@ enum ReplayOutcome {
 
 impl ReplayOutcome {
     fn name(self) -> &'static str {
-        match self {
-            Self::Refused => "refused",
-            Self::Accepted => "accepted",
-            Self::Unknown => "unknown",
-        }
+        self.into()
     }
 }
 
