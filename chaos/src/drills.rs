@@ -30,6 +30,7 @@ mod session_tier;
 mod snapshots;
 mod supervisor_route;
 mod upstream;
+mod widgets;
 mod wrong_audience;
 
 use read_probe::ReadProbe;
@@ -176,14 +177,12 @@ fn drill(id: &str) -> Option<Drill> {
 
 static F_4: SnapshotDrill = SnapshotDrill {
     fault: Fault::StandIn { upstream: "reservation", kind: "status" },
-    widgets: &["arrivals", "departures", "inHouse"],
     // A day that is not cached.
     route: Some(Route { path: "/arrivals", uncached_query: Some("&date=2030-01-01") }),
 };
 
 static F_7: SnapshotDrill = SnapshotDrill {
     fault: Fault::TakeDatabase("housekeeping"),
-    widgets: &["housekeepingSummary", "roomStatus"],
     route: Some(Route { path: "/housekeeping/board", uncached_query: None }),
 };
 
@@ -191,48 +190,37 @@ static F_7: SnapshotDrill = SnapshotDrill {
 static F_5: UpstreamDrill = UpstreamDrill {
     faults: &[Fault::TakeDatabase("inventory"), Fault::Kill("inventory")],
     alert: "BffInventoryDown",
-    widgets: |_| &["occupancy", "availability"],
     reads: &[ReadProbe::Kept("/inventory/calendar")],
 };
 
 /// Responds with errors, then refuses connections.
 macro_rules! stand_in {
-    ($upstream:literal, $alert:literal, $widgets:expr, $reads:expr) => {
+    ($upstream:literal, $alert:literal, $reads:expr) => {
         UpstreamDrill {
             alert: $alert,
             faults: &[
                 Fault::StandIn { upstream: $upstream, kind: "status" },
                 Fault::StandIn { upstream: $upstream, kind: "refuse" },
             ],
-            widgets: |_| &$widgets,
             reads: &$reads,
         }
     };
 }
 
-static F_6: UpstreamDrill = stand_in!("pricing", "BffPricingDown", ["rateSnapshot"], []);
-static F_8: UpstreamDrill = stand_in!(
-    "maintenance",
-    "BffUpstreamDown",
-    ["maintenanceSummary"],
-    [ReadProbe::Kept("/maintenance/board")]
-);
-static F_9: UpstreamDrill =
-    stand_in!("billing", "BffUpstreamDown", ["folioSummary"], [ReadProbe::Folio]);
+static F_6: UpstreamDrill = stand_in!("pricing", "BffPricingDown", []);
+static F_8: UpstreamDrill =
+    stand_in!("maintenance", "BffUpstreamDown", [ReadProbe::Kept("/maintenance/board")]);
+static F_9: UpstreamDrill = stand_in!("billing", "BffUpstreamDown", [ReadProbe::Folio]);
 static F_11: UpstreamDrill =
-    stand_in!("ai", "BffUpstreamDown", ["aiSuggestions"], [ReadProbe::Emptied("/ai/suggestions")]);
+    stand_in!("ai", "BffUpstreamDown", [ReadProbe::Emptied("/ai/suggestions")]);
 static F_12: UpstreamDrill =
-    stand_in!("notification", "BffNotificationDown", ["alerts"], [ReadProbe::Kept("/alerts")]);
-static F_14: UpstreamDrill = stand_in!("analytics", "BffUpstreamDown", ["kpis"], []);
-static F_16: UpstreamDrill = stand_in!("property", "BffUpstreamDown", ["propertyCard"], []);
+    stand_in!("notification", "BffNotificationDown", [ReadProbe::Kept("/alerts")]);
+static F_14: UpstreamDrill = stand_in!("analytics", "BffUpstreamDown", []);
+static F_16: UpstreamDrill = stand_in!("property", "BffUpstreamDown", []);
 
 /// One upstream accepts requests and never responds; the process of another is stopped.
 static F_33: UpstreamDrill = UpstreamDrill {
     alert: "BffDashboardAwaitsDeadline",
     faults: &[Fault::StandIn { upstream: "pricing", kind: "hang" }, Fault::Pause("staff")],
-    widgets: |fault| match fault.upstream() {
-        "staff" => &["staffOnDuty", "staffingGaps"],
-        _ => &["rateSnapshot"],
-    },
     reads: &[],
 };

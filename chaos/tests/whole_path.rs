@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use chaos::drill_env::{DashboardView, DrillEnv, EnvOptions};
 use chaos::events;
+use composer::WIDGETS;
 use futures_util::StreamExt;
 use launcher::desktop::{Call, DeviceKey};
 use launcher::progress::Progress;
@@ -20,26 +21,6 @@ use tokio::net::TcpListener;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-
-const WIDGETS: [&str; 17] = [
-    "aiSuggestions",
-    "alerts",
-    "arrivals",
-    "availability",
-    "departures",
-    "folioSummary",
-    "housekeepingSummary",
-    "inHouse",
-    "kpis",
-    "maintenanceSummary",
-    "occupancy",
-    "propertyCard",
-    "rateSnapshot",
-    "roomStatus",
-    "staffOnDuty",
-    "staffingGaps",
-    "syncStatus",
-];
 
 /// Allows one environment at a time, because several would miss their deadlines.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
@@ -104,7 +85,7 @@ async fn a_dashboard_comes_whole_in_every_form() {
     assert_eq!(whole["partial"], false, "{whole}");
     let names: BTreeSet<&str> =
         whole["widgets"].as_object().unwrap().keys().map(String::as_str).collect();
-    assert_eq!(names, BTreeSet::from(WIDGETS));
+    assert_eq!(names, WIDGETS.iter().map(|widget| widget.name).collect());
     assert_eq!(whole["widgets"]["occupancy"]["data"]["total"], 48);
 
     let lines = body(&env, &dashboard(&env, "application/x-ndjson")).await;
@@ -178,8 +159,9 @@ async fn killing_housekeeping_costs_its_widgets_and_nothing_else() {
     let slowest = during.iter().map(|seen| seen.took).max().unwrap();
     assert!(slowest < Duration::from_millis(700), "one took {slowest:?}");
     let missed: BTreeSet<_> = during.iter().map(DashboardView::upstream_widgets_not_ok).collect();
-    let its = ["housekeepingSummary", "roomStatus"].map(str::to_owned);
-    assert_eq!(missed, BTreeSet::from([BTreeSet::from(its)]), "widgets that were not ok");
+    let its = WIDGETS.iter().filter(|widget| widget.source() == "housekeeping");
+    let its = its.map(|widget| widget.name.to_owned()).collect();
+    assert_eq!(missed, BTreeSet::from([its]), "widgets that were not ok");
     env.close().await;
 }
 
@@ -212,21 +194,6 @@ async fn load_200_dashboards(env: &DrillEnv) -> (BTreeSet<String>, BTreeMap<Stri
     (all.iter().flat_map(missed).collect(), after.into_iter().filter_map(more).collect())
 }
 
-/// Upstreams of the dashboard whose responses are cached.
-const CACHED_UPSTREAMS: [&str; 11] = [
-    "ai",
-    "analytics",
-    "billing",
-    "housekeeping",
-    "inventory",
-    "maintenance",
-    "notification",
-    "pricing",
-    "property",
-    "reservation",
-    "staff",
-];
-
 /// On a busy machine one of 200 dashboards may be late, so up to three batches are tried until one is
 /// whole.
 #[tokio::test(flavor = "multi_thread")]
@@ -236,20 +203,23 @@ async fn two_hundred_cold_dashboards_at_once_ask_each_upstream_once_per_question
     let env = ExclusiveEnv::take(options).await;
     let signed_in = env.desktop.send(&session()).await.unwrap();
     assert_eq!(signed_in.status(), 200);
+    let policies = WIDGETS.iter().map(|widget| &widget.read.policy);
+    let reads: BTreeMap<_, _> =
+        policies.filter_map(|policy| Some((policy.name, policy.upstream?))).collect();
     let (mut missed, mut questions) = load_200_dashboards(&env).await;
     for _ in 0..2 {
         if missed.is_empty() {
             break;
         }
-        for upstream in CACHED_UPSTREAMS {
-            events::invalidate(&env, upstream).await.unwrap();
+        for upstream in reads.values() {
+            events::invalidate(&env, upstream.name()).await.unwrap();
         }
         (missed, questions) = load_200_dashboards(&env).await;
     }
 
     assert_eq!(missed, BTreeSet::new(), "no batch was whole");
-    // Occupancy and availability share a request; syncStatus needs none.
-    assert_eq!(questions.len(), WIDGETS.len() - 2, "{questions:?}");
+    // Widgets that share a read share a request.
+    assert_eq!(questions.len(), reads.len(), "{questions:?}");
     assert!(questions.values().all(|count| *count == 1), "{questions:?}");
     env.close().await;
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use auth::Principal;
 use composer::compose::{Composer, Plan};
 use composer::local_data::LocalData;
-use composer::snapshots::{Fetched, Snapshots};
+use composer::snapshots::{FetchFuture, Snapshots};
 use contracts::clock::{Clock, Entropy};
 use contracts::dashboard::Record;
 use contracts::env::Env;
@@ -24,7 +24,6 @@ use contracts::upstream::Upstream;
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main};
 use futures_util::StreamExt;
-use futures_util::future::BoxFuture;
 use tokio::runtime::Runtime;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
@@ -86,14 +85,11 @@ impl Credentials for Bearer {
 }
 
 /// None of the ten widgets needs local data.
+#[derive(Debug)]
 struct NoLocalData;
 
 impl LocalData for NoLocalData {
-    fn sync_status(
-        &self,
-        _: &CallContext,
-        _: PropertyId,
-    ) -> BoxFuture<'static, Result<Fetched, CallError>> {
+    fn sync_status(&self, _: &CallContext, _: PropertyId) -> FetchFuture {
         Box::pin(std::future::ready(Err(CallError::NotConfigured)))
     }
 }

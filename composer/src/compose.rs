@@ -18,12 +18,12 @@ use tokio::time::Instant;
 use upstream_clients::{CallContext, CallError, Upstreams};
 
 use crate::admission::{ConcurrencyLimit, Permit};
-use crate::fetch::Sources;
 use crate::local_data::LocalData;
 use crate::meters::Meters;
-use crate::read_policies::ReadPolicy;
+use crate::property_read::{PropertyDay, PropertyRead, Sources};
+use crate::read_policy::ReadPolicy;
 use crate::result::{WidgetOrigin, WidgetResult, milliseconds};
-use crate::snapshots::{Key, ReadError, Reading, Snapshots, Source};
+use crate::snapshots::{FetchFuture, Key, ReadError, Reading, Snapshots, Source};
 use crate::widgets::{WIDGETS, WidgetSpec, by_name};
 
 /// The route's default timeout, counted from the receipt of the request.
@@ -154,6 +154,15 @@ impl Composer {
         &self.sources.upstreams
     }
 
+    /// The call of a read, for [`Snapshots::read`].
+    pub fn fetch(
+        &self,
+        read: &'static PropertyRead,
+        at: PropertyDay,
+    ) -> impl Fn(CallContext) -> FetchFuture + Send + Sync + '_ {
+        move |context| self.sources.fetch(read, context, at)
+    }
+
     /// Dashboards in flight, and the current limit.
     pub fn load(&self) -> (usize, usize) {
         self.limit.usage()
@@ -172,7 +181,7 @@ impl Composer {
         admitted: Instant,
     ) -> Result<Plan, PlanError> {
         let wanted = match names {
-            None => WIDGETS.iter().collect(),
+            None => WIDGETS.to_vec(),
             Some(names) => parse_names(names)?,
         };
         let (allowed, forbidden) = wanted
@@ -209,7 +218,7 @@ impl Composer {
             let (allowed, admitted, route) = plan;
             composer.prefetch(&allowed, tenant, property).await;
             let widget = |spec: &'static WidgetSpec| {
-                let limit = time_limit(Safeguard::Deadlines, spec.policy.deadline);
+                let limit = time_limit(Safeguard::Deadlines, spec.read.policy.deadline);
                 let deadline = (admitted + limit).min(route);
                 composer.clone().widget(spec, context.with_deadline(deadline), tenant, property)
             };
@@ -258,7 +267,7 @@ impl Composer {
     ) {
         let reads: Vec<(&'static ReadPolicy, Key)> = allowed
             .iter()
-            .map(|spec| (spec.policy, Key::of_property(spec.policy, tenant, property)))
+            .map(|spec| (&spec.read.policy, spec.read.key(tenant, property.into())))
             .collect();
         self.snapshots.prefetch(&reads).await;
     }
@@ -297,10 +306,10 @@ impl Composer {
         tenant: TenantId,
         property: PropertyId,
     ) -> WidgetResult {
-        let (began, sources) = (Instant::now(), self.sources.clone());
-        let fetch = move |context| sources.clone().fetch(spec.fetch, context, property);
-        let key = Key::of_property(spec.policy, tenant, property);
-        let outcome = self.snapshots.read(spec.policy, &key, &context, fetch).await;
+        let (began, read, at) = (Instant::now(), &spec.read, property.into());
+        let fetch = self.fetch(read, at);
+        let outcome =
+            self.snapshots.read(&read.policy, &read.key(tenant, at), &context, fetch).await;
         let took = began.elapsed();
         let result = widget_result(spec, took, outcome);
         self.meters.widget(spec, took, &result);
@@ -369,7 +378,7 @@ fn of(
     tag: u64,
     took: Duration,
 ) -> WidgetResult {
-    WidgetResult { name: spec.name, upstream: spec.policy.upstream, widget, source, tag, took }
+    WidgetResult { name: spec.name, upstream: spec.read.policy.upstream, widget, source, tag, took }
 }
 
 fn empty_widget(spec: &WidgetSpec, status: WidgetStatus) -> Widget {

@@ -33,13 +33,13 @@ impl Composer {
 
     fn report_of(&self, spec: &'static WidgetSpec) -> WidgetReport {
         let (last, latency) = self.meters().recent(spec);
-        let cache = self.snapshots().counts(spec.policy);
+        let cache = self.snapshots().counts(&spec.read.policy);
         WidgetReport {
             widget: spec.name,
             source: spec.source(),
-            deadline_ms: spec.policy.deadline.as_millis() as u64,
-            fresh_seconds: spec.policy.fresh.as_secs(),
-            stale_seconds: spec.policy.stale.as_secs(),
+            deadline_ms: spec.read.policy.deadline.as_millis() as u64,
+            fresh_seconds: spec.read.policy.fresh.as_secs(),
+            stale_seconds: spec.read.policy.stale.as_secs(),
             last,
             latency,
             cache,

@@ -3,18 +3,20 @@
 //!
 //! Start with [`Composer`]: [`Composer::plan`] decides what a caller sees, then
 //! [`Composer::compose`] or [`Composer::compose_buffered`] fetches it. [`widgets`] lists the
-//! widgets, [`read_policies`] the deadline and freshness of every read, [`Snapshots`] is the cache.
+//! widgets with their reads, [`Snapshots`] is the cache.
 //!
 //! Not here: HTTP (no axum), storage (no SQL), and who may call a route.
 
 mod admission;
+mod arrivals;
+pub mod availability;
 pub mod compose;
 pub mod diagnostics;
 pub mod event_routing;
-pub mod fetch;
 pub mod local_data;
 mod meters;
-pub mod read_policies;
+pub mod property_read;
+pub mod read_policy;
 pub mod result;
 pub mod snapshots;
 mod source;

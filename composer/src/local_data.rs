@@ -1,17 +1,13 @@
 //! Port for dashboard data that the gateway itself owns, so that this crate needs no SQL.
 
-use futures_util::future::BoxFuture;
-use upstream_clients::{CallContext, CallError};
+use std::fmt::Debug;
 
 use contracts::id::PropertyId;
+use upstream_clients::CallContext;
 
-use crate::snapshots::Fetched;
+use crate::snapshots::FetchFuture;
 
-pub trait LocalData: Send + Sync {
+pub trait LocalData: Debug + Send + Sync {
     /// The sync status of the property's desktops, by `context.deadline`.
-    fn sync_status(
-        &self,
-        context: &CallContext,
-        property: PropertyId,
-    ) -> BoxFuture<'static, Result<Fetched, CallError>>;
+    fn sync_status(&self, context: &CallContext, property: PropertyId) -> FetchFuture;
 }

@@ -132,7 +132,7 @@ impl Meters {
     }
 
     fn for_widget(&self, spec: &WidgetSpec) -> Option<&WidgetMeters> {
-        let index = WIDGETS.iter().position(|widget| std::ptr::eq(widget, spec))?;
+        let index = WIDGETS.iter().position(|widget| std::ptr::eq(*widget, spec))?;
         self.0.widgets.get(index)
     }
 }

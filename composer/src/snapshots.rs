@@ -19,7 +19,6 @@ mod snapshot;
 mod tests;
 mod time_zones;
 
-use std::future::Future;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,7 +35,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 use upstream_clients::{CallContext, CallError};
 
-use crate::read_policies::ReadPolicy;
+use crate::read_policy::ReadPolicy;
 pub use crate::source::Source;
 pub use cache_store::CacheStore;
 use invalidation::Invalidations;
@@ -46,7 +45,7 @@ pub use meters::CacheCounts;
 use meters::Meters;
 pub use reading::{ReadError, Reading};
 use single_flight::{CallOutcome, DEADLINE_GRACE, SingleFlight};
-pub use snapshot::{Fetched, Snapshot};
+pub use snapshot::{FetchFuture, Fetched, Snapshot};
 use time_zones::TimeZones;
 
 /// With a stale snapshot at hand, a read waits no longer than this for a newer one.
@@ -148,17 +147,13 @@ impl Snapshots {
 
     /// Reads a snapshot, by `context.deadline` at the latest. `fetch` calls the upstream; the call
     /// is dropped when no reader waits for it any more.
-    pub async fn read<F, A>(
+    pub async fn read(
         &self,
         policy: &'static ReadPolicy,
         key: &Key,
         context: &CallContext,
-        fetch: F,
-    ) -> Result<Reading, ReadError>
-    where
-        F: Fn(CallContext) -> A + Send + Sync + 'static,
-        A: Future<Output = Result<Fetched, CallError>> + Send + 'static,
-    {
+        fetch: impl Fn(CallContext) -> FetchFuture + Send + Sync,
+    ) -> Result<Reading, ReadError> {
         let (began, now) = (Instant::now(), self.clock.now());
         let held = self.held(policy, key, now);
         let changed_at = self.changed_at(policy, key, now);
@@ -169,7 +164,7 @@ impl Snapshots {
             self.meters.hit(policy.name);
             let reading = Reading::of(snapshot, Source::Hit { age: *age }, began);
             if needs_refresh_ahead(policy, *age) {
-                self.refresh_ahead(policy, key, context, fetch);
+                self.refresh_ahead(policy, key, context, &fetch);
             }
             return Ok(reading);
         }

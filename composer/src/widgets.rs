@@ -1,107 +1,155 @@
-//! The widgets in one table: the read each shows and who may see it (gateway-api section 6).
+//! The widgets in one table: what each shows, who may see it, and how it is read (gateway-api
+//! section 6). Its reads also serve the handlers and the workbench.
 
 use contracts::role::RoleSet;
-use jiff::civil::Date;
+use contracts::upstream::Upstream;
+use futures_util::FutureExt;
+use upstream_clients::DateRange;
 
-use crate::read_policies;
-use crate::read_policies::ReadPolicy;
+use crate::arrivals::arrivals;
+use crate::availability::{OCCUPANCY_PART, availability};
+use crate::property_read::{PropertyCall, PropertyRead, fetch};
+use crate::read_policy::ReadPolicy;
 
 #[derive(Debug)]
 pub struct WidgetSpec {
     pub name: &'static str,
-    pub policy: &'static ReadPolicy,
-    pub(crate) fetch: Fetch,
-    /// Which part of the snapshot it shows.
-    pub(crate) part: usize,
     /// Roles that may see it; for others it is `forbidden` and not fetched.
     pub roles: RoleSet,
+    /// A widget that shows part of another's read has the same one.
+    pub read: PropertyRead,
+    /// Which part of the snapshot it shows.
+    pub(crate) part: usize,
 }
 
 impl WidgetSpec {
     /// The name of its source on the wire.
     pub fn source(&self) -> &'static str {
-        self.policy.upstream.map_or("bff-backoffice", contracts::upstream::Upstream::name)
+        self.read.policy.upstream.map_or("bff-backoffice", Upstream::name)
     }
 }
 
-/// The call that fetches a read's data.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fetch {
-    Availability,
-    RateSnapshot,
-    HousekeepingSummary,
-    RoomStatus,
-    MaintenanceSummary,
-    /// By default today's; so the next two.
-    Arrivals(Option<Date>),
-    Departures(Option<Date>),
-    InHouse(Option<Date>),
-    FolioSummary,
-    Balances,
-    LockKeys,
-    Alerts,
-    AiSuggestions,
-    Kpis,
-    StaffOnDuty,
-    StaffingGaps,
-    SyncStatus,
-    PropertyCard,
+/// A widget that shows the whole response, under the name of the read.
+const fn widget(roles: RoleSet, policy: ReadPolicy, call: PropertyCall) -> WidgetSpec {
+    WidgetSpec { name: policy.name, roles, read: PropertyRead { policy, call }, part: 0 }
 }
 
-const TODAY: Option<Date> = None;
-/// A widget that shows the whole response.
-const fn widget(
-    name: &'static str,
-    fetch: Fetch,
-    policy: &'static ReadPolicy,
-    roles: RoleSet,
-) -> WidgetSpec {
-    WidgetSpec { name, policy, fetch, part: 0, roles }
+/// The upstream's default: two weeks from today in the property's time zone.
+const NEXT_FORTNIGHT: DateRange = DateRange { from: None, to: None };
+
+macro_rules! widgets {
+    ($($(#[$doc:meta])* $id:ident = $widget:expr;)*) => {
+        $($(#[$doc])* pub static $id: WidgetSpec = $widget;)*
+
+        pub static WIDGETS: &[&WidgetSpec] = &[$(&$id),*];
+    };
 }
 
-pub static WIDGETS: [WidgetSpec; 17] = [
-    WidgetSpec {
-        part: 1,
-        ..widget("occupancy", Fetch::Availability, &read_policies::AVAILABILITY, RoleSet::ANY)
-    },
-    widget("availability", Fetch::Availability, &read_policies::AVAILABILITY, RoleSet::RECEPTION),
-    widget("rateSnapshot", Fetch::RateSnapshot, &read_policies::RATE_SNAPSHOT, RoleSet::RECEPTION),
-    widget(
-        "housekeepingSummary",
-        Fetch::HousekeepingSummary,
-        &read_policies::HOUSEKEEPING_SUMMARY,
+// One per widget: its roles; its policy, with the deadline in milliseconds; its call.
+widgets! {
+    OCCUPANCY = WidgetSpec {
+        name: "occupancy", roles: RoleSet::ANY, part: OCCUPANCY_PART, ..AVAILABILITY
+    };
+    AVAILABILITY = widget(
+        RoleSet::RECEPTION,
+        ReadPolicy::new("availability", Upstream::Inventory, 400)
+            .fresh_secs(15).stale_secs(600).of_today(),
+        |to| availability(to.upstreams, to.context, to.property, NEXT_FORTNIGHT).boxed(),
+    );
+    RATE_SNAPSHOT = widget(
+        RoleSet::RECEPTION,
+        ReadPolicy::new("rateSnapshot", Upstream::Pricing, 400)
+            .fresh_secs(60).stale_secs(1800).of_today(),
+        |to| fetch(async move { to.upstreams.rate_snapshot(&to.context, to.property).await }),
+    );
+    HOUSEKEEPING_SUMMARY = widget(
         RoleSet::ANY,
-    ),
-    widget("roomStatus", Fetch::RoomStatus, &read_policies::ROOM_STATUS, RoleSet::ANY),
-    widget(
-        "maintenanceSummary",
-        Fetch::MaintenanceSummary,
-        &read_policies::MAINTENANCE_SUMMARY,
+        ReadPolicy::new("housekeepingSummary", Upstream::Housekeeping, 400)
+            .fresh_secs(10).stale_secs(300).of_today(),
+        |to| fetch(async move {
+            to.upstreams.housekeeping_summary(&to.context, to.property).await
+        }),
+    );
+    ROOM_STATUS = widget(
         RoleSet::ANY,
-    ),
-    widget("arrivals", Fetch::Arrivals(TODAY), &read_policies::ARRIVALS, RoleSet::ANY),
-    widget("departures", Fetch::Departures(TODAY), &read_policies::DEPARTURES, RoleSet::ANY),
-    widget("inHouse", Fetch::InHouse(TODAY), &read_policies::IN_HOUSE, RoleSet::ANY),
-    widget("folioSummary", Fetch::FolioSummary, &read_policies::FOLIO_SUMMARY, RoleSet::RECEPTION),
-    widget("alerts", Fetch::Alerts, &read_policies::ALERTS, RoleSet::ANY),
-    widget(
-        "aiSuggestions",
-        Fetch::AiSuggestions,
-        &read_policies::AI_SUGGESTIONS,
+        ReadPolicy::new("roomStatus", Upstream::Housekeeping, 400).fresh_secs(10).stale_secs(300),
+        |to| fetch(async move { to.upstreams.room_statuses(&to.context, to.property).await }),
+    );
+    MAINTENANCE_SUMMARY = widget(
+        RoleSet::ANY,
+        ReadPolicy::new("maintenanceSummary", Upstream::Maintenance, 400)
+            .fresh_secs(30).stale_secs(600).of_today(),
+        |to| fetch(async move { to.upstreams.maintenance_summary(&to.context, to.property).await }),
+    );
+    ARRIVALS = widget(
+        RoleSet::ANY,
+        ReadPolicy::new("arrivals", Upstream::Reservation, 450)
+            .fresh_secs(10).stale_secs(300).of_today(),
+        |to| fetch(async move {
+            let stays = to.upstreams.arrivals(&to.context, to.property, to.day).await?;
+            Ok(arrivals(&stays))
+        }),
+    );
+    DEPARTURES = widget(
+        RoleSet::ANY,
+        ReadPolicy::new("departures", Upstream::Reservation, 450)
+            .fresh_secs(10).stale_secs(300).of_today(),
+        |to| fetch(async move { to.upstreams.departures(&to.context, to.property, to.day).await }),
+    );
+    IN_HOUSE = widget(
+        RoleSet::ANY,
+        ReadPolicy::new("inHouse", Upstream::Reservation, 450)
+            .fresh_secs(10).stale_secs(300).of_today(),
+        |to| fetch(async move { to.upstreams.in_house(&to.context, to.property, to.day).await }),
+    );
+    FOLIO_SUMMARY = widget(
+        RoleSet::RECEPTION,
+        ReadPolicy::new("folioSummary", Upstream::Billing, 400)
+            .fresh_secs(30).stale_secs(600).of_today(),
+        |to| fetch(async move { to.upstreams.billing_summary(&to.context, to.property).await }),
+    );
+    ALERTS = widget(
+        RoleSet::ANY,
+        ReadPolicy::new("alerts", Upstream::Notification, 300).fresh_secs(5).stale_secs(300),
+        |to| fetch(async move { to.upstreams.alerts(&to.context, to.property).await }),
+    );
+    /// Never shown stale.
+    AI_SUGGESTIONS = widget(
         RoleSet::ANY_MANAGER,
-    ),
-    widget("kpis", Fetch::Kpis, &read_policies::KPIS, RoleSet::OWNER),
-    widget("staffOnDuty", Fetch::StaffOnDuty, &read_policies::STAFF_ON_DUTY, RoleSet::ANY_MANAGER),
-    widget(
-        "staffingGaps",
-        Fetch::StaffingGaps,
-        &read_policies::STAFFING_GAPS,
+        ReadPolicy::new("aiSuggestions", Upstream::Ai, 500).fresh_secs(60),
+        |to| fetch(async move { to.upstreams.suggestions(&to.context, to.property).await }),
+    );
+    KPIS = widget(
+        RoleSet::OWNER,
+        ReadPolicy::new("kpis", Upstream::Analytics, 450)
+            .fresh_secs(60).stale_secs(3600).of_today(),
+        |to| fetch(async move { to.upstreams.kpis(&to.context, to.property).await }),
+    );
+    STAFF_ON_DUTY = widget(
         RoleSet::ANY_MANAGER,
-    ),
-    widget("syncStatus", Fetch::SyncStatus, &read_policies::SYNC_STATUS, RoleSet::ANY),
-    widget("propertyCard", Fetch::PropertyCard, &read_policies::PROPERTY_CARD, RoleSet::ANY),
-];
+        ReadPolicy::new("staffOnDuty", Upstream::Staff, 400).fresh_secs(30).stale_secs(300),
+        |to| fetch(async move { to.upstreams.on_duty(&to.context, to.property).await }),
+    );
+    STAFFING_GAPS = widget(
+        RoleSet::ANY_MANAGER,
+        ReadPolicy::new("staffingGaps", Upstream::Staff, 500)
+            .fresh_secs(60).stale_secs(1800).of_today(),
+        |to| fetch(async move { to.upstreams.staffing_gaps(&to.context, to.property).await }),
+    );
+    /// From the gateway's own store: never cached, because reading it costs as little.
+    SYNC_STATUS = widget(
+        RoleSet::ANY,
+        ReadPolicy::of_gateway("syncStatus", 100),
+        |to| to.local.sync_status(&to.context, to.property),
+    );
+    PROPERTY_CARD = widget(
+        RoleSet::ANY,
+        ReadPolicy::new("propertyCard", Upstream::Property, 300)
+            .fresh_secs(300).stale_secs(24 * 3600),
+        |to| fetch(async move { to.upstreams.property(&to.context, to.property).await }),
+    );
+}
 
 pub(crate) fn by_name(name: &str) -> Option<&'static WidgetSpec> {
-    WIDGETS.iter().find(|widget| widget.name == name)
+    WIDGETS.iter().copied().find(|widget| widget.name == name)
 }

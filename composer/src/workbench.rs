@@ -12,20 +12,21 @@ use std::time::Duration;
 
 use contracts::id::{PropertyId, TenantId};
 use contracts::role::RoleSet;
+use contracts::upstream::Upstream;
 use contracts::upstream::reservation::Stays;
 use contracts::workbench::{StaysView, TodayView};
 use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, join3, try_join, try_join_all};
+use futures_util::future::{join3, try_join, try_join_all};
 use jiff::civil::Date;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 use upstream_clients::CallContext;
 
 use crate::compose::Composer;
-use crate::fetch::FetchResult;
-use crate::read_policies::{self, ReadPolicy};
-use crate::snapshots::{Key, ReadError, Reading, Snapshots};
-use crate::widgets::Fetch;
+use crate::property_read::{PropertyDay, PropertyRead, fetch};
+use crate::read_policy::ReadPolicy;
+use crate::snapshots::{FetchFuture, ReadError, Reading, Snapshots};
+use crate::widgets;
 
 use provenance::Provenance;
 pub use rows::ComposedView;
@@ -37,16 +38,14 @@ const COLUMN_TIMEOUT: Duration = Duration::from_millis(300);
 /// Maximum age of a part before it is fetched again (gateway-api section 4).
 const VIEW_FRESHNESS: Duration = Duration::from_secs(15);
 
-const fn view_policy(policy: &ReadPolicy) -> ReadPolicy {
-    ReadPolicy { fresh: VIEW_FRESHNESS, ..*policy }
+/// A read of the dashboard, with the freshness of a view.
+const fn view_read(read: &PropertyRead) -> PropertyRead {
+    PropertyRead { policy: ReadPolicy { fresh: VIEW_FRESHNESS, ..read.policy }, ..*read }
 }
 
-static ARRIVALS: ReadPolicy = view_policy(&read_policies::ARRIVALS);
-static DEPARTURES: ReadPolicy = view_policy(&read_policies::DEPARTURES);
-static IN_HOUSE: ReadPolicy = view_policy(&read_policies::IN_HOUSE);
-static ROOM_STATUSES: ReadPolicy = view_policy(&read_policies::ROOM_STATUS);
-static BALANCES: ReadPolicy = view_policy(&read_policies::BALANCES);
-static LOCK_KEYS: ReadPolicy = view_policy(&read_policies::LOCK_KEYS);
+static ARRIVALS: PropertyRead = view_read(&widgets::ARRIVALS.read);
+static DEPARTURES: PropertyRead = view_read(&widgets::DEPARTURES.read);
+static IN_HOUSE: PropertyRead = view_read(&widgets::IN_HOUSE.read);
 
 /// The lists of a day's stays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,19 +58,11 @@ pub enum List {
 impl List {
     const ALL: [Self; 3] = [Self::Arrivals, Self::Departures, Self::InHouse];
 
-    fn policy(self) -> &'static ReadPolicy {
+    fn read(self) -> &'static PropertyRead {
         match self {
             Self::Arrivals => &ARRIVALS,
             Self::Departures => &DEPARTURES,
             Self::InHouse => &IN_HOUSE,
-        }
-    }
-
-    fn fetch(self, day: Option<Date>) -> Fetch {
-        match self {
-            Self::Arrivals => Fetch::Arrivals(day),
-            Self::Departures => Fetch::Departures(day),
-            Self::InHouse => Fetch::InHouse(day),
         }
     }
 }
@@ -80,26 +71,30 @@ impl List {
 #[derive(Debug)]
 struct Column {
     name: &'static str,
-    policy: &'static ReadPolicy,
-    fetch: Fetch,
     roles: RoleSet,
+    read: PropertyRead,
 }
 
-static ROOM_STATUS: Column = Column {
-    name: "roomStatus",
-    policy: &ROOM_STATUSES,
-    fetch: Fetch::RoomStatus,
-    roles: RoleSet::ANY,
-};
+static ROOM_STATUS: Column =
+    Column { name: "roomStatus", roles: RoleSet::ANY, read: view_read(&widgets::ROOM_STATUS.read) };
+
 static BALANCE: Column = Column {
     name: "balance",
-    policy: &BALANCES,
-    fetch: Fetch::Balances,
     roles: RoleSet::RECEPTION,
+    read: PropertyRead {
+        policy: ReadPolicy::new("balances", Upstream::Billing, 400).fresh_secs(15).stale_secs(300),
+        call: |to| fetch(async move { to.upstreams.balances(&to.context, to.property).await }),
+    },
 };
 
-static KEYS: Column =
-    Column { name: "keys", policy: &LOCK_KEYS, fetch: Fetch::LockKeys, roles: RoleSet::RECEPTION };
+static KEYS: Column = Column {
+    name: "keys",
+    roles: RoleSet::RECEPTION,
+    read: PropertyRead {
+        policy: ReadPolicy::new("lockKeys", Upstream::Lock, 400).fresh_secs(15).stale_secs(300),
+        call: |to| fetch(async move { to.upstreams.lock_keys(&to.context, to.property).await }),
+    },
+};
 
 /// The caller, property and day of a view.
 #[derive(Debug, Clone, Copy)]
@@ -113,12 +108,8 @@ pub struct ViewRequest {
 }
 
 impl ViewRequest {
-    fn key(&self, policy: &ReadPolicy) -> Key {
-        Key::of_property(policy, self.tenant, self.property)
-    }
-
-    fn key_of_day(&self, policy: &ReadPolicy) -> Key {
-        self.key(policy).on(self.day)
+    fn day(&self) -> PropertyDay {
+        PropertyDay { property: self.property, day: self.day }
     }
 }
 
@@ -150,23 +141,22 @@ impl Composer {
         lists: &[List],
         context: &CallContext,
     ) -> Result<ViewParts, ReadError> {
-        let (sources, property) = (self.sources.clone(), request.property);
-        let call = move |fetch, context| sources.clone().fetch(fetch, context, property).boxed();
-        ViewBuilder { snapshots: &self.snapshots, request, context, call }.load(lists).await
+        let fetch = |read: &PropertyRead, context, at| self.sources.fetch(read, context, at);
+        ViewBuilder { snapshots: &self.snapshots, request, context, fetch }.load(lists).await
     }
 }
 
 /// Loads the parts of one view.
-struct ViewBuilder<'a, A> {
+struct ViewBuilder<'a, F> {
     snapshots: &'a Snapshots,
     request: &'a ViewRequest,
     context: &'a CallContext,
-    call: A,
+    fetch: F,
 }
 
-impl<A> ViewBuilder<'_, A>
+impl<F> ViewBuilder<'_, F>
 where
-    A: Fn(Fetch, CallContext) -> BoxFuture<'static, FetchResult> + Clone + Send + Sync + 'static,
+    F: Fn(&PropertyRead, CallContext, PropertyDay) -> FetchFuture + Send + Sync,
 {
     /// Loads all parts in parallel. Fails as soon as the stays fail.
     async fn load(&self, lists: &[List]) -> Result<ViewParts, ReadError> {
@@ -179,12 +169,13 @@ where
 
     /// Loads all snapshots that this process lacks in one round trip.
     async fn prefetch(&self, lists: &[List]) {
-        let lists =
-            lists.iter().map(|list| (list.policy(), self.request.key_of_day(list.policy())));
+        let (request, tenant) = (self.request, self.request.tenant);
+        let lists = lists.iter().map(|list| (list.read(), request.day()));
         let columns = [&ROOM_STATUS, &BALANCE, &KEYS].into_iter();
         let columns = columns.filter(|column| self.may_see(column));
-        let columns = columns.map(|column| (column.policy, self.request.key(column.policy)));
-        self.snapshots.prefetch(&lists.chain(columns).collect::<Vec<_>>()).await;
+        let columns = columns.map(|column| (&column.read, request.property.into()));
+        let reads = lists.chain(columns).map(|(read, at)| (&read.policy, read.key(tenant, at)));
+        self.snapshots.prefetch(&reads.collect::<Vec<_>>()).await;
     }
 
     fn may_see(&self, column: &Column) -> bool {
@@ -192,19 +183,21 @@ where
     }
 
     async fn list(&self, list: List) -> Result<(Stays, Provenance), ReadError> {
-        let (policy, key) = (list.policy(), self.request.key_of_day(list.policy()));
-        let fetch = list.fetch(self.request.day);
-        let (stays, reading) = self.read(policy, fetch, key, policy.deadline).await?;
+        let (read, policy) = (list.read(), &list.read().policy);
+        let (stays, reading) = self.read(read, self.request.day(), policy.deadline).await?;
         Ok((stays, Provenance::of(policy, reading)))
     }
 
-    async fn column<T: DeserializeOwned>(&self, column: &Column) -> (Option<T>, Provenance) {
-        let (name, policy, began) = (column.name, column.policy, Instant::now());
+    async fn column<T: DeserializeOwned>(
+        &self,
+        column: &'static Column,
+    ) -> (Option<T>, Provenance) {
+        let (name, policy, began) = (column.name, &column.read.policy, Instant::now());
         if !self.may_see(column) {
             return (None, Provenance::forbidden(name, policy));
         }
         let within = policy.deadline.min(COLUMN_TIMEOUT);
-        match self.read(policy, column.fetch, self.request.key(policy), within).await {
+        match self.read(&column.read, self.request.property.into(), within).await {
             Ok((content, reading)) => (Some(content), Provenance::of(policy, reading).named(name)),
             Err(error) => (None, Provenance::failed(name, policy, &error, began.elapsed())),
         }
@@ -212,15 +205,14 @@ where
 
     async fn read<T: DeserializeOwned>(
         &self,
-        policy: &'static ReadPolicy,
-        fetch: Fetch,
-        key: Key,
+        read: &'static PropertyRead,
+        at: PropertyDay,
         within: Duration,
     ) -> Result<(T, Reading), ReadError> {
-        let call = self.call.clone();
-        let fetch = move |context| call(fetch, context);
+        let fetch = |context| (self.fetch)(read, context, at);
         let context = self.context.with_deadline(self.request.admitted + within);
-        let reading = self.snapshots.read(policy, &key, &context, fetch).await?;
+        let key = read.key(self.request.tenant, at);
+        let reading = self.snapshots.read(&read.policy, &key, &context, fetch).await?;
         Ok((reading.snapshot.content()?, reading))
     }
 }

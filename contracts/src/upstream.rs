@@ -3,6 +3,9 @@
 //! Unknown members are ignored, so that an upstream may add members; a missing or mistyped member is
 //! schema drift.
 
+#[macro_use]
+pub mod stamped;
+
 pub mod ai;
 pub mod analytics;
 pub mod audit;

@@ -1,15 +1,14 @@
 //! Cached reads outside the dashboard: property scope, provenance headers (`X-Cache`, `Age`,
 //! `Server-Timing`) and conditional requests (304).
 //!
-//! A handler passes the policy (`composer::read_policies`), the key, and the call:
+//! A handler passes a read of a property, a widget's or its own:
 //!
 //! ```ignore
-//! let key = reads.key_in(&read_policies::MAINTENANCE_BOARD, in_property.property);
-//! reads.serve(&read_policies::MAINTENANCE_BOARD, key, |upstreams, context| async move {
-//!     let body = upstreams.maintenance_board(&context, property).await?;
-//!     Ok(Fetched::new(body.property_id, body.as_of, &body))
-//! }).await
+//! reads.serve(&STAFF_ON_DUTY.read, in_property.property).await
 //! ```
+//!
+//! For a read with other parameters it passes the policy, the key and the call:
+//! [`Reads::serve_keyed`].
 
 use std::future::Future;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -22,10 +21,11 @@ use axum::body::Body;
 use axum::extract::{FromRef, FromRequestParts};
 use axum::response::{IntoResponse, Response};
 use composer::Composer;
-use composer::fetch::property_card;
-use composer::read_policies::{PROPERTY_CARD, ReadPolicy};
+use composer::property_read::{PropertyDay, PropertyRead, fetch};
+use composer::read_policy::ReadPolicy;
 use composer::result::WidgetOrigin;
-use composer::snapshots::{Fetched, Key, Reading, Source};
+use composer::snapshots::{FetchFuture, Fetched, Key, Reading, Source};
+use composer::widgets::PROPERTY_CARD;
 use composer::workbench::ViewRequest;
 use contracts::dashboard::WidgetStatus;
 use contracts::id::PropertyId;
@@ -91,7 +91,7 @@ impl Reads {
     }
 
     /// Returns the context of a call, with the policy's deadline.
-    pub fn within(&self, policy: &ReadPolicy) -> CallContext {
+    fn within(&self, policy: &ReadPolicy) -> CallContext {
         self.context().with_deadline(self.calls.received() + policy.deadline)
     }
 
@@ -117,29 +117,30 @@ impl Reads {
         if let Some(zone) = snapshots.zone(tenant, property) {
             return Some(zone);
         }
-        let key = self.key_in(&PROPERTY_CARD, property);
-        let card = self.read(&PROPERTY_CARD, key, move |upstreams, context| async move {
-            Ok(property_card(&upstreams.property(&context, property).await?))
-        });
-        if let Err(ApiError(problem)) = card.await {
+        if let Err(ApiError(problem)) = self.read(&PROPERTY_CARD.read, property).await {
             tracing::warn!(%property, detail = %problem.detail, "Failed to read a property's time zone.");
         }
         snapshots.zone(tenant, property)
     }
 
+    /// Reads a snapshot of a property in the caller's scope.
+    async fn read(
+        &self,
+        read: &'static PropertyRead,
+        at: impl Into<PropertyDay>,
+    ) -> ApiResult<Reading> {
+        let at = at.into();
+        let key = read.key(self.principal.tenant, at);
+        self.read_keyed(&read.policy, key, self.composer.fetch(read, at)).await
+    }
+
     /// Reads a snapshot, and refuses one of a property outside the caller's scope.
-    pub async fn read<F, A>(
+    async fn read_keyed(
         &self,
         policy: &'static ReadPolicy,
         key: Key,
-        call: F,
-    ) -> ApiResult<Reading>
-    where
-        F: Fn(Arc<Upstreams>, CallContext) -> A + Send + Sync + 'static,
-        A: Future<Output = Result<Fetched, CallError>> + Send + 'static,
-    {
-        let upstreams = Arc::clone(self.composer.upstreams());
-        let fetch = move |context| call(Arc::clone(&upstreams), context);
+        fetch: impl Fn(CallContext) -> FetchFuture + Send + Sync,
+    ) -> ApiResult<Reading> {
         let read = [(policy, key)];
         let snapshots = self.composer.snapshots();
         snapshots.prefetch(&read).await;
@@ -155,47 +156,58 @@ impl Reads {
     }
 
     /// Responds with the whole snapshot.
-    pub async fn serve<F, A>(
+    pub async fn serve(
+        &self,
+        read: &'static PropertyRead,
+        at: impl Into<PropertyDay>,
+    ) -> ApiResult<Response> {
+        let reading = self.read(read, at).await?;
+        Ok(self.respond_whole(&read.policy, &reading))
+    }
+
+    /// Responds with the whole snapshot under this key.
+    pub async fn serve_keyed<F, A, T>(
         &self,
         policy: &'static ReadPolicy,
         key: Key,
         call: F,
     ) -> ApiResult<Response>
     where
-        F: Fn(Arc<Upstreams>, CallContext) -> A + Send + Sync + 'static,
-        A: Future<Output = Result<Fetched, CallError>> + Send + 'static,
+        F: Fn(Arc<Upstreams>, CallContext) -> A + Send + Sync,
+        A: Future<Output = Result<T, CallError>> + Send + 'static,
+        T: Into<Fetched> + 'static,
     {
-        let reading = self.read(policy, key, call).await?;
-        let body = reading.snapshot.part(0).map_or("null", |part| part.get()).to_owned();
-        let provenance = Provenance::of(policy, &reading);
-        Ok(self.with_provenance(&provenance, reading.snapshot.tag, || Body::from(body)))
+        let upstreams = self.composer.upstreams();
+        let call = |context| fetch(call(Arc::clone(upstreams), context));
+        Ok(self.respond_whole(policy, &self.read_keyed(policy, key, call).await?))
     }
 
     /// Returns the snapshot and its parsed content, for a handler that responds with a part of it.
-    pub async fn content<F, A, T>(
+    pub async fn content<T: DeserializeOwned>(
         &self,
-        policy: &'static ReadPolicy,
-        key: Key,
-        call: F,
-    ) -> ApiResult<(Reading, T)>
-    where
-        F: Fn(Arc<Upstreams>, CallContext) -> A + Send + Sync + 'static,
-        A: Future<Output = Result<Fetched, CallError>> + Send + 'static,
-        T: DeserializeOwned,
-    {
-        let reading = self.read(policy, key, call).await?;
-        let content = reading.snapshot.content().map_err(|error| failed(policy, &error))?;
+        read: &'static PropertyRead,
+        at: impl Into<PropertyDay>,
+    ) -> ApiResult<(Reading, T)> {
+        let reading = self.read(read, at).await?;
+        let content = reading.snapshot.content().map_err(|error| failed(&read.policy, &error))?;
         Ok((reading, content))
+    }
+
+    fn respond_whole(&self, policy: &ReadPolicy, reading: &Reading) -> Response {
+        let body = reading.snapshot.part(0).map_or("null", |part| part.get()).to_owned();
+        let provenance = Provenance::of(policy, reading);
+        self.with_provenance(&provenance, reading.snapshot.tag, || Body::from(body))
     }
 
     /// Responds with a part of a snapshot, under the tag of the whole.
     pub fn respond(
         &self,
-        policy: &ReadPolicy,
+        read: &PropertyRead,
         reading: &Reading,
         body: &impl Serialize,
     ) -> Response {
-        self.with_provenance(&Provenance::of(policy, reading), reading.snapshot.tag, || json(body))
+        let provenance = Provenance::of(&read.policy, reading);
+        self.with_provenance(&provenance, reading.snapshot.tag, || json(body))
     }
 
     /// Responds with a composition of several parts. Its tag depends only on theirs.

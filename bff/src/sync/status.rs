@@ -4,11 +4,10 @@
 use std::sync::Arc;
 
 use composer::local_data::LocalData;
-use composer::snapshots::Fetched;
+use composer::snapshots::{FetchFuture, Fetched};
 use contracts::clock::Clock;
 use contracts::id::{PropertyId, TenantId};
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use service_kit::postgres::{Database, StoreError, read};
@@ -52,11 +51,7 @@ impl Store {
 }
 
 impl LocalData for Store {
-    fn sync_status(
-        &self,
-        context: &CallContext,
-        property: PropertyId,
-    ) -> BoxFuture<'static, Result<Fetched, CallError>> {
+    fn sync_status(&self, context: &CallContext, property: PropertyId) -> FetchFuture {
         let (store, tenant) = (self.clone(), context.tenant);
         async move {
             let Some(tenant) = tenant else { return Err(CallError::NotConfigured) };

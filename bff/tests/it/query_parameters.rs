@@ -81,7 +81,7 @@ async fn who_asks_for_an_unknown_widget_learns_which_there_are() {
     assert_eq!((&error["field"], &error["code"]), (&"query.widgets".into(), &"UNKNOWN".into()));
     let text = answer.body.to_string();
     assert!(text.contains("There is no widget named x. The widgets are "), "{text}");
-    for widget in &composer::WIDGETS {
+    for widget in composer::WIDGETS {
         assert!(text.contains(widget.name), "{} {text}", widget.name);
     }
 }

@@ -8,7 +8,7 @@ use anyhow::Context;
 use launcher::desktop::Call;
 use serde_json::Value;
 
-use super::Mode;
+use super::{Mode, widgets};
 use crate::alerts;
 use crate::drill_env::{DashboardView, DrillEnv, stand_in_fault};
 use crate::observations::{Observations, Step};
@@ -23,25 +23,16 @@ const DETECT_WITHIN: Duration = Duration::from_secs(10);
 const WATCH_DURATION: Duration = Duration::from_secs(4);
 const REQUEST_PAUSE: Duration = Duration::from_millis(100);
 
-/// The upstream, the widgets that are lost, and a read that needs the upstream.
+/// The upstream whose widgets are lost, and a read that needs it.
 struct UpstreamDrift {
     upstream: &'static str,
-    widgets: &'static [&'static str],
     read: Option<&'static str>,
 }
 
 /// One stand-in and one domain service.
 static DRIFTS: [UpstreamDrift; 2] = [
-    UpstreamDrift {
-        upstream: "reservation",
-        widgets: &["arrivals", "departures", "inHouse"],
-        read: Some("/arrivals"),
-    },
-    UpstreamDrift {
-        upstream: "inventory",
-        widgets: &["availability", "occupancy"],
-        read: Some("/inventory/availability"),
-    },
+    UpstreamDrift { upstream: "reservation", read: Some("/arrivals") },
+    UpstreamDrift { upstream: "inventory", read: Some("/inventory/availability") },
 ];
 
 pub(super) async fn run(
@@ -148,7 +139,7 @@ impl UpstreamDrift {
         let good = dashboards.iter().filter(|view| self.shows_drift(view)).count();
         let what = format!(
             "every dashboard is 200; of the upstreams' {:?} alone are unavailable, reason SCHEMA_DRIFT",
-            self.widgets
+            widgets::of_upstream(self.upstream)
         );
         let all = dashboards.len();
         seen.check(Step::User, what, good == all && good > 0, format!("{good} of {all}"));
@@ -164,7 +155,7 @@ impl UpstreamDrift {
     }
 
     fn shows_drift(&self, dashboard: &DashboardView) -> bool {
-        let own: BTreeSet<String> = self.widgets.iter().map(|name| (*name).to_owned()).collect();
+        let own = widgets::of_upstream(self.upstream);
         let says = |name: &String| {
             let widget = &dashboard.body["widgets"][name];
             widget["status"] == "unavailable"

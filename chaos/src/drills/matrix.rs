@@ -5,10 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use composer::WIDGETS;
 use composer::compose::ROUTE_DEADLINE;
 
-use super::Mode;
+use super::{Mode, widgets};
 use crate::drill_env::{DashboardView, DrillEnv, stand_in_fault};
 use crate::observations::{Observations, Step};
 
@@ -49,7 +48,7 @@ pub(super) async fn run(
     let whole = async |env: &DrillEnv| Ok(env.dashboard().await.is_whole());
     let steady = env.wait_until("a whole dashboard", objective, whole).await;
     seen.check_timed(Step::Steady, "the cache is off, and every widget is ok", steady);
-    let widgets = widgets();
+    let widgets = widgets::by_upstream();
     for (number, (kind, reason)) in KINDS.into_iter().enumerate() {
         let mut cells = Vec::new();
         let chosen = widgets.keys().copied().enumerate();
@@ -62,16 +61,6 @@ pub(super) async fn run(
     }
     other_tenant::run(mode, env, seen).await?;
     cached::run(objective, env, seen).await
-}
-
-/// Widgets by upstream.
-fn widgets() -> BTreeMap<&'static str, BTreeSet<String>> {
-    let mut widgets: BTreeMap<_, BTreeSet<String>> = BTreeMap::new();
-    for widget in &WIDGETS {
-        let Some(upstream) = widget.policy.upstream else { continue };
-        widgets.entry(upstream.name()).or_default().insert(widget.name.to_owned());
-    }
-    widgets
 }
 
 async fn run_cell(
@@ -176,17 +165,5 @@ impl std::fmt::Display for Times {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (p50, p99) = (self.p50.as_millis(), self.p99.as_millis());
         write!(f, "p50 {p50} ms, p99 {p99} ms of {}", self.count)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn eleven_upstreams_fill_all_widgets_but_the_gateways_own() {
-        let widgets = widgets();
-        assert_eq!(widgets.len(), 11);
-        assert_eq!(widgets.values().map(BTreeSet::len).sum::<usize>(), WIDGETS.len() - 1);
     }
 }

@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use super::Mode;
 use super::upstream::{Fault, failures};
+use super::widgets;
 use crate::alerts;
 use crate::client;
 use crate::drill_env::{DashboardView, DrillEnv};
@@ -50,7 +51,6 @@ impl Route {
 #[derive(Debug)]
 pub(super) struct SnapshotDrill {
     pub(super) fault: Fault,
-    pub(super) widgets: &'static [&'static str],
     pub(super) route: Option<Route>,
 }
 
@@ -121,8 +121,12 @@ impl SnapshotDrill {
         before
     }
 
+    fn widgets(&self) -> BTreeSet<String> {
+        widgets::of_upstream(self.fault.upstream())
+    }
+
     fn is_missed(&self, dashboard: &DashboardView) -> bool {
-        self.widgets.iter().all(|name| dashboard.not_ok.contains(*name))
+        dashboard.not_ok.is_superset(&self.widgets())
     }
 
     fn check_dashboards(&self, during: &[DashboardView], seen: &mut Observations) {
@@ -135,7 +139,7 @@ impl SnapshotDrill {
         let found = format!("slowest {} ms", slowest.as_millis());
         seen.check(Step::User, expected, slowest <= ANSWER_WITHIN, found);
 
-        let own: BTreeSet<String> = self.widgets.iter().map(|name| (*name).to_owned()).collect();
+        let own = self.widgets();
         let others: BTreeSet<_> =
             during.iter().flat_map(|view| view.not_ok.difference(&own)).collect();
         let expected = format!("{what}: every other widget is ok");

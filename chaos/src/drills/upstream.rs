@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::Mode;
 use super::read_probe::ReadProbe;
+use super::widgets;
 use crate::alerts;
 use crate::drill_env::{DashboardView, DrillEnv, stand_in_fault};
 use crate::events;
@@ -78,8 +79,6 @@ pub(super) struct UpstreamDrill {
     pub(super) faults: &'static [Fault],
     /// Alert that must fire on the first fault in a full run.
     pub(super) alert: &'static str,
-    /// Widgets that the fault affects.
-    pub(super) widgets: fn(Fault) -> &'static [&'static str],
     /// Other reads that the upstream serves.
     pub(super) reads: &'static [ReadProbe],
 }
@@ -126,7 +125,7 @@ impl UpstreamDrill {
             Some(alert) => watch_with_alert(alert, env, seen).await?,
             None => env.watch(WATCH_DURATION, REQUEST_PAUSE).await,
         };
-        let expected = (self.widgets)(fault).iter().map(|name| (*name).to_owned()).collect();
+        let expected = widgets::of_upstream(fault.upstream());
         check_user_view(&during, &expected, fault, seen);
         for read in self.reads {
             read.check(env, seen).await?;

@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::invalidation::INVALIDATION_TTL;
 use super::key::Key;
 use super::snapshot::Snapshot;
-use crate::read_policies::ReadPolicy;
+use crate::read_policy::ReadPolicy;
 
 /// After a failure the store is not used for this long.
 const BACKOFF: Duration = Duration::from_secs(1);

@@ -5,7 +5,7 @@ use std::fmt;
 use contracts::id::{PropertyId, TenantId};
 use jiff::civil::Date;
 
-use crate::read_policies::ReadPolicy;
+use crate::read_policy::ReadPolicy;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Key {
@@ -34,7 +34,10 @@ impl Key {
     /// Adds the day of the query; `None` means today.
     #[must_use]
     pub fn on(self, day: Option<Date>) -> Self {
-        day.map_or(self.clone(), |day| self.narrowed(day).of_named_days())
+        match day {
+            Some(day) => self.narrowed(day).of_named_days(),
+            None => self,
+        }
     }
 
     /// Declares that the query names every day it returns, so the response outlives midnight.

@@ -9,7 +9,7 @@ use moka::sync::Cache;
 
 use super::key::Key;
 use super::snapshot::Snapshot;
-use crate::read_policies::ReadPolicy;
+use crate::read_policy::ReadPolicy;
 
 const MAX_BYTES: u64 = 64 * 1024 * 1024;
 /// Memory of an entry, not counting its content.

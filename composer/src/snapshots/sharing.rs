@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use jiff::Timestamp;
 use tokio::time::{Instant, timeout_at};
 use upstream_clients::{CallContext, CallError};
 
@@ -18,8 +19,8 @@ use super::reading::ReadError;
 use super::single_flight::{
     Audience, CallKey, CallOutcome, DEADLINE_GRACE, JoinRequest, SharedCall,
 };
-use super::snapshot::Fetched;
-use crate::read_policies::ReadPolicy;
+use super::snapshot::FetchFuture;
+use crate::read_policy::ReadPolicy;
 
 /// A retry is not started with less time than this.
 const MIN_RETRY_TIME: Duration = Duration::from_millis(50);
@@ -34,17 +35,13 @@ impl Snapshots {
     /// Joins the call in flight or starts one. Reads of a property are shared by everyone, because
     /// their handlers have checked scope and role. Reads by id are shared by callers with equal
     /// rights, because the upstream decides who may see them.
-    pub(super) fn join_or_start<F, A>(
+    pub(super) fn join_or_start(
         &self,
         policy: &'static ReadPolicy,
         key: &Key,
         context: &CallContext,
-        fetch: &F,
-    ) -> Joined
-    where
-        F: Fn(CallContext) -> A,
-        A: Future<Output = Result<Fetched, CallError>> + Send + 'static,
-    {
+        fetch: &impl Fn(CallContext) -> FetchFuture,
+    ) -> Joined {
         self.join(
             policy,
             CallKey { key: key.clone(), audience: audience(key, context) },
@@ -55,18 +52,14 @@ impl Snapshots {
     }
 
     /// Awaits the first call and, if needed, this reader's further attempts.
-    pub(super) async fn shared_outcome<F, A>(
+    pub(super) async fn shared_outcome(
         &self,
         policy: &'static ReadPolicy,
         key: &Key,
         context: &CallContext,
         first: Joined,
-        fetch: &F,
-    ) -> CallOutcome
-    where
-        F: Fn(CallContext) -> A,
-        A: Future<Output = Result<Fetched, CallError>> + Send + 'static,
-    {
+        fetch: &impl Fn(CallContext) -> FetchFuture,
+    ) -> CallOutcome {
         let mut is_follower = first.is_follower;
         let mut outcome = first.call.await;
         if is_follower && is_timeout(&outcome) {
@@ -82,18 +75,14 @@ impl Snapshots {
     }
 
     /// Joins or starts a call that lasts as long as this reader would wait, if there is time.
-    fn retry<F, A>(
+    fn retry(
         &self,
         policy: &'static ReadPolicy,
         key: &Key,
         context: &CallContext,
         audience: Audience,
-        fetch: &F,
-    ) -> Result<Joined, ReadError>
-    where
-        F: Fn(CallContext) -> A,
-        A: Future<Output = Result<Fetched, CallError>> + Send + 'static,
-    {
+        fetch: &impl Fn(CallContext) -> FetchFuture,
+    ) -> Result<Joined, ReadError> {
         let left = context.deadline.saturating_duration_since(Instant::now());
         if left < MIN_RETRY_TIME {
             return Err(Arc::new(CallError::Timeout));
@@ -104,30 +93,21 @@ impl Snapshots {
 
     /// Joins the call in flight, unless data has changed since its start or it ends before
     /// `min_deadline`; else starts one.
-    fn join<F, A>(
+    fn join(
         &self,
         policy: &'static ReadPolicy,
         key: CallKey,
         context: &CallContext,
         min_deadline: Option<Instant>,
-        fetch: &F,
-    ) -> Joined
-    where
-        F: Fn(CallContext) -> A,
-        A: Future<Output = Result<Fetched, CallError>> + Send + 'static,
-    {
+        fetch: &impl Fn(CallContext) -> FetchFuture,
+    ) -> Joined {
         let started_at = self.clock.now();
         let changed_at = self.changed_at(policy, &key.key, started_at);
         let request =
             JoinRequest { started_at, changed_at, deadline: context.deadline, min_deadline };
-        // Boxed at once: a call is large and is moved before it is polled.
         let start = || {
-            self.fetch_and_keep(
-                policy,
-                &key.key,
-                context,
-                PendingFetch { started_at, response: fetch(context.clone()).boxed() },
-            )
+            let response = fetch(context.clone());
+            self.fetch_and_keep(policy, &key.key, context, started_at, response)
         };
         let (call, is_follower) = self.single_flight.join(&key, &request, start);
         if is_follower {
@@ -137,25 +117,22 @@ impl Snapshots {
     }
 
     /// Awaits the response until the leader's deadline, then caches it.
-    fn fetch_and_keep<A>(
+    fn fetch_and_keep(
         &self,
         policy: &'static ReadPolicy,
         key: &Key,
         context: &CallContext,
-        pending: PendingFetch<A>,
-    ) -> impl Future<Output = CallOutcome> + Send + use<A>
-    where
-        A: Future<Output = Result<Fetched, CallError>> + Send + 'static,
-    {
+        started_at: Timestamp,
+        response: FetchFuture,
+    ) -> impl Future<Output = CallOutcome> + Send + use<> {
         let (snapshots, key, drop_at) =
             (self.clone(), key.clone(), context.deadline + DEADLINE_GRACE);
         async move {
-            let fetched =
-                timeout_at(drop_at, pending.response).await.unwrap_or(Err(CallError::Timeout))?;
+            let fetched = timeout_at(drop_at, response).await.unwrap_or(Err(CallError::Timeout))?;
             if key.property.is_some_and(|property| property != fetched.property) {
                 return Err(Arc::new(CallError::SchemaDrift { path: "propertyId".to_owned() }));
             }
-            let snapshot = Arc::new(fetched.into_snapshot(pending.started_at));
+            let snapshot = Arc::new(fetched.into_snapshot(started_at));
             snapshots.remember_zone(key.tenant, &snapshot);
             snapshots.keep(policy, &key, &snapshot);
             Ok(snapshot)
@@ -163,28 +140,20 @@ impl Snapshots {
     }
 
     /// Refreshes a snapshot in the background before it is stale, so that no reader has to wait.
-    pub(super) fn refresh_ahead<F, A>(
+    pub(super) fn refresh_ahead(
         &self,
         policy: &'static ReadPolicy,
         key: &Key,
         context: &CallContext,
-        fetch: F,
-    ) where
-        F: Fn(CallContext) -> A + Send + Sync + 'static,
-        A: Future<Output = Result<Fetched, CallError>> + Send + 'static,
-    {
+        fetch: &impl Fn(CallContext) -> FetchFuture,
+    ) {
         let deadline = Instant::now() + policy.deadline;
         let context = CallContext { deadline, ..context.clone() };
-        let Joined { call, is_follower } = self.join_or_start(policy, key, &context, &fetch);
+        let Joined { call, is_follower } = self.join_or_start(policy, key, &context, fetch);
         if !is_follower {
             self.tasks.spawn(call.map(drop));
         }
     }
-}
-
-struct PendingFetch<A> {
-    started_at: jiff::Timestamp,
-    response: A,
 }
 
 fn audience(key: &Key, context: &CallContext) -> Audience {

@@ -6,12 +6,17 @@ use std::time::Duration;
 
 use contracts::clock::wire_time;
 use contracts::id::PropertyId;
+use contracts::upstream::stamped::Stamped;
 use foldhash::quality::FixedState;
+use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 use upstream_clients::CallError;
+
+/// A call in flight. Boxed at once: it is large and is moved before it is polled.
+pub type FetchFuture = BoxFuture<'static, Result<Fetched, CallError>>;
 
 /// A response in the form in which it is shown.
 #[derive(Debug)]
@@ -21,19 +26,13 @@ pub struct Fetched {
     /// When the data was current, according to the upstream.
     pub as_of: Timestamp,
     /// IANA name of the property's time zone, if the upstream states it.
-    time_zone: Option<Box<str>>,
+    pub(super) time_zone: Option<Box<str>>,
     parts: Vec<Arc<RawValue>>,
 }
 
 impl Fetched {
     pub fn new(property: PropertyId, as_of: Timestamp, body: &impl Serialize) -> Self {
         Self { property, as_of, time_zone: None, parts: Vec::with_capacity(2) }.and(body)
-    }
-
-    /// Adds the property's time zone, by its IANA name.
-    #[must_use]
-    pub fn in_zone(self, name: &str) -> Self {
-        Self { time_zone: Some(name.into()), ..self }
     }
 
     /// Adds another view of the response, as next part.
@@ -48,6 +47,14 @@ impl Fetched {
         let tag = tag(&self.parts, self.as_of);
         let Self { property, as_of, time_zone, parts } = self;
         Snapshot { property, as_of, requested_at, tag, time_zone, parts }
+    }
+}
+
+/// The whole response, and the property's time zone if it has one.
+impl<T: Stamped> From<T> for Fetched {
+    fn from(response: T) -> Self {
+        let fetched = Self::new(response.property_id(), response.as_of(), &response);
+        Self { time_zone: response.time_zone().map(Into::into), ..fetched }
     }
 }
 

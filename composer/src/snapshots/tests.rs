@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use contracts::dashboard::Reason;
 use contracts::id::RequestId;
-use futures_util::future::{BoxFuture, join_all};
+use futures_util::future::join_all;
 use serde_json::json;
 use tokio::time::{advance, sleep};
 use upstream_clients::Credentials;
@@ -99,10 +99,7 @@ impl TestUpstream {
         self.answered.load(Ordering::Relaxed)
     }
 
-    fn fetch(
-        self: &Arc<Self>,
-    ) -> impl Fn(CallContext) -> BoxFuture<'static, Result<Fetched, CallError>> + Send + Sync + 'static
-    {
+    fn fetch(self: &Arc<Self>) -> impl Fn(CallContext) -> FetchFuture + Send + Sync + use<> {
         let upstream = Arc::clone(self);
         move |context| {
             let upstream = Arc::clone(&upstream);
@@ -226,6 +223,7 @@ async fn a_response_after_the_stale_wait_is_cached() {
             sleep(Duration::from_millis(150)).await;
             answer.await
         }
+        .boxed()
     };
     let reading = upstream.snapshots.read(&POLICY, &key('A'), &within(400), slow).await.unwrap();
     assert!(matches!(reading.source, Source::Stale { .. }));

@@ -7,7 +7,7 @@ use contracts::upstream::Upstream;
 use contracts::workbench::Part;
 use upstream_clients::CallError;
 
-use crate::read_policies::ReadPolicy;
+use crate::read_policy::ReadPolicy;
 use crate::result::{WidgetOrigin, milliseconds};
 use crate::snapshots::{Reading, Source};
 

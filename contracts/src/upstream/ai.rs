@@ -17,6 +17,8 @@ pub struct Suggestions {
     pub items: Vec<Suggestion>,
 }
 
+stamped!(Suggestions);
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SuggestionKind {

@@ -23,3 +23,5 @@ pub struct Kpis {
     /// Revenue per available room.
     pub rev_par: Money,
 }
+
+stamped!(Kpis);

@@ -25,6 +25,8 @@ pub struct BillingSummary {
     pub folios_due_today: u32,
 }
 
+stamped!(BillingSummary);
+
 /// What each open folio comes to, for lists of stays.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -35,6 +37,8 @@ pub struct Balances {
     pub as_of: Timestamp,
     pub items: Vec<FolioBalance>,
 }
+
+stamped!(Balances);
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -79,6 +83,8 @@ pub struct Folio {
     /// What the guest owes; below zero, what the guest has paid ahead.
     pub balance: Money,
 }
+
+stamped!(Folio);
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]

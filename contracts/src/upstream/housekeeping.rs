@@ -100,6 +100,8 @@ pub struct Summary {
     pub time_to_ready_minutes: Option<f64>,
 }
 
+stamped!(Summary);
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RoomStatuses {
@@ -112,6 +114,8 @@ pub struct RoomStatuses {
     /// By floor, then number.
     pub rooms: Vec<RoomState>,
 }
+
+stamped!(RoomStatuses);
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -163,6 +167,8 @@ pub struct Board {
     /// One per status, in the order of the work, none missing.
     pub columns: Vec<BoardColumn>,
 }
+
+stamped!(Board);
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]

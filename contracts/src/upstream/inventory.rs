@@ -27,6 +27,8 @@ pub struct Availability {
     pub room_types: Vec<RoomTypeAvailability>,
 }
 
+stamped!(Availability, time_zone);
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RoomTypeAvailability {
@@ -77,6 +79,8 @@ pub struct Calendar {
     /// Those in force that share a night with the window, by first night; past it they are whole.
     pub blocks: Vec<CalendarBlock>,
 }
+
+stamped!(Calendar, time_zone);
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]

@@ -148,6 +148,8 @@ pub struct LockKeys {
     pub items: Vec<LockKey>,
 }
 
+stamped!(LockKeys);
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LockKey {

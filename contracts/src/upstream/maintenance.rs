@@ -90,6 +90,8 @@ pub struct MaintenanceSummary {
     pub rooms_out_of_order: Vec<RoomOutOfOrder>,
 }
 
+stamped!(MaintenanceSummary);
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RoomOutOfOrder {
@@ -114,6 +116,8 @@ pub struct MaintenanceBoard {
     /// One per state, in the order a work order passes through them.
     pub columns: Vec<MaintenanceColumn>,
 }
+
+stamped!(MaintenanceBoard);
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]

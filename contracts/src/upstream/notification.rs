@@ -24,6 +24,8 @@ pub struct Alerts {
     pub items: Vec<Alert>,
 }
 
+stamped!(Alerts);
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Alert {

@@ -20,6 +20,8 @@ pub struct RateSnapshot {
     pub rates: Vec<Rate>,
 }
 
+stamped!(RateSnapshot);
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Rate {

@@ -28,3 +28,5 @@ pub struct Property {
     pub phone: String,
     pub email: String,
 }
+
+stamped!(Property, time_zone);

@@ -42,6 +42,8 @@ pub struct Stays {
     pub items: Vec<Stay>,
 }
 
+stamped!(Stays);
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Stay {

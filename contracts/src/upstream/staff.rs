@@ -20,6 +20,8 @@ pub struct OnDuty {
     pub departments: Vec<DepartmentOnDuty>,
 }
 
+stamped!(OnDuty);
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DepartmentOnDuty {
@@ -51,6 +53,8 @@ pub struct Capacity {
     /// By name of the department.
     pub departments: Vec<DepartmentCapacity>,
 }
+
+stamped!(Capacity);
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -89,6 +93,8 @@ pub struct Shifts {
     /// By department, then start.
     pub shifts: Vec<Shift>,
 }
+
+stamped!(Shifts, time_zone);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -147,6 +153,8 @@ pub struct StaffingGaps {
     /// By name of the department.
     pub departments: Vec<DepartmentStaffing>,
 }
+
+stamped!(StaffingGaps);
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]

@@ -10,4 +10,5 @@ mod language;
 mod modules;
 mod parameters;
 mod programs;
+mod reads;
 mod sources;

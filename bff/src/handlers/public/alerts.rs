@@ -1,8 +1,7 @@
 //! `GET /alerts`: unacknowledged alerts of a property.
 
 use axum::response::Response;
-use composer::read_policies::ALERTS;
-use composer::snapshots::Fetched;
+use composer::widgets::ALERTS;
 use contracts::lists::AlertList;
 use contracts::upstream::notification::{Alert, Alerts};
 use service_kit::problem::ApiResult;
@@ -24,14 +23,9 @@ pub async fn list_alerts(
     reads: Reads,
     pagination: Pagination,
 ) -> ApiResult<Response> {
-    let property = in_property.property;
-    let key = reads.key_in(&ALERTS, property);
-    let (reading, Alerts { property_id, as_of, items }) = reads
-        .content(&ALERTS, key, move |upstreams, context| async move {
-            let body = upstreams.alerts(&context, property).await?;
-            Ok(Fetched::new(body.property_id, body.as_of, &body))
-        })
-        .await?;
+    let read = &ALERTS.read;
+    let (reading, Alerts { property_id, as_of, items }) =
+        reads.content(read, in_property.property).await?;
     let (items, next_cursor) = pagination.page(items, |alert: &Alert| alert.alert_id.as_str())?;
-    Ok(reads.respond(&ALERTS, &reading, &AlertList { property_id, as_of, items, next_cursor }))
+    Ok(reads.respond(read, &reading, &AlertList { property_id, as_of, items, next_cursor }))
 }

@@ -2,8 +2,7 @@
 
 use axum::extract::State;
 use axum::response::Response;
-use composer::read_policies::FOLIO;
-use composer::snapshots::Fetched;
+use composer::read_policy::ReadPolicy;
 use contracts::id::{AttestationId, FolioId};
 use contracts::upstream::Upstream;
 use contracts::upstream::billing::{Folio, Refund, RefundRequest};
@@ -17,6 +16,10 @@ use crate::mutation::attestation::{FolioRefund, Presented};
 use crate::mutation::{Mutation, Mutations, Request};
 use crate::reads::cached_read::Reads;
 
+/// Short, because a charge must show at once.
+static FOLIO: ReadPolicy =
+    ReadPolicy::new("folio", Upstream::Billing, 500).fresh_secs(2).stale_secs(300);
+
 /// Charges, payments and refunds of a stay.
 #[utoipa::path(
     get, path = "/folios/{id}", tag = "folios", security(("dpop" = [])),
@@ -28,11 +31,9 @@ pub async fn get_folio(
     Path(folio): Path<FolioId>,
     reads: Reads,
 ) -> ApiResult<Response> {
+    let key = reads.key_of(&FOLIO, folio);
     reads
-        .serve(&FOLIO, reads.key_of(&FOLIO, folio), move |upstreams, context| async move {
-            let body = upstreams.folio(&context, folio).await?;
-            Ok(Fetched::new(body.property_id, body.as_of, &body))
-        })
+        .serve_keyed(&FOLIO, key, move |to, context| async move { to.folio(&context, folio).await })
         .await
 }
 

@@ -2,9 +2,11 @@
 //! night, and the same with each room's stays.
 
 use axum::response::Response;
-use composer::fetch::availability;
-use composer::read_policies::{AVAILABILITY, CALENDAR};
-use composer::snapshots::{Fetched, Key};
+use composer::availability::availability;
+use composer::read_policy::ReadPolicy;
+use composer::snapshots::Key;
+use composer::widgets::AVAILABILITY;
+use contracts::upstream::Upstream;
 use contracts::upstream::inventory::{Availability, Calendar};
 use jiff::civil::Date;
 use serde::Deserialize;
@@ -16,6 +18,9 @@ use crate::edge::permissions::Reception;
 use crate::edge::{InProperty, SignedIn};
 use crate::reads::cached_read::Reads;
 use crate::reads::params::PropertyQuery;
+
+static CALENDAR: ReadPolicy =
+    ReadPolicy::new("calendar", Upstream::Inventory, 500).fresh_secs(15).stale_secs(600).of_today();
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(rename_all = "camelCase")]
@@ -46,13 +51,11 @@ pub async fn get_availability(
     reads: Reads,
     Query(query): Query<NightsQuery>,
 ) -> ApiResult<Response> {
-    let nights = query.nights()?;
-    let property = in_property.property;
-    let key = of_nights(reads.key_in(&AVAILABILITY, property), nights);
+    let (property, nights) = (in_property.property, query.nights()?);
+    let policy = &AVAILABILITY.read.policy;
+    let key = of_nights(reads.key_in(policy, property), nights);
     reads
-        .serve(&AVAILABILITY, key, move |upstreams, context| async move {
-            availability(&upstreams.availability(&context, property, nights).await?)
-        })
+        .serve_keyed(policy, key, move |to, context| availability(to, context, property, nights))
         .await
 }
 
@@ -69,9 +72,8 @@ pub async fn get_calendar(
     let (property, nights) = (in_property.property, query.nights()?);
     let key = of_nights(reads.key_in(&CALENDAR, property), nights);
     reads
-        .serve(&CALENDAR, key, move |upstreams, context| async move {
-            let body = upstreams.calendar(&context, property, nights).await?;
-            Ok(Fetched::new(body.property_id, body.as_of, &body).in_zone(&body.time_zone))
+        .serve_keyed(&CALENDAR, key, move |to, context| async move {
+            to.calendar(&context, property, nights).await
         })
         .await
 }

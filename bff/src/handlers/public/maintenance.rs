@@ -1,8 +1,9 @@
 //! `GET /maintenance/board`: work orders by state.
 
 use axum::response::Response;
-use composer::read_policies::MAINTENANCE_BOARD;
-use composer::snapshots::Fetched;
+use composer::property_read::{PropertyRead, fetch};
+use composer::read_policy::ReadPolicy;
+use contracts::upstream::Upstream;
 use contracts::upstream::maintenance::MaintenanceBoard;
 use service_kit::problem::ApiResult;
 
@@ -10,18 +11,18 @@ use crate::edge::{InProperty, SignedIn};
 use crate::reads::cached_read::Reads;
 use crate::reads::params::PropertyQuery;
 
+static BOARD: PropertyRead = PropertyRead {
+    policy: ReadPolicy::new("maintenanceBoard", Upstream::Maintenance, 500)
+        .fresh_secs(10)
+        .stale_secs(300),
+    call: |to| fetch(async move { to.upstreams.maintenance_board(&to.context, to.property).await }),
+};
+
 /// The work orders of a property by state.
 #[utoipa::path(
     get, path = "/maintenance/board", tag = "maintenance", security(("dpop" = [])), params(PropertyQuery),
     responses((status = 200, body = MaintenanceBoard), (status = 304), (status = "default", response = crate::problems::AnyProblem)),
 )]
 pub async fn get_board(in_property: InProperty<SignedIn>, reads: Reads) -> ApiResult<Response> {
-    let property = in_property.property;
-    let key = reads.key_in(&MAINTENANCE_BOARD, property);
-    reads
-        .serve(&MAINTENANCE_BOARD, key, move |upstreams, context| async move {
-            let body = upstreams.maintenance_board(&context, property).await?;
-            Ok(Fetched::new(body.property_id, body.as_of, &body))
-        })
-        .await
+    reads.serve(&BOARD, in_property.property).await
 }

@@ -2,9 +2,11 @@
 //! and who is present.
 
 use axum::response::Response;
-use composer::read_policies::{STAFF_CAPACITY, STAFF_ON_DUTY, STAFF_SHIFTS};
-use composer::snapshots::Fetched;
+use composer::property_read::{PropertyDay, PropertyRead, fetch};
+use composer::read_policy::ReadPolicy;
+use composer::widgets::STAFF_ON_DUTY;
 use contracts::lists::ShiftList;
+use contracts::upstream::Upstream;
 use contracts::upstream::staff::{Capacity, OnDuty, Shift, Shifts};
 use serde::Deserialize;
 use service_kit::extract::{Query, date};
@@ -15,6 +17,19 @@ use crate::edge::permissions::ViewStaffing;
 use crate::reads::cached_read::Reads;
 use crate::reads::pagination::{PageQuery, Pagination};
 use crate::reads::params::PropertyQuery;
+
+static SHIFTS: PropertyRead = PropertyRead {
+    policy: ReadPolicy::new("staffShifts", Upstream::Staff, 500)
+        .fresh_secs(30)
+        .stale_secs(300)
+        .of_today(),
+    call: |to| fetch(async move { to.upstreams.shifts(&to.context, to.property, to.day).await }),
+};
+
+static CAPACITY: PropertyRead = PropertyRead {
+    policy: ReadPolicy::new("staffCapacity", Upstream::Staff, 400).fresh_secs(30).stale_secs(300),
+    call: |to| fetch(async move { to.upstreams.capacity(&to.context, to.property).await }),
+};
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(rename_all = "camelCase")]
@@ -37,17 +52,11 @@ pub async fn list_shifts(
     pagination: Pagination,
 ) -> ApiResult<Response> {
     let (property, day) = (in_property.property, date("query.date", query.date.as_deref())?);
-    let key = reads.key_in(&STAFF_SHIFTS, property).on(day);
-    let (reading, found) = reads
-        .content(&STAFF_SHIFTS, key, move |upstreams, context| async move {
-            let body = upstreams.shifts(&context, property, day).await?;
-            Ok(Fetched::new(body.property_id, body.as_of, &body).in_zone(&body.time_zone))
-        })
-        .await?;
+    let (reading, found) = reads.content(&SHIFTS, PropertyDay { property, day }).await?;
     let Shifts { property_id, time_zone, as_of, date, shifts } = found;
     let (items, next_cursor) = pagination.page(shifts, |shift: &Shift| shift.shift_id.as_str())?;
     let list = ShiftList { property_id, time_zone, as_of, date, items, next_cursor };
-    Ok(reads.respond(&STAFF_SHIFTS, &reading, &list))
+    Ok(reads.respond(&SHIFTS, &reading, &list))
 }
 
 /// Staff present and planned now, by department and position.
@@ -59,14 +68,7 @@ pub async fn get_capacity(
     in_property: InProperty<ViewStaffing>,
     reads: Reads,
 ) -> ApiResult<Response> {
-    let property = in_property.property;
-    let key = reads.key_in(&STAFF_CAPACITY, property);
-    reads
-        .serve(&STAFF_CAPACITY, key, move |upstreams, context| async move {
-            let body = upstreams.capacity(&context, property).await?;
-            Ok(Fetched::new(body.property_id, body.as_of, &body))
-        })
-        .await
+    reads.serve(&CAPACITY, in_property.property).await
 }
 
 /// Staff present now. The dashboard shows the same data.
@@ -78,12 +80,5 @@ pub async fn get_on_duty(
     in_property: InProperty<ViewStaffing>,
     reads: Reads,
 ) -> ApiResult<Response> {
-    let property = in_property.property;
-    let key = reads.key_in(&STAFF_ON_DUTY, property);
-    reads
-        .serve(&STAFF_ON_DUTY, key, move |upstreams, context| async move {
-            let body = upstreams.on_duty(&context, property).await?;
-            Ok(Fetched::new(body.property_id, body.as_of, &body))
-        })
-        .await
+    reads.serve(&STAFF_ON_DUTY.read, in_property.property).await
 }

@@ -2,9 +2,9 @@
 //! the list is empty and `degraded`.
 
 use axum::response::Response;
-use composer::read_policies::AI_SUGGESTIONS;
 use composer::result::WidgetOrigin;
-use composer::snapshots::{Fetched, Reading};
+use composer::snapshots::Reading;
+use composer::widgets::AI_SUGGESTIONS;
 use contracts::dashboard::WidgetStatus;
 use contracts::id::PropertyId;
 use contracts::lists::SuggestionList;
@@ -30,14 +30,7 @@ pub async fn list_suggestions(
     pagination: Pagination,
 ) -> ApiResult<Response> {
     let property = in_property.property;
-    let key = reads.key_in(&AI_SUGGESTIONS, property);
-    let found = reads
-        .content(&AI_SUGGESTIONS, key, move |upstreams, context| async move {
-            let body = upstreams.suggestions(&context, property).await?;
-            Ok(Fetched::new(body.property_id, body.as_of, &body))
-        })
-        .await;
-    match found {
+    match reads.content(&AI_SUGGESTIONS.read, property).await {
         Ok((reading, found)) => {
             let list = suggestion_page(found, &pagination)?;
             Ok(reads.respond_composed(&[origin(Some(&reading))], &list))
@@ -64,7 +57,7 @@ fn origin(reading: Option<&Reading>) -> WidgetOrigin {
     let status = reading.map_or(WidgetStatus::Unavailable, |_| WidgetStatus::Ok);
     WidgetOrigin {
         name: AI_SUGGESTIONS.name,
-        upstream: AI_SUGGESTIONS.upstream,
+        upstream: AI_SUGGESTIONS.read.policy.upstream,
         status,
         source: reading.map(|reading| reading.source),
         tag: reading.map_or(0, |reading| reading.snapshot.tag),

@@ -48,11 +48,7 @@ pub(super) async fn run(
 }
 
 fn wanted() -> BTreeSet<String> {
-    let mut widgets = widgets();
-    HANGING_UPSTREAMS
-        .iter()
-        .flat_map(|upstream| widgets.remove(upstream).unwrap_or_default())
-        .collect()
+    HANGING_UPSTREAMS.into_iter().flat_map(widgets::of_upstream).collect()
 }
 
 async fn watch(env: &DrillEnv) -> Vec<DashboardView> {

@@ -1,5 +1,7 @@
 //! A response about "today" expires at the property's midnight.
 
+use std::future::ready;
+
 use super::*;
 
 static TODAY: ReadPolicy = ReadPolicy { name: "today", is_of_today: true, ..POLICY };
@@ -21,15 +23,13 @@ impl TestProperty {
     /// The upstream is at work, or answers 503.
     async fn read(&self, key: &Key, works: bool) -> Result<Source, ReadError> {
         let (now, zone) = (self.snapshots.clock.now(), self.zone);
-        let fetch = move |_| async move {
+        let answer = move || async move {
             sleep(Duration::from_millis(20)).await;
-            let answer = Fetched::new(property(), now, &json!({"at": now.to_string()}));
-            let answer = match zone {
-                Some(zone) => answer.in_zone(zone),
-                None => answer,
-            };
+            let mut answer = Fetched::new(property(), now, &json!({"at": now.to_string()}));
+            answer.time_zone = zone.map(Into::into);
             works.then_some(answer).ok_or(CallError::Status { status: 503, problem: None })
         };
+        let fetch = move |_| answer().boxed();
         Ok(self.snapshots.read(&TODAY, key, &within(400), fetch).await?.source)
     }
 }
@@ -96,9 +96,9 @@ async fn a_call_started_before_midnight_is_not_joined_after_it() {
     assert!(futures_util::poll!(&mut early).is_pending());
     advance(Duration::from_millis(15)).await;
     let context = within(400);
-    let late = hotel.snapshots.read(&TODAY, &key, &context, |_| async {
-        let now = midnight();
-        Ok(Fetched::new(property(), now, &json!({"at": "late"})))
+    let late = hotel.snapshots.read(&TODAY, &key, &context, |_| {
+        let answer = Fetched::new(property(), midnight(), &json!({"at": "late"}));
+        ready(Ok(answer)).boxed()
     });
     let late = late.await.unwrap();
     assert_eq!(late.snapshot.part(0).unwrap().get(), r#"{"at":"late"}"#);

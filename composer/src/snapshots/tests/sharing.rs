@@ -61,7 +61,7 @@ impl PickyUpstream {
 
     async fn read(self: &Arc<Self>, key: &Key, context: CallContext) -> Result<Reading, ReadError> {
         let upstream = Arc::clone(self);
-        let fetch = move |context| Arc::clone(&upstream).answer(context);
+        let fetch = move |context| Arc::clone(&upstream).answer(context).boxed();
         self.snapshots.read(&POLICY, key, &context, fetch).await
     }
 
