@@ -135,9 +135,6 @@ const PAINT = {
     const row = (department) => el("tr", {}, el("th", { scope: "row" }, department.department), number(`${department.present.length} / ${department.scheduled}`), el("td", { dir: "auto" }, department.present.map((person) => person.displayName).join(", ") || "–"));
     return table("Present of planned", ["Department", right("Here"), "Who"], data.departments.map(row));
   },
-};
-
-Object.assign(PAINT, {
   maintenanceSummary: (data) => [
     pairs(Object.entries(data.states).filter(([, count]) => count > 0).map(([state, count]) => [words(state), count])),
     pairs([["Overdue", data.overdue], ["Rooms out of order for it", data.roomsOutOfOrder.map((room) => room.number).join(", ") || "none"]]),
@@ -165,7 +162,7 @@ Object.assign(PAINT, {
     el("p", {}, el("strong", { dir: "auto" }, data.name), el("br"), `${data.address}, ${data.city}`),
     pairs([["Rooms", data.roomCount], ["Phone", data.phone], ["Email", data.email]]),
   ],
-});
+};
 
 function stays(items, when) {
   const row = (stay) => el("tr", {}, el("th", { scope: "row", dir: "auto" }, stay.guestName), el("td", {}, stay.roomNumber ?? "–"), el("td", {}, words(stay.state)), number(when ? time(stay[when]) : stay.checkOut.slice(5)));

@@ -4,7 +4,9 @@
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
+use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
+use composer::widgets::{self, WIDGETS, WidgetSpec};
 use contracts::upstream::Upstream;
 use launcher::servers::ListenerKind;
 use serde::Serialize;
@@ -35,9 +37,24 @@ impl Target {
     }
 }
 
-/// Ten widgets whose upstreams are all stand-ins, so that `--upstream-ms` applies to each.
-const DEFAULT_WIDGETS: &str = "rateSnapshot,maintenanceSummary,arrivals,departures,inHouse,folioSummary,alerts,\
-    aiSuggestions,kpis,propertyCard";
+/// Widgets whose upstreams are all stand-ins, so that `--upstream-ms` applies to each. None is added,
+/// so that figures remain comparable.
+static DEFAULT_WIDGETS: &[&WidgetSpec] = &[
+    &widgets::RATE_SNAPSHOT,
+    &widgets::MAINTENANCE_SUMMARY,
+    &widgets::ARRIVALS,
+    &widgets::DEPARTURES,
+    &widgets::IN_HOUSE,
+    &widgets::FOLIO_SUMMARY,
+    &widgets::ALERTS,
+    &widgets::AI_SUGGESTIONS,
+    &widgets::KPIS,
+    &widgets::PROPERTY_CARD,
+];
+
+fn names(widgets: &'static [&WidgetSpec]) -> impl Iterator<Item = &'static str> {
+    widgets.iter().map(|widget| widget.name)
+}
 
 /// Response format of a dashboard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
@@ -57,8 +74,9 @@ pub(crate) struct DashboardArguments {
     /// Response formats to measure, one after the other.
     #[arg(long, value_delimiter = ',', default_value = "json")]
     pub(crate) form: Vec<Form>,
-    /// Widgets to request: names, or `all`. The upstreams of the default ten are all stand-ins.
-    #[arg(long, value_delimiter = ',', default_value = DEFAULT_WIDGETS)]
+    /// Widgets to request. The upstreams of the default ten are all stand-ins.
+    #[arg(long, value_delimiter = ',', default_values = names(DEFAULT_WIDGETS))]
+    #[arg(value_parser = PossibleValuesParser::new(names(WIDGETS).chain(["all"])))]
     pub(crate) widgets: Vec<String>,
     /// Response delay of the stand-ins. The three real services are not delayed.
     #[arg(long, value_name = "MS", default_value = "20", value_parser = clap::value_parser!(u32).range(0..=10_000))]

@@ -1,5 +1,6 @@
 //! A few lines of text for each known widget. Other widgets show their generic figures.
 
+use composer::widgets::{self, WidgetSpec};
 use console::style;
 use serde_json::Value;
 
@@ -11,48 +12,47 @@ const BAR_WIDTH: usize = 24;
 const MAX_NAMES: usize = 4;
 const LABEL_WIDTH: usize = 18;
 
-/// Display order of the widgets; others follow by name.
-pub(super) const WIDGET_ORDER: [&str; 17] = [
-    "propertyCard",
-    "occupancy",
-    "availability",
-    "arrivals",
-    "departures",
-    "inHouse",
-    "roomStatus",
-    "housekeepingSummary",
-    "maintenanceSummary",
-    "folioSummary",
-    "staffOnDuty",
-    "staffingGaps",
-    "rateSnapshot",
-    "kpis",
-    "alerts",
-    "aiSuggestions",
-    "syncStatus",
+/// A widget's lines, from its data; `None` if the data has another form.
+struct Highlight {
+    widget: &'static WidgetSpec,
+    lines: fn(&Value) -> Option<Vec<String>>,
+}
+
+const fn highlight(
+    widget: &'static WidgetSpec,
+    lines: fn(&Value) -> Option<Vec<String>>,
+) -> Highlight {
+    Highlight { widget, lines }
+}
+
+/// In the order on the screen.
+static HIGHLIGHTS: &[Highlight] = &[
+    highlight(&widgets::PROPERTY_CARD, card),
+    highlight(&widgets::OCCUPANCY, occupancy),
+    highlight(&widgets::AVAILABILITY, availability),
+    highlight(&widgets::ARRIVALS, arrivals),
+    highlight(&widgets::DEPARTURES, |data| stays(data, "leave", "left", "checked_out")),
+    highlight(&widgets::IN_HOUSE, |data| stays(data, "stay", "in house", "in_house")),
+    highlight(&widgets::ROOM_STATUS, |data| counts(&data["counts"]).map(|text| vec![text])),
+    highlight(&widgets::HOUSEKEEPING_SUMMARY, housekeeping),
+    highlight(&widgets::MAINTENANCE_SUMMARY, maintenance),
+    highlight(&widgets::FOLIO_SUMMARY, folios),
+    highlight(&widgets::STAFF_ON_DUTY, staff),
+    highlight(&widgets::STAFFING_GAPS, gaps),
+    highlight(&widgets::RATE_SNAPSHOT, rates),
+    highlight(&widgets::KPIS, kpis),
+    highlight(&widgets::ALERTS, alerts),
+    highlight(&widgets::AI_SUGGESTIONS, suggestions),
+    highlight(&widgets::SYNC_STATUS, desktops),
 ];
 
+/// Position on the screen; `None` for a widget of another version of the gateway.
+pub(super) fn position(widget: &str) -> Option<usize> {
+    HIGHLIGHTS.iter().position(|highlight| highlight.widget.name == widget)
+}
+
 pub(super) fn lines(widget: &str, data: &Value) -> Vec<String> {
-    let lines = match widget {
-        "occupancy" => occupancy(data),
-        "availability" => availability(data),
-        "arrivals" => arrivals(data),
-        "roomStatus" => counts(&data["counts"]).map(|text| vec![text]),
-        "housekeepingSummary" => housekeeping(data),
-        "staffOnDuty" => staff(data),
-        "staffingGaps" => gaps(data),
-        "departures" => stays(data, "leave", "left", "checked_out"),
-        "inHouse" => stays(data, "stay", "in house", "in_house"),
-        "maintenanceSummary" => maintenance(data),
-        "folioSummary" => folios(data),
-        "aiSuggestions" => suggestions(data),
-        "syncStatus" => desktops(data),
-        "propertyCard" => card(data),
-        "rateSnapshot" => rates(data),
-        "kpis" => kpis(data),
-        "alerts" => alerts(data),
-        _ => None,
-    };
+    let lines = position(widget).and_then(|position| (HIGHLIGHTS[position].lines)(data));
     lines.unwrap_or_else(|| plain(data))
 }
 
@@ -233,9 +233,18 @@ fn alerts(data: &Value) -> Option<Vec<String>> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use composer::WIDGETS;
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn every_widget_has_its_lines() {
+        let shown: BTreeSet<_> = HIGHLIGHTS.iter().map(|one| one.widget.name).collect();
+        assert_eq!(shown, WIDGETS.iter().map(|widget| widget.name).collect());
+    }
 
     #[test]
     fn occupancy_is_a_bar() {

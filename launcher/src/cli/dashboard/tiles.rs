@@ -5,7 +5,7 @@ use contracts::dashboard::{Dashboard, Widget, WidgetStatus};
 use serde_json::Value;
 
 use super::figures::spaced;
-use super::highlights::{WIDGET_ORDER, lines};
+use super::highlights::{lines, position};
 
 /// Maximum lines of one tile; `./desk curl` shows the whole response.
 const MAX_LINES: usize = 5;
@@ -13,9 +13,7 @@ const TITLE_WIDTH: usize = 24;
 
 pub(super) fn render(dashboard: &Dashboard) -> String {
     let mut widgets: Vec<(&String, &Widget)> = dashboard.widgets.iter().collect();
-    let position =
-        |name: &str| WIDGET_ORDER.iter().position(|one| *one == name).unwrap_or(WIDGET_ORDER.len());
-    widgets.sort_by_key(|(name, _)| position(name));
+    widgets.sort_by_key(|(name, _)| position(name).unwrap_or(usize::MAX));
     let tiles = widgets.into_iter().map(|(name, widget)| tile(name, widget));
     tiles.collect::<Vec<_>>().join("\n") + "\n"
 }
