@@ -30,7 +30,7 @@ use file::{Rules, RulesError};
 use mode::Mode;
 use rates::Rates;
 
-pub use watch::watch;
+pub use watch::{RULES_POLL, RulesReload};
 
 /// The active rules and their counters.
 #[derive(Debug)]

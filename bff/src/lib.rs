@@ -33,5 +33,5 @@ pub mod wiring;
 pub fn statements() -> Vec<&'static str> {
     let attestation = mutation::attestation::statements();
     let idempotency = &mutation::idempotency::store::STATEMENTS;
-    [&attestation[..], idempotency, &background::job_lease::STATEMENTS].concat()
+    [&attestation[..], idempotency, &background::job::STATEMENTS].concat()
 }

@@ -8,6 +8,7 @@ use auth::request_token::RequestTokens;
 use axum::extract::FromRef;
 use composer::Composer;
 use contracts::env::Env;
+use service_kit::background::TaskDriver;
 use service_kit::lifecycle::Lifecycle;
 use service_kit::postgres::Database;
 use upstream_clients::Upstreams;
@@ -57,6 +58,7 @@ app_state! {
     database: Database,
     lockout: Lockout,
     env: Env,
+    background: TaskDriver,
     lifecycle: Lifecycle,
 }
 

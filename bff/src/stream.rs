@@ -12,13 +12,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use contracts::id::{DeviceId, TenantId};
-use futures_util::StreamExt;
 use metrics::counter;
 use redis::aio::ConnectionManager;
-use redis::{RedisResult, Script};
-use service_kit::lifecycle::Lifecycle;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use redis::{Msg, RedisResult, Script};
+use service_kit::background::TaskDriver;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+
+use crate::background::subscription::{RECONNECT, Subscription};
 
 /// Streams a device may open within [`OPENS_WINDOW`].
 const MAX_OPENS: u32 = 10;
@@ -27,8 +28,6 @@ const OPENS_WINDOW: Duration = Duration::from_secs(60);
 const LEASE_TTL: Duration = Duration::from_secs(45);
 /// A store that does not answer in time is treated as unavailable.
 const STORE_TIMEOUT: Duration = Duration::from_secs(1);
-/// Between two attempts to subscribe.
-const RECONNECT_INTERVAL: Duration = Duration::from_secs(1);
 const CHANNEL: &str = "bff:streams:opened";
 
 /// KEYS 1 the device's generation, 2 its opens; ARGV 1 opens allowed, 2 ms they are counted, 3 ms
@@ -199,35 +198,21 @@ impl Streams {
         change(&mut self.0.open.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Follows the streams of other instances until shutdown.
-    pub fn follow(&self, listener: redis::Client, lifecycle: &Lifecycle) {
+    /// Follows the streams of other instances until shutdown. A missed message is made up for by the next
+    /// lease renewal.
+    pub fn follow(&self, client: redis::Client, driver: &TaskDriver) {
         let streams = self.clone();
-        lifecycle.spawn_until_stop(async move {
-            let mut tick = interval(RECONNECT_INTERVAL);
-            tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            loop {
-                tick.tick().await;
-                if let Err(error) = streams.receive(&listener).await {
-                    tracing::debug!(%error, "Lost the subscription to opened streams; noticing them at the next renewal.");
-                }
-            }
-        });
+        let on_message = move |message| streams.receive(&message);
+        driver.start(Subscription { channel: CHANNEL, client, on_message }, RECONNECT);
     }
 
-    /// Returns when the connection ends.
-    async fn receive(&self, listener: &redis::Client) -> RedisResult<()> {
-        let mut connection = listener.get_async_pubsub().await?;
-        connection.subscribe(CHANNEL).await?;
-        let mut messages = connection.into_on_message();
-        while let Some(message) = messages.next().await {
-            let payload = message.get_payload::<String>().ok();
-            if let Some((device, generation)) = payload.as_deref().and_then(parse_opened) {
-                self.supersede(device, generation);
-            } else {
-                tracing::warn!("A message about an opened stream cannot be read.");
-            }
+    fn receive(&self, message: &Msg) {
+        let payload = message.get_payload::<String>().ok();
+        if let Some((device, generation)) = payload.as_deref().and_then(parse_opened) {
+            self.supersede(device, generation);
+        } else {
+            tracing::warn!("A message about an opened stream cannot be read.");
         }
-        Ok(())
     }
 }
 

@@ -8,6 +8,7 @@
 //! for the tests of services.
 
 pub mod accept;
+pub mod background;
 pub mod caller;
 pub mod config;
 pub mod connection;
@@ -19,7 +20,6 @@ pub mod http_client;
 pub mod identity;
 pub mod layer;
 pub mod lifecycle;
-pub mod periodic;
 pub mod pg_row;
 pub mod postgres;
 pub mod problem;

@@ -9,6 +9,7 @@ use axum::extract::FromRef;
 use axum::middleware::from_fn;
 use axum::routing::get;
 use contracts::clock::{Clock, Entropy};
+use contracts::env::Env;
 use contracts::problem::{FieldError, Problem};
 use http::header::CONTENT_TYPE;
 use serde::Deserialize;
@@ -16,6 +17,7 @@ use utoipa::openapi::OpenApi;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 
+use crate::background::TaskDriver;
 use crate::caller::{Callers, callers};
 use crate::config::{
     self, CallersConfig, ConfigError, MaintenanceConfig, OidcConfig, PostgresConfig,
@@ -129,7 +131,8 @@ impl Service {
         let shared = self.shared(&config, Clock::system())?;
         let identity = Identity::configured(config.internal.oidc.as_ref(), shared.clock.clone());
         let Shared { database, clock, entropy, .. } = &shared;
-        self.maintenance.start(&config.maintenance, database, clock, entropy, &lifecycle);
+        let driver = TaskDriver::new(Env::new(clock.clone(), entropy.clone()), lifecycle.clone());
+        self.maintenance.start(&config.maintenance, database, clock, &driver);
         let listening = self.listening(config.connections, &shared);
         let app = self.app(shared, identity, &lifecycle, telemetry.router());
         let listener = bind(config.listen).await?;

@@ -8,17 +8,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use contracts::clock::{Clock, Entropy};
+use contracts::clock::Clock;
 use metrics::{counter, gauge};
 use serde::Serialize;
 use tokio::time::Instant;
 
+use crate::background::{BackgroundTask, Schedule, TaskDriver};
 use crate::config::MaintenanceConfig;
-use crate::lifecycle::Lifecycle;
-use crate::periodic::{self, RunOutcome, Schedule};
 use crate::pg_row;
 use crate::postgres::{Database, StoreError};
-use crate::problem::chain;
 
 /// Rows deleted per statement, few enough for the statement timeout.
 const BATCH_ROWS: i32 = 500;
@@ -84,37 +82,21 @@ impl TableMaintenance {
         months.chain(self.retention.sweeps.iter().map(|sweep| sweep.statement)).collect()
     }
 
-    /// Runs at start and then at the configured intervals, until shutdown begins.
+    /// Starts both tasks at the configured intervals.
     pub fn start(
         self,
         config: &MaintenanceConfig,
         database: &Database,
         clock: &Clock,
-        entropy: &Entropy,
-        lifecycle: &Lifecycle,
+        driver: &TaskDriver,
     ) {
         if let Some(months) = self.months {
-            let database = database.clone();
-            let work = move || {
-                let database = database.clone();
-                async move { outcome_of("make partitions", months.run(&database).await.map(|_| true)) }
-            };
-            let schedule = schedule(config.months_every_seconds, config);
-            lifecycle.spawn_until_stop(periodic::repeat(schedule, entropy.clone(), work));
+            let task = PartitionRotation { months, database: database.clone() };
+            driver.start(task, schedule(config.months_every_seconds, config));
         }
-        let (database, clock) = (database.clone(), clock.clone());
-        let work = move || {
-            let (database, clock) = (database.clone(), clock.clone());
-            async move {
-                let swept = self.retention.run(&database, &clock).await;
-                outcome_of(
-                    "delete expired rows",
-                    swept.map(|report| report.is_none_or(|report| report.complete)),
-                )
-            }
-        };
-        let schedule = schedule(config.sweep_every_seconds, config);
-        lifecycle.spawn_until_stop(periodic::repeat(schedule, entropy.clone(), work));
+        let (retention, database, clock) = (self.retention, database.clone(), clock.clone());
+        let task = RetentionSweep { retention, database, clock };
+        driver.start(task, schedule(config.sweep_every_seconds, config));
     }
 }
 
@@ -126,18 +108,49 @@ fn schedule(seconds: u64, config: &MaintenanceConfig) -> Schedule {
     }
 }
 
-fn outcome_of(work: &'static str, outcome: Result<bool, StoreError>) -> RunOutcome {
-    match outcome {
-        Ok(true) => RunOutcome::Done,
-        Ok(false) => RunOutcome::Failed,
-        Err(error) => {
-            tracing::warn!(
-                work,
-                error = %chain(&error),
-                "Table maintenance failed. It is tried again in a few minutes; if this repeats, see ops/runbooks."
-            );
-            RunOutcome::Failed
-        }
+/// Creates missing partitions.
+struct PartitionRotation {
+    months: Months,
+    database: Database,
+}
+
+impl BackgroundTask for PartitionRotation {
+    /// Names of the partitions it created.
+    type Status = Vec<String>;
+    type Error = StoreError;
+
+    fn name(&self) -> &'static str {
+        "rotate-partitions"
+    }
+
+    async fn activate(&mut self) -> Result<Vec<String>, StoreError> {
+        self.months.run(&self.database).await
+    }
+}
+
+/// Deletes expired rows.
+#[derive(Debug)]
+pub struct RetentionSweep {
+    pub retention: Retention,
+    pub database: Database,
+    pub clock: Clock,
+}
+
+impl BackgroundTask for RetentionSweep {
+    /// `None` when another instance is at work.
+    type Status = Option<SweepReport>;
+    type Error = StoreError;
+
+    fn name(&self) -> &'static str {
+        "sweep-expired-rows"
+    }
+
+    async fn activate(&mut self) -> Result<Option<SweepReport>, StoreError> {
+        self.retention.run(&self.database, &self.clock).await
+    }
+
+    fn is_complete(status: &Self::Status) -> bool {
+        status.as_ref().is_none_or(|report| report.complete)
     }
 }
 

@@ -18,7 +18,7 @@ use crate::config::{LogFormat, TelemetryConfig};
 
 mod batch;
 mod json_lines;
-mod panics;
+pub(crate) mod panics;
 
 use batch::Batch;
 use json_lines::{JsonFields, JsonLines};

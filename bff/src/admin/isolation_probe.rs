@@ -11,9 +11,10 @@ use contracts::id::{Id, TenantId};
 use jiff::Timestamp;
 use metrics::{counter, gauge};
 use serde::Serialize;
+use service_kit::background::BackgroundTask;
 use service_kit::postgres::{Database, StoreError};
 
-use crate::background::job_lease::{Job, exclusively};
+use crate::background::job::Job;
 use crate::sessions::revocation::Revocations;
 use crate::sessions::session_store::SessionRedis;
 use crate::sessions::{Profiles, TenantLookup};
@@ -64,6 +65,16 @@ impl Finding {
     }
 }
 
+/// Result for all stores.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Probed {
+    /// The worst of them.
+    outcome: Outcome,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    stores: Vec<Finding>,
+}
+
 /// Two tenants that do not exist.
 #[derive(Debug, Clone, Copy)]
 struct SyntheticTenants {
@@ -78,8 +89,6 @@ impl SyntheticTenants {
     }
 }
 
-const JOB: Job = Job { name: "probe-tenant-isolation", lease: Duration::from_secs(60) };
-
 /// Stores to probe, and what the probe needs.
 #[derive(Debug, Clone)]
 pub struct IsolationProbe {
@@ -89,19 +98,28 @@ pub struct IsolationProbe {
     pub env: Env,
 }
 
-impl IsolationProbe {
-    /// Probes every store; `None` while another instance does.
-    pub async fn run(&self) -> Result<Option<Vec<Finding>>, StoreError> {
-        let work = self.probe_each();
-        let result = exclusively(&self.database, &self.env.entropy, JOB, work).await;
-        match &result {
-            Ok(Some(findings)) => report(findings, &self.env.clock),
-            Ok(None) => tracing::info!("Another instance is probing the isolation of tenants."),
-            Err(_) => count(Outcome::Failed),
-        }
-        result
+impl Job for IsolationProbe {
+    const NAME: &'static str = "probe-tenant-isolation";
+    const LEASE: Option<Duration> = Some(Duration::from_secs(60));
+}
+
+impl BackgroundTask for IsolationProbe {
+    /// A leak is a result like any other; the alert fires on the metric.
+    type Status = Probed;
+    type Error = StoreError;
+
+    fn name(&self) -> &'static str {
+        Self::NAME
     }
 
+    async fn activate(&mut self) -> Result<Probed, StoreError> {
+        let stores = self.probe_each().await?;
+        let outcome = report(&stores, &self.env.clock);
+        Ok(Probed { outcome, stores })
+    }
+}
+
+impl IsolationProbe {
     async fn probe_each(&self) -> Result<Vec<Finding>, StoreError> {
         let tenants = SyntheticTenants::new();
         let mut findings = tables::probe(&self.database, tenants).await?;
@@ -132,7 +150,7 @@ fn found(store: &str, lookup: TenantLookup) -> Finding {
 }
 
 /// A leak is worse than a failure.
-pub fn worst(findings: &[Finding]) -> Outcome {
+fn worst(findings: &[Finding]) -> Outcome {
     let is_any = |outcome| findings.iter().any(|finding| finding.outcome == outcome);
     match (is_any(Outcome::Leak), is_any(Outcome::Failed)) {
         (true, _) => Outcome::Leak,
@@ -141,7 +159,7 @@ pub fn worst(findings: &[Finding]) -> Outcome {
     }
 }
 
-fn report(findings: &[Finding], clock: &Clock) {
+fn report(findings: &[Finding], clock: &Clock) -> Outcome {
     for finding in findings.iter().filter(|finding| finding.outcome != Outcome::Clean) {
         let (store, reason) = (&finding.store, finding.reason);
         tracing::error!(store, reason, outcome = ?finding.outcome, "Tenants may not be isolated.");
@@ -152,9 +170,11 @@ fn report(findings: &[Finding], clock: &Clock) {
         gauge!("bff_backoffice_tenant_isolation_probe_last_success_timestamp_seconds")
             .set(clock.unix_seconds() as f64);
     }
+    outcome
 }
 
-fn count(outcome: Outcome) {
+/// Counts a probe. One that did not run for lack of a database is [`Outcome::Failed`].
+pub fn count(outcome: Outcome) {
     counter!("bff_backoffice_tenant_isolation_probe_total", "outcome" => outcome.name())
         .increment(1);
 }

@@ -3,7 +3,11 @@
 //!
 //! Not here: the lock audit, the admin audit and revocations, which are never deleted.
 
-use service_kit::table_maintenance::{Months, Retention, Sweep, TableMaintenance};
+use std::time::Duration;
+
+use service_kit::table_maintenance::{Months, Retention, RetentionSweep, Sweep, TableMaintenance};
+
+use crate::background::job::Job;
 
 pub const MAINTENANCE: TableMaintenance = TableMaintenance {
     months: Some(Months {
@@ -29,3 +33,9 @@ pub const RETENTION: Retention = Retention {
     swept: "bff_backoffice_swept_rows_total",
     last_success: "bff_backoffice_sweep_last_success_timestamp_seconds",
 };
+
+/// Deletes expired rows now; the gateway also does so hourly. Its statements take a lock of their own.
+impl Job for RetentionSweep {
+    const NAME: &'static str = "sweep-idempotency";
+    const LEASE: Option<Duration> = None;
+}

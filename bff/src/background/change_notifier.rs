@@ -1,88 +1,55 @@
-//! Notifies other instances of new rows in Postgres through Redis pub/sub. Subscribers also poll
-//! Postgres every [`POLL_INTERVAL`], so that nothing depends on Redis.
+//! Notifies other instances of new rows in Postgres through Redis pub/sub. The tasks that follow the
+//! rows also read Postgres every [`POLL`], so that nothing depends on Redis.
 
-use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use redis::aio::ConnectionManager;
-use service_kit::lifecycle::Lifecycle;
-use tokio::time::{MissedTickBehavior, interval};
+use serde::Serialize;
+use service_kit::background::{BackgroundTask, Schedule, TaskDriver};
+use tokio::sync::Notify;
+
+use super::subscription::{RECONNECT, Subscription};
 
 /// Together with the statement timeout this stays within the contract's 5 s.
-const POLL_INTERVAL: Duration = Duration::from_secs(2);
+const POLL: Schedule = Schedule::every(Duration::from_secs(2));
+
+/// How far an instance has followed a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Position {
+    /// Of the last row it read; 0 for none.
+    pub sequence: i64,
+}
 
 /// Publishes an empty message on a Redis channel after a commit.
 #[derive(Clone, derive_more::Debug)]
-#[debug("ChangeNotifier {{ name: {name:?}, .. }}")]
+#[debug("ChangeNotifier {{ channel: {channel:?}, .. }}")]
 pub struct ChangeNotifier {
-    name: &'static str,
+    channel: &'static str,
     redis: ConnectionManager,
 }
 
 impl ChangeNotifier {
-    pub fn new(name: &'static str, redis: ConnectionManager) -> Self {
-        Self { name, redis }
+    pub fn new(channel: &'static str, redis: ConnectionManager) -> Self {
+        Self { channel, redis }
     }
 
     /// Best effort: if publishing fails, other instances see the change at their next poll.
     pub async fn notify(&self) {
         let mut redis = self.redis.clone();
         let published =
-            redis::cmd("PUBLISH").arg(self.name).arg("").query_async::<i64>(&mut redis).await;
+            redis::cmd("PUBLISH").arg(self.channel).arg("").query_async::<i64>(&mut redis).await;
         if let Err(error) = published {
-            tracing::warn!(%error, notifier = self.name, "Failed to notify other instances; they see the change at their next poll.");
+            tracing::warn!(%error, channel = self.channel, "Failed to notify other instances; they see the change at their next poll.");
         }
     }
 
-    /// Calls `on_change` at once, every [`POLL_INTERVAL`], and for each message, until shutdown.
-    pub fn subscribe<A, F>(&self, client: redis::Client, lifecycle: &Lifecycle, on_change: A)
-    where
-        A: Fn() -> F + Clone + Send + Sync + 'static,
-        F: Future<Output = ()> + Send,
-    {
-        let (name, on_message) = (self.name, on_change.clone());
-        lifecycle.spawn_until_stop(async move { poll_repeatedly(on_change).await });
-        lifecycle
-            .spawn_until_stop(async move { receive_repeatedly(name, &client, on_message).await });
+    /// Starts a task that is activated at once, every [`POLL`], and after a message.
+    pub fn start(&self, task: impl BackgroundTask, client: redis::Client, driver: &TaskDriver) {
+        let wake_up = Arc::new(Notify::new());
+        let notified = Arc::clone(&wake_up);
+        let on_message = move |_| notified.notify_one();
+        driver.start(Subscription { channel: self.channel, client, on_message }, RECONNECT);
+        driver.start_with_wake_up(task, POLL, wake_up);
     }
-}
-
-async fn poll_repeatedly<F: Future<Output = ()>>(on_change: impl Fn() -> F) {
-    let mut tick = interval(POLL_INTERVAL);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tick.tick().await;
-        on_change().await;
-    }
-}
-
-async fn receive_repeatedly<F: Future<Output = ()>>(
-    name: &'static str,
-    client: &redis::Client,
-    on_change: impl Fn() -> F,
-) {
-    let mut tick = interval(POLL_INTERVAL / 2);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tick.tick().await;
-        if let Err(error) = receive(name, client, &on_change).await {
-            tracing::debug!(%error, notifier = name, "Lost the subscription to change notifications; polling Postgres.");
-        }
-    }
-}
-
-/// Returns when the connection ends.
-async fn receive<F: Future<Output = ()>>(
-    name: &str,
-    client: &redis::Client,
-    on_change: &impl Fn() -> F,
-) -> redis::RedisResult<()> {
-    let mut connection = client.get_async_pubsub().await?;
-    connection.subscribe(name).await?;
-    let mut messages = connection.into_on_message();
-    while messages.next().await.is_some() {
-        on_change().await;
-    }
-    Ok(())
 }

@@ -13,12 +13,12 @@ use contracts::id::RequestId;
 use contracts::text::Reason;
 use metrics::gauge;
 use redis::aio::ConnectionManager;
-use service_kit::lifecycle::Lifecycle;
+use service_kit::background::{BackgroundTask, TaskDriver};
 use service_kit::postgres::{Database, StoreError, read_again};
 use service_kit::problem::chain;
 
 use crate::admin::two_person::{ApprovalError, ApprovalRequest, Content, TwoPersonAction};
-use crate::background::change_notifier::ChangeNotifier;
+use crate::background::change_notifier::{ChangeNotifier, Position};
 use crate::firewall::{Firewall, Source, file};
 
 pub mod store;
@@ -82,29 +82,18 @@ impl RuleOverrides {
     }
 
     /// Applies overrides until shutdown.
-    pub fn follow(&self, listener: redis::Client, lifecycle: &Lifecycle) {
-        let overrides = self.clone();
-        self.0.notifier.subscribe(listener, lifecycle, move || {
-            let overrides = overrides.clone();
-            async move { overrides.poll_logging_errors().await }
-        });
-    }
-
-    async fn poll_logging_errors(&self) {
-        if let Err(error) = self.poll().await {
-            tracing::warn!(error = %chain(&error), "Failed to refresh the rule override; keeping the active rules.");
-        }
+    pub fn follow(&self, listener: redis::Client, driver: &TaskDriver) {
+        self.0.notifier.start(self.clone(), listener, driver);
     }
 
     /// Applies the newest override if it has changed. If this version cannot parse its rules, the
     /// old ones stay active and an error is logged.
-    pub async fn poll(&self) -> Result<(), StoreError> {
+    pub async fn poll(&self) -> Result<Position, StoreError> {
         let mut current = self.0.current.lock().await;
         let newest = read_again(|| store::newest(&self.0.database)).await?;
-        if newest.as_ref().map(|newest| newest.sequence)
-            == current.as_ref().map(|newest| newest.sequence)
-        {
-            return Ok(());
+        let reached = position(newest.as_ref());
+        if reached == position(current.as_ref()) {
+            return Ok(reached);
         }
         match newest.as_ref().map(RuleOverride::rules).transpose() {
             Ok(rules) => self.apply(rules.flatten(), newest.as_ref()),
@@ -113,7 +102,7 @@ impl RuleOverrides {
             }
         }
         *current = newest;
-        Ok(())
+        Ok(reached)
     }
 
     fn apply(&self, rules: Option<file::Rules>, newest: Option<&RuleOverride>) {
@@ -140,7 +129,9 @@ impl RuleOverrides {
     /// Approves a request: active here at once, on other instances within seconds.
     pub async fn approve(&self, id: RequestId, by: &ServiceAccount) -> Result<(), ApprovalError> {
         OVERRIDE.approve(&self.0.database, id, by, self.0.clock.now()).await?;
-        self.poll_logging_errors().await;
+        if let Err(error) = self.poll().await {
+            tracing::warn!(error = %chain(&error), "Failed to apply a rule override here; the next poll does.");
+        }
         self.0.notifier.notify().await;
         Ok(())
     }
@@ -149,4 +140,21 @@ impl RuleOverrides {
         let (source, text) = self.0.rules.active();
         RulesInForce { source, text, rule_override: self.0.current.lock().await.clone() }
     }
+}
+
+impl BackgroundTask for RuleOverrides {
+    type Status = Position;
+    type Error = StoreError;
+
+    fn name(&self) -> &'static str {
+        "follow-rule-overrides"
+    }
+
+    async fn activate(&mut self) -> Result<Position, StoreError> {
+        self.poll().await
+    }
+}
+
+fn position(newest: Option<&RuleOverride>) -> Position {
+    Position { sequence: newest.map_or(0, |newest| newest.sequence) }
 }

@@ -5,48 +5,61 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::gauge;
-use tokio::time::interval;
+use service_kit::background::{BackgroundTask, Schedule};
 
 use super::Firewall;
 use super::file::{self, RulesError};
 
 /// How often the file is checked.
-const POLL_INTERVAL: Duration = Duration::from_secs(1);
-/// Gauge: 1 while the file is invalid.
-const REFUSED: &str = "bff_backoffice_edge_rules_refused";
+pub const RULES_POLL: Schedule = Schedule::every(Duration::from_secs(1));
 
-/// Checks the file until dropped. Compares the text, not the modification time, which can miss two
+/// Applies the file to the firewall. Compares the text, not the modification time, which can miss two
 /// quick changes.
-pub async fn watch(firewall: Arc<Firewall>, path: PathBuf) {
-    let (mut tick, mut seen) = (interval(POLL_INTERVAL), None);
-    gauge!(REFUSED).set(0.0);
-    loop {
-        tick.tick().await;
-        let now = tokio::fs::read(&path).await.ok();
-        if now != seen {
-            apply(&firewall, &path, now.as_deref());
-            seen = now;
+#[derive(Debug)]
+pub struct RulesReload {
+    firewall: Arc<Firewall>,
+    path: PathBuf,
+    /// The text that was applied.
+    applied: Option<Vec<u8>>,
+}
+
+impl RulesReload {
+    pub fn new(firewall: Arc<Firewall>, path: PathBuf) -> Self {
+        Self { firewall, path, applied: None }
+    }
+
+    async fn reload(&mut self) -> Result<(), RulesError> {
+        let read = tokio::fs::read(&self.path).await;
+        let text = read.map_err(|source| self.unreadable(source))?;
+        if self.applied.as_ref() == Some(&text) {
+            return Ok(());
         }
+        let not_text = |_| self.unreadable(std::io::ErrorKind::InvalidData.into());
+        let rules = file::parse(std::str::from_utf8(&text).map_err(not_text)?)?;
+        tracing::info!(deny = rules.deny.len(), "Reloaded the rules file.");
+        self.firewall.set_file_rules(rules);
+        self.applied = Some(text);
+        Ok(())
+    }
+
+    fn unreadable(&self, source: std::io::Error) -> RulesError {
+        RulesError::File { path: self.path.display().to_string(), source }
     }
 }
 
-fn apply(firewall: &Firewall, path: &std::path::Path, text: Option<&[u8]>) {
-    let unreadable = || RulesError::File {
-        path: path.display().to_string(),
-        source: std::io::ErrorKind::NotFound.into(),
-    };
-    let rules = text
-        .and_then(|text| std::str::from_utf8(text).ok())
-        .ok_or_else(unreadable)
-        .and_then(file::parse);
-    gauge!(REFUSED).set(f64::from(u8::from(rules.is_err())));
-    match rules {
-        Ok(rules) => {
-            tracing::info!(deny = rules.deny.len(), "Reloaded the rules file.");
-            firewall.set_file_rules(rules);
-        }
-        Err(error) => {
-            tracing::warn!(%error, "The changed rules file is invalid; keeping the active rules.");
-        }
+impl BackgroundTask for RulesReload {
+    type Status = ();
+    type Error = RulesError;
+
+    fn name(&self) -> &'static str {
+        "reload-firewall-rules"
+    }
+
+    /// Fails as long as the file is invalid; the active rules stay.
+    async fn activate(&mut self) -> Result<(), RulesError> {
+        let reloaded = self.reload().await;
+        let is_refused = f64::from(u8::from(reloaded.is_err()));
+        gauge!("bff_backoffice_edge_rules_refused").set(is_refused);
+        reloaded
     }
 }

@@ -12,9 +12,8 @@ use service_kit::request_metrics;
 use service_kit::telemetry::Telemetry;
 use tower_http::set_header::SetResponseHeaderLayer;
 
-use crate::handlers::internal::admin::{composition, override_rules, unfreeze_locks};
-use crate::handlers::internal::jobs::{probe_isolation, reconcile_cursors, reconcile_locks, sweep};
-use crate::handlers::internal::{events, sessions};
+use crate::handlers::internal::admin::{background, composition, override_rules, unfreeze_locks};
+use crate::handlers::internal::{events, jobs, sessions};
 use crate::state::Gateway;
 
 pub fn app(
@@ -73,17 +72,20 @@ fn admin_routes(gateway: Gateway) -> Router {
 
 /// Diagnostics for platform operators.
 fn diagnostics_routes(gateway: Gateway) -> Router {
-    Router::new().route("/composition", get(composition::get_composition)).with_state(gateway)
+    Router::new()
+        .route("/background", get(background::get_background))
+        .route("/composition", get(composition::get_composition))
+        .with_state(gateway)
 }
 
 /// Routes for the scheduler.
 fn job_routes(gateway: Gateway) -> Router {
     Router::new()
-        .route("/jobs/probe-tenant-isolation", post(probe_isolation::probe))
-        .route("/jobs/reconcile-cursors", post(reconcile_cursors::reconcile))
-        .route("/jobs/reconcile-locks", post(reconcile_locks::reconcile))
-        .route("/jobs/sweep-idempotency", post(sweep::sweep))
-        .route("/jobs/verify-lock-audit", post(reconcile_locks::verify))
+        .route("/jobs/probe-tenant-isolation", post(jobs::probe_isolation))
+        .route("/jobs/reconcile-cursors", post(jobs::reconcile_cursors))
+        .route("/jobs/reconcile-locks", post(jobs::reconcile_locks))
+        .route("/jobs/sweep-idempotency", post(jobs::sweep_idempotency))
+        .route("/jobs/verify-lock-audit", post(jobs::verify_lock_audit))
         .with_state(gateway)
 }
 

@@ -6,14 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
-use contracts::safeguard;
 use metrics::gauge;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use service_kit::lifecycle::Lifecycle;
+use service_kit::background::{BackgroundTask, Schedule};
 use service_kit::serve::Accept;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
@@ -24,7 +23,7 @@ use x509_parser::prelude::FromDer;
 use crate::config::TlsConfig;
 
 /// How often the files are checked.
-const POLL_INTERVAL: Duration = Duration::from_secs(2);
+pub const CERTIFICATE_POLL: Schedule = Schedule::every(Duration::from_secs(2));
 /// Gauge: expiry of the current certificate, seconds since 1970.
 const EXPIRY: &str = "bff_backoffice_tls_certificate_expiry_seconds";
 
@@ -73,17 +72,8 @@ pub struct Tls {
 }
 
 impl Tls {
-    /// Loads the files and reloads them when they change.
-    pub fn new(config: &TlsConfig, lifecycle: &Lifecycle) -> Result<Self, TlsError> {
-        let tls = Self::fixed(config)?;
-        if safeguard!(TlsReload) {
-            lifecycle.spawn_until_stop(watch(config.clone(), Arc::clone(&tls.current)));
-        }
-        Ok(tls)
-    }
-
-    /// Loads the files once.
-    pub fn fixed(config: &TlsConfig) -> Result<Self, TlsError> {
+    /// Loads the files.
+    pub fn load(config: &TlsConfig) -> Result<Self, TlsError> {
         let loaded = load(config)?;
         gauge!(EXPIRY).set(loaded.expires_at as f64);
         let current = Arc::new(Reloading(ArcSwap::from_pointee(loaded)));
@@ -92,6 +82,12 @@ impl Tls {
             .with_cert_resolver(Arc::clone(&current) as Arc<dyn ResolvesServerCert>);
         server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(Self { acceptor: TlsAcceptor::from(Arc::new(server)), current })
+    }
+
+    /// The task that loads these files again when they change.
+    pub fn reload(&self, config: &TlsConfig) -> CertificateReload {
+        let (config, current) = (config.clone(), Arc::clone(&self.current));
+        CertificateReload { config, current, loaded: [None; 2] }
     }
 
     /// Expiry of the current certificate, seconds since 1970.
@@ -134,26 +130,33 @@ fn expiry_of(certificate: &CertificateDer<'static>) -> Option<i64> {
     Some(parsed.validity().not_after.timestamp())
 }
 
-async fn watch(config: TlsConfig, current: Arc<Reloading>) {
-    let mut seen = changed_at(&config).await;
-    let mut ticks = tokio::time::interval(POLL_INTERVAL);
-    loop {
-        ticks.tick().await;
-        let now = changed_at(&config).await;
-        if now == seen {
-            continue;
+/// Loads the certificate again when its files change.
+#[derive(Debug)]
+pub struct CertificateReload {
+    config: TlsConfig,
+    current: Arc<Reloading>,
+    /// When the files that were loaded last had changed.
+    loaded: [Option<SystemTime>; 2],
+}
+
+impl BackgroundTask for CertificateReload {
+    type Status = ();
+    type Error = TlsError;
+
+    fn name(&self) -> &'static str {
+        "reload-tls-certificate"
+    }
+
+    /// Fails while the files are invalid, possibly half written; the current certificate stays.
+    async fn activate(&mut self) -> Result<(), TlsError> {
+        let now = changed_at(&self.config).await;
+        if now != self.loaded {
+            let loaded = load(&self.config)?;
+            tracing::info!(ends = loaded.expires_at, "Loaded the TLS certificate.");
+            self.current.replace(loaded);
+            self.loaded = now;
         }
-        match load(&config) {
-            Ok(loaded) => {
-                tracing::info!(ends = loaded.expires_at, "Reloaded the TLS certificate.");
-                current.replace(loaded);
-                seen = now;
-            }
-            // Possibly half written: the old one stays and the next tick tries again.
-            Err(error) => {
-                tracing::warn!(%error, "Failed to reload the TLS certificate; keeping the current one.");
-            }
-        }
+        Ok(())
     }
 }
 

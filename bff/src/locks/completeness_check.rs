@@ -7,27 +7,34 @@ use std::time::Duration;
 use contracts::clock::Clock;
 use jiff::{SignedDuration, Timestamp};
 use metrics::gauge;
+use service_kit::background::{BackgroundTask, Schedule};
 use service_kit::postgres::{Database, StoreError};
-use service_kit::problem::chain;
-use tokio::time::{MissedTickBehavior, interval};
 
 use super::freeze::{Completeness, freeze};
 
-const CHECK_INTERVAL: Duration = Duration::from_secs(5);
+pub const CHECK: Schedule = Schedule::every(Duration::from_secs(5));
 /// Time for the reconciler to write the row of a crashed process.
 pub const COMPLETION_GRACE: SignedDuration = SignedDuration::from_mins(5);
 /// Older actions are not checked again; a freeze stays.
 const LOOKBACK: SignedDuration = SignedDuration::from_hours(24);
 
-/// Checks every [`CHECK_INTERVAL`] until shutdown.
-pub async fn watch(database: Database, clock: Clock) {
-    let mut tick = interval(CHECK_INTERVAL);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tick.tick().await;
-        if let Err(error) = check(&database, &clock).await {
-            tracing::debug!(error = %chain(&error), "Failed to check the lock audit log for missing rows.");
-        }
+/// Runs [`check`].
+#[derive(Debug)]
+pub struct CompletenessCheck {
+    pub database: Database,
+    pub clock: Clock,
+}
+
+impl BackgroundTask for CompletenessCheck {
+    type Status = Completeness;
+    type Error = StoreError;
+
+    fn name(&self) -> &'static str {
+        "check-lock-audit-completeness"
+    }
+
+    async fn activate(&mut self) -> Result<Completeness, StoreError> {
+        check(&self.database, &self.clock).await
     }
 }
 

@@ -7,13 +7,14 @@
 use contracts::id::TenantId;
 use contracts::problem::code;
 use jiff::Timestamp;
+use serde::Serialize;
 use service_kit::postgres::{Database, StoreError, Transaction, write};
 use service_kit::problem::ApiError;
 
 use crate::admin::two_person::TwoPersonAction;
 
 /// Lock actions of all tenants, and those with both rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Completeness {
     pub actions: i64,
     pub complete: i64,

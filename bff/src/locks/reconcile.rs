@@ -12,6 +12,7 @@ use jiff::SignedDuration;
 use metrics::counter;
 use serde::Serialize;
 use serde_json::Value;
+use service_kit::background::BackgroundTask;
 use service_kit::pg_row;
 use service_kit::postgres::{StoreError, read, write};
 use service_kit::problem::chain;
@@ -19,7 +20,7 @@ use tokio::time::Instant;
 
 use super::audit_log;
 use super::row::{Row, from_row};
-use crate::background::job_lease::{Job, exclusively};
+use crate::background::job::Job;
 use crate::edge::proof_only::ServiceCalls;
 use crate::state::Gateway;
 
@@ -52,15 +53,29 @@ struct OpenAction {
     is_unknown: bool,
 }
 
-const JOB: Job = Job { name: "reconcile-locks", lease: Duration::from_secs(30) };
+/// Reconciles every tenant.
+#[derive(Debug)]
+pub struct LockReconciler {
+    pub gateway: Gateway,
+    pub calls: ServiceCalls,
+}
 
-/// Reconciles every tenant; `None` while another instance does.
-pub async fn run(
-    gateway: &Gateway,
-    calls: &ServiceCalls,
-) -> Result<Option<Reconciled>, StoreError> {
-    let work = Box::pin(reconcile(gateway, calls));
-    exclusively(&gateway.database, &gateway.env.entropy, JOB, work).await
+impl Job for LockReconciler {
+    const NAME: &'static str = "reconcile-locks";
+    const LEASE: Option<Duration> = Some(Duration::from_secs(30));
+}
+
+impl BackgroundTask for LockReconciler {
+    type Status = Reconciled;
+    type Error = StoreError;
+
+    fn name(&self) -> &'static str {
+        Self::NAME
+    }
+
+    async fn activate(&mut self) -> Result<Reconciled, StoreError> {
+        reconcile(&self.gateway, &self.calls).await
+    }
 }
 
 async fn reconcile(gateway: &Gateway, calls: &ServiceCalls) -> Result<Reconciled, StoreError> {

@@ -11,12 +11,12 @@ use contracts::id::TenantId;
 use jiff::Timestamp;
 use metrics::{counter, gauge};
 use redis::aio::ConnectionManager;
-use service_kit::lifecycle::Lifecycle;
+use service_kit::background::{BackgroundTask, TaskDriver};
 use service_kit::postgres::{Database, StoreError, read_again};
 use service_kit::problem::chain;
 use tokio::sync::{Mutex, watch};
 
-use crate::background::change_notifier::ChangeNotifier;
+use crate::background::change_notifier::{ChangeNotifier, Position};
 
 pub mod store;
 
@@ -99,38 +99,45 @@ impl TenantStatuses {
     }
 
     /// Follows changes until shutdown.
-    pub fn follow(&self, listener: redis::Client, lifecycle: &Lifecycle) {
-        let tenant_statuses = self.clone();
-        self.0.notifier.subscribe(listener, lifecycle, move || {
-            let tenant_statuses = tenant_statuses.clone();
-            async move { tenant_statuses.poll_logging_errors().await }
-        });
-    }
-
-    async fn poll_logging_errors(&self) {
-        if let Err(error) = self.poll().await {
-            counter!("bff_backoffice_tenant_standing_read_failed_total").increment(1);
-            tracing::warn!(error = %chain(&error), "Failed to refresh tenant status; keeping cached values.");
-        }
+    pub fn follow(&self, listener: redis::Client, driver: &TaskDriver) {
+        self.0.notifier.start(self.clone(), listener, driver);
     }
 
     /// Applies new rows. Serialised by the mutex, so a queued caller usually finds nothing to
     /// apply.
-    pub async fn poll(&self) -> Result<(), StoreError> {
+    pub async fn poll(&self) -> Result<Position, StoreError> {
         let mut last = self.0.last.lock().await;
         let sequence = *last;
-        let (news, reached) = read_again(|| store::after(&self.0.database, sequence)).await?;
+        let read = read_again(|| store::after(&self.0.database, sequence)).await;
+        let (news, reached) = read.inspect_err(|_| {
+            counter!("bff_backoffice_tenant_standing_read_failed_total").increment(1);
+        })?;
         *last = reached;
         for status in news {
             self.apply(status);
         }
-        Ok(())
+        Ok(Position { sequence: reached })
     }
 
     /// Applies the change here and notifies other instances. Call it after the commit.
     pub async fn announce(&self) {
-        self.poll_logging_errors().await;
+        if let Err(error) = self.poll().await {
+            tracing::warn!(error = %chain(&error), "Failed to apply a tenant's status here; the next poll does.");
+        }
         self.0.notifier.notify().await;
+    }
+}
+
+impl BackgroundTask for TenantStatuses {
+    type Status = Position;
+    type Error = StoreError;
+
+    fn name(&self) -> &'static str {
+        "follow-tenant-statuses"
+    }
+
+    async fn activate(&mut self) -> Result<Position, StoreError> {
+        self.poll().await
     }
 }
 

@@ -7,6 +7,7 @@ use service_kit::serve::{ConnectionLimits, ListenerConfig, Plain, Server, bind};
 use service_kit::telemetry::Telemetry;
 use service_kit::{connection_metrics, request_metrics};
 
+use super::tasks;
 use crate::config::{InternalConfig, PublicConfig};
 use crate::http::tls::Tls;
 use crate::http::{internal_router, middleware};
@@ -35,12 +36,15 @@ pub(super) async fn open_public(
     gateway: Gateway,
     readiness: Readiness,
 ) -> anyhow::Result<()> {
-    let lifecycle = gateway.lifecycle.clone();
+    let (lifecycle, driver) = (gateway.lifecycle.clone(), gateway.background.clone());
     let listener = bind(config.listen).await?;
     let server = public_server(config, gateway, readiness);
-    match &config.tls {
-        Some(tls) => server.serve(listener, Tls::new(tls, &lifecycle)?, &lifecycle),
-        None => server.serve(listener, Plain, &lifecycle),
+    if let Some(config) = &config.tls {
+        let tls = Tls::load(config)?;
+        tasks::reload_certificate(&driver, &tls, config);
+        server.serve(listener, tls, &lifecycle);
+    } else {
+        server.serve(listener, Plain, &lifecycle);
     }
     tracing::info!(address = %config.listen, "The public listener is open.");
     Ok(())

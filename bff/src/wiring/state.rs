@@ -16,6 +16,7 @@ use composer::{Composer, Snapshots};
 use contracts::clock::{Clock, Entropy};
 use contracts::env::Env;
 use redis::aio::ConnectionManager;
+use service_kit::background::TaskDriver;
 use service_kit::config::PostgresConfig;
 use service_kit::http_client;
 use service_kit::lifecycle::Lifecycle;
@@ -25,8 +26,8 @@ use upstream_clients::{Limits, Upstreams};
 use crate::config::{
     DpopConfig, GatewayConfig, IamConfig, REQUEST_TOKEN_ISSUER, REQUIRED_UPSTREAMS, RedisConfig,
 };
+use crate::firewall::Firewall;
 use crate::firewall::rule_override::RuleOverrides;
-use crate::firewall::{self, Firewall};
 use crate::sessions::revocation::Feed;
 use crate::sessions::session_store::{self, SessionRedis};
 use crate::sessions::tenant_status::TenantStatuses;
@@ -66,7 +67,8 @@ pub(super) fn build_state(
     let env = Env::new(Clock::system(), Entropy::system());
     let upstreams = upstreams(config)?;
     let request_tokens = request_tokens(config, &env)?;
-    let firewall = firewall(config, &lifecycle)?;
+    let (rules_file, hops) = (config.edge.rules_file.as_deref(), config.edge.trusted_proxy_hops);
+    let firewall = Arc::new(Firewall::load(rules_file, hops)?);
     let followers = follower_pool(config)?;
     let database = Database::new(&config.postgres)?;
     let RedisConnections { session, cache } = redis;
@@ -98,6 +100,7 @@ pub(super) fn build_state(
         session_redis: SessionRedis(session),
         sessions: Sessions::new(env.clock.clone(), env.entropy.clone()),
         tenant_statuses,
+        background: TaskDriver::new(env.clone(), lifecycle.clone()),
         env,
         lifecycle,
     };
@@ -121,16 +124,6 @@ fn request_tokens(config: &GatewayConfig, env: &Env) -> anyhow::Result<Arc<Reque
         .with_context(|| format!("request_token.key_file {} cannot be read", file.display()))?;
     let (clock, entropy) = (env.clock.clone(), env.entropy.clone());
     Ok(Arc::new(RequestTokens::new(REQUEST_TOKEN_ISSUER, &pem, clock, entropy)?))
-}
-
-/// Loads the rules file and reloads it when it changes.
-fn firewall(config: &GatewayConfig, lifecycle: &Lifecycle) -> anyhow::Result<Arc<Firewall>> {
-    let (file, hops) = (config.edge.rules_file.as_deref(), config.edge.trusted_proxy_hops);
-    let firewall = Arc::new(Firewall::load(file, hops)?);
-    if let Some(file) = config.edge.rules_file.clone() {
-        lifecycle.spawn_until_stop(firewall::watch(Arc::clone(&firewall), file));
-    }
-    Ok(firewall)
 }
 
 fn follower_pool(config: &GatewayConfig) -> anyhow::Result<Database> {

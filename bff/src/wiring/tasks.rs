@@ -1,49 +1,72 @@
-//! Starts the background tasks. Each runs until the process stops.
+//! Starts the background tasks; [`TaskDriver`] activates them until the process stops. A task lives with
+//! its subject and is listed here.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context;
-use composer::Composer;
 use contracts::safeguard;
 use redis::aio::ConnectionManager;
 use secrecy::{ExposeSecret, SecretString};
+use service_kit::background::TaskDriver;
+use service_kit::table_maintenance::RetentionSweep;
 
+use crate::admin::isolation_probe::IsolationProbe;
 use crate::admin::table_maintenance::MAINTENANCE;
-use crate::config::{GatewayConfig, RedisConfig};
-use crate::locks;
-use crate::mutation::attestation;
-use crate::sessions::session_store::watch::{ReplayCheck, SessionStoreProbe};
+use crate::background::job::Job;
+use crate::background::subscription::RECONNECT;
+use crate::config::{GatewayConfig, RedisConfig, TlsConfig};
+use crate::firewall::{RULES_POLL, RulesReload};
+use crate::http::tls::{CERTIFICATE_POLL, Tls};
+use crate::locks::completeness_check::{self, CompletenessCheck};
+use crate::locks::reconcile::LockReconciler;
+use crate::locks::verify_chain::ChainVerification;
+use crate::mutation::attestation::watch::{self, AttestationCheck};
+use crate::reads::invalidations::InvalidationSubscription;
+use crate::sessions::session_store::watch::{PROBE, ReplayCheck, SessionStoreProbe};
 use crate::state::Gateway;
+use crate::sync::cursors::reconcile::CursorReconciler;
 
-/// Between two attempts to subscribe to invalidations.
-const RECONNECT_DELAY: Duration = Duration::from_secs(1);
+/// Jobs, which the scheduler starts over HTTP.
+const JOBS: [&str; 5] = [
+    IsolationProbe::NAME,
+    CursorReconciler::NAME,
+    LockReconciler::NAME,
+    RetentionSweep::NAME,
+    ChainVerification::NAME,
+];
 
-/// Starts every background task. Returns the result of the replay probe, for readiness.
+/// Starts every task but [`reload_certificate`]. Returns the result of the replay probe, for readiness.
 pub(super) fn start(
     config: &GatewayConfig,
     gateway: &Gateway,
     session_redis: ConnectionManager,
 ) -> anyhow::Result<ReplayCheck> {
-    spawn_subscribers(&config.redis, gateway)?;
-    let (lifecycle, database) = (&gateway.lifecycle, &gateway.database);
-    let (clock, entropy) = (&gateway.env.clock, &gateway.env.entropy);
-    MAINTENANCE.start(&config.maintenance, database, clock, entropy, lifecycle);
-    lifecycle.spawn_until_stop(upstream_clients::timer_keepalive::run());
-    lifecycle.spawn_until_stop(attestation::watch::watch(database.clone(), clock.clone()));
-    lifecycle.spawn_until_stop(locks::completeness_check::watch(database.clone(), clock.clone()));
-    Ok(probe_session_store(gateway, session_redis))
+    let (driver, database, clock) = (&gateway.background, &gateway.database, &gateway.env.clock);
+    start_subscribers(&config.redis, gateway)?;
+    MAINTENANCE.start(&config.maintenance, database, clock, driver);
+    let (database, clock) = (database.clone(), clock.clone());
+    driver.start(AttestationCheck::new(database.clone(), clock.clone()), watch::CHECK);
+    driver.start(CompletenessCheck { database, clock }, completeness_check::CHECK);
+    if let Some(file) = config.edge.rules_file.clone() {
+        driver.start(RulesReload::new(Arc::clone(&gateway.firewall), file), RULES_POLL);
+    }
+    driver.list(&JOBS);
+    // Not a task: it does nothing, fifty times a second.
+    gateway.lifecycle.spawn_until_stop(upstream_clients::timer_keepalive::run());
+    Ok(start_probe(gateway, session_redis))
 }
 
-/// Subscribes to what other instances publish.
-fn spawn_subscribers(config: &RedisConfig, gateway: &Gateway) -> anyhow::Result<()> {
+/// Starts the tasks that follow what other instances publish.
+fn start_subscribers(config: &RedisConfig, gateway: &Gateway) -> anyhow::Result<()> {
+    let driver = &gateway.background;
     let session = redis_client(&config.session_url, "redis.session_url")?;
-    gateway.revocations.follow(session.clone(), &gateway.lifecycle);
-    gateway.tenant_statuses.follow(session.clone(), &gateway.lifecycle);
-    gateway.streams.follow(session.clone(), &gateway.lifecycle);
-    gateway.rule_overrides.follow(session, &gateway.lifecycle);
+    gateway.revocations.follow(session.clone(), driver);
+    gateway.tenant_statuses.follow(session.clone(), driver);
+    gateway.streams.follow(session.clone(), driver);
+    gateway.rule_overrides.follow(session, driver);
     let cache = redis_client(&config.cache_url, "redis.cache_url")?;
-    gateway.lifecycle.spawn_until_stop(follow_invalidations(gateway.composer.clone(), cache));
+    let composer = gateway.composer.clone();
+    driver.start(InvalidationSubscription { composer, cache }, RECONNECT);
     Ok(())
 }
 
@@ -52,22 +75,19 @@ fn redis_client(url: &SecretString, setting: &str) -> anyhow::Result<redis::Clie
         .with_context(|| format!("{setting} is not a Redis URL"))
 }
 
-/// Applies invalidations of other instances, and subscribes again when the connection ends.
-async fn follow_invalidations(composer: Composer, cache: redis::Client) {
-    loop {
-        if let Err(error) = composer.snapshots().follow(&cache).await {
-            tracing::debug!(%error, "Lost the subscription to cache invalidations; subscribing again.");
-        }
-        tokio::time::sleep(RECONNECT_DELAY).await;
-    }
-}
-
-fn probe_session_store(gateway: &Gateway, session_redis: ConnectionManager) -> ReplayCheck {
+fn start_probe(gateway: &Gateway, session_redis: ConnectionManager) -> ReplayCheck {
     let authenticator = Arc::clone(&gateway.authenticator);
     let probe = SessionStoreProbe::new(authenticator, session_redis, gateway.env.entropy.clone());
     let check = probe.check();
     if safeguard!(ReplayProbe) {
-        gateway.lifecycle.spawn_until_stop(probe.run());
+        gateway.background.start(probe, PROBE);
     }
     check
+}
+
+/// Started with the listener that has the certificate.
+pub(super) fn reload_certificate(driver: &TaskDriver, tls: &Tls, config: &TlsConfig) {
+    if safeguard!(TlsReload) {
+        driver.start(tls.reload(config), CERTIFICATE_POLL);
+    }
 }

@@ -59,7 +59,7 @@ impl Listening {
         let (gateway, folder, made) = (TestGateway::open().await, Folder::new(), made(2090));
         folder.write("cert.pem", &made.cert);
         folder.write("key.pem", &made.key);
-        let tls = Tls::fixed(&folder.config()).unwrap();
+        let tls = Tls::load(&folder.config()).unwrap();
         let (plain_socket, tls_socket) = (any().await, any().await);
         let addresses = (plain_socket.local_addr().unwrap(), tls_socket.local_addr().unwrap());
         let lifecycle = &gateway.state.lifecycle;

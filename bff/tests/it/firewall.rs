@@ -168,15 +168,14 @@ async fn too_many_or_too_large_headers_are_a_problem() {
 
 #[tokio::test]
 async fn a_changed_file_is_reloaded_and_an_invalid_one_is_not() {
-    use bff::firewall::{Firewall, watch};
+    use bff::firewall::{Firewall, RULES_POLL, RulesReload};
     use std::sync::Arc;
     let file = std::env::temp_dir()
         .join(format!("edge-{:x}.toml", contracts::clock::Entropy::system().u128()));
     std::fs::write(&file, "").unwrap();
     let rules = Arc::new(Firewall::load(Some(&file), 1).unwrap());
     let gateway = TestGateway::with_edge_rules(Arc::clone(&rules)).await;
-    let lifecycle = service_kit::lifecycle::Lifecycle::new();
-    lifecycle.spawn_until_stop(watch(rules, file.clone()));
+    gateway.state.background.start(RulesReload::new(rules, file.clone()), RULES_POLL);
     let comes = async |status: u16| {
         let looking = async {
             while gateway.send(from(ADDRESS, gateway.request(SESSION))).await.status != status {
@@ -197,6 +196,5 @@ async fn a_changed_file_is_reloaded_and_an_invalid_one_is_not() {
     }
     std::fs::write(&file, denied_address("shadow")).unwrap();
     comes(200).await;
-    lifecycle.stop();
     std::fs::remove_file(file).unwrap();
 }

@@ -4,6 +4,7 @@
 
 mod answers;
 mod attestations;
+mod background;
 mod bodies;
 mod conditional_requests;
 mod connections;

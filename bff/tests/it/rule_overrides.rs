@@ -134,7 +134,7 @@ async fn wait_for_override(gateway: &TestGateway, url: &str) -> Source {
     let state = &gateway.state;
     let (redis, clock) = (state.session_redis.0.clone(), gateway.clock.clone());
     let orders = RuleOverrides::new(Arc::clone(&rules), state.database.clone(), redis, clock);
-    orders.follow(redis::Client::open(url).unwrap(), &state.lifecycle);
+    orders.follow(redis::Client::open(url).unwrap(), &state.background);
     let mut look = interval(Duration::from_millis(20));
     let wait_for_override = async {
         while rules.active().0 != Source::Override {

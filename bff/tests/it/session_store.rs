@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bff::sessions::session_store::watch::SessionStoreProbe;
 use contracts::clock::Entropy;
+use service_kit::background::BackgroundTask;
 
 use crate::test_gateway::{TestGateway, session_url};
 
@@ -20,19 +21,19 @@ fn watch(gateway: &TestGateway, redis_connection: &str) -> SessionStoreProbe {
 async fn an_instance_whose_used_proofs_another_accepts_is_not_ready() {
     let gateway = TestGateway::open().await;
     // Another database: an instance that was given another tier than the others.
-    let apart = watch(&gateway, &format!("{}/9", session_url()));
-    apart.check_replay().await;
+    let mut apart = watch(&gateway, &format!("{}/9", session_url()));
+    apart.activate().await.unwrap();
     assert_eq!(apart.check().result().unwrap_err(), "a used proof was accepted again");
-    let together = watch(&gateway, &session_url());
-    together.check_replay().await;
+    let mut together = watch(&gateway, &session_url());
+    together.activate().await.unwrap();
     assert!(together.check().result().is_ok());
 }
 
 #[tokio::test]
 async fn a_store_that_is_unavailable_says_nothing_about_replays() {
     let gateway = TestGateway::open().await;
-    let away = watch(&gateway, "redis://127.0.0.1:1");
-    away.check_replay().await;
+    let mut away = watch(&gateway, "redis://127.0.0.1:1");
+    away.activate().await.unwrap();
     assert!(away.check().result().is_ok());
 }
 

@@ -33,6 +33,7 @@ use migrations::Schema;
 use migrations::test_database::TestDatabase;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use serde_json::{Value, json};
+use service_kit::background::TaskDriver;
 use service_kit::health::Readiness;
 use service_kit::lifecycle::Lifecycle;
 use service_kit::postgres::Database;
@@ -287,9 +288,9 @@ impl TestGateway {
     /// Follows revocations, tenant statuses and streams through the session store at `url`.
     pub(crate) fn follow(&self, url: &str) {
         let client = redis::Client::open(url).unwrap();
-        self.state.revocations.follow(client.clone(), &self.state.lifecycle);
-        self.state.tenant_statuses.follow(client.clone(), &self.state.lifecycle);
-        self.state.streams.follow(client, &self.state.lifecycle);
+        self.state.revocations.follow(client.clone(), &self.state.background);
+        self.state.tenant_statuses.follow(client.clone(), &self.state.background);
+        self.state.streams.follow(client, &self.state.background);
     }
 
     /// A POST to the internal listener.
@@ -373,6 +374,7 @@ fn state(
     let tokens = Arc::new(tokens);
     let upstreams = Arc::new(Upstreams::new(&options.upstreams, Limits::of).unwrap());
     let tenant_statuses = TenantStatuses::new(database.clone(), session.clone());
+    let env = Env::new(clock.clone(), entropy.clone());
     let parts = AppState {
         authenticator: Arc::new(authenticator(options, session.clone(), jwks_url)),
         rule_overrides: RuleOverrides::new(
@@ -390,16 +392,17 @@ fn state(
         lockout: bff::config::MfaConfig::default().lockout(),
         streams: Streams::new(session.clone()),
         session_redis: SessionRedis(session),
-        sessions: Sessions::new(clock.clone(), entropy.clone()),
+        sessions: Sessions::new(clock.clone(), entropy),
         profiles: Profiles::new(
             upstreams,
             tokens,
             tenant_statuses.clone(),
-            clock.clone(),
+            clock,
             lifecycle.clone(),
         ),
         tenant_statuses,
-        env: Env::new(clock, entropy),
+        background: TaskDriver::new(env.clone(), lifecycle.clone()),
+        env,
         lifecycle,
     };
     parts.into()

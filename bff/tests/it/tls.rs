@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use axum::Router;
 use bff::config::TlsConfig;
-use bff::http::tls::Tls;
+use bff::http::tls::{CERTIFICATE_POLL, Tls};
 use contracts::clock::Entropy;
+use contracts::env::Env;
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+use service_kit::background::TaskDriver;
 use service_kit::lifecycle::Lifecycle;
 use service_kit::serve::{bind, serve};
 use tokio::net::TcpStream;
@@ -88,7 +90,9 @@ async fn a_changed_certificate_is_served_without_a_restart_and_a_half_written_on
     folder.write("cert.pem", &old.cert);
     folder.write("key.pem", &old.key);
     let lifecycle = Lifecycle::new();
-    let tls = Tls::new(&folder.config(), &lifecycle).unwrap();
+    let tls = Tls::load(&folder.config()).unwrap();
+    let driver = TaskDriver::new(Env::system(), lifecycle.clone());
+    driver.start(tls.reload(&folder.config()), CERTIFICATE_POLL);
     let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let address = listener.local_addr().unwrap();
     serve(listener, tls.clone(), Router::new(), &lifecycle);

@@ -1,8 +1,10 @@
+use contracts::env::Env;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use migrations::Schema;
 use migrations::test_database::TestDatabase;
 
 use super::*;
+use crate::lifecycle::Lifecycle;
 use crate::testing::postgres;
 
 const MAINTENANCE: TableMaintenance = TableMaintenance {
@@ -83,7 +85,8 @@ async fn a_started_program_creates_months_and_sweeps() {
     database.run(ROWS_SQL).await;
     let (lifecycle, store) = (Lifecycle::new(), store(&database));
     let config = MaintenanceConfig { jitter_seconds: 0, ..MaintenanceConfig::default() };
-    MAINTENANCE.start(&config, &store, &Clock::system(), &Entropy::system(), &lifecycle);
+    let driver = TaskDriver::new(Env::system(), lifecycle.clone());
+    MAINTENANCE.start(&config, &store, &Clock::system(), &driver);
     let waiting = "SELECT 'row' FROM housekeeping.inbox
                    UNION ALL SELECT 'month' WHERE to_regclass('housekeeping.housekeeping_tasks_201904') IS NULL";
     let done = async { while !database.rows(waiting).await.is_empty() {} };

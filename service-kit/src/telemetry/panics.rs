@@ -11,7 +11,7 @@ pub(super) fn log_panics() {
 }
 
 fn log(info: &PanicHookInfo<'_>) {
-    let message = message(info.payload()).unwrap_or("a panic without a message");
+    let message = message(info.payload());
     let location = info.location().map(ToString::to_string);
     let thread = std::thread::current().name().unwrap_or("unnamed").to_owned();
     tracing::error!(
@@ -23,9 +23,11 @@ fn log(info: &PanicHookInfo<'_>) {
     );
 }
 
-fn message(payload: &(dyn Any + Send)) -> Option<&str> {
+/// The message that a panic was started with.
+pub(crate) fn message(payload: &(dyn Any + Send)) -> &str {
     let formatted = || payload.downcast_ref::<String>().map(String::as_str);
-    payload.downcast_ref::<&str>().copied().or_else(formatted)
+    let message = payload.downcast_ref::<&str>().copied().or_else(formatted);
+    message.unwrap_or("a panic without a message")
 }
 
 #[cfg(test)]

@@ -1,5 +1,10 @@
 //! What the platform's administrators do and see.
 
+pub mod background;
+pub mod composition;
+pub mod override_rules;
+pub mod unfreeze_locks;
+
 use contracts::id::RequestId;
 use contracts::problem::{Problem, code};
 use http::StatusCode;
@@ -10,10 +15,6 @@ use service_kit::problem::ApiError;
 
 use crate::admin::two_person::{ApprovalError, ApprovalRequest};
 use crate::problems::unavailable;
-
-pub mod composition;
-pub mod override_rules;
-pub mod unfreeze_locks;
 
 /// A request that another operator must approve.
 #[derive(Debug, Serialize)]

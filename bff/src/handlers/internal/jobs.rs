@@ -1,6 +1,79 @@
-//! Jobs that a scheduler starts. Each is safe to run twice and concurrently.
+//! `POST /internal/jobs/<name>`: runs a job of the scheduler under its lease.
+//!
+//! Internal listener only, for the scheduler. Each is safe to run twice and concurrently. Not here: what
+//! the jobs do, which stands with their subjects.
 
-pub mod probe_isolation;
-pub mod reconcile_cursors;
-pub mod reconcile_locks;
-pub mod sweep;
+use axum::extract::State;
+use serde::Serialize;
+use service_kit::extract::Json;
+use service_kit::postgres::StoreError;
+use service_kit::problem::ApiResult;
+use service_kit::table_maintenance::{RetentionSweep, SweepReport};
+
+use crate::admin::isolation_probe::{self, IsolationProbe, Outcome, Probed};
+use crate::admin::table_maintenance::RETENTION;
+use crate::background::job::{self, Job};
+use crate::edge::proof_only::ServiceCalls;
+use crate::locks::reconcile::{LockReconciler, Reconciled};
+use crate::locks::verify_chain::{ChainVerification, Verified};
+use crate::problems::unavailable;
+use crate::state::Gateway;
+use crate::sync::cursors::reconcile::{Compared, CursorReconciler};
+
+#[derive(Debug, Serialize)]
+pub struct Ran<T> {
+    /// False while another instance runs it.
+    ran: bool,
+    #[serde(flatten)]
+    done: Option<T>,
+}
+
+type Response<T> = ApiResult<Json<Ran<T>>>;
+
+fn response<T>(done: Result<Option<T>, StoreError>) -> Response<T> {
+    let done = done.map_err(unavailable)?;
+    Ok(Json(Ran { ran: done.is_some(), done }))
+}
+
+async fn run<J: Job>(gateway: &Gateway, job: J) -> Result<Option<J::Status>, StoreError> {
+    job::run(&gateway.background, &gateway.database, &gateway.env.entropy, job).await
+}
+
+pub async fn probe_isolation(State(gateway): State<Gateway>) -> Response<Probed> {
+    let probe = IsolationProbe {
+        database: gateway.database.clone(),
+        session_redis: gateway.session_redis.clone(),
+        profiles: gateway.profiles.clone(),
+        env: gateway.env.clone(),
+    };
+    let done = run(&gateway, probe).await;
+    response(done.inspect_err(|_| isolation_probe::count(Outcome::Failed)))
+}
+
+pub async fn reconcile_cursors(
+    State(gateway): State<Gateway>,
+    calls: ServiceCalls,
+) -> Response<Compared> {
+    response(run(&gateway, CursorReconciler { gateway: gateway.clone(), calls }).await)
+}
+
+pub async fn reconcile_locks(
+    State(gateway): State<Gateway>,
+    calls: ServiceCalls,
+) -> Response<Reconciled> {
+    response(run(&gateway, LockReconciler { gateway: gateway.clone(), calls }).await)
+}
+
+/// Without a lease it always runs, so the response does not say whether it did.
+pub async fn verify_lock_audit(
+    State(gateway): State<Gateway>,
+) -> ApiResult<Json<Option<Verified>>> {
+    let done = run(&gateway, ChainVerification { database: gateway.database.clone() }).await;
+    Ok(Json(done.map_err(unavailable)?))
+}
+
+pub async fn sweep_idempotency(State(gateway): State<Gateway>) -> Response<SweepReport> {
+    let (database, clock) = (gateway.database.clone(), gateway.env.clock.clone());
+    let done = run(&gateway, RetentionSweep { retention: RETENTION, database, clock }).await;
+    response(done.map(Option::flatten))
+}

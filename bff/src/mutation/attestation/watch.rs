@@ -6,26 +6,48 @@ use std::time::Duration;
 use contracts::clock::Clock;
 use jiff::{SignedDuration, Timestamp};
 use metrics::counter;
+use serde::Serialize;
+use service_kit::background::{BackgroundTask, Schedule};
 use service_kit::postgres::{Database, StoreError};
-use service_kit::problem::chain;
-use tokio::time::{MissedTickBehavior, interval};
 
-const CHECK_INTERVAL: Duration = Duration::from_secs(5);
+pub const CHECK: Schedule = Schedule::every(Duration::from_secs(5));
 /// Older uses are not checked again.
 const LOOKBACK: SignedDuration = SignedDuration::from_hours(24);
 
-/// Checks every [`CHECK_INTERVAL`] until shutdown.
-pub async fn watch(database: Database, clock: Clock) {
-    let (mut tick, mut reported) = (interval(CHECK_INTERVAL), 0);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tick.tick().await;
-        match used_twice(&database, clock.now() - LOOKBACK).await {
-            Ok(number) => reported = report(number, reported),
-            Err(error) => {
-                tracing::debug!(error = %chain(&error), "Failed to check the uses of attestations.");
-            }
-        }
+/// Counts attestations that were used twice.
+#[derive(Debug)]
+pub struct AttestationCheck {
+    database: Database,
+    clock: Clock,
+    /// The highest number so far.
+    reported: u64,
+}
+
+/// What a check found.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Found {
+    used_twice: u64,
+}
+
+impl AttestationCheck {
+    pub fn new(database: Database, clock: Clock) -> Self {
+        Self { database, clock, reported: 0 }
+    }
+}
+
+impl BackgroundTask for AttestationCheck {
+    type Status = Found;
+    type Error = StoreError;
+
+    fn name(&self) -> &'static str {
+        "check-attestations"
+    }
+
+    async fn activate(&mut self) -> Result<Found, StoreError> {
+        let used_twice = used_twice(&self.database, self.clock.now() - LOOKBACK).await?;
+        self.reported = report(used_twice, self.reported);
+        Ok(Found { used_twice })
     }
 }
 

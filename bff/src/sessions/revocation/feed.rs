@@ -5,14 +5,14 @@ use std::sync::Arc;
 use contracts::clock::Clock;
 use metrics::{counter, gauge};
 use redis::aio::ConnectionManager;
-use service_kit::lifecycle::Lifecycle;
+use service_kit::background::{BackgroundTask, TaskDriver};
 use service_kit::postgres::{Database, StoreError, read_again, write};
 use service_kit::problem::chain;
 use tokio::sync::Mutex;
 
 use super::Revocations;
 use super::store::{self, NewRevocation};
-use crate::background::change_notifier::ChangeNotifier;
+use crate::background::change_notifier::{ChangeNotifier, Position};
 use crate::sessions::revocation::purge;
 
 /// Redis channel.
@@ -47,35 +47,27 @@ impl Feed {
     }
 
     /// Follows changes until shutdown.
-    pub fn follow(&self, listener: redis::Client, lifecycle: &Lifecycle) {
-        let feed = self.clone();
-        self.0.notifier.subscribe(listener, lifecycle, move || {
-            let feed = feed.clone();
-            async move { feed.poll_logging_errors().await }
-        });
-    }
-
-    async fn poll_logging_errors(&self) {
-        if let Err(error) = self.poll().await {
-            counter!("bff_backoffice_revocation_read_failed_total").increment(1);
-            tracing::warn!(error = %chain(&error), "Failed to refresh revocations; keeping the known ones.");
-        }
+    pub fn follow(&self, listener: redis::Client, driver: &TaskDriver) {
+        self.0.notifier.start(self.clone(), listener, driver);
     }
 
     /// Applies new rows. Serialised by the mutex, so a queued caller usually finds nothing to
     /// apply. The lock is held for two statements' time limits at most, a little over two seconds.
-    pub async fn poll(&self) -> Result<(), StoreError> {
+    pub async fn poll(&self) -> Result<Position, StoreError> {
         let mut last = self.0.last.lock().await;
         let now = self.0.clock.now();
         let sequence = *last;
-        let (news, reached) = read_again(|| store::after(&self.0.database, sequence, now)).await?;
+        let read = read_again(|| store::after(&self.0.database, sequence, now)).await;
+        let (news, reached) = read.inspect_err(|_| {
+            counter!("bff_backoffice_revocation_read_failed_total").increment(1);
+        })?;
         for one in &news {
             tracing::info!(tenant = %one.tenant, kind = one.target.kind(), reason = %one.reason, "A revocation was applied.");
         }
         *last = reached;
         self.0.live.apply(news, now);
         gauge!("bff_backoffice_revocations_live").set(self.0.live.len() as f64);
-        Ok(())
+        Ok(Position { sequence: reached })
     }
 
     /// Stores the revocation, then notifies every instance. Returns false if its cause is known.
@@ -94,7 +86,9 @@ impl Feed {
 
     /// Notifies every instance and purges the sessions. Call it after the commit.
     pub async fn publish(&self, revocation: &NewRevocation) {
-        self.poll_logging_errors().await;
+        if let Err(error) = self.poll().await {
+            tracing::warn!(error = %chain(&error), "Failed to apply a revocation here; the next poll does.");
+        }
         self.0.notifier.notify().await;
         purge::purge(
             self.0.redis.clone(),
@@ -103,5 +97,18 @@ impl Feed {
             revocation.revoked_at,
         )
         .await;
+    }
+}
+
+impl BackgroundTask for Feed {
+    type Status = Position;
+    type Error = StoreError;
+
+    fn name(&self) -> &'static str {
+        "follow-revocations"
+    }
+
+    async fn activate(&mut self) -> Result<Position, StoreError> {
+        self.poll().await
     }
 }

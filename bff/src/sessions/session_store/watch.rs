@@ -4,6 +4,7 @@
 //! Blocked replays are counted where they are refused, but an accepted replay looks like a fresh
 //! proof. So the gateway replays proofs of its own.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -13,17 +14,19 @@ use auth::replay::{ProofUse, ReplayKey};
 use contracts::clock::{Clock, Entropy};
 use metrics::{counter, gauge};
 use redis::aio::ConnectionManager;
-use tokio::time::{MissedTickBehavior, interval};
+use serde::Serialize;
+use service_kit::background::{BackgroundTask, Schedule};
 
 use super::{ping, server_info};
 
-const PROBE_INTERVAL: Duration = Duration::from_secs(5);
+pub const PROBE: Schedule = Schedule::every(Duration::from_secs(5));
 /// Replays accepted in a row before the probe reports it; a single late response of the store looks
 /// the same.
 const REPLAYS_TO_CONFIRM: u32 = 3;
 
 /// Outcome of a replayed proof.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, strum::IntoStaticStr)]
+#[serde(rename_all = "lowercase")]
 #[strum(serialize_all = "lowercase")]
 enum ReplayOutcome {
     Refused,
@@ -52,7 +55,13 @@ impl ReplayCheck {
     }
 }
 
-/// Probes the session store until dropped.
+/// What a probe found.
+#[derive(Debug, Serialize)]
+pub struct Probed {
+    replay: ReplayOutcome,
+}
+
+/// Probes the session store.
 #[derive(derive_more::Debug)]
 #[debug("SessionStoreProbe")]
 pub struct SessionStoreProbe {
@@ -63,44 +72,48 @@ pub struct SessionStoreProbe {
     clock: Clock,
     entropy: Entropy,
     check: ReplayCheck,
+    /// The run id that the server reported last.
+    run_id: Option<String>,
+}
+
+impl BackgroundTask for SessionStoreProbe {
+    type Status = Probed;
+    type Error = Infallible;
+
+    fn name(&self) -> &'static str {
+        "probe-session-store"
+    }
+
+    async fn activate(&mut self) -> Result<Probed, Infallible> {
+        self.check_server().await;
+        Ok(Probed { replay: self.check_replay().await })
+    }
 }
 
 impl SessionStoreProbe {
     pub fn new(own: Arc<Authenticator>, redis: ConnectionManager, entropy: Entropy) -> Self {
         let other_instance = ReplayStore::new(Some(redis.clone()), own.verifier.proofs.span());
         let (clock, check) = (own.clock.clone(), ReplayCheck::default());
-        Self { own, other_instance, redis, clock, entropy, check }
+        Self { own, other_instance, redis, clock, entropy, check, run_id: None }
     }
 
     pub fn check(&self) -> ReplayCheck {
         self.check.clone()
     }
 
-    pub async fn run(self) {
-        let (mut tick, mut server) = (interval(PROBE_INTERVAL), None);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tick.tick().await;
-            self.check_server(&mut server).await;
-            self.check_replay().await;
-        }
-    }
-
-    /// `server`: the run id of the last check.
-    async fn check_server(&self, server: &mut Option<String>) {
+    async fn check_server(&mut self) {
         let Some(info) = server_info(self.redis.clone()).await else { return };
         if let Some(share) = info.memory_used {
             gauge!("bff_backoffice_session_tier_memory_ratio").set(share);
         }
-        if server.as_ref().is_some_and(|before| *before != info.run_id) {
+        if self.run_id.as_ref().is_some_and(|before| *before != info.run_id) {
             counter!("bff_backoffice_session_tier_failover_total").increment(1);
             tracing::warn!("The session store failed over or restarted.");
         }
-        *server = Some(info.run_id);
+        self.run_id = Some(info.run_id);
     }
 
-    /// One probe of the replay check.
-    pub async fn check_replay(&self) {
+    async fn check_replay(&self) -> ReplayOutcome {
         let outcome = self.probe().await;
         counter!("bff_backoffice_dpop_replay_probe_total", "outcome" => outcome.name())
             .increment(1);
@@ -108,6 +121,7 @@ impl SessionStoreProbe {
             tracing::error!("A used proof was accepted again; remove this instance from traffic.");
         }
         self.check.0.store(outcome == ReplayOutcome::Accepted, Ordering::Relaxed);
+        outcome
     }
 
     async fn probe(&self) -> ReplayOutcome {

@@ -11,6 +11,7 @@ use contracts::upstream::sync::SyncCursors;
 use jiff::{SignedDuration, Timestamp};
 use metrics::{counter, gauge};
 use serde::Serialize;
+use service_kit::background::BackgroundTask;
 use service_kit::pg_row;
 use service_kit::postgres::{StoreError, write};
 use service_kit::problem::chain;
@@ -18,7 +19,7 @@ use tokio::time::Instant;
 use tokio_postgres::types::ToSql;
 
 use super::signed;
-use crate::background::job_lease::{Job, exclusively};
+use crate::background::job::Job;
 use crate::edge::proof_only::ServiceCalls;
 use crate::state::Gateway;
 
@@ -43,16 +44,31 @@ pub struct Compared {
     pub healed: u32,
 }
 
-const JOB: Job = Job { name: "reconcile-cursors", lease: Duration::from_secs(40) };
+/// Compares every property.
+#[derive(Debug)]
+pub struct CursorReconciler {
+    pub gateway: Gateway,
+    pub calls: ServiceCalls,
+}
 
-/// Compares every property; `None` while another instance does.
-pub async fn run(gateway: &Gateway, calls: &ServiceCalls) -> Result<Option<Compared>, StoreError> {
-    let work = Box::pin(compare(gateway, calls));
-    let done = exclusively(&gateway.database, &gateway.env.entropy, JOB, work).await?;
-    if let Some(done) = done {
-        record_metrics(done, gateway.env.clock.unix_seconds());
+impl Job for CursorReconciler {
+    const NAME: &'static str = "reconcile-cursors";
+    const LEASE: Option<Duration> = Some(Duration::from_secs(40));
+}
+
+impl BackgroundTask for CursorReconciler {
+    type Status = Compared;
+    type Error = StoreError;
+
+    fn name(&self) -> &'static str {
+        Self::NAME
     }
-    Ok(done)
+
+    async fn activate(&mut self) -> Result<Compared, StoreError> {
+        let done = compare(&self.gateway, &self.calls).await?;
+        record_metrics(done, self.gateway.env.clock.unix_seconds());
+        Ok(done)
+    }
 }
 
 async fn compare(gateway: &Gateway, calls: &ServiceCalls) -> Result<Compared, StoreError> {
