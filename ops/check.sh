@@ -82,7 +82,7 @@ check_labels() {
 # Paths of the runbooks that must exist. The label in a path stands for every required upstream
 # that the rule does not leave out.
 required_upstreams() {
-    sed -n '/pub const REQUIRED_UPSTREAMS/,/];/p' bff/src/config.rs | grep -oE 'Upstream::[A-Za-z]+,' \
+    sed -n '/pub const REQUIRED_UPSTREAMS/,/];/p' bff/src/config/upstreams.rs | grep -oE 'Upstream::[A-Za-z]+,' \
         | sed 's/Upstream:://; s/,//' | tr '[:upper:]' '[:lower:]'
 }
 
@@ -104,7 +104,7 @@ wanted_runbooks() {
 
 check_runbooks() {
     local path count=0
-    [ -n "$(required_upstreams)" ] || fault "no required upstream was found in bff/src/config.rs."
+    [ -n "$(required_upstreams)" ] || fault "no required upstream was found in bff/src/config/upstreams.rs."
     for path in $(wanted_runbooks | sort -u); do
         count=$((count + 1))
         [ -f "$path" ] || fault "$path is named by an alert or an error code and does not exist."

@@ -10,12 +10,10 @@ use tokio::runtime::{Builder, Runtime};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 pub(crate) fn main() -> ExitCode {
-    let ended =
-        runtime().map_err(Into::into).and_then(|runtime| runtime.block_on(bff::wiring::run()));
-    match ended {
-        Ok(()) => ExitCode::SUCCESS,
+    match runtime() {
+        Ok(runtime) => runtime.block_on(service_kit::program::main(bff::wiring::run)),
         Err(error) => {
-            eprintln!("{error:#}");
+            eprintln!("{error}");
             ExitCode::FAILURE
         }
     }

@@ -23,8 +23,7 @@ pub use listeners::public_server;
 use state::RedisConnections;
 
 /// Runs the gateway until it receives a stop signal.
-pub async fn run() -> anyhow::Result<()> {
-    let config: GatewayConfig = service_kit::config::load()?;
+pub async fn run(config: GatewayConfig) -> anyhow::Result<()> {
     #[cfg(feature = "sabotage")]
     contracts::safeguard::switch_off(&config.guards_off);
     http_client::install_crypto_provider();

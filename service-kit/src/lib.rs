@@ -23,6 +23,7 @@ pub mod lifecycle;
 pub mod pg_row;
 pub mod postgres;
 pub mod problem;
+pub mod program;
 pub mod property_read;
 pub mod pubsub_push;
 pub mod request;

@@ -1,7 +1,7 @@
 //! A domain service: its settings, the state of its handlers, and the listener that serves the API, the
 //! OpenAPI document, health and metrics.
 
-use std::net::SocketAddr;
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use axum::Router;
@@ -12,23 +12,19 @@ use contracts::clock::{Clock, Entropy};
 use contracts::env::Env;
 use contracts::problem::{FieldError, Problem};
 use http::header::CONTENT_TYPE;
-use serde::Deserialize;
 use utoipa::openapi::OpenApi;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::background::TaskDriver;
 use crate::caller::{Callers, callers};
-use crate::config::{
-    self, CallersConfig, ConfigError, MaintenanceConfig, OidcConfig, PostgresConfig,
-    TelemetryConfig,
-};
 use crate::deadline;
 use crate::etag;
 use crate::health::Readiness;
 use crate::identity::{AccountGroup, Identity, RequireAccount};
 use crate::lifecycle::Lifecycle;
 use crate::postgres::{Database, DatabaseConfigError};
+use crate::program;
 use crate::request::{Observer, RequestMetrics, observed};
 use crate::serve::{
     BindError, ConnectionLimits, ConnectionMetrics, ListenerConfig, Plain, Server, bind,
@@ -36,38 +32,11 @@ use crate::serve::{
 use crate::table_maintenance::TableMaintenance;
 use crate::telemetry::{Telemetry, TelemetryError};
 
+mod config;
 #[cfg(test)]
 mod tests;
 
-/// Settings of one service.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ServiceConfig {
-    pub listen: SocketAddr,
-    /// Limits of its connections.
-    #[serde(default)]
-    pub connections: ConnectionLimits,
-    #[serde(default)]
-    pub telemetry: TelemetryConfig,
-    pub postgres: PostgresConfig,
-    pub callers: CallersConfig,
-    #[serde(default)]
-    pub internal: InternalConfig,
-    #[serde(default)]
-    pub maintenance: MaintenanceConfig,
-    /// Safeguards to switch off, by name; a production build does not have this setting.
-    #[cfg(feature = "sabotage")]
-    #[serde(default)]
-    pub guards_off: Vec<contracts::safeguard::Safeguard>,
-}
-
-/// Who may call `/internal/*`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct InternalConfig {
-    /// Absent: every request is refused.
-    pub oidc: Option<OidcConfig>,
-}
+pub use config::{InternalConfig, ServiceConfig};
 
 /// State of the handlers; each extracts the part it needs.
 #[derive(Debug, Clone, FromRef)]
@@ -81,8 +50,6 @@ pub struct Shared {
 /// Why a service did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    #[error(transparent)]
-    Config(#[from] ConfigError),
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
     #[error(transparent)]
@@ -121,9 +88,12 @@ pub fn no_internal_routes(_: Shared, _: &RequireAccount) -> Router {
 }
 
 impl Service {
-    /// Loads the settings, serves until SIGTERM or SIGINT, and drains.
-    pub async fn run(self) -> Result<(), StartError> {
-        let config: ServiceConfig = config::load()?;
+    /// Loads the settings, serves until SIGTERM or SIGINT, and drains. See [`program::main`].
+    pub async fn main(self) -> ExitCode {
+        program::main(|config| self.run(config)).await
+    }
+
+    async fn run(self, config: ServiceConfig) -> Result<(), StartError> {
         #[cfg(feature = "sabotage")]
         contracts::safeguard::switch_off(&config.guards_off);
         let telemetry = Telemetry::start(self.name, &config.telemetry)?;

@@ -141,17 +141,17 @@ pub async fn prepare_all(postgres_url: &str, statements: &[&str]) {
     }
 }
 
-/// Compares a generated document with the committed one; with `UPDATE_OPENAPI=1` writes it.
+/// Compares a generated document with the committed one; with `UPDATE_DOCUMENTS=1` writes it.
 ///
 /// # Panics
 /// When they differ.
 pub fn assert_committed(path: &str, generated: &str) {
-    if figment::providers::Env::var("UPDATE_OPENAPI").is_some() {
+    if figment::providers::Env::var("UPDATE_DOCUMENTS").is_some() {
         std::fs::write(path, generated).expect("the document can be written");
     }
     let committed = std::fs::read_to_string(path).unwrap_or_default();
-    let advice = "run the test again with UPDATE_OPENAPI=1 and commit the file";
-    assert!(committed == generated, "{path} differs from the handlers; {advice}");
+    let advice = "run the test again with UPDATE_DOCUMENTS=1 and commit the file";
+    assert!(committed == generated, "{path} differs from the code; {advice}");
 }
 
 /// A request to send.

@@ -18,7 +18,7 @@ use service_kit::serve::{BindError, ConnectionLimits, ListenerConfig, Plain, Ser
 use service_kit::{connection_metrics, request_metrics};
 use tokio::net::TcpListener;
 
-use crate::config::{Config, ConfigProblem};
+use crate::config::Config;
 use crate::demo::DemoData;
 use crate::effects::Effects;
 use crate::event_dispatcher::EventDispatcher;
@@ -53,8 +53,6 @@ pub struct Running {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error(transparent)]
-    Config(#[from] ConfigProblem),
-    #[error(transparent)]
     Bind(#[from] BindError),
     #[error(
         "{path} cannot be read: {source}. Set MELMASTOON_IAM__KEY_FILE and, where there are service accounts, MELMASTOON_OIDC__KEY_FILE to PEM files."
@@ -68,7 +66,6 @@ pub enum StartError {
 
 /// Starts every listener and returns. They stop with the lifecycle.
 pub async fn start(config: &Config, dependencies: Dependencies) -> Result<Running, StartError> {
-    config.check()?;
     let control_listener = service_kit::serve::bind(config.control.listen).await?;
     let control = address(&control_listener)?;
     let mut listeners = BTreeMap::new();

@@ -5,45 +5,68 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use contracts::upstream::Upstream;
+use garde::Validate;
+use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::Deserialize;
+use service_kit::config::rules::{http_url, readable_file, require};
 use service_kit::config::{CallersConfig, TelemetryConfig};
 use service_kit::serve::ConnectionLimits;
 use url::Url;
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema, Validate)]
 pub struct Config {
     #[serde(default)]
+    #[garde(dive)]
     pub telemetry: TelemetryConfig,
+    #[garde(dive)]
     pub control: ControlConfig,
-    /// Limits of the connections of each listener.
+    /// Limits of the connections of each listener. Durations are in milliseconds.
     #[serde(default)]
+    #[garde(dive)]
     pub connections: ConnectionLimits,
     /// Address of the listener of each upstream.
+    #[schemars(with = "BTreeMap<String, SocketAddr>")]
+    #[garde(custom(stand_in_listeners(&self.pass_through)))]
     pub upstreams: BTreeMap<Upstream, SocketAddr>,
     /// Base URLs of real services, to which their listeners forward requests without a fault.
     #[serde(default)]
+    #[schemars(with = "BTreeMap<String, String>")]
+    #[garde(skip)]
     pub pass_through: BTreeMap<Upstream, Url>,
+    #[garde(dive)]
     pub callers: CallersConfig,
+    #[garde(dive)]
     pub iam: IamConfig,
     /// The issuer of tokens for service accounts, if any.
+    #[garde(dive)]
     pub oidc: Option<OidcConfig>,
     #[serde(default)]
+    #[garde(dive, custom(can_push(self.oidc.as_ref())))]
     pub events: EventsConfig,
     #[serde(default)]
+    #[garde(dive)]
     pub console: ConsoleConfig,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+/// The control listener, for faults, effects, events and the web console.
+#[derive(Debug, Clone, Deserialize, JsonSchema, Validate)]
 #[serde(deny_unknown_fields)]
 pub struct ControlConfig {
+    /// Address of the listener; must be a loopback address.
+    #[schemars(example = &"127.0.0.1:9090")]
+    #[garde(custom(loopback))]
     pub listen: SocketAddr,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+/// The stand-in for iam.
+#[derive(Debug, Clone, Deserialize, JsonSchema, Validate)]
 #[serde(deny_unknown_fields)]
+#[garde(allow_unvalidated)]
 pub struct IamConfig {
     /// PKCS#8 PEM, P-256: signs access tokens.
+    #[schemars(example = &"/etc/stand-ins/iam.pem")]
+    #[garde(custom(readable_file))]
     pub key_file: PathBuf,
     /// `http://<its own address>` when absent.
     #[serde(default)]
@@ -59,15 +82,19 @@ pub struct IamConfig {
 /// The account that pushes events.
 pub(crate) const EVENTS_ACCOUNT: &str = "events";
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema, Validate)]
 #[serde(deny_unknown_fields)]
+#[garde(allow_unvalidated)]
 pub struct OidcConfig {
     /// PKCS#8 PEM, P-256: signs identity tokens. Not the key of access tokens.
+    #[schemars(example = &"/etc/stand-ins/oidc.pem")]
+    #[garde(custom(readable_file))]
     pub key_file: PathBuf,
     /// Domain of the accounts' emails.
     #[serde(default = "OidcConfig::default_domain")]
     pub domain: String,
     /// Each account's secret by its name; `operator_a` is `operator-a@<domain>`.
+    #[schemars(with = "BTreeMap<String, String>")]
     pub accounts: BTreeMap<String, SecretString>,
 }
 
@@ -83,10 +110,12 @@ impl OidcConfig {
 }
 
 /// Subscribers of the platform's events.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema, Validate)]
 #[serde(default, deny_unknown_fields)]
+#[garde(allow_unvalidated)]
 pub struct EventsConfig {
     /// By the service's name.
+    #[garde(dive)]
     pub subscribers: BTreeMap<String, SubscriberConfig>,
     /// Milliseconds before the second delivery; doubles with each further delivery.
     pub first_retry_ms: u64,
@@ -99,20 +128,25 @@ impl Default for EventsConfig {
     }
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema, Validate)]
 #[serde(deny_unknown_fields)]
+#[garde(allow_unvalidated)]
 pub struct SubscriberConfig {
-    /// `http://…/internal/events`
+    /// URL that events are pushed to.
+    #[schemars(example = &"http://127.0.0.1:9083/internal/events")]
+    #[garde(custom(http_url))]
     pub url: String,
     /// Audience of the identity token sent with each push.
+    #[schemars(example = &"http://127.0.0.1:9083")]
     pub audience: String,
 }
 
-/// Configuration of the web console.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// The web console.
+#[derive(Debug, Clone, Deserialize, JsonSchema, Validate)]
+#[serde(default, deny_unknown_fields)]
 pub struct ConsoleConfig {
     /// Base URL of the gateway, without a path.
+    #[garde(custom(http_url))]
     pub gateway: String,
 }
 
@@ -122,47 +156,36 @@ impl Default for ConsoleConfig {
     }
 }
 
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigProblem {
-    #[error(
-        "{0} is not a loopback address, and the stand-ins publish passwords. Listen on 127.0.0.1."
-    )]
-    NotLoopback(SocketAddr),
-    #[error(
-        "{0} is a real service and has no stand-in. Remove it from MELMASTOON_UPSTREAMS__…, or set MELMASTOON_PASS_THROUGH__… to the address of the service."
-    )]
-    Real(Upstream),
-    #[error("iam has no address. Set MELMASTOON_UPSTREAMS__IAM=127.0.0.1:<port>.")]
-    NoIam,
-    #[error(
-        "Events cannot be pushed without an identity. Set MELMASTOON_OIDC__ACCOUNTS__EVENTS to a secret."
-    )]
-    NoEventsAccount,
+/// The stand-ins publish passwords, so nobody else may reach them.
+fn loopback(address: &SocketAddr, _: &()) -> garde::Result {
+    require(address.ip().is_loopback(), "is not a loopback address; listen on 127.0.0.1")
 }
 
-impl Config {
-    /// Checks what the types cannot.
-    pub fn check(&self) -> Result<(), ConfigProblem> {
-        let all = self.upstreams.values().chain([&self.control.listen]);
-        if let Some(open) = all.copied().find(|address| !address.ip().is_loopback()) {
-            return Err(ConfigProblem::NotLoopback(open));
-        }
+/// Requires a listener of iam, loopback addresses, and none for a service that is real.
+fn stand_in_listeners(
+    pass_through: &BTreeMap<Upstream, Url>,
+) -> impl FnOnce(&BTreeMap<Upstream, SocketAddr>, &()) -> garde::Result + '_ {
+    |upstreams, ()| {
+        upstreams.values().try_for_each(|address| loopback(address, &()))?;
+        let has_iam = upstreams.contains_key(&Upstream::Iam);
+        require(has_iam, "iam has no address; set MELMASTOON_UPSTREAMS__IAM=127.0.0.1:<port>")?;
         let real = [Upstream::Inventory, Upstream::Housekeeping, Upstream::Staff];
-        let is_played = |name: &Upstream| {
-            self.upstreams.contains_key(name) && !self.pass_through.contains_key(name)
-        };
-        if let Some(real) = real.into_iter().find(is_played) {
-            return Err(ConfigProblem::Real(real));
-        }
-        if !self.upstreams.contains_key(&Upstream::Iam) {
-            return Err(ConfigProblem::NoIam);
-        }
-        let pushes =
-            self.oidc.as_ref().is_some_and(|oidc| oidc.accounts.contains_key(EVENTS_ACCOUNT));
-        if pushes || self.events.subscribers.is_empty() {
-            Ok(())
-        } else {
-            Err(ConfigProblem::NoEventsAccount)
-        }
+        let is_played =
+            |name: &Upstream| upstreams.contains_key(name) && !pass_through.contains_key(name);
+        require(
+            !real.iter().any(is_played),
+            "inventory, housekeeping and staff have no stand-in; remove them, or set MELMASTOON_PASS_THROUGH__<NAME> to the address of the service",
+        )
+    }
+}
+
+/// Requires the account that pushes events, where there are subscribers.
+fn can_push(oidc: Option<&OidcConfig>) -> impl FnOnce(&EventsConfig, &()) -> garde::Result + '_ {
+    move |events, ()| {
+        let pushes = oidc.is_some_and(|oidc| oidc.accounts.contains_key(EVENTS_ACCOUNT));
+        require(
+            pushes || events.subscribers.is_empty(),
+            "subscribers need the account that pushes; set MELMASTOON_OIDC__ACCOUNTS__EVENTS to a secret",
+        )
     }
 }

@@ -1,15 +1,20 @@
 //! The program: reads its configuration, starts every stand-in, and stops on a signal.
 
+use std::process::ExitCode;
+
 use contracts::env::Env;
-use service_kit::config::load;
 use service_kit::lifecycle::Lifecycle;
+use service_kit::program;
 use service_kit::telemetry::Telemetry;
 use stand_ins::app;
 use stand_ins::config::Config;
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    let config: Config = load()?;
+async fn main() -> ExitCode {
+    program::main(run).await
+}
+
+async fn run(config: Config) -> anyhow::Result<()> {
     let telemetry = Telemetry::start("stand-ins", &config.telemetry)?;
     let lifecycle = Lifecycle::new();
     let dependencies = app::Dependencies {

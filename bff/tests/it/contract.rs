@@ -1,7 +1,5 @@
 //! The committed OpenAPI document equals the generated one, and every route is guarded.
 
-use std::path::Path;
-
 use serde_json::Value;
 
 /// Routes that need no principal. This list may only shrink.
@@ -11,17 +9,8 @@ const PROVEN: [&str; 1] = ["/api/bff/backoffice/v1/auth/refresh"];
 
 #[test]
 fn the_committed_document_is_the_generated_one() {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../contracts/openapi/bff.json");
-    let generated = bff::http::openapi::json();
-    #[expect(clippy::disallowed_methods, reason = "a switch for the person who runs the test")]
-    if std::env::var("UPDATE_OPENAPI").is_ok_and(|value| value == "1") {
-        std::fs::write(&file, &generated).unwrap();
-    }
-    let committed = std::fs::read_to_string(&file).unwrap_or_default();
-    assert!(
-        committed == generated,
-        "Run `UPDATE_OPENAPI=1 cargo test -p bff contract` and commit the document."
-    );
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../contracts/openapi/bff.json");
+    service_kit::testing::assert_committed(file, &bff::http::openapi::json());
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod attestations;
 mod background;
 mod bodies;
 mod conditional_requests;
+mod configuration;
 mod connections;
 mod contract;
 mod decision_order;

@@ -5,11 +5,5 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[tokio::main]
 pub(crate) async fn main() -> std::process::ExitCode {
-    match housekeeping::app::SERVICE.run().await {
-        Ok(()) => std::process::ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
-            std::process::ExitCode::FAILURE
-        }
-    }
+    housekeeping::app::SERVICE.main().await
 }

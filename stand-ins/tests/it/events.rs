@@ -16,11 +16,12 @@ use contracts::upstream::iam::SESSION_REVOKED;
 use contracts::upstream::tenant::{
     OperatorProfile, TENANT_REACTIVATED, TENANT_SUSPENDED, TenantStatus,
 };
+use garde::Validate;
 use http::{HeaderMap, StatusCode};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 use service_kit::lifecycle::Lifecycle;
-use stand_ins::config::{ConfigProblem, SubscriberConfig};
+use stand_ins::config::{Config, SubscriberConfig};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::platform::{self, Desktop, TestPlatform, refresh_form};
@@ -239,7 +240,10 @@ fn pushing_without_the_account_that_pushes_is_refused_at_start() {
     let subscriber =
         SubscriberConfig { url: "http://127.0.0.1:1".to_owned(), audience: "a".to_owned() };
     config.events.subscribers.insert("bff".to_owned(), subscriber);
-    config.check().unwrap();
+    let refused = |config: &Config| {
+        config.validate().unwrap_err().to_string().contains("MELMASTOON_OIDC__ACCOUNTS__EVENTS")
+    };
+    assert!(!refused(&config), "the files are missing, and nothing else");
     config.oidc.as_mut().unwrap().accounts.remove("events");
-    assert!(matches!(config.check(), Err(ConfigProblem::NoEventsAccount)));
+    assert!(refused(&config));
 }

@@ -4,6 +4,7 @@ use axum::Router;
 use axum::extract::Request;
 use axum::routing::post;
 use contracts::upstream::Upstream;
+use garde::Validate;
 use http::StatusCode;
 use serde_json::json;
 use service_kit::lifecycle::Lifecycle;
@@ -75,6 +76,6 @@ async fn an_unavailable_service_closes_the_connection() {
 async fn a_real_service_has_no_stand_in() {
     let mut config = platform::config("key.pem".into(), "http://127.0.0.1:1/jwks".to_owned());
     config.upstreams.insert(Upstream::Staff, ANY_PORT);
-    let refused = config.check().unwrap_err().to_string();
+    let refused = config.validate().unwrap_err().to_string();
     assert!(refused.contains("MELMASTOON_PASS_THROUGH__"), "{refused}");
 }

@@ -1,0 +1,95 @@
+//! The configuration of a real process.
+
+use std::net::TcpListener;
+use std::process::{Command, Output};
+
+/// A file that can be read.
+const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+
+const COMPLETE: [(&str, &str); 9] = [
+    ("PUBLIC__BASE_URLS", r#"["https://gateway.test"]"#),
+    ("INTERNAL__LISTEN", "127.0.0.1:0"),
+    ("IAM__ISSUER", "https://iam.test"),
+    ("IAM__JWKS_URL", "https://iam.test/jwks"),
+    ("POSTGRES__URL", "postgres://bff:hunter2@localhost/bff"),
+    ("REDIS__SESSION_URL", "redis://:hunter2@localhost:6379"),
+    ("REDIS__CACHE_URL", "redis://localhost:6380"),
+    ("REQUEST_TOKEN__KEY_FILE", FILE),
+    ("UPSTREAMS__STAFF", "h2c://localhost:8084"),
+];
+
+/// Runs the gateway with the complete settings and these until it ends.
+fn run(arguments: &[&str], settings: &[(&str, &str)]) -> Output {
+    let settings = COMPLETE.iter().chain(settings);
+    let settings = settings.map(|(name, value)| (format!("MELMASTOON_{name}"), *value));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bff"));
+    command.env_clear().envs(settings).args(arguments).output().unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+#[test]
+fn a_valid_configuration_is_checked_without_opening_anything() {
+    let occupied = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = occupied.local_addr().unwrap().to_string();
+    let output = run(&["--check-config"], &[("PUBLIC__LISTEN", &address)]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(output.stdout, b"configuration is valid\n");
+}
+
+#[test]
+fn all_errors_are_reported_at_once_and_no_secret() {
+    let settings = [
+        ("PUBLIC__BASE_URLS", r#"["https://gateway.test","gateway.test"]"#),
+        ("PUBLIC__TLS__CERT_FILE", "/nowhere.crt"),
+        ("DPOP__NONCES", "true"),
+        ("DPOP__NONCE_KEY_FILE", "/dev/null"),
+        ("MFA__WRONG_CODES", "0"),
+        ("REDIS__SESSION_URL", "memcached://:hunter2@localhost"),
+        ("POSTGRES__POOL", "hunter2"),
+        ("UPSTREAMS__FRIDGE", "http://localhost"),
+        ("UPSTREAMS__STAFF", "ftp://localhost"),
+        ("UPSTREAMS__LOCK", "localhost"),
+        ("EDGE__HOPS", "2"),
+    ];
+    let output = run(&["--check-config"], &settings);
+    let text = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    let lines = [
+        "MELMASTOON_PUBLIC__LISTEN: is required, such as 0.0.0.0:8083",
+        "MELMASTOON_PUBLIC__BASE_URLS[1]: ",
+        "MELMASTOON_PUBLIC__TLS__CERT_FILE: the file /nowhere.crt cannot be read",
+        "MELMASTOON_PUBLIC__TLS__KEY_FILE: is required",
+        "MELMASTOON_DPOP__NONCE_KEY_FILE: the file needs at least 32 random bytes",
+        "MELMASTOON_MFA__WRONG_CODES: ",
+        "MELMASTOON_REDIS__SESSION_URL: is not a Redis URL",
+        "MELMASTOON_POSTGRES__POOL: expected usize",
+        "MELMASTOON_UPSTREAMS__FRIDGE: expected one of iam, tenant",
+        "MELMASTOON_UPSTREAMS__LOCK: ",
+        "MELMASTOON_UPSTREAMS: the URL of staff is not an http, https or h2c URL",
+        "MELMASTOON_EDGE__HOPS: is not a setting",
+    ];
+    for line in lines {
+        assert!(text.contains(line), "{line} is not in:\n{text}");
+    }
+    assert!(!text.contains("hunter2"), "{text}");
+}
+
+#[test]
+fn the_gateway_does_not_start_with_an_unknown_setting() {
+    let settings = [("PUBLIC__LISTEN", "127.0.0.1:0"), ("EDGE__HOPS", "2")];
+    let output = run(&[], &settings);
+    assert_eq!(output.status.code(), Some(1));
+    let text = stderr(&output);
+    assert_eq!(text.lines().count(), 2, "{text}");
+    assert!(text.contains("MELMASTOON_EDGE__HOPS: is not a setting"), "{text}");
+}
+
+#[test]
+fn other_arguments_are_refused() {
+    let output = run(&["--listen"], &[("PUBLIC__LISTEN", "127.0.0.1:0")]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("--check-config"));
+}

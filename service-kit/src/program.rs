@@ -1,0 +1,39 @@
+//! What every server's `main` does: it reads the arguments, loads the configuration and runs.
+
+use std::fmt::Display;
+use std::process::ExitCode;
+
+use crate::config::{self, Configuration};
+
+/// Loads the configuration and passes it to `run`; with `--check-config` only loads it. The exit status
+/// is 1 after an error and 2 for other arguments.
+#[expect(clippy::print_stdout, reason = "the answer to an argument")]
+pub async fn main<T: Configuration, E: Display>(
+    run: impl AsyncFnOnce(T) -> Result<(), E>,
+) -> ExitCode {
+    let arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    let is_check = match arguments.as_slice() {
+        [] => false,
+        [argument] if argument == "--check-config" => true,
+        _ => {
+            eprintln!(
+                "The only argument is --check-config, which validates the configuration. Settings are environment variables; see docs/configuration.md."
+            );
+            return ExitCode::from(2);
+        }
+    };
+    match config::load() {
+        Err(error) => failure(error),
+        Ok(_) if is_check => {
+            println!("configuration is valid");
+            ExitCode::SUCCESS
+        }
+        Ok(config) => run(config).await.map_or_else(failure, |()| ExitCode::SUCCESS),
+    }
+}
+
+/// Prints the error with its causes.
+fn failure(error: impl Display) -> ExitCode {
+    eprintln!("{error:#}");
+    ExitCode::FAILURE
+}
