@@ -1,4 +1,4 @@
-//! Starts the gateway: builds its state ([`state`]), starts its background tasks ([`tasks`]) and opens
+//! Starts the gateway: builds its state ([`GatewayBuilder`]), starts its background tasks ([`tasks`]) and opens
 //! its listeners ([`listeners`]).
 
 use std::sync::Arc;
@@ -14,13 +14,14 @@ use crate::sessions::session_store;
 use crate::sessions::session_store::watch::ReplayCheck;
 use crate::state::Gateway;
 
+mod builder;
 mod listeners;
-mod state;
 mod tasks;
 
+pub use builder::GatewayBuilder;
 pub use listeners::public_server;
 
-use state::RedisConnections;
+use builder::RedisConnections;
 
 /// Runs the gateway until it receives a stop signal.
 pub async fn run(config: GatewayConfig) -> anyhow::Result<()> {
@@ -30,7 +31,9 @@ pub async fn run(config: GatewayConfig) -> anyhow::Result<()> {
     let telemetry = Telemetry::start("bff-backoffice", &config.telemetry)?;
     let lifecycle = Lifecycle::new();
     let redis = RedisConnections::new(&config.redis)?;
-    let gateway = state::build_state(&config, redis.clone(), lifecycle.clone())?;
+    let gateway = GatewayBuilder::new(&config, redis.session.clone(), lifecycle.clone())
+        .cache_store(redis.cache.clone())
+        .build()?;
     let replay_check = tasks::start(&config, &gateway, redis.session.clone())?;
     let readiness = readiness(&gateway, redis, replay_check);
     listeners::open_internal(&config.internal, &gateway, readiness.clone(), &telemetry).await?;

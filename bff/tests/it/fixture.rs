@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
 
 use axum::body::Body;
 use contracts::clock::{Clock, Entropy};
@@ -12,10 +11,9 @@ use serde_json::json;
 use service_kit::postgres::Database;
 use service_kit::testing::postgres;
 use tower::ServiceExt;
-use upstream_clients::{Limits, Upstreams};
 
 use crate::fake_upstreams::FakeUpstreams;
-use crate::test_gateway::{Answer, TestGateway, TestOptions, answer, composer};
+use crate::test_gateway::{Answer, TestGateway, TestOptions, answer, patient};
 
 /// Base path of the API.
 pub(crate) const BASE: &str = "/api/bff/backoffice/v1";
@@ -27,10 +25,20 @@ pub(crate) fn fresh_key() -> String {
     format!("{:032x}", Entropy::system().u128())
 }
 
+/// The system's clock, ahead by the number of seconds.
+pub(crate) fn movable_clock() -> (Clock, Arc<AtomicI64>) {
+    let ahead = Arc::new(AtomicI64::new(0));
+    let (system, seconds) = (Clock::system(), Arc::clone(&ahead));
+    let clock = Clock::from_fn(move || {
+        system.now() + SignedDuration::from_secs(seconds.load(Ordering::SeqCst))
+    });
+    (clock, ahead)
+}
+
 pub(crate) struct Fixture {
     pub(crate) gateway: TestGateway,
     pub(crate) fake: Arc<FakeUpstreams>,
-    /// Seconds by which the gateway's clock is ahead; the authenticator's is not.
+    /// Seconds by which the clock is ahead.
     ahead: Arc<AtomicI64>,
 }
 
@@ -50,19 +58,9 @@ impl Fixture {
 
     async fn with(options: TestOptions) -> Self {
         let (fake, upstreams) = FakeUpstreams::open().await;
-        let ahead = Arc::new(AtomicI64::new(0));
-        let (system, seconds) = (Clock::system(), Arc::clone(&ahead));
-        let clock = Clock::from_fn(move || {
-            system.now() + SignedDuration::from_secs(seconds.load(Ordering::SeqCst))
-        });
-        let gateway = TestGateway::build(options).await.with_part(|state| state.env.clock = clock);
-        let url = gateway.database.url().to_owned();
-        let patient = |upstream| Limits { attempt: Duration::from_secs(2), ..Limits::of(upstream) };
-        let gateway = gateway.with_part(|state| {
-            state.upstreams = Arc::new(Upstreams::new(&upstreams, patient).unwrap());
-            state.database = Database::new(&postgres(&url, POOL)).unwrap();
-            state.composer = composer(state);
-        });
+        let (clock, ahead) = movable_clock();
+        let options = TestOptions { upstreams, limits: patient, pool: POOL, clock, ..options };
+        let gateway = TestGateway::build(options).await;
         // A read waits less than a connection may take on a busy machine.
         drop(gateway.state.database.connection().await.unwrap());
         Self { gateway, fake, ahead }

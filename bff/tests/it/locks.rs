@@ -4,10 +4,10 @@
 use bff::config::ATTESTATION_LIFETIME;
 use bff::mutation::attestation::{Purpose, Scope, issue};
 use contracts::id::{AttestationId, KeyCredentialId, LockDeviceId, PropertyId, RequestId};
+use contracts::upstream::Upstream;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use service_kit::postgres::write;
-use upstream_clients::{BaseUrls, Limits, Upstreams};
 
 use crate::attestations::principal;
 use crate::fake_upstreams::{Command, Locks, refusal};
@@ -180,13 +180,7 @@ async fn without_lock_integration_a_known_lock_keeps_its_location_and_an_unknown
     let mut fixture = open().await;
     let known = Act::issue();
     assert_eq!(known.send(&fixture).await.status, 201);
-    let nowhere = BaseUrls::from([(
-        contracts::upstream::Upstream::Lock,
-        "http://127.0.0.1:1/".parse().unwrap(),
-    )]);
-    fixture.gateway = fixture.gateway.with_part(|state| {
-        state.upstreams = Upstreams::new(&nowhere, Limits::of).unwrap().into();
-    });
+    fixture.gateway = fixture.gateway.asking(Upstream::Lock, "http://127.0.0.1:1");
     let again = Act { key: fresh_key(), ..known.clone() };
     again.send(&fixture).await.is_problem(502, AWAY);
     Act::issue().send(&fixture).await.is_problem(502, AWAY);

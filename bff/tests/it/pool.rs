@@ -4,6 +4,7 @@
 //! an upstream.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -20,22 +21,20 @@ use contracts::id::SessionId;
 use contracts::role::Role;
 use contracts::upstream::Upstream;
 use http_body_util::BodyExt;
-use jiff::SignedDuration;
 use serde_json::{Value, json};
 use service_kit::postgres::Database;
 use service_kit::testing::malformed::example;
-use service_kit::testing::postgres;
 use tower::ServiceExt;
-use upstream_clients::{BaseUrls, Limits, Upstreams};
+use upstream_clients::BaseUrls;
 
 use crate::bodies::meaningful;
 use crate::fake_upstreams::{FakeUpstreams, Locks};
-use crate::fixture::{BASE, fresh_key};
+use crate::fixture::{BASE, fresh_key, movable_clock};
 use crate::internal;
 use crate::isolation::Call;
 use crate::issuer::{Issuer, SCHEDULER};
 use crate::replays::attested;
-use crate::test_gateway::{TestGateway, TestOptions, composer, fresh};
+use crate::test_gateway::{TestGateway, TestOptions, fresh, patient};
 
 /// Shorter than any timeout of the gateway, so that it is still waiting.
 const FREE_WITHIN: Duration = Duration::from_millis(350);
@@ -98,8 +97,8 @@ fn others() -> Router {
         .route("/api/v1/sync/tenants/{tenant}/cursors", get(cursors))
 }
 
-/// A gateway with one connection, and its watcher.
-async fn open() -> (TestGateway, Arc<Witness>) {
+/// A gateway with one connection, its watcher, and the seconds by which its clock is ahead.
+async fn open() -> (TestGateway, Arc<Witness>, Arc<AtomicI64>) {
     let witness = Arc::new(Witness::default());
     let layer = from_fn_with_state(Arc::clone(&witness), watch_pool);
     let (fake, urls) = FakeUpstreams::open_around(|app| app.merge(others()).layer(layer)).await;
@@ -107,24 +106,20 @@ async fn open() -> (TestGateway, Arc<Witness>) {
     // Except tenant-service, which is called in the background.
     let played = Upstream::ALL.into_iter().filter(|upstream| *upstream != Upstream::Tenant);
     let urls: BaseUrls = played.map(|upstream| (upstream, url.clone())).collect();
-    let patient = |upstream| Limits { attempt: Duration::from_secs(2), ..Limits::of(upstream) };
-    let gateway = TestGateway::build(TestOptions::usual()).await.with_part(|state| {
-        state.upstreams = Arc::new(Upstreams::new(&urls, patient).unwrap());
-    });
-    let one = Database::new(&postgres(gateway.database.url(), 1)).unwrap();
-    let gateway = gateway.with_part(|state| {
-        state.database = one.clone();
-        state.composer = composer(state);
-    });
+    let (clock, ahead) = movable_clock();
+    let options =
+        TestOptions { upstreams: urls, limits: patient, pool: 1, clock, ..TestOptions::usual() };
+    let gateway = TestGateway::build(options).await;
+    let one = gateway.state.database.clone();
     fake.locks(Locks::In(gateway.property.to_string()));
     drop(one.connection().await.unwrap());
     assert!(witness.database.set(one).is_ok());
-    (gateway, witness)
+    (gateway, witness, ahead)
 }
 
 #[tokio::test]
 async fn no_route_holds_a_connection_while_it_calls_an_upstream() {
-    let (gateway, witness) = open().await;
+    let (gateway, witness, _) = open().await;
     let document: Value = serde_json::from_str(&bff::http::openapi::json()).unwrap();
     let mut without = BTreeSet::new();
     for (path, operations) in document["paths"].as_object().unwrap() {
@@ -191,7 +186,7 @@ async fn send(gateway: &TestGateway, call: &Call<'_>) {
 
 #[tokio::test]
 async fn no_job_holds_a_connection_while_it_calls_an_upstream() {
-    let (gateway, witness) = open().await;
+    let (gateway, witness, ahead) = open().await;
     // A lock action whose end is not written down, as when its process dies.
     let table = "ALTER TABLE bff.lock_action_proxy_audit";
     let refuse = format!("{table} ADD CONSTRAINT no_end CHECK (phase = 'requested') NOT VALID");
@@ -207,9 +202,7 @@ async fn no_job_holds_a_connection_while_it_calls_an_upstream() {
     assert_eq!(cursor.status, 200, "{}", cursor.body);
     let placed = format!("UPDATE bff.device_sync_status SET property_id = '{}'", gateway.property);
     gateway.database.run(&placed).await;
-    let system = gateway.clock.clone();
-    let later = Clock::from_fn(move || system.now() + MIN_AGE + SignedDuration::from_secs(1));
-    let gateway = gateway.with_part(|state| state.env.clock = later);
+    ahead.store(MIN_AGE.as_secs() + 1, Ordering::SeqCst);
     let issuer = Issuer::open().await;
     let app = internal::app(&gateway, Some(issuer.identity(gateway.clock.clone())));
     for job in ["reconcile-locks", "reconcile-cursors"] {

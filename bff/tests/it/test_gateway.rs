@@ -1,27 +1,17 @@
 //! An in-process gateway: the real router and edge, a key set on a socket, and the test run's
 //! Redis.
 
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use auth::edge::{Authenticator, RemoteKeys, ReplayStore};
-use auth::htu::Htu;
-use auth::proof::{ProofVerifier, Window};
-use auth::request_token::RequestTokens;
-use auth::token::TokenRules;
-use auth::verifier::RequestVerifier;
 use axum::Router;
 use axum::body::Body;
 use base64::Engine;
+use bff::config::GatewayConfig;
 use bff::firewall::Firewall;
-use bff::firewall::rule_override::RuleOverrides;
-use bff::sessions::revocation::Feed;
-use bff::sessions::session_store::SessionRedis;
-use bff::sessions::tenant_status::TenantStatuses;
-use bff::sessions::{Profiles, Sessions};
-use bff::state::{AppState, Gateway};
-use bff::stream::Streams;
-use composer::{Composer, Snapshots};
+use bff::state::Gateway;
+use bff::wiring::GatewayBuilder;
 use contracts::clock::{Clock, Entropy};
 use contracts::env::Env;
 use contracts::id::{DeviceId, Id, OperatorId, PropertyId, SessionId, TenantId};
@@ -33,15 +23,13 @@ use migrations::Schema;
 use migrations::test_database::TestDatabase;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use serde_json::{Value, json};
-use service_kit::background::TaskDriver;
 use service_kit::health::Readiness;
 use service_kit::lifecycle::Lifecycle;
-use service_kit::postgres::Database;
 use service_kit::request::{Observer, observed};
 use service_kit::request_metrics;
 use sha2::{Digest, Sha256};
 use tower::ServiceExt;
-use upstream_clients::{BaseUrls, Limits, Upstreams};
+use upstream_clients::{BaseUrls, Limits};
 
 pub(crate) use crate::key::Key;
 use crate::key::serve_keys;
@@ -60,18 +48,32 @@ pub(crate) struct TestOptions {
     pub(crate) nonces: bool,
     /// None by default.
     pub(crate) upstreams: BaseUrls,
+    pub(crate) limits: fn(Upstream) -> Limits,
     pub(crate) clock: Clock,
     /// URL of the session store.
     pub(crate) redis_url: String,
+    /// Connections to Postgres.
+    pub(crate) pool: usize,
 }
 
 impl TestOptions {
     pub(crate) fn usual() -> Self {
         let rules = bff::firewall::file::parse("").unwrap();
-        let rules = Arc::new(Firewall::new(rules, HOPS));
-        let (upstreams, clock) = (BaseUrls::new(), Clock::system());
-        Self { rules, nonces: false, upstreams, clock, redis_url: session_url() }
+        Self {
+            rules: Arc::new(Firewall::new(rules, HOPS)),
+            nonces: false,
+            upstreams: BaseUrls::new(),
+            limits: Limits::of,
+            clock: Clock::system(),
+            redis_url: session_url(),
+            pool: 4,
+        }
     }
+}
+
+/// Limits with a longer attempt, because the machine may be busy.
+pub(crate) fn patient(upstream: Upstream) -> Limits {
+    Limits { attempt: Duration::from_secs(2), ..Limits::of(upstream) }
 }
 
 /// A gateway, its iam's key, and one operator at one device.
@@ -135,8 +137,7 @@ impl TestGateway {
         let iam = Key::new();
         let jwks_url = serve_keys(&iam).await;
         let database = Arc::new(TestDatabase::create(Schema::Bff).await);
-        let session = connect_session_store(&options.redis_url);
-        let state = state(&options, session, jwks_url.clone(), &database);
+        let state = state(&options, &jwks_url, &database);
         let readiness = Readiness::new(state.lifecycle.clone());
         Self {
             app: bff::http::middleware::public(state.clone(), readiness, &[]),
@@ -233,8 +234,7 @@ pub(crate) async fn answer(response: http::Response<Body>) -> Answer {
 impl TestGateway {
     /// Another instance of the same gateway, with the same iam, stores and caller.
     pub(crate) fn another(&self) -> Self {
-        let session = self.state.session_redis.0.clone();
-        let state = state(&self.options, session, self.jwks_url.clone(), &self.database);
+        let state = state(&self.options, &self.jwks_url, &self.database);
         let readiness = Readiness::new(state.lifecycle.clone());
         Self {
             app: bff::http::middleware::public(state.clone(), readiness, &[]),
@@ -254,9 +254,11 @@ impl TestGateway {
         }
     }
 
-    /// The same gateway with a part replaced.
-    pub(crate) fn with_part(mut self, change: impl FnOnce(&mut Gateway)) -> Self {
-        change(&mut self.state);
+    /// Another instance with other options, in place of this one.
+    pub(crate) fn with_options(mut self, change: impl FnOnce(&mut TestOptions)) -> Self {
+        change(&mut self.options);
+        self.state.lifecycle.stop();
+        self.state = state(&self.options, &self.jwks_url, &self.database);
         let readiness = Readiness::new(self.state.lifecycle.clone());
         self.app = bff::http::middleware::public(self.state.clone(), readiness, &[]);
         self.internal = internal(&self.state);
@@ -265,11 +267,8 @@ impl TestGateway {
 
     /// The same gateway with this upstream's URL.
     pub(crate) fn asking(self, upstream: Upstream, base: &str) -> Self {
-        let urls = BaseUrls::from([(upstream, base.parse().unwrap())]);
-        self.with_part(|state| {
-            state.upstreams = Arc::new(Upstreams::new(&urls, Limits::of).unwrap());
-            state.composer = composer(state);
-        })
+        let upstreams = BaseUrls::from([(upstream, base.parse().unwrap())]);
+        self.with_options(|options| options.upstreams = upstreams)
     }
 
     /// A POST with a good token, a fresh proof and a JSON body.
@@ -339,90 +338,61 @@ impl Answer {
     }
 }
 
-fn authenticator(
-    options: &TestOptions,
-    session: ConnectionManager,
-    jwks_url: String,
-) -> Authenticator {
-    let mut proofs = ProofVerifier::new(Window::default());
-    if options.nonces {
-        proofs = proofs.with_nonces(auth::nonce::Nonces::new(&[7; 32]).unwrap());
-    }
-    let client = service_kit::http_client::short_requests();
-    let rules = TokenRules { issuer: ISSUER.into(), audience: "bff-backoffice".into() };
-    Authenticator {
-        keys: RemoteKeys::new(jwks_url, client, Duration::from_secs(1)),
-        replays: ReplayStore::new(Some(session), proofs.span())
-            .with_unresponsive_timeout(REDIS_TIMEOUT),
-        verifier: RequestVerifier::new(proofs, rules, vec![Htu::parse(BASE).unwrap()]),
-        clock: options.clock.clone(),
-    }
-}
-
-fn state(
-    options: &TestOptions,
-    session: ConnectionManager,
-    jwks_url: String,
-    database: &TestDatabase,
-) -> Gateway {
+/// Reads of different gateways are cached apart, in their processes.
+fn state(options: &TestOptions, jwks_url: &str, database: &TestDatabase) -> Gateway {
     service_kit::http_client::install_crypto_provider();
-    let database = Database::new(&service_kit::testing::postgres(database.url(), 4)).unwrap();
-    let pem = Key::new().private_pem();
-    let (clock, entropy, lifecycle) = (options.clock.clone(), Entropy::system(), Lifecycle::new());
-    let tokens =
-        RequestTokens::new("bff-backoffice", &pem, clock.clone(), entropy.clone()).unwrap();
-    let tokens = Arc::new(tokens);
-    let upstreams = Arc::new(Upstreams::new(&options.upstreams, Limits::of).unwrap());
-    let tenant_statuses = TenantStatuses::new(database.clone(), session.clone());
-    let env = Env::new(clock.clone(), entropy.clone());
-    let parts = AppState {
-        authenticator: Arc::new(authenticator(options, session.clone(), jwks_url)),
-        rule_overrides: RuleOverrides::new(
-            Arc::clone(&options.rules),
-            database.clone(),
-            session.clone(),
-            clock.clone(),
-        ),
-        firewall: Arc::clone(&options.rules),
-        request_tokens: Arc::clone(&tokens),
-        composer: composing(&upstreams, &database, &clock, &lifecycle),
-        upstreams: Arc::clone(&upstreams),
-        revocations: Feed::new(database.clone(), session.clone(), clock.clone()),
-        database,
-        lockout: bff::config::MfaConfig::default().lockout(),
-        streams: Streams::new(session.clone()),
-        session_redis: SessionRedis(session),
-        sessions: Sessions::new(clock.clone(), entropy),
-        profiles: Profiles::new(
-            upstreams,
-            tokens,
-            tenant_statuses.clone(),
-            clock,
-            lifecycle.clone(),
-        ),
-        tenant_statuses,
-        background: TaskDriver::new(env.clone(), lifecycle.clone()),
-        env,
-        lifecycle,
-    };
-    parts.into()
+    let session = connect_session_store(&options.redis_url);
+    let mut config = config(options, jwks_url);
+    config.postgres = service_kit::testing::postgres(database.url(), options.pool);
+    GatewayBuilder::new(&config, session, Lifecycle::new())
+        .env(Env::new(options.clock.clone(), Entropy::system()))
+        .firewall(Arc::clone(&options.rules))
+        .limits(options.limits)
+        .unresponsive_timeout(REDIS_TIMEOUT)
+        .build()
+        .unwrap()
 }
 
-/// Without a shared cache, so that gateways are independent.
-fn composing(
-    upstreams: &Arc<Upstreams>,
-    database: &Database,
-    clock: &Clock,
-    lifecycle: &Lifecycle,
-) -> Composer {
-    let own = bff::sync::status::Store::shared(database.clone(), clock.clone());
-    let snapshots = Snapshots::new(clock.clone(), lifecycle.tasks(), None);
-    Composer::new(Arc::clone(upstreams), own, snapshots, Env::new(clock.clone(), Entropy::system()))
+fn config(options: &TestOptions, jwks_url: &str) -> GatewayConfig {
+    let keys = Keys::of_this_process();
+    let mut config: GatewayConfig = serde_json::from_value(json!({
+        "public": {"listen": "127.0.0.1:0", "base_urls": [BASE]},
+        "internal": {"listen": "127.0.0.1:0"},
+        "iam": {"issuer": ISSUER, "jwks_url": jwks_url},
+        "postgres": {"url": ""},
+        "redis": {"session_url": options.redis_url, "cache_url": options.redis_url},
+        "request_token": {"key_file": keys.request_tokens},
+        "dpop": {"nonces": options.nonces, "nonce_key_file": keys.nonces},
+        "upstreams": {},
+    }))
+    .unwrap();
+    config.upstreams = options.upstreams.clone();
+    config
 }
 
-/// Builds a composer for a gateway with replaced fields.
-pub(crate) fn composer(state: &Gateway) -> Composer {
-    composing(&state.upstreams, &state.database, &state.env.clock, &state.lifecycle)
+/// Files with the keys of all gateways of this process.
+struct Keys {
+    request_tokens: PathBuf,
+    nonces: PathBuf,
+}
+
+impl Keys {
+    fn of_this_process() -> &'static Self {
+        static KEYS: LazyLock<Keys> = LazyLock::new(|| {
+            let folder = std::env::temp_dir().join(format!("bff-{:x}", Entropy::system().u128()));
+            std::fs::create_dir(&folder).unwrap();
+            let write = |name: &str, content: &[u8]| {
+                let file = folder.join(name);
+                std::fs::write(&file, content).unwrap();
+                file
+            };
+            Keys {
+                request_tokens: write("request-tokens.pem", &Key::new().private_pem()),
+                nonces: write("nonces", &[7; 32]),
+            }
+        });
+        &KEYS
+    }
 }
 
 /// Wraps a router as the listener does.
