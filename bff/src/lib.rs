@@ -27,6 +27,8 @@ pub mod sessions;
 pub mod state;
 pub mod stream;
 pub mod sync;
+#[cfg(test)]
+mod tests;
 pub mod wiring;
 
 /// Statements of this crate, for the test that prepares them on the migrated schema.

@@ -17,6 +17,7 @@ use contracts::clock::{Clock, Entropy};
 use contracts::env::Env;
 use contracts::upstream::Upstream;
 use redis::aio::ConnectionManager;
+use service_kit::background::TaskDriver;
 use service_kit::config::PostgresConfig;
 use service_kit::http_client;
 use service_kit::lifecycle::Lifecycle;
@@ -26,8 +27,8 @@ use upstream_clients::{Limits, Upstreams};
 use crate::config::{
     DpopConfig, GatewayConfig, IamConfig, REQUEST_TOKEN_ISSUER, REQUIRED_UPSTREAMS, RedisConfig,
 };
+use crate::firewall::Firewall;
 use crate::firewall::rule_override::RuleOverrides;
-use crate::firewall::{self, Firewall};
 use crate::sessions::revocation::Feed;
 use crate::sessions::session_store::{self, SessionRedis};
 use crate::sessions::tenant_status::TenantStatuses;
@@ -131,7 +132,7 @@ impl<'a> GatewayBuilder<'a> {
         self
     }
 
-    /// Builds the state, and starts the tasks that belong to a part of it.
+    /// Builds the state.
     pub fn build(self) -> anyhow::Result<Gateway> {
         let (config, clock, session) = (self.config, self.env.clock.clone(), &self.session);
         let upstreams = self.upstreams()?;
@@ -166,6 +167,7 @@ impl<'a> GatewayBuilder<'a> {
             session_redis: SessionRedis(session.clone()),
             sessions: Sessions::new(clock, self.env.entropy.clone()),
             tenant_statuses,
+            background: TaskDriver::new(self.env.clone(), self.lifecycle.clone()),
             env: self.env,
             lifecycle: self.lifecycle,
         };
@@ -182,18 +184,14 @@ impl<'a> GatewayBuilder<'a> {
         Ok(Arc::new(upstreams))
     }
 
-    /// Loads the rules file, and reloads it when it changes, unless the rules were replaced.
+    /// Loads the rules file, unless the rules were replaced.
     fn load_firewall(&self) -> anyhow::Result<Arc<Firewall>> {
         if let Some(firewall) = &self.firewall {
             return Ok(Arc::clone(firewall));
         }
         let edge = &self.config.edge;
         let firewall = Firewall::load(edge.rules_file.as_deref(), edge.trusted_proxy_hops)?;
-        let firewall = Arc::new(firewall);
-        if let Some(file) = edge.rules_file.clone() {
-            self.lifecycle.spawn_until_stop(firewall::watch(Arc::clone(&firewall), file));
-        }
-        Ok(firewall)
+        Ok(Arc::new(firewall))
     }
 
     fn composer(&self, upstreams: Arc<Upstreams>, database: Database) -> Composer {

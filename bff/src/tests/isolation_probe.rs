@@ -1,0 +1,124 @@
+//! The nightly isolation probe: clean on an isolated gateway, a leak as soon as one store shows
+//! another tenant's rows.
+
+use std::collections::BTreeSet;
+
+use migrations::Schema;
+use migrations::test_database::TestDatabase;
+use serde_json::{Value, json};
+
+use crate::admin::isolation_probe::samples::SAMPLES;
+use crate::sessions::session_store::SessionRedis;
+use crate::tests::internal::Guarded;
+use crate::tests::issuer::{EVENTS, FIRST, Issuer, SCHEDULER};
+use crate::tests::test_gateway::{Answer, TestGateway};
+
+const PATH: &str = "/internal/jobs/probe-tenant-isolation";
+
+async fn probe(guarded: &Guarded) -> Answer {
+    guarded.post(PATH, Some(SCHEDULER), &json!({})).await
+}
+
+/// Findings that are not clean.
+fn bad(answer: &Answer) -> Vec<(String, String)> {
+    let stores = answer.body["stores"].as_array().unwrap();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    stores
+        .iter()
+        .filter(|store| store["outcome"] != "clean")
+        .map(|store| (text(&store["store"]), text(&store["outcome"])))
+        .collect()
+}
+
+#[tokio::test]
+async fn tenants_are_isolated_in_every_store_and_the_probe_leaves_nothing_behind() {
+    let guarded = Guarded::open().await;
+    let answer = probe(&guarded).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert_eq!(bad(&answer), []);
+    assert_eq!((&answer.body["ran"], &answer.body["outcome"]), (&json!(true), &json!("clean")));
+    assert_eq!(answer.body["stores"].as_array().unwrap().len(), SAMPLES.len() + 4);
+    for sample in &SAMPLES {
+        let rows = format!("SELECT tenant_id FROM bff.{}", sample.table);
+        assert!(guarded.gateway.database.rows(&rows).await.is_empty(), "{}", sample.table);
+    }
+}
+
+#[tokio::test]
+async fn a_table_whose_isolation_is_off_is_a_leak_until_it_is_on_again() {
+    let guarded = Guarded::open().await;
+    for (off, on) in [
+        (
+            "ALTER TABLE bff.outbox DISABLE ROW LEVEL SECURITY",
+            "ALTER TABLE bff.outbox ENABLE ROW LEVEL SECURITY",
+        ),
+        (
+            "CREATE POLICY everybody ON bff.outbox USING (true)",
+            "DROP POLICY everybody ON bff.outbox",
+        ),
+    ] {
+        guarded.gateway.database.run(off).await;
+        let answer = probe(&guarded).await;
+        assert_eq!(answer.body["outcome"], "leak", "{}", answer.body);
+        assert_eq!(bad(&answer), [("postgres: bff.outbox".to_owned(), "leak".to_owned())]);
+        guarded.gateway.database.run(on).await;
+        assert_eq!(probe(&guarded).await.body["outcome"], "clean");
+    }
+}
+
+#[tokio::test]
+async fn a_table_without_a_sample_row_fails_the_probe() {
+    let guarded = Guarded::open().await;
+    guarded.gateway.database.run("CREATE TABLE bff.new (tenant_id text NOT NULL)").await;
+    let answer = probe(&guarded).await;
+    assert_eq!(answer.body["outcome"], "failed", "{}", answer.body);
+    assert_eq!(bad(&answer), [("postgres: bff.new".to_owned(), "failed".to_owned())]);
+}
+
+#[tokio::test]
+async fn only_one_instance_runs_the_job_at_a_time() {
+    let guarded = Guarded::open().await;
+    let lease = "INSERT INTO bff.job_leases (tenant_id, job, holder, expires_at)
+                 VALUES ('tnt_00000000000000000000000000', 'probe-tenant-isolation', 'another',
+                         now() + interval '1 minute')";
+    guarded.gateway.database.run(lease).await;
+    let second = probe(&guarded).await;
+    assert_eq!((second.status.as_u16(), second.body), (200, json!({"ran": false})));
+    guarded.gateway.database.run("DELETE FROM bff.job_leases").await;
+    assert_eq!(probe(&guarded).await.body["outcome"], "clean", "and afterwards it runs again");
+}
+
+#[tokio::test]
+async fn a_lost_database_is_reported_and_only_the_scheduler_may_run_the_job() {
+    let guarded = Guarded::open().await;
+    for account in [EVENTS, FIRST] {
+        let answer = guarded.post(PATH, Some(account), &json!({})).await;
+        answer.is_problem(403, "MELMASTOON.GENERAL.FORBIDDEN");
+    }
+    guarded.gateway.database.go_away().await;
+    probe(&guarded).await.is_problem(503, "MELMASTOON.BFF.STORE_UNAVAILABLE");
+    guarded.gateway.database.come_back().await;
+    assert_eq!(probe(&guarded).await.body["outcome"], "clean");
+}
+
+#[tokio::test]
+async fn every_table_has_a_sample_row() {
+    let database = TestDatabase::create(Schema::Bff).await;
+    let sql = "SELECT relname::text FROM pg_class WHERE relnamespace = 'bff'::regnamespace
+               AND relkind IN ('r', 'p') AND NOT relispartition AND relname <> 'schema_migrations'";
+    let tables: BTreeSet<String> = database.rows(sql).await.into_iter().collect();
+    let tried: BTreeSet<String> = SAMPLES.iter().map(|sample| sample.table.to_owned()).collect();
+    assert_eq!(tried, tables, "add a row to bff/src/admin/isolation_probe/samples.rs");
+}
+
+#[tokio::test]
+async fn a_lost_session_store_fails_the_probe() {
+    let mut gateway = TestGateway::open().await;
+    let away = "redis://127.0.0.1:1/".to_owned().into();
+    gateway.state.session_redis =
+        SessionRedis(crate::sessions::session_store::connect(&away).unwrap());
+    let guarded = Guarded::around(gateway, Issuer::open().await);
+    let answer = probe(&guarded).await;
+    assert_eq!(answer.body["outcome"], "failed", "{}", answer.body);
+    assert_eq!(bad(&answer).len(), 2, "the two kinds of keys there: {}", answer.body);
+}

@@ -1,0 +1,167 @@
+//! Operator profiles from tenant-service, and the effect of its slowness (F-3).
+
+use std::time::Duration;
+
+use contracts::id::{OperatorId, PropertyId};
+use serde_json::{Value, json};
+use tokio::time::{Instant, timeout};
+
+use crate::tests::tenant::{Behavior, Hands, Tenant};
+use crate::tests::test_gateway::{Answer, TestGateway, TestOptions, fresh};
+
+const SESSION: &str = "/api/bff/backoffice/v1/session";
+
+async fn session(gateway: &TestGateway) -> Value {
+    let answer = gateway.send(gateway.request(SESSION)).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    answer.body
+}
+
+async fn dashboard(gateway: &TestGateway, property: PropertyId) -> Answer {
+    let path = format!("/api/bff/backoffice/v1/dashboard?propertyId={property}");
+    gateway.send(gateway.request(&path)).await
+}
+
+/// Polls until the profile has this freshness.
+async fn until(gateway: &TestGateway, freshness: &str) -> Value {
+    let requests = async {
+        loop {
+            let body = session(gateway).await;
+            if body["profile"] == freshness {
+                return body;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(15), requests)
+        .await
+        .expect("the profile is of that freshness in time")
+}
+
+#[tokio::test]
+async fn a_profile_names_the_session_and_is_fetched_once_in_five_minutes() {
+    let (hands, clock) = Hands::new();
+    let options = TestOptions { clock, ..TestOptions::usual() };
+    let (tenant, gateway) = Tenant::with_options(Behavior::Says(json!({})), options).await;
+    let (one, other) = tokio::join!(session(&gateway), session(&gateway));
+    assert_eq!(one["sessionId"], other["sessionId"]);
+    assert_eq!((&one["displayName"], &one["locale"]), (&json!("Mina"), &json!("fa-AF")));
+    assert_eq!((&one["profile"], &one["roles"]), (&json!("fresh"), &json!(["front_desk"])));
+    hands.forward(4);
+    assert_eq!(session(&gateway).await["profile"], "fresh");
+    assert_eq!(tenant.requests(), 1);
+}
+
+#[tokio::test]
+async fn a_profile_narrows_the_token_and_adds_nothing() {
+    let (_, gateway) = Tenant::with_gateway(Behavior::Says(json!({
+        "roles": ["tenant.admin", "housekeeping"], "propertyIds": [fresh::<PropertyId>()],
+    })))
+    .await;
+    dashboard(&gateway, gateway.property)
+        .await
+        .is_problem(403, "MELMASTOON.BFF.PROPERTY_OUT_OF_SCOPE");
+    let answer = gateway.send(gateway.request(SESSION)).await;
+    answer.is_problem(403, "MELMASTOON.BFF.ROLE_FORBIDDEN");
+
+    let (tenant, gateway) = Tenant::with_gateway(Behavior::Says(json!({}))).await;
+    let both = gateway.token(|claims| {
+        claims.roles = vec!["front_desk".into(), "property.gm".into()];
+        claims.property_ids.push(fresh::<PropertyId>().to_string());
+    });
+    let proof = gateway.proof(SESSION, &both, |_| {});
+    let answer = gateway.send(gateway.with(SESSION, &format!("DPoP {both}"), &proof)).await;
+    assert_eq!(answer.body["roles"], json!(["front_desk"]), "{}", answer.body);
+    assert_eq!(answer.body["propertyIds"], json!([gateway.property]));
+    assert_eq!(tenant.requests(), 1);
+}
+
+#[tokio::test]
+async fn an_operator_the_tenant_does_not_know_has_no_property_and_no_role() {
+    let (_, gateway) = Tenant::with_gateway(Behavior::KnowsNobody).await;
+    dashboard(&gateway, gateway.property)
+        .await
+        .is_problem(403, "MELMASTOON.BFF.PROPERTY_OUT_OF_SCOPE");
+    let answer = gateway.send(gateway.request(SESSION)).await;
+    answer.is_problem(403, "MELMASTOON.BFF.ROLE_FORBIDDEN");
+}
+
+#[tokio::test]
+async fn a_bare_404_does_not_mean_an_unknown_operator() {
+    let (_, gateway) = Tenant::with_gateway(Behavior::Refuses(404)).await;
+    let body = session(&gateway).await;
+    assert_eq!((&body["profile"], &body["roles"]), (&json!("unavailable"), &json!(["front_desk"])));
+}
+
+#[tokio::test]
+async fn a_profile_of_another_operator_is_ignored() {
+    let (_, gateway) = Tenant::with_gateway(Behavior::Says(
+        json!({"operatorId": fresh::<OperatorId>(), "roles": []}),
+    ))
+    .await;
+    let body = session(&gateway).await;
+    assert_eq!((&body["profile"], &body["displayName"]), (&json!("unavailable"), &Value::Null));
+    assert_eq!(body["roles"], json!(["front_desk"]), "the token's");
+}
+
+#[tokio::test]
+async fn while_tenant_service_hangs_a_request_waits_briefly_and_uses_its_token() {
+    let (tenant, gateway) = Tenant::with_gateway(Behavior::Hangs).await;
+    let started = Instant::now();
+    let bodies = tokio::join!(session(&gateway), session(&gateway), session(&gateway));
+    let took = started.elapsed();
+    assert!(took < Duration::from_millis(450), "they waited {took:?} for 200 ms");
+    for body in [bodies.0, bodies.1, bodies.2] {
+        assert_eq!(
+            (&body["profile"], &body["roles"]),
+            (&json!("unavailable"), &json!(["front_desk"]))
+        );
+    }
+    assert_eq!(dashboard(&gateway, gateway.property).await.status, 200);
+    assert_eq!(tenant.requests(), 1, "one call for all of them");
+}
+
+#[tokio::test]
+async fn a_slow_response_is_applied_in_the_background() {
+    let (tenant, gateway) = Tenant::with_gateway(Behavior::Hangs).await;
+    assert_eq!(session(&gateway).await["profile"], "unavailable");
+    tenant.set_behavior(Behavior::Says(
+        json!({"roles": ["front_desk"], "propertyIds": [gateway.property]}),
+    ));
+    let body = until(&gateway, "fresh").await;
+    assert_eq!(body["displayName"], "Mina");
+}
+
+#[tokio::test]
+async fn an_old_profile_is_used_without_tenant_service_until_its_ttl() {
+    let (hands, clock) = Hands::new();
+    let options = TestOptions { clock, ..TestOptions::usual() };
+    let (tenant, gateway) = Tenant::with_options(Behavior::Says(json!({})), options).await;
+    assert_eq!(session(&gateway).await["profile"], "fresh");
+    tenant.set_behavior(Behavior::Refuses(500));
+    hands.forward(6);
+    let started = Instant::now();
+    let body = session(&gateway).await;
+    assert_eq!((&body["profile"], &body["displayName"]), (&json!("stale"), &json!("Mina")));
+    assert!(started.elapsed() < Duration::from_millis(150), "a stale profile is not waited for");
+    hands.forward(11 * 60);
+    assert_eq!(session(&gateway).await["profile"], "stale");
+    hands.forward(60);
+    let body = session(&gateway).await;
+    assert_eq!((&body["profile"], &body["displayName"]), (&json!("unavailable"), &Value::Null));
+}
+
+#[tokio::test]
+async fn an_old_profile_is_refreshed_and_its_changes_apply() {
+    let (hands, clock) = Hands::new();
+    let options = TestOptions { clock, ..TestOptions::usual() };
+    let (tenant, gateway) = Tenant::with_options(Behavior::Says(json!({})), options).await;
+    assert_eq!(session(&gateway).await["roles"], json!(["front_desk"]));
+    tenant.set_behavior(Behavior::Says(
+        json!({"displayName": "Mina R.", "propertyIds": [gateway.property]}),
+    ));
+    hands.forward(6);
+    assert_eq!(session(&gateway).await["profile"], "stale");
+    assert_eq!(until(&gateway, "fresh").await["displayName"], "Mina R.");
+    assert_eq!(tenant.requests(), 2);
+}

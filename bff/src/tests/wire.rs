@@ -1,0 +1,111 @@
+//! Rules of every read: entity tags, caching, content negotiation, and parameters out of range.
+
+use http::HeaderMap;
+use serde_json::Value;
+
+use crate::tests::answers::ReadFixture;
+use crate::tests::fixture::BASE;
+use crate::tests::test_gateway::{Answer, TestGateway};
+
+const INVALID: &str = "MELMASTOON.GENERAL.VALIDATION_FAILED";
+
+/// The reads of the document, below the base path.
+fn reads() -> Vec<String> {
+    let document: Value = serde_json::from_str(&crate::http::openapi::json()).unwrap();
+    let paths = document["paths"].as_object().unwrap();
+    let reads = paths.iter().filter(|(_, item)| item.get("get").is_some());
+    reads.map(|(path, _)| path.strip_prefix(BASE).unwrap().to_owned()).collect()
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
+    headers.get(name).map_or("", |value| value.to_str().unwrap())
+}
+
+#[tokio::test]
+async fn every_read_has_an_entity_tag_and_an_unchanged_one_is_304() {
+    let fixture = ReadFixture::open().await;
+    let folio = fixture.gateway.property.as_str().replace("ppt_", "fol_");
+    let routes: Vec<_> = reads().into_iter().filter(|path| path != "/sse/stream").collect();
+    assert!(routes.len() > 15, "{routes:?}");
+    for route in routes.iter().map(|route| route.replace("{id}", &folio)) {
+        let first = fixture.get(&route).await;
+        assert_eq!(first.status, 200, "{route} {}", first.body);
+        let tag = text(&first.headers, "etag").to_owned();
+        assert!(tag.starts_with("W/\"") && tag.ends_with('"'), "{route} {tag}");
+        assert_eq!(text(&first.headers, "cache-control"), "private, no-cache", "{route}");
+        let held = format!("\"other, one\", {}", tag.trim_start_matches("W/"));
+        let again = fixture.get_as("front_desk.manager", &route, Some(&held)).await;
+        assert_eq!((again.status.as_u16(), text(&again.headers, "etag")), (304, &*tag), "{route}");
+        assert_eq!(text(&again.headers, "cache-control"), "private, no-cache", "{route}");
+        assert_eq!(again.body, Value::Null, "{route}");
+        let other = fixture.get_as("front_desk.manager", &route, Some("\"other, one\"")).await;
+        assert_eq!(other.status, 200, "{route}");
+    }
+}
+
+#[tokio::test]
+async fn refusals_and_streams_are_not_cached() {
+    let fixture = ReadFixture::open().await;
+    let refused = fixture.get("/arrivals?date=tomorrow").await;
+    refused.is_problem(400, INVALID);
+    assert_eq!(text(&refused.headers, "cache-control"), "no-store");
+    assert!(!refused.headers.contains_key("etag"));
+    let lines = accepted(&fixture.gateway, &["application/x-ndjson"]).await;
+    assert_eq!(text(&lines.headers, "cache-control"), "no-store");
+    assert!(!lines.headers.contains_key("etag"));
+}
+
+async fn accepted(gateway: &TestGateway, accept: &[&str]) -> Answer {
+    let path = format!("{BASE}/dashboard?propertyId={}&widgets=syncStatus", gateway.property);
+    let request =
+        accept.iter().fold(gateway.request(&path), |request, line| request.header("accept", *line));
+    gateway.send(request).await
+}
+
+#[tokio::test]
+async fn the_dashboard_comes_in_the_form_that_accept_asks_for() {
+    let gateway = TestGateway::open().await;
+    for (accept, form) in [
+        (&[][..], "application/json"),
+        (&["Application/JSON"], "application/json"),
+        (&["application/x-ndjson;q=0, application/json"], "application/json"),
+        (&["text/html", "Application/X-NDJSON;q=0.3"], "application/x-ndjson"),
+        (&["*/*;q=0.1", "text/event-stream"], "text/event-stream"),
+        (&["application/*;q=0.2, text/*;q=0.1"], "application/json"),
+    ] {
+        let answer = accepted(&gateway, accept).await;
+        assert_eq!((answer.status.as_u16(), text(&answer.headers, "content-type")), (200, form));
+        assert!(text(&answer.headers, "vary").to_lowercase().contains("accept"), "{accept:?}");
+    }
+    for none in [&["image/png"][..], &["application/json;q=0"], &["*/*;q=0"]] {
+        accepted(&gateway, none).await.is_problem(406, "MELMASTOON.GENERAL.NOT_ACCEPTABLE");
+    }
+}
+
+#[tokio::test]
+async fn an_instant_or_a_day_that_no_store_holds_is_named() {
+    let fixture = ReadFixture::open().await;
+    for (route, field) in [
+        ("/locks/audit?from=-004800-01-01", "query.from"),
+        ("/locks/audit?from=-004800-01-01T00:00:00Z", "query.from"),
+        ("/locks/audit?to=0000-12-31T23:59:59Z", "query.to"),
+        ("/locks/audit?cursor=-210866803200000000-1", "query.cursor"),
+        ("/locks/audit?cursor=a%00b", "query.cursor"),
+        ("/locks/audit?from=2026-11-21%00", "query.from"),
+        ("/arrivals?date=0000-12-31", "query.date"),
+        ("/departures?date=-004800-01-01", "query.date"),
+        ("/in-house?date=%2B010000-01-01", "query.date"),
+        ("/today?date=2026-11-21%00", "query.date"),
+        ("/staff/shifts?date=0000-01-01", "query.date"),
+        ("/inventory/availability?from=-000001-01-01", "query.from"),
+        ("/inventory/calendar?to=20261121", "query.to"),
+        ("/dashboard?widgets=%00", "query.widgets"),
+        ("/alerts?cursor=%00", "query.cursor"),
+        ("/alerts?limit=%00", "query.limit"),
+        ("/sse/stream?channels=%00", "query.channels"),
+    ] {
+        let answer = fixture.get(route).await;
+        answer.is_problem(400, INVALID);
+        assert_eq!(answer.body["errors"][0]["field"], field, "{route}");
+    }
+}
