@@ -16,7 +16,7 @@ use crate::progress::Progress;
 
 #[derive(Debug, Args)]
 pub(super) struct TestArguments {
-    /// Run this program instead of `cargo test --workspace`.
+    /// Run this program instead of `cargo test`, which tests the workspace unless a package is named.
     #[arg(long, value_name = "PROGRAM")]
     run: Option<OsString>,
     /// Arguments for `cargo test`, or for the program.
@@ -52,8 +52,38 @@ fn command(arguments: &TestArguments) -> Command {
     if let Some(program) = &arguments.run {
         command.arg(program);
     } else {
-        command.args(["cargo", "test", "--workspace"]).current_dir(workspace_root());
+        command.args(["cargo", "test"]).current_dir(workspace_root());
+        if !names_packages(&arguments.arguments) {
+            command.arg("--workspace");
+        }
     }
     command.args(&arguments.arguments);
     command
+}
+
+/// Whether cargo's arguments, which end at `--`, name packages.
+fn names_packages(arguments: &[OsString]) -> bool {
+    let texts = arguments.iter().filter_map(|argument| argument.to_str());
+    let mut before_tests = texts.take_while(|text| *text != "--");
+    before_tests.any(|text| text.starts_with("-p") || text.starts_with("--package"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_named_package_narrows_the_run() {
+        let names = |text: &str| {
+            let arguments: Vec<_> = text.split(' ').map(OsString::from).collect();
+            names_packages(&arguments)
+        };
+        assert!(
+            names("-p bff")
+                && names("-pbff")
+                && names("--lib --package=bff")
+                && names("--package bff -- a")
+        );
+        assert!(!names("--lib") && !names("--lib -- -p"));
+    }
 }
