@@ -1,11 +1,10 @@
 //! The gateway through its real router, with real Redis where a request needs it.
 
-#![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
-
 mod answers;
 mod attestations;
 mod background;
 mod bodies;
+mod call;
 mod conditional_requests;
 mod connections;
 mod contract;
@@ -36,6 +35,7 @@ mod refresh;
 mod refresh_sharing;
 mod refunds;
 mod replays;
+mod response;
 mod retention;
 mod revocation;
 mod rule_overrides;

@@ -15,8 +15,9 @@ use serde_json::{Value, json};
 use service_kit::lifecycle::Lifecycle;
 use service_kit::serve::{Plain, bind, serve};
 
+use crate::tests::call::TestCall;
 use crate::tests::fixture::BASE;
-use crate::tests::test_gateway::{Answer, TestGateway, TestOptions};
+use crate::tests::test_gateway::{TestGateway, TestOptions, patient};
 
 pub(crate) const AS_OF: &str = "2026-11-21T08:00:00.000Z";
 /// Start time of a test: no time zone's day begins within the next minutes.
@@ -57,9 +58,9 @@ impl ReadFixture {
             let passed = SignedDuration::from_secs(seconds.load(Ordering::SeqCst));
             start + system.now().duration_since(opened) + passed
         });
-        let gateway =
-            TestGateway::build(TestOptions { upstreams, clock, ..TestOptions::usual() }).await;
-        Self { gateway, script, ahead }
+        let limits = patient;
+        let options = TestOptions { upstreams, limits, clock, ..TestOptions::usual() };
+        Self { gateway: TestGateway::build(options).await, script, ahead }
     }
 
     pub(crate) fn pass(&self, seconds: i64) {
@@ -81,26 +82,15 @@ impl ReadFixture {
         locked(&self.script.seen).iter().filter(|seen| seen.starts_with(path)).count()
     }
 
-    /// A read at the caller's property.
-    pub(crate) async fn get(&self, route: &str) -> Answer {
-        self.get_as("front_desk.manager", route, None).await
-    }
-
-    pub(crate) async fn get_as(&self, role: &str, route: &str, held: Option<&str>) -> Answer {
+    /// A manager's read at the gateway's property.
+    pub(crate) fn get(&self, route: &str) -> TestCall<'_> {
         let path = if route.starts_with("/folios/") {
             format!("{BASE}{route}")
         } else {
             let joint = if route.contains('?') { '&' } else { '?' };
             format!("{BASE}{route}{joint}propertyId={}", self.gateway.property)
         };
-        let token = self.gateway.token(|claims| claims.roles = vec![role.to_owned()]);
-        let proof = self.gateway.proof(path.split('?').next().unwrap(), &token, |_| {});
-        let request = self.gateway.with(&path, &format!("DPoP {token}"), &proof);
-        let request = match held {
-            Some(tag) => request.header("if-none-match", tag),
-            None => request,
-        };
-        self.gateway.send(request).await
+        self.gateway.get(path).role("front_desk.manager")
     }
 }
 

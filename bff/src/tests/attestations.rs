@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use auth::Principal;
 use axum::Router;
-use axum::body::Body;
 use axum::middleware::from_fn_with_state;
 use axum::routing::post;
-use contracts::clock::{Clock, Entropy};
-use contracts::id::{AttestationId, DeviceId, Id, OperatorId, RequestId, TenantId};
+use contracts::clock::Entropy;
+use contracts::id::{AttestationId, DeviceId, OperatorId, RequestId, TenantId};
 use contracts::role::RoleSet;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
@@ -17,23 +16,19 @@ use service_kit::request::{Observer, observed};
 use service_kit::request_metrics;
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
-use tower::ServiceExt;
 
 use crate::config::ATTESTATION_LIFETIME;
+use crate::http::endpoints::Endpoint;
 use crate::mutation::attestation::watch::used_twice;
 use crate::mutation::attestation::{
     ConsumeError, FolioRefund, Presented, Purpose, Refused, Scope, Use, consume, issue,
 };
-use crate::tests::test_gateway::{Answer, BASE, TestGateway, answer};
+use crate::tests::test_gateway::{TestGateway, TestResponse, fresh};
 
 const FOLIO: &str = "fol_01K0000000000000000000000A";
 const BODY: [u8; 32] = [7; 32];
 /// Connections for the race, opened in sequence beforehand so that none waits for its start.
 const CONNECTIONS: usize = 20;
-
-fn fresh<T: Id>() -> T {
-    T::generate(&Clock::system(), &Entropy::system())
-}
 
 /// The gateway's operator as a principal.
 pub(crate) fn principal(gateway: &TestGateway) -> Principal {
@@ -51,28 +46,37 @@ pub(crate) fn principal(gateway: &TestGateway) -> Principal {
     }
 }
 
+/// A refund of the folio.
+fn purpose(body_digest: Option<[u8; 32]>) -> Purpose {
+    Purpose { scope: Scope::FolioRefund, resource: Some(FOLIO.to_owned()), body_digest }
+}
+
 fn refund(by: &str) -> Use<'_> {
     let (fingerprint, resumes) = ([3; 32], false);
     Use { scope: Scope::FolioRefund, resource: FOLIO, body_digest: BODY, by, fingerprint, resumes }
 }
 
-async fn issued(
-    gateway: &TestGateway,
-    resource: Option<&str>,
-    digest: Option<[u8; 32]>,
-) -> AttestationId {
-    let purpose = Purpose {
-        scope: Scope::FolioRefund,
-        resource: resource.map(str::to_owned),
-        body_digest: digest,
-    };
-    let mut connection = gateway.state.database.connection().await.unwrap();
-    let transaction = write(&mut connection, gateway.tenant).await.unwrap();
-    let by = &gateway.state.env;
-    let request = fresh::<RequestId>();
-    let issued = issue(&transaction, &principal(gateway), &purpose, request, by).await.unwrap();
-    transaction.commit().await.unwrap();
-    issued.id
+impl TestGateway {
+    /// Issues an attestation to the operator.
+    pub(crate) async fn attested(&self, purpose: &Purpose) -> AttestationId {
+        let mut connection = self.state.database.connection().await.unwrap();
+        let transaction = write(&mut connection, self.tenant).await.unwrap();
+        let (caller, request, by) = (principal(self), fresh::<RequestId>(), &self.state.env);
+        let issued = issue(&transaction, &caller, purpose, request, by).await.unwrap();
+        transaction.commit().await.unwrap();
+        issued.id
+    }
+
+    /// Issues an attestation that is for any resource.
+    pub(crate) async fn attested_for(&self, scope: Scope) -> AttestationId {
+        self.attested(&Purpose { scope, resource: None, body_digest: None }).await
+    }
+
+    /// Issues an attestation for the endpoint's second factor, if it requires one.
+    pub(crate) async fn second_factor(&self, endpoint: &Endpoint) -> Option<AttestationId> {
+        let scope = serde_json::from_value(json!(endpoint.second_factor?)).unwrap();
+        Some(self.attested_for(scope).await)
+    }
 }
 
 /// Consumes it in a transaction of its own and commits.
@@ -106,7 +110,7 @@ async fn used_in(
 #[tokio::test]
 async fn of_a_hundred_uses_at_once_exactly_one_succeeds() {
     let gateway = TestGateway::open().await;
-    let id = issued(&gateway, Some(FOLIO), None).await;
+    let id = gateway.attested(&purpose(None)).await;
     let config = service_kit::testing::postgres(gateway.database.url(), CONNECTIONS);
     let database = Database::new(&config).unwrap();
     let start = Arc::new(Barrier::new(CONNECTIONS));
@@ -138,7 +142,7 @@ async fn of_a_hundred_uses_at_once_exactly_one_succeeds() {
 async fn after_a_rollback_the_attestation_is_unused() {
     let gateway = TestGateway::open().await;
     let (id, principal, now) =
-        (issued(&gateway, None, None).await, principal(&gateway), gateway.clock.now());
+        (gateway.attested_for(Scope::FolioRefund).await, principal(&gateway), gateway.clock.now());
     let database = &gateway.state.database;
     let mut connection = database.connection().await.unwrap();
     let transaction = write(&mut connection, gateway.tenant).await.unwrap();
@@ -154,7 +158,7 @@ async fn after_a_rollback_the_attestation_is_unused() {
 async fn only_a_request_that_resumes_its_own_unfinished_one_uses_it_again() {
     let gateway = TestGateway::open().await;
     let (id, principal, now) =
-        (issued(&gateway, None, None).await, principal(&gateway), gateway.clock.now());
+        (gateway.attested_for(Scope::FolioRefund).await, principal(&gateway), gateway.clock.now());
     let (database, late) = (&gateway.state.database, now + ATTESTATION_LIFETIME);
     let first = refund("the-same");
     let resumed = Use { resumes: true, ..first };
@@ -177,7 +181,7 @@ async fn only_a_request_that_resumes_its_own_unfinished_one_uses_it_again() {
 async fn a_use_from_before_requests_were_kept_permits_nothing_any_more() {
     let gateway = TestGateway::open().await;
     let (id, principal, now) =
-        (issued(&gateway, None, None).await, principal(&gateway), gateway.clock.now());
+        (gateway.attested_for(Scope::FolioRefund).await, principal(&gateway), gateway.clock.now());
     let old = format!(
         "INSERT INTO bff.mfa_attestation_uses (tenant_id, attestation_id, used_by, used_at)
          VALUES ('{}', '{id}', 'the-same', now())",
@@ -194,7 +198,7 @@ async fn a_use_from_before_requests_were_kept_permits_nothing_any_more() {
 #[tokio::test]
 async fn an_attestation_expires_after_five_minutes() {
     let gateway = TestGateway::open().await;
-    let (id, principal) = (issued(&gateway, None, None).await, principal(&gateway));
+    let (id, principal) = (gateway.attested_for(Scope::FolioRefund).await, principal(&gateway));
     let late = gateway.clock.now() + ATTESTATION_LIFETIME;
     let database = &gateway.state.database;
     let outcome = used(database, &principal, id, &refund("too-late"), late).await;
@@ -207,7 +211,7 @@ async fn an_attestation_expires_after_five_minutes() {
 async fn it_permits_no_other_operator_and_no_other_action() {
     let gateway = TestGateway::open().await;
     let (own, now) = (principal(&gateway), gateway.clock.now());
-    let id = issued(&gateway, Some(FOLIO), Some(BODY)).await;
+    let id = gateway.attested(&purpose(Some(BODY))).await;
     let database = &gateway.state.database;
     let others = [
         Principal { operator: fresh::<OperatorId>(), ..own.clone() },
@@ -240,7 +244,7 @@ async fn it_permits_no_other_operator_and_no_other_action() {
 async fn a_second_use_is_found_in_the_rows() {
     let gateway = TestGateway::open().await;
     let (id, principal, now) =
-        (issued(&gateway, None, None).await, principal(&gateway), gateway.clock.now());
+        (gateway.attested_for(Scope::FolioRefund).await, principal(&gateway), gateway.clock.now());
     let constraint = "ALTER TABLE bff.mfa_attestation_uses
                       DROP CONSTRAINT an_attestation_is_used_once";
     gateway.database.run(constraint).await;
@@ -255,7 +259,7 @@ async fn a_second_use_is_found_in_the_rows() {
 const ROUTE: &str = "/refunds-of-a-test";
 
 /// A route that requires one, behind the real edge.
-async fn send_request(gateway: &TestGateway, attestations: &[&str]) -> Answer {
+async fn send_request(gateway: &TestGateway, attestations: &[&str]) -> TestResponse {
     let observer = Observer {
         metrics: request_metrics!("test"),
         clock: gateway.clock.clone(),
@@ -264,32 +268,24 @@ async fn send_request(gateway: &TestGateway, attestations: &[&str]) -> Answer {
     let route = post(|given: Presented<FolioRefund>| async move { given.id.to_string() });
     let edge = from_fn_with_state(gateway.state.clone(), crate::edge::authenticate);
     let app = observed(Router::new().route(ROUTE, route).layer(edge), observer);
-    let token = gateway.token(|_| {});
-    let proof = gateway.proof(ROUTE, &token, |claims| {
-        claims["htm"] = json!("POST");
-        claims["htu"] = json!(format!("{BASE}{ROUTE}"));
-    });
-    let request = gateway.with(ROUTE, &format!("DPoP {token}"), &proof).method("POST");
-    let request =
-        attestations.iter().fold(request, |request, id| request.header("x-mfa-attestation", *id));
-    answer(app.oneshot(request.body(Body::empty()).unwrap()).await.unwrap()).await
+    let request = gateway.post(ROUTE).header_lines("x-mfa-attestation", attestations);
+    request.through(&app).await
 }
 
 #[tokio::test]
 async fn a_route_that_needs_a_factor_requires_a_fresh_one() {
     let gateway = TestGateway::open().await;
-    let absent = send_request(&gateway, &[]).await;
-    absent.is_problem(401, "MELMASTOON.BFF.MFA_REQUIRED");
+    let absent = send_request(&gateway, &[]).await.problem(401, "MELMASTOON.BFF.MFA_REQUIRED");
     assert!(absent.body["detail"].as_str().unwrap().contains("folio.refund"));
     let good = "mfa_01K0000000000000000000000A";
     for wrong in [&[good, good][..], &[""], &["mfa_1"], &["bos_01K0000000000000000000000A"]] {
-        send_request(&gateway, wrong).await.is_problem(401, "MELMASTOON.BFF.MFA_INVALID_OR_USED");
+        send_request(&gateway, wrong).await.problem(401, "MELMASTOON.BFF.MFA_INVALID_OR_USED");
     }
-    let challenge = absent.headers["www-authenticate"].to_str().unwrap();
+    let challenge = absent.header("www-authenticate");
     for member in
         ["DPoP ", r#"error="insufficient_user_authentication""#, r#"max_age="300""#, "algs="]
     {
         assert!(challenge.contains(member), "{challenge}");
     }
-    assert_eq!(send_request(&gateway, &[good]).await.status, 200);
+    send_request(&gateway, &[good]).await.status(200);
 }

@@ -2,30 +2,28 @@
 
 use std::time::Duration;
 
-use crate::locks::completeness_check::CompletenessCheck;
 use serde_json::{Value, json};
 use service_kit::background::Schedule;
 use tokio::time::timeout;
 
-use crate::tests::internal::Guarded;
+use crate::locks::completeness_check::CompletenessCheck;
 use crate::tests::issuer::{EVENTS, FIRST, SCHEDULER};
-use crate::tests::test_gateway::session_url;
+use crate::tests::test_gateway::{TestGateway, session_url};
 
 const PATH: &str = "/internal/background";
 const SWEEP: &str = "/internal/jobs/sweep-idempotency";
 
-async fn task(guarded: &Guarded, name: &str) -> Value {
-    let answer = guarded.get(PATH, FIRST).await;
-    assert_eq!(answer.status, 200, "{}", answer.body);
-    let tasks = answer.body["tasks"].as_array().unwrap();
+async fn task(gateway: &TestGateway, name: &str) -> Value {
+    let response = gateway.account(FIRST).get(PATH).await.status(200);
+    let tasks = response.body["tasks"].as_array().unwrap();
     tasks.iter().find(|task| task["name"] == name).cloned().unwrap_or_default()
 }
 
 /// The task, once its last activation ended like this.
-async fn ended(guarded: &Guarded, name: &str, outcome: &str) -> Value {
+async fn ended(gateway: &TestGateway, name: &str, outcome: &str) -> Value {
     let ended = async {
         loop {
-            let task = task(guarded, name).await;
+            let task = task(gateway, name).await;
             if task["lastResult"]["outcome"] == outcome {
                 return task;
             }
@@ -37,32 +35,32 @@ async fn ended(guarded: &Guarded, name: &str, outcome: &str) -> Value {
 
 #[tokio::test]
 async fn a_task_shows_its_interval_and_its_last_result() {
-    let guarded = Guarded::open().await;
-    let state = &guarded.gateway.state;
+    let gateway = TestGateway::open().await;
+    let state = &gateway.state;
     let (database, clock) = (state.database.clone(), state.env.clock.clone());
     let schedule = Schedule::every(Duration::from_millis(50));
     state.background.start(CompletenessCheck { database, clock }, schedule);
     let name = "check-lock-audit-completeness";
-    let good = ended(&guarded, name, "ok").await;
+    let good = ended(&gateway, name, "ok").await;
     assert_eq!((&good["trigger"], &good["intervalMs"]), (&json!("interval"), &json!(50)));
     assert_eq!(good["lastResult"]["status"], json!({"actions": 0, "complete": 0}));
     assert!(good["lastStartedAt"].is_string() && good["lastDurationMs"].is_u64(), "{good}");
-    guarded.gateway.database.go_away().await;
-    let bad = ended(&guarded, name, "error").await;
+    gateway.database.go_away().await;
+    let bad = ended(&gateway, name, "error").await;
     assert!(!bad["lastResult"]["error"].as_str().unwrap().is_empty(), "{bad}");
-    guarded.gateway.database.come_back().await;
-    let again = ended(&guarded, name, "ok").await;
+    gateway.database.come_back().await;
+    let again = ended(&gateway, name, "ok").await;
     assert!(again["activations"].as_u64() > bad["activations"].as_u64(), "{again}");
 }
 
 #[tokio::test]
 async fn a_follower_shows_how_far_it_has_read_and_its_subscription() {
-    let guarded = Guarded::open().await;
-    guarded.gateway.follow(&session_url());
-    let read = ended(&guarded, "follow-revocations", "ok").await;
+    let gateway = TestGateway::open().await;
+    gateway.follow(&session_url());
+    let read = ended(&gateway, "follow-revocations", "ok").await;
     assert_eq!(read["lastResult"]["status"], json!({"sequence": 0}));
     // Connected: it was activated and has not ended.
-    let subscription = task(&guarded, "bff:revocations").await;
+    let subscription = task(&gateway, "bff:revocations").await;
     assert_eq!(
         (&subscription["activations"], &subscription["lastResult"]),
         (&json!(1), &json!(null))
@@ -71,22 +69,22 @@ async fn a_follower_shows_how_far_it_has_read_and_its_subscription() {
 
 #[tokio::test]
 async fn a_job_is_shown_as_started_over_http() {
-    let guarded = Guarded::open().await;
-    assert_eq!(task(&guarded, "sweep-idempotency").await, Value::Null, "it has not run");
-    guarded.post(SWEEP, Some(SCHEDULER), &json!({})).await;
-    let swept = task(&guarded, "sweep-idempotency").await;
+    let gateway = TestGateway::open().await;
+    assert_eq!(task(&gateway, "sweep-idempotency").await, Value::Null, "it has not run");
+    gateway.account(SCHEDULER).post(SWEEP).json(&json!({})).await.status(200);
+    let swept = task(&gateway, "sweep-idempotency").await;
     assert_eq!((&swept["trigger"], &swept["activations"]), (&json!("http"), &json!(1)));
     assert_eq!(swept["lastResult"]["status"]["complete"], true, "{swept}");
-    guarded.gateway.database.go_away().await;
-    guarded.post(SWEEP, Some(SCHEDULER), &json!({})).await;
-    assert_eq!(task(&guarded, "sweep-idempotency").await["lastResult"]["outcome"], "error");
+    gateway.database.go_away().await;
+    gateway.account(SCHEDULER).post(SWEEP).json(&json!({})).await.status(503);
+    assert_eq!(task(&gateway, "sweep-idempotency").await["lastResult"]["outcome"], "error");
 }
 
 #[tokio::test]
 async fn only_operators_see_the_tasks() {
-    let guarded = Guarded::open().await;
+    let gateway = TestGateway::open().await;
     for account in [EVENTS, SCHEDULER] {
-        let answer = guarded.get(PATH, account).await;
-        answer.is_problem(403, "MELMASTOON.GENERAL.FORBIDDEN");
+        let response = gateway.account(account).get(PATH).await;
+        response.problem(403, "MELMASTOON.GENERAL.FORBIDDEN");
     }
 }

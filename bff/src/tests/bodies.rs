@@ -2,30 +2,23 @@
 //! is refused, never a server error, and the problem names the member. Valid bodies reach the
 //! upstream or the store unchanged.
 
-use axum::Router;
-use axum::body::Body;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use contracts::id::{
-    AttestationId, EventId, FolioId, LockDeviceId, OperatorId, RequestId, ReservationId,
-};
-use http::Request;
+use contracts::id::{AttestationId, EventId, FolioId, LockDeviceId, OperatorId, ReservationId};
 use serde_json::{Value, json};
-use service_kit::postgres::write;
 use service_kit::testing::malformed::{Fault, Malformed, example, malformed};
 
 use crate::http::endpoints::Endpoint;
-use crate::mutation::attestation::{Purpose, Scope, issue};
-use crate::tests::attestations::principal;
+use crate::tests::call::TestCall;
 use crate::tests::fixture::{BASE, Fixture, fresh_key};
 use crate::tests::iam::{self, Iam};
-use crate::tests::internal;
-use crate::tests::issuer::{EVENTS, FIRST, Issuer};
+use crate::tests::issuer::{EVENTS, FIRST};
 use crate::tests::locks;
 use crate::tests::sync_service::SyncService;
-use crate::tests::test_gateway::{Answer, TestGateway, fresh, push_form, send_to};
+use crate::tests::test_gateway::{TestGateway, TestResponse, fresh, push_form};
 
 const INVALID: &str = "MELMASTOON.GENERAL.VALIDATION_FAILED";
+const PUSH: &str = "/internal/events";
 /// What serde calls types and mistakes.
 const RUST_WORDS: [&str; 7] = [
     "expected u",
@@ -111,19 +104,7 @@ impl Rig {
         }
     }
 
-    async fn attestation(&self, scope: Option<&str>) -> Option<AttestationId> {
-        let scope = scope.map(|name| serde_json::from_value::<Scope>(json!(name)).unwrap())?;
-        let state = &self.gateway().state;
-        let mut connection = state.database.connection().await.unwrap();
-        let transaction = write(&mut connection, self.gateway().tenant).await.unwrap();
-        let purpose = Purpose { scope, resource: None, body_digest: None };
-        let (caller, by) = (principal(self.gateway()), &state.env);
-        let issued = issue(&transaction, &caller, &purpose, fresh::<RequestId>(), by).await;
-        transaction.commit().await.unwrap();
-        Some(issued.unwrap().id)
-    }
-
-    async fn send(&self, route: &Route, text: &str, factor: Option<AttestationId>) -> Answer {
+    async fn send(&self, route: &Route, text: &str, factor: Option<AttestationId>) -> TestResponse {
         let (gateway, endpoint) = (self.gateway(), route.endpoint);
         let id = if endpoint.path.starts_with("/folios") {
             fresh::<FolioId>().to_string()
@@ -132,41 +113,22 @@ impl Rig {
         };
         let lock = fresh::<LockDeviceId>();
         let path = endpoint.path.replace("{id}", &id).replace("{lockId}", lock.as_str());
-        let path = format!("{BASE}{path}");
-        let role = endpoint.roles.iter().next().unwrap().name().to_owned();
-        let token = gateway.token(|claims| claims.roles = vec![role]);
-        let mut proof = gateway.proof(&path, &token, |claims| claims["htm"] = json!("POST"));
-        if endpoint.proof_only {
-            proof = gateway.proof(&path, &token, |claims| {
-                claims["htm"] = json!("POST");
-                claims.as_object_mut().unwrap().remove("ath");
-            });
-        }
-        let request = Request::post(&path)
-            .header("dpop", &proof)
-            .header("x-device-id", gateway.device.as_str())
-            .header("content-type", "Application/JSON; charset=utf-8")
-            .header("idempotency-key", fresh_key());
-        let request = match (endpoint.proof_only, factor) {
-            (true, _) => request,
-            (_, None) => request.header("authorization", format!("DPoP {token}")),
-            (_, Some(factor)) => request
-                .header("authorization", format!("DPoP {token}"))
-                .header("x-mfa-attestation", factor.as_str()),
-        };
-        gateway.send_text(request, text).await
+        let role = endpoint.roles.iter().next().unwrap().name();
+        let call = gateway.post(format!("{BASE}{path}")).role(role).key(fresh_key());
+        let call = if endpoint.proof_only { call.proof_only() } else { call.attestation(factor) };
+        call.text(text).header("content-type", "Application/JSON; charset=utf-8").await
     }
 }
 
 /// Asserts a refusal that names the member; for excessive depth the parser may name the whole body.
 #[track_caller]
-fn names_the_member(answer: &Answer, wrong: &Malformed, root: &str) {
+fn names_the_member(response: TestResponse, wrong: &Malformed, root: &str) {
     let shown: String = wrong.text.chars().take(300).collect();
-    assert_eq!(answer.status, 400, "{:?} {} {shown} {}", wrong.fault, wrong.field, answer.body);
-    answer.is_problem(400, INVALID);
-    let text = answer.body.to_string();
+    assert_eq!(response.status, 400, "{:?} {} {shown} {}", wrong.fault, wrong.field, response.body);
+    let response = response.problem(400, INVALID);
+    let text = response.body.to_string();
     assert!(!RUST_WORDS.iter().any(|word| text.contains(word)), "{text}");
-    let field = answer.body["errors"][0]["field"].as_str().unwrap();
+    let field = response.body["errors"][0]["field"].as_str().unwrap();
     let expected = format!("{root}.{}", wrong.field);
     let expected = expected.trim_end_matches('.');
     if wrong.fault == Fault::Nested {
@@ -182,10 +144,10 @@ async fn an_invalid_body_is_refused_with_the_name_of_the_member() {
     assert!(routes.len() >= 8, "the document has bodies");
     for route in &routes {
         let rig = Rig::of(route.endpoint.path).await;
-        let factor = rig.attestation(route.endpoint.second_factor).await;
+        let factor = rig.gateway().second_factor(route.endpoint).await;
         for wrong in malformed(&route.valid) {
-            let answer = rig.send(route, &wrong.text, factor).await;
-            names_the_member(&answer, &wrong, "body");
+            let response = rig.send(route, &wrong.text, factor).await;
+            names_the_member(response, &wrong, "body");
         }
         let reached: Vec<_> = rig.reached().into_iter().filter(|body| !body.is_null()).collect();
         assert!(reached.is_empty(), "{} {reached:?}", route.endpoint.path);
@@ -208,11 +170,11 @@ async fn a_valid_body_reaches_its_upstream_unchanged() {
     for route in routes() {
         let path = route.endpoint.path;
         let rig = Rig::of(path).await;
-        let factor = rig.attestation(route.endpoint.second_factor).await;
-        let answer = rig.send(&route, &route.valid.to_string(), factor).await;
-        assert!(answer.status.is_success(), "{path} {} {}", route.valid, answer.body);
+        let factor = rig.gateway().second_factor(route.endpoint).await;
+        let response = rig.send(&route, &route.valid.to_string(), factor).await;
+        assert!(response.status.is_success(), "{path} {} {}", route.valid, response.body);
         if path == "/sync/cursor" {
-            assert_eq!(answer.body["cursor"]["version"], route.valid["version"]);
+            assert_eq!(response.body["cursor"]["version"], route.valid["version"]);
             continue;
         }
         let reached = rig.reached().pop().unwrap();
@@ -228,55 +190,39 @@ async fn an_amount_in_another_than_its_one_form_moves_no_money() {
     let rig = Rig::Fixture(fixture);
     let all = routes();
     let route = all.iter().find(|route| route.endpoint.path.ends_with("/refunds")).unwrap();
-    let factor = rig.attestation(Some("folio.refund")).await;
+    let factor = rig.gateway().second_factor(route.endpoint).await;
     for amount in
         ["+1000000", "0001000000", "-0", "00", " 1", "1 ", "1.0", "1e6", "", "9223372036854775808"]
     {
         let mut body = route.valid.clone();
         body["amount"]["amountMicro"] = json!(amount);
-        let answer = rig.send(route, &body.to_string(), factor).await;
-        answer.is_problem(400, INVALID);
-        assert_eq!(answer.body["errors"][0]["field"], "body.amount.amountMicro", "{amount}");
+        rig.send(route, &body.to_string(), factor).await.invalid("body.amount.amountMicro");
     }
     for currency in ["afn", "AF", "AFNI", "A1N", ""] {
         let mut body = route.valid.clone();
         body["amount"]["currency"] = json!(currency);
-        let answer = rig.send(route, &body.to_string(), factor).await;
-        answer.is_problem(400, INVALID);
-        assert_eq!(answer.body["errors"][0]["field"], "body.amount.currency", "{currency}");
+        rig.send(route, &body.to_string(), factor).await.invalid("body.amount.currency");
     }
     assert!(rig.reached().is_empty());
 }
 
-/// The internal listener, called with permitted accounts.
+/// A gateway that receives events about its operator's tenant.
 struct Internal {
     gateway: TestGateway,
-    issuer: Issuer,
-    app: Router,
 }
 
 impl Internal {
     async fn open() -> Self {
-        let (gateway, issuer) = (TestGateway::open().await, Issuer::open().await);
-        let app = internal::app(&gateway, Some(issuer.identity(gateway.clock.clone())));
-        Self { gateway, issuer, app }
+        Self { gateway: TestGateway::open().await }
     }
 
-    async fn send(&self, path: &str, account: &str, text: &str) -> Answer {
-        let token = self.issuer.token_of(account, &self.gateway.clock);
-        let request = Request::post(path)
-            .header("content-type", "application/json")
-            .header("authorization", format!("Bearer {token}"));
-        send_to(&self.app, request.body(Body::from(text.to_owned())).unwrap()).await
-    }
-
-    async fn push(&self, event: &str) -> Answer {
+    fn push(&self, event: &str) -> TestCall<'_> {
         let push = json!({"message": {"data": STANDARD.encode(event)}});
-        self.send("/internal/events", EVENTS, &push.to_string()).await
+        self.gateway.account(EVENTS).post(PUSH).json(&push)
     }
 
     async fn reasons(&self) -> Vec<String> {
-        self.gateway.rows("SELECT reason FROM bff.revocations ORDER BY sequence").await
+        self.gateway.database.rows("SELECT reason FROM bff.revocations ORDER BY sequence").await
     }
 
     /// An event that revokes an operator.
@@ -303,14 +249,13 @@ async fn an_invalid_body_on_the_internal_listener_is_refused_with_the_name_of_th
         ("/internal/sessions/revoke", FIRST, &revocation, 200),
         ("/internal/admin/edge-rules", FIRST, &json!({"rules": "", "reason": "calm"}), 202),
         ("/internal/admin/unfreeze-locks", FIRST, &json!({"reason": "mended"}), 202),
-        ("/internal/events", EVENTS, &push, 204),
+        (PUSH, EVENTS, &push, 204),
     ] {
         for wrong in malformed(valid) {
-            let answer = internal.send(path, account, &wrong.text).await;
-            names_the_member(&answer, &wrong, "body");
+            let response = internal.gateway.account(account).post(path).text(&wrong.text).await;
+            names_the_member(response, &wrong, "body");
         }
-        let answer = internal.send(path, account, &valid.to_string()).await;
-        assert_eq!(answer.status, status, "{path} {}", answer.body);
+        internal.gateway.account(account).post(path).json(valid).await.status(status);
     }
     assert_eq!(internal.reasons().await, ["left", "left"], "the right ones alone were carried out");
 }
@@ -323,13 +268,13 @@ async fn an_event_is_refused_for_a_member_that_decides_its_effect_and_for_no_oth
     let internal = Internal::open().await;
     let (mut refused, mut taken) = (0, 0);
     for wrong in malformed(&internal.event()) {
-        let answer = internal.push(&wrong.text).await;
+        let response = internal.push(&wrong.text).await;
         let decides = DECIDING.contains(&wrong.field.as_str());
         if decides && wrong.fault != Fault::ZeroCharacter {
-            names_the_member(&answer, &wrong, "event");
+            names_the_member(response, &wrong, "event");
             refused += 1;
         } else {
-            assert_eq!(answer.status, 204, "{:?} {} {}", wrong.fault, wrong.field, answer.body);
+            assert_eq!(response.status, 204, "{:?} {} {}", wrong.fault, wrong.field, response.body);
             taken += 1;
         }
     }
@@ -360,9 +305,7 @@ async fn an_event_of_an_impossible_time_or_with_an_array_for_its_data_is_refused
         let mut event = internal.event();
         event[member] = value;
         for _ in 0..2 {
-            let answer = internal.push(&event.to_string()).await;
-            answer.is_problem(400, INVALID);
-            assert_eq!(answer.body["errors"][0]["field"], format!("event.{member}"));
+            internal.push(&event.to_string()).await.invalid(&format!("event.{member}"));
         }
     }
     assert!(internal.reasons().await.is_empty());
@@ -389,12 +332,12 @@ async fn no_revocation_is_lost_for_a_reason_that_is_no_text() {
     }
     let mut event = internal.event();
     event["data"].as_object_mut().unwrap().remove("reason");
-    assert_eq!(internal.push(&event.to_string()).await.status, 204);
+    internal.push(&event.to_string()).await.status(204);
     expected.push("No reason was given.");
     let text = internal.event().to_string();
     for (from, to) in [("\"left\"", "\"a\",\"reason\":\"b\""), ("\"left\"", "\"a\"")] {
         let text = text.replacen(from, to, 1);
-        assert_eq!(internal.push(&text).await.status, 204);
+        internal.push(&text).await.status(204);
     }
     expected.push("No reason was given.");
     assert_eq!(internal.reasons().await, expected, "the last one is a repeat");
@@ -409,15 +352,13 @@ async fn no_event_is_lost_for_what_its_push_form_holds_besides() {
             r#"{{"subscription":{json},"message":{{"attributes":{{"a":{json},"a":{json}}},
                 "orderingKey":{json},"orderingKey":{json},"\udc00":1,"data":"{data}"}}}}"#
         );
-        let answer = internal.send("/internal/events", EVENTS, &text).await;
-        assert_eq!(answer.status, 204, "{json} {}", answer.body);
+        internal.gateway.account(EVENTS).post(PUSH).text(text).await.status(204);
         assert_eq!(internal.reasons().await.len(), index + 1, "{json}");
     }
     let data = STANDARD.encode(internal.event().to_string());
     let twice = format!(r#"{{"message":{{"data":"{data}","data":"{data}"}}}}"#);
-    let answer = internal.send("/internal/events", EVENTS, &twice).await;
-    answer.is_problem(400, INVALID);
-    assert_eq!(answer.body["errors"][0]["field"], "body.message.data");
+    let twice = internal.gateway.account(EVENTS).post(PUSH).text(twice).await;
+    twice.invalid("body.message.data");
 }
 
 #[tokio::test]
@@ -431,7 +372,6 @@ async fn no_suspension_is_lost_for_its_reason() {
         event["data"] = json.map_or(json!({}), |_| json!({"reason": "REASON"}));
         let text = event.to_string().replace("\"REASON\"", json.unwrap_or_default());
         assert_eq!(internal.push(&text).await.status, 204, "{json:?}");
-        let answer = internal.gateway.send(internal.gateway.request(SESSION)).await;
-        answer.is_problem(503, "MELMASTOON.TENANT.SUSPENDED");
+        internal.gateway.get(SESSION).await.problem(503, "MELMASTOON.TENANT.SUSPENDED");
     }
 }

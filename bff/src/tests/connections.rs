@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use http::request::Builder;
-use serde_json::json;
+use axum::body::Body;
+use http::Request;
 use service_kit::health::Readiness;
 use service_kit::serve::{ConnectionLimits, Plain, bind};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::config::PublicConfig;
 use crate::http::tls::Tls;
+use crate::tests::call::TestCall;
 use crate::tests::test_gateway::TestGateway;
 use crate::tests::tls::{Folder, connect, made};
 use crate::wiring::public_server;
@@ -95,11 +96,10 @@ fn server(gateway: &TestGateway) -> service_kit::serve::Server {
 }
 
 /// Head of a request on the wire, without its last line.
-fn head(request: &Builder) -> String {
-    let method = request.method_ref().unwrap();
-    let path = request.uri_ref().unwrap();
-    let mut text = format!("{method} {path} HTTP/1.1\r\nhost: desk.test\r\n");
-    for (name, value) in request.headers_ref().unwrap() {
+fn head(request: &Request<Body>) -> String {
+    let mut text =
+        format!("{} {} HTTP/1.1\r\nhost: desk.test\r\n", request.method(), request.uri());
+    for (name, value) in request.headers() {
         text.extend([name.as_str(), ": ", value.to_str().unwrap(), "\r\n"]);
     }
     text
@@ -113,10 +113,10 @@ async fn read_rest(stream: &mut dyn Stream) -> (String, Duration) {
     (String::from_utf8_lossy(&bytes).into_owned(), began.elapsed())
 }
 
-async fn send_request(stream: &mut dyn Stream, request: &Builder) -> String {
-    stream.write_all(format!("{}\r\n", head(request)).as_bytes()).await.unwrap();
+async fn send_request(stream: &mut dyn Stream, request: TestCall<'_>) -> String {
+    stream.write_all(format!("{}\r\n", head(&request.request())).as_bytes()).await.unwrap();
     let mut bytes = vec![0; 16 * 1024];
-    let count = timeout(LONG, stream.read(&mut bytes)).await.expect("an answer").unwrap();
+    let count = timeout(LONG, stream.read(&mut bytes)).await.expect("a response").unwrap();
     String::from_utf8_lossy(&bytes[..count]).into_owned()
 }
 
@@ -144,33 +144,21 @@ async fn idle_and_incomplete_connections_are_closed() {
 async fn a_stalled_body_is_408_on_every_kind_of_route() {
     let state = Listening::open().await;
     let gateway = &state.gateway;
-    let refresh = || {
-        let path = format!("{API}/auth/refresh");
-        let proof = gateway.proof(&path, "", |claims| {
-            claims["htm"] = json!("POST");
-            claims.as_object_mut().unwrap().remove("ath");
-        });
-        let device = gateway.device.as_str();
-        http::Request::post(path).header("dpop", proof).header("x-device-id", device)
-    };
-    let change = |path: &str| {
-        gateway.change(&format!("{API}{path}"), |_| {}).header("idempotency-key", "k".repeat(20))
-    };
-    let requests: [(&str, &dyn Fn() -> Builder); 3] = [
-        ("refresh", &refresh),
-        ("check-in", &|| change("/reservations/rsv_01K0000000000000000000000A/check-in")),
-        ("cursor", &|| change("/sync/cursor")),
-    ];
-    for (name, request) in requests {
-        for front in FRONTS {
+    let change = |path: &str| gateway.post(format!("{API}{path}")).key("k".repeat(20));
+    for front in FRONTS {
+        for (name, request) in [
+            ("refresh", gateway.post(format!("{API}/auth/refresh")).proof_only()),
+            ("check-in", change("/reservations/rsv_01K0000000000000000000000A/check-in")),
+            ("cursor", change("/sync/cursor")),
+        ] {
             let mut stream = state.connect(front).await;
+            let request = request.from(&format!("192.0.2.{}", name.len())).request();
             let body = "content-type: application/json\r\ncontent-length: 50\r\n\r\n{";
-            let request = request().header("x-forwarded-for", format!("192.0.2.{}", name.len()));
             stream.write_all(format!("{}{body}", head(&request)).as_bytes()).await.unwrap();
-            let (answer, took) = read_rest(&mut *stream).await;
-            assert!(answer.starts_with("HTTP/1.1 408 "), "{name}: {answer}");
+            let (response, took) = read_rest(&mut *stream).await;
+            assert!(response.starts_with("HTTP/1.1 408 "), "{name}: {response}");
             for part in ["GENERAL.REQUEST_TIMEOUT", "x-request-id: req_", "connection: close"] {
-                assert!(answer.contains(part), "{name}: {answer}");
+                assert!(response.contains(part), "{name}: {response}");
             }
             assert!((400..5_000).contains(&took.as_millis()), "{name} {took:?}");
         }
@@ -185,9 +173,9 @@ async fn a_request_without_a_host_or_with_two_is_a_problem() {
             let mut stream = state.connect(front).await;
             let request = format!("GET {API}/session HTTP/1.1\r\n{hosts}\r\n");
             stream.write_all(request.as_bytes()).await.unwrap();
-            let (answer, _) = read_rest(&mut *stream).await;
-            assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
-            assert!(answer.contains("GENERAL.MALFORMED_REQUEST"), "{answer}");
+            let (response, _) = read_rest(&mut *stream).await;
+            assert!(response.starts_with("HTTP/1.1 400 "), "{response}");
+            assert!(response.contains("GENERAL.MALFORMED_REQUEST"), "{response}");
         }
     }
 }
@@ -196,23 +184,21 @@ async fn a_request_without_a_host_or_with_two_is_a_problem() {
 async fn a_sign_in_makes_room_for_the_next_desk_of_the_address() {
     let state = Listening::open().await;
     let gateway = &state.gateway;
-    let health = http::Request::get(format!("{API}/health/live"));
-    let health = health.header("x-forwarded-for", "203.0.113.9");
+    let from_desk = |path: &str| gateway.get(format!("{API}{path}")).from("203.0.113.9");
+    let health = || from_desk("/health/live").anonymous();
     let mut desks = Vec::new();
     for _ in 0..2 {
         let mut fixture = TcpStream::connect(state.plain).await.unwrap();
-        assert!(send_request(&mut fixture, &health).await.starts_with("HTTP/1.1 200 "));
+        assert!(send_request(&mut fixture, health()).await.starts_with("HTTP/1.1 200 "));
         desks.push(fixture);
     }
     let mut third = TcpStream::connect(state.plain).await.unwrap();
-    let refusal = send_request(&mut third, &health).await;
+    let refusal = send_request(&mut third, health()).await;
     assert!(refusal.starts_with("HTTP/1.1 429 ") && refusal.contains("BFF.RATE_LIMITED"));
     // A kept connection waits longer for its next request than a new one for its first.
     sleep(Duration::from_millis(1_200)).await;
-    let session = gateway.request(&format!("{API}/session"));
-    let session = session.header("x-forwarded-for", "203.0.113.9");
-    let answer = send_request(&mut desks[0], &session).await;
-    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    let response = send_request(&mut desks[0], from_desk("/session")).await;
+    assert!(response.starts_with("HTTP/1.1 200 "), "{response}");
     let mut third = TcpStream::connect(state.plain).await.unwrap();
-    assert!(send_request(&mut third, &health).await.starts_with("HTTP/1.1 200 "));
+    assert!(send_request(&mut third, health()).await.starts_with("HTTP/1.1 200 "));
 }

@@ -3,19 +3,14 @@
 
 use std::collections::BTreeSet;
 
-use contracts::clock::{Clock, Entropy};
-use contracts::id::{FolioId, Id, LockDeviceId, PropertyId, ReservationId};
+use contracts::id::{FolioId, LockDeviceId, PropertyId, ReservationId};
 use contracts::role::{Role, RoleSet};
 use serde_json::{Value, json};
 
 use crate::http::endpoints::{ENDPOINTS, Endpoint};
 use crate::mutation::attestation::Scope;
 use crate::tests::fixture::{BASE, fresh_key};
-use crate::tests::test_gateway::{Answer, TestGateway};
-
-fn fresh<T: Id>() -> T {
-    T::generate(&Clock::system(), &Entropy::system())
-}
+use crate::tests::test_gateway::{TestGateway, TestResponse, fresh};
 
 #[test]
 fn the_document_and_the_table_list_the_same_endpoints_and_requirements() {
@@ -43,22 +38,19 @@ struct Ask {
     key: bool,
 }
 
-async fn ask(gateway: &TestGateway, endpoint: &Endpoint, ask: Ask) -> Answer {
+async fn ask(gateway: &TestGateway, endpoint: &Endpoint, ask: Ask) -> TestResponse {
     let path = path(gateway, endpoint, ask.foreign_property);
-    let token = gateway.token(|claims| claims.roles = vec![ask.role.name().to_owned()]);
-    let method = endpoint.method.to_uppercase();
-    let bare = path.split('?').next().unwrap();
-    let proof = gateway.proof(bare, &token, |claims| claims["htm"] = json!(method));
-    let request = gateway.with(&path, &format!("DPoP {token}"), &proof).method(method.as_str());
-    let request = if ask.key { request.header("idempotency-key", fresh_key()) } else { request };
-    let request = request.header("content-type", "application/json");
-    let response = gateway.open_answer(request, "{}").await;
+    let mut request = gateway.call(endpoint.method, path).role(ask.role.name()).text("{}");
+    if ask.key {
+        request = request.key(fresh_key());
+    }
+    let response = request.response().await;
     // A stream goes on; its head is enough.
     if response.headers().get("content-type").is_some_and(|kind| kind == "text/event-stream") {
         let (parts, _) = response.into_parts();
-        return Answer { status: parts.status, headers: parts.headers, body: Value::Null };
+        return TestResponse { status: parts.status, headers: parts.headers, body: Value::Null };
     }
-    crate::tests::test_gateway::answer(response).await
+    TestResponse::of(response).await
 }
 
 fn path(gateway: &TestGateway, endpoint: &Endpoint, foreign: bool) -> String {
@@ -77,8 +69,8 @@ fn path(gateway: &TestGateway, endpoint: &Endpoint, foreign: bool) -> String {
     )
 }
 
-fn code(answer: &Answer) -> &str {
-    answer.body["code"].as_str().unwrap_or_default()
+fn code(response: &TestResponse) -> &str {
+    response.body["code"].as_str().unwrap_or_default()
 }
 
 /// Endpoints that require a token; the other one has its own tests.
@@ -92,10 +84,10 @@ async fn each_role_is_permitted_exactly_where_the_table_says() {
         let gateway = TestGateway::open().await;
         for role in Role::ALL {
             let requests = Ask { role, foreign_property: false, key: true };
-            let answer = ask(&gateway, endpoint, requests).await;
-            let is_refused = code(&answer) == "MELMASTOON.BFF.ROLE_FORBIDDEN";
+            let response = ask(&gateway, endpoint, requests).await;
+            let is_refused = code(&response) == "MELMASTOON.BFF.ROLE_FORBIDDEN";
             let may = endpoint.roles.contains(role);
-            assert_eq!(is_refused, !may, "{endpoint:?} {role:?} {}", answer.body);
+            assert_eq!(is_refused, !may, "{endpoint:?} {role:?} {}", response.body);
         }
     }
 }
@@ -124,9 +116,14 @@ async fn each_endpoint_requires_property_key_and_second_factor_as_the_table_says
         let gateway = TestGateway::open().await;
         let role = endpoint.roles.iter().next().unwrap();
         let requests = Ask { role, foreign_property: true, key: false };
-        let answer = ask(&gateway, endpoint, requests).await;
-        let refused = Some(code(&answer)).filter(|code| refusals.contains(code));
-        assert_eq!(refused.unwrap_or_default(), lacking(endpoint), "{endpoint:?} {}", answer.body);
+        let response = ask(&gateway, endpoint, requests).await;
+        let refused = Some(code(&response)).filter(|code| refusals.contains(code));
+        assert_eq!(
+            refused.unwrap_or_default(),
+            lacking(endpoint),
+            "{endpoint:?} {}",
+            response.body
+        );
     }
 }
 

@@ -63,7 +63,7 @@ pub(crate) enum Locks {
     None,
     /// All locks are in this property.
     In(String),
-    /// It answers 503.
+    /// It responds with 503.
     Ill,
     /// It refuses with this problem.
     Refusing(Box<Problem>),
@@ -152,7 +152,7 @@ impl FakeUpstreams {
         let number = done.len() + 1;
         let property = locked(&self.property).clone();
         let make = || {
-            let mut made = answer(path, number);
+            let mut made = response(path, number);
             if let Some(property) = property {
                 made["propertyId"] = property.into();
             }
@@ -179,7 +179,7 @@ const SERVED_UPSTREAMS: [Upstream; 7] = [
 /// Property in the key replies; not checked.
 const PROPERTY: &str = "ppt_01K0000000000000000000000A";
 
-fn answer(path: &str, number: usize) -> Value {
+fn response(path: &str, number: usize) -> Value {
     let id = path.split('/').nth(4).unwrap();
     if path.ends_with("/refunds") {
         let amount = json!({"amountMicro": "1000000", "currency": "AFN"});
@@ -277,9 +277,9 @@ fn listed(uri: &http::Uri) -> Value {
             (uri.path(), nights)
         }
     };
-    let mut answer = json!({"propertyId": property(of), "asOf": "2026-11-21T12:00:00.000Z"});
-    answer.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    answer
+    let mut response = json!({"propertyId": property(of), "asOf": "2026-11-21T12:00:00.000Z"});
+    response.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    response
 }
 
 async fn device(State(fake): State<Arc<FakeUpstreams>>, Path(id): Path<String>) -> Response {

@@ -1,14 +1,15 @@
 //! Firewall rules through the real router: which requests are refused, in which order, and the
 //! responses.
 
-use http::request::Builder;
 use serde_json::json;
 
+use crate::tests::call::TestCall;
 use crate::tests::test_gateway::TestGateway;
 
 const SESSION: &str = "/api/bff/backoffice/v1/session";
 const HEALTH: &str = "/api/bff/backoffice/v1/health/live";
 const ADDRESS: &str = "203.0.113.7";
+const RATE_LIMITED: &str = "MELMASTOON.BFF.RATE_LIMITED";
 const TIGHT: &str = "limits.address = {requests = 2, per_seconds = 60}\n";
 const TIGHT_DEVICE: &str = "limits.device = {requests = 2, per_seconds = 60}\n";
 
@@ -20,12 +21,7 @@ fn denied_address(mode: &str) -> String {
     deny(mode, "addresses = ['203.0.113.0/24']")
 }
 
-/// `X-Forwarded-For` as the trusted proxy appends it.
-fn from(address: &str, request: Builder) -> Builder {
-    request.header("x-forwarded-for", format!("192.0.2.1, {address}"))
-}
-
-fn large(request: Builder) -> Builder {
+fn large(request: TestCall<'_>) -> TestCall<'_> {
     request.header("content-length", "2000000")
 }
 
@@ -33,20 +29,19 @@ fn large(request: Builder) -> Builder {
 async fn a_blocked_address_learns_nothing_else() {
     let gateway = TestGateway::with_rules(&format!("{TIGHT}{}", denied_address("enforce"))).await;
     // Each of the later refusals is true, too.
-    for request in [http::Request::get(SESSION), large(http::Request::get(SESSION))] {
-        let answer = gateway.send(from(ADDRESS, request)).await;
-        answer.is_problem(403, "MELMASTOON.BFF.EDGE_BLOCKED");
-        assert_eq!(answer.body["runbook"], "bff-backoffice/waf-fp");
-        assert!(!answer.body.to_string().contains("rule\""), "the rule is not named");
+    for request in [gateway.get(SESSION), large(gateway.get(SESSION))] {
+        let response = request.anonymous().from(ADDRESS).await;
+        let response = response.problem(403, "MELMASTOON.BFF.EDGE_BLOCKED");
+        assert_eq!(response.body["runbook"], "bff-backoffice/waf-fp");
+        assert!(!response.body.to_string().contains("rule\""), "the rule is not named");
     }
-    let neighbour = gateway.send(from("198.51.100.1", gateway.request(SESSION))).await;
-    assert_eq!(neighbour.status, 200);
+    gateway.get(SESSION).from("198.51.100.1").await.status(200);
 }
 
 #[tokio::test]
 async fn a_shadow_rule_refuses_no_request() {
     let gateway = TestGateway::with_rules(&denied_address("shadow")).await;
-    assert_eq!(gateway.send(from(ADDRESS, gateway.request(SESSION))).await.status, 200);
+    gateway.get(SESSION).from(ADDRESS).await.status(200);
 }
 
 #[tokio::test]
@@ -54,49 +49,44 @@ async fn devices_versions_and_paths_are_denied() {
     let mut gateway =
         TestGateway::with_rules(&deny("enforce", "devices = ['dev_01K0000000000000000000000A']"))
             .await;
-    assert_eq!(gateway.send(gateway.request(SESSION)).await.status, 200);
+    gateway.get(SESSION).await.status(200);
     gateway.device = "dev_01K0000000000000000000000A".parse().unwrap();
-    let answer = gateway.send(gateway.request(SESSION)).await;
-    answer.is_problem(403, "MELMASTOON.BFF.EDGE_BLOCKED");
+    gateway.get(SESSION).await.problem(403, "MELMASTOON.BFF.EDGE_BLOCKED");
 
     let gateway = TestGateway::with_rules(&deny("enforce", "app_versions = ['1.3.2']")).await;
     for (version, status) in [("1.3.2", 403), ("1.3.3", 200), ("nonsense", 200)] {
-        let answer = gateway.send(gateway.request(SESSION).header("x-app-version", version)).await;
-        assert_eq!(answer.status, status, "{version}");
+        gateway.get(SESSION).header("x-app-version", version).await.status(status);
     }
 
     let gateway =
         TestGateway::with_rules(&deny("enforce", &format!("path_prefix = '{SESSION}'"))).await;
-    assert_eq!(gateway.send(gateway.request(SESSION)).await.status, 403);
-    assert_eq!(gateway.send(http::Request::get("/openapi.json")).await.status, 200);
+    gateway.get(SESSION).await.status(403);
+    gateway.get("/openapi.json").anonymous().await.status(200);
 }
 
 #[tokio::test]
 async fn the_edge_answers_in_the_contract_s_order() {
     let gateway = TestGateway::with_rules(TIGHT).await;
     for _ in 0..2 {
-        assert_eq!(gateway.send(from(ADDRESS, gateway.request(SESSION))).await.status, 200);
+        gateway.get(SESSION).from(ADDRESS).await.status(200);
     }
     // The address has used its requests up: 413 goes before 429, and 429 before all of sign-in.
-    let body = gateway.send(from(ADDRESS, large(http::Request::get(SESSION)))).await;
-    body.is_problem(413, "MELMASTOON.BFF.PAYLOAD_TOO_LARGE");
-    let rate = gateway.send(from(ADDRESS, http::Request::get(SESSION))).await;
-    rate.is_problem(429, "MELMASTOON.BFF.RATE_LIMITED");
-    let proof = gateway.with(SESSION, "DPoP nonsense", "nonsense");
-    gateway.send(from(ADDRESS, proof)).await.is_problem(429, "MELMASTOON.BFF.RATE_LIMITED");
-    let open = gateway.send(from("198.51.100.1", http::Request::get(SESSION))).await;
-    open.is_problem(401, "MELMASTOON.BFF.SESSION_REQUIRED");
+    let anonymous = |address| gateway.get(SESSION).anonymous().from(address);
+    large(anonymous(ADDRESS)).await.problem(413, "MELMASTOON.BFF.PAYLOAD_TOO_LARGE");
+    anonymous(ADDRESS).await.problem(429, RATE_LIMITED);
+    let proof = gateway.get(SESSION).token("nonsense").header("dpop", "nonsense");
+    proof.from(ADDRESS).await.problem(429, RATE_LIMITED);
+    anonymous("198.51.100.1").await.problem(401, "MELMASTOON.BFF.SESSION_REQUIRED");
 }
 
 #[tokio::test]
 async fn responses_have_the_remaining_limit() {
     let gateway = TestGateway::with_rules(&format!("{TIGHT}{TIGHT_DEVICE}")).await;
-    let answer = gateway.send(from(ADDRESS, gateway.request(SESSION))).await;
-    assert_eq!(answer.headers["ratelimit-policy"], r#""address";q=2;w=60, "device";q=2;w=60"#);
-    assert_eq!(answer.headers["ratelimit"], r#""address";r=1;t=30, "device";r=1;t=30"#);
-    gateway.send(from(ADDRESS, gateway.request(SESSION))).await;
-    let refused = gateway.send(from(ADDRESS, gateway.request(SESSION))).await;
-    refused.is_problem(429, "MELMASTOON.BFF.RATE_LIMITED");
+    let response = gateway.get(SESSION).from(ADDRESS).await;
+    assert_eq!(response.headers["ratelimit-policy"], r#""address";q=2;w=60, "device";q=2;w=60"#);
+    assert_eq!(response.headers["ratelimit"], r#""address";r=1;t=30, "device";r=1;t=30"#);
+    gateway.get(SESSION).from(ADDRESS).await;
+    let refused = gateway.get(SESSION).from(ADDRESS).await.problem(429, RATE_LIMITED);
     assert_eq!(refused.headers["retry-after"], "30");
     assert_eq!(refused.body["retryAfter"], json!(30));
     assert_eq!(refused.headers["ratelimit"], r#""address";r=0;t=60"#);
@@ -105,19 +95,16 @@ async fn responses_have_the_remaining_limit() {
 #[tokio::test]
 async fn a_device_is_limited_and_cannot_be_locked_out_by_another() {
     let gateway = TestGateway::with_rules(TIGHT_DEVICE).await;
-    let token = format!("DPoP {}", gateway.token(|_| {}));
-    let bare = token.trim_start_matches("DPoP ").to_owned();
-    let own =
-        || from(ADDRESS, gateway.with(SESSION, &token, &gateway.proof(SESSION, &bare, |_| {})));
+    let token = gateway.token(|_| {});
+    let own = || gateway.get(SESSION).token(&token).from(ADDRESS);
     // Somebody claims to be the device, from the same address even.
     for _ in 0..5 {
-        let claim = gateway.with(SESSION, "DPoP made-up", "nonsense");
-        gateway.send(from(ADDRESS, claim)).await;
-        gateway.send(from("198.51.100.1", gateway.with(SESSION, &token, "nonsense"))).await;
+        gateway.get(SESSION).token("made-up").header("dpop", "nonsense").from(ADDRESS).await;
+        own().header("dpop", "nonsense").from("198.51.100.1").await;
     }
-    assert_eq!(gateway.send(own()).await.status, 200);
-    assert_eq!(gateway.send(own()).await.status, 200);
-    gateway.send(own()).await.is_problem(429, "MELMASTOON.BFF.RATE_LIMITED");
+    own().await.status(200);
+    own().await.status(200);
+    own().await.problem(429, RATE_LIMITED);
 }
 
 #[tokio::test]
@@ -125,9 +112,8 @@ async fn a_shadow_limit_refuses_no_request_and_is_not_in_the_headers() {
     let shadow = "limits.address = {requests = 1, per_seconds = 60, mode = 'shadow'}";
     let gateway = TestGateway::with_rules(shadow).await;
     for _ in 0..3 {
-        let answer = gateway.send(from(ADDRESS, gateway.request(SESSION))).await;
-        assert_eq!(answer.status, 200);
-        assert!(!answer.headers["ratelimit"].to_str().unwrap().contains("address"));
+        let response = gateway.get(SESSION).from(ADDRESS).await.status(200);
+        assert!(!response.headers["ratelimit"].to_str().unwrap().contains("address"));
     }
 }
 
@@ -136,7 +122,7 @@ async fn health_is_never_refused() {
     let rules = format!("{TIGHT}{}", deny("enforce", "addresses = ['0.0.0.0/0']"));
     let gateway = TestGateway::with_rules(&rules).await;
     for _ in 0..5 {
-        assert_eq!(gateway.send(from(ADDRESS, http::Request::get(HEALTH))).await.status, 200);
+        gateway.get(HEALTH).anonymous().from(ADDRESS).await.status(200);
     }
 }
 
@@ -146,24 +132,22 @@ async fn a_desktop_below_the_minimum_version_must_update() {
     for (version, status) in
         [("1.3.9", 426), ("1.4.0-beta.1", 426), ("2", 426), ("1.4.0", 200), ("1.10.0", 200)]
     {
-        let answer = gateway.send(gateway.request(SESSION).header("x-app-version", version)).await;
-        assert_eq!(answer.status, status, "{version}: {}", answer.body);
+        gateway.get(SESSION).header("x-app-version", version).await.status(status);
     }
-    let before_sign_in = http::Request::get(SESSION).header("x-app-version", "1.0.0");
-    let answer = gateway.send(before_sign_in).await;
-    answer.is_problem(426, "MELMASTOON.BFF.APP_VERSION_UNSUPPORTED");
-    assert_eq!(gateway.send(gateway.request(SESSION)).await.status, 200, "the header is optional");
+    let before_sign_in = gateway.get(SESSION).anonymous().header("x-app-version", "1.0.0").await;
+    before_sign_in.problem(426, "MELMASTOON.BFF.APP_VERSION_UNSUPPORTED");
+    assert_eq!(gateway.get(SESSION).await.status, 200, "the header is optional");
 }
 
 #[tokio::test]
 async fn too_many_or_too_large_headers_are_a_problem() {
     let gateway = TestGateway::open().await;
-    let many = (0..70).fold(gateway.request(SESSION), |request, number| {
+    let many = (0..70).fold(gateway.get(SESSION), |request, number| {
         request.header(format!("x-filler-{number}"), "1")
     });
-    gateway.send(many).await.is_problem(431, "MELMASTOON.BFF.HEADERS_TOO_LARGE");
-    let large = gateway.request(SESSION).header("x-filler", "a".repeat(25_000));
-    gateway.send(large).await.is_problem(431, "MELMASTOON.BFF.HEADERS_TOO_LARGE");
+    many.await.problem(431, "MELMASTOON.BFF.HEADERS_TOO_LARGE");
+    let large = gateway.get(SESSION).header("x-filler", "a".repeat(25_000)).await;
+    large.problem(431, "MELMASTOON.BFF.HEADERS_TOO_LARGE");
 }
 
 #[tokio::test]
@@ -178,7 +162,7 @@ async fn a_changed_file_is_reloaded_and_an_invalid_one_is_not() {
     gateway.state.background.start(RulesReload::new(rules, file.clone()), RULES_POLL);
     let comes = async |status: u16| {
         let looking = async {
-            while gateway.send(from(ADDRESS, gateway.request(SESSION))).await.status != status {
+            while gateway.get(SESSION).from(ADDRESS).await.status != status {
                 tokio::task::yield_now().await;
             }
         };

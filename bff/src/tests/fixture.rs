@@ -3,17 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use axum::body::Body;
 use contracts::clock::{Clock, Entropy};
-use contracts::upstream::iam::AccessTokenClaims;
 use jiff::SignedDuration;
-use serde_json::json;
-use service_kit::postgres::Database;
-use service_kit::testing::postgres;
-use tower::ServiceExt;
 
 use crate::tests::fake_upstreams::FakeUpstreams;
-use crate::tests::test_gateway::{Answer, TestGateway, TestOptions, answer, patient};
+use crate::tests::test_gateway::{TestGateway, TestOptions, UNREACHABLE_REDIS, patient};
 
 /// Base path of the API.
 pub(crate) const BASE: &str = "/api/bff/backoffice/v1";
@@ -49,11 +43,8 @@ impl Fixture {
 
     /// With an unreachable session store.
     pub(crate) async fn without_session_store() -> Self {
-        Self::with(TestOptions {
-            redis_url: "redis://127.0.0.1:1/".to_owned(),
-            ..TestOptions::usual()
-        })
-        .await
+        let redis_url = UNREACHABLE_REDIS.to_owned();
+        Self::with(TestOptions { redis_url, ..TestOptions::usual() }).await
     }
 
     async fn with(options: TestOptions) -> Self {
@@ -82,42 +73,6 @@ impl Fixture {
     pub(crate) async fn activity(&self, what: &str) -> Vec<String> {
         let order = "array_position('{requested}', outcome), id";
         let sql = format!("SELECT {what} FROM bff.operator_activity ORDER BY occurred_at, {order}");
-        self.gateway.rows(&sql).await
-    }
-}
-
-impl TestGateway {
-    /// A POST with a valid token, adjusted by `change`, and a fresh proof.
-    pub(crate) fn change(
-        &self,
-        path: &str,
-        change: impl FnOnce(&mut AccessTokenClaims),
-    ) -> http::request::Builder {
-        let token = self.token(change);
-        let bare = path.split('?').next().unwrap();
-        let proof = self.proof(bare, &token, |claims| claims["htm"] = json!("POST"));
-        self.with(path, &format!("DPoP {token}"), &proof).method("POST")
-    }
-
-    pub(crate) async fn send_text(&self, request: http::request::Builder, body: &str) -> Answer {
-        answer(self.open_answer(request, body).await).await
-    }
-
-    /// Sends a request and returns a response whose body may be endless.
-    pub(crate) async fn open_answer(
-        &self,
-        request: http::request::Builder,
-        body: &str,
-    ) -> http::Response<Body> {
-        let request = request.body(Body::from(body.to_owned())).unwrap();
-        self.app.clone().oneshot(request).await.unwrap()
-    }
-
-    /// Runs a query as the admin and returns its text column.
-    pub(crate) async fn rows(&self, sql: &str) -> Vec<String> {
-        let admin = postgres(self.database.admin_url(), 1);
-        let admin = Database::new(&admin).unwrap().connection().await.unwrap();
-        let rows = admin.query(sql, &[]).await.unwrap();
-        rows.iter().map(|row| row.get(0)).collect()
+        self.gateway.database.rows(&sql).await
     }
 }

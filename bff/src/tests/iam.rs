@@ -30,11 +30,10 @@ pub(crate) struct ReceivedCall {
 pub(crate) struct Iam {
     played: Arc<Mutex<Played>>,
     calls: Arc<Semaphore>,
-    url: String,
 }
 
 struct Played {
-    answer: (u16, Value),
+    response: (u16, Value),
     after: Duration,
     requests: Vec<ReceivedCall>,
 }
@@ -42,18 +41,18 @@ struct Played {
 impl Iam {
     pub(crate) async fn open() -> (Self, String) {
         let played =
-            Played { answer: (204, Value::Null), after: Duration::ZERO, requests: Vec::new() };
+            Played { response: (204, Value::Null), after: Duration::ZERO, requests: Vec::new() };
         let listener = service_kit::serve::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let calls = Arc::new(Semaphore::new(0));
-        let iam = Self { played: Arc::new(Mutex::new(played)), calls, url: url.clone() };
+        let iam = Self { played: Arc::new(Mutex::new(played)), calls };
         let app = Router::new().fallback(respond).with_state(iam.clone());
         service_kit::serve::serve(listener, service_kit::serve::Plain, app, &Lifecycle::new());
         (iam, url)
     }
 
     pub(crate) fn answers(&self, status: u16, body: Value) {
-        self.played.lock().unwrap().answer = (status, body);
+        self.played.lock().unwrap().response = (status, body);
     }
 
     pub(crate) fn refuses(&self, status: u16, code: &'static str) {
@@ -65,13 +64,13 @@ impl Iam {
 
     /// A token response with this access token.
     pub(crate) fn grants(&self, access_token: String) {
-        let answer = TokenResponse {
+        let response = TokenResponse {
             access_token,
             token_type: "DPoP".into(),
             expires_in: 900,
             refresh_token: Some("the-next".into()),
         };
-        self.answers(200, serde_json::to_value(answer).unwrap());
+        self.answers(200, serde_json::to_value(response).unwrap());
     }
 
     pub(crate) fn attests(&self) {
@@ -80,11 +79,6 @@ impl Iam {
 
     pub(crate) fn takes(&self, time: Duration) {
         self.played.lock().unwrap().after = time;
-    }
-
-    /// Its address.
-    pub(crate) fn url(&self) -> &str {
-        &self.url
     }
 
     /// Returns after the next call.
@@ -105,16 +99,16 @@ async fn respond(State(iam): State<Iam>, uri: Uri, headers: HeaderMap, body: Byt
         request_id: text("x-request-id"),
         body: serde_json::from_slice(&body).unwrap(),
     };
-    let (answer, after) = {
+    let (response, after) = {
         let mut played = iam.played.lock().unwrap();
         played.requests.push(requests);
         iam.calls.add_permits(1);
-        (played.answer.clone(), played.after)
+        (played.response.clone(), played.after)
     };
     if !after.is_zero() {
         tokio::time::sleep(after).await;
     }
-    let (status, body) = answer;
+    let (status, body) = response;
     let status = StatusCode::from_u16(status).unwrap();
     if body.is_null() { status.into_response() } else { (status, axum::Json(body)).into_response() }
 }

@@ -4,19 +4,15 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Body;
 use axum::routing::post;
 use contracts::clock::{Clock, Entropy};
-use http::Request;
-use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use service_kit::identity::{AccountGroup, Identity, RequireAccount};
 use service_kit::request::{Observer, observed};
 use service_kit::request_metrics;
-use tower::ServiceExt;
 
+use crate::tests::call::TestCall;
 use crate::tests::issuer::{AUDIENCE, ISSUER, Issuer};
-use crate::tests::test_gateway::Answer;
 
 struct Listener {
     app: Router,
@@ -33,8 +29,8 @@ impl Listener {
         self.issuer.token(header, changes)
     }
 
-    async fn call(&self, path: &str, token: &str) -> Answer {
-        call(&self.app, path, Some(&format!("Bearer {token}"))).await
+    fn call(&self, path: &str, token: &str) -> TestCall<'_> {
+        TestCall::to(&self.app, "POST", path).header("authorization", format!("Bearer {token}"))
     }
 }
 
@@ -49,38 +45,26 @@ fn app(identity: Option<Arc<Identity>>) -> Router {
     observed(app, Observer { metrics, clock: Clock::system(), entropy: Entropy::system() })
 }
 
-async fn call(app: &Router, path: &str, authorization: Option<&str>) -> Answer {
-    let mut request = Request::post(path);
-    if let Some(value) = authorization {
-        request = request.header("authorization", value);
-    }
-    let response = app.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
-    let (parts, body) = response.into_parts();
-    let bytes = body.collect().await.unwrap().to_bytes();
-    let body = serde_json::from_slice(&bytes).unwrap_or_default();
-    Answer { status: parts.status, headers: parts.headers, body }
-}
-
 const JOB: &str = "/internal/jobs/sweep";
+const UNAUTHENTICATED: &str = "MELMASTOON.GENERAL.UNAUTHENTICATED";
 
 #[tokio::test]
 async fn an_account_may_call_its_own_group_alone() {
     let listener = Listener::open().await;
     let token = listener.token(&json!({}), &json!({}));
-    assert_eq!(listener.call(JOB, &token).await.status, 200);
+    listener.call(JOB, &token).await.status(200);
     let other = listener.call("/internal/admin/rules", &token).await;
-    other.is_problem(403, "MELMASTOON.GENERAL.FORBIDDEN");
+    other.problem(403, "MELMASTOON.GENERAL.FORBIDDEN");
     let stranger = listener.token(&json!({}), &json!({"email": "other@platform.test"}));
-    listener.call(JOB, &stranger).await.is_problem(403, "MELMASTOON.GENERAL.FORBIDDEN");
+    listener.call(JOB, &stranger).await.problem(403, "MELMASTOON.GENERAL.FORBIDDEN");
 }
 
 #[tokio::test]
 async fn without_configuration_every_caller_is_refused() {
     let listener = Listener::open().await;
-    let token = format!("Bearer {}", listener.token(&json!({}), &json!({})));
-    for authorization in [None, Some(token.as_str())] {
-        let answer = call(&app(None), JOB, authorization).await;
-        answer.is_problem(403, "MELMASTOON.GENERAL.FORBIDDEN");
+    let (closed, token) = (app(None), listener.token(&json!({}), &json!({})));
+    for call in [TestCall::to(&listener.app, "POST", JOB), listener.call(JOB, &token)] {
+        call.through(&closed).await.problem(403, "MELMASTOON.GENERAL.FORBIDDEN");
     }
 }
 
@@ -115,22 +99,23 @@ async fn a_token_that_does_not_hold_is_refused() {
         ("an end that is a fraction", none, json!({"exp": 1.5e9})),
     ];
     for (name, header, changes) in cases {
-        let answer = listener.call(JOB, &listener.token(&header, &changes)).await;
-        assert_eq!(answer.status, 401, "{name}: {}", answer.body);
-        assert_eq!(answer.headers["www-authenticate"], r#"Bearer error="invalid_token""#);
+        let response = listener.call(JOB, &listener.token(&header, &changes)).await;
+        assert_eq!(response.status, 401, "{name}: {}", response.body);
+        assert_eq!(response.headers["www-authenticate"], r#"Bearer error="invalid_token""#);
     }
     let forged = Listener::open().await.token(&json!({}), &json!({}));
-    listener.call(JOB, &forged).await.is_problem(401, "MELMASTOON.GENERAL.UNAUTHENTICATED");
+    listener.call(JOB, &forged).await.problem(401, UNAUTHENTICATED);
 }
 
 #[tokio::test]
 async fn exactly_one_bearer_token_is_required() {
     let listener = Listener::open().await;
     let token = listener.token(&json!({}), &json!({}));
-    for authorization in [None, Some(token.as_str()), Some(&format!("DPoP {token}"))] {
-        let answer = call(&listener.app, JOB, authorization).await;
-        answer.is_problem(401, "MELMASTOON.GENERAL.UNAUTHENTICATED");
-        assert_eq!(answer.headers["www-authenticate"], "Bearer");
+    let call = || TestCall::to(&listener.app, "POST", JOB);
+    let with = |authorization: String| call().header("authorization", authorization);
+    for call in [call(), with(token.clone()), with(format!("DPoP {token}"))] {
+        let response = call.await.problem(401, UNAUTHENTICATED);
+        assert_eq!(response.headers["www-authenticate"], "Bearer");
     }
 }
 
@@ -144,7 +129,7 @@ async fn a_token_that_says_something_twice_is_refused() {
         now + 60
     );
     let good = listener.issuer.token_of_texts(header, &claims);
-    assert_eq!(listener.call(JOB, &good).await.status, 200);
+    listener.call(JOB, &good).await.status(200);
     let twice = [
         (header.replace(r#""kid""#, r#""kid":"x","kid""#), claims.clone()),
         (header.to_owned(), claims.replace(r#""email":"#, r#""email":"x@y.test","email":"#)),
@@ -152,8 +137,8 @@ async fn a_token_that_says_something_twice_is_refused() {
         (header.to_owned(), format!("{claims} {{}}")),
     ];
     for (header, claims) in twice {
-        let answer = listener.call(JOB, &listener.issuer.token_of_texts(&header, &claims)).await;
-        answer.is_problem(401, "MELMASTOON.GENERAL.UNAUTHENTICATED");
+        let token = listener.issuer.token_of_texts(&header, &claims);
+        listener.call(JOB, &token).await.problem(401, UNAUTHENTICATED);
     }
 }
 
@@ -164,5 +149,5 @@ async fn a_key_embedded_in_a_token_is_not_trusted() {
     let own = listener.token(&header, &json!({}));
     assert_eq!(listener.call(JOB, &own).await.status, 200, "what is not followed does no harm");
     let stolen = attacker.token(&header, &json!({}));
-    listener.call(JOB, &stolen).await.is_problem(401, "MELMASTOON.GENERAL.UNAUTHENTICATED");
+    listener.call(JOB, &stolen).await.problem(401, UNAUTHENTICATED);
 }

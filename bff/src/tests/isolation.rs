@@ -3,7 +3,6 @@
 //! covered automatically.
 
 use axum::Router;
-use axum::body::Body;
 use axum::http::HeaderMap;
 use axum::response::IntoResponse;
 use base64::Engine;
@@ -16,6 +15,7 @@ use service_kit::lifecycle::Lifecycle;
 use service_kit::serve::{Plain, bind, serve};
 use upstream_clients::BaseUrls;
 
+use crate::tests::fixture::fresh_key;
 use crate::tests::tenant::not_found;
 use crate::tests::test_gateway::{TestGateway, TestOptions, fresh};
 
@@ -63,25 +63,20 @@ async fn no_route_gives_anything_of_another_tenant() {
 
 async fn is_refused(gateway: &TestGateway, call: &Call<'_>, (path, body): (String, Option<Value>)) {
     let what = format!("{} {}", call.method, call.path);
-    let method = call.method.to_ascii_uppercase();
-    let token = gateway.token(|claims| claims.roles = vec!["tenant.admin".into()]);
-    let bare = path.split('?').next().unwrap();
-    let proof = gateway.proof(bare, &token, |claims| claims["htm"] = json!(method));
-    let request = gateway.with(&path, &format!("DPoP {token}"), &proof).method(method.as_str());
-    let request = request
-        .header("content-type", "application/json")
-        .header("idempotency-key", format!("{:032x}", Entropy::system().u128()));
-    let body = body.map_or_else(Body::empty, |body| Body::from(body.to_string()));
-    let answer = gateway.send_with(request, body).await;
-    let status = answer.status.as_u16();
-    let needs_factor = answer.body["code"] == "MELMASTOON.BFF.MFA_REQUIRED";
-    assert!(matches!(status, 403 | 404) || needs_factor, "{what}: {status} {}", answer.body);
-    assert!(!answer.body.to_string().contains(MARK), "{what}: {}", answer.body);
+    let mut request = gateway.call(call.method, path).role("tenant.admin").key(fresh_key());
+    if let Some(body) = body {
+        request = request.json(&body);
+    }
+    let response = request.await;
+    let status = response.status.as_u16();
+    let needs_factor = response.body["code"] == "MELMASTOON.BFF.MFA_REQUIRED";
+    assert!(matches!(status, 403 | 404) || needs_factor, "{what}: {status} {}", response.body);
+    assert!(!response.body.to_string().contains(MARK), "{what}: {}", response.body);
 }
 
 /// Responds with data to callers of that tenant and 404 to others, as the services do.
 async fn upstreams_of(tenant: TenantId) -> String {
-    let answer = move |headers: HeaderMap| async move {
+    let response = move |headers: HeaderMap| async move {
         let caller = caller(&headers);
         if caller == Some(tenant) {
             axum::Json(json!({"name": MARK})).into_response()
@@ -91,7 +86,7 @@ async fn upstreams_of(tenant: TenantId) -> String {
     };
     let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    serve(listener, Plain, Router::new().fallback(answer), &Lifecycle::new());
+    serve(listener, Plain, Router::new().fallback(response), &Lifecycle::new());
     url
 }
 

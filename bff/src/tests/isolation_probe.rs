@@ -8,20 +8,18 @@ use migrations::test_database::TestDatabase;
 use serde_json::{Value, json};
 
 use crate::admin::isolation_probe::samples::SAMPLES;
-use crate::sessions::session_store::SessionRedis;
-use crate::tests::internal::Guarded;
-use crate::tests::issuer::{EVENTS, FIRST, Issuer, SCHEDULER};
-use crate::tests::test_gateway::{Answer, TestGateway};
+use crate::tests::issuer::{EVENTS, FIRST, SCHEDULER};
+use crate::tests::test_gateway::{TestGateway, TestResponse};
 
 const PATH: &str = "/internal/jobs/probe-tenant-isolation";
 
-async fn probe(guarded: &Guarded) -> Answer {
-    guarded.post(PATH, Some(SCHEDULER), &json!({})).await
+async fn probe(gateway: &TestGateway) -> TestResponse {
+    gateway.account(SCHEDULER).post(PATH).await
 }
 
 /// Findings that are not clean.
-fn bad(answer: &Answer) -> Vec<(String, String)> {
-    let stores = answer.body["stores"].as_array().unwrap();
+fn bad(response: &TestResponse) -> Vec<(String, String)> {
+    let stores = response.body["stores"].as_array().unwrap();
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     stores
         .iter()
@@ -32,21 +30,20 @@ fn bad(answer: &Answer) -> Vec<(String, String)> {
 
 #[tokio::test]
 async fn tenants_are_isolated_in_every_store_and_the_probe_leaves_nothing_behind() {
-    let guarded = Guarded::open().await;
-    let answer = probe(&guarded).await;
-    assert_eq!(answer.status, 200, "{}", answer.body);
-    assert_eq!(bad(&answer), []);
-    assert_eq!((&answer.body["ran"], &answer.body["outcome"]), (&json!(true), &json!("clean")));
-    assert_eq!(answer.body["stores"].as_array().unwrap().len(), SAMPLES.len() + 4);
+    let gateway = TestGateway::open().await;
+    let response = probe(&gateway).await.status(200);
+    assert_eq!(bad(&response), []);
+    assert_eq!((&response.body["ran"], &response.body["outcome"]), (&json!(true), &json!("clean")));
+    assert_eq!(response.body["stores"].as_array().unwrap().len(), SAMPLES.len() + 4);
     for sample in &SAMPLES {
         let rows = format!("SELECT tenant_id FROM bff.{}", sample.table);
-        assert!(guarded.gateway.database.rows(&rows).await.is_empty(), "{}", sample.table);
+        assert!(gateway.database.rows(&rows).await.is_empty(), "{}", sample.table);
     }
 }
 
 #[tokio::test]
 async fn a_table_whose_isolation_is_off_is_a_leak_until_it_is_on_again() {
-    let guarded = Guarded::open().await;
+    let gateway = TestGateway::open().await;
     for (off, on) in [
         (
             "ALTER TABLE bff.outbox DISABLE ROW LEVEL SECURITY",
@@ -57,48 +54,48 @@ async fn a_table_whose_isolation_is_off_is_a_leak_until_it_is_on_again() {
             "DROP POLICY everybody ON bff.outbox",
         ),
     ] {
-        guarded.gateway.database.run(off).await;
-        let answer = probe(&guarded).await;
-        assert_eq!(answer.body["outcome"], "leak", "{}", answer.body);
-        assert_eq!(bad(&answer), [("postgres: bff.outbox".to_owned(), "leak".to_owned())]);
-        guarded.gateway.database.run(on).await;
-        assert_eq!(probe(&guarded).await.body["outcome"], "clean");
+        gateway.database.run(off).await;
+        let response = probe(&gateway).await;
+        assert_eq!(response.body["outcome"], "leak", "{}", response.body);
+        assert_eq!(bad(&response), [("postgres: bff.outbox".to_owned(), "leak".to_owned())]);
+        gateway.database.run(on).await;
+        assert_eq!(probe(&gateway).await.body["outcome"], "clean");
     }
 }
 
 #[tokio::test]
 async fn a_table_without_a_sample_row_fails_the_probe() {
-    let guarded = Guarded::open().await;
-    guarded.gateway.database.run("CREATE TABLE bff.new (tenant_id text NOT NULL)").await;
-    let answer = probe(&guarded).await;
-    assert_eq!(answer.body["outcome"], "failed", "{}", answer.body);
-    assert_eq!(bad(&answer), [("postgres: bff.new".to_owned(), "failed".to_owned())]);
+    let gateway = TestGateway::open().await;
+    gateway.database.run("CREATE TABLE bff.new (tenant_id text NOT NULL)").await;
+    let response = probe(&gateway).await;
+    assert_eq!(response.body["outcome"], "failed", "{}", response.body);
+    assert_eq!(bad(&response), [("postgres: bff.new".to_owned(), "failed".to_owned())]);
 }
 
 #[tokio::test]
 async fn only_one_instance_runs_the_job_at_a_time() {
-    let guarded = Guarded::open().await;
+    let gateway = TestGateway::open().await;
     let lease = "INSERT INTO bff.job_leases (tenant_id, job, holder, expires_at)
                  VALUES ('tnt_00000000000000000000000000', 'probe-tenant-isolation', 'another',
                          now() + interval '1 minute')";
-    guarded.gateway.database.run(lease).await;
-    let second = probe(&guarded).await;
-    assert_eq!((second.status.as_u16(), second.body), (200, json!({"ran": false})));
-    guarded.gateway.database.run("DELETE FROM bff.job_leases").await;
-    assert_eq!(probe(&guarded).await.body["outcome"], "clean", "and afterwards it runs again");
+    gateway.database.run(lease).await;
+    let second = probe(&gateway).await;
+    assert_eq!(second.ok::<Value>(), json!({"ran": false}));
+    gateway.database.run("DELETE FROM bff.job_leases").await;
+    assert_eq!(probe(&gateway).await.body["outcome"], "clean", "and afterwards it runs again");
 }
 
 #[tokio::test]
 async fn a_lost_database_is_reported_and_only_the_scheduler_may_run_the_job() {
-    let guarded = Guarded::open().await;
+    let gateway = TestGateway::open().await;
     for account in [EVENTS, FIRST] {
-        let answer = guarded.post(PATH, Some(account), &json!({})).await;
-        answer.is_problem(403, "MELMASTOON.GENERAL.FORBIDDEN");
+        let response = gateway.account(account).post(PATH).await;
+        response.problem(403, "MELMASTOON.GENERAL.FORBIDDEN");
     }
-    guarded.gateway.database.go_away().await;
-    probe(&guarded).await.is_problem(503, "MELMASTOON.BFF.STORE_UNAVAILABLE");
-    guarded.gateway.database.come_back().await;
-    assert_eq!(probe(&guarded).await.body["outcome"], "clean");
+    gateway.database.go_away().await;
+    probe(&gateway).await.problem(503, "MELMASTOON.BFF.STORE_UNAVAILABLE");
+    gateway.database.come_back().await;
+    assert_eq!(probe(&gateway).await.body["outcome"], "clean");
 }
 
 #[tokio::test]
@@ -113,12 +110,8 @@ async fn every_table_has_a_sample_row() {
 
 #[tokio::test]
 async fn a_lost_session_store_fails_the_probe() {
-    let mut gateway = TestGateway::open().await;
-    let away = "redis://127.0.0.1:1/".to_owned().into();
-    gateway.state.session_redis =
-        SessionRedis(crate::sessions::session_store::connect(&away).unwrap());
-    let guarded = Guarded::around(gateway, Issuer::open().await);
-    let answer = probe(&guarded).await;
-    assert_eq!(answer.body["outcome"], "failed", "{}", answer.body);
-    assert_eq!(bad(&answer).len(), 2, "the two kinds of keys there: {}", answer.body);
+    let gateway = TestGateway::without_session_store().await;
+    let response = probe(&gateway).await;
+    assert_eq!(response.body["outcome"], "failed", "{}", response.body);
+    assert_eq!(bad(&response).len(), 2, "the two kinds of keys there: {}", response.body);
 }

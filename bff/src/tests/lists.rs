@@ -24,11 +24,10 @@ async fn page(
     (route, id): (&str, &str),
     query: &str,
 ) -> (String, Option<String>) {
-    let answer = fixture.get(&with(route, query)).await;
-    assert_eq!(answer.status, 200, "{}", answer.body);
-    let items = answer.body["items"].as_array().unwrap();
+    let response = fixture.get(&with(route, query)).await.status(200);
+    let items = response.body["items"].as_array().unwrap();
     let letter = |item: &serde_json::Value| item[id].as_str().unwrap().chars().last().unwrap();
-    (items.iter().map(letter).collect(), answer.body["nextCursor"].as_str().map(Into::into))
+    (items.iter().map(letter).collect(), response.body["nextCursor"].as_str().map(Into::into))
 }
 
 #[tokio::test]
@@ -79,11 +78,9 @@ async fn a_cursor_that_is_no_longer_in_the_list_is_refused() {
             fixture.is_gone(id);
         }
         fixture.pass(61);
-        let answer =
-            fixture.get(&with(route, &format!("cursor={}", cursor.as_str().unwrap()))).await;
-        answer.is_problem(400, "MELMASTOON.GENERAL.VALIDATION_FAILED");
-        assert_eq!(answer.body["errors"][0]["field"], "query.cursor", "{route}");
-        assert!(answer.body.to_string().contains("start again"), "{}", answer.body);
+        let route = with(route, &format!("cursor={}", cursor.as_str().unwrap()));
+        let response = fixture.get(&route).await.invalid("query.cursor");
+        assert!(response.body.to_string().contains("start again"), "{}", response.body);
     }
 }
 
@@ -100,9 +97,7 @@ async fn an_invalid_page_is_refused_without_an_upstream_call() {
             ("limit=70000".to_owned(), "query.limit"),
             (format!("limit={most}"), "query.limit"),
         ] {
-            let answer = fixture.get(&with(route, &query)).await;
-            answer.is_problem(400, "MELMASTOON.GENERAL.VALIDATION_FAILED");
-            assert_eq!(answer.body["errors"][0]["field"], field, "{route}");
+            fixture.get(&with(route, &query)).await.invalid(field);
         }
         assert_eq!(fixture.requests(upstream), 0);
     }
@@ -113,9 +108,8 @@ async fn a_page_has_the_entity_tag_of_the_whole_list() {
     let fixture = ReadFixture::open().await;
     let first = fixture.get("/alerts?limit=2").await;
     assert_eq!(first.body["items"].as_array().unwrap().len(), 2);
-    let held = first.headers["etag"].to_str().unwrap();
-    let again = fixture.get_as("front_desk.manager", "/alerts?limit=2", Some(held)).await;
-    assert_eq!((again.status.as_u16(), &again.headers["x-cache"]), (304, &"HIT".parse().unwrap()));
+    let again = fixture.get("/alerts?limit=2").holding(first.header("etag")).await;
+    assert_eq!(again.status(304).header("x-cache"), "HIT");
     fixture.is_away("/api/v1/ai", 500);
     let none = fixture.get("/ai/suggestions?limit=1").await.body;
     assert_eq!((&none["items"], &none["nextCursor"]), (&json!([]), &json!(null)));

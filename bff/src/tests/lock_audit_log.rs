@@ -8,10 +8,11 @@ use jiff::tz::TimeZone;
 use serde_json::Value;
 
 use crate::locks::verify_chain::{ChainReport, FirstFault, Tampering, verify};
+use crate::tests::call::TestCall;
 use crate::tests::fake_upstreams::Command;
 use crate::tests::fixture::{BASE, Fixture};
 use crate::tests::locks::{Act, open, rows};
-use crate::tests::test_gateway::{Answer, fresh};
+use crate::tests::test_gateway::{TestResponse, fresh};
 
 async fn report(fixture: &Fixture) -> ChainReport {
     verify(&fixture.gateway.state.database, fixture.gateway.tenant).await.unwrap()
@@ -26,7 +27,7 @@ async fn tamper(fixture: &Fixture, sql: &str) {
 async fn with_actions(count: usize) -> Fixture {
     let fixture = open().await;
     for _ in 0..count {
-        assert_eq!(Act::issue().send(&fixture).await.status, 201);
+        Act::issue().send(&fixture).await.status(201);
     }
     fixture
 }
@@ -36,11 +37,11 @@ async fn fifty_actions_at_once_make_one_chain_without_a_hole_and_none_is_sent_un
     let fixture = open().await;
     fixture.warm_up().await;
     let acts: Vec<_> = std::iter::repeat_with(Act::issue).take(50).collect();
-    let answers = join_all(acts.iter().map(|act| act.send(&fixture))).await;
-    assert!(answers.iter().any(|answer| answer.status == 201), "{}", answers[0].body);
+    let responses = join_all(acts.iter().map(|act| act.send(&fixture).into_future())).await;
+    assert!(responses.iter().any(|response| response.status == 201), "{}", responses[0].body);
     // On a busy machine some time out waiting for a connection.
-    for answer in answers.iter().filter(|answer| answer.status != 201) {
-        assert!(answer.status.is_server_error(), "{}", answer.body);
+    for response in responses.iter().filter(|response| response.status != 201) {
+        assert!(response.status.is_server_error(), "{}", response.body);
     }
     let (found, written) = (report(&fixture).await, rows(&fixture, "idempotency_key").await);
     assert_eq!((found.first_fault, found.intact_rows), (None, written.len() as i64));
@@ -110,19 +111,14 @@ async fn each_tenant_has_a_chain_of_its_own() {
     assert_eq!((theirs.intact_rows, theirs.first_fault), (0, None));
 }
 
-async fn list(fixture: &Fixture, query: &str) -> Answer {
+fn list<'a>(fixture: &'a Fixture, query: &str) -> TestCall<'a> {
     let path = format!("{BASE}/locks/audit?propertyId={}{query}", fixture.gateway.property);
-    send_request(fixture, &path, "front_desk.manager").await
+    fixture.gateway.get(path).role("front_desk.manager")
 }
 
-async fn send_request(fixture: &Fixture, path: &str, role: &str) -> Answer {
-    let token = fixture.gateway.token(|claims| claims.roles = vec![role.to_owned()]);
-    let proof = fixture.gateway.proof(path.split('?').next().unwrap(), &token, |_| {});
-    fixture.gateway.send(fixture.gateway.with(path, &format!("DPoP {token}"), &proof)).await
-}
-
-fn sequences(answer: &Answer) -> Vec<i64> {
-    let items = answer.body["items"].as_array().unwrap();
+fn sequences(response: &TestResponse) -> Vec<i64> {
+    assert_eq!(response.status, 200, "{}", response.body);
+    let items = response.body["items"].as_array().unwrap();
     items.iter().map(|row| row["sequence"].as_i64().unwrap()).collect()
 }
 
@@ -130,7 +126,7 @@ fn sequences(answer: &Answer) -> Vec<i64> {
 async fn the_lock_audit_log_is_listed_in_pages_newest_first() {
     let fixture = with_actions(3).await;
     let all = list(&fixture, "").await;
-    assert_eq!((all.status.as_u16(), sequences(&all)), (200, vec![6, 5, 4, 3, 2, 1]));
+    assert_eq!(sequences(&all), [6, 5, 4, 3, 2, 1]);
     assert_eq!(all.body["nextCursor"], Value::Null);
     let row = &all.body["items"][0];
     assert_eq!((&row["action"], &row["phase"]), (&"issue_key".into(), &"success".into()));
@@ -151,16 +147,12 @@ async fn the_lock_audit_log_is_listed_in_pages_newest_first() {
 #[tokio::test]
 async fn only_managers_of_the_property_can_list_the_lock_audit_log() {
     let fixture = with_actions(1).await;
-    let path = format!("{BASE}/locks/audit?propertyId={}", fixture.gateway.property);
-    send_request(&fixture, &path, "front_desk")
-        .await
-        .is_problem(403, "MELMASTOON.BFF.ROLE_FORBIDDEN");
+    list(&fixture, "").role("front_desk").await.problem(403, "MELMASTOON.BFF.ROLE_FORBIDDEN");
     let elsewhere = format!("{BASE}/locks/audit?propertyId={}", fresh::<PropertyId>());
-    let answer = send_request(&fixture, &elsewhere, "property.gm").await;
-    answer.is_problem(403, "MELMASTOON.BFF.PROPERTY_OUT_OF_SCOPE");
+    let response = fixture.gateway.get(elsewhere).role("property.gm").await;
+    response.problem(403, "MELMASTOON.BFF.PROPERTY_OUT_OF_SCOPE");
     for query in ["&from=yesterday", "&to=x", "&cursor=x", "&limit=0", "&limit=201"] {
-        let answer = list(&fixture, query).await;
-        answer.is_problem(400, "MELMASTOON.GENERAL.VALIDATION_FAILED");
+        list(&fixture, query).await.problem(400, "MELMASTOON.GENERAL.VALIDATION_FAILED");
     }
 }
 
@@ -171,7 +163,7 @@ async fn at_night_in_shiraz() -> (Fixture, Date) {
     let night = now.date().tomorrow().unwrap().at(1, 3, 0, 0);
     let night = night.to_zoned(now.time_zone().clone()).unwrap();
     fixture.pass(night.timestamp().as_second() - now.timestamp().as_second());
-    assert_eq!(Act::issue().send(&fixture).await.status, 201);
+    Act::issue().send(&fixture).await.status(201);
     (fixture, night.date())
 }
 
@@ -207,5 +199,5 @@ async fn without_the_propertys_card_a_key_is_still_found_on_its_day() {
         fixture.fake.command(Command::Fail(500));
     }
     let found = list(&fixture, &format!("&from={today}&to={today}")).await;
-    assert_eq!((found.status.as_u16(), sequences(&found)), (200, vec![2, 1]));
+    assert_eq!(sequences(&found), [2, 1]);
 }

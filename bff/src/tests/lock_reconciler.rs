@@ -1,7 +1,6 @@
 //! Reconciliation of lock actions without a final row, and the freeze of the lock routes until two
 //! platform operators lift it.
 
-use axum::Router;
 use serde_json::{Value, json};
 
 use crate::locks::completeness_check::{COMPLETION_GRACE, check};
@@ -9,49 +8,36 @@ use crate::locks::reconcile::MIN_AGE;
 use crate::locks::verify_chain::verify;
 use crate::tests::fake_upstreams::{Command, Locks};
 use crate::tests::fixture::Fixture;
-use crate::tests::internal;
-use crate::tests::issuer::{FIRST, Issuer, SCHEDULER, SECOND};
-use crate::tests::locks::{Act, open, rows};
-use crate::tests::test_gateway::{Answer, send_to};
+use crate::tests::issuer::{FIRST, SCHEDULER, SECOND};
+use crate::tests::locks::{self, Act, rows};
+use crate::tests::test_gateway::TestResponse;
 
 const RECONCILE: &str = "/internal/jobs/reconcile-locks";
 const VERIFY: &str = "/internal/jobs/verify-lock-audit";
 const UNFREEZE: &str = "/internal/admin/unfreeze-locks";
 const FROZEN: &str = "MELMASTOON.BFF.LOCK_PROXY_FROZEN";
+const CLOSED: &str = "MELMASTOON.BFF.ADMIN_REQUEST_CLOSED";
 
-/// Routes for platform operators and the scheduler.
-struct FakeUpstreams {
-    issuer: Issuer,
-    app: Router,
+async fn open() -> Fixture {
+    let fixture = locks::open().await;
+    fixture.warm_up().await;
+    fixture
 }
 
-impl FakeUpstreams {
-    async fn around(fixture: &Fixture) -> Self {
-        fixture.warm_up().await;
-        let issuer = Issuer::open().await;
-        let identity = issuer.identity(fixture.gateway.clock.clone());
-        let app = internal::app(&fixture.gateway, Some(identity));
-        Self { issuer, app }
-    }
+async fn job(fixture: &Fixture, path: &str) -> Value {
+    fixture.gateway.account(SCHEDULER).post(path).await.ok()
+}
 
-    async fn post(&self, fixture: &Fixture, path: &str, account: &str, body: &Value) -> Answer {
-        let token = self.issuer.token_of(account, &fixture.gateway.clock);
-        send_to(&self.app, internal::request("POST", path, Some(&token), body)).await
-    }
+/// Requests that the routes be unfrozen, and returns the path of the approval.
+async fn request_unfreeze(fixture: &Fixture) -> String {
+    let body = json!({"reason": "a process died; its action was found out"});
+    let request = fixture.gateway.account(FIRST).post(UNFREEZE).json(&body).await.status(202);
+    format!("{UNFREEZE}/{}/approve", request.body["id"].as_str().unwrap())
+}
 
-    async fn job(&self, fixture: &Fixture, path: &str) -> Value {
-        let answer = self.post(fixture, path, SCHEDULER, &json!({})).await;
-        assert_eq!(answer.status, 200, "{}", answer.body);
-        answer.body
-    }
-
-    async fn clear(&self, fixture: &Fixture, by: &str) -> Answer {
-        let body = json!({"reason": "a process died; its action was found out"});
-        let requests = self.post(fixture, UNFREEZE, FIRST, &body).await;
-        assert_eq!(requests.status, 202, "{}", requests.body);
-        let id = requests.body["id"].as_str().unwrap();
-        self.post(fixture, &format!("{UNFREEZE}/{id}/approve"), by, &json!({})).await
-    }
+async fn unfreeze(fixture: &Fixture, by: &str) -> TestResponse {
+    let approval = request_unfreeze(fixture).await;
+    fixture.gateway.account(by).post(approval).await
 }
 
 fn ran(success: u32, failure: u32, unknown: u32, left: u32) -> Value {
@@ -63,7 +49,7 @@ async fn orphan(fixture: &Fixture) {
     let table = "ALTER TABLE bff.lock_action_proxy_audit";
     let refuse = format!("{table} ADD CONSTRAINT no_end CHECK (phase = 'requested') NOT VALID");
     fixture.gateway.database.run(&refuse).await;
-    assert_eq!(Act::issue().send(fixture).await.status, 201);
+    Act::issue().send(fixture).await.status(201);
     fixture.gateway.database.run(&format!("{table} DROP CONSTRAINT no_end")).await;
 }
 
@@ -75,22 +61,21 @@ async fn is_whole(fixture: &Fixture) -> bool {
 #[tokio::test]
 async fn an_unknown_outcome_is_reconciled_once_with_lock_integration() {
     let fixture = open().await;
-    let fake = FakeUpstreams::around(&fixture).await;
     for (command, phase) in [(Command::Vanish, "success"), (Command::Swallow, "failure")] {
         fixture.fake.command(command);
         let act = Act::issue();
-        act.send(&fixture).await.is_problem(504, "MELMASTOON.BFF.UPSTREAM_TIMEOUT");
-        assert_eq!(fake.job(&fixture, RECONCILE).await, ran(0, 0, 0, 0), "it is too young");
+        act.send(&fixture).await.problem(504, "MELMASTOON.BFF.UPSTREAM_TIMEOUT");
+        assert_eq!(job(&fixture, RECONCILE).await, ran(0, 0, 0, 0), "it is too young");
         fixture.pass(MIN_AGE.as_secs() + 1);
         let done = u32::from(phase == "success");
-        assert_eq!(fake.job(&fixture, RECONCILE).await, ran(done, 1 - done, 0, 0));
-        assert_eq!(fake.job(&fixture, RECONCILE).await, ran(0, 0, 0, 0));
+        assert_eq!(job(&fixture, RECONCILE).await, ran(done, 1 - done, 0, 0));
+        assert_eq!(job(&fixture, RECONCILE).await, ran(0, 0, 0, 0));
         let own = format!(
             "SELECT concat_ws(' ', phase, detail->>'source') FROM bff.lock_action_proxy_audit
              WHERE idempotency_key = '{}' ORDER BY sequence",
             act.key
         );
-        let rows = fixture.gateway.rows(&own).await;
+        let rows = fixture.gateway.database.rows(&own).await;
         assert_eq!(rows, ["requested", "unknown", &format!("{phase} reconciler")]);
     }
     assert!(is_whole(&fixture).await);
@@ -99,12 +84,11 @@ async fn an_unknown_outcome_is_reconciled_once_with_lock_integration() {
 #[tokio::test]
 async fn an_action_of_a_crashed_process_is_completed_once_by_any_number_of_reconcilers() {
     let fixture = open().await;
-    let fake = FakeUpstreams::around(&fixture).await;
     orphan(&fixture).await;
     assert!(is_whole(&fixture).await);
     assert_eq!(rows(&fixture, "phase").await, ["requested"]);
     fixture.pass(MIN_AGE.as_secs() + 1);
-    let run = || fake.job(&fixture, RECONCILE);
+    let run = || job(&fixture, RECONCILE);
     let (one, two, three) = tokio::join!(run(), run(), run());
     let count = |name: &str| [&one, &two, &three].iter().filter_map(|run| run[name].as_u64()).sum();
     let (success, failure): (u64, u64) = (count("success"), count("failure"));
@@ -117,15 +101,14 @@ async fn an_action_of_a_crashed_process_is_completed_once_by_any_number_of_recon
 #[tokio::test]
 async fn without_lock_integration_the_outcome_is_unknown_and_reconciled_later() {
     let fixture = open().await;
-    let fake = FakeUpstreams::around(&fixture).await;
     orphan(&fixture).await;
     assert!(is_whole(&fixture).await);
     fixture.pass(MIN_AGE.as_secs() + 1);
     fixture.fake.locks(Locks::Ill);
-    assert_eq!(fake.job(&fixture, RECONCILE).await, ran(0, 0, 1, 0));
-    assert_eq!(fake.job(&fixture, RECONCILE).await, ran(0, 0, 0, 1));
+    assert_eq!(job(&fixture, RECONCILE).await, ran(0, 0, 1, 0));
+    assert_eq!(job(&fixture, RECONCILE).await, ran(0, 0, 0, 1));
     fixture.fake.locks(Locks::In(fixture.gateway.property.to_string()));
-    assert_eq!(fake.job(&fixture, RECONCILE).await, ran(1, 0, 0, 0));
+    assert_eq!(job(&fixture, RECONCILE).await, ran(1, 0, 0, 0));
     assert_eq!(rows(&fixture, "phase").await, ["requested", "unknown", "success"]);
     assert!(is_whole(&fixture).await);
 }
@@ -138,32 +121,29 @@ async fn check_completeness(fixture: &Fixture) -> bool {
 #[tokio::test]
 async fn missing_rows_freeze_the_routes_until_two_operators_unfreeze_them() {
     let fixture = open().await;
-    let fake = FakeUpstreams::around(&fixture).await;
     let finished = Act::issue();
-    assert_eq!(finished.send(&fixture).await.status, 201);
+    finished.send(&fixture).await.status(201);
     orphan(&fixture).await;
     assert!(is_whole(&fixture).await);
     fixture.pass(MIN_AGE.as_secs() + 1);
     assert!(check_completeness(&fixture).await, "the reconciler may still come");
-    assert_eq!(Act::issue().send(&fixture).await.status, 201);
+    Act::issue().send(&fixture).await.status(201);
     fixture.pass(COMPLETION_GRACE.as_secs());
     assert!(!check_completeness(&fixture).await);
-    let answer = Act::issue().send(&fixture).await;
-    answer.is_problem(503, FROZEN);
-    assert!(answer.headers.contains_key("retry-after"));
+    let response = Act::issue().send(&fixture).await.problem(503, FROZEN);
+    assert!(response.headers.contains_key("retry-after"));
     assert_eq!(finished.send(&fixture).await.status, 201, "the stored response is still sent");
     let calls = fixture.fake.seen().len();
 
-    let alone = fake.clear(&fixture, FIRST).await;
-    alone.is_problem(403, "MELMASTOON.BFF.ADMIN_SECOND_PERSON_REQUIRED");
-    Act::issue().send(&fixture).await.is_problem(503, FROZEN);
+    unfreeze(&fixture, FIRST).await.problem(403, "MELMASTOON.BFF.ADMIN_SECOND_PERSON_REQUIRED");
+    Act::issue().send(&fixture).await.problem(503, FROZEN);
     assert_eq!(fixture.fake.seen().len(), calls, "nothing was sent while it was frozen");
-    let cleared = fake.clear(&fixture, SECOND).await;
-    assert_eq!((cleared.status.as_u16(), &cleared.body["frozen"]), (200, &json!(false)));
-    assert_eq!(Act::issue().send(&fixture).await.status, 201);
+    let cleared = unfreeze(&fixture, SECOND).await;
+    assert_eq!(cleared.ok::<Value>()["frozen"], false);
+    Act::issue().send(&fixture).await.status(201);
     fixture.pass(1);
     assert!(check_completeness(&fixture).await, "the gap is known");
-    assert_eq!(Act::issue().send(&fixture).await.status, 201);
+    Act::issue().send(&fixture).await.status(201);
     let audit = "SELECT step || ' ' || account FROM bff.admin_audit ORDER BY sequence";
     let (requests, refused) = (format!("requested {FIRST}"), format!("refused {FIRST}"));
     let expected = [requests.clone(), refused, requests, format!("approved {SECOND}")];
@@ -173,51 +153,45 @@ async fn missing_rows_freeze_the_routes_until_two_operators_unfreeze_them() {
 #[tokio::test]
 async fn a_removed_first_row_is_detected_too() {
     let fixture = open().await;
-    assert_eq!(Act::issue().send(&fixture).await.status, 201);
+    Act::issue().send(&fixture).await.status(201);
     let taken = "SET session_replication_role = replica;
                  DELETE FROM bff.lock_action_proxy_audit WHERE phase = 'requested'";
     fixture.gateway.database.run(taken).await;
     fixture.pass(COMPLETION_GRACE.as_secs() + 1);
     assert!(!check_completeness(&fixture).await);
-    Act::issue().send(&fixture).await.is_problem(503, FROZEN);
+    Act::issue().send(&fixture).await.problem(503, FROZEN);
 }
 
 #[tokio::test]
 async fn an_unfreeze_request_is_approved_once_and_in_time() {
     let fixture = open().await;
-    let fake = FakeUpstreams::around(&fixture).await;
-    let requests = fake.post(&fixture, UNFREEZE, FIRST, &json!({"reason": "a test"})).await;
-    let path = format!("{UNFREEZE}/{}/approve", requests.body["id"].as_str().unwrap());
-    let body = json!({});
-    let approve = || fake.post(&fixture, &path, SECOND, &body);
-    assert_eq!(approve().await.status, 200);
-    approve().await.is_problem(409, "MELMASTOON.BFF.ADMIN_REQUEST_CLOSED");
-    let late = fake.post(&fixture, UNFREEZE, FIRST, &json!({"reason": "a test"})).await;
+    let approve = |path: &str| fixture.gateway.account(SECOND).post(path);
+    let path = request_unfreeze(&fixture).await;
+    approve(&path).await.status(200);
+    approve(&path).await.problem(409, CLOSED);
+    let late = request_unfreeze(&fixture).await;
     fixture.pass(600);
-    let path = format!("{UNFREEZE}/{}/approve", late.body["id"].as_str().unwrap());
-    let answer = fake.post(&fixture, &path, SECOND, &json!({})).await;
-    answer.is_problem(409, "MELMASTOON.BFF.ADMIN_REQUEST_CLOSED");
-    let nothing = fake.post(&fixture, UNFREEZE, FIRST, &json!({"reason": ""})).await;
-    nothing.is_problem(400, "MELMASTOON.GENERAL.VALIDATION_FAILED");
+    approve(&late).await.problem(409, CLOSED);
+    let silent = fixture.gateway.account(FIRST).post(UNFREEZE).json(&json!({"reason": ""})).await;
+    silent.problem(400, "MELMASTOON.GENERAL.VALIDATION_FAILED");
 }
 
 #[tokio::test]
 async fn the_chains_of_all_tenants_are_verified_on_command() {
     let fixture = open().await;
-    let fake = FakeUpstreams::around(&fixture).await;
-    assert_eq!(fake.job(&fixture, VERIFY).await, json!({"chains": 0, "rows": 0, "broken": []}));
-    assert_eq!(Act::issue().send(&fixture).await.status, 201);
-    assert_eq!(fake.job(&fixture, VERIFY).await, json!({"chains": 1, "rows": 2, "broken": []}));
+    assert_eq!(job(&fixture, VERIFY).await, json!({"chains": 0, "rows": 0, "broken": []}));
+    Act::issue().send(&fixture).await.status(201);
+    assert_eq!(job(&fixture, VERIFY).await, json!({"chains": 1, "rows": 2, "broken": []}));
     let altered = "SET session_replication_role = replica;
                    UPDATE bff.lock_action_proxy_audit SET operator_id = 'x' WHERE sequence = 2;
                    DELETE FROM bff.lock_audit_heads";
     fixture.gateway.database.run(altered).await;
-    let found = fake.job(&fixture, VERIFY).await;
+    let found = job(&fixture, VERIFY).await;
     let broken = json!({"tenantId": fixture.gateway.tenant, "whole": 1,
                         "broken": {"sequence": 2, "what": "altered"}});
     assert_eq!(found, json!({"chains": 1, "rows": 1, "broken": [broken]}));
     for path in [RECONCILE, VERIFY] {
-        let answer = fake.post(&fixture, path, FIRST, &json!({})).await;
-        answer.is_problem(403, "MELMASTOON.GENERAL.FORBIDDEN");
+        let response = fixture.gateway.account(FIRST).post(path).await;
+        response.problem(403, "MELMASTOON.GENERAL.FORBIDDEN");
     }
 }

@@ -1,18 +1,17 @@
 //! Lock actions: an audit row is written before lock-integration is called, and another with the
 //! outcome after.
 
-use contracts::id::{AttestationId, KeyCredentialId, LockDeviceId, PropertyId, RequestId};
+use contracts::id::{AttestationId, KeyCredentialId, LockDeviceId, PropertyId};
 use contracts::upstream::Upstream;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
-use service_kit::postgres::write;
 
 use crate::config::ATTESTATION_LIFETIME;
-use crate::mutation::attestation::{Purpose, Scope, issue};
-use crate::tests::attestations::principal;
+use crate::mutation::attestation::{Purpose, Scope};
+use crate::tests::call::TestCall;
 use crate::tests::fake_upstreams::{Command, Locks, refusal};
 use crate::tests::fixture::{BASE, Fixture, fresh_key};
-use crate::tests::test_gateway::{Answer, fresh};
+use crate::tests::test_gateway::fresh;
 
 const USED: &str = "MELMASTOON.BFF.MFA_INVALID_OR_USED";
 const AWAY: &str = "MELMASTOON.BFF.UPSTREAM_UNAVAILABLE";
@@ -51,53 +50,31 @@ impl Act {
         Self { verb: "revoke-key", body, attestation, ..Self::issue() }
     }
 
-    pub(crate) async fn send(&self, fixture: &Fixture) -> Answer {
-        self.send_as(fixture, "front_desk").await
-    }
-
-    async fn send_as(&self, fixture: &Fixture, role: &str) -> Answer {
-        let path = format!("{BASE}/locks/{}/{}", self.lock, self.verb);
-        let request = fixture.gateway.change(&path, |claims| claims.roles = vec![role.to_owned()]);
-        let request = request.header("idempotency-key", &self.key);
-        let request = match &self.attestation {
-            Some(id) => request.header("x-mfa-attestation", id.as_str()),
-            None => request,
-        };
-        fixture.gateway.send_json(request, &self.body).await
+    pub(crate) fn send<'a>(&self, fixture: &'a Fixture) -> TestCall<'a> {
+        let call = fixture.gateway.post(format!("{BASE}/locks/{}/{}", self.lock, self.verb));
+        call.key(&self.key).attestation(self.attestation).json(&self.body)
     }
 }
 
 /// An attestation for one lock.
 async fn attested(fixture: &Fixture, lock: LockDeviceId) -> AttestationId {
-    let purpose =
-        Purpose { scope: Scope::LockRevoke, resource: Some(lock.to_string()), body_digest: None };
-    let mut connection = fixture.gateway.state.database.connection().await.unwrap();
-    let transaction = write(&mut connection, fixture.gateway.tenant).await.unwrap();
-    let by = &fixture.gateway.state.env;
-    let caller = principal(&fixture.gateway);
-    let issued = issue(&transaction, &caller, &purpose, fresh::<RequestId>(), by).await.unwrap();
-    transaction.commit().await.unwrap();
-    issued.id
+    let (scope, resource) = (Scope::LockRevoke, Some(lock.to_string()));
+    fixture.gateway.attested(&Purpose { scope, resource, body_digest: None }).await
 }
 
 /// Selects `what` from every audit row, in the chain's order.
 pub(crate) async fn rows(fixture: &Fixture, what: &str) -> Vec<String> {
     let sql = format!("SELECT {what} FROM bff.lock_action_proxy_audit ORDER BY sequence");
-    fixture.gateway.rows(&sql).await
-}
-
-fn is_replay(answer: &Answer) -> bool {
-    answer.headers.contains_key("idempotency-replayed")
+    fixture.gateway.database.rows(&sql).await
 }
 
 #[tokio::test]
 async fn a_key_is_issued_once_and_its_rows_say_everything_of_it() {
     let fixture = open().await;
     let act = Act::issue();
-    let first = act.send(&fixture).await;
-    assert_eq!(first.status, 201, "{}", first.body);
+    let first = act.send(&fixture).await.status(201);
     let again = act.send(&fixture).await;
-    assert!(is_replay(&again) && again.body == first.body);
+    assert!(again.is_replay() && again.body == first.body);
     assert_eq!((fixture.fake.seen().len(), fixture.fake.effects()), (1, 1));
     let gateway = &fixture.gateway;
     let envelope = "concat_ws(' ', sequence, action, phase, property_id, lock_id, operator_id,
@@ -117,9 +94,9 @@ async fn a_key_is_issued_once_and_its_rows_say_everything_of_it() {
         "SELECT phase FROM bff.lock_action_proxy_audit
          WHERE detail->>'keyCredentialId' = '{key}' AND trace_id IS NOT NULL
            AND request_id = '{}' AND session_id IS NOT NULL",
-        first.headers["x-request-id"].to_str().unwrap()
+        first.header("x-request-id")
     );
-    assert_eq!(gateway.rows(&found).await, ["success"]);
+    assert_eq!(gateway.database.rows(&found).await, ["success"]);
     assert_eq!(fixture.activity("action || ' ' || outcome").await.len(), 2);
 }
 
@@ -130,12 +107,15 @@ async fn lock_integration_is_not_called_if_the_first_row_is_not_written() {
                   ADD CONSTRAINT no_more CHECK (phase <> 'requested') NOT VALID";
     fixture.gateway.database.run(forbid).await;
     let act = Act::issue();
-    act.send(&fixture).await.is_problem(500, "MELMASTOON.GENERAL.INTERNAL");
+    act.send(&fixture).await.problem(500, "MELMASTOON.GENERAL.INTERNAL");
     assert!(fixture.fake.seen().is_empty());
-    assert!(fixture.gateway.rows("SELECT state FROM bff.idempotency").await.is_empty(), "no claim");
+    assert!(
+        fixture.gateway.database.rows("SELECT state FROM bff.idempotency").await.is_empty(),
+        "no claim"
+    );
     let allow = "ALTER TABLE bff.lock_action_proxy_audit DROP CONSTRAINT no_more";
     fixture.gateway.database.run(allow).await;
-    assert_eq!(act.send(&fixture).await.status, 201);
+    act.send(&fixture).await.status(201);
     assert_eq!(rows(&fixture, "phase").await, ["requested", "success"]);
 }
 
@@ -144,9 +124,8 @@ async fn a_missing_response_is_unknown_and_a_repeat_learns_the_outcome_without_a
     let fixture = open().await;
     fixture.fake.command(Command::Vanish);
     let act = Act::issue();
-    act.send(&fixture).await.is_problem(504, "MELMASTOON.BFF.UPSTREAM_TIMEOUT");
-    let answer = act.send(&fixture).await;
-    assert_eq!((answer.status.as_u16(), is_replay(&answer)), (201, false), "{}", answer.body);
+    act.send(&fixture).await.problem(504, "MELMASTOON.BFF.UPSTREAM_TIMEOUT");
+    assert!(!act.send(&fixture).await.status(201).is_replay());
     assert_eq!((fixture.fake.seen().len(), fixture.fake.effects()), (2, 1));
     let phases = rows(&fixture, "phase || ' ' || (action_id = id)").await;
     assert_eq!(phases, ["requested true", "unknown false", "requested true", "success false"]);
@@ -157,12 +136,12 @@ async fn an_error_and_a_refusal_of_lock_integration_are_failures() {
     let fixture = open().await;
     fixture.fake.command(Command::Fail(503));
     let act = Act::issue();
-    act.send(&fixture).await.is_problem(502, AWAY);
+    act.send(&fixture).await.problem(502, AWAY);
     assert_eq!(act.send(&fixture).await.status, 201, "a repeat tries again");
     let refused = Act::issue();
     fixture.fake.command(Command::Refuse(refusal(422, "MELMASTOON.LOCK.KEY_INVALID")));
-    refused.send(&fixture).await.is_problem(422, "MELMASTOON.LOCK.KEY_INVALID");
-    assert!(is_replay(&refused.send(&fixture).await));
+    refused.send(&fixture).await.problem(422, "MELMASTOON.LOCK.KEY_INVALID");
+    assert!(refused.send(&fixture).await.is_replay());
     let phases = rows(&fixture, "phase").await;
     assert_eq!(phases, ["requested", "failure", "requested", "success", "requested", "failure"]);
 }
@@ -171,7 +150,7 @@ async fn an_error_and_a_refusal_of_lock_integration_are_failures() {
 async fn an_invalid_response_leaves_the_outcome_unknown() {
     let fixture = open().await;
     fixture.fake.command(Command::Drift);
-    Act::issue().send(&fixture).await.is_problem(502, "MELMASTOON.BFF.SCHEMA_DRIFT");
+    Act::issue().send(&fixture).await.problem(502, "MELMASTOON.BFF.SCHEMA_DRIFT");
     assert_eq!(rows(&fixture, "phase").await, ["requested", "unknown"]);
 }
 
@@ -179,12 +158,12 @@ async fn an_invalid_response_leaves_the_outcome_unknown() {
 async fn without_lock_integration_a_known_lock_keeps_its_location_and_an_unknown_one_has_none() {
     let mut fixture = open().await;
     let known = Act::issue();
-    assert_eq!(known.send(&fixture).await.status, 201);
+    known.send(&fixture).await.status(201);
     fixture.gateway = fixture.gateway.asking(Upstream::Lock, "http://127.0.0.1:1");
     let again = Act { key: fresh_key(), ..known.clone() };
-    again.send(&fixture).await.is_problem(502, AWAY);
-    Act::issue().send(&fixture).await.is_problem(502, AWAY);
-    assert!(is_replay(&known.send(&fixture).await), "the stored response is still sent");
+    again.send(&fixture).await.problem(502, AWAY);
+    Act::issue().send(&fixture).await.problem(502, AWAY);
+    assert!(known.send(&fixture).await.is_replay(), "the stored response is still sent");
     let home = fixture.gateway.property;
     let rows = rows(&fixture, "phase || ' ' || coalesce(property_id, 'nowhere')").await;
     let of = |phase: &str, place: &str| format!("{phase} {place}");
@@ -203,11 +182,11 @@ async fn without_lock_integration_a_known_lock_keeps_its_location_and_an_unknown
 async fn a_slow_lookup_does_not_block_a_known_lock() {
     let fixture = open().await;
     let act = Act::issue();
-    assert_eq!(act.send(&fixture).await.status, 201);
+    act.send(&fixture).await.status(201);
     fixture.fake.locks(Locks::Ill);
-    assert_eq!(Act { key: fresh_key(), ..act }.send(&fixture).await.status, 201);
+    Act { key: fresh_key(), ..act }.send(&fixture).await.status(201);
     // One that was never used is nowhere: nothing is sent.
-    Act::issue().send(&fixture).await.is_problem(502, AWAY);
+    Act::issue().send(&fixture).await.problem(502, AWAY);
     assert_eq!(fixture.fake.seen().len(), 2);
 }
 
@@ -216,12 +195,12 @@ async fn another_tenant_s_lock_does_not_exist_and_another_property_s_is_out_of_s
     let fixture = open().await;
     fixture.fake.locks(Locks::None);
     let act = Act::issue();
-    act.send(&fixture).await.is_problem(404, "MELMASTOON.GENERAL.RESOURCE_NOT_FOUND");
+    act.send(&fixture).await.problem(404, "MELMASTOON.GENERAL.RESOURCE_NOT_FOUND");
     fixture.fake.locks(Locks::In(fresh::<PropertyId>().to_string()));
     // Said before the role and before the second factor.
     for act in [act, Act::revoke(None)] {
-        let answer = act.send_as(&fixture, "housekeeping").await;
-        answer.is_problem(403, "MELMASTOON.BFF.PROPERTY_OUT_OF_SCOPE");
+        let response = act.send(&fixture).role("housekeeping").await;
+        response.problem(403, "MELMASTOON.BFF.PROPERTY_OUT_OF_SCOPE");
     }
     assert!(fixture.fake.seen().is_empty() && rows(&fixture, "id").await.is_empty());
 }
@@ -229,15 +208,16 @@ async fn another_tenant_s_lock_does_not_exist_and_another_property_s_is_out_of_s
 #[tokio::test]
 async fn a_key_is_revoked_with_a_second_factor_that_is_good_once_and_stands_in_its_rows() {
     let fixture = open().await;
-    Act::revoke(None).send(&fixture).await.is_problem(401, "MELMASTOON.BFF.MFA_REQUIRED");
+    Act::revoke(None).send(&fixture).await.problem(401, "MELMASTOON.BFF.MFA_REQUIRED");
     let mut act = Act::revoke(None);
     let attestation = attested(&fixture, act.lock).await;
     act.attestation = Some(attestation);
     let first = act.send(&fixture).await;
-    assert_eq!((first.status.as_u16(), &first.body["state"]), (200, &json!("revoked")));
-    assert_eq!(first.body["keyCredentialId"], act.body["keyCredentialId"]);
+    let first: Value = first.ok();
+    assert_eq!(first["state"], "revoked");
+    assert_eq!(first["keyCredentialId"], act.body["keyCredentialId"]);
     fixture.pass(ATTESTATION_LIFETIME.as_secs() + 1);
-    assert!(is_replay(&act.send(&fixture).await));
+    assert!(act.send(&fixture).await.is_replay());
     let seen = fixture.fake.seen();
     assert_eq!((seen.len(), &seen[0].body), (1, &json!({"reason": "lost"})));
     let expected_row = rows(&fixture, "concat_ws(' ', action, phase, mfa_attestation_id)").await;
@@ -256,10 +236,10 @@ async fn of_many_revocations_at_once_with_one_factor_one_is_done_and_no_other_lo
     fixture.warm_up().await;
     let lock = fresh();
     let id = attested(&fixture, lock).await;
-    Act::revoke(Some(id)).send(&fixture).await.is_problem(401, USED);
+    Act::revoke(Some(id)).send(&fixture).await.problem(401, USED);
     let acts: Vec<_> = (0..8).map(|_| Act { lock, ..Act::revoke(Some(id)) }).collect();
-    let answers = join_all(acts.iter().map(|act| act.send(&fixture))).await;
-    let done = answers.iter().filter(|answer| answer.status == 200).count();
+    let responses = join_all(acts.iter().map(|act| act.send(&fixture).into_future())).await;
+    let done = responses.iter().filter(|response| response.status == 200).count();
     assert_eq!((done, fixture.fake.effects(), rows(&fixture, "id").await.len()), (1, 1, 2));
 }
 
@@ -272,8 +252,7 @@ async fn an_action_that_cannot_be_read_is_written_nowhere() {
     act.attestation = Some(attested(&fixture, act.lock).await);
     act.body["reason"] = json!("");
     for act in [late, act] {
-        let answer = act.send(&fixture).await;
-        answer.is_problem(400, "MELMASTOON.GENERAL.VALIDATION_FAILED");
+        act.send(&fixture).await.problem(400, "MELMASTOON.GENERAL.VALIDATION_FAILED");
     }
     assert!(fixture.fake.seen().is_empty() && rows(&fixture, "id").await.is_empty());
 }
@@ -286,14 +265,13 @@ async fn a_key_is_sent_to_no_telephone_number_that_is_not_e_164() {
     {
         let mut act = Act::issue();
         act.body["guest"]["contact"] = json!({"phoneE164": number});
-        let answer = act.send(&desk).await;
-        answer.is_problem(400, "MELMASTOON.GENERAL.VALIDATION_FAILED");
-        let field = &answer.body["errors"][0]["field"];
+        let response = act.send(&desk).await.problem(400, "MELMASTOON.GENERAL.VALIDATION_FAILED");
+        let field = &response.body["errors"][0]["field"];
         assert_eq!(field, "body.guest.contact.phoneE164", "{number:?}");
-        assert!(answer.body.to_string().contains("E.164"), "{}", answer.body);
+        assert!(response.body.to_string().contains("E.164"), "{}", response.body);
     }
     assert!(rows(&desk, "action").await.is_empty() && desk.fake.seen().is_empty());
     let mut act = Act::issue();
     act.body["guest"]["contact"] = json!({"phoneE164": "+93205550114"});
-    assert_eq!(act.send(&desk).await.status, 201);
+    act.send(&desk).await.status(201);
 }

@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
@@ -22,7 +21,6 @@ use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use service_kit::postgres::Database;
 use service_kit::testing::malformed::example;
-use tower::ServiceExt;
 use upstream_clients::BaseUrls;
 
 use crate::http::endpoints::Endpoint;
@@ -30,10 +28,8 @@ use crate::locks::reconcile::MIN_AGE;
 use crate::tests::bodies::meaningful;
 use crate::tests::fake_upstreams::{FakeUpstreams, Locks};
 use crate::tests::fixture::{BASE, fresh_key, movable_clock};
-use crate::tests::internal;
 use crate::tests::isolation::Call;
-use crate::tests::issuer::{Issuer, SCHEDULER};
-use crate::tests::replays::attested;
+use crate::tests::issuer::SCHEDULER;
 use crate::tests::test_gateway::{TestGateway, TestOptions, fresh, patient};
 
 /// Shorter than any timeout of the gateway, so that it is still waiting.
@@ -150,37 +146,23 @@ async fn send(gateway: &TestGateway, call: &Call<'_>) {
     let (path, _, _) = call.filled().unwrap();
     let schema = &call.operation["requestBody"]["content"]["application/json"]["schema"];
     let valid = || meaningful(endpoint.path, example(call.document, schema));
-    let body = (!schema.is_null()).then(valid);
-    let (method, bare) = (call.method.to_ascii_uppercase(), path.split('?').next().unwrap());
-    let token = gateway.token(|claims| {
+    let mut request = gateway.call(call.method, path).key(fresh_key()).claims(|claims| {
         claims.roles = vec![Role::TenantAdmin.name().to_owned()];
         // One of the routes ends the session it is called in.
         claims.sid = Some(fresh::<SessionId>().to_string());
     });
-    let request = if endpoint.proof_only {
-        let own = |claims: &mut Value| {
-            claims["htm"] = json!(method);
-            claims.as_object_mut().unwrap().remove("ath");
-        };
-        let request = http::Request::post(&path).header("dpop", gateway.proof(bare, "", own));
-        request.header("x-device-id", gateway.device.as_str())
-    } else {
-        let proof = gateway.proof(bare, &token, |claims| claims["htm"] = json!(method));
-        gateway.with(&path, &format!("DPoP {token}"), &proof).method(method.as_str())
-    };
-    let request = match endpoint.second_factor {
-        Some(scope) => request.header("x-mfa-attestation", attested(gateway, scope).await),
-        None => request,
-    };
-    let request = request.header("idempotency-key", fresh_key());
-    let request = request.header("content-type", "application/json");
-    let body = body.map_or_else(Body::empty, |body| Body::from(body.to_string()));
-    let answer = gateway.app.clone().oneshot(request.body(body).unwrap()).await.unwrap();
+    if endpoint.proof_only {
+        request = request.proof_only();
+    }
+    if !schema.is_null() {
+        request = request.json(&valid());
+    }
+    let response = request.attestation(gateway.second_factor(endpoint).await).response().await;
     // A stream does not end.
     let is_stream =
-        answer.headers().get("content-type").is_some_and(|value| value == "text/event-stream");
+        response.headers().get("content-type").is_some_and(|value| value == "text/event-stream");
     if !is_stream {
-        answer.into_body().collect().await.unwrap();
+        response.into_body().collect().await.unwrap();
     }
 }
 
@@ -198,21 +180,16 @@ async fn no_job_holds_a_connection_while_it_calls_an_upstream() {
     let call = Call { document: &document, path: &path, method: "post", operation, own };
     send(&gateway, &call).await;
     gateway.database.run(&format!("{table} DROP CONSTRAINT no_end")).await;
-    let cursor = gateway.post(&format!("{BASE}/sync/cursor"), &json!({"version": 3})).await;
-    assert_eq!(cursor.status, 200, "{}", cursor.body);
+    gateway.post(format!("{BASE}/sync/cursor")).json(&json!({"version": 3})).await.status(200);
     let placed = format!("UPDATE bff.device_sync_status SET property_id = '{}'", gateway.property);
     gateway.database.run(&placed).await;
     ahead.store(MIN_AGE.as_secs() + 1, Ordering::SeqCst);
-    let issuer = Issuer::open().await;
-    let app = internal::app(&gateway, Some(issuer.identity(gateway.clock.clone())));
     for job in ["reconcile-locks", "reconcile-cursors"] {
         witness.calls();
-        let token = issuer.token_of(SCHEDULER, &gateway.clock);
         let path = format!("/internal/jobs/{job}");
-        let request = internal::request("POST", &path, Some(&token), &json!({}));
-        let answer = crate::tests::test_gateway::send_to(&app, request).await;
-        assert_eq!((answer.status.as_u16(), &answer.body["ran"]), (200, &json!(true)), "{job}");
-        assert!(!witness.calls().is_empty(), "{job} made no call: {}", answer.body);
+        let response = gateway.account(SCHEDULER).post(path).await.status(200);
+        assert_eq!(response.body["ran"], true, "{job}");
+        assert!(!witness.calls().is_empty(), "{job} made no call: {}", response.body);
         witness.saw_no_offence(job);
     }
 }

@@ -7,19 +7,17 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
 use crate::tests::tenant::{Behavior, Hands, Tenant};
-use crate::tests::test_gateway::{Answer, TestGateway, TestOptions, fresh};
+use crate::tests::test_gateway::{TestGateway, TestOptions, TestResponse, fresh};
 
 const SESSION: &str = "/api/bff/backoffice/v1/session";
 
 async fn session(gateway: &TestGateway) -> Value {
-    let answer = gateway.send(gateway.request(SESSION)).await;
-    assert_eq!(answer.status, 200, "{}", answer.body);
-    answer.body
+    gateway.get(SESSION).await.ok()
 }
 
-async fn dashboard(gateway: &TestGateway, property: PropertyId) -> Answer {
-    let path = format!("/api/bff/backoffice/v1/dashboard?propertyId={property}");
-    gateway.send(gateway.request(&path)).await
+async fn dashboard(gateway: &TestGateway) -> TestResponse {
+    let path = format!("/api/bff/backoffice/v1/dashboard?propertyId={}", gateway.property);
+    gateway.get(path).await
 }
 
 /// Polls until the profile has this freshness.
@@ -58,32 +56,25 @@ async fn a_profile_narrows_the_token_and_adds_nothing() {
         "roles": ["tenant.admin", "housekeeping"], "propertyIds": [fresh::<PropertyId>()],
     })))
     .await;
-    dashboard(&gateway, gateway.property)
-        .await
-        .is_problem(403, "MELMASTOON.BFF.PROPERTY_OUT_OF_SCOPE");
-    let answer = gateway.send(gateway.request(SESSION)).await;
-    answer.is_problem(403, "MELMASTOON.BFF.ROLE_FORBIDDEN");
+    dashboard(&gateway).await.problem(403, "MELMASTOON.BFF.PROPERTY_OUT_OF_SCOPE");
+    gateway.get(SESSION).await.problem(403, "MELMASTOON.BFF.ROLE_FORBIDDEN");
 
     let (tenant, gateway) = Tenant::with_gateway(Behavior::Says(json!({}))).await;
-    let both = gateway.token(|claims| {
+    let both = gateway.get(SESSION).claims(|claims| {
         claims.roles = vec!["front_desk".into(), "property.gm".into()];
         claims.property_ids.push(fresh::<PropertyId>().to_string());
     });
-    let proof = gateway.proof(SESSION, &both, |_| {});
-    let answer = gateway.send(gateway.with(SESSION, &format!("DPoP {both}"), &proof)).await;
-    assert_eq!(answer.body["roles"], json!(["front_desk"]), "{}", answer.body);
-    assert_eq!(answer.body["propertyIds"], json!([gateway.property]));
+    let body: Value = both.await.ok();
+    assert_eq!(body["roles"], json!(["front_desk"]), "{body}");
+    assert_eq!(body["propertyIds"], json!([gateway.property]));
     assert_eq!(tenant.requests(), 1);
 }
 
 #[tokio::test]
 async fn an_operator_the_tenant_does_not_know_has_no_property_and_no_role() {
     let (_, gateway) = Tenant::with_gateway(Behavior::KnowsNobody).await;
-    dashboard(&gateway, gateway.property)
-        .await
-        .is_problem(403, "MELMASTOON.BFF.PROPERTY_OUT_OF_SCOPE");
-    let answer = gateway.send(gateway.request(SESSION)).await;
-    answer.is_problem(403, "MELMASTOON.BFF.ROLE_FORBIDDEN");
+    dashboard(&gateway).await.problem(403, "MELMASTOON.BFF.PROPERTY_OUT_OF_SCOPE");
+    gateway.get(SESSION).await.problem(403, "MELMASTOON.BFF.ROLE_FORBIDDEN");
 }
 
 #[tokio::test]
@@ -117,7 +108,7 @@ async fn while_tenant_service_hangs_a_request_waits_briefly_and_uses_its_token()
             (&json!("unavailable"), &json!(["front_desk"]))
         );
     }
-    assert_eq!(dashboard(&gateway, gateway.property).await.status, 200);
+    dashboard(&gateway).await.status(200);
     assert_eq!(tenant.requests(), 1, "one call for all of them");
 }
 

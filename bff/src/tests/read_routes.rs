@@ -23,12 +23,8 @@ async fn a_read_passes_the_response_on_and_caches_it() {
         let first = fixture.get(route).await;
         assert_eq!((first.status.as_u16(), &first.body["asOf"]), (200, &json!(AS_OF)), "{route}");
         assert!(first.body[member].is_array(), "{route} {}", first.body);
-        let held = first.headers["etag"].to_str().unwrap();
-        let again = fixture.get_as("front_desk.manager", route, Some(held)).await;
-        assert_eq!(
-            (again.status.as_u16(), &again.headers["x-cache"]),
-            (304, &"HIT".parse().unwrap())
-        );
+        let again = fixture.get(route).holding(first.header("etag")).await;
+        assert_eq!(again.status(304).header("x-cache"), "HIT", "{route}");
     }
     assert_eq!(fixture.requests("/"), 4);
 }
@@ -39,15 +35,12 @@ async fn alerts_of_before_are_shown_while_notification_is_unavailable_for_five_m
     fixture.get("/alerts").await;
     fixture.is_away("/api/v1/alerts", 500);
     fixture.pass(120);
-    let stale = fixture.get("/alerts").await;
-    assert_eq!(
-        (stale.status.as_u16(), &stale.headers["x-cache"]),
-        (200, &"STALE".parse().unwrap())
-    );
-    assert!(stale.headers["age"].to_str().unwrap().parse::<u64>().unwrap() >= 120);
+    let stale = fixture.get("/alerts").await.status(200);
+    assert_eq!(stale.header("x-cache"), "STALE");
+    assert!(stale.header("age").parse::<u64>().unwrap() >= 120);
     assert_eq!(stale.body["items"][0]["title"], "Water");
     fixture.pass(300);
-    fixture.get("/alerts").await.is_problem(502, "MELMASTOON.BFF.UPSTREAM_UNAVAILABLE");
+    fixture.get("/alerts").await.problem(502, "MELMASTOON.BFF.UPSTREAM_UNAVAILABLE");
 }
 
 #[tokio::test]
@@ -60,10 +53,9 @@ async fn without_ai_the_list_of_suggestions_is_empty_and_degraded() {
     );
     fixture.is_away("/api/v1/ai", 500);
     fixture.pass(61);
-    let answer = fixture.get("/ai/suggestions").await;
-    assert_eq!(answer.status, 200);
-    assert_eq!((&answer.body["degraded"], &answer.body["items"]), (&json!(true), &json!([])));
-    assert_ne!(answer.headers["etag"], well.headers["etag"]);
+    let response = fixture.get("/ai/suggestions").await.status(200);
+    assert_eq!((&response.body["degraded"], &response.body["items"]), (&json!(true), &json!([])));
+    assert_ne!(response.headers["etag"], well.headers["etag"]);
 }
 
 #[tokio::test]
@@ -72,7 +64,7 @@ async fn without_their_upstream_boards_and_folios_are_unavailable() {
     fixture.is_away("/api/v1/maintenance", 500);
     fixture.is_away("/api/v1/folios", 500);
     for route in ["/maintenance/board", folio(&fixture).as_str()] {
-        fixture.get(route).await.is_problem(502, "MELMASTOON.BFF.UPSTREAM_UNAVAILABLE");
+        fixture.get(route).await.problem(502, "MELMASTOON.BFF.UPSTREAM_UNAVAILABLE");
     }
 }
 
@@ -81,9 +73,9 @@ async fn a_cached_folio_of_a_property_out_of_scope_is_not_shown() {
     let fixture = ReadFixture::open().await;
     let other = format!("/folios/{}", fresh::<FolioId>());
     for _ in 0..2 {
-        let answer = fixture.get(&other).await;
-        answer.is_problem(403, "MELMASTOON.BFF.PROPERTY_OUT_OF_SCOPE");
-        assert!(!answer.body.to_string().contains("charges"));
+        let response =
+            fixture.get(&other).await.problem(403, "MELMASTOON.BFF.PROPERTY_OUT_OF_SCOPE");
+        assert!(!response.body.to_string().contains("charges"));
     }
     assert_eq!(fixture.requests("/api/v1/folios"), 1);
 }

@@ -1,4 +1,4 @@
-//! Reads that one upstream answers: `/arrivals` and `/inventory/availability`.
+//! Reads that one upstream responses: `/arrivals` and `/inventory/availability`.
 
 use contracts::clock::{Clock, Entropy};
 use contracts::id::{Id, PropertyId};
@@ -20,10 +20,10 @@ fn paths(fixture: &Fixture) -> [String; 2] {
 async fn a_read_calls_its_upstream_and_passes_the_response_on() {
     let fixture = Fixture::open().await;
     let [arrivals, availability] = paths(&fixture);
-    let answer = fixture.gateway.send(fixture.gateway.request(&arrivals)).await;
-    assert_eq!((answer.status.as_u16(), &answer.body["date"]), (200, &"2026-11-22".into()));
-    let answer = fixture.gateway.send(fixture.gateway.request(&availability)).await;
-    assert_eq!((answer.status.as_u16(), &answer.body["to"]), (200, &"2026-11-24".into()));
+    let response = fixture.gateway.get(&arrivals).await;
+    assert_eq!((response.status.as_u16(), &response.body["date"]), (200, &"2026-11-22".into()));
+    let response = fixture.gateway.get(&availability).await;
+    assert_eq!((response.status.as_u16(), &response.body["to"]), (200, &"2026-11-24".into()));
     let property = fixture.gateway.property;
     let targets: Vec<_> = fixture.fake.seen().into_iter().map(|seen| seen.target).collect();
     assert_eq!(
@@ -43,10 +43,9 @@ async fn the_days_are_optional_and_an_unchanged_response_is_304() {
     let property = fixture.gateway.property;
     for path in ["arrivals", "inventory/availability"] {
         let path = format!("{BASE}/{path}?propertyId={property}");
-        let answer = fixture.gateway.send(fixture.gateway.request(&path)).await;
-        assert_eq!(answer.status, 200, "{}", answer.body);
-        let held = fixture.gateway.request(&path).header("if-none-match", &answer.headers["etag"]);
-        assert_eq!(fixture.gateway.send(held).await.status, 304);
+        let response = fixture.gateway.get(&path).await.status(200);
+        let held = fixture.gateway.get(&path).holding(response.header("etag"));
+        held.await.status(304);
     }
     assert!(fixture.fake.seen().iter().all(|seen| !seen.target.contains("2026")));
 }
@@ -60,9 +59,7 @@ async fn an_invalid_day_is_refused_without_an_upstream_call() {
         ("inventory/availability?to=x", "query.to"),
     ] {
         let path = format!("{BASE}/{path}&propertyId={}", fixture.gateway.property);
-        let answer = fixture.gateway.send(fixture.gateway.request(&path)).await;
-        answer.is_problem(400, "MELMASTOON.GENERAL.VALIDATION_FAILED");
-        assert_eq!(answer.body["errors"][0]["field"], field);
+        fixture.gateway.get(&path).await.invalid(field);
     }
     assert!(fixture.fake.seen().is_empty());
 }
@@ -82,7 +79,7 @@ async fn without_its_upstream_a_read_reports_how_the_call_failed() {
             ),
         ] {
             fixture.fake.command(command);
-            fixture.gateway.send(fixture.gateway.request(&path)).await.is_problem(status, code);
+            fixture.gateway.get(&path).await.problem(status, code);
         }
     }
 }
@@ -93,8 +90,7 @@ async fn a_property_out_of_scope_makes_no_upstream_call() {
     let other = PropertyId::generate(&Clock::system(), &Entropy::system());
     for path in paths(&fixture) {
         let path = path.replace(fixture.gateway.property.as_str(), other.as_str());
-        let answer = fixture.gateway.send(fixture.gateway.request(&path)).await;
-        answer.is_problem(403, "MELMASTOON.BFF.PROPERTY_OUT_OF_SCOPE");
+        fixture.gateway.get(&path).await.problem(403, "MELMASTOON.BFF.PROPERTY_OUT_OF_SCOPE");
     }
     assert!(fixture.fake.seen().is_empty());
 }

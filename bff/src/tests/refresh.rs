@@ -4,50 +4,36 @@ use std::time::Duration;
 
 use auth::jwks::KeySet;
 use auth::request_token::{RequestTokenRules, verify_service};
-use contracts::clock::{Clock, Entropy};
-use contracts::id::{DeviceId, Id, RequestId, SessionId};
+use contracts::id::{DeviceId, Id, SessionId};
 use contracts::upstream::iam::Confirmation;
-use http::request::Builder;
 use jiff::SignedDuration;
-use serde_json::{Value, json};
+use serde_json::json;
 use service_kit::postgres::write;
 
 use crate::sessions::revocation::Target;
 use crate::sessions::revocation::store::{NewRevocation, insert};
+use crate::tests::call::TestCall;
+use crate::tests::fixture::fresh_key;
 use crate::tests::iam::{Iam, gateway, gateway_without};
-use crate::tests::test_gateway::{Answer, Key, TestGateway};
+use crate::tests::test_gateway::{Key, TestGateway, fresh};
 
 const REFRESH: &str = "/api/bff/backoffice/v1/auth/refresh";
-const REVOKE: &str = "/internal/sessions/revoke";
+const DPOP_INVALID: &str = "MELMASTOON.BFF.DPOP_INVALID";
 const ENDED: &str = "MELMASTOON.BFF.SESSION_EXPIRED";
 
-fn fresh<T: Id>() -> T {
-    T::generate(&Clock::system(), &Entropy::system())
+/// A refresh as a desktop sends it, with a refresh token that was not used before.
+fn refresh(gateway: &TestGateway) -> TestCall<'_> {
+    refresh_with(gateway, &fresh_key())
 }
 
-pub(crate) fn proof(gateway: &TestGateway, change: impl FnOnce(&mut Value)) -> String {
-    gateway.proof(REFRESH, "", |claims| {
-        claims["htm"] = json!("POST");
-        claims.as_object_mut().unwrap().remove("ath");
-        change(claims);
-    })
+pub(crate) fn refresh_with<'a>(gateway: &'a TestGateway, token: &str) -> TestCall<'a> {
+    gateway.post(REFRESH).proof_only().json(&json!({"refreshToken": token}))
 }
 
-pub(crate) fn request(gateway: &TestGateway, proof: &str) -> Builder {
-    http::Request::post(REFRESH)
-        .header("dpop", proof)
-        .header("x-device-id", gateway.device.as_str())
-}
-
-/// Sends a refresh token that was not used before.
-async fn send(gateway: &TestGateway, request: Builder) -> Answer {
-    let token = format!("{:032x}", Entropy::system().u128());
-    gateway.send_json(request, &json!({"refreshToken": token})).await
-}
-
-/// Sends a refresh as a desktop does.
-async fn refresh(gateway: &TestGateway) -> Answer {
-    send(gateway, request(gateway, &proof(gateway, |_| {}))).await
+/// A proof for a refresh.
+pub(crate) fn proof(gateway: &TestGateway) -> String {
+    let request = refresh(gateway).request();
+    request.headers()["dpop"].to_str().unwrap().to_owned()
 }
 
 fn grant(gateway: &TestGateway, iam: &Iam) {
@@ -59,14 +45,12 @@ async fn a_device_that_proves_its_key_gets_a_new_pair() {
     let (gateway, iam) = gateway().await;
     let token = gateway.token(|claims| claims.exp = claims.iat + 600);
     iam.grants(token.clone());
-    let body = json!({"refreshToken": "the-first"});
-    let answer = gateway.send_json(request(&gateway, &proof(&gateway, |_| {})), &body).await;
-    assert_eq!(answer.status, 200, "{}", answer.body);
-    assert_eq!(answer.headers["cache-control"], "no-store");
-    assert_eq!(answer.body["accessToken"], token);
-    assert_eq!(answer.body["refreshToken"], "the-next");
-    assert_eq!(answer.body["tokenType"], "DPoP");
-    let left = answer.body["expiresIn"].as_u64().unwrap();
+    let response = refresh_with(&gateway, "the-first").await.status(200);
+    assert_eq!(response.headers["cache-control"], "no-store");
+    assert_eq!(response.body["accessToken"], token);
+    assert_eq!(response.body["refreshToken"], "the-next");
+    assert_eq!(response.body["tokenType"], "DPoP");
+    let left = response.body["expiresIn"].as_u64().unwrap();
     assert!((598..=600).contains(&left), "the token's own end counts: {left}");
     let requests = iam.requests();
     assert_eq!(requests[0].path, "/api/v1/auth/refresh");
@@ -84,22 +68,13 @@ async fn a_session_revoked_since_it_began_is_not_refreshed() {
     for kind in ["session", "device", "operator", "tenant"] {
         let (gateway, iam) = gateway().await;
         grant(&gateway, &iam);
-        assert_eq!(refresh(&gateway).await.status, 200);
-        let id = match kind {
-            "session" => gateway.session.to_string(),
-            "device" => gateway.device.to_string(),
-            "operator" => gateway.operator.to_string(),
-            _ => gateway.tenant.to_string(),
-        };
-        let order = json!({"tenantId": gateway.tenant, "kind": kind, "id": id, "reason": "lost"});
-        let answer = gateway.post_internal(REVOKE, fresh::<RequestId>().as_str(), &order).await;
-        assert_eq!(answer.status, 200);
+        refresh(&gateway).await.status(200);
+        gateway.revoke(kind).await;
         // As late as clocks allow: the token is new, the session is not.
         iam.grants(gateway.token(|claims| claims.iat += 5));
-        let answer = refresh(&gateway).await;
-        answer.is_problem(401, ENDED);
-        assert!(answer.body.get("accessToken").is_none(), "{kind}");
-        assert!(answer.headers["www-authenticate"].to_str().unwrap().starts_with("DPoP "));
+        let response = refresh(&gateway).await.problem(401, ENDED);
+        assert!(response.body.get("accessToken").is_none(), "{kind}");
+        assert!(response.header("www-authenticate").starts_with("DPoP "));
         // A sign-in afterwards begins another session.
         let later = gateway.clock.now() + SignedDuration::from_secs(2);
         let session = SessionId::from_parts(later, 1).to_string();
@@ -130,21 +105,20 @@ async fn a_revocation_of_weeks_ago_still_holds_for_a_session_that_is_older() {
     grant(&gateway, &iam);
     assert_eq!(refresh(&gateway).await.status, 200, "this session began later");
     iam.grants(gateway.token(|claims| claims.sid = Some(old)));
-    refresh(&gateway).await.is_problem(401, ENDED);
+    refresh(&gateway).await.problem(401, ENDED);
     iam.grants(gateway.token(|claims| claims.sid = None));
-    refresh(&gateway).await.is_problem(401, ENDED);
+    refresh(&gateway).await.problem(401, ENDED);
 }
 
 #[tokio::test]
 async fn without_the_durable_store_what_this_instance_heard_decides() {
     let (gateway, iam) = gateway().await;
     grant(&gateway, &iam);
-    let order = json!({"tenantId": gateway.tenant, "kind": "session", "id": gateway.session, "reason": "lost"});
-    gateway.post_internal(REVOKE, fresh::<RequestId>().as_str(), &order).await;
+    gateway.revoke("session").await;
     gateway.database.go_away().await;
-    refresh(&gateway).await.is_problem(401, ENDED);
+    refresh(&gateway).await.problem(401, ENDED);
     iam.grants(gateway.token(|claims| claims.sid = Some(fresh::<SessionId>().to_string())));
-    assert_eq!(refresh(&gateway).await.status, 200);
+    refresh(&gateway).await.status(200);
     gateway.database.come_back().await;
 }
 
@@ -152,25 +126,23 @@ async fn without_the_durable_store_what_this_instance_heard_decides() {
 async fn a_proof_is_for_this_url_alone_and_for_one_use() {
     let (gateway, iam) = gateway().await;
     grant(&gateway, &iam);
-    let good = proof(&gateway, |_| {});
-    assert_eq!(send(&gateway, request(&gateway, &good)).await.status, 200);
-    let replayed = send(&gateway, request(&gateway, &good)).await;
-    replayed.is_problem(401, "MELMASTOON.BFF.DPOP_INVALID");
-    let challenge = replayed.headers["www-authenticate"].to_str().unwrap();
+    let good = proof(&gateway);
+    refresh(&gateway).header("dpop", &good).await.status(200);
+    let replayed = refresh(&gateway).header("dpop", &good).await.problem(401, DPOP_INVALID);
+    let challenge = replayed.header("www-authenticate");
     assert!(challenge.contains(r#"error="invalid_dpop_proof""#), "{challenge}");
     let elsewhere = format!("{}/api/bff/backoffice/v1/session", crate::tests::test_gateway::BASE);
-    for bad in [
-        proof(&gateway, |claims| claims["htu"] = json!(elsewhere)),
-        proof(&gateway, |claims| claims["htm"] = json!("GET")),
-        proof(&gateway, |claims| claims["iat"] = json!(gateway.clock.unix_seconds() - 90)),
-        "not.a.proof".to_owned(),
+    for (member, value) in [
+        ("htu", json!(elsewhere)),
+        ("htm", json!("GET")),
+        ("iat", json!(gateway.clock.unix_seconds() - 90)),
     ] {
-        send(&gateway, request(&gateway, &bad))
-            .await
-            .is_problem(401, "MELMASTOON.BFF.DPOP_INVALID");
+        let bad = refresh(&gateway).proof(|claims| claims[member] = value);
+        bad.await.problem(401, DPOP_INVALID);
     }
-    let twice = request(&gateway, &proof(&gateway, |_| {})).header("dpop", proof(&gateway, |_| {}));
-    send(&gateway, twice).await.is_problem(401, "MELMASTOON.BFF.DPOP_INVALID");
+    refresh(&gateway).header("dpop", "not.a.proof").await.problem(401, DPOP_INVALID);
+    let second = proof(&gateway);
+    refresh(&gateway).header_lines("dpop", &[&second]).await.problem(401, DPOP_INVALID);
     assert_eq!(iam.requests().len(), 1);
 }
 
@@ -179,27 +151,24 @@ async fn a_proof_without_a_nonce_is_refused_with_the_nonce_to_use() {
     let (iam, url) = Iam::open().await;
     let gateway = TestGateway::with_nonces().await.asking(contracts::upstream::Upstream::Iam, &url);
     grant(&gateway, &iam);
-    let first = refresh(&gateway).await;
-    first.is_problem(401, "MELMASTOON.BFF.DPOP_INVALID");
-    let challenge = first.headers["www-authenticate"].to_str().unwrap();
+    let first = refresh(&gateway).await.problem(401, DPOP_INVALID);
+    let challenge = first.header("www-authenticate");
     assert!(challenge.contains(r#"error="use_dpop_nonce""#), "{challenge}");
-    let nonce = first.headers["dpop-nonce"].to_str().unwrap().to_owned();
-    let proof = proof(&gateway, |claims| claims["nonce"] = json!(nonce));
-    assert_eq!(send(&gateway, request(&gateway, &proof)).await.status, 200);
+    let nonce = first.header("dpop-nonce");
+    refresh(&gateway).proof(|claims| claims["nonce"] = json!(nonce)).await.status(200);
 }
 
 #[tokio::test]
 async fn the_proof_is_checked_before_the_device_and_the_device_before_iam() {
     let gateway = gateway_without().await;
-    let bare = http::Request::post(REFRESH);
-    send(&gateway, bare).await.is_problem(401, "MELMASTOON.BFF.DPOP_INVALID");
-    let bad = http::Request::post(REFRESH).header("dpop", "not.a.proof");
-    send(&gateway, bad).await.is_problem(401, "MELMASTOON.BFF.DPOP_INVALID");
-    let good = proof(&gateway, |_| {});
-    let no_device = http::Request::post(REFRESH).header("dpop", &good);
-    send(&gateway, no_device).await.is_problem(403, "MELMASTOON.BFF.DEVICE_MISMATCH");
-    let again = send(&gateway, request(&gateway, &good)).await;
-    again.is_problem(502, "MELMASTOON.BFF.UPSTREAM_UNAVAILABLE");
+    let anonymous = || refresh(&gateway).anonymous();
+    anonymous().await.problem(401, DPOP_INVALID);
+    anonymous().header("dpop", "not.a.proof").await.problem(401, DPOP_INVALID);
+    let good = proof(&gateway);
+    let no_device = anonymous().header("dpop", &good).await;
+    no_device.problem(403, "MELMASTOON.BFF.DEVICE_MISMATCH");
+    let again = refresh(&gateway).header("dpop", &good).await;
+    let again = again.problem(502, "MELMASTOON.BFF.UPSTREAM_UNAVAILABLE");
     assert_eq!(again.body["runbook"], "bff-backoffice/iam-refresh-down");
     assert_eq!(again.body["retriable"], true);
 }
@@ -207,10 +176,8 @@ async fn the_proof_is_checked_before_the_device_and_the_device_before_iam() {
 #[tokio::test]
 async fn two_credentials_are_refused() {
     let (gateway, iam) = gateway().await;
-    let token = gateway.token(|_| {});
-    let both = request(&gateway, &proof(&gateway, |_| {}))
-        .header("authorization", format!("DPoP {token}"));
-    send(&gateway, both).await.is_problem(400, "MELMASTOON.GENERAL.MALFORMED_REQUEST");
+    let both = gateway.post(REFRESH).json(&json!({"refreshToken": fresh_key()})).await;
+    both.problem(400, "MELMASTOON.GENERAL.MALFORMED_REQUEST");
     assert!(iam.requests().is_empty());
 }
 
@@ -228,29 +195,27 @@ async fn a_token_that_is_not_the_callers_is_not_returned() {
         "opaque".to_owned(),
     ] {
         iam.grants(token);
-        let answer = refresh(&gateway).await;
-        answer.is_problem(502, "MELMASTOON.BFF.SCHEMA_DRIFT");
-        assert!(answer.body.get("accessToken").is_none());
+        let response = refresh(&gateway).await.problem(502, "MELMASTOON.BFF.SCHEMA_DRIFT");
+        assert!(response.body.get("accessToken").is_none());
     }
     let bearer =
         json!({"access_token": gateway.token(|_| {}), "token_type": "Bearer", "expires_in": 1});
     iam.answers(200, bearer);
-    refresh(&gateway).await.is_problem(502, "MELMASTOON.BFF.SCHEMA_DRIFT");
+    refresh(&gateway).await.problem(502, "MELMASTOON.BFF.SCHEMA_DRIFT");
 }
 
 #[tokio::test]
 async fn iams_refusal_passes_through_and_its_failure_does_not() {
     let (gateway, iam) = gateway().await;
     iam.refuses(401, "MELMASTOON.IAM.REFRESH_TOKEN_INVALID");
-    let answer = refresh(&gateway).await;
-    answer.is_problem(401, "MELMASTOON.IAM.REFRESH_TOKEN_INVALID");
+    refresh(&gateway).await.problem(401, "MELMASTOON.IAM.REFRESH_TOKEN_INVALID");
     iam.refuses(500, "MELMASTOON.IAM.INTERNAL");
-    refresh(&gateway).await.is_problem(502, "MELMASTOON.BFF.UPSTREAM_UNAVAILABLE");
+    refresh(&gateway).await.problem(502, "MELMASTOON.BFF.UPSTREAM_UNAVAILABLE");
     // What is refused of the gateway itself must not sign the operator out.
     iam.refuses(401, "MELMASTOON.GENERAL.UNAUTHENTICATED");
-    refresh(&gateway).await.is_problem(502, "MELMASTOON.BFF.UPSTREAM_UNAVAILABLE");
+    refresh(&gateway).await.problem(502, "MELMASTOON.BFF.UPSTREAM_UNAVAILABLE");
     iam.takes(Duration::from_secs(5));
-    refresh(&gateway).await.is_problem(504, "MELMASTOON.BFF.UPSTREAM_TIMEOUT");
+    refresh(&gateway).await.problem(504, "MELMASTOON.BFF.UPSTREAM_TIMEOUT");
 }
 
 #[tokio::test]
@@ -258,9 +223,8 @@ async fn a_body_without_a_usable_refresh_token_is_not_forwarded() {
     let (gateway, iam) = gateway().await;
     for body in [json!({}), json!({"refreshToken": ""}), json!({"refreshToken": "a".repeat(4097)})]
     {
-        let request = request(&gateway, &proof(&gateway, |_| {}));
-        let answer = gateway.send_json(request, &body).await;
-        answer.is_problem(400, "MELMASTOON.GENERAL.VALIDATION_FAILED");
+        let response = refresh(&gateway).json(&body).await;
+        response.problem(400, "MELMASTOON.GENERAL.VALIDATION_FAILED");
     }
     assert!(iam.requests().is_empty());
 }

@@ -2,18 +2,17 @@
 //! idempotency key.
 
 use contracts::id::{
-    FolioId, KeyCredentialId, LockDeviceId, PropertyId, RequestId, ReservationId, SessionId,
+    AttestationId, FolioId, KeyCredentialId, LockDeviceId, PropertyId, ReservationId, SessionId,
 };
 use contracts::upstream::iam::AccessTokenClaims;
 use serde_json::{Value, json};
-use service_kit::postgres::write;
 
 use crate::http::endpoints::{ENDPOINTS, Endpoint};
-use crate::mutation::attestation::{Purpose, Scope, issue};
-use crate::tests::attestations::principal;
-use crate::tests::fake_upstreams::{Command, Locks};
+use crate::tests::call::TestCall;
+use crate::tests::fake_upstreams::Command;
 use crate::tests::fixture::{BASE, Fixture, fresh_key};
-use crate::tests::test_gateway::{Answer, TestGateway, fresh};
+use crate::tests::locks::open;
+use crate::tests::test_gateway::fresh;
 
 const OUT_OF_SCOPE: &str = "MELMASTOON.BFF.PROPERTY_OUT_OF_SCOPE";
 
@@ -24,7 +23,7 @@ struct Change {
     path: String,
     body: Value,
     key: String,
-    attestation: Option<String>,
+    attestation: Option<AttestationId>,
 }
 
 impl Change {
@@ -33,35 +32,24 @@ impl Change {
         let path = endpoint.path.replace("{id}", &id).replace("{lockId}", &id);
         let query = format!("?propertyId={}", fixture.gateway.property);
         let query = if endpoint.in_property { query.as_str() } else { "" };
-        let attestation = match endpoint.second_factor {
-            Some(scope) => Some(attested(&fixture.gateway, scope).await),
-            None => None,
-        };
+        let attestation = fixture.gateway.second_factor(endpoint).await;
         Self { endpoint, path: format!("{BASE}{path}{query}"), body, key: fresh_key(), attestation }
     }
 
-    async fn send(&self, fixture: &Fixture, change: impl FnOnce(&mut AccessTokenClaims)) -> Answer {
+    fn send<'a>(&self, fixture: &'a Fixture) -> TestCall<'a> {
         let role = self.endpoint.roles.iter().next().unwrap();
-        let request = fixture.gateway.change(&self.path, |claims| {
-            claims.roles = vec![role.name().to_owned()];
-            change(claims);
-        });
-        let request = request.header("idempotency-key", &self.key);
-        let request = match &self.attestation {
-            Some(id) => request.header("x-mfa-attestation", id),
-            None => request,
-        };
-        fixture.gateway.send_json(request, &self.body).await
+        let call = fixture.gateway.post(&self.path).role(role.name()).key(&self.key);
+        call.attestation(self.attestation).json(&self.body)
     }
 
     async fn is_done(&self, fixture: &Fixture) {
-        let first = self.send(fixture, |_| {}).await;
+        let first = self.send(fixture).await;
         assert!(first.status.is_success(), "{} {}", self.path, first.body);
     }
 
     async fn replays(&self, fixture: &Fixture, change: impl FnOnce(&mut AccessTokenClaims)) {
-        let repeat = self.send(fixture, change).await;
-        assert!(repeat.headers.contains_key("idempotency-replayed"), "{}", repeat.body);
+        let repeat = self.send(fixture).claims(change).await;
+        assert!(repeat.is_replay(), "{}", repeat.body);
     }
 }
 
@@ -89,27 +77,8 @@ fn target(endpoint: &Endpoint) -> (String, Value) {
     }
 }
 
-/// An attestation of this scope, for any resource.
-pub(crate) async fn attested(gateway: &TestGateway, scope: &str) -> String {
-    let scope: Scope = serde_json::from_value(json!(scope)).unwrap();
-    let purpose = Purpose { scope, resource: None, body_digest: None };
-    let mut connection = gateway.state.database.connection().await.unwrap();
-    let transaction = write(&mut connection, gateway.tenant).await.unwrap();
-    let by = &gateway.state.env;
-    let (caller, request) = (principal(gateway), fresh::<RequestId>());
-    let issued = issue(&transaction, &caller, &purpose, request, by).await.unwrap();
-    transaction.commit().await.unwrap();
-    issued.id.to_string()
-}
-
 fn with_key() -> impl Iterator<Item = &'static Endpoint> {
     ENDPOINTS.iter().filter(|endpoint| endpoint.takes_key)
-}
-
-async fn open() -> Fixture {
-    let fixture = Fixture::open().await;
-    fixture.fake.locks(Locks::In(fixture.gateway.property.to_string()));
-    fixture
 }
 
 #[tokio::test]
@@ -120,14 +89,12 @@ async fn on_every_route_a_repeat_by_an_operator_who_lost_the_property_or_the_rol
         let change = Change::of(endpoint, &fixture).await;
         change.is_done(&fixture).await;
         let calls = fixture.fake.seen().len();
-        let moved = change.send(&fixture, |claims| claims.property_ids = vec![other()]).await;
-        moved.is_problem(403, OUT_OF_SCOPE);
-        change
-            .send(&fixture, |claims| claims.property_ids.clear())
-            .await
-            .is_problem(403, OUT_OF_SCOPE);
-        let demoted = change.send(&fixture, |claims| claims.roles.clear()).await;
-        demoted.is_problem(403, "MELMASTOON.BFF.ROLE_FORBIDDEN");
+        let moved = change.send(&fixture).claims(|claims| claims.property_ids = vec![other()]);
+        moved.await.problem(403, OUT_OF_SCOPE);
+        let dismissed = change.send(&fixture).claims(|claims| claims.property_ids.clear());
+        dismissed.await.problem(403, OUT_OF_SCOPE);
+        let demoted = change.send(&fixture).claims(|claims| claims.roles.clear());
+        demoted.await.problem(403, "MELMASTOON.BFF.ROLE_FORBIDDEN");
         change.replays(&fixture, |claims| claims.property_ids.push(other())).await;
         assert_eq!((fixture.fake.seen().len(), fixture.fake.effects()), (calls, 1), "{endpoint:?}");
         tried += 1;
@@ -146,15 +113,15 @@ async fn on_every_route_a_repeat_from_another_device_or_session_of_another_is_no
         let change = Change::of(endpoint, &fixture).await;
         change.is_done(&fixture).await;
         let device =
-            change.send(&fixture, |claims| claims.device_id = other().replace("ppt", "dev"));
-        device.await.is_problem(403, "MELMASTOON.BFF.DEVICE_MISMATCH");
+            change.send(&fixture).claims(|claims| claims.device_id = other().replace("ppt", "dev"));
+        device.await.problem(403, "MELMASTOON.BFF.DEVICE_MISMATCH");
         let session = fresh::<SessionId>().to_string();
         change.replays(&fixture, |claims| claims.sid = Some(session)).await;
-        let expired = change.send(&fixture, |claims| {
+        let expired = change.send(&fixture).claims(|claims| {
             claims.iat -= 1000;
             claims.exp = claims.iat + 1;
         });
-        expired.await.is_problem(401, "MELMASTOON.BFF.SESSION_EXPIRED");
+        expired.await.problem(401, "MELMASTOON.BFF.SESSION_EXPIRED");
     }
 }
 
@@ -173,8 +140,8 @@ async fn if_the_response_names_the_property_only_that_property_is_checked() {
     let both = |claims: &mut AccessTokenClaims| {
         claims.property_ids = vec![home.to_string(), away.clone()];
     };
-    assert!(change.send(&fixture, both).await.status.is_success());
-    change.send(&fixture, |_| {}).await.is_problem(403, OUT_OF_SCOPE);
+    assert!(change.send(&fixture).claims(both).await.status.is_success());
+    change.send(&fixture).await.problem(403, OUT_OF_SCOPE);
     change.replays(&fixture, |claims| claims.property_ids = vec![away.clone()]).await;
 }
 
@@ -186,10 +153,10 @@ async fn while_the_property_is_unknown_a_repeat_needs_the_whole_scope_of_the_fir
     let both = |claims: &mut AccessTokenClaims| {
         claims.property_ids = vec![home.to_string(), away.clone()];
     };
-    assert!(change.send(&fixture, both).await.status.is_success());
+    assert!(change.send(&fixture).claims(both).await.status.is_success());
     for left in [home.to_string(), away.clone()] {
-        let narrowed = change.send(&fixture, |claims| claims.property_ids = vec![left]).await;
-        narrowed.is_problem(403, OUT_OF_SCOPE);
+        let narrowed = change.send(&fixture).claims(|claims| claims.property_ids = vec![left]);
+        narrowed.await.problem(403, OUT_OF_SCOPE);
     }
     change.replays(&fixture, both).await;
 }
@@ -199,12 +166,12 @@ async fn an_unfinished_change_is_neither_resumed_nor_waited_for_out_of_scope() {
     let fixture = open().await;
     fixture.fake.command(Command::Vanish);
     let change = check_in(&fixture).await;
-    change.send(&fixture, |_| {}).await.is_problem(504, "MELMASTOON.BFF.UPSTREAM_TIMEOUT");
+    change.send(&fixture).await.problem(504, "MELMASTOON.BFF.UPSTREAM_TIMEOUT");
     let calls = fixture.fake.seen().len();
-    let moved = change.send(&fixture, |claims| claims.property_ids = vec![other()]).await;
-    moved.is_problem(403, OUT_OF_SCOPE);
+    let moved = change.send(&fixture).claims(|claims| claims.property_ids = vec![other()]);
+    moved.await.problem(403, OUT_OF_SCOPE);
     assert_eq!(fixture.fake.seen().len(), calls);
-    assert!(change.send(&fixture, |_| {}).await.status.is_success());
+    assert!(change.send(&fixture).await.status.is_success());
 }
 
 #[tokio::test]

@@ -2,18 +2,17 @@
 
 use migrations::Schema;
 use migrations::test_database::TestDatabase;
-use serde_json::json;
+use serde_json::{Value, json};
 use service_kit::testing::prepare_all;
 
 use crate::admin::table_maintenance::MAINTENANCE;
-use crate::tests::internal::Guarded;
 use crate::tests::issuer::{EVENTS, FIRST, SCHEDULER};
-use crate::tests::test_gateway::Answer;
+use crate::tests::test_gateway::{TestGateway, TestResponse};
 
 const PATH: &str = "/internal/jobs/sweep-idempotency";
 
-async fn sweep(guarded: &Guarded) -> Answer {
-    guarded.post(PATH, Some(SCHEDULER), &json!({})).await
+async fn sweep(gateway: &TestGateway) -> TestResponse {
+    gateway.account(SCHEDULER).post(PATH).await
 }
 
 /// For each of two tenants: an expired key, a valid one, and one in progress.
@@ -31,46 +30,45 @@ const KEYS: &str = "
 
 #[tokio::test]
 async fn expired_keys_of_all_tenants_go_and_the_others_stay() {
-    let guarded = Guarded::open().await;
-    guarded.gateway.database.run(KEYS).await;
-    let answer = sweep(&guarded).await;
-    assert_eq!(answer.status, 200, "{}", answer.body);
+    let gateway = TestGateway::open().await;
+    gateway.database.run(KEYS).await;
+    let response = sweep(&gateway).await.status(200);
     let rows = json!({
         "idempotency": 2, "mfa_attestations": 0, "mfa_attempts": 0, "inbox": 0, "outbox": 0,
         "operator_activity": 0,
     });
-    assert_eq!(answer.body, json!({"ran": true, "rows": rows, "complete": true}));
+    assert_eq!(response.body, json!({"ran": true, "rows": rows, "complete": true}));
     let left =
         "SELECT tenant_id || ' ' || rtrim(idempotency_key, '_') FROM bff.idempotency ORDER BY 1";
     let expected = ["a claimed", "a fresh", "b claimed", "b fresh"];
-    assert_eq!(guarded.gateway.database.rows(left).await, expected);
-    assert_eq!(sweep(&guarded).await.body["rows"]["idempotency"], 0, "a second run finds nothing");
+    assert_eq!(gateway.database.rows(left).await, expected);
+    assert_eq!(sweep(&gateway).await.body["rows"]["idempotency"], 0, "a second run finds nothing");
 }
 
 #[tokio::test]
 async fn only_one_instance_sweeps_at_a_time() {
-    let guarded = Guarded::open().await;
-    guarded.gateway.database.run(KEYS).await;
+    let gateway = TestGateway::open().await;
+    gateway.database.run(KEYS).await;
     let lock = "SELECT pg_advisory_xact_lock(hashtextextended('bff.sweep-idempotency', 0))";
-    let sweeping = guarded.gateway.database.hold(lock).await;
-    let second = sweep(&guarded).await;
-    assert_eq!((second.status.as_u16(), second.body), (200, json!({"ran": false})));
+    let sweeping = gateway.database.hold(lock).await;
+    let second = sweep(&gateway).await;
+    assert_eq!(second.ok::<Value>(), json!({"ran": false}));
     sweeping.end().await;
-    assert_eq!(sweep(&guarded).await.body["rows"]["idempotency"], 2);
+    assert_eq!(sweep(&gateway).await.body["rows"]["idempotency"], 2);
 }
 
 #[tokio::test]
 async fn a_lost_database_is_reported_and_only_the_scheduler_may_sweep() {
-    let guarded = Guarded::open().await;
+    let gateway = TestGateway::open().await;
     for account in [EVENTS, FIRST] {
-        let answer = guarded.post(PATH, Some(account), &json!({})).await;
-        answer.is_problem(403, "MELMASTOON.GENERAL.FORBIDDEN");
+        let response = gateway.account(account).post(PATH).await;
+        response.problem(403, "MELMASTOON.GENERAL.FORBIDDEN");
     }
-    assert_eq!(guarded.post(PATH, None, &json!({})).await.status, 401);
-    guarded.gateway.database.go_away().await;
-    sweep(&guarded).await.is_problem(503, "MELMASTOON.BFF.STORE_UNAVAILABLE");
-    guarded.gateway.database.come_back().await;
-    assert_eq!(sweep(&guarded).await.status, 200);
+    gateway.internal("POST", PATH).await.status(401);
+    gateway.database.go_away().await;
+    sweep(&gateway).await.problem(503, "MELMASTOON.BFF.STORE_UNAVAILABLE");
+    gateway.database.come_back().await;
+    sweep(&gateway).await.status(200);
 }
 
 #[tokio::test]

@@ -1,29 +1,23 @@
 //! Reads of inventory, housekeeping and staff: `/inventory/calendar`, `/housekeeping/board` and
 //! `/staff/*`.
 
+use crate::tests::call::TestCall;
 use crate::tests::fake_upstreams::Command;
 use crate::tests::fixture::{BASE, Fixture};
-use crate::tests::test_gateway::Answer;
+use crate::tests::test_gateway::TestResponse;
 
-fn request(fixture: &Fixture, route: &str) -> http::request::Builder {
+fn get<'a>(fixture: &'a Fixture, route: &str) -> TestCall<'a> {
     let joint = if route.contains('?') { '&' } else { '?' };
     let path = format!("{BASE}{route}{joint}propertyId={}", fixture.gateway.property);
-    let token = fixture.gateway.token(|claims| claims.roles = vec!["property.gm".into()]);
-    let proof = fixture.gateway.proof(path.split('?').next().unwrap(), &token, |_| {});
-    fixture.gateway.with(&path, &format!("DPoP {token}"), &proof)
-}
-
-async fn get(fixture: &Fixture, route: &str) -> Answer {
-    fixture.gateway.send(request(fixture, route)).await
+    fixture.gateway.get(path).role("property.gm")
 }
 
 fn requests(fixture: &Fixture) -> Vec<String> {
     fixture.fake.seen().into_iter().map(|seen| seen.target).collect()
 }
 
-fn came(answer: &Answer) -> (u16, &str) {
-    let cache = answer.headers.get("x-cache").map_or("", |value| value.to_str().unwrap());
-    (answer.status.as_u16(), cache)
+fn came(response: &TestResponse) -> (u16, &str) {
+    (response.status.as_u16(), response.header("x-cache"))
 }
 
 #[tokio::test]
@@ -52,8 +46,7 @@ async fn each_read_calls_its_service_once_and_passes_the_response_on() {
         assert_eq!(came(&first), (200, "MISS"), "{route} {}", first.body);
         assert_eq!(first.body["propertyId"], property.as_str());
         assert!(first.body[member].is_array(), "{route} {}", first.body);
-        let held = request(&fixture, &route).header("if-none-match", &first.headers["etag"]);
-        let again = fixture.gateway.send(held).await;
+        let again = get(&fixture, &route).holding(first.header("etag")).await;
         assert_eq!(came(&again), (304, "HIT"), "{route}");
         let requests = &requests(&fixture)[before..];
         assert_eq!(requests.len(), 1, "{requests:?}");
@@ -64,8 +57,7 @@ async fn each_read_calls_its_service_once_and_passes_the_response_on() {
 #[tokio::test]
 async fn the_dashboard_and_the_page_share_one_call_for_staff_on_duty() {
     let fixture = Fixture::open().await;
-    let dashboard = get(&fixture, "/dashboard?widgets=staffOnDuty").await;
-    assert_eq!(dashboard.status, 200, "{}", dashboard.body);
+    get(&fixture, "/dashboard?widgets=staffOnDuty").await.status(200);
     let page = get(&fixture, "/staff/on-duty").await;
     assert_eq!(came(&page), (200, "HIT"), "{}", page.body);
     assert_eq!(requests(&fixture).len(), 1);
@@ -82,12 +74,11 @@ async fn a_stale_board_is_shown_with_its_age_for_five_minutes_without_housekeepi
     fixture.fake.command(Command::Fail(500));
     let stale = get(&fixture, "/housekeeping/board").await;
     assert_eq!(came(&stale), (200, "STALE"), "{}", stale.body);
-    assert!(stale.headers["age"].to_str().unwrap().parse::<u64>().unwrap() >= 120);
+    assert!(stale.header("age").parse::<u64>().unwrap() >= 120);
     assert_eq!(stale.body["pendingTasksAtArrivalWindow"], 3);
     fixture.pass(300);
     fixture.fake.command(Command::Fail(500));
-    let gone = get(&fixture, "/housekeeping/board").await;
-    gone.is_problem(502, "MELMASTOON.BFF.UPSTREAM_UNAVAILABLE");
+    get(&fixture, "/housekeeping/board").await.problem(502, "MELMASTOON.BFF.UPSTREAM_UNAVAILABLE");
     assert_eq!(came(&get(&fixture, "/housekeeping/board").await), (200, "MISS"));
 }
 
@@ -99,9 +90,7 @@ async fn an_invalid_day_is_refused_without_an_upstream_call() {
         ("/inventory/calendar?to=2026-13-01", "query.to"),
         ("/staff/shifts?date=tomorrow", "query.date"),
     ] {
-        let answer = get(&fixture, route).await;
-        answer.is_problem(400, "MELMASTOON.GENERAL.VALIDATION_FAILED");
-        assert_eq!(answer.body["errors"][0]["field"], field);
+        get(&fixture, route).await.invalid(field);
     }
     assert!(requests(&fixture).is_empty());
 }

@@ -6,7 +6,7 @@ use contracts::clock::Entropy;
 use service_kit::background::BackgroundTask;
 
 use crate::sessions::session_store::watch::SessionStoreProbe;
-use crate::tests::test_gateway::{TestGateway, session_url};
+use crate::tests::test_gateway::{TestGateway, UNREACHABLE_REDIS, session_url};
 
 fn watch(gateway: &TestGateway, redis_connection: &str) -> SessionStoreProbe {
     let redis_connection =
@@ -33,7 +33,7 @@ async fn an_instance_whose_used_proofs_another_accepts_is_not_ready() {
 #[tokio::test]
 async fn a_store_that_is_unavailable_says_nothing_about_replays() {
     let gateway = TestGateway::open().await;
-    let mut away = watch(&gateway, "redis://127.0.0.1:1");
+    let mut away = watch(&gateway, UNREACHABLE_REDIS);
     away.activate().await.unwrap();
     assert!(away.check().result().is_ok());
 }

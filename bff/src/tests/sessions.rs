@@ -5,8 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use auth::edge::SessionKeys;
-use contracts::id::{DeviceId, OperatorId, RequestId, SessionId};
-use contracts::upstream::iam::AccessTokenClaims;
+use contracts::id::{DeviceId, OperatorId, SessionId};
 use redis::aio::MultiplexedConnection;
 use serde_json::{Value, json};
 use service_kit::lifecycle::Lifecycle;
@@ -14,7 +13,9 @@ use service_kit::serve::bind;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::tests::test_gateway::{Answer, Key, TestGateway, TestOptions, fresh, session_url};
+use crate::tests::call::TestCall;
+use crate::tests::streams;
+use crate::tests::test_gateway::{Key, TestGateway, TestOptions, TestResponse, fresh, session_url};
 
 const SESSION: &str = "/api/bff/backoffice/v1/session";
 const STREAM: &str = "/api/bff/backoffice/v1/sse/stream";
@@ -35,32 +36,28 @@ async fn of_device(gateway: &TestGateway) -> Option<String> {
     redis::cmd("GET").arg(key).query_async(&mut redis_connection().await).await.unwrap()
 }
 
-async fn with_claims(gateway: &TestGateway, change: impl FnOnce(&mut AccessTokenClaims)) -> Answer {
-    let token = gateway.token(change);
-    let proof = gateway.proof(SESSION, &token, |_| {});
-    gateway.send(gateway.with(SESSION, &format!("DPoP {token}"), &proof)).await
+/// A request whose token names no session.
+fn unnamed(gateway: &TestGateway) -> TestCall<'_> {
+    gateway.get(SESSION).claims(|claims| claims.sid = None)
 }
 
-fn id(answer: &Answer) -> SessionId {
-    assert_eq!(answer.status, 200, "{}", answer.body);
-    answer.body["sessionId"].as_str().unwrap().parse().unwrap()
-}
-
-fn unnamed(claims: &mut AccessTokenClaims) {
-    claims.sid = None;
+fn id(response: TestResponse) -> SessionId {
+    response.status(200).body["sessionId"].as_str().unwrap().parse().unwrap()
 }
 
 #[tokio::test]
 async fn the_first_request_opens_the_token_s_session_and_later_ones_find_it() {
     let gateway = TestGateway::open().await;
-    let request = gateway.request(SESSION).header("x-app-version", "2.4.0");
+    let request = gateway.get(SESSION).header("x-app-version", "2.4.0");
     let request = request.header("x-app-platform", "win32").header("x-network-mode", "not plain!");
-    let first = gateway.send(request).await;
-    assert_eq!(id(&first), gateway.session);
-    let later = gateway.another();
-    let second = later.send(later.request(SESSION)).await;
-    assert_eq!((id(&second), &second.body["openedAt"]), (gateway.session, &first.body["openedAt"]));
-    assert_eq!(second.body["profile"], "unavailable");
+    let first: Value = request.await.ok();
+    assert_eq!(first["sessionId"], gateway.session.as_str());
+    let second: Value = gateway.another().get(SESSION).await.ok();
+    assert_eq!(second["sessionId"], gateway.session.as_str());
+    assert_eq!(
+        (&second["openedAt"], &second["profile"]),
+        (&first["openedAt"], &json!("unavailable"))
+    );
 
     let stored = held(&gateway, gateway.session).await;
     assert_eq!(stored["operator"], gateway.operator.as_str());
@@ -81,43 +78,39 @@ async fn the_first_request_opens_the_token_s_session_and_later_ones_find_it() {
 async fn a_session_in_use_slides_and_takes_a_new_version_in() {
     let (hands, clock) = crate::tests::tenant::Hands::new();
     let gateway = TestGateway::build(TestOptions { clock, ..TestOptions::usual() }).await;
-    id(&gateway.send(gateway.request(SESSION)).await);
+    id(gateway.get(SESSION).await);
     let opened = held(&gateway, gateway.session).await;
     let key = SessionKeys::of(gateway.tenant).session(gateway.session);
     let shorten = redis::cmd("EXPIRE").arg(&key).arg(100).to_owned();
     let _: i64 = shorten.query_async(&mut redis_connection().await).await.unwrap();
     hands.forward(2);
-    id(&gateway.send(gateway.request(SESSION)).await);
+    id(gateway.get(SESSION).await);
     let slid = held(&gateway, gateway.session).await;
     assert_eq!(slid["openedAt"], opened["openedAt"]);
     assert!(slid["lastSeen"] > opened["lastSeen"], "{slid:?}");
     let left: i64 =
         redis::cmd("TTL").arg(&key).query_async(&mut redis_connection().await).await.unwrap();
     assert!(left > 43_000, "{left} s");
-    id(&gateway.send(gateway.request(SESSION).header("x-app-version", "2.5.0")).await);
+    id(gateway.get(SESSION).header("x-app-version", "2.5.0").await);
     assert_eq!(held(&gateway, gateway.session).await["appVersion"], "2.5.0");
 }
 
 #[tokio::test]
 async fn a_token_that_names_no_session_finds_its_device_s() {
     let gateway = TestGateway::open().await;
-    let opened = id(&with_claims(&gateway, unnamed).await);
+    let opened = id(unnamed(&gateway).await);
     assert_ne!(opened, gateway.session);
     let other = gateway.another();
-    assert_eq!(id(&with_claims(&other, unnamed).await), opened);
+    assert_eq!(id(unnamed(&other).await), opened);
     assert_eq!(held(&gateway, opened).await["operator"], gateway.operator.as_str());
 }
 
 #[tokio::test]
 async fn the_next_operator_at_a_desk_gets_a_session_of_their_own() {
     let gateway = TestGateway::open().await;
-    let before = id(&with_claims(&gateway, unnamed).await);
+    let before = id(unnamed(&gateway).await);
     let next: OperatorId = fresh();
-    let after = id(&with_claims(&gateway, |claims| {
-        claims.sid = None;
-        claims.sub = next.to_string();
-    })
-    .await);
+    let after = id(unnamed(&gateway).claims(|claims| claims.sub = next.to_string()).await);
     assert_ne!(before, after);
     assert_eq!(held(&gateway, after).await["operator"], next.as_str());
     assert!(held(&gateway, before).await.is_empty(), "the one before is over");
@@ -126,7 +119,7 @@ async fn the_next_operator_at_a_desk_gets_a_session_of_their_own() {
 #[tokio::test]
 async fn a_session_of_another_operator_device_or_key_is_refused_and_burns_nothing() {
     let gateway = TestGateway::open().await;
-    id(&gateway.send(gateway.request(SESSION)).await);
+    id(gateway.get(SESSION).await);
     let operator = gateway.token(|claims| claims.sub = fresh::<OperatorId>().to_string());
     let mut elsewhere = gateway.another();
     elsewhere.device = fresh::<DeviceId>();
@@ -136,52 +129,36 @@ async fn a_session_of_another_operator_device_or_key_is_refused_and_burns_nothin
     for (gateway, token) in [(&gateway, operator), (&elsewhere, device), (&rekeyed, key)] {
         let proof = gateway.proof(SESSION, &token, |_| {});
         for _ in 0..2 {
-            let request = gateway.with(SESSION, &format!("DPoP {token}"), &proof);
-            gateway.send(request).await.is_problem(403, MISMATCH);
+            let request = gateway.get(SESSION).token(&token).header("dpop", &proof);
+            request.await.problem(403, MISMATCH);
         }
     }
 }
 
 #[tokio::test]
 async fn without_the_session_store_reads_go_on_and_streams_do_not() {
-    let redis_connection = "redis://127.0.0.1:1/".to_owned();
-    let gateway =
-        TestGateway::build(TestOptions { redis_url: redis_connection, ..TestOptions::usual() })
-            .await;
+    let gateway = TestGateway::without_session_store().await;
     let token = gateway.token(|_| {});
     let proof = gateway.proof(SESSION, &token, |_| {});
-    let request = || gateway.with(SESSION, &format!("DPoP {token}"), &proof);
-    let answer = gateway.send(request()).await;
-    assert_eq!((id(&answer), &answer.body["openedAt"]), (gateway.session, &Value::Null));
-    gateway.send(request()).await.is_problem(401, "MELMASTOON.BFF.DPOP_INVALID");
-    let answer = gateway.send(gateway.request(STREAM)).await;
-    answer.is_problem(503, "MELMASTOON.BFF.CACHE_UNAVAILABLE");
-    assert!(answer.headers.contains_key("retry-after"));
-}
-
-async fn revoke(gateway: &TestGateway, kind: &str, id: &str) {
-    let body = json!({"tenantId": gateway.tenant, "kind": kind, "id": id, "reason": "lost"});
-    let path = "/internal/sessions/revoke";
-    let answer = gateway.post_internal(path, fresh::<RequestId>().as_str(), &body).await;
-    assert_eq!(answer.status, 200, "{}", answer.body);
+    let request = || gateway.get(SESSION).token(&token).header("dpop", &proof);
+    let body: Value = request().await.ok();
+    assert_eq!(body["sessionId"], gateway.session.as_str());
+    assert_eq!(body["openedAt"], Value::Null);
+    request().await.problem(401, "MELMASTOON.BFF.DPOP_INVALID");
+    let response = gateway.get(STREAM).await.problem(503, "MELMASTOON.BFF.CACHE_UNAVAILABLE");
+    assert!(response.headers.contains_key("retry-after"));
 }
 
 #[tokio::test]
 async fn revoked_sessions_are_deleted_from_the_session_store() {
     for kind in ["session", "device", "operator", "tenant"] {
         let gateway = TestGateway::open().await;
-        id(&gateway.send(gateway.request(SESSION)).await);
+        id(gateway.get(SESSION).await);
         let mut colleague = gateway.another();
         (colleague.operator, colleague.device) = (fresh(), fresh());
         colleague.session = fresh();
-        id(&colleague.send(colleague.request(SESSION)).await);
-        let target = match kind {
-            "session" => gateway.session.to_string(),
-            "device" => gateway.device.to_string(),
-            "operator" => gateway.operator.to_string(),
-            _ => gateway.tenant.to_string(),
-        };
-        revoke(&gateway, kind, &target).await;
+        id(colleague.get(SESSION).await);
+        gateway.revoke(kind).await;
         assert!(!held(&gateway, gateway.session).await.contains_key("operator"), "{kind}");
         if kind != "session" {
             assert_eq!(of_device(&gateway).await, None, "{kind}");
@@ -193,17 +170,15 @@ async fn revoked_sessions_are_deleted_from_the_session_store() {
 
 #[tokio::test]
 async fn a_revoked_session_is_over_for_tokens_that_do_not_name_it_until_the_next_sign_in() {
-    let gateway = TestGateway::open().await;
-    let before =
-        id(&with_claims(&gateway, |claims| (claims.sid, claims.iat) = (None, claims.iat - 60))
-            .await);
-    revoke(&gateway, "session", before.as_str()).await;
-    let answer =
-        with_claims(&gateway, |claims| (claims.sid, claims.iat) = (None, claims.iat - 60)).await;
-    answer.is_problem(401, "MELMASTOON.BFF.SESSION_EXPIRED");
-    let after =
-        id(&with_claims(&gateway, |claims| (claims.sid, claims.iat) = (None, claims.iat + 5))
-            .await);
+    fn issued(gateway: &TestGateway, seconds_ago: i64) -> TestCall<'_> {
+        unnamed(gateway).claims(|claims| claims.iat -= seconds_ago)
+    }
+    let mut gateway = TestGateway::open().await;
+    let before = id(issued(&gateway, 60).await);
+    gateway.session = before;
+    gateway.revoke("session").await;
+    issued(&gateway, 60).await.problem(401, "MELMASTOON.BFF.SESSION_EXPIRED");
+    let after = id(issued(&gateway, -5).await);
     assert_ne!(before, after);
 }
 
@@ -215,14 +190,14 @@ async fn no_request_asks_the_session_store_more_than_once() {
             .await;
     tap.commands.lock().unwrap().clear();
     for requests in 1..=4 {
-        id(&gateway.send(gateway.request(SESSION)).await);
+        id(gateway.get(SESSION).await);
         assert_eq!(tap.commands().len(), requests, "{:?}", tap.commands());
     }
     for requests in 5..=6 {
-        id(&with_claims(&gateway, unnamed).await);
+        id(unnamed(&gateway).await);
         assert_eq!(tap.commands().len(), requests, "{:?}", tap.commands());
     }
-    gateway.first_bytes(gateway.request(STREAM)).await;
+    streams::next(&mut gateway.stream().await).await.unwrap();
     // A stream registers itself when it opens, and removes that when it ends.
     let commands = tap.commands();
     assert!((8..=9).contains(&commands.len()), "{commands:?}");

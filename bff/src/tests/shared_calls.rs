@@ -16,8 +16,9 @@ use service_kit::lifecycle::Lifecycle;
 use service_kit::serve::{Plain, bind, serve};
 use upstream_clients::BaseUrls;
 
+use crate::tests::call::TestCall;
 use crate::tests::fixture::BASE;
-use crate::tests::test_gateway::{Answer, TestGateway, TestOptions, fresh};
+use crate::tests::test_gateway::{TestGateway, TestOptions, fresh, patient};
 
 /// A fake billing that shows folios of `property` to callers in scope, and refuses others slowly.
 #[derive(Debug)]
@@ -56,15 +57,14 @@ async fn open() -> (TestGateway, Arc<Billing>) {
     let url: url::Url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
     serve(listener, Plain, app, &Lifecycle::new());
     let upstreams = BaseUrls::from([(Upstream::Billing, url)]);
-    (TestGateway::build(TestOptions { upstreams, ..TestOptions::usual() }).await, billing)
+    let options = TestOptions { upstreams, limits: patient, ..TestOptions::usual() };
+    (TestGateway::build(options).await, billing)
 }
 
 /// Reads a folio as a front desk with this property in scope.
-async fn read_folio(gateway: &TestGateway, folio: FolioId, property: PropertyId) -> Answer {
-    let path = format!("{BASE}/folios/{folio}");
-    let token = gateway.token(|claims| claims.property_ids = vec![property.to_string()]);
-    let proof = gateway.proof(&path, &token, |_| {});
-    gateway.send(gateway.with(&path, &format!("DPoP {token}"), &proof)).await
+fn read_folio(gateway: &TestGateway, folio: FolioId, property: PropertyId) -> TestCall<'_> {
+    let call = gateway.get(format!("{BASE}/folios/{folio}"));
+    call.claims(|claims| claims.property_ids = vec![property.to_string()])
 }
 
 #[tokio::test]
@@ -72,14 +72,15 @@ async fn a_folio_is_shown_to_the_caller_in_scope_among_twenty_out_of_scope() {
     let (gateway, billing) = open().await;
     for _ in 0..5 {
         let folio = fresh::<FolioId>();
-        let outside = join_all((0..20).map(|_| read_folio(&gateway, folio, gateway.property)));
-        let inside = join_all((0..4).map(|_| read_folio(&gateway, folio, billing.property)));
+        let read = |property| read_folio(&gateway, folio, property).into_future();
+        let outside = join_all((0..20).map(|_| read(gateway.property)));
+        let inside = join_all((0..4).map(|_| read(billing.property)));
         let (outside, inside) = futures_util::join!(outside, inside);
-        for answer in inside {
-            assert_eq!(answer.status, 200, "{}", answer.body);
+        for response in inside {
+            response.status(200);
         }
-        for answer in outside {
-            assert_ne!(answer.status, 200, "{}", answer.body);
+        for response in outside {
+            assert_ne!(response.status, 200, "{}", response.body);
         }
     }
 }

@@ -3,27 +3,26 @@
 use std::time::Duration;
 
 use contracts::clock::wire_time;
-use contracts::id::{EventId, RequestId};
+use contracts::id::EventId;
 use http::HeaderMap;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use crate::tests::fake_upstreams::Command;
 use crate::tests::fixture::{BASE, Fixture, fresh_key};
+use crate::tests::issuer::EVENTS;
 use crate::tests::test_gateway::{fresh, push_form};
 
 async fn availability(fixture: &Fixture) -> HeaderMap {
     let path = format!("{BASE}/inventory/availability?propertyId={}", fixture.gateway.property);
-    let answer = fixture.gateway.send(fixture.gateway.request(&path)).await;
-    assert_eq!(answer.status, 200, "{}", answer.body);
-    answer.headers
+    let response = fixture.gateway.get(&path).await.status(200);
+    response.headers
 }
 
 /// Reads the arrivals, and returns the number of calls to reservation so far.
 async fn arrivals(fixture: &Fixture) -> usize {
     let path = format!("{BASE}/arrivals?propertyId={}", fixture.gateway.property);
-    let answer = fixture.gateway.send(fixture.gateway.request(&path)).await;
-    assert_eq!(answer.status, 200, "{}", answer.body);
+    fixture.gateway.get(&path).await.status(200);
     let seen = fixture.fake.seen();
     seen.iter().filter(|call| call.target.contains("/reservations/arrivals")).count()
 }
@@ -46,9 +45,7 @@ fn event(fixture: &Fixture, kind: &str) -> Value {
 }
 
 async fn push_event(fixture: &Fixture, event: &Value) {
-    let id = fresh::<RequestId>();
-    let answer = fixture.gateway.post_internal("/internal/events", id.as_str(), event).await;
-    assert_eq!(answer.status, 204, "{}", answer.body);
+    fixture.gateway.account(EVENTS).post("/internal/events").json(event).await.status(204);
 }
 
 #[tokio::test]
@@ -96,9 +93,7 @@ async fn a_read_after_a_mutation_sees_the_change() {
     arrivals(&fixture).await;
     fixture.pass(1);
     let path = format!("{BASE}/reservations/rsv_01K0000000000000000000000A/check-in");
-    let change = fixture.gateway.change(&path, |_| {}).header("idempotency-key", fresh_key());
-    let change = change.header("content-type", "application/json");
-    assert_eq!(fixture.gateway.send_text(change, "{}").await.status, 200);
+    fixture.gateway.post(path).key(fresh_key()).text("{}").await.status(200);
     fixture.pass(1);
     assert_eq!(arrivals(&fixture).await, 2);
 }
@@ -109,9 +104,7 @@ async fn a_stalled_reader_does_not_block_other_connections() {
     fixture.fake.command(Command::Vanish);
     let property = fixture.gateway.property;
     let path = format!("{BASE}/dashboard?propertyId={property}&widgets=availability");
-    let request = fixture.gateway.request(&path).header("accept", "application/x-ndjson");
-    let unread = fixture.gateway.open_answer(request, "").await;
-    assert_eq!(unread.status(), 200);
+    let unread = fixture.gateway.get(path).header("accept", "application/x-ndjson").stream().await;
     let freed = async {
         fixture.fake.called().await;
         while fixture.gateway.state.composer.load().0 > 0 {

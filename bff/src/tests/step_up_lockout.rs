@@ -3,50 +3,43 @@
 
 use std::time::Duration;
 
-use contracts::clock::{Clock, Entropy};
-use contracts::id::{DeviceId, FolioId, Id, OperatorId, TenantId};
+use contracts::id::{DeviceId, FolioId, OperatorId, TenantId};
 use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
-use serde_json::{Value, json};
+use serde_json::json;
 use service_kit::testing::prepare_all;
 
 use crate::tests::iam::{Iam, gateway};
-use crate::tests::test_gateway::{Answer, TestGateway};
+use crate::tests::test_gateway::{TestGateway, TestResponse, fresh};
 
 const STEP_UP: &str = "/api/bff/backoffice/v1/auth/mfa/step-up";
 const WRONG: &str = "MELMASTOON.IAM.MFA_CODE_INVALID";
 const LOCKED: &str = "MELMASTOON.BFF.MFA_LOCKED";
 const WINDOW: u64 = 15 * 60;
 
-fn fresh<T: Id>() -> T {
-    T::generate(&Clock::system(), &Entropy::system())
-}
-
-fn body() -> Value {
-    json!({"method": "totp", "code": "123456", "scope": "folio.refund", "resource": fresh::<FolioId>()})
-}
-
-async fn show(gateway: &TestGateway) -> Answer {
-    gateway.post(STEP_UP, &body()).await
+async fn show(gateway: &TestGateway) -> TestResponse {
+    let body = json!({"method": "totp", "code": "123456", "scope": "folio.refund",
+                      "resource": fresh::<FolioId>()});
+    gateway.post(STEP_UP).json(&body).await
 }
 
 /// A wrong code.
-async fn guess(gateway: &TestGateway, iam: &Iam) -> Answer {
+async fn guess(gateway: &TestGateway, iam: &Iam) -> TestResponse {
     iam.refuses(401, WRONG);
     show(gateway).await
 }
 
-async fn right(gateway: &TestGateway, iam: &Iam) -> Answer {
+async fn right(gateway: &TestGateway, iam: &Iam) -> TestResponse {
     iam.attests();
     show(gateway).await
 }
 
 #[track_caller]
-fn is_locked(answer: &Answer) -> u64 {
-    answer.is_problem(429, LOCKED);
-    assert_eq!(answer.body["runbook"], "bff-backoffice/mfa-locked");
-    let seconds: u64 = answer.headers["retry-after"].to_str().unwrap().parse().unwrap();
-    assert_eq!(answer.body["retryAfter"], seconds);
+fn is_locked(response: TestResponse) -> u64 {
+    let response = response.problem(429, LOCKED);
+    assert_eq!(response.body["runbook"], "bff-backoffice/mfa-locked");
+    let seconds: u64 = response.header("retry-after").parse().unwrap();
+    assert_eq!(response.body["retryAfter"], seconds);
     seconds
 }
 
@@ -60,24 +53,24 @@ async fn age(gateway: &TestGateway, seconds: u64) {
 }
 
 async fn attempts(gateway: &TestGateway) -> usize {
-    gateway.rows("SELECT attempt_id FROM bff.mfa_attempts").await.len()
+    gateway.database.rows("SELECT attempt_id FROM bff.mfa_attempts").await.len()
 }
 
 #[tokio::test]
 async fn after_five_wrong_codes_every_code_is_429_right_or_wrong_until_the_window_ends() {
     let (gateway, iam) = gateway().await;
     for _ in 0..5 {
-        guess(&gateway, &iam).await.is_problem(401, WRONG);
+        guess(&gateway, &iam).await.problem(401, WRONG);
     }
-    for answer in [guess(&gateway, &iam).await, right(&gateway, &iam).await] {
-        let seconds = is_locked(&answer);
+    for response in [guess(&gateway, &iam).await, right(&gateway, &iam).await] {
+        let seconds = is_locked(response);
         assert!((WINDOW - 60..=WINDOW).contains(&seconds), "{seconds}");
     }
     assert_eq!(iam.requests().len(), 5, "iam compares no more");
     age(&gateway, WINDOW - 60).await;
-    assert!(is_locked(&right(&gateway, &iam).await) <= 60);
+    assert!(is_locked(right(&gateway, &iam).await) <= 60);
     age(&gateway, 60).await;
-    assert_eq!(right(&gateway, &iam).await.status, 201);
+    right(&gateway, &iam).await.status(201);
     assert_eq!(attempts(&gateway).await, 0);
 }
 
@@ -86,9 +79,9 @@ async fn a_right_code_ends_the_series() {
     let (gateway, iam) = gateway().await;
     for _ in 0..3 {
         for _ in 0..4 {
-            guess(&gateway, &iam).await.is_problem(401, WRONG);
+            guess(&gateway, &iam).await.problem(401, WRONG);
         }
-        assert_eq!(right(&gateway, &iam).await.status, 201);
+        right(&gateway, &iam).await.status(201);
     }
     assert_eq!(attempts(&gateway).await, 0);
 }
@@ -96,16 +89,15 @@ async fn a_right_code_ends_the_series() {
 #[tokio::test]
 async fn the_count_is_the_operators_at_every_device_and_instance_and_nobody_elses() {
     let (gateway, iam) = gateway().await;
-    let url = iam.url().to_owned();
-    let mut elsewhere = gateway.another().asking(contracts::upstream::Upstream::Iam, &url);
+    let mut elsewhere = gateway.another();
     (elsewhere.device, elsewhere.session) = (fresh::<DeviceId>(), fresh());
     for _ in 0..2 {
-        guess(&gateway, &iam).await.is_problem(401, WRONG);
-        guess(&elsewhere, &iam).await.is_problem(401, WRONG);
+        guess(&gateway, &iam).await.problem(401, WRONG);
+        guess(&elsewhere, &iam).await.problem(401, WRONG);
     }
-    guess(&gateway, &iam).await.is_problem(401, WRONG);
+    guess(&gateway, &iam).await.problem(401, WRONG);
     for fixture in [&gateway, &elsewhere] {
-        is_locked(&right(fixture, &iam).await);
+        is_locked(right(fixture, &iam).await);
     }
     (elsewhere.operator, elsewhere.session) = (fresh::<OperatorId>(), fresh());
     assert_eq!(right(&elsewhere, &iam).await.status, 201, "a colleague");
@@ -117,8 +109,7 @@ async fn the_count_is_the_operators_at_every_device_and_instance_and_nobody_else
 #[tokio::test]
 async fn of_many_wrong_codes_at_once_on_two_instances_iam_compares_five() {
     let (gateway, iam) = gateway().await;
-    let url = iam.url().to_owned();
-    let another = gateway.another().asking(contracts::upstream::Upstream::Iam, &url);
+    let another = gateway.another();
     let instances = [gateway, another];
     for instance in &instances {
         assert_eq!(right(instance, &iam).await.status, 201, "what is made once is made before");
@@ -127,14 +118,14 @@ async fn of_many_wrong_codes_at_once_on_two_instances_iam_compares_five() {
     iam.refuses(401, WRONG);
     let guesses = stream::iter(0..200).map(|number| show(&instances[number % 2]));
     // More at once than iam may compare, and no more than this machine serves within iam's time.
-    let answers: Vec<_> = guesses.buffer_unordered(16).collect().await;
-    let wrong = answers.iter().filter(|answer| answer.status == 401).count();
+    let responses: Vec<_> = guesses.buffer_unordered(16).collect().await;
+    let wrong = responses.iter().filter(|response| response.status == 401).count();
     assert_eq!((wrong, iam.requests().len() - before), (5, 5));
-    for answer in answers.iter().filter(|answer| answer.status != 401) {
-        is_locked(answer);
+    for response in responses.into_iter().filter(|response| response.status != 401) {
+        is_locked(response);
     }
     iam.attests();
-    assert!(is_locked(&show(&instances[0]).await) > 60);
+    assert!(is_locked(show(&instances[0]).await) > 60);
 }
 
 #[tokio::test]
@@ -156,14 +147,14 @@ async fn an_iam_that_checks_no_code_costs_no_attempt() {
         assert_eq!(attempts(&gateway).await, 0, "{status} {code}");
     }
     iam.answers(200, json!({"verified": true}));
-    show(&gateway).await.is_problem(502, "MELMASTOON.BFF.SCHEMA_DRIFT");
+    show(&gateway).await.problem(502, "MELMASTOON.BFF.SCHEMA_DRIFT");
     assert_eq!(attempts(&gateway).await, 0);
 }
 
 #[tokio::test]
 async fn codes_that_come_while_the_series_is_written_for_long_are_429_and_hold_no_connection() {
     let (gateway, iam) = gateway().await;
-    guess(&gateway, &iam).await.is_problem(401, WRONG);
+    guess(&gateway, &iam).await.problem(401, WRONG);
     let held = async {
         let lock = "SELECT pg_advisory_xact_lock(hashtextextended(
                         'bff.mfa_attempts:' || tenant_id || ':' || operator_id, 0)), pg_sleep(2)
@@ -174,15 +165,15 @@ async fn codes_that_come_while_the_series_is_written_for_long_are_429_and_hold_n
         let locks =
             "SELECT mode FROM pg_locks WHERE locktype = 'advisory' AND granted AND database =
                          (SELECT oid FROM pg_database WHERE datname = current_database())";
-        while gateway.rows(locks).await.is_empty() {}
+        while gateway.database.rows(locks).await.is_empty() {}
         join_all((0..40).map(|_| right(&gateway, &iam))).await
     };
-    let ((), answers) = tokio::join!(held, codes);
-    for answer in &answers {
-        assert_eq!(is_locked(answer), 1);
+    let ((), responses) = tokio::join!(held, codes);
+    for response in responses {
+        assert_eq!(is_locked(response), 1);
     }
     assert_eq!(iam.requests().len(), 1, "iam compares none of them");
-    assert_eq!(right(&gateway, &iam).await.status, 201);
+    right(&gateway, &iam).await.status(201);
 }
 
 #[tokio::test]
@@ -190,7 +181,7 @@ async fn an_iam_that_is_too_slow_costs_no_attempt() {
     let (gateway, iam) = gateway().await;
     iam.takes(Duration::from_secs(5));
     iam.attests();
-    show(&gateway).await.is_problem(504, "MELMASTOON.BFF.UPSTREAM_TIMEOUT");
+    show(&gateway).await.problem(504, "MELMASTOON.BFF.UPSTREAM_TIMEOUT");
     assert_eq!(attempts(&gateway).await, 0);
 }
 
@@ -204,7 +195,7 @@ async fn an_operator_locked_by_iam_gets_the_same_response() {
     .with_retry_after(77);
     problem.code = "MELMASTOON.IAM.MFA_LOCKED".into();
     iam.answers(429, serde_json::to_value(problem).unwrap());
-    assert_eq!(is_locked(&show(&gateway).await), 77);
+    assert_eq!(is_locked(show(&gateway).await), 77);
     assert_eq!(attempts(&gateway).await, 0);
 }
 
@@ -212,15 +203,15 @@ async fn an_operator_locked_by_iam_gets_the_same_response() {
 async fn an_attempt_whose_process_died_counts_like_a_wrong_code_and_like_one_only_for_the_window() {
     let (gateway, iam) = gateway().await;
     for _ in 0..5 {
-        guess(&gateway, &iam).await.is_problem(401, WRONG);
+        guess(&gateway, &iam).await.problem(401, WRONG);
     }
-    // As if no answer of iam had been written down.
+    // As if no response of iam had been written down.
     gateway.database.run("UPDATE bff.mfa_attempts SET settled_at = NULL").await;
-    assert_eq!(is_locked(&right(&gateway, &iam).await), 1, "iam may be judging them");
+    assert_eq!(is_locked(right(&gateway, &iam).await), 1, "iam may be judging them");
     age(&gateway, 30).await;
-    assert!(is_locked(&right(&gateway, &iam).await) > 60, "they are never settled");
+    assert!(is_locked(right(&gateway, &iam).await) > 60, "they are never settled");
     age(&gateway, WINDOW).await;
-    assert_eq!(right(&gateway, &iam).await.status, 201);
+    right(&gateway, &iam).await.status(201);
 }
 
 #[tokio::test]
@@ -229,12 +220,15 @@ async fn a_disconnect_leaves_a_settled_attempt() {
     iam.attests();
     iam.takes(Duration::from_millis(200));
     tokio::select! {
-        answer = show(&gateway) => panic!("nothing is answered yet: {}", answer.body),
+        response = show(&gateway) => panic!("nothing is answered yet: {}", response.body),
         () = iam.called() => {}
     }
     gateway.state.lifecycle.drain().await;
     assert_eq!(attempts(&gateway).await, 0);
-    assert_eq!(gateway.rows("SELECT scope FROM bff.mfa_attestations").await, ["folio.refund"]);
+    assert_eq!(
+        gateway.database.rows("SELECT scope FROM bff.mfa_attestations").await,
+        ["folio.refund"]
+    );
 }
 
 #[tokio::test]
@@ -249,22 +243,21 @@ async fn codes_beyond_those_that_a_slow_iam_checks_are_not_called_wrong() {
     assert_eq!(right(&gateway, &iam).await.status, 201, "what is made once is made before");
     // Less than the gateway waits.
     iam.takes(Duration::from_millis(400));
-    let answers = join_all((0..16).map(|_| right(&gateway, &iam))).await;
-    let refused: Vec<_> = answers.iter().filter(|answer| answer.status == 429).collect();
+    let responses = join_all((0..16).map(|_| right(&gateway, &iam))).await;
+    let refused: Vec<_> = responses.into_iter().filter(|response| response.status == 429).collect();
     assert!(!refused.is_empty());
-    for answer in refused {
-        assert_eq!(is_locked(answer), 1);
-        let (title, detail) = (&answer.body["title"], &answer.body["detail"]);
-        assert!(!format!("{title} {detail}").contains("wrong"), "{title} {detail}");
+    for response in refused {
+        let text = format!("{} {}", response.body["title"], response.body["detail"]);
+        assert!(!text.contains("wrong"), "{text}");
+        assert_eq!(is_locked(response), 1);
     }
     iam.takes(Duration::ZERO);
-    assert_eq!(right(&gateway, &iam).await.status, 201);
+    right(&gateway, &iam).await.status(201);
     let before = iam.requests().len();
     for _ in 0..5 {
-        guess(&gateway, &iam).await.is_problem(401, WRONG);
+        guess(&gateway, &iam).await.problem(401, WRONG);
     }
-    let answer = right(&gateway, &iam).await;
-    is_locked(&answer);
-    assert!(answer.body["detail"].as_str().unwrap().contains("wrong codes"), "{}", answer.body);
+    let response = right(&gateway, &iam).await.problem(429, LOCKED);
+    assert!(response.body["detail"].as_str().unwrap().contains("wrong codes"), "{}", response.body);
     assert_eq!(iam.requests().len() - before, 5);
 }

@@ -9,6 +9,7 @@ use http_body_util::BodyExt;
 use tokio::time::timeout;
 
 use crate::stream::{Device, NotOpened};
+use crate::tests::response::TestResponse;
 use crate::tests::test_gateway::{TestGateway, fresh, session_url};
 
 const STREAM: &str = "/api/bff/backoffice/v1/sse/stream";
@@ -24,17 +25,34 @@ async fn two_instances() -> (TestGateway, TestGateway) {
     (here, there)
 }
 
+/// Text of the next frame; `None` at the end.
+pub(crate) async fn next(stream: &mut Body) -> Option<String> {
+    let frame = stream.frame().await?.unwrap();
+    Some(std::str::from_utf8(frame.data_ref().unwrap()).unwrap().to_owned())
+}
+
 /// Reads until the stream contains this.
 async fn reads(stream: &mut Body, awaited: &str) -> String {
     let mut text = String::new();
     let reading = async {
         while !text.contains(awaited) {
-            let frame = stream.frame().await.expect("the stream goes on").unwrap();
-            text.push_str(std::str::from_utf8(frame.data_ref().unwrap()).unwrap());
+            text.push_str(&next(stream).await.expect("the stream goes on"));
         }
     };
     let found = timeout(SOON, reading).await;
     assert!(found.is_ok(), "{awaited} did not come: {text}");
+    text
+}
+
+/// Reads until the stream closes.
+pub(crate) async fn rest(mut stream: Body) -> String {
+    let mut text = String::new();
+    let reading = async {
+        while let Some(more) = next(&mut stream).await {
+            text.push_str(&more);
+        }
+    };
+    timeout(SOON, reading).await.expect("the stream closes");
     text
 }
 
@@ -53,12 +71,8 @@ async fn a_head_opens_no_stream_and_supersedes_none() {
     let mut stream = here.stream().await;
     reads(&mut stream, "event: hello").await;
     for _ in 0..12 {
-        let token = here.token(|_| {});
-        let proof = here.proof(STREAM, &token, |claims| claims["htm"] = "HEAD".into());
-        let request = here.with(STREAM, &format!("DPoP {token}"), &proof).method("HEAD");
-        let answer = here.send(request).await;
-        assert_eq!(answer.status, 200, "{}", answer.body);
-        assert_eq!(answer.headers["content-type"], "text/event-stream");
+        let response = here.call("HEAD", STREAM).await.status(200);
+        assert_eq!(response.headers["content-type"], "text/event-stream");
     }
     is_open(&mut stream).await;
     assert_eq!(here.state.streams.len(), 1);
@@ -90,20 +104,19 @@ async fn of_300_streams_of_a_device_ten_are_opened_and_one_stays() {
     let (here, there) = two_instances().await;
     let send = |number: usize| {
         let gateway = if number.is_multiple_of(2) { &here } else { &there };
-        gateway.open_answer(gateway.request(STREAM), "")
+        gateway.get(STREAM).response()
     };
-    let answers = join_all((0..300).map(send)).await;
+    let responses = join_all((0..300).map(send)).await;
     let (opened, refused): (Vec<_>, Vec<_>) =
-        answers.into_iter().partition(|answer| answer.status() == 200);
+        responses.into_iter().partition(|response| response.status() == 200);
     assert_eq!((opened.len(), refused.len()), (10, 290));
-    for answer in refused {
-        let wait: u64 = answer.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+    for response in refused {
+        let wait: u64 = response.headers()["retry-after"].to_str().unwrap().parse().unwrap();
         assert!((1..=60).contains(&wait), "{wait}");
-        let answer = crate::tests::test_gateway::answer(answer).await;
-        answer.is_problem(429, "MELMASTOON.BFF.RATE_LIMITED");
+        TestResponse::of(response).await.problem(429, "MELMASTOON.BFF.RATE_LIMITED");
     }
-    let ended = join_all(opened.into_iter().map(|answer| async {
-        let mut stream = answer.into_body();
+    let ended = join_all(opened.into_iter().map(|response| async {
+        let mut stream = response.into_body();
         let all = async { while stream.frame().await.is_some() {} };
         timeout(Duration::from_secs(3), all).await.is_ok()
     }));

@@ -3,17 +3,18 @@
 use std::time::Duration;
 
 use contracts::clock::wire_time;
-use contracts::id::{EventId, RequestId};
-use http_body_util::BodyExt;
+use contracts::id::EventId;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
+use crate::tests::issuer::EVENTS;
+use crate::tests::streams;
 use crate::tests::tenant::{Behavior, Tenant};
-use crate::tests::test_gateway::{TestGateway, fresh, push_form, session_url};
+use crate::tests::test_gateway::{TestGateway, UNREACHABLE_REDIS, fresh, push_form, session_url};
 
 const SESSION: &str = "/api/bff/backoffice/v1/session";
-const EVENTS: &str = "/internal/events";
+const PUSH: &str = "/internal/events";
 const SUSPENDED: &str = "melmastoon.tenant.tenant.suspended.v1";
 const REACTIVATED: &str = "melmastoon.tenant.tenant.reactivated.v1";
 const CODE: &str = "MELMASTOON.TENANT.SUSPENDED";
@@ -32,12 +33,11 @@ fn event(gateway: &TestGateway, kind: &str, id: EventId, ago: i64) -> Value {
 }
 
 async fn push_event(gateway: &TestGateway, event: &Value) {
-    let answer = gateway.post_internal(EVENTS, fresh::<RequestId>().as_str(), event).await;
-    assert_eq!(answer.status, 204, "{}", answer.body);
+    gateway.account(EVENTS).post(PUSH).json(event).await.status(204);
 }
 
 async fn status(gateway: &TestGateway) -> u16 {
-    gateway.send(gateway.request(SESSION)).await.status.as_u16()
+    gateway.get(SESSION).await.status.as_u16()
 }
 
 #[tokio::test]
@@ -47,14 +47,13 @@ async fn a_suspended_tenant_s_operators_are_refused_and_come_back_when_it_is_rea
     push_event(&gateway, &event(&gateway, SUSPENDED, fresh(), 60)).await;
     let token = gateway.token(|_| {});
     let proof = gateway.proof(SESSION, &token, |_| {});
-    let request = || gateway.with(SESSION, &format!("DPoP {token}"), &proof);
-    let answer = gateway.send(request()).await;
-    answer.is_problem(503, CODE);
-    assert_eq!(answer.headers["retry-after"], "300");
-    assert_eq!(answer.body["tenantId"], gateway.tenant.as_str());
+    let request = || gateway.get(SESSION).token(&token).header("dpop", &proof);
+    let response = request().await.problem(503, CODE);
+    assert_eq!(response.headers["retry-after"], "300");
+    assert_eq!(response.body["tenantId"], gateway.tenant.as_str());
     assert_eq!(status(&TestGateway::open().await).await, 200, "another tenant");
     push_event(&gateway, &event(&gateway, REACTIVATED, fresh(), 30)).await;
-    assert_eq!(gateway.send(request()).await.status, 200, "the refusal burnt no proof");
+    assert_eq!(request().await.status, 200, "the refusal burnt no proof");
 }
 
 #[tokio::test]
@@ -70,10 +69,8 @@ async fn late_and_repeated_events_change_nothing() {
     assert_eq!(status(&gateway).await, 200, "what was said earlier came later");
     let mut wrong = event(&gateway, SUSPENDED, fresh(), 0);
     wrong["message"]["data"] = json!("AAAA");
-    gateway
-        .post_internal(EVENTS, fresh::<RequestId>().as_str(), &wrong)
-        .await
-        .is_problem(400, "MELMASTOON.GENERAL.VALIDATION_FAILED");
+    let response = gateway.account(EVENTS).post(PUSH).json(&wrong).await;
+    response.problem(400, "MELMASTOON.GENERAL.VALIDATION_FAILED");
 }
 
 #[tokio::test]
@@ -81,34 +78,28 @@ async fn other_instances_apply_it_also_those_started_later() {
     let here = TestGateway::open().await;
     let there = here.another();
     there.follow(&session_url());
-    let mut stream = there.stream().await;
+    let stream = there.stream().await;
     push_event(&here, &event(&here, SUSPENDED, fresh(), 1)).await;
-    let mut text = String::new();
-    let read = async {
-        while let Some(frame) = stream.frame().await {
-            text.push_str(std::str::from_utf8(frame.unwrap().data_ref().unwrap()).unwrap());
-        }
-    };
-    timeout(Duration::from_secs(5), read).await.expect("the stream closes");
+    let text = streams::rest(stream).await;
     let last = "event: session.force_logout\ndata: {\"reason\":\"tenant_suspended\"}";
     assert!(text.contains(last), "{text}");
-    there.send(there.request(SESSION)).await.is_problem(503, CODE);
+    there.get(SESSION).await.problem(503, CODE);
 
     let later = here.another();
     let mut changes = later.state.tenant_statuses.changes();
-    // Nothing listens there, so Postgres is polled.
-    later.follow("redis://127.0.0.1:1/");
+    // Postgres is polled.
+    later.follow(UNREACHABLE_REDIS);
     timeout(Duration::from_secs(5), changes.changed()).await.expect("it learns in time").unwrap();
-    later.send(later.request(SESSION)).await.is_problem(503, CODE);
+    later.get(SESSION).await.problem(503, CODE);
 }
 
 #[tokio::test]
 async fn a_profile_reports_suspension_too_and_the_later_report_counts() {
     let (tenant, gateway) =
         Tenant::with_gateway(Behavior::Says(json!({"tenantStatus": "suspended"}))).await;
-    gateway.send(gateway.request(SESSION)).await.is_problem(503, CODE);
+    gateway.get(SESSION).await.problem(503, CODE);
     push_event(&gateway, &event(&gateway, REACTIVATED, fresh(), 60)).await;
-    gateway.send(gateway.request(SESSION)).await.is_problem(503, CODE);
+    gateway.get(SESSION).await.problem(503, CODE);
     push_event(&gateway, &event(&gateway, REACTIVATED, fresh(), -5)).await;
     assert_eq!(status(&gateway).await, 200);
     assert_eq!(tenant.requests(), 1);

@@ -10,14 +10,15 @@ use auth::sync_token;
 use contracts::id::DeviceId;
 use contracts::sync::SyncCursor;
 use jiff::SignedDuration;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::sync::cursors::{CursorReport, reset};
 use crate::tests::attestations::principal;
-use crate::tests::internal;
-use crate::tests::issuer::{EVENTS, FIRST, Issuer, SCHEDULER};
+use crate::tests::call::TestCall;
+use crate::tests::issuer::{EVENTS, FIRST, SCHEDULER};
 use crate::tests::sync_service::{Behavior, SyncService};
-use crate::tests::test_gateway::{Answer, TestGateway, fresh};
+use crate::tests::test_gateway::{TestGateway, TestResponse, fresh};
 
 const HANDSHAKE: &str = "/api/bff/backoffice/v1/sync/handshake";
 const CURSOR: &str = "/api/bff/backoffice/v1/sync/cursor";
@@ -25,20 +26,20 @@ const RECONCILE: &str = "/internal/jobs/reconcile-cursors";
 const AWAY: &str = "MELMASTOON.BFF.UPSTREAM_UNAVAILABLE";
 const LONG_AGO: SignedDuration = SignedDuration::from_mins(10);
 
-async fn shake(gateway: &TestGateway, body: &Value) -> Answer {
-    gateway.post(HANDSHAKE, body).await
+fn shake<'a>(gateway: &'a TestGateway, body: &Value) -> TestCall<'a> {
+    gateway.post(HANDSHAKE).json(body)
 }
 
 async fn shaken(gateway: &TestGateway, body: &Value) -> Value {
-    let answer = shake(gateway, body).await;
-    assert_eq!(answer.status, 200, "{}", answer.body);
-    answer.body
+    shake(gateway, body).await.ok()
 }
 
 async fn cached(gateway: &TestGateway) -> Value {
-    let answer = gateway.send(gateway.request(CURSOR)).await;
-    assert_eq!(answer.status, 200, "{}", answer.body);
-    answer.body
+    gateway.get(CURSOR).await.ok()
+}
+
+fn report(gateway: &TestGateway, version: impl Serialize) -> TestCall<'_> {
+    gateway.post(CURSOR).json(&json!({"version": version}))
 }
 
 /// Version and mark, as they stand in the table.
@@ -46,7 +47,7 @@ async fn stored(gateway: &TestGateway) -> Vec<String> {
     let sql = "SELECT concat_ws(' ', device_id, property_id, cursor_version,
                                 CASE WHEN cursor_diverged_at IS NOT NULL THEN 'diverged' END)
                FROM bff.device_sync_status ORDER BY device_id";
-    gateway.rows(sql).await
+    gateway.database.rows(sql).await
 }
 
 fn row(gateway: &TestGateway, rest: &str) -> Vec<String> {
@@ -57,9 +58,9 @@ fn row(gateway: &TestGateway, rest: &str) -> Vec<String> {
 async fn a_handshake_brings_sync_services_cursor_a_token_for_this_device_and_caches_it() {
     let (gateway, service) = SyncService::with_gateway().await;
     assert_eq!(cached(&gateway).await["cursor"], Value::Null);
-    let answer = shake(&gateway, &json!({"cursorVersion": 5})).await;
-    assert_eq!(answer.headers["cache-control"], "no-store");
-    let session = answer.body;
+    let response = shake(&gateway, &json!({"cursorVersion": 5})).await;
+    assert_eq!(response.headers["cache-control"], "no-store");
+    let session = response.body;
     assert_eq!((&session["cursor"]["version"], &session["fullResync"]), (&json!(7), &json!(false)));
     assert_eq!(session["pullUrl"], "https://sync.test/sync/v1/pull");
     assert_eq!(session["pushUrl"], "https://sync.test/sync/v1/push");
@@ -88,38 +89,41 @@ async fn a_desktop_without_a_cursor_or_offline_too_long_pulls_everything() {
     let (gateway, service) = SyncService::with_gateway().await;
     assert_eq!(shaken(&gateway, &json!({})).await["fullResync"], true);
     service.set_behavior(Behavior::Refuses(410, "MELMASTOON.SYNC.CURSOR_EXPIRED"));
-    let answer = shake(&gateway, &json!({"cursorVersion": 1})).await;
-    answer.is_problem(410, "MELMASTOON.BFF.SYNC_CURSOR_EXPIRED");
-    assert_eq!(answer.body["retriable"], false);
-    assert!(!answer.headers.contains_key("retry-after"));
+    let response = shake(&gateway, &json!({"cursorVersion": 1}))
+        .await
+        .problem(410, "MELMASTOON.BFF.SYNC_CURSOR_EXPIRED");
+    assert_eq!(response.body["retriable"], false);
+    assert!(!response.headers.contains_key("retry-after"));
     service.set_behavior(Behavior::Refuses(403, "MELMASTOON.SYNC.DEVICE_BARRED"));
-    shake(&gateway, &json!({})).await.is_problem(403, "MELMASTOON.SYNC.DEVICE_BARRED");
+    shake(&gateway, &json!({})).await.problem(403, "MELMASTOON.SYNC.DEVICE_BARRED");
 }
 
 #[track_caller]
-fn comes_again(answer: &Answer, status: u16, code: &str) {
-    answer.is_problem(status, code);
-    assert_eq!(answer.headers["retry-after"], "30", "{}", answer.body);
-    assert_eq!((&answer.body["retriable"], &answer.body["retryAfter"]), (&json!(true), &json!(30)));
+fn comes_again(response: TestResponse, status: u16, code: &str) -> TestResponse {
+    let response = response.problem(status, code);
+    assert_eq!(response.headers["retry-after"], "30", "{}", response.body);
+    assert_eq!(
+        (&response.body["retriable"], &response.body["retryAfter"]),
+        (&json!(true), &json!(30))
+    );
+    response
 }
 
 #[tokio::test]
 async fn without_sync_service_a_handshake_can_be_retried_after_30_seconds() {
     let (gateway, service) = SyncService::with_gateway().await;
     service.set_behavior(Behavior::Fails(500));
-    let answer = shake(&gateway, &json!({})).await;
-    comes_again(&answer, 502, AWAY);
-    assert_eq!(answer.body["runbook"], "bff-backoffice/sync-handshake-down");
+    let response = comes_again(shake(&gateway, &json!({})).await, 502, AWAY);
+    assert_eq!(response.body["runbook"], "bff-backoffice/sync-handshake-down");
     // A 410 of somebody else on the way is no word of sync-service.
     service.set_behavior(Behavior::Fails(410));
-    comes_again(&shake(&gateway, &json!({})).await, 502, AWAY);
+    comes_again(shake(&gateway, &json!({})).await, 502, AWAY);
     service.set_behavior(Behavior::Hangs);
     let began = tokio::time::Instant::now();
-    let answer = shake(&gateway, &json!({})).await;
-    comes_again(&answer, 504, "MELMASTOON.BFF.UPSTREAM_TIMEOUT");
-    assert!(began.elapsed() < Duration::from_secs(10), "it waited for an answer");
+    comes_again(shake(&gateway, &json!({})).await, 504, "MELMASTOON.BFF.UPSTREAM_TIMEOUT");
+    assert!(began.elapsed() < Duration::from_secs(10), "it waited for a response");
     let without_sync = TestGateway::open().await;
-    comes_again(&shake(&without_sync, &json!({})).await, 502, AWAY);
+    comes_again(shake(&without_sync, &json!({})).await, 502, AWAY);
     assert!(stored(&gateway).await.is_empty(), "nothing was heard of it");
 }
 
@@ -135,9 +139,9 @@ async fn an_answer_about_another_desktop_or_none_at_all_is_a_broken_contract() {
     far["cursor"]["version"] = json!(1_u64 << 53);
     for said in [good, far, json!({"cursor": 7})] {
         service.set_behavior(Behavior::Says(said));
-        let answer = shake(&gateway, &json!({})).await;
-        comes_again(&answer, 502, "MELMASTOON.BFF.SCHEMA_DRIFT");
-        assert_eq!(answer.body["runbook"], "bff/schema-drift");
+        let response = shake(&gateway, &json!({})).await;
+        let response = comes_again(response, 502, "MELMASTOON.BFF.SCHEMA_DRIFT");
+        assert_eq!(response.body["runbook"], "bff/schema-drift");
     }
     assert!(stored(&gateway).await.is_empty());
 }
@@ -162,10 +166,8 @@ async fn a_desktop_comes_online_without_the_durable_store_and_is_cached_when_tha
     gateway.database.go_away().await;
     service.knows(gateway.device, 4, LONG_AGO);
     assert_eq!(shaken(&gateway, &json!({})).await["cursor"]["version"], 4);
-    let unread = gateway.send(gateway.request(CURSOR)).await;
-    unread.is_problem(503, "MELMASTOON.BFF.STORE_UNAVAILABLE");
-    let unwritten = gateway.post(CURSOR, &json!({"version": 8})).await;
-    unwritten.is_problem(503, "MELMASTOON.BFF.STORE_UNAVAILABLE");
+    gateway.get(CURSOR).await.problem(503, "MELMASTOON.BFF.STORE_UNAVAILABLE");
+    report(&gateway, 8).await.problem(503, "MELMASTOON.BFF.STORE_UNAVAILABLE");
     gateway.database.come_back().await;
     let begun = tokio::time::Instant::now();
     while stored(&gateway).await != row(&gateway, "4") {
@@ -200,9 +202,7 @@ async fn a_later_report_survives_the_late_write_of_an_earlier_handshake() {
 async fn a_report_only_advances_the_cursor_of_the_callers_device() {
     let (gateway, _service) = SyncService::with_gateway().await;
     let reported = async |version: u64| {
-        let answer = gateway.post(CURSOR, &json!({"version": version})).await;
-        assert_eq!(answer.status, 200, "{}", answer.body);
-        answer.body["cursor"]["version"].clone()
+        report(&gateway, version).await.ok::<Value>()["cursor"]["version"].clone()
     };
     for (version, stands) in [(3, 3), (5, 5), (4, 5), (5, 5)] {
         assert_eq!(reported(version).await, stands);
@@ -216,40 +216,16 @@ async fn a_report_only_advances_the_cursor_of_the_callers_device() {
         json!({}),
         json!({"version": 9, "deviceId": fresh::<DeviceId>()}),
     ] {
-        let answer = gateway.post(CURSOR, &wrong).await;
-        answer.is_problem(400, "MELMASTOON.GENERAL.VALIDATION_FAILED");
+        let response = gateway.post(CURSOR).json(&wrong).await;
+        response.problem(400, "MELMASTOON.GENERAL.VALIDATION_FAILED");
     }
-    let far = shake(&gateway, &json!({"cursorVersion": 1_u64 << 53})).await;
-    far.is_problem(400, "MELMASTOON.GENERAL.VALIDATION_FAILED");
-    assert_eq!(far.body["errors"][0]["field"], "body.cursorVersion");
+    shake(&gateway, &json!({"cursorVersion": 1_u64 << 53})).await.invalid("body.cursorVersion");
     assert_eq!(stored(&gateway).await, row(&gateway, "8"));
 }
 
-/// The platform's jobs.
-struct Jobs {
-    issuer: Issuer,
-    app: axum::Router,
-}
-
-impl Jobs {
-    async fn of(gateway: &TestGateway) -> Self {
-        let issuer = Issuer::open().await;
-        let identity = issuer.identity(gateway.clock.clone());
-        let app = internal::app(gateway, Some(identity));
-        Self { issuer, app }
-    }
-
-    async fn post(&self, gateway: &TestGateway, account: &str) -> Answer {
-        let token = self.issuer.token_of(account, &gateway.clock);
-        let request = internal::request("POST", RECONCILE, Some(&token), &json!({}));
-        crate::tests::test_gateway::send_to(&self.app, request).await
-    }
-
-    async fn run(&self, gateway: &TestGateway) -> Value {
-        let answer = self.post(gateway, SCHEDULER).await;
-        assert_eq!(answer.status, 200, "{}", answer.body);
-        answer.body
-    }
+/// Compares the cached cursors with sync-service's.
+async fn reconcile(gateway: &TestGateway) -> Value {
+    gateway.account(SCHEDULER).post(RECONCILE).await.ok()
 }
 
 fn ran(properties: u32, unasked: u32, diverged: u32, healed: u32) -> Value {
@@ -266,19 +242,18 @@ async fn stale(gateway: &TestGateway) -> Value {
         "/api/bff/backoffice/v1/dashboard?propertyId={}&widgets=syncStatus",
         gateway.property
     );
-    let answer = gateway.send(gateway.request(&path)).await;
-    let widget = &answer.body["widgets"]["syncStatus"];
-    assert_eq!(widget["status"], "ok", "{}", answer.body);
+    let response = gateway.get(&path).await;
+    let widget = &response.body["widgets"]["syncStatus"];
+    assert_eq!(widget["status"], "ok", "{}", response.body);
     widget["data"]["stale"].clone()
 }
 
 #[tokio::test]
 async fn a_diverged_cursor_is_marked_shown_and_corrected_by_the_next_handshake() {
     let (gateway, service) = SyncService::with_gateway().await;
-    let jobs = Jobs::of(&gateway).await;
-    assert_eq!(jobs.run(&gateway).await, ran(0, 0, 0, 0), "nothing is cached");
+    assert_eq!(reconcile(&gateway).await, ran(0, 0, 0, 0), "nothing is cached");
     shaken(&gateway, &json!({})).await;
-    assert_eq!(jobs.run(&gateway).await, ran(1, 0, 0, 0));
+    assert_eq!(reconcile(&gateway).await, ran(1, 0, 0, 0));
     assert_eq!(stale(&gateway).await, 0);
     // sync-service was restored from a backup; it pulled without telling; it is unknown there.
     let changes: [Change; 3] = [
@@ -288,13 +263,13 @@ async fn a_diverged_cursor_is_marked_shown_and_corrected_by_the_next_handshake()
     ];
     for change in changes {
         change(&service, gateway.device);
-        assert_eq!(jobs.run(&gateway).await, ran(1, 0, 1, 0));
-        assert_eq!(jobs.run(&gateway).await, ran(1, 0, 0, 0), "it is known");
+        assert_eq!(reconcile(&gateway).await, ran(1, 0, 1, 0));
+        assert_eq!(reconcile(&gateway).await, ran(1, 0, 0, 0), "it is known");
         assert_eq!(stale(&gateway).await, 1);
         let now = cached(&gateway).await;
         assert_eq!(now["stale"], true);
         // Nothing but the authority's word ends it.
-        let reported = gateway.post(CURSOR, &json!({"version": now["cursor"]["version"]})).await;
+        let reported = report(&gateway, &now["cursor"]["version"]).await;
         assert_eq!(reported.body["stale"], true);
         service.knows(gateway.device, 20, LONG_AGO);
         shaken(&gateway, &json!({})).await;
@@ -303,29 +278,27 @@ async fn a_diverged_cursor_is_marked_shown_and_corrected_by_the_next_handshake()
             (stale(&gateway).await, &cached(&gateway).await["stale"]),
             (json!(0), &json!(false))
         );
-        assert_eq!(jobs.run(&gateway).await, ran(1, 0, 0, 0));
+        assert_eq!(reconcile(&gateway).await, ran(1, 0, 0, 0));
     }
 }
 
 #[tokio::test]
 async fn a_desktop_that_just_pulled_is_not_marked_and_one_that_agrees_again_is_cleared() {
     let (gateway, service) = SyncService::with_gateway().await;
-    let jobs = Jobs::of(&gateway).await;
     shaken(&gateway, &json!({})).await;
     service.knows(gateway.device, 8, SignedDuration::ZERO);
-    assert_eq!(jobs.run(&gateway).await, ran(1, 0, 0, 0));
+    assert_eq!(reconcile(&gateway).await, ran(1, 0, 0, 0));
     service.knows(gateway.device, 8, LONG_AGO);
-    assert_eq!(jobs.run(&gateway).await, ran(1, 0, 1, 0));
-    let answer = gateway.post(CURSOR, &json!({"version": 8})).await;
-    assert_eq!(answer.body["stale"], true, "{}", answer.body);
-    assert_eq!(jobs.run(&gateway).await, ran(1, 0, 0, 1));
+    assert_eq!(reconcile(&gateway).await, ran(1, 0, 1, 0));
+    let response = report(&gateway, 8).await;
+    assert_eq!(response.body["stale"], true, "{}", response.body);
+    assert_eq!(reconcile(&gateway).await, ran(1, 0, 0, 1));
     assert_eq!(stored(&gateway).await, row(&gateway, "8"));
 }
 
 #[tokio::test]
 async fn nothing_is_marked_while_sync_service_cannot_be_asked() {
     let (gateway, service) = SyncService::with_gateway().await;
-    let jobs = Jobs::of(&gateway).await;
     shaken(&gateway, &json!({})).await;
     service.knows(gateway.device, 1, LONG_AGO);
     let elsewhere = json!({"propertyId": fresh::<contracts::id::PropertyId>(), "items": [],
@@ -337,32 +310,30 @@ async fn nothing_is_marked_while_sync_service_cannot_be_asked() {
         Behavior::Says(elsewhere),
     ] {
         service.set_behavior(behavior);
-        assert_eq!(jobs.run(&gateway).await, ran(0, 1, 0, 0));
+        assert_eq!(reconcile(&gateway).await, ran(0, 1, 0, 0));
         assert_eq!(stored(&gateway).await, row(&gateway, "7"));
     }
     service.set_behavior(Behavior::Well);
-    assert_eq!(jobs.run(&gateway).await, ran(1, 0, 1, 0));
+    assert_eq!(reconcile(&gateway).await, ran(1, 0, 1, 0));
 }
 
 #[tokio::test]
 async fn one_instance_compares_at_a_time_and_only_the_scheduler_may_start_it() {
     let (gateway, _service) = SyncService::with_gateway().await;
-    let jobs = Jobs::of(&gateway).await;
     for account in [EVENTS, FIRST] {
-        let answer = jobs.post(&gateway, account).await;
-        answer.is_problem(403, "MELMASTOON.GENERAL.FORBIDDEN");
+        gateway.account(account).post(RECONCILE).await.problem(403, "MELMASTOON.GENERAL.FORBIDDEN");
     }
     let lease = "INSERT INTO bff.job_leases (tenant_id, job, holder, expires_at)
                  VALUES ('tnt_00000000000000000000000000', 'reconcile-cursors', 'another', now() + interval '40 s')";
     gateway.database.run(lease).await;
-    assert_eq!(jobs.run(&gateway).await, json!({"ran": false}));
+    assert_eq!(reconcile(&gateway).await, json!({"ran": false}));
     gateway.database.run("UPDATE bff.job_leases SET expires_at = now()").await;
-    assert_eq!(jobs.run(&gateway).await, ran(0, 0, 0, 0), "the other's lease ended by itself");
+    assert_eq!(reconcile(&gateway).await, ran(0, 0, 0, 0), "the other's lease ended by itself");
     gateway.database.go_away().await;
-    let away = jobs.post(&gateway, SCHEDULER).await;
-    away.is_problem(503, "MELMASTOON.BFF.STORE_UNAVAILABLE");
+    let away = gateway.account(SCHEDULER).post(RECONCILE).await;
+    away.problem(503, "MELMASTOON.BFF.STORE_UNAVAILABLE");
     gateway.database.come_back().await;
-    assert_eq!(jobs.run(&gateway).await, ran(0, 0, 0, 0));
+    assert_eq!(reconcile(&gateway).await, ran(0, 0, 0, 0));
 }
 
 #[tokio::test]
@@ -370,9 +341,9 @@ async fn tenants_with_the_same_device_have_cursors_of_their_own() {
     let (gateway, _service) = SyncService::with_gateway().await;
     let mut other = gateway.another();
     other.tenant = fresh();
-    gateway.post(CURSOR, &json!({"version": 3})).await;
+    report(&gateway, 3).await;
     assert_eq!(cached(&other).await["cursor"], Value::Null);
-    other.post(CURSOR, &json!({"version": 9})).await;
+    report(&other, 9).await;
     assert_eq!(cached(&gateway).await["cursor"]["version"], 3);
     assert_eq!(stored(&gateway).await.len(), 2);
 }
@@ -381,10 +352,8 @@ async fn tenants_with_the_same_device_have_cursors_of_their_own() {
 async fn a_version_that_is_none_is_refused_in_words_of_json() {
     let (gateway, _service) = SyncService::with_gateway().await;
     for version in [json!(-1), json!("5"), json!(5.0), json!(5.5), Value::Null, json!([5])] {
-        let answer = gateway.post(CURSOR, &json!({"version": version})).await;
-        answer.is_problem(400, "MELMASTOON.GENERAL.VALIDATION_FAILED");
-        assert_eq!(answer.body["errors"][0]["field"], "body.version");
-        let text = answer.body.to_string();
+        let response = report(&gateway, version).await.invalid("body.version");
+        let text = response.body.to_string();
         assert!(text.contains("expected a whole number that is not negative"), "{text}");
     }
 }

@@ -30,7 +30,7 @@ pub(crate) enum Behavior {
     Refuses(u16, &'static str),
     /// Answers this.
     Says(Value),
-    /// Never answers.
+    /// Never responds.
     Hangs,
 }
 
@@ -65,9 +65,10 @@ impl SyncService {
         let url = format!("http://{}", listener.local_addr().unwrap());
         serve(listener, Plain, app, &Lifecycle::new());
         service.knows(gateway.device, 7, SignedDuration::from_mins(10));
+        let gateway = gateway.asking(Upstream::Sync, &url);
         // The cache waits less than a connection may take on a busy machine.
         drop(gateway.state.database.connection().await.unwrap());
-        (gateway.asking(Upstream::Sync, &url), service)
+        (gateway, service)
     }
 
     /// The device pulled this version so long ago.
@@ -126,8 +127,8 @@ async fn handshake(
 ) -> Response {
     let key = headers["idempotency-key"].to_str().unwrap().to_owned();
     service.locked().requests.push((key, serde_json::from_slice(&body).unwrap()));
-    if let Some(answer) = service.scripted_response().await {
-        return answer;
+    if let Some(response) = service.scripted_response().await {
+        return response;
     }
     let device = device(&headers);
     axum::Json(json!({
@@ -151,8 +152,8 @@ async fn cursors(
     Path(_tenant): Path<String>,
     Query(of): Query<BTreeMap<String, String>>,
 ) -> Response {
-    if let Some(answer) = service.scripted_response().await {
-        return answer;
+    if let Some(response) = service.scripted_response().await {
+        return response;
     }
     let devices: Vec<String> = service.locked().cursors.keys().cloned().collect();
     let items: Vec<Value> = devices.iter().map(|device| service.cursor(device)).collect();

@@ -58,7 +58,8 @@ impl Tenant {
             changed: Arc::default(),
             clock: options.clock.clone(),
         };
-        let app = Router::new().route("/api/v1/tenants/{tenant}/operators/{operator}", get(answer));
+        let app =
+            Router::new().route("/api/v1/tenants/{tenant}/operators/{operator}", get(respond));
         let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         serve(listener, Plain, app.with_state(tenant.clone()), &Lifecycle::new());
@@ -88,7 +89,7 @@ impl Tenant {
     }
 }
 
-async fn answer(
+async fn respond(
     State(fake): State<Tenant>,
     Path((tenant, operator)): Path<(String, String)>,
 ) -> Response {
@@ -115,7 +116,7 @@ async fn answer(
     }
 }
 
-/// As the services answer it.
+/// As the services response it.
 pub(crate) fn not_found() -> Response {
     let problem = Problem::new(&code::RESOURCE_NOT_FOUND, "There is no such thing.");
     (StatusCode::NOT_FOUND, [("content-type", CONTENT_TYPE)], axum::Json(problem)).into_response()

@@ -13,8 +13,6 @@ use contracts::env::Env;
 use contracts::id::{DeviceId, Id, OperatorId, PropertyId, SessionId, TenantId};
 use contracts::upstream::Upstream;
 use contracts::upstream::iam::{AccessTokenClaims, Confirmation};
-use http::{HeaderMap, Request, StatusCode};
-use http_body_util::BodyExt;
 use migrations::Schema;
 use migrations::test_database::TestDatabase;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
@@ -23,15 +21,18 @@ use service_kit::health::Readiness;
 use service_kit::lifecycle::Lifecycle;
 use service_kit::request::{Observer, observed};
 use service_kit::request_metrics;
+use service_kit::testing::postgres;
 use sha2::{Digest, Sha256};
-use tower::ServiceExt;
 use upstream_clients::{BaseUrls, Limits};
 
 use crate::config::GatewayConfig;
 use crate::firewall::Firewall;
 use crate::state::Gateway;
+use crate::tests::internal;
+use crate::tests::issuer::Issuer;
 pub(crate) use crate::tests::key::Key;
 use crate::tests::key::serve_keys;
+pub(crate) use crate::tests::response::TestResponse;
 use crate::wiring::GatewayBuilder;
 
 pub(crate) const BASE: &str = "https://desk.test";
@@ -40,6 +41,8 @@ const HOPS: usize = 1;
 /// Generous, because the machine may be busy.
 const REDIS_TIMEOUT: Duration = Duration::from_secs(5);
 const ISSUER: &str = "https://iam.test";
+/// Nothing listens there.
+pub(crate) const UNREACHABLE_REDIS: &str = "redis://127.0.0.1:1/";
 
 /// Options of a test gateway.
 #[derive(Clone)]
@@ -76,16 +79,18 @@ pub(crate) fn patient(upstream: Upstream) -> Limits {
     Limits { attempt: Duration::from_secs(2), ..Limits::of(upstream) }
 }
 
-/// A gateway, its iam's key, and one operator at one device.
+/// A gateway, its iam's key, one operator at one device, and the issuer of its service accounts.
+#[derive(Clone)]
 pub(crate) struct TestGateway {
     options: TestOptions,
     pub(crate) app: Router,
-    /// The internal listener's routes.
-    internal: Router,
+    /// The internal listener's router.
+    pub(crate) internal: Router,
     pub(crate) state: Gateway,
     jwks_url: String,
     pub(crate) database: Arc<TestDatabase>,
     iam: Key,
+    pub(crate) issuer: Arc<Issuer>,
     pub(crate) device_key: Key,
     pub(crate) property: PropertyId,
     pub(crate) device: DeviceId,
@@ -99,12 +104,6 @@ impl Drop for TestGateway {
     fn drop(&mut self) {
         self.state.lifecycle.stop();
     }
-}
-
-pub(crate) struct Answer {
-    pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: Value,
 }
 
 impl TestGateway {
@@ -132,21 +131,25 @@ impl TestGateway {
         Self::build(TestOptions { clock, ..TestOptions::usual() }).await
     }
 
+    pub(crate) async fn without_session_store() -> Self {
+        let redis_url = UNREACHABLE_REDIS.to_owned();
+        Self::build(TestOptions { redis_url, ..TestOptions::usual() }).await
+    }
+
     pub(crate) async fn build(options: TestOptions) -> Self {
         let (clock, entropy) = (options.clock.clone(), Entropy::system());
         let iam = Key::new();
         let jwks_url = serve_keys(&iam).await;
         let database = Arc::new(TestDatabase::create(Schema::Bff).await);
-        let state = state(&options, &jwks_url, &database);
-        let readiness = Readiness::new(state.lifecycle.clone());
-        Self {
-            app: crate::http::middleware::public(state.clone(), readiness, &[]),
-            internal: internal(&state),
-            state,
+        let gateway = Self {
+            app: Router::new(),
+            internal: Router::new(),
+            state: state(&options, &jwks_url, &database),
             jwks_url,
             database,
             session: SessionId::generate(&clock, &entropy),
             iam,
+            issuer: Arc::new(Issuer::open().await),
             device_key: Key::new(),
             property: PropertyId::generate(&clock, &entropy),
             device: DeviceId::generate(&clock, &entropy),
@@ -154,7 +157,35 @@ impl TestGateway {
             operator: OperatorId::generate(&clock, &entropy),
             clock,
             options,
-        }
+        };
+        gateway.routed()
+    }
+
+    /// With the routers of its state.
+    fn routed(mut self) -> Self {
+        let readiness = Readiness::new(self.state.lifecycle.clone());
+        self.app = crate::http::middleware::public(self.state.clone(), readiness, &[]);
+        self.internal = internal::router(&self, Some(self.issuer.identity(self.clock.clone())));
+        self
+    }
+
+    /// Another instance of the same gateway, with the same iam, stores and caller.
+    pub(crate) fn another(&self) -> Self {
+        let mut another = self.clone();
+        another.state = state(&self.options, &self.jwks_url, &self.database);
+        another.routed()
+    }
+
+    /// Another instance with other options, in place of this one.
+    pub(crate) fn with_options(mut self, change: impl FnOnce(&mut TestOptions)) -> Self {
+        change(&mut self.options);
+        self.another()
+    }
+
+    /// The same gateway with this upstream's URL.
+    pub(crate) fn asking(self, upstream: Upstream, base: &str) -> Self {
+        let upstreams = BaseUrls::from([(upstream, base.parse().unwrap())]);
+        self.with_options(|options| options.upstreams = upstreams)
     }
 
     pub(crate) fn claims(&self) -> AccessTokenClaims {
@@ -178,6 +209,11 @@ impl TestGateway {
     pub(crate) fn token(&self, change: impl FnOnce(&mut AccessTokenClaims)) -> String {
         let mut claims = self.claims();
         change(&mut claims);
+        self.sign(claims)
+    }
+
+    /// Signs an access token with these claims.
+    pub(crate) fn sign(&self, claims: AccessTokenClaims) -> String {
         let header = json!({"alg": "ES256", "typ": "at+jwt", "kid": "iam-1"});
         self.iam.sign(&header, &serde_json::to_value(claims).unwrap())
     }
@@ -195,95 +231,6 @@ impl TestGateway {
         self.device_key.sign(&header, &claims)
     }
 
-    /// A request with a good token and a fresh proof.
-    pub(crate) fn request(&self, path: &str) -> http::request::Builder {
-        let token = self.token(|_| {});
-        let bare = path.split('?').next().unwrap();
-        let proof = self.proof(bare, &token, |_| {});
-        self.with(path, &format!("DPoP {token}"), &proof)
-    }
-
-    pub(crate) fn with(
-        &self,
-        path: &str,
-        authorization: &str,
-        proof: &str,
-    ) -> http::request::Builder {
-        Request::get(path)
-            .header("authorization", authorization)
-            .header("dpop", proof)
-            .header("x-device-id", self.device.as_str())
-    }
-
-    pub(crate) async fn send(&self, request: http::request::Builder) -> Answer {
-        self.send_with(request, Body::empty()).await
-    }
-
-    pub(crate) async fn send_with(&self, request: http::request::Builder, body: Body) -> Answer {
-        answer(self.app.clone().oneshot(request.body(body).unwrap()).await.unwrap()).await
-    }
-}
-
-pub(crate) async fn answer(response: http::Response<Body>) -> Answer {
-    let (parts, body) = response.into_parts();
-    let bytes = body.collect().await.unwrap().to_bytes();
-    let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-    Answer { status: parts.status, headers: parts.headers, body }
-}
-
-impl TestGateway {
-    /// Another instance of the same gateway, with the same iam, stores and caller.
-    pub(crate) fn another(&self) -> Self {
-        let state = state(&self.options, &self.jwks_url, &self.database);
-        let readiness = Readiness::new(state.lifecycle.clone());
-        Self {
-            app: crate::http::middleware::public(state.clone(), readiness, &[]),
-            internal: internal(&state),
-            state,
-            jwks_url: self.jwks_url.clone(),
-            database: Arc::clone(&self.database),
-            iam: self.iam.clone(),
-            device_key: self.device_key.clone(),
-            property: self.property,
-            device: self.device,
-            tenant: self.tenant,
-            operator: self.operator,
-            session: self.session,
-            clock: self.clock.clone(),
-            options: self.options.clone(),
-        }
-    }
-
-    /// Another instance with other options, in place of this one.
-    pub(crate) fn with_options(mut self, change: impl FnOnce(&mut TestOptions)) -> Self {
-        change(&mut self.options);
-        self.state.lifecycle.stop();
-        self.state = state(&self.options, &self.jwks_url, &self.database);
-        let readiness = Readiness::new(self.state.lifecycle.clone());
-        self.app = crate::http::middleware::public(self.state.clone(), readiness, &[]);
-        self.internal = internal(&self.state);
-        self
-    }
-
-    /// The same gateway with this upstream's URL.
-    pub(crate) fn asking(self, upstream: Upstream, base: &str) -> Self {
-        let upstreams = BaseUrls::from([(upstream, base.parse().unwrap())]);
-        self.with_options(|options| options.upstreams = upstreams)
-    }
-
-    /// A POST with a good token, a fresh proof and a JSON body.
-    pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
-        let token = self.token(|_| {});
-        let proof = self.proof(path, &token, |claims| claims["htm"] = json!("POST"));
-        let request = self.with(path, &format!("DPoP {token}"), &proof).method("POST");
-        self.send_json(request, body).await
-    }
-
-    pub(crate) async fn send_json(&self, request: http::request::Builder, body: &Value) -> Answer {
-        let request = request.header("content-type", "application/json");
-        self.send_with(request, Body::from(body.to_string())).await
-    }
-
     /// Follows revocations, tenant statuses and streams through the session store at `url`.
     pub(crate) fn follow(&self, url: &str) {
         let client = redis::Client::open(url).unwrap();
@@ -292,49 +239,9 @@ impl TestGateway {
         self.state.streams.follow(client, &self.state.background);
     }
 
-    /// A POST to the internal listener.
-    pub(crate) async fn post_internal(&self, path: &str, request_id: &str, body: &Value) -> Answer {
-        let request = Request::post(path)
-            .header("content-type", "application/json")
-            .header("x-request-id", request_id)
-            .body(Body::from(body.to_string()))
-            .unwrap();
-        answer(self.internal.clone().oneshot(request).await.unwrap()).await
-    }
-
     /// The body of a stream that was opened.
     pub(crate) async fn stream(&self) -> Body {
-        let request = self.request("/api/bff/backoffice/v1/sse/stream");
-        let response =
-            self.app.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
-        assert_eq!(response.status(), 200);
-        response.into_body()
-    }
-
-    /// The first bytes of an endless response.
-    pub(crate) async fn first_bytes(&self, request: http::request::Builder) -> String {
-        let response =
-            self.app.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
-        assert_eq!(response.status(), 200);
-        let frame = response.into_body().frame().await.unwrap().unwrap();
-        String::from_utf8(frame.into_data().unwrap().to_vec()).unwrap()
-    }
-}
-
-impl Answer {
-    /// Asserts a complete problem: status, code, format and ids.
-    #[track_caller]
-    pub(crate) fn is_problem(&self, status: u16, code: &str) {
-        assert_eq!(
-            (self.status.as_u16(), self.body["code"].as_str()),
-            (status, Some(code)),
-            "{}",
-            self.body
-        );
-        assert_eq!(self.headers["content-type"], "application/problem+json");
-        assert_eq!(self.headers["x-request-id"], self.body["requestId"].as_str().unwrap());
-        assert_eq!(self.body["traceId"].as_str().unwrap().len(), 32);
-        assert!(self.body["detail"].as_str().unwrap().ends_with('.'), "{}", self.body["detail"]);
+        self.get("/api/bff/backoffice/v1/sse/stream").stream().await
     }
 }
 
@@ -343,7 +250,7 @@ fn state(options: &TestOptions, jwks_url: &str, database: &TestDatabase) -> Gate
     service_kit::http_client::install_crypto_provider();
     let session = connect_session_store(&options.redis_url);
     let mut config = config(options, jwks_url);
-    config.postgres = service_kit::testing::postgres(database.url(), options.pool);
+    config.postgres = postgres(database.url(), options.pool);
     GatewayBuilder::new(&config, session, Lifecycle::new())
         .env(Env::new(options.clock.clone(), Entropy::system()))
         .firewall(Arc::clone(&options.rules))
@@ -399,17 +306,6 @@ impl Keys {
 pub(crate) fn seen_from_outside(app: Router) -> Router {
     let (clock, entropy) = (Clock::system(), Entropy::system());
     observed(app, Observer { metrics: request_metrics!("test"), clock, entropy })
-}
-
-pub(crate) async fn send_to(app: &Router, request: Request<Body>) -> Answer {
-    answer(app.clone().oneshot(request).await.unwrap()).await
-}
-
-fn internal(state: &Gateway) -> Router {
-    // Without the guard, which the tests of `identity` are about.
-    let orders = crate::http::internal_router::session_routes(state.clone())
-        .merge(crate::http::internal_router::event_routes(state.clone()));
-    seen_from_outside(Router::new().nest("/internal", orders))
 }
 
 pub(crate) fn fresh<T: Id>() -> T {

@@ -10,7 +10,7 @@ use crate::tests::fixture::{BASE, Fixture, fresh_key};
 use crate::tests::iam;
 use crate::tests::locks::{self, Act};
 use crate::tests::sync_service::{Behavior, SyncService};
-use crate::tests::test_gateway::{Answer, fresh};
+use crate::tests::test_gateway::{TestResponse, fresh};
 
 const OWN: &str = "MELMASTOON.TEST.REFUSED";
 const AWAY: &str = "MELMASTOON.BFF.UPSTREAM_UNAVAILABLE";
@@ -37,12 +37,12 @@ fn expected(status: u16) -> (u16, &'static str) {
 }
 
 #[track_caller]
-fn is_as_expected(status: u16, answer: &Answer) {
+fn is_as_expected(status: u16, response: TestResponse) {
     let (expected_status, code) = expected(status);
-    answer.is_problem(expected_status, code);
-    assert!(!answer.headers.contains_key("www-authenticate"), "{status}");
+    let response = response.problem(expected_status, code);
+    assert!(!response.headers.contains_key("www-authenticate"), "{status}");
     if status == 429 {
-        assert_eq!(answer.headers["retry-after"], "7");
+        assert_eq!(response.headers["retry-after"], "7");
     }
 }
 
@@ -52,14 +52,14 @@ async fn a_read_and_a_change_pass_on_what_is_about_the_request_alone() {
     for status in STATUSES {
         fixture.fake.command(Command::Refuse(refused(status)));
         let path = format!("{BASE}/arrivals?propertyId={}", fixture.gateway.property);
-        is_as_expected(status, &fixture.gateway.send(fixture.gateway.request(&path)).await);
+        is_as_expected(status, fixture.gateway.get(path).await);
         if status >= 500 {
             continue;
         }
         fixture.fake.command(Command::Refuse(refused(status)));
         let path = format!("{BASE}/reservations/{}/check-in", fresh::<ReservationId>());
-        let request = fixture.gateway.change(&path, |_| {}).header("idempotency-key", fresh_key());
-        is_as_expected(status, &fixture.gateway.send_json(request, &json!({})).await);
+        let change = fixture.gateway.post(path).key(fresh_key()).json(&json!({}));
+        is_as_expected(status, change.await);
     }
 }
 
@@ -69,12 +69,12 @@ async fn a_status_without_a_problem_does_not_refuse_the_request() {
     for status in STATUSES {
         fixture.fake.command(Command::Fail(status));
         let path = format!("{BASE}/arrivals?propertyId={}", fixture.gateway.property);
-        let answer = fixture.gateway.send(fixture.gateway.request(&path)).await;
+        let response = fixture.gateway.get(&path).await;
         match status {
-            408 => answer.is_problem(504, SLOW),
-            429 => answer.is_problem(429, "MELMASTOON.BFF.RATE_LIMITED"),
-            _ => answer.is_problem(502, AWAY),
-        }
+            408 => response.problem(504, SLOW),
+            429 => response.problem(429, "MELMASTOON.BFF.RATE_LIMITED"),
+            _ => response.problem(502, AWAY),
+        };
     }
 }
 
@@ -83,8 +83,7 @@ async fn the_lookup_of_a_lock_follows_the_same_rules() {
     let fixture = locks::open().await;
     for status in STATUSES {
         fixture.fake.locks(Locks::Refusing(refused(status)));
-        let answer = Act::issue().send(&fixture).await;
-        is_as_expected(status, &answer);
+        is_as_expected(status, Act::issue().send(&fixture).await);
     }
 }
 
@@ -94,10 +93,9 @@ async fn a_handshake_follows_the_same_rules() {
     let path = format!("{BASE}/sync/handshake");
     for status in STATUSES {
         service.set_behavior(Behavior::Refuses(status, OWN));
-        let answer = gateway.post(&path, &json!({})).await;
         let (expected_status, code) = expected(status);
-        answer.is_problem(expected_status, code);
-        assert!(!answer.headers.contains_key("www-authenticate"), "{status}");
+        let response = gateway.post(&path).json(&json!({})).await.problem(expected_status, code);
+        assert!(!response.headers.contains_key("www-authenticate"), "{status}");
     }
 }
 
@@ -108,11 +106,10 @@ async fn only_iam_can_cause_a_401() {
     let body = json!({"method": "totp", "code": "123456", "scope": "folio.refund"});
     for status in OF_IAM {
         iam.refuses(status, OWN);
-        let answer = gateway.post(&path, &body).await;
         let (expected_status, code) = if status == 401 { (401, OWN) } else { expected(status) };
-        answer.is_problem(expected_status, code);
-        assert_eq!(answer.headers.contains_key("www-authenticate"), status == 401, "{status}");
+        let response = gateway.post(&path).json(&body).await.problem(expected_status, code);
+        assert_eq!(response.headers.contains_key("www-authenticate"), status == 401, "{status}");
     }
     iam.refuses(401, "MELMASTOON.GENERAL.UNAUTHENTICATED");
-    gateway.post(&path, &body).await.is_problem(502, AWAY);
+    gateway.post(&path).json(&body).await.problem(502, AWAY);
 }

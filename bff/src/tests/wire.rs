@@ -1,11 +1,11 @@
 //! Rules of every read: entity tags, caching, content negotiation, and parameters out of range.
 
-use http::HeaderMap;
 use serde_json::Value;
 
 use crate::tests::answers::ReadFixture;
+use crate::tests::call::TestCall;
 use crate::tests::fixture::BASE;
-use crate::tests::test_gateway::{Answer, TestGateway};
+use crate::tests::test_gateway::TestGateway;
 
 const INVALID: &str = "MELMASTOON.GENERAL.VALIDATION_FAILED";
 
@@ -17,10 +17,6 @@ fn reads() -> Vec<String> {
     reads.map(|(path, _)| path.strip_prefix(BASE).unwrap().to_owned()).collect()
 }
 
-fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
-    headers.get(name).map_or("", |value| value.to_str().unwrap())
-}
-
 #[tokio::test]
 async fn every_read_has_an_entity_tag_and_an_unchanged_one_is_304() {
     let fixture = ReadFixture::open().await;
@@ -28,38 +24,33 @@ async fn every_read_has_an_entity_tag_and_an_unchanged_one_is_304() {
     let routes: Vec<_> = reads().into_iter().filter(|path| path != "/sse/stream").collect();
     assert!(routes.len() > 15, "{routes:?}");
     for route in routes.iter().map(|route| route.replace("{id}", &folio)) {
-        let first = fixture.get(&route).await;
-        assert_eq!(first.status, 200, "{route} {}", first.body);
-        let tag = text(&first.headers, "etag").to_owned();
+        let first = fixture.get(&route).await.status(200);
+        let tag = first.header("etag").to_owned();
         assert!(tag.starts_with("W/\"") && tag.ends_with('"'), "{route} {tag}");
-        assert_eq!(text(&first.headers, "cache-control"), "private, no-cache", "{route}");
+        assert_eq!(first.header("cache-control"), "private, no-cache", "{route}");
         let held = format!("\"other, one\", {}", tag.trim_start_matches("W/"));
-        let again = fixture.get_as("front_desk.manager", &route, Some(&held)).await;
-        assert_eq!((again.status.as_u16(), text(&again.headers, "etag")), (304, &*tag), "{route}");
-        assert_eq!(text(&again.headers, "cache-control"), "private, no-cache", "{route}");
+        let again = fixture.get(&route).holding(&held).await;
+        assert_eq!((again.status.as_u16(), again.header("etag")), (304, tag.as_str()), "{route}");
+        assert_eq!(again.header("cache-control"), "private, no-cache", "{route}");
         assert_eq!(again.body, Value::Null, "{route}");
-        let other = fixture.get_as("front_desk.manager", &route, Some("\"other, one\"")).await;
-        assert_eq!(other.status, 200, "{route}");
+        fixture.get(&route).holding("\"other, one\"").await.status(200);
     }
 }
 
 #[tokio::test]
 async fn refusals_and_streams_are_not_cached() {
     let fixture = ReadFixture::open().await;
-    let refused = fixture.get("/arrivals?date=tomorrow").await;
-    refused.is_problem(400, INVALID);
-    assert_eq!(text(&refused.headers, "cache-control"), "no-store");
+    let refused = fixture.get("/arrivals?date=tomorrow").await.problem(400, INVALID);
+    assert_eq!(refused.header("cache-control"), "no-store");
     assert!(!refused.headers.contains_key("etag"));
     let lines = accepted(&fixture.gateway, &["application/x-ndjson"]).await;
-    assert_eq!(text(&lines.headers, "cache-control"), "no-store");
+    assert_eq!(lines.header("cache-control"), "no-store");
     assert!(!lines.headers.contains_key("etag"));
 }
 
-async fn accepted(gateway: &TestGateway, accept: &[&str]) -> Answer {
+fn accepted<'a>(gateway: &'a TestGateway, accept: &'a [&'a str]) -> TestCall<'a> {
     let path = format!("{BASE}/dashboard?propertyId={}&widgets=syncStatus", gateway.property);
-    let request =
-        accept.iter().fold(gateway.request(&path), |request, line| request.header("accept", *line));
-    gateway.send(request).await
+    gateway.get(path).header_lines("accept", accept)
 }
 
 #[tokio::test]
@@ -73,12 +64,12 @@ async fn the_dashboard_comes_in_the_form_that_accept_asks_for() {
         (&["*/*;q=0.1", "text/event-stream"], "text/event-stream"),
         (&["application/*;q=0.2, text/*;q=0.1"], "application/json"),
     ] {
-        let answer = accepted(&gateway, accept).await;
-        assert_eq!((answer.status.as_u16(), text(&answer.headers, "content-type")), (200, form));
-        assert!(text(&answer.headers, "vary").to_lowercase().contains("accept"), "{accept:?}");
+        let response = accepted(&gateway, accept).await;
+        assert_eq!((response.status.as_u16(), response.header("content-type")), (200, form));
+        assert!(response.header("vary").to_lowercase().contains("accept"), "{accept:?}");
     }
     for none in [&["image/png"][..], &["application/json;q=0"], &["*/*;q=0"]] {
-        accepted(&gateway, none).await.is_problem(406, "MELMASTOON.GENERAL.NOT_ACCEPTABLE");
+        accepted(&gateway, none).await.problem(406, "MELMASTOON.GENERAL.NOT_ACCEPTABLE");
     }
 }
 
@@ -104,8 +95,6 @@ async fn an_instant_or_a_day_that_no_store_holds_is_named() {
         ("/alerts?limit=%00", "query.limit"),
         ("/sse/stream?channels=%00", "query.channels"),
     ] {
-        let answer = fixture.get(route).await;
-        answer.is_problem(400, INVALID);
-        assert_eq!(answer.body["errors"][0]["field"], field, "{route}");
+        fixture.get(route).await.invalid(field);
     }
 }

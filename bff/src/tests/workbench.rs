@@ -4,6 +4,7 @@
 use serde_json::json;
 
 use crate::tests::answers::ReadFixture;
+use crate::tests::response::TestResponse;
 
 const VIEWS: [&str; 4] = ["/today", "/arrivals", "/departures", "/in-house"];
 
@@ -11,28 +12,21 @@ const VIEWS: [&str; 4] = ["/today", "/arrivals", "/departures", "/in-house"];
 async fn each_view_is_complete_and_the_second_read_makes_no_call() {
     for view in VIEWS {
         let fixture = ReadFixture::open().await;
-        let first = fixture.get(view).await;
-        assert_eq!(
-            (first.status.as_u16(), &first.headers["x-cache"]),
-            (200, &"MISS".parse().unwrap())
-        );
+        let first = fixture.get(view).await.status(200);
+        assert_eq!(first.header("x-cache"), "MISS");
         assert!(first.body["id"].as_str().unwrap().starts_with("wbv_"), "{}", first.body);
         assert_eq!(
             (&first.body["date"], &first.body["partial"]),
             (&json!("2026-11-21"), &json!(false))
         );
-        let timings = first.headers["server-timing"].to_str().unwrap();
+        let timings = first.header("server-timing");
         for upstream in ["reservation", "housekeeping", "billing", "lock"] {
             assert!(timings.contains(&format!("{upstream};dur=")), "{timings}");
         }
         let requests = fixture.requests("/");
         let second = fixture.get(view).await;
-        assert_eq!(
-            (&second.headers["x-cache"], fixture.requests("/")),
-            (&"HIT".parse().unwrap(), requests)
-        );
-        let held = first.headers["etag"].to_str().unwrap();
-        assert_eq!(fixture.get_as("front_desk.manager", view, Some(held)).await.status, 304);
+        assert_eq!((second.header("x-cache"), fixture.requests("/")), ("HIT", requests));
+        fixture.get(view).holding(first.header("etag")).await.status(304);
     }
 }
 
@@ -74,14 +68,14 @@ async fn an_optional_upstream_that_is_unavailable_costs_its_column_and_the_view_
     ] {
         let fixture = ReadFixture::open().await;
         fixture.is_away(path, 500);
-        let answer = fixture.get("/arrivals").await;
-        assert_eq!((answer.status.as_u16(), &answer.body["partial"]), (200, &json!(true)));
-        let part = &answer.body["columns"][column];
+        let response = fixture.get("/arrivals").await;
+        assert_eq!((response.status.as_u16(), &response.body["partial"]), (200, &json!(true)));
+        let part = &response.body["columns"][column];
         assert_eq!(
             (&part["status"], &part["reason"]),
             (&json!("unavailable"), &json!("UPSTREAM_ERROR"))
         );
-        assert!(answer.body["items"][0].get(column).is_none(), "{}", answer.body);
+        assert!(response.body["items"][0].get(column).is_none(), "{}", response.body);
     }
 }
 
@@ -92,27 +86,24 @@ async fn without_reservation_a_view_is_stale_and_then_unavailable() {
         fixture.get(view).await;
         fixture.is_away("/api/v1/reservations", 500);
         fixture.pass(60);
-        let stale = fixture.get(view).await;
-        assert_eq!(
-            (stale.status.as_u16(), &stale.headers["x-cache"]),
-            (200, &"STALE".parse().unwrap())
-        );
+        let stale = fixture.get(view).await.status(200);
+        assert_eq!(stale.header("x-cache"), "STALE");
         assert_eq!(
             (&stale.body["stays"]["status"], &stale.body["partial"]),
             (&json!("stale"), &json!(true))
         );
         fixture.pass(600);
-        fixture.get(view).await.is_problem(502, "MELMASTOON.BFF.UPSTREAM_UNAVAILABLE");
+        fixture.get(view).await.problem(502, "MELMASTOON.BFF.UPSTREAM_UNAVAILABLE");
     }
 }
 
 #[tokio::test]
 async fn balances_and_keys_are_not_fetched_for_roles_that_may_not_see_them() {
     let fixture = ReadFixture::open().await;
-    let answer = fixture.get_as("housekeeping", "/arrivals", None).await;
-    assert_eq!((answer.status.as_u16(), &answer.body["partial"]), (200, &json!(false)));
+    let response = fixture.get("/arrivals").role("housekeeping").await;
+    assert_eq!((response.status.as_u16(), &response.body["partial"]), (200, &json!(false)));
     for column in ["balance", "keys"] {
-        assert_eq!(answer.body["columns"][column]["status"], "forbidden");
+        assert_eq!(response.body["columns"][column]["status"], "forbidden");
     }
     assert_eq!((fixture.requests("/api/v1/billing"), fixture.requests("/api/v1/locks")), (0, 0));
 }
@@ -125,9 +116,8 @@ async fn shortly_before_midnight() -> ReadFixture {
     fixture
 }
 
-fn cache(answer: &crate::tests::test_gateway::Answer) -> (u16, &str) {
-    let cache = answer.headers.get("x-cache").map_or("", |value| value.to_str().unwrap());
-    (answer.status.as_u16(), cache)
+fn cache(response: &TestResponse) -> (u16, &str) {
+    (response.status.as_u16(), response.header("x-cache"))
 }
 
 #[tokio::test]
@@ -150,7 +140,7 @@ async fn yesterday_is_not_shown_as_today_while_reservation_is_unavailable() {
         fixture.get(&named).await;
         fixture.is_away("/api/v1/reservations", 500);
         fixture.pass(60);
-        fixture.get(view).await.is_problem(502, "MELMASTOON.BFF.UPSTREAM_UNAVAILABLE");
+        fixture.get(view).await.problem(502, "MELMASTOON.BFF.UPSTREAM_UNAVAILABLE");
         assert_eq!(cache(&fixture.get(&named).await), (200, "STALE"));
     }
 }
