@@ -206,6 +206,20 @@ async fn an_amount_in_another_than_its_one_form_moves_no_money() {
     assert!(rig.reached().is_empty());
 }
 
+#[tokio::test]
+async fn a_refund_whose_body_is_the_list_of_its_values_moves_no_money() {
+    let rig = Rig::Fixture(Fixture::open().await);
+    let all = routes();
+    let route = all.iter().find(|route| route.endpoint.path.ends_with("/refunds")).unwrap();
+    let factor = rig.gateway().second_factor(route.endpoint).await;
+    for text in
+        [r#"[{"amountMicro":"1","currency":"AFN"},"x"]"#, r#"{"amount":["1","AFN"],"reason":"x"}"#]
+    {
+        rig.send(route, text, factor).await.problem(400, INVALID);
+    }
+    assert!(rig.reached().is_empty());
+}
+
 /// A gateway that receives events about its operator's tenant.
 struct Internal {
     gateway: TestGateway,

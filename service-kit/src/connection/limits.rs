@@ -90,3 +90,14 @@ impl ConnectionLimits {
         Duration::from_millis(self.drain_idle_ms)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn by_default_a_load_balancer_closes_idle_connections_first() {
+        let (limits, load_balancer) = (ConnectionLimits::default(), Duration::from_secs(600));
+        assert!(limits.idle() > load_balancer, "{limits:?}");
+    }
+}
