@@ -21,6 +21,8 @@ const ALERT: &str = "BffDpopReplayAccepted";
 const DETECT_WITHIN: Duration = Duration::from_secs(15);
 /// Long enough for rule evaluations every 5 s to see the probe's counter.
 const ALERT_WATCH_DURATION: Duration = Duration::from_secs(20);
+/// A gateway reports a readiness that is at most one second old.
+const UNREADY_WITHIN: Duration = Duration::from_secs(3);
 const START_WITHIN: Duration = Duration::from_secs(30);
 const CONNECTIONS: usize = 2;
 const PROOFS: usize = 10;
@@ -121,13 +123,13 @@ async fn check_not_ready(
     bad: &Gateway,
     seen: &mut Observations,
 ) -> anyhow::Result<()> {
-    let (status, down) = env.readiness(bad).await?;
-    seen.check(
-        Step::Automatic,
-        "that instance is not ready, so that it gets no traffic",
-        status == 503 && down == ["replay-check"],
-        format!("{status} {down:?}"),
-    );
+    let unready = async |env: &DrillEnv| {
+        let (status, down) = env.readiness(bad).await?;
+        Ok(status == 503 && down == ["replay-check"])
+    };
+    let unready = env.wait_until("the readiness of that instance", UNREADY_WITHIN, unready).await;
+    let what = "that instance is not ready, so that it gets no traffic";
+    seen.check_timed(Step::Automatic, what, unready);
     let (status, down) = env.readiness(&env.stack.info().gateway).await?;
     seen.check(
         Step::Automatic,
