@@ -23,7 +23,10 @@ async fn every_read_has_an_entity_tag_and_an_unchanged_one_is_304() {
     let folio = fixture.gateway.property.as_str().replace("ppt_", "fol_");
     let routes: Vec<_> = reads().into_iter().filter(|path| path != "/sse/stream").collect();
     assert!(routes.len() > 15, "{routes:?}");
-    for route in routes.iter().map(|route| route.replace("{id}", &folio)) {
+    // One widget, which is cached: a late one would change the dashboard's tag.
+    let dashboard = "/dashboard?widgets=propertyCard";
+    let routes = routes.iter().map(|route| route.replace("{id}", &folio));
+    for route in routes.map(|route| route.replace("/dashboard", dashboard)) {
         let first = fixture.get(&route).await.status(200);
         let tag = first.header("etag").to_owned();
         assert!(tag.starts_with("W/\"") && tag.ends_with('"'), "{route} {tag}");
