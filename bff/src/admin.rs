@@ -1,7 +1,7 @@
 //! Administration: two-person approval, audit of platform operators' actions, the tenant isolation
 //! probe, and table maintenance.
 
-pub mod audit;
-pub mod isolation_probe;
-pub mod table_maintenance;
-pub mod two_person;
+pub(crate) mod audit;
+pub(crate) mod isolation_probe;
+pub(crate) mod table_maintenance;
+pub(crate) mod two_person;

@@ -4,6 +4,6 @@
 //! Not here: the tasks, which live with their subjects and are listed in `wiring/tasks.rs`, and their
 //! driver, [`service_kit::background`], which all servers use.
 
-pub mod change_notifier;
-pub mod job;
-pub mod subscription;
+pub(crate) mod change_notifier;
+pub(crate) mod job;
+pub(crate) mod subscription;

@@ -13,14 +13,14 @@ use upstream_clients::{CallContext, Credentials, Rights};
 
 /// Caller-specific part of an upstream call's context.
 #[derive(Debug, Clone)]
-pub struct CallerContext {
+pub(crate) struct CallerContext {
     context: RequestContext,
     credentials: Arc<CallerCredentials>,
 }
 
 impl CallerContext {
     /// Creates a context outside an extractor.
-    pub fn new(
+    pub(crate) fn new(
         context: RequestContext,
         tokens: Arc<RequestTokens>,
         principal: Arc<Principal>,
@@ -29,17 +29,17 @@ impl CallerContext {
     }
 
     /// When the request's first byte arrived: deadlines count from here.
-    pub fn received(&self) -> Instant {
+    pub(crate) fn received(&self) -> Instant {
         self.context.received
     }
 
     /// The request's id.
-    pub fn request_id(&self) -> RequestId {
+    pub(crate) fn request_id(&self) -> RequestId {
         self.context.id
     }
 
     /// Returns the context of a call with this deadline.
-    pub fn with_deadline(&self, deadline: Instant) -> CallContext {
+    pub(crate) fn with_deadline(&self, deadline: Instant) -> CallContext {
         CallContext {
             tenant: Some(self.credentials.principal.tenant),
             request_id: self.context.id,

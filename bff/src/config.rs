@@ -19,16 +19,16 @@ mod redis;
 mod request_token;
 mod upstreams;
 
-pub use dashboard::DashboardConfig;
-pub use dpop::DpopConfig;
-pub use edge::EdgeConfig;
-pub use iam::IamConfig;
-pub use internal::InternalConfig;
-pub use mfa::{ATTESTATION_LIFETIME, Lockout, MfaConfig};
-pub use public::{PublicConfig, TlsConfig};
-pub use redis::RedisConfig;
-pub use request_token::{REQUEST_TOKEN_ISSUER, RequestTokenConfig};
-pub use upstreams::REQUIRED_UPSTREAMS;
+pub(crate) use dashboard::DashboardConfig;
+pub(crate) use dpop::DpopConfig;
+pub(crate) use edge::EdgeConfig;
+pub(crate) use iam::IamConfig;
+pub(crate) use internal::InternalConfig;
+pub(crate) use mfa::{ATTESTATION_LIFETIME, Lockout, MfaConfig};
+pub(crate) use public::{PublicConfig, TlsConfig};
+pub(crate) use redis::RedisConfig;
+pub(crate) use request_token::{REQUEST_TOKEN_ISSUER, RequestTokenConfig};
+pub(crate) use upstreams::REQUIRED_UPSTREAMS;
 
 #[derive(Debug, Deserialize, JsonSchema, Validate)]
 #[serde(deny_unknown_fields)]

@@ -24,15 +24,15 @@ use service_kit::extract::Query;
 use service_kit::problem::ApiError;
 use service_kit::request::RequestContext;
 
-pub use crate::caller_context::CallerContext;
+pub(crate) use crate::caller_context::CallerContext;
 use crate::paths::BASE_PATH;
 use crate::sessions::revocation::is_too_old;
 use crate::sessions::{ProfileState, Session, details};
 use crate::state::Gateway;
-pub use permissions::{Permission, SignedIn};
+pub(crate) use permissions::{Permission, SignedIn};
 
-pub mod permissions;
-pub mod proof_only;
+pub(crate) mod permissions;
+pub(crate) mod proof_only;
 mod refusal;
 
 use refusal::{Refusal, refusal};
@@ -48,7 +48,7 @@ struct AuthenticatedRequest {
 
 /// Middleware around the API: authenticates the request or responds with the problem of the first
 /// failed check. Handlers get the principal through an extractor.
-pub async fn authenticate(
+pub(crate) async fn authenticate(
     State(gateway): State<Gateway>,
     OriginalUri(uri): OriginalUri,
     mut request: Request,
@@ -175,14 +175,14 @@ fn is_sign_out(line: RequestLine<'_>) -> bool {
 
 /// A caller with this permission.
 #[derive(Debug, Clone)]
-pub struct Caller<P> {
+pub(crate) struct Caller<P> {
     pub principal: Arc<Principal>,
     permission: PhantomData<P>,
 }
 
 /// A caller with this permission in the property the query names.
 #[derive(Debug, Clone)]
-pub struct InProperty<P> {
+pub(crate) struct InProperty<P> {
     pub caller: Caller<P>,
     pub property: PropertyId,
 }
@@ -238,7 +238,7 @@ impl<S: Send + Sync, P: Permission> FromRequestParts<S> for InProperty<P> {
 /// unavailable. Comes after the permission in a handler's signature, as the decision order
 /// requires.
 #[derive(Debug, Clone)]
-pub struct LiveSession(pub Arc<Session>);
+pub(crate) struct LiveSession(pub Arc<Session>);
 
 impl<S: Send + Sync> FromRequestParts<S> for LiveSession {
     type Rejection = ApiError;

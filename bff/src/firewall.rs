@@ -16,13 +16,13 @@ use metrics::counter;
 use serde::Serialize;
 use service_kit::serve;
 
-pub mod address;
-pub mod file;
-pub mod layers;
-pub mod matching;
-pub mod mode;
-pub mod rates;
-pub mod rule_override;
+pub(crate) mod address;
+pub(crate) mod file;
+pub(crate) mod layers;
+pub(crate) mod matching;
+pub(crate) mod mode;
+pub(crate) mod rates;
+pub(crate) mod rule_override;
 mod watch;
 
 use address::TrustedHops;
@@ -30,7 +30,7 @@ use file::{Rules, RulesError};
 use mode::Mode;
 use rates::Rates;
 
-pub use watch::{RULES_POLL, RulesReload};
+pub(crate) use watch::{RULES_POLL, RulesReload};
 
 /// The active rules and their counters.
 #[derive(Debug)]
@@ -155,7 +155,7 @@ impl Firewall {
 
 /// The client's address; set in the request's extensions by [`layers::DenyLayer`].
 #[derive(Debug, Clone, Copy)]
-pub struct ClientAddress(pub IpAddr);
+pub(crate) struct ClientAddress(pub IpAddr);
 
 /// Returns a header's value if the header is present exactly once.
 pub(crate) fn single<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

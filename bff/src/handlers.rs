@@ -1,5 +1,5 @@
 //! Handlers, one file per operation or area, with query and OpenAPI attributes. Only `http` imports
 //! them.
 
-pub mod internal;
-pub mod public;
+pub(crate) mod internal;
+pub(crate) mod public;

@@ -1,8 +1,8 @@
 //! Routers, layers, TLS, and the OpenAPI document.
 
-pub mod endpoints;
-pub mod internal_router;
-pub mod middleware;
-pub mod openapi;
-pub mod router;
-pub mod tls;
+pub(crate) mod endpoints;
+pub(crate) mod internal_router;
+pub(crate) mod middleware;
+pub(crate) mod openapi;
+pub(crate) mod router;
+pub(crate) mod tls;

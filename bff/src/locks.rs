@@ -8,15 +8,15 @@
 //! stops the routes of a tenant with one. Not here: the order of work, which is [`crate::mutation`]'s.
 
 mod action;
-pub mod audit_log;
-pub mod audit_page;
-pub mod completeness_check;
-pub mod freeze;
-pub mod hash_chain;
+pub(crate) mod audit_log;
+pub(crate) mod audit_page;
+pub(crate) mod completeness_check;
+pub(crate) mod freeze;
+pub(crate) mod hash_chain;
 mod location;
-pub mod reconcile;
+pub(crate) mod reconcile;
 mod row;
-pub mod verify_chain;
+pub(crate) mod verify_chain;
 
-pub use action::Action;
-pub use location::{AtLock, LockLocation};
+pub(crate) use action::Action;
+pub(crate) use location::AtLock;

@@ -38,12 +38,12 @@ use upstream_clients::{CallContext, CallError, Reply, Upstreams};
 use crate::problems::unavailable;
 use crate::state::Gateway;
 
-pub mod activity;
-pub mod attestation;
+pub(crate) mod activity;
+pub(crate) mod attestation;
 mod effect_log;
-pub mod idempotency;
+pub(crate) mod idempotency;
 mod outcome;
-pub mod request;
+pub(crate) mod request;
 
 use activity::Activity;
 use attestation::{MfaScope, Presented, Scope, Use};
@@ -51,8 +51,8 @@ use idempotency::Reach;
 use idempotency::store::{self, Claim, ClaimRequest, FencedScope};
 use outcome::{Outcome, outcome};
 
-pub use effect_log::{ClaimedMutation, EffectLog, Forwarded};
-pub use request::Request;
+pub(crate) use effect_log::{ClaimedMutation, EffectLog, Forwarded};
+pub(crate) use request::Request;
 
 /// For the upstream call with its own retry, counted from the claim.
 const FORWARD_TIMEOUT: Duration = Duration::from_secs(2);
@@ -61,7 +61,7 @@ const CLAIM_LEASE: Duration = Duration::from_secs(5);
 
 /// What a mutation does.
 #[derive(Debug, Clone)]
-pub struct Mutation {
+pub(crate) struct Mutation {
     /// The upstream it is forwarded to.
     pub upstream: Upstream,
     /// `<aggregate>.<verb>`
@@ -80,7 +80,7 @@ pub struct Mutation {
 
 /// The attestation that came with the request; the claim consumes it.
 #[derive(Debug, Clone, Copy)]
-pub struct SecondFactor {
+pub(crate) struct SecondFactor {
     scope: Scope,
     attestation: AttestationId,
 }
@@ -93,13 +93,13 @@ impl SecondFactor {
 
 impl<S: MfaScope> From<Presented<S>> for SecondFactor {
     fn from(presented: Presented<S>) -> Self {
-        Self { scope: presented.scope(), attestation: presented.id }
+        Self { scope: S::SCOPE, attestation: presented.id }
     }
 }
 
 /// Arguments of the upstream call.
 #[derive(Debug, Clone)]
-pub struct Forward {
+pub(crate) struct Forward {
     pub upstreams: Arc<Upstreams>,
     pub context: CallContext,
     pub key: String,
@@ -109,7 +109,7 @@ pub struct Forward {
 
 /// Executes mutations.
 #[derive(Debug, Clone)]
-pub struct Mutations {
+pub(crate) struct Mutations {
     database: Database,
     upstreams: Arc<Upstreams>,
     composer: Composer,
@@ -130,12 +130,12 @@ impl FromRef<Gateway> for Mutations {
 }
 
 impl Mutations {
-    pub fn env(&self) -> &Env {
+    pub(crate) fn env(&self) -> &Env {
         &self.env
     }
 
     /// Takes effect once per key. Shutdown waits for mutations that have begun.
-    pub async fn execute<T, F, A>(
+    pub(crate) async fn execute<T, F, A>(
         self,
         request: Request,
         mutation: Mutation,

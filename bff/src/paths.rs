@@ -1,4 +1,4 @@
 //! Paths used by several modules.
 
 /// Base path of the API.
-pub const BASE_PATH: &str = "/api/bff/backoffice/v1";
+pub(crate) const BASE_PATH: &str = "/api/bff/backoffice/v1";

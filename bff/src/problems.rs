@@ -5,7 +5,7 @@ use service_kit::postgres::StoreError;
 use service_kit::problem::ApiError;
 use utoipa::ToResponse;
 
-pub mod upstream;
+pub(crate) mod upstream;
 
 /// Every error of every route.
 #[derive(Debug, ToResponse)]
@@ -14,7 +14,7 @@ pub mod upstream;
     content_type = "application/problem+json"
 )]
 #[expect(dead_code, reason = "its type is the schema")]
-pub struct AnyProblem(Problem);
+pub(crate) struct AnyProblem(Problem);
 
 /// Maps an error of the durable store: 503 `STORE_UNAVAILABLE` where it is not available, 400 where a
 /// value of the request cannot be stored, else 500.

@@ -1,6 +1,6 @@
 //! Reads that are proxied to upstreams: cache, pagination, entity tags.
 
-pub mod cached_read;
-pub mod invalidations;
-pub mod pagination;
+pub(crate) mod cached_read;
+pub(crate) mod invalidations;
+pub(crate) mod pagination;
 pub(crate) mod params;

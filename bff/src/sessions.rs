@@ -12,13 +12,13 @@ use http::HeaderMap;
 use jiff::Timestamp;
 use metrics::counter;
 
-pub mod profiles;
-pub mod refresh_sharing;
-pub mod revocation;
-pub mod session_store;
-pub mod tenant_status;
+pub(crate) mod profiles;
+pub(crate) mod refresh_sharing;
+pub(crate) mod revocation;
+pub(crate) mod session_store;
+pub(crate) mod tenant_status;
 
-pub use profiles::{Freshness, Profile, ProfileState, Profiles};
+pub(crate) use profiles::{Freshness, ProfileState, Profiles};
 
 /// Maximum length of a detail header.
 const MAX_DETAIL_LENGTH: usize = 32;
@@ -127,7 +127,7 @@ impl Sessions {
 }
 
 /// Returns the details among the headers that look like a version or a name.
-pub fn details(headers: &HeaderMap) -> Vec<(&'static str, &str)> {
+pub(crate) fn details(headers: &HeaderMap) -> Vec<(&'static str, &str)> {
     let detail = DETAILS.iter().filter_map(|(name, header)| {
         let value = headers.get(*header)?.to_str().ok()?;
         is_plain(value).then_some((*name, value))

@@ -1,6 +1,6 @@
 //! Shared state of the handlers. A handler extracts only the fields it needs, through [`FromRef`].
 
-use std::ops::{Deref, DerefMut};
+use std::ops::Deref;
 use std::sync::Arc;
 
 use auth::edge::Authenticator;
@@ -28,7 +28,7 @@ pub struct Gateway(Arc<AppState>);
 
 macro_rules! app_state {
     ($($field:ident: $kind:ty,)*) => {
-        #[derive(Clone, derive_more::Debug)]
+        #[derive(derive_more::Debug)]
         #[debug("AppState")]
         pub struct AppState {
             $(pub $field: $kind,)*
@@ -73,12 +73,5 @@ impl Deref for Gateway {
 
     fn deref(&self) -> &AppState {
         &self.0
-    }
-}
-
-impl DerefMut for Gateway {
-    /// Changes this handle only: clones the state if it is shared.
-    fn deref_mut(&mut self) -> &mut AppState {
-        Arc::make_mut(&mut self.0)
     }
 }

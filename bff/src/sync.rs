@@ -1,4 +1,4 @@
 //! Synchronization of desktops: cached cursors and sync status.
 
-pub mod cursors;
-pub mod status;
+pub(crate) mod cursors;
+pub(crate) mod status;

@@ -18,8 +18,9 @@ mod builder;
 mod listeners;
 mod tasks;
 
-pub use builder::GatewayBuilder;
-pub use listeners::public_server;
+pub(crate) use builder::GatewayBuilder;
+#[cfg(test)]
+pub(crate) use listeners::public_server;
 
 use builder::RedisConnections;
 

@@ -1,5 +1,7 @@
 //! The configuration of a real process.
 
+#![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
 use std::net::TcpListener;
 use std::process::{Command, Output};
 

@@ -23,7 +23,7 @@ impl Step {
 
 /// One line of the audit.
 #[derive(Debug)]
-pub struct Entry<'a> {
+pub(crate) struct Entry<'a> {
     pub action: &'static str,
     pub step: Step,
     pub request: RequestId,
@@ -39,7 +39,7 @@ const WRITE: &str = "
     VALUES (bff.current_tenant_id(), $1, $2, $3, $4, $5, $6, $7, $8)";
 
 /// Writes an entry, in a transaction of the platform's own tenant.
-pub async fn write(
+pub(crate) async fn write(
     transaction: &Transaction<'_>,
     entry: &Entry<'_>,
     now: Timestamp,

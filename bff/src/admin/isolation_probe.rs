@@ -19,7 +19,7 @@ use crate::sessions::revocation::Revocations;
 use crate::sessions::session_store::SessionRedis;
 use crate::sessions::{Profiles, TenantLookup};
 
-pub mod samples;
+pub(crate) mod samples;
 mod session_keys;
 mod tables;
 
@@ -44,7 +44,7 @@ impl Outcome {
 /// Result for one store.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Finding {
+pub(crate) struct Finding {
     pub store: String,
     pub outcome: Outcome,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -68,7 +68,7 @@ impl Finding {
 /// Result for all stores.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Probed {
+pub(crate) struct Probed {
     /// The worst of them.
     outcome: Outcome,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -91,7 +91,7 @@ impl SyntheticTenants {
 
 /// Stores to probe, and what the probe needs.
 #[derive(Debug, Clone)]
-pub struct IsolationProbe {
+pub(crate) struct IsolationProbe {
     pub database: Database,
     pub session_redis: SessionRedis,
     pub profiles: Profiles,
@@ -174,7 +174,7 @@ fn report(findings: &[Finding], clock: &Clock) -> Outcome {
 }
 
 /// Counts a probe. One that did not run for lack of a database is [`Outcome::Failed`].
-pub fn count(outcome: Outcome) {
+pub(crate) fn count(outcome: Outcome) {
     counter!("bff_backoffice_tenant_isolation_probe_total", "outcome" => outcome.name())
         .increment(1);
 }

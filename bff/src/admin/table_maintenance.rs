@@ -9,7 +9,7 @@ use service_kit::table_maintenance::{Months, Retention, RetentionSweep, Sweep, T
 
 use crate::background::job::Job;
 
-pub const MAINTENANCE: TableMaintenance = TableMaintenance {
+pub(crate) const MAINTENANCE: TableMaintenance = TableMaintenance {
     months: Some(Months {
         make: "SELECT bff.make_next_month()",
         state: "SELECT parent, default_rows, months_ahead FROM bff.partition_state()",
@@ -21,7 +21,7 @@ pub const MAINTENANCE: TableMaintenance = TableMaintenance {
 };
 
 /// Keys before the attestations whose uses belong to them.
-pub const RETENTION: Retention = Retention {
+pub(crate) const RETENTION: Retention = Retention {
     sweeps: &[
         Sweep { table: "idempotency", statement: "SELECT bff.sweep_idempotency($1)" },
         Sweep { table: "mfa_attestations", statement: "SELECT bff.sweep_mfa_attestations($1)" },

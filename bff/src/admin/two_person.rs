@@ -21,7 +21,7 @@ const APPROVAL_TTL: SignedDuration = SignedDuration::from_mins(10);
 
 /// An action that takes two operators.
 #[derive(Debug)]
-pub struct TwoPersonAction {
+pub(crate) struct TwoPersonAction {
     /// Name in the admin audit and in metrics.
     pub name: &'static str,
     /// Table of requests.
@@ -36,7 +36,7 @@ pub struct TwoPersonAction {
 
 /// The part of a request that describes the change.
 #[derive(Debug)]
-pub struct Content {
+pub(crate) struct Content {
     /// Its column in the table of requests and its member in the body of a request.
     pub name: &'static str,
     /// Returns a sentence for the operator if the content is invalid.
@@ -92,7 +92,7 @@ pub enum ApprovalError {
 
 impl TwoPersonAction {
     /// Stores a request, which another operator must approve.
-    pub async fn request(
+    pub(crate) async fn request(
         &self,
         database: &Database,
         request: ApprovalRequest,
@@ -110,7 +110,7 @@ impl TwoPersonAction {
     }
 
     /// Approves a request. A refusal is audited too.
-    pub async fn approve(
+    pub(crate) async fn approve(
         &self,
         database: &Database,
         id: RequestId,

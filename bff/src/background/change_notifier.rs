@@ -24,18 +24,18 @@ pub struct Position {
 /// Publishes an empty message on a Redis channel after a commit.
 #[derive(Clone, derive_more::Debug)]
 #[debug("ChangeNotifier {{ channel: {channel:?}, .. }}")]
-pub struct ChangeNotifier {
+pub(crate) struct ChangeNotifier {
     channel: &'static str,
     redis: ConnectionManager,
 }
 
 impl ChangeNotifier {
-    pub fn new(channel: &'static str, redis: ConnectionManager) -> Self {
+    pub(crate) fn new(channel: &'static str, redis: ConnectionManager) -> Self {
         Self { channel, redis }
     }
 
     /// Best effort: if publishing fails, other instances see the change at their next poll.
-    pub async fn notify(&self) {
+    pub(crate) async fn notify(&self) {
         let mut redis = self.redis.clone();
         let published =
             redis::cmd("PUBLISH").arg(self.channel).arg("").query_async::<i64>(&mut redis).await;
@@ -45,7 +45,12 @@ impl ChangeNotifier {
     }
 
     /// Starts a task that is activated at once, every [`POLL`], and after a message.
-    pub fn start(&self, task: impl BackgroundTask, client: redis::Client, driver: &TaskDriver) {
+    pub(crate) fn start(
+        &self,
+        task: impl BackgroundTask,
+        client: redis::Client,
+        driver: &TaskDriver,
+    ) {
         let wake_up = Arc::new(Notify::new());
         let notified = Arc::clone(&wake_up);
         let on_message = move |_| notified.notify_one();

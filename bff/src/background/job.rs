@@ -16,7 +16,7 @@ use service_kit::postgres::{Database, StoreError, write};
 use service_kit::problem::chain;
 
 /// A background task that a scheduler starts over HTTP.
-pub trait Job: BackgroundTask<Error = StoreError> {
+pub(crate) trait Job: BackgroundTask<Error = StoreError> {
     /// The end of its path, the name of its lease, and its name in reports.
     const NAME: &'static str;
     /// Longer than a run takes. `None` for a job that needs no lease, or whose statements lock.
@@ -24,7 +24,7 @@ pub trait Job: BackgroundTask<Error = StoreError> {
 }
 
 /// Runs a job once; `None` while another instance holds its lease.
-pub async fn run<J: Job>(
+pub(crate) async fn run<J: Job>(
     driver: &TaskDriver,
     database: &Database,
     entropy: &Entropy,
@@ -103,4 +103,5 @@ impl Lease {
 }
 
 /// Every statement of this module, for the test that prepares them on the migrated schema.
-pub const STATEMENTS: [&str; 2] = [ACQUIRE_SQL, RELEASE_SQL];
+#[cfg(test)]
+pub(crate) const STATEMENTS: [&str; 2] = [ACQUIRE_SQL, RELEASE_SQL];

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 /// Time from the issue of an attestation to its expiry.
-pub const ATTESTATION_LIFETIME: SignedDuration = SignedDuration::from_mins(5);
+pub(crate) const ATTESTATION_LIFETIME: SignedDuration = SignedDuration::from_mins(5);
 
 /// When wrong codes lock an operator's second factor.
 #[derive(Debug, Deserialize, JsonSchema, Validate)]

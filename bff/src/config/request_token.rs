@@ -6,7 +6,7 @@ use serde::Deserialize;
 use service_kit::config::rules::readable_file;
 
 /// `iss` of the request tokens.
-pub const REQUEST_TOKEN_ISSUER: &str = "bff-backoffice";
+pub(crate) const REQUEST_TOKEN_ISSUER: &str = "bff-backoffice";
 
 /// The tokens that identify the caller to the services.
 #[derive(Debug, Deserialize, JsonSchema, Validate)]

@@ -3,7 +3,7 @@ use upstream_clients::BaseUrls;
 use url::Url;
 
 /// Upstreams that this version calls; a missing address is logged at start.
-pub const REQUIRED_UPSTREAMS: [Upstream; 15] = [
+pub(crate) const REQUIRED_UPSTREAMS: [Upstream; 15] = [
     Upstream::Iam,
     Upstream::Inventory,
     Upstream::Housekeeping,

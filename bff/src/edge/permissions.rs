@@ -3,7 +3,7 @@
 use contracts::role::RoleSet;
 
 /// Roles of a permission, which a handler's signature names.
-pub trait Permission: Send + Sync {
+pub(crate) trait Permission: Send + Sync {
     const ROLES: RoleSet;
 }
 
@@ -11,7 +11,7 @@ macro_rules! permissions {
     ($($(#[$doc:meta])* $name:ident = $roles:ident;)*) => {$(
         $(#[$doc])*
         #[derive(Debug, Clone, Copy)]
-        pub struct $name;
+        pub(crate) struct $name;
 
         impl Permission for $name {
             const ROLES: RoleSet = RoleSet::$roles;

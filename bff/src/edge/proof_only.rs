@@ -28,14 +28,14 @@ use crate::firewall::single;
 
 /// The key that signed the proof, and the claimed device.
 #[derive(Debug, Clone)]
-pub struct ProofHolder {
+pub(crate) struct ProofHolder {
     /// RFC 7638 thumbprint.
     pub thumbprint: Arc<str>,
     pub device: DeviceId,
 }
 
 /// Middleware around routes that require only a proof.
-pub async fn require_proof(
+pub(crate) async fn require_proof(
     State(authenticator): State<Arc<Authenticator>>,
     OriginalUri(uri): OriginalUri,
     mut request: Request,
@@ -92,18 +92,18 @@ impl<S: Send + Sync> FromRequestParts<S> for ProofHolder {
 
 /// Context of upstream calls that the gateway makes for itself, not for an operator.
 #[derive(Debug, Clone)]
-pub struct ServiceCalls {
+pub(crate) struct ServiceCalls {
     pub context: RequestContext,
     tokens: Arc<RequestTokens>,
 }
 
 impl ServiceCalls {
     /// When the request's first byte arrived: deadlines count from here.
-    pub fn received(&self) -> Instant {
+    pub(crate) fn received(&self) -> Instant {
         self.context.received
     }
 
-    pub fn with_deadline(&self, deadline: Instant) -> CallContext {
+    pub(crate) fn with_deadline(&self, deadline: Instant) -> CallContext {
         CallContext {
             tenant: None,
             request_id: self.context.id,

@@ -9,12 +9,12 @@ const FORWARDED_FOR: &str = "x-forwarded-for";
 /// Number of trusted proxies. Each appends its peer's address to `X-Forwarded-For`, so only that
 /// many entries from the right can be trusted.
 #[derive(Debug, Clone, Copy)]
-pub struct TrustedHops(pub usize);
+pub(crate) struct TrustedHops(pub usize);
 
 impl TrustedHops {
     /// Returns the client's address. Without hops, or if the header is too short or malformed, that
     /// is the peer.
-    pub fn client(self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+    pub(crate) fn client(self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let forwarded_address = (self.0 > 0).then(|| forwarded(headers, self.0)).flatten();
         forwarded_address.unwrap_or(peer).to_canonical()
     }
@@ -40,7 +40,7 @@ fn parse(text: &str) -> Option<IpAddr> {
 }
 
 /// Groups addresses as the connection limits do.
-pub use service_kit::serve::address_group as shared;
+pub(crate) use service_kit::serve::address_group as shared;
 
 #[cfg(test)]
 mod tests {

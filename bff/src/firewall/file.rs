@@ -101,7 +101,7 @@ struct Entry {
 }
 
 /// Reads and validates the file.
-pub fn read(path: &Path) -> Result<Rules, RulesError> {
+pub(crate) fn read(path: &Path) -> Result<Rules, RulesError> {
     let unreadable = |source| RulesError::File { path: path.display().to_string(), source };
     if std::fs::metadata(path).map_err(unreadable)?.len() > MAX_FILE_BYTES {
         return Err(RulesError::TooMany);
@@ -110,7 +110,7 @@ pub fn read(path: &Path) -> Result<Rules, RulesError> {
 }
 
 /// Validates the text.
-pub fn parse(text: &str) -> Result<Rules, RulesError> {
+pub(crate) fn parse(text: &str) -> Result<Rules, RulesError> {
     let document: Document = toml::from_str(text)?;
     if text.len() as u64 > MAX_FILE_BYTES || document.deny.len() > MAX_RULES {
         return Err(RulesError::TooMany);

@@ -32,12 +32,12 @@ const MAX_HEADERS: usize = 64;
 const MAX_HEADER_BYTES: usize = 24 * 1024;
 
 /// draft-ietf-httpapi-ratelimit-headers-10
-pub const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
-pub const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+pub(crate) const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+pub(crate) const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 /// Outer layer: deny rules and header limits.
 #[derive(Debug, Clone)]
-pub struct DenyLayer(pub Arc<Firewall>);
+pub(crate) struct DenyLayer(pub Arc<Firewall>);
 
 impl Inspect for DenyLayer {
     type State = ();
@@ -62,7 +62,7 @@ impl Inspect for DenyLayer {
 
 /// Inner layer: rate limits and the minimum app version.
 #[derive(Debug, Clone)]
-pub struct LimitLayer(pub Arc<Firewall>);
+pub(crate) struct LimitLayer(pub Arc<Firewall>);
 
 impl Inspect for LimitLayer {
     type State = [Option<LimitState>; 2];

@@ -44,7 +44,7 @@ type Bucket = RateLimiter<NotKeyed, InMemoryState, Ticks, StateInformationMiddle
 
 /// State of a limit after one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LimitState {
+pub(crate) struct LimitState {
     pub limit: Limit,
     pub name: &'static str,
     /// Requests that may follow at once.
@@ -55,7 +55,7 @@ pub struct LimitState {
 
 impl LimitState {
     /// Seconds until the bucket is full again, rounded up.
-    pub fn full_after(&self) -> u64 {
+    pub(crate) fn full_after(&self) -> u64 {
         let (all, seconds) = (self.limit.requests.get(), self.limit.per_seconds.get());
         let missing = u64::from(all.saturating_sub(self.remaining));
         (missing * u64::from(seconds)).div_ceil(u64::from(all))
@@ -104,7 +104,7 @@ impl<K: Hash + Eq + Send + Sync + 'static> Buckets<K> {
 
 /// Both limits.
 #[derive(Debug, Clone)]
-pub struct Rates {
+pub(crate) struct Rates {
     addresses: Buckets<IpAddr>,
     devices: Buckets<(IpAddr, DeviceId, u64)>,
     /// Randomly keyed per process, so that tokens with colliding buckets cannot be found.
@@ -112,7 +112,7 @@ pub struct Rates {
 }
 
 impl Rates {
-    pub fn new(limits: &Limits) -> Self {
+    pub(crate) fn new(limits: &Limits) -> Self {
         Self {
             addresses: Buckets::new("address", limits.address),
             devices: Buckets::new("device", limits.device),
@@ -121,12 +121,17 @@ impl Rates {
     }
 
     /// Counts a request of this address.
-    pub fn address(&self, address: IpAddr) -> Option<LimitState> {
+    pub(crate) fn address(&self, address: IpAddr) -> Option<LimitState> {
         self.addresses.count_request(shared(address))
     }
 
     /// Counts a request with this token, from this address, for the claimed device.
-    pub fn device(&self, address: IpAddr, device: DeviceId, token: &[u8]) -> Option<LimitState> {
+    pub(crate) fn device(
+        &self,
+        address: IpAddr,
+        device: DeviceId,
+        token: &[u8],
+    ) -> Option<LimitState> {
         self.devices.count_request((shared(address), device, self.digest.hash_one(token)))
     }
 }

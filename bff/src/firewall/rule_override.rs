@@ -21,7 +21,7 @@ use crate::admin::two_person::{ApprovalError, ApprovalRequest, Content, TwoPerso
 use crate::background::change_notifier::{ChangeNotifier, Position};
 use crate::firewall::{Firewall, Source, file};
 
-pub mod store;
+pub(crate) mod store;
 
 use store::RuleOverride;
 

@@ -11,12 +11,12 @@ use super::Firewall;
 use super::file::{self, RulesError};
 
 /// How often the file is checked.
-pub const RULES_POLL: Schedule = Schedule::every(Duration::from_secs(1));
+pub(crate) const RULES_POLL: Schedule = Schedule::every(Duration::from_secs(1));
 
 /// Applies the file to the firewall. Compares the text, not the modification time, which can miss two
 /// quick changes.
 #[derive(Debug)]
-pub struct RulesReload {
+pub(crate) struct RulesReload {
     firewall: Arc<Firewall>,
     path: PathBuf,
     /// The text that was applied.
@@ -24,7 +24,7 @@ pub struct RulesReload {
 }
 
 impl RulesReload {
-    pub fn new(firewall: Arc<Firewall>, path: PathBuf) -> Self {
+    pub(crate) fn new(firewall: Arc<Firewall>, path: PathBuf) -> Self {
         Self { firewall, path, applied: None }
     }
 

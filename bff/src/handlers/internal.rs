@@ -1,6 +1,6 @@
 //! Operations of the internal listener, each for its own group of service accounts.
 
-pub mod admin;
-pub mod events;
-pub mod jobs;
-pub mod sessions;
+pub(crate) mod admin;
+pub(crate) mod events;
+pub(crate) mod jobs;
+pub(crate) mod sessions;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 /// A route and its requirements.
 #[derive(Debug, Clone, Copy)]
-pub struct Endpoint {
+pub(crate) struct Endpoint {
     pub method: &'static str,
     /// Below the base path.
     pub path: &'static str,
@@ -23,7 +23,7 @@ pub struct Endpoint {
 }
 
 /// All endpoints, sorted by path.
-pub const ENDPOINTS: &[Endpoint] = &[
+pub(crate) const ENDPOINTS: &[Endpoint] = &[
     Endpoint { roles: RoleSet::ANY_MANAGER, ..read("/ai/suggestions").in_property() },
     read("/alerts").in_property(),
     read("/arrivals").in_property(),
@@ -85,12 +85,12 @@ impl Endpoint {
     }
 
     /// Finds the row of a route.
-    pub fn find(method: &str, path: &str) -> Option<&'static Self> {
+    pub(crate) fn find(method: &str, path: &str) -> Option<&'static Self> {
         ENDPOINTS.iter().find(|row| row.method == method && row.path == path)
     }
 
     /// The value of `x-requires` in the OpenAPI document.
-    pub fn requirement(&self) -> Value {
+    pub(crate) fn requirement(&self) -> Value {
         let roles: Vec<&str> = self.roles.iter().map(Role::name).collect();
         json!({"proofOnly": self.proof_only, "roles": roles, "propertyInScope": self.in_property,
                "idempotencyKey": self.takes_key, "secondFactor": self.second_factor})

@@ -16,7 +16,7 @@ use crate::handlers::internal::admin::{background, composition, override_rules, 
 use crate::handlers::internal::{events, jobs, sessions};
 use crate::state::Gateway;
 
-pub fn app(
+pub(crate) fn app(
     gateway: Gateway,
     readiness: Readiness,
     telemetry: &Telemetry,
@@ -43,7 +43,7 @@ fn not_stored() -> SetResponseHeaderLayer<HeaderValue> {
 
 /// Routes under `/internal`, each group restricted to its accounts. Unknown paths require an
 /// operator account, so that a 404 does not reveal which paths exist.
-pub fn routes(gateway: Gateway, guard: &RequireAccount) -> Router {
+pub(crate) fn routes(gateway: Gateway, guard: &RequireAccount) -> Router {
     let unknown = Router::new().fallback(async || http::StatusCode::NOT_FOUND);
     let for_operators = session_routes(gateway.clone())
         .merge(admin_routes(gateway.clone()))
@@ -56,7 +56,7 @@ pub fn routes(gateway: Gateway, guard: &RequireAccount) -> Router {
 }
 
 /// Routes for iam and platform operators.
-pub fn session_routes(gateway: Gateway) -> Router {
+pub(crate) fn session_routes(gateway: Gateway) -> Router {
     Router::new().route("/sessions/revoke", post(sessions::revoke)).with_state(gateway)
 }
 
@@ -90,6 +90,6 @@ fn job_routes(gateway: Gateway) -> Router {
 }
 
 /// Routes for the event bus.
-pub fn event_routes(gateway: Gateway) -> Router {
+pub(crate) fn event_routes(gateway: Gateway) -> Router {
     Router::new().route("/events", post(events::receive_event)).with_state(gateway)
 }

@@ -33,7 +33,7 @@ use crate::state::Gateway;
 const MAX_BODY_BYTES: usize = 1024 * 1024;
 
 /// The public listener's application.
-pub fn public(gateway: Gateway, readiness: Readiness, allowed_origins: &[String]) -> Router {
+pub(crate) fn public(gateway: Gateway, readiness: Readiness, allowed_origins: &[String]) -> Router {
     let (api, _) = authenticated_routes().split_for_parts();
     // 7. Innermost, around the API only: authentication. Deny by default: every route added to the
     //    API is behind it.

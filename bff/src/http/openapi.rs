@@ -44,7 +44,7 @@ impl Modify for Dpop {
 }
 
 /// Returns the document as served and committed: pretty-printed, with a final newline.
-pub fn json() -> String {
+pub(crate) fn json() -> String {
     let (_, routes) = authenticated_routes().split_for_parts();
     let (_, renewal) = proof_only_routes().split_for_parts();
     let parts = [routes, renewal].map(with_requirements);
@@ -77,6 +77,6 @@ fn with_requirements(mut routes: utoipa::openapi::OpenApi) -> utoipa::openapi::O
 }
 
 /// Routes that need none: the API's own description. Health is added where readiness is known.
-pub fn open_routes() -> Router {
+pub(crate) fn open_routes() -> Router {
     Router::new().merge(reference::router(json()))
 }

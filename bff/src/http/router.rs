@@ -11,7 +11,7 @@ use crate::handlers::public::{
 use crate::state::Gateway;
 
 /// Routes that require an access token.
-pub fn authenticated_routes() -> OpenApiRouter<Gateway> {
+pub(crate) fn authenticated_routes() -> OpenApiRouter<Gateway> {
     OpenApiRouter::new()
         .routes(routes!(dashboard::get_dashboard))
         .routes(routes!(workbench::get_today))
@@ -42,6 +42,6 @@ pub fn authenticated_routes() -> OpenApiRouter<Gateway> {
 }
 
 /// Routes that require only a proof and the device, because the caller has no valid token.
-pub fn proof_only_routes() -> OpenApiRouter<Gateway> {
+pub(crate) fn proof_only_routes() -> OpenApiRouter<Gateway> {
     OpenApiRouter::new().routes(routes!(refresh::refresh))
 }

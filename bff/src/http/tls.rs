@@ -23,12 +23,12 @@ use x509_parser::prelude::FromDer;
 use crate::config::TlsConfig;
 
 /// How often the files are checked.
-pub const CERTIFICATE_POLL: Schedule = Schedule::every(Duration::from_secs(2));
+pub(crate) const CERTIFICATE_POLL: Schedule = Schedule::every(Duration::from_secs(2));
 /// Gauge: expiry of the current certificate, seconds since 1970.
 const EXPIRY: &str = "bff_backoffice_tls_certificate_expiry_seconds";
 
 #[derive(Debug, thiserror::Error)]
-pub enum TlsError {
+pub(crate) enum TlsError {
     #[error(
         "{path} cannot be read as PEM: {source}. Check public.tls.cert_file and public.tls.key_file."
     )]
@@ -66,14 +66,14 @@ impl ResolvesServerCert for Reloading {
 /// Accepts TLS connections that speak HTTP/2 or HTTP/1.1.
 #[derive(Clone, derive_more::Debug)]
 #[debug("Tls")]
-pub struct Tls {
+pub(crate) struct Tls {
     acceptor: TlsAcceptor,
     current: Arc<Reloading>,
 }
 
 impl Tls {
     /// Loads the files.
-    pub fn load(config: &TlsConfig) -> Result<Self, TlsError> {
+    pub(crate) fn load(config: &TlsConfig) -> Result<Self, TlsError> {
         let loaded = load(config)?;
         gauge!(EXPIRY).set(loaded.expires_at as f64);
         let current = Arc::new(Reloading(ArcSwap::from_pointee(loaded)));
@@ -85,13 +85,14 @@ impl Tls {
     }
 
     /// The task that loads these files again when they change.
-    pub fn reload(&self, config: &TlsConfig) -> CertificateReload {
+    pub(crate) fn reload(&self, config: &TlsConfig) -> CertificateReload {
         let (config, current) = (config.clone(), Arc::clone(&self.current));
         CertificateReload { config, current, loaded: [None; 2] }
     }
 
     /// Expiry of the current certificate, seconds since 1970.
-    pub fn expires_at(&self) -> i64 {
+    #[cfg(test)]
+    pub(crate) fn expires_at(&self) -> i64 {
         self.current.0.load().expires_at
     }
 }
@@ -132,7 +133,7 @@ fn expiry_of(certificate: &CertificateDer<'static>) -> Option<i64> {
 
 /// Loads the certificate again when its files change.
 #[derive(Debug)]
-pub struct CertificateReload {
+pub(crate) struct CertificateReload {
     config: TlsConfig,
     current: Arc<Reloading>,
     /// When the files that were loaded last had changed.

@@ -21,7 +21,7 @@ use crate::problems::unavailable;
 
 /// Writes the audit rows of one lock action, before and after it is sent.
 #[derive(Debug, Clone)]
-pub struct Action {
+pub(crate) struct Action {
     /// Id of its `requested` row.
     id: LockAuditId,
     kind: LockActionKind,
@@ -47,7 +47,7 @@ struct KeyReply {
 }
 
 impl Action {
-    pub fn new(
+    pub(crate) fn new(
         kind: LockActionKind,
         lock: LockDeviceId,
         location: Option<LockLocation>,

@@ -10,13 +10,13 @@ use tokio_postgres::Row;
 
 /// Last row of the previous page. On the wire `<microseconds>-<sequence>`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cursor {
+pub(crate) struct Cursor {
     at: Timestamp,
     sequence: i64,
 }
 
 impl Cursor {
-    pub fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let (micros, sequence) = text.split_once('-')?;
         let sequence = sequence.parse().ok()?;
         let at = Timestamp::from_microsecond(micros.parse().ok()?).ok()?;
@@ -33,7 +33,7 @@ impl std::fmt::Display for Cursor {
 
 /// A query of a property's rows.
 #[derive(Debug, Clone, Copy)]
-pub struct AuditQuery {
+pub(crate) struct AuditQuery {
     pub property: PropertyId,
     pub from: Option<Timestamp>,
     /// Excluded.
@@ -54,7 +54,7 @@ const PAGE_SQL: &str = "
     LIMIT $6";
 
 /// Returns the rows, and the cursor of the next page if there is one.
-pub async fn page(
+pub(crate) async fn page(
     transaction: &Transaction<'_>,
     query: &AuditQuery,
 ) -> Result<(Vec<LockAuditRow>, Option<Cursor>), StoreError> {

@@ -12,15 +12,15 @@ use service_kit::postgres::{Database, StoreError};
 
 use super::freeze::{Completeness, freeze};
 
-pub const CHECK: Schedule = Schedule::every(Duration::from_secs(5));
+pub(crate) const CHECK: Schedule = Schedule::every(Duration::from_secs(5));
 /// Time for the reconciler to write the row of a crashed process.
-pub const COMPLETION_GRACE: SignedDuration = SignedDuration::from_mins(5);
+pub(crate) const COMPLETION_GRACE: SignedDuration = SignedDuration::from_mins(5);
 /// Older actions are not checked again; a freeze stays.
 const LOOKBACK: SignedDuration = SignedDuration::from_hours(24);
 
 /// Runs [`check`].
 #[derive(Debug)]
-pub struct CompletenessCheck {
+pub(crate) struct CompletenessCheck {
     pub database: Database,
     pub clock: Clock,
 }
@@ -39,7 +39,7 @@ impl BackgroundTask for CompletenessCheck {
 }
 
 /// Counts the actions, sets the gauges, and freezes the routes if rows are missing.
-pub async fn check(database: &Database, clock: &Clock) -> Result<Completeness, StoreError> {
+pub(crate) async fn check(database: &Database, clock: &Clock) -> Result<Completeness, StoreError> {
     let now = clock.now();
     let (found, mut is_frozen) = count(database, now - LOOKBACK, now - COMPLETION_GRACE).await?;
     gauge!("bff_backoffice_lock_audit_completeness").set(found.share());

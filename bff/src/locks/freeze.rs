@@ -15,13 +15,13 @@ use crate::admin::two_person::TwoPersonAction;
 
 /// Lock actions of all tenants, and those with both rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Completeness {
+pub(crate) struct Completeness {
     pub actions: i64,
     pub complete: i64,
 }
 
 impl Completeness {
-    pub fn is_complete(self) -> bool {
+    pub(crate) fn is_complete(self) -> bool {
         self.complete == self.actions
     }
 
@@ -31,7 +31,7 @@ impl Completeness {
 }
 
 /// Unfreezes the routes on every instance. Rows missing until the approval no longer freeze them.
-pub const UNFREEZE: TwoPersonAction = TwoPersonAction {
+pub(crate) const UNFREEZE: TwoPersonAction = TwoPersonAction {
     name: "unfreeze-locks",
     requests: "bff.lock_unfreeze_requests",
     approvals: "bff.lock_unfreezes",
@@ -42,12 +42,12 @@ pub const UNFREEZE: TwoPersonAction = TwoPersonAction {
 const IS_FROZEN_SQL: &str = "SELECT bff.lock_proxy_is_frozen()";
 
 /// Whether the routes are frozen, read in the caller's transaction.
-pub async fn is_frozen(transaction: &Transaction<'_>) -> Result<bool, StoreError> {
+pub(crate) async fn is_frozen(transaction: &Transaction<'_>) -> Result<bool, StoreError> {
     let statement = transaction.prepare_cached(IS_FROZEN_SQL).await?;
     Ok(transaction.query_one(&statement, &[]).await?.get(0))
 }
 
-pub fn frozen() -> ApiError {
+pub(crate) fn frozen() -> ApiError {
     ApiError::new(
         &code::LOCK_PROXY_FROZEN,
         "Lock actions are suspended because audit records are missing. Use the property's manual procedure until the platform operators re-enable them.",
@@ -60,7 +60,7 @@ const FREEZE_SQL: &str = "
     WHERE NOT bff.lock_proxy_is_frozen()";
 
 /// Freezes the routes. Returns false if they are frozen already.
-pub async fn freeze(
+pub(crate) async fn freeze(
     database: &Database,
     found: Completeness,
     now: Timestamp,

@@ -1,6 +1,7 @@
 //! The location of a lock, and whether the caller may act there. lock-integration knows it; while it
 //! is unavailable, the audit log has the location of the lock's last action.
 
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ use crate::problems::upstream;
 const LOCATION_TIMEOUT: Duration = Duration::from_millis(800);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LockLocation {
+pub(crate) struct LockLocation {
     pub property: PropertyId,
     pub vendor: String,
 }
@@ -35,11 +36,11 @@ pub struct LockLocation {
 ///
 /// A lock of another tenant is 404, one out of the caller's scope 403; both before the role.
 #[derive(Debug)]
-pub struct AtLock<P> {
-    pub caller: Caller<P>,
+pub(crate) struct AtLock<P> {
     pub lock: LockDeviceId,
     /// Without a location nothing is sent; the error says why it is unknown.
     pub location: Result<LockLocation, CallError>,
+    permission: PhantomData<P>,
 }
 
 impl<S, P> FromRequestParts<S> for AtLock<P>
@@ -72,7 +73,8 @@ where
                 "You do not have access to the property of this lock. Ask a manager for access.",
             ));
         }
-        Ok(Self { caller: Caller::from_request_parts(parts, state).await?, lock, location })
+        Caller::<P>::from_request_parts(parts, state).await?;
+        Ok(Self { lock, location, permission: PhantomData })
     }
 }
 

@@ -25,7 +25,7 @@ use crate::edge::proof_only::ServiceCalls;
 use crate::state::Gateway;
 
 /// Younger actions may still be running: longer than any lease and than lock-integration takes.
-pub const MIN_AGE: SignedDuration = SignedDuration::from_secs(60);
+pub(crate) const MIN_AGE: SignedDuration = SignedDuration::from_secs(60);
 const LOOKBACK: SignedDuration = SignedDuration::from_hours(72);
 /// Timeout of one call.
 const CALL_TIMEOUT: Duration = Duration::from_millis(1200);
@@ -37,7 +37,7 @@ const MAX_ACTIONS_PER_TENANT: i64 = 100;
 /// Result of one run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Reconciled {
+pub(crate) struct Reconciled {
     pub success: u32,
     pub failure: u32,
     /// Newly recorded as unknown.
@@ -55,7 +55,7 @@ struct OpenAction {
 
 /// Reconciles every tenant.
 #[derive(Debug)]
-pub struct LockReconciler {
+pub(crate) struct LockReconciler {
     pub gateway: Gateway,
     pub calls: ServiceCalls,
 }

@@ -21,7 +21,7 @@ const BATCH_ROWS: i64 = 500;
 /// Report of one chain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct ChainReport {
+pub(crate) struct ChainReport {
     pub tenant_id: TenantId,
     /// Intact rows before the first fault.
     #[serde(rename = "whole")]
@@ -33,7 +33,7 @@ pub struct ChainReport {
 /// The first row that fails verification.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct FirstFault {
+pub(crate) struct FirstFault {
     pub sequence: i64,
     #[serde(rename = "what")]
     pub tampering: Tampering,
@@ -41,7 +41,7 @@ pub struct FirstFault {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Tampering {
+pub(crate) enum Tampering {
     /// The row is missing.
     Missing,
     /// The content or `prev_hash` was changed.
@@ -53,7 +53,7 @@ pub enum Tampering {
 /// Result of verifying every chain.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Verified {
+pub(crate) struct Verified {
     chains: usize,
     rows: i64,
     /// Each with its first fault.
@@ -86,7 +86,7 @@ const TENANTS_SQL: &str = "SELECT bff.tenants_with_lock_actions() AS tenant_id";
 /// Verifies every tenant's chain. A broken chain is a result like any other; the alert fires on the
 /// metric.
 #[derive(Debug)]
-pub struct ChainVerification {
+pub(crate) struct ChainVerification {
     pub database: Database,
 }
 
@@ -129,7 +129,10 @@ async fn verify_all(database: &Database) -> Result<Verified, StoreError> {
 }
 
 /// Verifies the chain from its first row.
-pub async fn verify(database: &Database, tenant: TenantId) -> Result<ChainReport, StoreError> {
+pub(crate) async fn verify(
+    database: &Database,
+    tenant: TenantId,
+) -> Result<ChainReport, StoreError> {
     let mut connection = database.connection().await?;
     let transaction = read(&mut connection, tenant).await?;
     transaction.batch_execute(SET_REPEATABLE_READ).await?;

@@ -10,7 +10,7 @@ use service_kit::request::RequestContext;
 
 /// One row.
 #[derive(Debug)]
-pub struct Activity<'a> {
+pub(crate) struct Activity<'a> {
     pub principal: &'a Principal,
     pub session: Option<SessionId>,
     pub request: &'a RequestContext,
@@ -29,7 +29,7 @@ const INSERT: &str = "
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
 
 /// Inserts the row, and returns its id.
-pub async fn record(
+pub(crate) async fn record(
     transaction: &Transaction<'_>,
     activity: &Activity<'_>,
     env: &Env,

@@ -19,21 +19,22 @@ use serde::{Deserialize, Serialize};
 use service_kit::postgres::StoreError;
 use service_kit::problem::ApiError;
 
-pub mod attempts;
+pub(crate) mod attempts;
 mod store;
-pub mod watch;
+pub(crate) mod watch;
 
-pub use store::{check, consume, issue};
+pub(crate) use store::{check, consume, issue};
 
 /// Every statement about attestations, for the test that prepares them on the migrated schema.
-pub fn statements() -> Vec<&'static str> {
+#[cfg(test)]
+pub(crate) fn statements() -> Vec<&'static str> {
     [&store::STATEMENTS[..], &attempts::STATEMENTS].concat()
 }
 
 /// What an attestation permits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = MfaScope)]
-pub enum Scope {
+pub(crate) enum Scope {
     #[serde(rename = "folio.refund")]
     FolioRefund,
     #[serde(rename = "folio.charge")]
@@ -44,7 +45,7 @@ pub enum Scope {
 
 impl Scope {
     /// As on the wire, in the store and in metrics.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::FolioRefund => "folio.refund",
             Self::FolioCharge => "folio.charge",
@@ -55,7 +56,7 @@ impl Scope {
 
 /// What a second factor is requested for.
 #[derive(Debug, Clone)]
-pub struct Purpose {
+pub(crate) struct Purpose {
     pub scope: Scope,
     /// Id of the one resource; any of the scope when absent.
     pub resource: Option<String>,
@@ -65,14 +66,14 @@ pub struct Purpose {
 
 /// What was issued.
 #[derive(Debug, Clone, Copy)]
-pub struct Issued {
+pub(crate) struct Issued {
     pub id: AttestationId,
     pub expires_at: Timestamp,
 }
 
 /// What an attestation is presented for.
 #[derive(Debug, Clone, Copy)]
-pub struct Use<'a> {
+pub(crate) struct Use<'a> {
     pub scope: Scope,
     /// Id of what is acted on.
     pub resource: &'a str,
@@ -150,28 +151,20 @@ fn invalid() -> ApiError {
 }
 
 /// Scope that a route requires. Implemented by one unit type per scope.
-pub trait MfaScope: Send + Sync {
+pub(crate) trait MfaScope: Send + Sync {
     const SCOPE: Scope;
 }
 
 /// `folio.refund`
 #[derive(Debug, Clone, Copy)]
-pub struct FolioRefund;
-
-/// `folio.charge`
-#[derive(Debug, Clone, Copy)]
-pub struct FolioCharge;
+pub(crate) struct FolioRefund;
 
 /// `lock.revoke`
 #[derive(Debug, Clone, Copy)]
-pub struct LockRevoke;
+pub(crate) struct LockRevoke;
 
 impl MfaScope for FolioRefund {
     const SCOPE: Scope = Scope::FolioRefund;
-}
-
-impl MfaScope for FolioCharge {
-    const SCOPE: Scope = Scope::FolioCharge;
 }
 
 impl MfaScope for LockRevoke {
@@ -181,16 +174,12 @@ impl MfaScope for LockRevoke {
 /// The request's attestation, well-formed but not checked yet; [`consume`] checks it in the claim's
 /// transaction.
 #[derive(Debug, Clone, Copy)]
-pub struct Presented<S> {
+pub(crate) struct Presented<S> {
     pub id: AttestationId,
     scope: PhantomData<S>,
 }
 
 impl<S: MfaScope> Presented<S> {
-    pub fn scope(&self) -> Scope {
-        S::SCOPE
-    }
-
     /// Placeholder while the `SecondFactorRequired` safeguard is off.
     fn missing() -> Self {
         Self { id: AttestationId::from_parts(Timestamp::UNIX_EPOCH, 1), scope: PhantomData }
@@ -227,7 +216,7 @@ impl<T: Send + Sync, S: MfaScope> OptionalFromRequestParts<T> for Presented<S> {
 }
 
 /// Returns the attestation, or the problem that one is required.
-pub fn require<S: MfaScope>(given: Option<Presented<S>>) -> Result<Presented<S>, ApiError> {
+pub(crate) fn require<S: MfaScope>(given: Option<Presented<S>>) -> Result<Presented<S>, ApiError> {
     match given {
         Some(given) => Ok(given),
         None if !safeguard!(SecondFactorRequired) => Ok(Presented::missing()),

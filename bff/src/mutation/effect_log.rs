@@ -8,11 +8,11 @@ use upstream_clients::{CallError, Reply};
 use super::{Mutation, Request};
 
 /// What the upstream replied; the body as it came.
-pub type Forwarded = Result<Reply<()>, CallError>;
+pub(crate) type Forwarded = Result<Reply<()>, CallError>;
 
 /// A mutation whose key is claimed.
 #[derive(Debug, Clone, Copy)]
-pub struct ClaimedMutation<'a> {
+pub(crate) struct ClaimedMutation<'a> {
     pub request: &'a Request,
     pub mutation: &'a Mutation,
     /// The claim's fencing token.
@@ -20,7 +20,7 @@ pub struct ClaimedMutation<'a> {
 }
 
 /// Kept by a kind of mutation whose effects are audited.
-pub trait EffectLog: std::fmt::Debug + Send + Sync {
+pub(crate) trait EffectLog: std::fmt::Debug + Send + Sync {
     /// Runs before the upstream is called, in the transaction of the claim. An error refuses the
     /// mutation, and nothing is claimed.
     fn before<'a>(

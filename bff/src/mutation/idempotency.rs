@@ -7,21 +7,21 @@
 use auth::Principal;
 use contracts::id::{DeviceId, OperatorId, TenantId};
 
-pub mod fingerprint;
-pub mod key;
-pub mod reach;
-pub mod store;
-pub mod stored_response;
+pub(crate) mod fingerprint;
+pub(crate) mod key;
+pub(crate) mod reach;
+pub(crate) mod store;
+pub(crate) mod stored_response;
 
-pub use fingerprint::Fingerprint;
-pub use key::{Key, KeyError};
-pub use reach::Reach;
-pub use stored_response::StoredResponse;
+pub(crate) use fingerprint::Fingerprint;
+pub(crate) use key::Key;
+pub(crate) use reach::Reach;
+pub(crate) use stored_response::StoredResponse;
 
 /// Scope of a key: the operator at the device, on the route. Not the token, so that a repeat after a
 /// refresh is still a repeat.
 #[derive(Debug, Clone)]
-pub struct IdempotencyScope {
+pub(crate) struct IdempotencyScope {
     pub tenant: TenantId,
     pub operator: OperatorId,
     pub device: DeviceId,
@@ -32,7 +32,7 @@ pub struct IdempotencyScope {
 }
 
 impl IdempotencyScope {
-    pub fn new(principal: &Principal, method: &str, route: &str, key: Key) -> Self {
+    pub(crate) fn new(principal: &Principal, method: &str, route: &str, key: Key) -> Self {
         Self {
             tenant: principal.tenant,
             operator: principal.operator,

@@ -27,7 +27,7 @@ const MAX_BODY: usize = 64 * 1024;
 #[derive(Debug, utoipa::IntoParams)]
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "its fields are documentation; Key reads the headers")]
-pub struct Headers {
+pub(crate) struct Headers {
     /// New for each change, the same for its repeats; quoted or bare. `X-Idempotency-Key` is taken too.
     #[param(rename = "Idempotency-Key", pattern = "^[A-Za-z0-9_-]{16,128}$")]
     idempotency_key: String,
@@ -35,7 +35,7 @@ pub struct Headers {
 
 /// Taken last in a handler's signature: by then the caller is known to be allowed.
 #[derive(Debug)]
-pub struct Request {
+pub(crate) struct Request {
     pub(crate) principal: Arc<Principal>,
     pub(crate) calls: CallerContext,
     pub(crate) context: RequestContext,
@@ -46,12 +46,12 @@ pub struct Request {
 
 impl Request {
     /// Parses the body. Nothing is claimed for one that breaks its contract.
-    pub fn read<T: DeserializeOwned>(&self) -> ApiResult<T> {
+    pub(crate) fn read<T: DeserializeOwned>(&self) -> ApiResult<T> {
         extract::body(&self.body)
     }
 
     /// SHA-256 of the body, to which a second factor may be bound.
-    pub fn body_digest(&self) -> [u8; 32] {
+    pub(crate) fn body_digest(&self) -> [u8; 32] {
         Sha256::digest(&self.body).into()
     }
 }

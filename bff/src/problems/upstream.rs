@@ -12,7 +12,7 @@ const MAX_RETRY_AFTER_SECONDS: u64 = 300;
 
 /// Maps a failed call. A refusal of the request passes through with its code; every other failure
 /// becomes a gateway problem. Only the status decides which.
-pub fn problem(upstream: Upstream, error: &CallError) -> ApiError {
+pub(crate) fn problem(upstream: Upstream, error: &CallError) -> ApiError {
     tracing::info!(%upstream, error = %chain(error), "An upstream call failed.");
     match error {
         CallError::Status { status, problem: Some(own) } if is_about_the_request(*status) => {
@@ -42,7 +42,7 @@ pub fn problem(upstream: Upstream, error: &CallError) -> ApiError {
 
 /// As [`problem`], for reads: a timeout is 502 `UPSTREAM_UNAVAILABLE`, because a read has no effect
 /// that could be unknown.
-pub fn read_problem(upstream: Upstream, error: &CallError) -> ApiError {
+pub(crate) fn read_problem(upstream: Upstream, error: &CallError) -> ApiError {
     let ApiError(mapped) = problem(upstream, error);
     match error {
         CallError::Timeout if mapped.is(&code::UPSTREAM_TIMEOUT) => {
@@ -54,7 +54,7 @@ pub fn read_problem(upstream: Upstream, error: &CallError) -> ApiError {
 
 /// As [`problem`], for iam's answers about the operator's token or second factor: a 401 passes
 /// through, unless it refuses the gateway's own token.
-pub fn iam_problem(error: &CallError) -> ApiError {
+pub(crate) fn iam_problem(error: &CallError) -> ApiError {
     match error {
         CallError::Status { status: 401, problem: Some(own) }
             if !own.is(&code::UNAUTHENTICATED) =>
@@ -67,7 +67,7 @@ pub fn iam_problem(error: &CallError) -> ApiError {
 }
 
 /// Problem for a response that breaks the upstream's contract. The caller counts and logs it.
-pub fn schema_drift(upstream: Upstream) -> ApiError {
+pub(crate) fn schema_drift(upstream: Upstream) -> ApiError {
     ApiError::new(
         &code::SCHEMA_DRIFT,
         format!(
@@ -77,7 +77,7 @@ pub fn schema_drift(upstream: Upstream) -> ApiError {
 }
 
 /// Whether the upstream refused the request itself.
-pub fn is_a_refusal(error: &CallError) -> bool {
+pub(crate) fn is_a_refusal(error: &CallError) -> bool {
     match error {
         CallError::Status { status, problem: Some(_) } => is_about_the_request(*status),
         _ => false,

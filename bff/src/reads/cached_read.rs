@@ -48,12 +48,12 @@ use crate::problems::upstream::read_problem;
 /// Counted from the request's first byte, like the dashboard's.
 const READ_TIMEOUT: Duration = Duration::from_millis(550);
 
-pub const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
-pub const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+pub(crate) const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
+pub(crate) const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
 /// Reads for one request.
 #[derive(Debug)]
-pub struct Reads {
+pub(crate) struct Reads {
     composer: Composer,
     calls: CallerContext,
     principal: Arc<Principal>,
@@ -81,12 +81,12 @@ where
 
 impl Reads {
     /// Key of a read for a property in the caller's scope.
-    pub fn key_in(&self, policy: &ReadPolicy, property: PropertyId) -> Key {
+    pub(crate) fn key_in(&self, policy: &ReadPolicy, property: PropertyId) -> Key {
         Key::of_property(policy, self.principal.tenant, property)
     }
 
     /// Key of a read by id; the response names the property.
-    pub fn key_of(&self, policy: &ReadPolicy, id: impl std::fmt::Display) -> Key {
+    pub(crate) fn key_of(&self, policy: &ReadPolicy, id: impl std::fmt::Display) -> Key {
         Key::of_id(policy, self.principal.tenant, id)
     }
 
@@ -96,23 +96,23 @@ impl Reads {
     }
 
     /// Returns a context for operations that set their own deadlines.
-    pub fn context(&self) -> CallContext {
+    pub(crate) fn context(&self) -> CallContext {
         self.calls.with_deadline(self.calls.received() + READ_TIMEOUT)
     }
 
-    pub fn composer(&self) -> &Composer {
+    pub(crate) fn composer(&self) -> &Composer {
         &self.composer
     }
 
     /// A day at a property in the caller's scope; today when it is absent.
-    pub fn day(&self, property: PropertyId, day: Option<Date>) -> ViewRequest {
+    pub(crate) fn day(&self, property: PropertyId, day: Option<Date>) -> ViewRequest {
         let Principal { tenant, roles, .. } = *self.principal;
         ViewRequest { tenant, roles, property, day, admitted: self.calls.received() }
     }
 
     /// Returns the time zone of a property in the caller's scope: cached, else from its card.
     /// `None` while the card is unavailable.
-    pub async fn zone(&self, property: PropertyId) -> Option<TimeZone> {
+    pub(crate) async fn zone(&self, property: PropertyId) -> Option<TimeZone> {
         let (snapshots, tenant) = (self.composer.snapshots(), self.principal.tenant);
         if let Some(zone) = snapshots.zone(tenant, property) {
             return Some(zone);
@@ -156,7 +156,7 @@ impl Reads {
     }
 
     /// Responds with the whole snapshot.
-    pub async fn serve(
+    pub(crate) async fn serve(
         &self,
         read: &'static PropertyRead,
         at: impl Into<PropertyDay>,
@@ -166,7 +166,7 @@ impl Reads {
     }
 
     /// Responds with the whole snapshot under this key.
-    pub async fn serve_keyed<F, A, T>(
+    pub(crate) async fn serve_keyed<F, A, T>(
         &self,
         policy: &'static ReadPolicy,
         key: Key,
@@ -183,7 +183,7 @@ impl Reads {
     }
 
     /// Returns the snapshot and its parsed content, for a handler that responds with a part of it.
-    pub async fn content<T: DeserializeOwned>(
+    pub(crate) async fn content<T: DeserializeOwned>(
         &self,
         read: &'static PropertyRead,
         at: impl Into<PropertyDay>,
@@ -200,7 +200,7 @@ impl Reads {
     }
 
     /// Responds with a part of a snapshot, under the tag of the whole.
-    pub fn respond(
+    pub(crate) fn respond(
         &self,
         read: &PropertyRead,
         reading: &Reading,
@@ -211,7 +211,11 @@ impl Reads {
     }
 
     /// Responds with a composition of several parts. Its tag depends only on theirs.
-    pub fn respond_composed(&self, parts: &[WidgetOrigin], body: &impl Serialize) -> Response {
+    pub(crate) fn respond_composed(
+        &self,
+        parts: &[WidgetOrigin],
+        body: &impl Serialize,
+    ) -> Response {
         let (mut provenance, mut hasher) = (Provenance::default(), DefaultHasher::new());
         for part in parts {
             (part.name, part.status as u8, part.tag).hash(&mut hasher);
@@ -223,7 +227,7 @@ impl Reads {
     }
 
     /// Responds with `body`, or 304 if the caller has this tag.
-    pub fn with_provenance(
+    pub(crate) fn with_provenance(
         &self,
         provenance: &Provenance,
         tag: u64,
@@ -257,7 +261,7 @@ fn failed(policy: &ReadPolicy, error: &CallError) -> ApiError {
 
 /// Cache provenance of a response's parts.
 #[derive(Debug, Default)]
-pub struct Provenance {
+pub(crate) struct Provenance {
     hits: usize,
     misses: usize,
     stale: usize,
@@ -268,14 +272,19 @@ pub struct Provenance {
 }
 
 impl Provenance {
-    pub fn of(policy: &ReadPolicy, reading: &Reading) -> Self {
+    pub(crate) fn of(policy: &ReadPolicy, reading: &Reading) -> Self {
         let mut provenance = Self::default();
         provenance.add(policy.upstream, Some(reading.source), reading.took);
         provenance
     }
 
     /// Adds a part.
-    pub fn add(&mut self, upstream: Option<Upstream>, source: Option<Source>, took: Duration) {
+    pub(crate) fn add(
+        &mut self,
+        upstream: Option<Upstream>,
+        source: Option<Source>,
+        took: Duration,
+    ) {
         let age = match source {
             Some(Source::Hit { age }) => {
                 self.hits += 1;
@@ -312,7 +321,7 @@ impl Provenance {
         }
     }
 
-    pub fn write(&self, headers: &mut HeaderMap) {
+    pub(crate) fn write(&self, headers: &mut HeaderMap) {
         headers.insert(X_CACHE, HeaderValue::from_static(self.cache()));
         if self.hits + self.stale > 0 {
             headers.insert(AGE, HeaderValue::from(self.age.as_secs()));

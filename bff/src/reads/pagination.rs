@@ -9,15 +9,15 @@ use service_kit::extract::Query;
 use service_kit::problem::{ApiError, ApiResult};
 
 /// Default and maximum number of items of a page.
-pub const DEFAULT_LIMIT: u16 = 50;
-pub const MAX_LIMIT: u16 = 200;
+pub(crate) const DEFAULT_LIMIT: u16 = 50;
+pub(crate) const MAX_LIMIT: u16 = 200;
 
 /// Separates the two ids of a cursor; no id contains it.
 const CURSOR_SEPARATOR: char = '.';
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
-pub struct PageQuery {
+pub(crate) struct PageQuery {
     /// `nextCursor` of the page before.
     #[param(value_type = Option<String>)]
     pub cursor: Option<String>,
@@ -27,7 +27,7 @@ pub struct PageQuery {
 }
 
 impl PageQuery {
-    pub fn limit(&self) -> ApiResult<u16> {
+    pub(crate) fn limit(&self) -> ApiResult<u16> {
         limit(self.limit.as_deref(), DEFAULT_LIMIT, MAX_LIMIT)
     }
 }
@@ -42,7 +42,7 @@ fn limit(given: Option<&str>, default: u16, max: u16) -> ApiResult<u16> {
 }
 
 /// Problem for a cursor that is malformed or no longer in the list.
-pub fn invalid_cursor() -> ApiError {
+pub(crate) fn invalid_cursor() -> ApiError {
     let detail = "Send the nextCursor of the previous page. If it is, the list has changed; \
                   start again without a cursor.";
     ApiError::field("query.cursor", "INVALID", detail)
@@ -50,7 +50,7 @@ pub fn invalid_cursor() -> ApiError {
 
 /// Requested page of a list.
 #[derive(Debug)]
-pub struct Pagination<const DEFAULT: u16 = DEFAULT_LIMIT, const MAX: u16 = MAX_LIMIT> {
+pub(crate) struct Pagination<const DEFAULT: u16 = DEFAULT_LIMIT, const MAX: u16 = MAX_LIMIT> {
     after: Option<PagePosition>,
     limit: usize,
 }
@@ -88,7 +88,7 @@ where
 
 impl<const DEFAULT: u16, const MAX: u16> Pagination<DEFAULT, MAX> {
     /// Returns the page, and the cursor of the next one if there is one.
-    pub fn page<T>(
+    pub(crate) fn page<T>(
         &self,
         mut items: Vec<T>,
         id: impl Fn(&T) -> &str,

@@ -63,10 +63,10 @@ return 1
 ";
 
 /// iam's answer, or why there is none.
-pub type Outcome = Result<TokenResponse, NotRefreshed>;
+pub(crate) type Outcome = Result<TokenResponse, NotRefreshed>;
 
 /// The call to iam.
-pub type IamCall = BoxFuture<'static, Outcome>;
+pub(crate) type IamCall = BoxFuture<'static, Outcome>;
 
 /// Why there are no new tokens.
 #[derive(Debug, Clone)]
@@ -102,7 +102,7 @@ enum Claim {
 /// What sharing needs from the gateway's state.
 #[derive(Clone, derive_more::Debug)]
 #[debug("RefreshSharing")]
-pub struct RefreshSharing {
+pub(crate) struct RefreshSharing {
     pub redis: ConnectionManager,
     pub entropy: Entropy,
     pub lifecycle: Lifecycle,
@@ -111,7 +111,7 @@ pub struct RefreshSharing {
 impl RefreshSharing {
     /// The outcome of `call`, or of an equal refresh under way or of the last 30 s. Once begun, `call`
     /// is carried through even when its caller goes away: iam has used the refresh token by then.
-    pub async fn outcome(
+    pub(crate) async fn outcome(
         &self,
         request: &RefreshRequest,
         deadline: Instant,

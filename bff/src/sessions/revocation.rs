@@ -16,15 +16,15 @@ use tokio::sync::watch;
 
 use super::TenantLookup;
 
-pub mod feed;
-pub mod purge;
-pub mod store;
+pub(crate) mod feed;
+pub(crate) mod purge;
+pub(crate) mod store;
 
-pub use feed::Feed;
+pub(crate) use feed::Feed;
 
 /// Maximum age of an access token, whatever its `exp` says, so that old revocations can be dropped
 /// from memory.
-pub const MAX_TOKEN_AGE: Duration = Duration::from_secs(60 * 60);
+pub(crate) const MAX_TOKEN_AGE: Duration = Duration::from_secs(60 * 60);
 /// How long a revocation stays in memory: the maximum token age, plus clock skew.
 pub(crate) const REVOCATION_TTL: Duration = Duration::from_secs(65 * 60);
 
@@ -74,7 +74,7 @@ impl Target {
 
 /// A revocation as every instance applies it.
 #[derive(Debug, Clone)]
-pub struct Revocation {
+pub(crate) struct Revocation {
     pub tenant: TenantId,
     pub target: Target,
     /// Tokens issued up to this instant are void.
@@ -193,7 +193,7 @@ pub(crate) fn targets(principal: &Principal) -> impl Iterator<Item = Target> {
 }
 
 /// Whether a token is older than [`MAX_TOKEN_AGE`].
-pub fn is_too_old(principal: &Principal, now: Timestamp) -> bool {
+pub(crate) fn is_too_old(principal: &Principal, now: Timestamp) -> bool {
     principal.issued_at + MAX_TOKEN_AGE <= now
 }
 

@@ -8,7 +8,7 @@ use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::timeout;
 
-pub mod watch;
+pub(crate) mod watch;
 
 /// Connect and ping timeout.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(250);
@@ -21,7 +21,7 @@ const COMMAND_TIMEOUT: Duration = Duration::from_secs(1);
 pub struct SessionRedis(pub ConnectionManager);
 
 /// Opens a connection that reconnects by itself.
-pub fn connect(url: &SecretString) -> redis::RedisResult<ConnectionManager> {
+pub(crate) fn connect(url: &SecretString) -> redis::RedisResult<ConnectionManager> {
     let config = ConnectionManagerConfig::new()
         .set_connection_timeout(Some(CONNECT_TIMEOUT))
         .set_response_timeout(Some(COMMAND_TIMEOUT))
@@ -32,7 +32,7 @@ pub fn connect(url: &SecretString) -> redis::RedisResult<ConnectionManager> {
 
 /// What the server reports about itself.
 #[derive(Debug)]
-pub struct ServerInfo {
+pub(crate) struct ServerInfo {
     /// Changes with each start of the server: after a restart or a failover.
     pub run_id: String,
     /// Used share of `maxmemory`; `None` without a limit.
@@ -40,7 +40,7 @@ pub struct ServerInfo {
 }
 
 /// Reads the server's information; `None` if it does not answer.
-pub async fn server_info(mut redis: ConnectionManager) -> Option<ServerInfo> {
+pub(crate) async fn server_info(mut redis: ConnectionManager) -> Option<ServerInfo> {
     let mut command = redis::cmd("INFO");
     command.arg("server").arg("memory");
     let info = command.query_async::<InfoDict>(&mut redis).await.ok()?;
@@ -50,7 +50,7 @@ pub async fn server_info(mut redis: ConnectionManager) -> Option<ServerInfo> {
 }
 
 /// Checks that the store answers.
-pub async fn ping(mut redis: ConnectionManager) -> Result<(), String> {
+pub(crate) async fn ping(mut redis: ConnectionManager) -> Result<(), String> {
     let ping = redis::cmd("PING");
     let answer = timeout(CONNECT_TIMEOUT, ping.query_async::<String>(&mut redis)).await;
     let answer =

@@ -18,7 +18,7 @@ use tokio::sync::{Mutex, watch};
 
 use crate::background::change_notifier::{ChangeNotifier, Position};
 
-pub mod store;
+pub(crate) mod store;
 
 /// Redis channel.
 const CHANNEL: &str = "bff:tenant-standings";
@@ -142,7 +142,7 @@ impl BackgroundTask for TenantStatuses {
 }
 
 /// Limits a report's instant to [`MAX_CLOCK_SKEW`] ahead; one of the far future would win for ever.
-pub fn limit_clock_skew(stated_at: Timestamp, now: Timestamp) -> Timestamp {
+pub(crate) fn limit_clock_skew(stated_at: Timestamp, now: Timestamp) -> Timestamp {
     stated_at.min(now + MAX_CLOCK_SKEW)
 }
 

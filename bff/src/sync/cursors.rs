@@ -12,8 +12,8 @@ use service_kit::pg_row;
 use service_kit::postgres::{Database, StoreError, read, write};
 use tokio_postgres::types::ToSql;
 
-pub mod cursor_writer;
-pub mod reconcile;
+pub(crate) mod cursor_writer;
+pub(crate) mod reconcile;
 
 const CACHED_SQL: &str = "
     SELECT cursor_version, sync_cursor_at, cursor_diverged_at
@@ -21,7 +21,7 @@ const CACHED_SQL: &str = "
     WHERE tenant_id = bff.current_tenant_id() AND device_id = $1";
 
 /// Reads the device's cached cursor.
-pub async fn cached(
+pub(crate) async fn cached(
     database: &Database,
     tenant: TenantId,
     device: DeviceId,
@@ -44,7 +44,7 @@ fn from_row(device_id: DeviceId, row: &tokio_postgres::Row) -> Result<CachedCurs
 
 /// A cursor reported for a desktop.
 #[derive(Debug)]
-pub struct CursorReport {
+pub(crate) struct CursorReport {
     pub principal: Arc<Principal>,
     pub cursor: SyncCursor,
     /// When the gateway received it.
@@ -76,7 +76,7 @@ const RESET_CONDITION: &str = ", cursor_diverged_at = NULL
     WHERE s.cursor_noted_at IS NULL OR s.cursor_noted_at <= excluded.cursor_noted_at";
 
 /// Advances the cursor to the desktop's report.
-pub async fn advance(
+pub(crate) async fn advance(
     database: &Database,
     report: &CursorReport,
     env: &Env,
@@ -85,7 +85,7 @@ pub async fn advance(
 }
 
 /// Replaces the cursor with sync-service's (row F-35).
-pub async fn reset(
+pub(crate) async fn reset(
     database: &Database,
     report: &CursorReport,
     env: &Env,

@@ -18,7 +18,7 @@ const ONLINE_WINDOW: SignedDuration = SignedDuration::from_secs(60);
 
 /// The composer's port to the gateway's own data.
 #[derive(Debug, Clone)]
-pub struct Store {
+pub(crate) struct Store {
     database: Database,
     clock: Clock,
 }
@@ -45,7 +45,7 @@ struct SyncStatus {
 }
 
 impl Store {
-    pub fn shared(database: Database, clock: Clock) -> Arc<dyn LocalData> {
+    pub(crate) fn shared(database: Database, clock: Clock) -> Arc<dyn LocalData> {
         Arc::new(Self { database, clock })
     }
 }

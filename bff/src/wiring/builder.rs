@@ -59,9 +59,8 @@ impl RedisConnections {
     }
 }
 
-/// Builds the gateway's state from its configuration. Tests replace the parts that a setting does
-/// not reach.
-pub struct GatewayBuilder<'a> {
+/// Builds the gateway's state from its configuration.
+pub(crate) struct GatewayBuilder<'a> {
     config: &'a GatewayConfig,
     lifecycle: Lifecycle,
     env: Env,
@@ -73,15 +72,9 @@ pub struct GatewayBuilder<'a> {
     unresponsive_timeout: Option<Duration>,
 }
 
-impl std::fmt::Debug for GatewayBuilder<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("GatewayBuilder").field("config", self.config).finish_non_exhaustive()
-    }
-}
-
 impl<'a> GatewayBuilder<'a> {
     /// `session` is a connection to the session store.
-    pub fn new(
+    pub(crate) fn new(
         config: &'a GatewayConfig,
         session: ConnectionManager,
         lifecycle: Lifecycle,
@@ -100,40 +93,13 @@ impl<'a> GatewayBuilder<'a> {
 
     /// Shares cached reads with other instances through this store.
     #[must_use]
-    pub fn cache_store(mut self, cache: ConnectionManager) -> Self {
+    pub(crate) fn cache_store(mut self, cache: ConnectionManager) -> Self {
         self.cache = Some(cache);
         self
     }
 
-    #[must_use]
-    pub fn env(mut self, env: Env) -> Self {
-        self.env = env;
-        self
-    }
-
-    /// Replaces each upstream's limits.
-    #[must_use]
-    pub fn limits(mut self, limits: fn(Upstream) -> Limits) -> Self {
-        self.limits = limits;
-        self
-    }
-
-    /// Replaces the rules that `edge.rules_file` names.
-    #[must_use]
-    pub fn firewall(mut self, firewall: Arc<Firewall>) -> Self {
-        self.firewall = Some(firewall);
-        self
-    }
-
-    /// Replaces the longest wait for an unresponsive session store when a proof is recorded.
-    #[must_use]
-    pub fn unresponsive_timeout(mut self, timeout: Duration) -> Self {
-        self.unresponsive_timeout = Some(timeout);
-        self
-    }
-
     /// Builds the state.
-    pub fn build(self) -> anyhow::Result<Gateway> {
+    pub(crate) fn build(self) -> anyhow::Result<Gateway> {
         let (config, clock, session) = (self.config, self.env.clock.clone(), &self.session);
         let upstreams = self.upstreams()?;
         let request_tokens = request_tokens(config, &self.env)?;
@@ -225,6 +191,37 @@ impl<'a> GatewayBuilder<'a> {
             verifier: RequestVerifier::new(proofs, rules, base_urls),
             clock: self.env.clock.clone(),
         })
+    }
+}
+
+/// Replaces the parts that no setting reaches.
+#[cfg(test)]
+impl GatewayBuilder<'_> {
+    #[must_use]
+    pub(crate) fn env(mut self, env: Env) -> Self {
+        self.env = env;
+        self
+    }
+
+    /// Replaces each upstream's limits.
+    #[must_use]
+    pub(crate) fn limits(mut self, limits: fn(Upstream) -> Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Replaces the rules that `edge.rules_file` names.
+    #[must_use]
+    pub(crate) fn firewall(mut self, firewall: Arc<Firewall>) -> Self {
+        self.firewall = Some(firewall);
+        self
+    }
+
+    /// Replaces the longest wait for an unresponsive session store when a proof is recorded.
+    #[must_use]
+    pub(crate) fn unresponsive_timeout(mut self, timeout: Duration) -> Self {
+        self.unresponsive_timeout = Some(timeout);
+        self
     }
 }
 

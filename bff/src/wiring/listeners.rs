@@ -51,7 +51,11 @@ pub(super) async fn open_public(
 }
 
 /// Builds the public listener's server, with its limits.
-pub fn public_server(config: &PublicConfig, gateway: Gateway, readiness: Readiness) -> Server {
+pub(crate) fn public_server(
+    config: &PublicConfig,
+    gateway: Gateway,
+    readiness: Readiness,
+) -> Server {
     let listener_config = listener_config("public", config.connections, &gateway);
     let client_address = gateway.firewall.client_address();
     let app = middleware::public(gateway, readiness, &config.allowed_origins);

@@ -3,7 +3,7 @@
 
 /// Sample row of a table.
 #[derive(Debug)]
-pub struct Sample {
+pub(crate) struct Sample {
     pub table: &'static str,
     /// Whether its rows can only belong to the platform's own tenant.
     pub is_platform_s: bool,
@@ -19,7 +19,7 @@ const fn of_the_platform(table: &'static str, row: &'static str) -> Sample {
     Sample { table, is_platform_s: true, row }
 }
 
-pub static SAMPLES: [Sample; 19] = [
+pub(crate) static SAMPLES: [Sample; 19] = [
     sample(
         "outbox",
         "INSERT INTO bff.outbox

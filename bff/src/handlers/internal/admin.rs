@@ -1,9 +1,9 @@
 //! What the platform's administrators do and see.
 
-pub mod background;
-pub mod composition;
-pub mod override_rules;
-pub mod unfreeze_locks;
+pub(crate) mod background;
+pub(crate) mod composition;
+pub(crate) mod override_rules;
+pub(crate) mod unfreeze_locks;
 
 use contracts::id::RequestId;
 use contracts::problem::{Problem, code};
@@ -19,7 +19,7 @@ use crate::problems::unavailable;
 /// A request that another operator must approve.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct PendingApproval {
+pub(crate) struct PendingApproval {
     id: RequestId,
     #[serde(with = "contracts::clock::wire")]
     expires_at: Timestamp,

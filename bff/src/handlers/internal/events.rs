@@ -37,7 +37,7 @@ enum Change {
 }
 
 /// Consumes an event and acknowledges it with 204.
-pub async fn receive_event(
+pub(crate) async fn receive_event(
     State(feed): State<Feed>,
     State(tenant_statuses): State<TenantStatuses>,
     State(database): State<Database>,

@@ -21,7 +21,7 @@ use crate::state::Gateway;
 use crate::sync::cursors::reconcile::{Compared, CursorReconciler};
 
 #[derive(Debug, Serialize)]
-pub struct Ran<T> {
+pub(crate) struct Ran<T> {
     /// False while another instance runs it.
     ran: bool,
     #[serde(flatten)]
@@ -39,7 +39,7 @@ async fn run<J: Job>(gateway: &Gateway, job: J) -> Result<Option<J::Status>, Sto
     job::run(&gateway.background, &gateway.database, &gateway.env.entropy, job).await
 }
 
-pub async fn probe_isolation(State(gateway): State<Gateway>) -> Response<Probed> {
+pub(crate) async fn probe_isolation(State(gateway): State<Gateway>) -> Response<Probed> {
     let probe = IsolationProbe {
         database: gateway.database.clone(),
         session_redis: gateway.session_redis.clone(),
@@ -50,14 +50,14 @@ pub async fn probe_isolation(State(gateway): State<Gateway>) -> Response<Probed>
     response(done.inspect_err(|_| isolation_probe::count(Outcome::Failed)))
 }
 
-pub async fn reconcile_cursors(
+pub(crate) async fn reconcile_cursors(
     State(gateway): State<Gateway>,
     calls: ServiceCalls,
 ) -> Response<Compared> {
     response(run(&gateway, CursorReconciler { gateway: gateway.clone(), calls }).await)
 }
 
-pub async fn reconcile_locks(
+pub(crate) async fn reconcile_locks(
     State(gateway): State<Gateway>,
     calls: ServiceCalls,
 ) -> Response<Reconciled> {
@@ -65,14 +65,14 @@ pub async fn reconcile_locks(
 }
 
 /// Without a lease it always runs, so the response does not say whether it did.
-pub async fn verify_lock_audit(
+pub(crate) async fn verify_lock_audit(
     State(gateway): State<Gateway>,
 ) -> ApiResult<Json<Option<Verified>>> {
     let done = run(&gateway, ChainVerification { database: gateway.database.clone() }).await;
     Ok(Json(done.map_err(unavailable)?))
 }
 
-pub async fn sweep_idempotency(State(gateway): State<Gateway>) -> Response<SweepReport> {
+pub(crate) async fn sweep_idempotency(State(gateway): State<Gateway>) -> Response<SweepReport> {
     let (database, clock) = (gateway.database.clone(), gateway.env.clock.clone());
     let done = run(&gateway, RetentionSweep { retention: RETENTION, database, clock }).await;
     response(done.map(Option::flatten))

@@ -21,7 +21,7 @@ use crate::sessions::revocation::{Feed, Target, TargetError};
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct RevokeRequest {
+pub(crate) struct RevokeRequest {
     tenant_id: TenantId,
     /// `session`, `device`, `operator` or `tenant`.
     kind: String,
@@ -32,7 +32,7 @@ pub struct RevokeRequest {
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Revoked {
+pub(crate) struct Revoked {
     /// Tokens issued up to this instant are void.
     #[serde(with = "contracts::clock::wire")]
     revoked_at: Timestamp,
@@ -41,7 +41,7 @@ pub struct Revoked {
 }
 
 /// Responds once the revocation is durable. A repeat with the same `X-Request-Id` changes nothing.
-pub async fn revoke(
+pub(crate) async fn revoke(
     State(feed): State<Feed>,
     State(database): State<Database>,
     State(env): State<Env>,

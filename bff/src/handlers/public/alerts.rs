@@ -18,7 +18,7 @@ use crate::reads::params::PropertyQuery;
     get, path = "/alerts", tag = "alerts", security(("dpop" = [])), params(PropertyQuery, PageQuery),
     responses((status = 200, body = AlertList), (status = 304), (status = "default", response = crate::problems::AnyProblem)),
 )]
-pub async fn list_alerts(
+pub(crate) async fn list_alerts(
     in_property: InProperty<SignedIn>,
     reads: Reads,
     pagination: Pagination,

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-pub mod refresh;
-pub mod sign_out;
-pub mod step_up;
+pub(crate) mod refresh;
+pub(crate) mod sign_out;
+pub(crate) mod step_up;
 
 /// Deadline of calls to iam, counted from the request's first byte.
 const IAM_TIMEOUT: Duration = Duration::from_millis(700);

@@ -26,7 +26,7 @@ use crate::reads::params::PropertyQuery;
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(rename_all = "camelCase")]
 #[into_params(parameter_in = Query)]
-pub struct DashboardQuery {
+pub(crate) struct DashboardQuery {
     /// Names of widgets, comma separated; all when left out.
     widgets: Option<String>,
 }
@@ -42,7 +42,7 @@ pub struct DashboardQuery {
         (status = "default", response = crate::problems::AnyProblem),
     ),
 )]
-pub async fn get_dashboard(
+pub(crate) async fn get_dashboard(
     in_property: InProperty<SignedIn>,
     calls: CallerContext,
     reads: Reads,

@@ -26,7 +26,7 @@ static FOLIO: ReadPolicy =
     params(("id" = FolioId, Path, description = "The folio.")),
     responses((status = 200, body = Folio), (status = 304), (status = "default", response = crate::problems::AnyProblem)),
 )]
-pub async fn get_folio(
+pub(crate) async fn get_folio(
     _: Caller<Reception>,
     Path(folio): Path<FolioId>,
     reads: Reads,
@@ -47,7 +47,7 @@ pub async fn get_folio(
     request_body = RefundRequest,
     responses((status = 201, body = Refund), (status = "default", response = crate::problems::AnyProblem)),
 )]
-pub async fn refund(
+pub(crate) async fn refund(
     _: Caller<RefundFolio>,
     LiveSession(session): LiveSession,
     attestation: Presented<FolioRefund>,

@@ -25,7 +25,7 @@ static CALENDAR: ReadPolicy =
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(rename_all = "camelCase")]
 #[into_params(parameter_in = Query)]
-pub struct NightsQuery {
+pub(crate) struct NightsQuery {
     /// First night; today in the property's time zone when left out.
     #[param(value_type = Option<String>, format = Date)]
     from: Option<String>,
@@ -46,7 +46,7 @@ impl NightsQuery {
     get, path = "/inventory/availability", tag = "inventory", security(("dpop" = [])), params(PropertyQuery, NightsQuery),
     responses((status = 200, body = Availability), (status = 304), (status = "default", response = crate::problems::AnyProblem)),
 )]
-pub async fn get_availability(
+pub(crate) async fn get_availability(
     in_property: InProperty<SignedIn>,
     reads: Reads,
     Query(query): Query<NightsQuery>,
@@ -64,7 +64,7 @@ pub async fn get_availability(
     get, path = "/inventory/calendar", tag = "inventory", security(("dpop" = [])), params(PropertyQuery, NightsQuery),
     responses((status = 200, body = Calendar), (status = 304), (status = "default", response = crate::problems::AnyProblem)),
 )]
-pub async fn get_calendar(
+pub(crate) async fn get_calendar(
     in_property: InProperty<Reception>,
     reads: Reads,
     Query(query): Query<NightsQuery>,

@@ -22,7 +22,7 @@ use crate::reads::params::PropertyQuery;
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(rename_all = "camelCase")]
 #[into_params(parameter_in = Query)]
-pub struct LockAuditQuery {
+pub(crate) struct LockAuditQuery {
     /// From this instant on, or from the beginning of this day at the property.
     #[param(value_type = Option<String>, format = DateTime)]
     from: Option<String>,
@@ -37,7 +37,7 @@ pub struct LockAuditQuery {
     get, path = "/locks/audit", tag = "locks", security(("dpop" = [])), params(PropertyQuery, LockAuditQuery, PageQuery),
     responses((status = 200, body = LockAuditPage), (status = "default", response = crate::problems::AnyProblem)),
 )]
-pub async fn list_lock_audit(
+pub(crate) async fn list_lock_audit(
     in_property: InProperty<ViewLockAudit>,
     reads: Reads,
     Query(query): Query<LockAuditQuery>,

@@ -30,7 +30,7 @@ use crate::mutation::{EffectLog, Mutation, Mutations, Request};
     request_body = IssueKeyRequest,
     responses((status = 201, body = IssuedKey), (status = "default", response = crate::problems::AnyProblem)),
 )]
-pub async fn issue_key(
+pub(crate) async fn issue_key(
     at: AtLock<Reception>,
     LiveSession(session): LiveSession,
     State(mutations): State<Mutations>,
@@ -67,7 +67,7 @@ pub async fn issue_key(
     request_body = RevokeKey,
     responses((status = 200, body = RevokedKey), (status = "default", response = crate::problems::AnyProblem)),
 )]
-pub async fn revoke_key(
+pub(crate) async fn revoke_key(
     at: AtLock<Reception>,
     LiveSession(session): LiveSession,
     attestation: Presented<LockRevoke>,

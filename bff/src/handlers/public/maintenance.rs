@@ -23,6 +23,9 @@ static BOARD: PropertyRead = PropertyRead {
     get, path = "/maintenance/board", tag = "maintenance", security(("dpop" = [])), params(PropertyQuery),
     responses((status = 200, body = MaintenanceBoard), (status = 304), (status = "default", response = crate::problems::AnyProblem)),
 )]
-pub async fn get_board(in_property: InProperty<SignedIn>, reads: Reads) -> ApiResult<Response> {
+pub(crate) async fn get_board(
+    in_property: InProperty<SignedIn>,
+    reads: Reads,
+) -> ApiResult<Response> {
     reads.serve(&BOARD, in_property.property).await
 }

@@ -10,7 +10,7 @@ use crate::paths::BASE_PATH;
 const PAGE: &str = include_str!("reference.html");
 
 /// Serves `/openapi.json` at the root and below the base path, and `/docs`.
-pub fn router(document: String) -> Router {
+pub(crate) fn router(document: String) -> Router {
     let document: &'static str = Box::leak(document.into_boxed_str());
     let json =
         get(

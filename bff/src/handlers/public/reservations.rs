@@ -22,7 +22,7 @@ use crate::mutation::{Mutation, Mutations, Request};
     request_body = CheckInRequest,
     responses((status = 200, body = CheckedIn), (status = "default", response = crate::problems::AnyProblem)),
 )]
-pub async fn check_in(
+pub(crate) async fn check_in(
     _: Caller<Reception>,
     LiveSession(session): LiveSession,
     Path(reservation): Path<ReservationId>,

@@ -15,7 +15,7 @@ use crate::sessions::{Freshness, ProfileState};
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = Session)]
-pub struct SessionView {
+pub(crate) struct SessionView {
     /// Null while the session store is unavailable and the token has no session.
     pub session_id: Option<SessionId>,
     pub tenant_id: TenantId,
@@ -45,7 +45,7 @@ pub struct SessionView {
     get, path = "/session", tag = "session", security(("dpop" = [])),
     responses((status = 200, body = SessionView), (status = "default", response = crate::problems::AnyProblem)),
 )]
-pub async fn get_session(
+pub(crate) async fn get_session(
     caller: Caller<SignedIn>,
     session: Option<LiveSession>,
     state: ProfileState,

@@ -34,7 +34,7 @@ static CAPACITY: PropertyRead = PropertyRead {
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(rename_all = "camelCase")]
 #[into_params(parameter_in = Query)]
-pub struct ShiftsQuery {
+pub(crate) struct ShiftsQuery {
     /// Today in the property's time zone when left out.
     #[param(value_type = Option<String>, format = Date)]
     date: Option<String>,
@@ -45,7 +45,7 @@ pub struct ShiftsQuery {
     get, path = "/staff/shifts", tag = "staff", security(("dpop" = [])), params(PropertyQuery, ShiftsQuery, PageQuery),
     responses((status = 200, body = ShiftList), (status = 304), (status = "default", response = crate::problems::AnyProblem)),
 )]
-pub async fn list_shifts(
+pub(crate) async fn list_shifts(
     in_property: InProperty<ViewStaffing>,
     reads: Reads,
     Query(query): Query<ShiftsQuery>,
@@ -64,7 +64,7 @@ pub async fn list_shifts(
     get, path = "/staff/capacity", tag = "staff", security(("dpop" = [])), params(PropertyQuery),
     responses((status = 200, body = Capacity), (status = 304), (status = "default", response = crate::problems::AnyProblem)),
 )]
-pub async fn get_capacity(
+pub(crate) async fn get_capacity(
     in_property: InProperty<ViewStaffing>,
     reads: Reads,
 ) -> ApiResult<Response> {
@@ -76,7 +76,7 @@ pub async fn get_capacity(
     get, path = "/staff/on-duty", tag = "staff", security(("dpop" = [])), params(PropertyQuery),
     responses((status = 200, body = OnDuty), (status = 304), (status = "default", response = crate::problems::AnyProblem)),
 )]
-pub async fn get_on_duty(
+pub(crate) async fn get_on_duty(
     in_property: InProperty<ViewStaffing>,
     reads: Reads,
 ) -> ApiResult<Response> {

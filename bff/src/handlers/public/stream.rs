@@ -45,7 +45,7 @@ const CHANNELS: [&str; 7] =
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
-pub struct StreamQuery {
+pub(crate) struct StreamQuery {
     /// Names of channels, comma separated; all when left out.
     channels: Option<String>,
 }
@@ -53,7 +53,7 @@ pub struct StreamQuery {
 /// First event of every stream.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Hello {
+pub(crate) struct Hello {
     pub connection_id: EventId,
     #[serde(with = "contracts::clock::wire")]
     #[schema(value_type = String, format = DateTime)]
@@ -65,7 +65,7 @@ pub struct Hello {
 
 /// What a stream needs from the gateway's state.
 #[derive(Debug, Clone)]
-pub struct StreamState {
+pub(crate) struct StreamState {
     clock: Clock,
     entropy: Entropy,
     lifecycle: Lifecycle,
@@ -99,7 +99,7 @@ impl FromRef<Gateway> for StreamState {
         (status = "default", response = crate::problems::AnyProblem),
     ),
 )]
-pub async fn open_stream(
+pub(crate) async fn open_stream(
     method: Method,
     caller: Caller<SignedIn>,
     LiveSession(session): LiveSession,

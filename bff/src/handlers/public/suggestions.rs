@@ -24,7 +24,7 @@ use crate::reads::params::PropertyQuery;
     get, path = "/ai/suggestions", tag = "ai", security(("dpop" = [])), params(PropertyQuery, PageQuery),
     responses((status = 200, body = SuggestionList), (status = 304), (status = "default", response = crate::problems::AnyProblem)),
 )]
-pub async fn list_suggestions(
+pub(crate) async fn list_suggestions(
     in_property: InProperty<DecideSuggestions>,
     reads: Reads,
     pagination: Pagination,

@@ -19,7 +19,7 @@ use crate::sync::cursors::{CursorReport, advance, cached};
     get, path = "/sync/cursor", tag = "sync", security(("dpop" = [])),
     responses((status = 200, body = CachedCursor), (status = "default", response = crate::problems::AnyProblem)),
 )]
-pub async fn get_cursor(
+pub(crate) async fn get_cursor(
     caller: Caller<SignedIn>,
     State(database): State<Database>,
 ) -> ApiResult<Json<CachedCursor>> {
@@ -35,7 +35,7 @@ pub async fn get_cursor(
     post, path = "/sync/cursor", tag = "sync", security(("dpop" = [])), request_body = AdvanceCursor,
     responses((status = 200, body = CachedCursor), (status = "default", response = crate::problems::AnyProblem)),
 )]
-pub async fn advance_cursor(
+pub(crate) async fn advance_cursor(
     caller: Caller<SignedIn>,
     State(database): State<Database>,
     State(env): State<Env>,

@@ -43,7 +43,7 @@ const RUNBOOK: &str = "bff-backoffice/sync-handshake-down";
     post, path = "/sync/handshake", operation_id = "shake_hands", tag = "sync", security(("dpop" = [])), request_body = HandshakeBody,
     responses((status = 200, body = SyncSession), (status = "default", response = crate::problems::AnyProblem)),
 )]
-pub async fn start_sync_handshake(
+pub(crate) async fn start_sync_handshake(
     caller: Caller<SignedIn>,
     calls: CallerContext,
     State(gateway): State<Gateway>,

@@ -20,7 +20,7 @@ use crate::reads::params::PropertyQuery;
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(rename_all = "camelCase")]
 #[into_params(parameter_in = Query)]
-pub struct DayQuery {
+pub(crate) struct DayQuery {
     /// Today in the property's time zone when left out.
     #[param(value_type = Option<String>, format = Date)]
     date: Option<String>,
@@ -29,7 +29,7 @@ pub struct DayQuery {
 /// Further parameters of a list, for the OpenAPI document; [`Pages`] parses them.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
-pub struct StaysPageQuery {
+pub(crate) struct StaysPageQuery {
     /// `nextCursor` of the page before.
     #[param(rename = "cursor", value_type = Option<String>)]
     _cursor: Option<String>,
@@ -46,7 +46,7 @@ type Pages = Pagination<1000, 1000>;
     get, path = "/today", operation_id = "show_today", tag = "workbench", security(("dpop" = [])), params(PropertyQuery, DayQuery),
     responses((status = 200, body = TodayView), (status = 304), (status = "default", response = crate::problems::AnyProblem)),
 )]
-pub async fn get_today(
+pub(crate) async fn get_today(
     in_property: InProperty<SignedIn>,
     reads: Reads,
     Query(query): Query<DayQuery>,
@@ -62,7 +62,7 @@ pub async fn get_today(
     get, path = "/arrivals", tag = "workbench", security(("dpop" = [])), params(PropertyQuery, DayQuery, StaysPageQuery),
     responses((status = 200, body = StaysView), (status = 304), (status = "default", response = crate::problems::AnyProblem)),
 )]
-pub async fn list_arrivals(
+pub(crate) async fn list_arrivals(
     in_property: InProperty<SignedIn>,
     reads: Reads,
     Query(query): Query<DayQuery>,
@@ -76,7 +76,7 @@ pub async fn list_arrivals(
     get, path = "/departures", tag = "workbench", security(("dpop" = [])), params(PropertyQuery, DayQuery, StaysPageQuery),
     responses((status = 200, body = StaysView), (status = 304), (status = "default", response = crate::problems::AnyProblem)),
 )]
-pub async fn list_departures(
+pub(crate) async fn list_departures(
     in_property: InProperty<SignedIn>,
     reads: Reads,
     Query(query): Query<DayQuery>,
@@ -90,7 +90,7 @@ pub async fn list_departures(
     get, path = "/in-house", tag = "workbench", security(("dpop" = [])), params(PropertyQuery, DayQuery, StaysPageQuery),
     responses((status = 200, body = StaysView), (status = 304), (status = "default", response = crate::problems::AnyProblem)),
 )]
-pub async fn list_in_house(
+pub(crate) async fn list_in_house(
     in_property: InProperty<SignedIn>,
     reads: Reads,
     Query(query): Query<DayQuery>,

@@ -28,7 +28,7 @@ const RETRY_DELAY: Duration = Duration::from_millis(25);
 
 /// Whether a code may be sent to iam.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reservation {
+pub(crate) enum Reservation {
     Reserved,
     /// Other codes of the operator are being checked, so many that these could fill the series.
     Busy,
@@ -134,14 +134,14 @@ const RESERVE_SQL: &str = "
 
 /// One attempt of an operator.
 #[derive(Debug, Clone)]
-pub struct Attempt {
+pub(crate) struct Attempt {
     id: String,
     principal: Arc<Principal>,
     request: RequestId,
 }
 
 impl Attempt {
-    pub fn new(principal: Arc<Principal>, request: RequestId, entropy: &Entropy) -> Self {
+    pub(crate) fn new(principal: Arc<Principal>, request: RequestId, entropy: &Entropy) -> Self {
         Self { id: format!("{:032x}", entropy.u128()), principal, request }
     }
 }
@@ -151,7 +151,7 @@ impl Attempt {
 /// While another attempt of the operator is being reserved or settled it tries again, and holds no
 /// connection between two tries: a flood of codes for one operator leaves the pool to all others.
 /// After [`MAX_TRIES`] it is refused as busy.
-pub async fn reserve(
+pub(crate) async fn reserve(
     database: &Database,
     attempt: &Attempt,
     lockout: Lockout,
@@ -214,7 +214,7 @@ const SETTLE_WRONG_SQL: &str = "
 
 /// Settles the attempt as a wrong code. True when this code filled the series: the operator is locked
 /// from now on.
-pub async fn settle_wrong(
+pub(crate) async fn settle_wrong(
     database: &Database,
     attempt: &Attempt,
     lockout: Lockout,
@@ -234,7 +234,7 @@ pub async fn settle_wrong(
 const RELEASE_SQL: &str = "DELETE FROM bff.mfa_attempts WHERE tenant_id = $1 AND attempt_id = $2";
 
 /// Releases the attempt, because iam did not check the code.
-pub async fn release(database: &Database, attempt: &Attempt) -> Result<(), StoreError> {
+pub(crate) async fn release(database: &Database, attempt: &Attempt) -> Result<(), StoreError> {
     let mut connection = database.connection().await?;
     let transaction = write(&mut connection, attempt.principal.tenant).await?;
     let statement = transaction.prepare_cached(RELEASE_SQL).await?;
@@ -252,7 +252,7 @@ const END_SERIES_SQL: &str = "
            OR reserved_at <= statement_timestamp() - make_interval(secs => $4))";
 
 /// Ends the operator's series after a right code. Codes that iam is still judging keep counting.
-pub async fn end_series(
+pub(crate) async fn end_series(
     transaction: &Transaction<'_>,
     attempt: &Attempt,
 ) -> Result<(), StoreError> {
@@ -269,6 +269,7 @@ pub async fn end_series(
 }
 
 /// Every statement of this module, for the test that prepares them on the migrated schema.
+#[cfg(test)]
 pub(super) const STATEMENTS: [&str; 7] = [
     SERIES_SQL,
     LOCK_SQL,

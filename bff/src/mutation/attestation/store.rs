@@ -18,7 +18,7 @@ const ISSUE_SQL: &str = "
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
 
 /// Issues an attestation to the principal. Valid from the commit on.
-pub async fn issue(
+pub(crate) async fn issue(
     transaction: &Transaction<'_>,
     principal: &Principal,
     purpose: &Purpose,
@@ -57,7 +57,7 @@ pub async fn issue(
 
 /// Consumes the attestation in `transaction`, in `principal`'s own tenant. A rollback leaves it
 /// unused. A request that resumes an unfinished one may use it again, also after its expiry.
-pub async fn consume(
+pub(crate) async fn consume(
     transaction: &Transaction<'_>,
     principal: &Principal,
     presented: AttestationId,
@@ -74,7 +74,7 @@ pub async fn consume(
 
 /// Checks that the attestation was issued to `principal` for this request, for a repeat that gets the
 /// answer of the first. Whether it was used or has expired does not matter then.
-pub async fn check(
+pub(crate) async fn check(
     transaction: &Transaction<'_>,
     principal: &Principal,
     presented: AttestationId,
@@ -210,4 +210,5 @@ async fn is_used_by(
 }
 
 /// Every statement of this module, for the test that prepares them on the migrated schema.
+#[cfg(test)]
 pub(super) const STATEMENTS: [&str; 4] = [ISSUE_SQL, FIND_SQL, INSERT_USE_SQL, IS_USED_BY_SQL];

@@ -10,13 +10,13 @@ use serde::Serialize;
 use service_kit::background::{BackgroundTask, Schedule};
 use service_kit::postgres::{Database, StoreError};
 
-pub const CHECK: Schedule = Schedule::every(Duration::from_secs(5));
+pub(crate) const CHECK: Schedule = Schedule::every(Duration::from_secs(5));
 /// Older uses are not checked again.
 const LOOKBACK: SignedDuration = SignedDuration::from_hours(24);
 
 /// Counts attestations that were used twice.
 #[derive(Debug)]
-pub struct AttestationCheck {
+pub(crate) struct AttestationCheck {
     database: Database,
     clock: Clock,
     /// The highest number so far.
@@ -26,12 +26,12 @@ pub struct AttestationCheck {
 /// What a check found.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Found {
+pub(crate) struct Found {
     used_twice: u64,
 }
 
 impl AttestationCheck {
-    pub fn new(database: Database, clock: Clock) -> Self {
+    pub(crate) fn new(database: Database, clock: Clock) -> Self {
         Self { database, clock, reported: 0 }
     }
 }
@@ -64,7 +64,7 @@ fn report(number: u64, reported: u64) -> u64 {
 const USED_TWICE_SQL: &str = "SELECT bff.mfa_attestations_used_twice($1)";
 
 /// Attestations of all tenants with two uses by different requests since then. Runs as the system.
-pub async fn used_twice(database: &Database, since: Timestamp) -> Result<u64, StoreError> {
+pub(crate) async fn used_twice(database: &Database, since: Timestamp) -> Result<u64, StoreError> {
     let connection = database.connection().await?;
     let statement = connection.prepare_cached(USED_TWICE_SQL).await?;
     let number: i64 = connection.query_one(&statement, &[&since]).await?.get(0);

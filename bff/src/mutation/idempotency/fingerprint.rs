@@ -6,11 +6,11 @@ use url::form_urlencoded;
 /// SHA-256 over method, path, canonical query, content type and raw body. Credentials, proofs and
 /// trace headers are left out: a repeat has new ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Fingerprint([u8; 32]);
+pub(crate) struct Fingerprint([u8; 32]);
 
 /// A request's line and its content type.
 #[derive(Debug, Clone, Copy)]
-pub struct RequestLine<'a> {
+pub(crate) struct RequestLine<'a> {
     pub method: &'a str,
     pub path: &'a str,
     pub query: Option<&'a str>,
@@ -18,7 +18,7 @@ pub struct RequestLine<'a> {
 }
 
 impl Fingerprint {
-    pub fn new(line: RequestLine<'_>, body: &[u8]) -> Self {
+    pub(crate) fn new(line: RequestLine<'_>, body: &[u8]) -> Self {
         let content_type = line.content_type.trim_ascii().to_ascii_lowercase();
         let query = canonical(line.query.unwrap_or_default());
         let mut parts = vec![line.method.as_bytes(), line.path.as_bytes(), content_type.as_bytes()];
@@ -33,7 +33,7 @@ impl Fingerprint {
         Self(digest.finalize().into())
     }
 
-    pub fn as_bytes(&self) -> &[u8; 32] {
+    pub(crate) fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 }

@@ -7,7 +7,7 @@ use service_kit::problem::ApiError;
 
 /// 16 to 128 of `[A-Za-z0-9_-]`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Key(String);
+pub(crate) struct Key(String);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
@@ -19,7 +19,7 @@ pub enum KeyError {
 
 impl Key {
     /// The one key of a request, under either name. Sent twice it must be the same.
-    pub fn of(headers: &HeaderMap) -> Result<Self, KeyError> {
+    pub(crate) fn of(headers: &HeaderMap) -> Result<Self, KeyError> {
         let sent = [IDEMPOTENCY_KEY, X_IDEMPOTENCY_KEY].map(|name| headers.get_all(name));
         let mut keys = sent.into_iter().flatten().map(Self::parse);
         let first = keys.next().ok_or(KeyError::Absent)??;
@@ -42,7 +42,7 @@ impl Key {
         Err(KeyError::Malformed)
     }
 
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 }

@@ -6,7 +6,7 @@ use contracts::id::PropertyId;
 /// The property of the effect where it is known, and the caller's scope at the first request, which
 /// stands for it where it is not.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reach {
+pub(crate) struct Reach {
     pub(super) property: Option<String>,
     /// Absent in rows from before scopes were kept.
     pub(super) scope: Option<Vec<String>>,
@@ -14,7 +14,7 @@ pub struct Reach {
 
 impl Reach {
     /// Of a request that `principal` makes, in `property` if the request itself says where.
-    pub fn new(principal: &Principal, property: Option<PropertyId>) -> Self {
+    pub(crate) fn new(principal: &Principal, property: Option<PropertyId>) -> Self {
         let scope = principal.properties.iter().map(ToString::to_string).collect();
         Self { property: property.map(|property| property.to_string()), scope: Some(scope) }
     }
@@ -22,7 +22,7 @@ impl Reach {
     /// Whether all of it is in the caller's scope now. Where the property is not known, every property
     /// of the first caller's scope must be. A row from before scopes were kept says nothing: to refuse
     /// its repeats would hide from an operator that the change was made.
-    pub fn is_in_scope_of(&self, principal: &Principal) -> bool {
+    pub(crate) fn is_in_scope_of(&self, principal: &Principal) -> bool {
         let covers = |id: &String| principal.properties.iter().any(|own| own.as_str() == id);
         match (&self.property, &self.scope) {
             (Some(property), _) => covers(property),

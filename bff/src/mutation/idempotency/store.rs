@@ -15,11 +15,11 @@ use tokio_postgres::Row;
 use super::{Fingerprint, IdempotencyScope, Reach, StoredResponse};
 
 /// How long a stored response is sent again.
-pub const RESPONSE_TTL: Duration = Duration::from_secs(24 * 60 * 60);
+pub(crate) const RESPONSE_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A request that claims its key.
 #[derive(Debug, Clone, Copy)]
-pub struct ClaimRequest<'a> {
+pub(crate) struct ClaimRequest<'a> {
     pub scope: &'a IdempotencyScope,
     pub fingerprint: &'a Fingerprint,
     pub reach: &'a Reach,
@@ -29,14 +29,14 @@ pub struct ClaimRequest<'a> {
 
 /// A claimed key with the fencing token of its claim.
 #[derive(Debug, Clone, Copy)]
-pub struct FencedScope<'a> {
+pub(crate) struct FencedScope<'a> {
     pub scope: &'a IdempotencyScope,
     pub fence: i64,
 }
 
 /// Result of a claim. A repeat has the reach of the first request.
 #[derive(Debug, PartialEq)]
-pub enum Claim {
+pub(crate) enum Claim {
     /// The caller does the work, and completes it with this fencing token.
     Acquired { fence: i64 },
     /// The same, for work that another worker began and did not finish.
@@ -51,7 +51,7 @@ pub enum Claim {
 
 impl Claim {
     /// Where the first request with the key may have had its effect; `None` if this is the first.
-    pub fn reach(&self) -> Option<&Reach> {
+    pub(crate) fn reach(&self) -> Option<&Reach> {
         match self {
             Self::TakenOver { reach, .. }
             | Self::Completed { reach, .. }
@@ -94,7 +94,7 @@ const EXISTING: &str = "
 
 /// Claims the key in its scope, or returns the state of an earlier claim. Concurrent claims of a key wait
 /// for one another.
-pub async fn claim(
+pub(crate) async fn claim(
     transaction: &Transaction<'_>,
     claim: &ClaimRequest<'_>,
 ) -> Result<Claim, StoreError> {
@@ -172,7 +172,7 @@ const COMPLETE: &str = "
       AND state = 'claimed' AND fence = $7";
 
 /// Stores the response. Returns false when the claim was taken over: a late worker completes nothing.
-pub async fn complete(
+pub(crate) async fn complete(
     transaction: &Transaction<'_>,
     FencedScope { scope, fence }: FencedScope<'_>,
     response: &StoredResponse,
@@ -211,7 +211,7 @@ const RELEASE: &str = "
 
 /// Releases the claim without a response, so that the next repeat takes it over at once. The row stays,
 /// so that another request with its key is still refused. Returns false when it was taken over already.
-pub async fn release(
+pub(crate) async fn release(
     transaction: &Transaction<'_>,
     FencedScope { scope, fence }: FencedScope<'_>,
     now: Timestamp,
@@ -252,7 +252,8 @@ fn from_json(headers: &Value) -> HeaderMap {
 }
 
 /// Every statement of this module, for the test that prepares them on the migrated schema.
-pub const STATEMENTS: [&str; 4] = [CLAIM, EXISTING, COMPLETE, RELEASE];
+#[cfg(test)]
+pub(crate) const STATEMENTS: [&str; 4] = [CLAIM, EXISTING, COMPLETE, RELEASE];
 
 #[cfg(test)]
 mod tests {

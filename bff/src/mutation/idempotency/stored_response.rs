@@ -12,7 +12,7 @@ use service_kit::problem::ApiError;
 
 /// Status, headers and body, as they are stored.
 #[derive(Debug, Clone, PartialEq)]
-pub struct StoredResponse {
+pub(crate) struct StoredResponse {
     pub status: u16,
     pub headers: HeaderMap,
     pub body: Bytes,
@@ -20,13 +20,13 @@ pub struct StoredResponse {
 
 impl StoredResponse {
     /// An upstream's JSON response.
-    pub fn json(status: u16, body: Bytes) -> Self {
+    pub(crate) fn json(status: u16, body: Bytes) -> Self {
         Self { status, headers: content_type("application/json"), body }
     }
 
     /// An upstream's refusal, without the ids of the first request: a repeat gets its own request and
     /// trace ids.
-    pub fn problem(problem: &Problem) -> Self {
+    pub(crate) fn problem(problem: &Problem) -> Self {
         let stored = Problem {
             instance: String::new(),
             trace_id: None,
@@ -39,7 +39,7 @@ impl StoredResponse {
     }
 
     /// The response to a repeat.
-    pub fn replayed(self) -> Response {
+    pub(crate) fn replayed(self) -> Response {
         let mut response = self.into_response();
         let name = HeaderName::from_static(IDEMPOTENCY_REPLAYED);
         response.headers_mut().insert(name, HeaderValue::from_static("true"));
@@ -47,7 +47,7 @@ impl StoredResponse {
     }
 
     /// Property of the change, if one was made and the response has it.
-    pub fn property(&self) -> Option<PropertyId> {
+    pub(crate) fn property(&self) -> Option<PropertyId> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
         struct Made {
@@ -59,7 +59,7 @@ impl StoredResponse {
     }
 
     /// Returns the problem if the response is one.
-    pub fn as_problem(&self) -> Option<Problem> {
+    pub(crate) fn as_problem(&self) -> Option<Problem> {
         let is_problem =
             self.headers.get(CONTENT_TYPE).is_some_and(|value| value == problem::CONTENT_TYPE);
         is_problem.then(|| serde_json::from_slice(&self.body).ok()).flatten()

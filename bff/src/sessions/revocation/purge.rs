@@ -28,7 +28,12 @@ return redis.call('DEL', KEYS[1])
 
 /// Deletes the target's sessions. A single session leaves a mark for as long as older tokens can be
 /// valid, because a token without `sid` finds it through its device.
-pub async fn purge(redis: ConnectionManager, tenant: TenantId, target: Target, at: Timestamp) {
+pub(crate) async fn purge(
+    redis: ConnectionManager,
+    tenant: TenantId,
+    target: Target,
+    at: Timestamp,
+) {
     let purged = Purge { redis, keys: SessionKeys::of(tenant) }.purge(target, at);
     match tokio::time::timeout(PURGE_TIMEOUT, purged).await {
         Ok(Ok(())) => {}

@@ -27,7 +27,7 @@ const INSERT_SQL: &str = "
     ON CONFLICT (tenant_id, kind, target_id, cause) DO NOTHING";
 
 /// Inserts the row; false if its cause is known.
-pub async fn insert(
+pub(crate) async fn insert(
     transaction: &Transaction<'_>,
     revocation: &NewRevocation,
     now: Timestamp,
@@ -91,7 +91,7 @@ const WAS_REVOKED_SQL: &str = "
                    WHERE tenant_id = $1 AND kind = $2 AND target_id = $3 AND revoked_at >= $4)";
 
 /// Whether the target was revoked at or after `since`.
-pub async fn was_revoked(
+pub(crate) async fn was_revoked(
     transaction: &Transaction<'_>,
     tenant: TenantId,
     target: Target,

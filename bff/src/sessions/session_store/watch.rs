@@ -19,7 +19,7 @@ use service_kit::background::{BackgroundTask, Schedule};
 
 use super::{ping, server_info};
 
-pub const PROBE: Schedule = Schedule::every(Duration::from_secs(5));
+pub(crate) const PROBE: Schedule = Schedule::every(Duration::from_secs(5));
 /// Replays accepted in a row before the probe reports it; a single late response of the store looks
 /// the same.
 const REPLAYS_TO_CONFIRM: u32 = 3;
@@ -43,11 +43,11 @@ impl ReplayOutcome {
 
 /// Result of the last replay probe. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub struct ReplayCheck(Arc<AtomicBool>);
+pub(crate) struct ReplayCheck(Arc<AtomicBool>);
 
 impl ReplayCheck {
     /// An error while this instance accepts used proofs: it must get no traffic.
-    pub fn result(&self) -> Result<(), String> {
+    pub(crate) fn result(&self) -> Result<(), String> {
         if self.0.load(Ordering::Relaxed) {
             return Err("a used proof was accepted again".to_owned());
         }
@@ -57,14 +57,14 @@ impl ReplayCheck {
 
 /// What a probe found.
 #[derive(Debug, Serialize)]
-pub struct Probed {
+pub(crate) struct Probed {
     replay: ReplayOutcome,
 }
 
 /// Probes the session store.
 #[derive(derive_more::Debug)]
 #[debug("SessionStoreProbe")]
-pub struct SessionStoreProbe {
+pub(crate) struct SessionStoreProbe {
     own: Arc<Authenticator>,
     /// Acts as another instance: shares only the store with this one.
     other_instance: ReplayStore,
@@ -91,13 +91,13 @@ impl BackgroundTask for SessionStoreProbe {
 }
 
 impl SessionStoreProbe {
-    pub fn new(own: Arc<Authenticator>, redis: ConnectionManager, entropy: Entropy) -> Self {
+    pub(crate) fn new(own: Arc<Authenticator>, redis: ConnectionManager, entropy: Entropy) -> Self {
         let other_instance = ReplayStore::new(Some(redis.clone()), own.verifier.proofs.span());
         let (clock, check) = (own.clock.clone(), ReplayCheck::default());
         Self { own, other_instance, redis, clock, entropy, check, run_id: None }
     }
 
-    pub fn check(&self) -> ReplayCheck {
+    pub(crate) fn check(&self) -> ReplayCheck {
         self.check.clone()
     }
 

@@ -14,7 +14,7 @@ const INSERT_SQL: &str = "
     ON CONFLICT (tenant_id, cause) DO NOTHING";
 
 /// Writes it down, once per event.
-pub async fn insert(
+pub(crate) async fn insert(
     transaction: &Transaction<'_>,
     status: &TenantStatus,
     cause: EventId,

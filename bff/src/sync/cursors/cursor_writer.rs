@@ -25,7 +25,7 @@ const RETRY_DELAYS: [Duration; 4] = [
 ];
 
 /// Writes the cursor. Returns when it is written, or after [`CALLER_WAIT`].
-pub async fn write_cursor(gateway: &Gateway, report: CursorReport) {
+pub(crate) async fn write_cursor(gateway: &Gateway, report: CursorReport) {
     let (sender, receiver) = oneshot::channel();
     let task = gateway.clone();
     let work = async move {

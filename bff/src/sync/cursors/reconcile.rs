@@ -33,7 +33,7 @@ const RUN_LIMIT: Duration = Duration::from_secs(20);
 /// Result of one run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Compared {
+pub(crate) struct Compared {
     /// Compared properties.
     pub properties: u32,
     /// Properties that could not be compared.
@@ -46,7 +46,7 @@ pub struct Compared {
 
 /// Compares every property.
 #[derive(Debug)]
-pub struct CursorReconciler {
+pub(crate) struct CursorReconciler {
     pub gateway: Gateway,
     pub calls: ServiceCalls,
 }

@@ -7,10 +7,10 @@ use service_kit::background::{TaskDriver, TaskReport};
 use service_kit::extract::Json;
 
 #[derive(Debug, Serialize)]
-pub struct Background {
+pub(crate) struct Background {
     tasks: Vec<TaskReport>,
 }
 
-pub async fn get_background(State(driver): State<TaskDriver>) -> Json<Background> {
+pub(crate) async fn get_background(State(driver): State<TaskDriver>) -> Json<Background> {
     Json(Background { tasks: driver.reports() })
 }

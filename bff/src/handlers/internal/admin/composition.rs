@@ -10,7 +10,7 @@ use upstream_clients::UpstreamReport;
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Composition {
+pub(crate) struct Composition {
     /// Dashboards being composed, and the limit.
     composing: usize,
     composing_at_most: usize,
@@ -18,7 +18,7 @@ pub struct Composition {
     upstreams: Vec<UpstreamReport>,
 }
 
-pub async fn get_composition(State(composer): State<Composer>) -> Json<Composition> {
+pub(crate) async fn get_composition(State(composer): State<Composer>) -> Json<Composition> {
     let (composing, composing_at_most) = composer.load();
     let (widgets, upstreams) = (composer.report(), composer.upstreams().report());
     Json(Composition { composing, composing_at_most, widgets, upstreams })

@@ -23,7 +23,7 @@ use crate::firewall::rule_override::store::RuleOverride;
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct OverrideRequest {
+pub(crate) struct OverrideRequest {
     /// TOML (see `ops/edge-rules.toml`); empty restores the file.
     rules: String,
     /// For the audit.
@@ -33,7 +33,7 @@ pub struct OverrideRequest {
 /// The active rules of this instance.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct RulesView {
+pub(crate) struct RulesView {
     source: Source,
     rules: Arc<str>,
     /// The newest approved override, also one that restored the file.
@@ -42,7 +42,7 @@ pub struct RulesView {
 }
 
 /// Requests the change. Its id is the `X-Request-Id`.
-pub async fn request(
+pub(crate) async fn request(
     State(overrides): State<RuleOverrides>,
     Extension(account): Extension<ServiceAccount>,
     Extension(context): Extension<RequestContext>,
@@ -53,7 +53,7 @@ pub async fn request(
 }
 
 /// Approves a request.
-pub async fn approve(
+pub(crate) async fn approve(
     State(overrides): State<RuleOverrides>,
     Extension(account): Extension<ServiceAccount>,
     Path(id): Path<RequestId>,
@@ -63,7 +63,7 @@ pub async fn approve(
 }
 
 /// Returns the active rules and their source.
-pub async fn get_rules(State(overrides): State<RuleOverrides>) -> Json<RulesView> {
+pub(crate) async fn get_rules(State(overrides): State<RuleOverrides>) -> Json<RulesView> {
     let now = overrides.in_force().await;
     Json(RulesView { source: now.source, rules: now.text, order: now.rule_override })
 }

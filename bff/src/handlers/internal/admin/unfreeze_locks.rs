@@ -23,18 +23,18 @@ use crate::state::Gateway;
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct UnfreezeRequest {
+pub(crate) struct UnfreezeRequest {
     /// For the audit: the cause that was found.
     reason: Reason,
 }
 
 #[derive(Debug, Serialize)]
-pub struct FreezeStatus {
+pub(crate) struct FreezeStatus {
     frozen: bool,
 }
 
 /// Requests the change. Its id is the `X-Request-Id`.
-pub async fn request(
+pub(crate) async fn request(
     State(gateway): State<Gateway>,
     Extension(account): Extension<ServiceAccount>,
     Extension(context): Extension<RequestContext>,
@@ -46,7 +46,7 @@ pub async fn request(
 }
 
 /// Approves a request.
-pub async fn approve(
+pub(crate) async fn approve(
     State(gateway): State<Gateway>,
     Extension(account): Extension<ServiceAccount>,
     Path(id): Path<RequestId>,
@@ -56,7 +56,7 @@ pub async fn approve(
 }
 
 /// Returns whether the routes are frozen.
-pub async fn state(State(gateway): State<Gateway>) -> ApiResult<Json<FreezeStatus>> {
+pub(crate) async fn state(State(gateway): State<Gateway>) -> ApiResult<Json<FreezeStatus>> {
     let is_frozen = async {
         let mut connection = gateway.database.connection().await?;
         let transaction = read(&mut connection, TenantId::platform()).await?;

@@ -42,7 +42,7 @@ const RUNBOOK: &str = "bff-backoffice/iam-refresh-down";
 #[derive(derive_more::Debug, Deserialize, utoipa::ToSchema)]
 #[debug("RefreshBody")]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct RefreshBody {
+pub(crate) struct RefreshBody {
     #[schema(min_length = 1, max_length = 4096)]
     refresh_token: String,
 }
@@ -51,7 +51,7 @@ pub struct RefreshBody {
 #[derive(derive_more::Debug, Serialize, utoipa::ToSchema)]
 #[debug("NewTokens {{ expires_in: {expires_in:?}, .. }}")]
 #[serde(rename_all = "camelCase")]
-pub struct NewTokens {
+pub(crate) struct NewTokens {
     access_token: String,
     refresh_token: String,
     /// `DPoP`
@@ -70,7 +70,7 @@ pub struct NewTokens {
     post, path = "/auth/refresh", tag = "auth", security(("proof" = [])), request_body = RefreshBody,
     responses((status = 200, body = NewTokens), (status = "default", response = crate::problems::AnyProblem)),
 )]
-pub async fn refresh(
+pub(crate) async fn refresh(
     holder: ProofHolder,
     calls: ServiceCalls,
     State(gateway): State<Gateway>,

@@ -36,7 +36,7 @@ const REASON: &str = "signed_out";
         (status = "default", response = crate::problems::AnyProblem),
     ),
 )]
-pub async fn sign_out(
+pub(crate) async fn sign_out(
     caller: Caller<SignedIn>,
     calls: CallerContext,
     State(gateway): State<Gateway>,

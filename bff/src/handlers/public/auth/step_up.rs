@@ -42,7 +42,7 @@ const IAM_MFA_LOCKED: &str = "MELMASTOON.IAM.MFA_LOCKED";
 #[derive(derive_more::Debug, Deserialize, utoipa::ToSchema)]
 #[debug("StepUpRequest {{ scope: {scope:?}, .. }}")]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct StepUpRequest {
+pub(crate) struct StepUpRequest {
     method: MfaMethod,
     /// What the operator's device shows.
     #[schema(min_length = 1, max_length = 32)]
@@ -57,7 +57,7 @@ pub struct StepUpRequest {
 /// Send `id` as `X-MFA-Attestation`, once, before it ends.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct SteppedUp {
+pub(crate) struct SteppedUp {
     id: AttestationId,
     scope: Scope,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -79,7 +79,7 @@ pub struct SteppedUp {
     post, path = "/auth/mfa/step-up", tag = "auth", security(("dpop" = [])), request_body = StepUpRequest,
     responses((status = 201, body = SteppedUp), (status = "default", response = crate::problems::AnyProblem)),
 )]
-pub async fn step_up(
+pub(crate) async fn step_up(
     caller: Caller<SignedIn>,
     calls: CallerContext,
     State(gateway): State<Gateway>,
