@@ -65,11 +65,14 @@ check_metrics() {
     done
 }
 
+# The variant whose derived name is NOT_FOUND or not_found: NotFound.
+variant() { sed -E 's/(^|_)([A-Za-z])([A-Za-z]*)/\U\2\L\3/g' <<<"$1"; }
+
 # Label values that are written down: outcomes, error codes, routes.
 check_labels() {
     local value
     for value in $(expressions | grep -oE 'outcome[!=~]+"[^"]*"' | sed 's/^[^"]*"//; s/"//' | tr '|' '\n' | sort -u); do
-        rust -F "\"$value\"" || fault "outcome $value is in no Rust source."
+        rust -F "\"$value\"" || rust -E "^ *$(variant "$value"),$" || fault "outcome $value is in no Rust source."
     done
     for value in $(expressions | grep -oE 'MELMASTOON\.[A-Z_.]+' | sort -u); do
         grep -qF "\"${value#MELMASTOON.}\"" contracts/src/problem/code.rs || fault "error code $value is not in code.rs."
@@ -82,7 +85,7 @@ check_labels() {
 # Paths of the runbooks that must exist. The label in a path stands for every required upstream
 # that the rule does not leave out.
 required_upstreams() {
-    sed -n '/pub const REQUIRED_UPSTREAMS/,/];/p' bff/src/config/upstreams.rs | grep -oE 'Upstream::[A-Za-z]+,' \
+    sed -n '/const REQUIRED_UPSTREAMS/,/];/p' bff/src/config/upstreams.rs | grep -oE 'Upstream::[A-Za-z]+,' \
         | sed 's/Upstream:://; s/,//' | tr '[:upper:]' '[:lower:]'
 }
 
