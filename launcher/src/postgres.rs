@@ -60,6 +60,7 @@ pub(crate) async fn prepare(
         args: arguments(&data, port, durability),
         env: program.env.clone(),
         dir,
+        exclusive_dir: Some(data),
         log: folder.log(PROCESS_NAME),
         run_as: user.cloned(),
         death: DeathSignal::Interrupt,

@@ -64,6 +64,7 @@ pub(crate) fn spec(
         args: vec![config.into()],
         env: program.env.clone(),
         dir,
+        exclusive_dir: None,
         log: folder.log(tier.name()),
         run_as: user.cloned(),
         death: DeathSignal::Kill,

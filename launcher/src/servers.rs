@@ -309,6 +309,7 @@ impl Wiring {
             args: vec![],
             env,
             dir: self.folder.root().to_owned(),
+            exclusive_dir: None,
             log: self.folder.log(name),
             run_as: None,
             death: DeathSignal::Kill,

@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 
 mod child_spec;
 mod child_task;
+mod exclusive_dir;
 mod process;
 
 pub use child_spec::{ChildSpec, DeathSignal, StopSignal};

@@ -19,6 +19,7 @@ fn shell(name: &str, script: &str) -> ChildSpec {
         env: vec![],
         log: dir.join("logs").join(format!("{name}.log")),
         dir,
+        exclusive_dir: None,
         run_as: None,
         death: DeathSignal::Kill,
         stop: StopSignal::Terminate,

@@ -39,6 +39,8 @@ pub struct ChildSpec {
     pub args: Vec<OsString>,
     pub env: Vec<(String, OsString)>,
     pub dir: PathBuf,
+    /// A directory in which nothing of an earlier run may work when the child is started.
+    pub exclusive_dir: Option<PathBuf>,
     /// Receives standard output and error; truncated at the first start.
     pub log: PathBuf,
     pub run_as: Option<RunAs>,

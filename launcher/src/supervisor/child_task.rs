@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout};
 
 use super::Notice;
 use super::child_spec::{ChildSpec, StopSignal};
+use super::exclusive_dir::wait_until_unused;
 use super::process::{ChildCommand, State};
 
 /// Delay of the second restart. The first is immediate; later delays double.
@@ -48,7 +49,7 @@ impl ChildTask {
     }
 
     pub(super) async fn run(mut self) {
-        let mut child = self.spawn().inspect_err(|error| self.fail(error)).ok();
+        let mut child = self.spawn().await.inspect_err(|error| self.fail(error)).ok();
         loop {
             let mut end = match child.take() {
                 Some(running) => self.watch(running).await,
@@ -58,18 +59,21 @@ impl ChildTask {
                 if let Some(requested) = self.handle_exit(pid, &how).await {
                     end = requested;
                 } else {
-                    child = self.respawn(pid, how);
+                    child = self.respawn(pid, how).await;
                     continue;
                 }
             }
             match end {
-                WatchEnd::Restart(reply) => child = self.restart(reply),
+                WatchEnd::Restart(reply) => child = self.restart(reply).await,
                 WatchEnd::Stopped | WatchEnd::Exited { .. } => return,
             }
         }
     }
 
-    fn spawn(&mut self) -> anyhow::Result<Child> {
+    async fn spawn(&mut self) -> anyhow::Result<Child> {
+        if let Some(dir) = &self.spec.exclusive_dir {
+            wait_until_unused(dir).await;
+        }
         let mut command = self.spec.command(std::mem::take(&mut self.first))?;
         let child = command.spawn().context("running setpriv (package util-linux)")?;
         let pid = child.id().context("a new child has a pid")?;
@@ -143,8 +147,8 @@ impl ChildTask {
         }
     }
 
-    fn restart(&mut self, reply: oneshot::Sender<anyhow::Result<u32>>) -> Option<Child> {
-        let started = self.spawn().inspect_err(|error| self.fail(error));
+    async fn restart(&mut self, reply: oneshot::Sender<anyhow::Result<u32>>) -> Option<Child> {
+        let started = self.spawn().await.inspect_err(|error| self.fail(error));
         let pid = match &started {
             Ok(child) => child.id().context("a new child has a pid"),
             Err(error) => Err(anyhow!("{error:#}")),
@@ -170,8 +174,8 @@ impl ChildTask {
         timeout(delay, self.wait_for_command()).await.ok()
     }
 
-    fn respawn(&mut self, old_pid: u32, how: String) -> Option<Child> {
-        let child = self.spawn().inspect_err(|error| self.fail(error)).ok()?;
+    async fn respawn(&mut self, old_pid: u32, how: String) -> Option<Child> {
+        let child = self.spawn().await.inspect_err(|error| self.fail(error)).ok()?;
         let (name, pid) = (self.spec.name.clone(), child.id()?);
         self.notify(Notice::Restarted { name, old_pid, how, pid });
         Some(child)
