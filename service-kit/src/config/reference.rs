@@ -64,15 +64,27 @@ fn kind(schema: Schema<'_>) -> String {
     if let Some(values) = schema.get("enum").and_then(Value::as_array) {
         return values.iter().map(code).collect::<Vec<_>>().join(" or ");
     }
-    let minimum = schema.get("minimum").and_then(Value::as_u64).filter(|minimum| *minimum > 0);
-    match (type_name(schema), minimum) {
+    match (type_name(schema), range(schema)) {
         ("array", _) => {
             let items = schema.get("items").map_or("value", |items| type_name(Schema::new(items)));
             format!("list of {items}s")
         }
-        (name, Some(minimum)) => format!("{name}, at least {minimum}"),
+        (name, Some(range)) => format!("{name}, {range}"),
         (name, None) if schema.get("writeOnly").is_some() => format!("secret {name}"),
         (name, None) => name.to_owned(),
+    }
+}
+
+/// The limits of a number that its rules set; those of its Rust type are not shown.
+fn range(schema: Schema<'_>) -> Option<String> {
+    let minimum = schema.get("minimum").and_then(Value::as_u64).filter(|minimum| *minimum > 0);
+    let of_type = [u8::MAX.into(), u16::MAX.into(), u32::MAX.into(), u64::MAX];
+    let maximum = schema.get("maximum").and_then(Value::as_u64);
+    match (minimum, maximum.filter(|maximum| !of_type.contains(maximum))) {
+        (Some(minimum), Some(maximum)) => Some(format!("{minimum} to {maximum}")),
+        (Some(minimum), None) => Some(format!("at least {minimum}")),
+        (None, Some(maximum)) => Some(format!("at most {maximum}")),
+        (None, None) => None,
     }
 }
 
