@@ -177,11 +177,21 @@ async fn request_counts(env: &DrillEnv) -> BTreeMap<String, u64> {
     counted.collect()
 }
 
-/// Requests 200 dashboards at once. Returns the widgets that were not ok, and the upstream requests.
-async fn load_200_dashboards(env: &DrillEnv) -> (BTreeSet<String>, BTreeMap<String, u64>) {
-    let before = request_counts(env).await;
+/// What 200 dashboards at once led to.
+struct Batch {
+    /// Widgets that were not ok.
+    missed: BTreeSet<String>,
+    /// Upstream requests by route.
+    requests: BTreeMap<String, u64>,
+    /// How many of them were sent again after a failed attempt.
+    retries: u64,
+}
+
+async fn load_200_dashboards(env: &DrillEnv) -> Batch {
+    let retries = async || env.metric("bff_backoffice_upstream_retry_total", &[]).await.unwrap();
+    let (before, retries_before) = (request_counts(env).await, retries().await);
     let all = futures_util::future::join_all((0..200).map(|_| env.dashboard())).await;
-    let after = request_counts(env).await;
+    let (after, retries_after) = (request_counts(env).await, retries().await);
     let missed = |view: &DashboardView| match view.status {
         Some(200) => view.upstream_widgets_not_ok(),
         other => BTreeSet::from([format!("{other:?} instead of 200")]),
@@ -191,7 +201,11 @@ async fn load_200_dashboards(env: &DrillEnv) -> (BTreeSet<String>, BTreeMap<Stri
         let is_ours = !route.starts_with("tenant ") && !route.starts_with("iam ");
         (is_ours && count > known).then(|| (route, count - known))
     };
-    (all.iter().flat_map(missed).collect(), after.into_iter().filter_map(more).collect())
+    Batch {
+        missed: all.iter().flat_map(missed).collect(),
+        requests: after.into_iter().filter_map(more).collect(),
+        retries: (retries_after - retries_before) as u64,
+    }
 }
 
 /// On a busy machine one of 200 dashboards may be late, so up to three batches are tried until one is
@@ -206,21 +220,23 @@ async fn two_hundred_cold_dashboards_at_once_ask_each_upstream_once_per_question
     let policies = WIDGETS.iter().map(|widget| &widget.read.policy);
     let reads: BTreeMap<_, _> =
         policies.filter_map(|policy| Some((policy.name, policy.upstream?))).collect();
-    let (mut missed, mut questions) = load_200_dashboards(&env).await;
+    let mut batch = load_200_dashboards(&env).await;
     for _ in 0..2 {
-        if missed.is_empty() {
+        if batch.missed.is_empty() {
             break;
         }
         for upstream in reads.values() {
             events::invalidate(&env, upstream.name()).await.unwrap();
         }
-        (missed, questions) = load_200_dashboards(&env).await;
+        batch = load_200_dashboards(&env).await;
     }
 
+    let Batch { missed, requests, retries } = batch;
     assert_eq!(missed, BTreeSet::new(), "no batch was whole");
     // Widgets that share a read share a request.
-    assert_eq!(questions.len(), reads.len(), "{questions:?}");
-    assert!(questions.values().all(|count| *count == 1), "{questions:?}");
+    assert_eq!(requests.len(), reads.len(), "{requests:?}");
+    let sent: u64 = requests.values().sum();
+    assert_eq!(sent, reads.len() as u64 + retries, "{requests:?}");
     env.close().await;
 }
 
