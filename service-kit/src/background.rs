@@ -102,10 +102,7 @@ impl TaskDriver {
         wake_up: Arc<Notify>,
     ) {
         let report = TaskReport::new(task.name(), Trigger::every(schedule.interval));
-        let index = self.with_reports(|reports| {
-            reports.push(report);
-            reports.len() - 1
-        });
+        let index = self.with_reports(|reports| add(reports, report));
         let driver = self.clone();
         self.0.lifecycle.spawn_until_stop(async move {
             driver.repeat(task, schedule, &wake_up, index).await;
@@ -192,16 +189,19 @@ impl TaskDriver {
             let known = reports
                 .iter()
                 .position(|report| report.name == name && report.trigger == Trigger::Http);
-            known.unwrap_or_else(|| {
-                reports.push(TaskReport::new(name, Trigger::Http));
-                reports.len() - 1
-            })
+            known.unwrap_or_else(|| add(reports, TaskReport::new(name, Trigger::Http)))
         })
     }
 
     fn with_reports<T>(&self, change: impl FnOnce(&mut Vec<TaskReport>) -> T) -> T {
         change(&mut self.0.reports.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+/// Returns the report's index.
+fn add(reports: &mut Vec<TaskReport>, report: TaskReport) -> usize {
+    reports.push(report);
+    reports.len() - 1
 }
 
 /// Warns of the first failure in a row only: a task that runs every second would fill the log.

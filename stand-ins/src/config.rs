@@ -156,7 +156,7 @@ impl Default for ConsoleConfig {
     }
 }
 
-/// The stand-ins publish passwords, so nobody else may reach them.
+/// The stand-ins return passwords to every caller, so they listen on this machine only.
 fn loopback(address: &SocketAddr, _: &()) -> garde::Result {
     require(address.ip().is_loopback(), "is not a loopback address; listen on 127.0.0.1")
 }

@@ -28,7 +28,7 @@ pub(crate) struct TwoPersonAction {
     pub requests: &'static str,
     /// Table of approvals, whose constraints also require two operators and the time limit.
     pub approvals: &'static str,
-    /// What a request contains besides its reason.
+    /// The change that a request describes, for an action that needs a description.
     pub content: Option<Content>,
     /// When to send another request after this one was approved; ends a sentence.
     pub repeat: &'static str,

@@ -119,8 +119,8 @@ async fn rules_with_a_mistake_are_refused_with_the_parser_s_sentence() {
     unknown.problem(404, "MELMASTOON.GENERAL.RESOURCE_NOT_FOUND");
 }
 
-/// Waits for another instance with this session store to apply the override within the contract's 5
-/// s.
+/// Waits, for the contract's five seconds, until another instance that shares this Redis applies the
+/// override.
 async fn wait_for_override(gateway: &TestGateway, url: &str) -> Source {
     let rules = Arc::new(Firewall::new(crate::firewall::file::parse("").unwrap(), 1));
     let state = &gateway.state;

@@ -88,7 +88,7 @@ fn complete(schema: Schema<'_>, values: &mut Dict, parent: &[String], errors: &m
                 let message = format!("is required{}", property.schema.such_as());
                 errors.add(format!("{}{name}", variable(&path)), message);
             }
-            values.insert(property.name.to_owned(), property.schema.placeholder());
+            values.insert(property.name.to_owned(), property.schema.readable_value());
         }
         if let Some(Value::Dict(_, inner)) = values.get_mut(property.name) {
             complete(property.schema, inner, &path, errors);

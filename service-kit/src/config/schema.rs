@@ -65,7 +65,7 @@ impl<'a> Schema<'a> {
     }
 
     /// A value that can be read: the example, or an empty section.
-    pub(super) fn placeholder(self) -> FigmentValue {
+    pub(super) fn readable_value(self) -> FigmentValue {
         let example = self.example().and_then(|example| FigmentValue::serialize(example).ok());
         example.unwrap_or_else(|| Dict::new().into())
     }
