@@ -4,11 +4,12 @@
 
 use std::net::TcpListener;
 use std::process::{Command, Output};
+use std::sync::LazyLock;
 
-/// A file that can be read.
+/// A file that can be read and is no key.
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
 
-const COMPLETE: [(&str, &str); 9] = [
+const COMPLETE: [(&str, &str); 8] = [
     ("PUBLIC__BASE_URLS", r#"["https://gateway.test"]"#),
     ("INTERNAL__LISTEN", "127.0.0.1:0"),
     ("IAM__ISSUER", "https://iam.test"),
@@ -16,13 +17,20 @@ const COMPLETE: [(&str, &str); 9] = [
     ("POSTGRES__URL", "postgres://bff:hunter2@localhost/bff"),
     ("REDIS__SESSION_URL", "redis://:hunter2@localhost:6379"),
     ("REDIS__CACHE_URL", "redis://localhost:6380"),
-    ("REQUEST_TOKEN__KEY_FILE", FILE),
     ("UPSTREAMS__STAFF", "h2c://localhost:8084"),
 ];
 
+/// A file with a key for request tokens.
+static KEY_FILE: LazyLock<String> = LazyLock::new(|| {
+    let file = format!("{}/request-token.pem", env!("CARGO_TARGET_TMPDIR"));
+    std::fs::write(&file, rcgen::KeyPair::generate().unwrap().serialize_pem()).unwrap();
+    file
+});
+
 /// Runs the gateway with the complete settings and these until it ends.
 fn run(arguments: &[&str], settings: &[(&str, &str)]) -> Output {
-    let settings = COMPLETE.iter().chain(settings);
+    let key = [("REQUEST_TOKEN__KEY_FILE", KEY_FILE.as_str())];
+    let settings = COMPLETE.iter().chain(&key).chain(settings);
     let settings = settings.map(|(name, value)| (format!("MELMASTOON_{name}"), *value));
     let mut command = Command::new(env!("CARGO_BIN_EXE_bff"));
     command.env_clear().envs(settings).args(arguments).output().unwrap()
@@ -55,6 +63,8 @@ fn all_errors_are_reported_at_once_and_no_secret() {
         ("UPSTREAMS__STAFF", "ftp://localhost"),
         ("UPSTREAMS__LOCK", "localhost"),
         ("EDGE__HOPS", "2"),
+        ("TELEMETRY__LOG", "info,=="),
+        ("REQUEST_TOKEN__KEY_FILE", FILE),
     ];
     let output = run(&["--check-config"], &settings);
     let text = stderr(&output);
@@ -67,11 +77,13 @@ fn all_errors_are_reported_at_once_and_no_secret() {
         "MELMASTOON_DPOP__NONCE_KEY_FILE: the file needs at least 32 random bytes",
         "MELMASTOON_MFA__WRONG_CODES: ",
         "MELMASTOON_REDIS__SESSION_URL: is not a Redis URL",
-        "MELMASTOON_POSTGRES__POOL: expected usize",
+        "MELMASTOON_POSTGRES__POOL: must be a whole number",
         "MELMASTOON_UPSTREAMS__FRIDGE: expected one of iam, tenant",
         "MELMASTOON_UPSTREAMS__LOCK: ",
         "MELMASTOON_UPSTREAMS: the URL of staff is not an http, https or h2c URL",
         "MELMASTOON_EDGE__HOPS: is not a setting",
+        "MELMASTOON_TELEMETRY__LOG: is not a log filter",
+        "MELMASTOON_REQUEST_TOKEN__KEY_FILE: the file is not a P-256 key",
     ];
     for line in lines {
         assert!(text.contains(line), "{line} is not in:\n{text}");

@@ -37,7 +37,7 @@ use upstream_clients::{CallContext, CallError};
 
 use crate::read_policy::ReadPolicy;
 pub use crate::source::Source;
-pub use cache_store::CacheStore;
+pub use cache_store::{CacheStore, INVALIDATION_CHANNEL};
 use invalidation::Invalidations;
 pub use key::Key;
 use local::LocalCache;

@@ -16,7 +16,8 @@ refuses variables with the prefix that it does not know, except `MELMASTOON_TEST
 **required** within a section that is not set by default means: with any other setting of that section.
 
 `--check-config`, the only argument of each program, loads and validates its settings, prints `configuration is valid` or every
-error with its variable, and opens no connection. The exit status is 0 or 1.
+error with its variable, and opens no connection. The exit status is 0 or 1. The contents of certificate and rules files are checked
+at start.
 ";
 
 #[test]

@@ -21,10 +21,11 @@ use tokio::time::{Instant, sleep_until};
 use tracing::Instrument;
 
 use crate::lifecycle::Lifecycle;
-use crate::problem::chain;
 
+mod failure_log;
 mod report;
 
+use failure_log::FailureLog;
 pub use report::{TaskReport, TaskResult, Trigger};
 
 /// Work that a program repeats while it runs.
@@ -88,7 +89,7 @@ impl TaskDriver {
         Self(Arc::new(Inner { env, lifecycle, reports: Mutex::default() }))
     }
 
-    /// Activates the task at once and then on `schedule`, until shutdown begins.
+    /// Activates the task after the schedule's jitter and then on `schedule`, until shutdown begins.
     pub fn start(&self, task: impl BackgroundTask, schedule: Schedule) {
         self.start_with_wake_up(task, schedule, Arc::default());
     }
@@ -142,7 +143,7 @@ impl TaskDriver {
         wake_up: &Notify,
         index: usize,
     ) {
-        let (name, mut due, mut was_ok) = (task.name(), Instant::now(), true);
+        let (name, mut due, mut failures) = (task.name(), Instant::now(), FailureLog::new());
         loop {
             let jitter = schedule.jitter.mul_f64(self.0.env.entropy.unit());
             tokio::select! {
@@ -151,11 +152,13 @@ impl TaskDriver {
             }
             let started = Instant::now();
             let outcome = self.observe(index, name, task.activate()).await;
-            if let Ok(Err(error)) = &outcome {
-                log(name, error, was_ok);
+            match &outcome {
+                Ok(Ok(_)) => failures.succeeded(name),
+                Ok(Err(error)) => failures.failed(name, error),
+                // The panic hook has logged it.
+                Err(_) => {}
             }
             let status = outcome.ok().and_then(Result::ok);
-            was_ok = status.is_some();
             due = started + schedule.pause(status.as_ref().is_some_and(T::is_complete));
         }
     }
@@ -173,6 +176,8 @@ impl TaskDriver {
     {
         let (now, started) = (self.0.env.now(), Instant::now());
         self.with_reports(|reports| reports[index].begin(now));
+        // A request that runs a task may be dropped.
+        let running = Running { driver: self, index };
         let work = work.instrument(tracing::info_span!("background_task", task = name));
         let outcome = AssertUnwindSafe(work).catch_unwind().await;
         let (duration, result) = (started.elapsed(), TaskResult::of(&outcome));
@@ -180,6 +185,7 @@ impl TaskDriver {
         histogram!("background_task_duration_seconds", "task" => name, "outcome" => outcome_label)
             .record(duration.as_secs_f64());
         self.with_reports(|reports| reports[index].end(duration, result));
+        drop(running);
         outcome
     }
 
@@ -204,13 +210,15 @@ fn add(reports: &mut Vec<TaskReport>, report: TaskReport) -> usize {
     reports.len() - 1
 }
 
-/// Warns of the first failure in a row only: a task that runs every second would fill the log.
-fn log(task: &'static str, error: &(dyn Error + 'static), is_first: bool) {
-    let error = chain(error);
-    if is_first {
-        tracing::warn!(task, %error, "A background task failed; it is tried again.");
-    } else {
-        tracing::debug!(task, %error, "A background task failed again.");
+/// An activation, until it ends or is dropped.
+struct Running<'a> {
+    driver: &'a TaskDriver,
+    index: usize,
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.driver.with_reports(|reports| reports[self.index].is_running = false);
     }
 }
 

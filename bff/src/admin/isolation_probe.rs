@@ -173,7 +173,7 @@ fn report(findings: &[Finding], clock: &Clock) -> Outcome {
     outcome
 }
 
-/// Counts a probe. One that did not run for lack of a database is [`Outcome::Failed`].
+/// Counts a probe. One that ended with an error, or could not begin, is [`Outcome::Failed`].
 pub(crate) fn count(outcome: Outcome) {
     counter!("bff_backoffice_tenant_isolation_probe_total", "outcome" => outcome.name())
         .increment(1);

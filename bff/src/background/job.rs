@@ -17,30 +17,24 @@ use service_kit::problem::chain;
 
 /// A background task that a scheduler starts over HTTP.
 pub(crate) trait Job: BackgroundTask<Error = StoreError> {
-    /// The end of its path, the name of its lease, and its name in reports.
+    /// The end of its path, the name of its lease, and its name in reports. It may differ from that of
+    /// the same task when it is started at an interval.
     const NAME: &'static str;
     /// Longer than a run takes. `None` for a job that needs no lease, or whose statements lock.
     const LEASE: Option<Duration>;
 }
 
-/// Runs a job once; `None` while another instance holds its lease.
+/// Runs a job once; `None` while another instance holds its lease, which no report shows as a run.
 pub(crate) async fn run<J: Job>(
     driver: &TaskDriver,
     database: &Database,
     entropy: &Entropy,
     mut job: J,
 ) -> Result<Option<J::Status>, StoreError> {
-    let work = Box::pin(async move {
-        match J::LEASE {
-            Some(ttl) => {
-                let holder = format!("{:032x}", entropy.u128());
-                let lease = Lease { job: J::NAME, holder, ttl };
-                lease.exclusively(database, job.activate()).await
-            }
-            None => job.activate().await.map(Some),
-        }
-    });
-    driver.run(J::NAME, work).await
+    let work = Box::pin(driver.run(J::NAME, job.activate()));
+    let Some(ttl) = J::LEASE else { return work.await.map(Some) };
+    let holder = format!("{:032x}", entropy.u128());
+    Lease { job: J::NAME, holder, ttl }.exclusively(database, work).await
 }
 
 /// The right to run a job, of one run.

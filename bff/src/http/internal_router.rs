@@ -9,12 +9,18 @@ use service_kit::health::Readiness;
 use service_kit::identity::{AccountGroup, RequireAccount};
 use service_kit::request::{Observer, observed};
 use service_kit::request_metrics;
+use service_kit::table_maintenance::RetentionSweep;
 use service_kit::telemetry::Telemetry;
 use tower_http::set_header::SetResponseHeaderLayer;
 
+use crate::admin::isolation_probe::IsolationProbe;
+use crate::background::job::Job;
 use crate::handlers::internal::admin::{background, composition, override_rules, unfreeze_locks};
 use crate::handlers::internal::{events, jobs, sessions};
+use crate::locks::reconcile::LockReconciler;
+use crate::locks::verify_chain::ChainVerification;
 use crate::state::Gateway;
+use crate::sync::cursors::reconcile::CursorReconciler;
 
 pub(crate) fn app(
     gateway: Gateway,
@@ -78,15 +84,19 @@ fn diagnostics_routes(gateway: Gateway) -> Router {
         .with_state(gateway)
 }
 
-/// Routes for the scheduler.
+/// Routes for the scheduler, by the jobs' names.
 fn job_routes(gateway: Gateway) -> Router {
     Router::new()
-        .route("/jobs/probe-tenant-isolation", post(jobs::probe_isolation))
-        .route("/jobs/reconcile-cursors", post(jobs::reconcile_cursors))
-        .route("/jobs/reconcile-locks", post(jobs::reconcile_locks))
-        .route("/jobs/sweep-idempotency", post(jobs::sweep_idempotency))
-        .route("/jobs/verify-lock-audit", post(jobs::verify_lock_audit))
+        .route(&path::<IsolationProbe>(), post(jobs::probe_isolation))
+        .route(&path::<CursorReconciler>(), post(jobs::reconcile_cursors))
+        .route(&path::<LockReconciler>(), post(jobs::reconcile_locks))
+        .route(&path::<RetentionSweep>(), post(jobs::sweep_idempotency))
+        .route(&path::<ChainVerification>(), post(jobs::verify_lock_audit))
         .with_state(gateway)
+}
+
+fn path<J: Job>() -> String {
+    format!("/jobs/{}", J::NAME)
 }
 
 /// Routes for the event bus.

@@ -1,6 +1,7 @@
 //! Applies the cache invalidations of other instances.
 
 use composer::Composer;
+use composer::snapshots::INVALIDATION_CHANNEL;
 use redis::RedisError;
 use service_kit::background::BackgroundTask;
 
@@ -15,7 +16,7 @@ impl BackgroundTask for InvalidationSubscription {
     type Error = RedisError;
 
     fn name(&self) -> &'static str {
-        "follow-cache-invalidations"
+        INVALIDATION_CHANNEL
     }
 
     /// Returns when the connection ends.

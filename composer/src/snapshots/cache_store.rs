@@ -27,7 +27,7 @@ const BACKOFF: Duration = Duration::from_secs(1);
 const WRITE_QUEUE: usize = 1024;
 /// Writes per round trip.
 const WRITE_BATCH: usize = 64;
-const CHANNEL: &str = "snapshots:changed";
+pub const INVALIDATION_CHANNEL: &str = "snapshots:changed";
 
 #[derive(Clone, derive_more::Debug)]
 #[debug("CacheStore")]
@@ -198,7 +198,7 @@ fn pipeline(batch: &[Write]) -> redis::Pipeline {
                 .arg(milliseconds(INVALIDATION_TTL))
                 .ignore()
                 .cmd("PUBLISH")
-                .arg(CHANNEL)
+                .arg(INVALIDATION_CHANNEL)
                 .arg(message),
         }
         .ignore();
@@ -217,7 +217,7 @@ pub(super) async fn subscribe(
     mut on_invalidation: impl FnMut(Invalidation),
 ) -> redis::RedisResult<()> {
     let mut connection = listener.get_async_pubsub().await?;
-    connection.subscribe(CHANNEL).await?;
+    connection.subscribe(INVALIDATION_CHANNEL).await?;
     on_subscribed();
     let mut messages = connection.into_on_message();
     while let Some(message) = messages.next().await {

@@ -37,9 +37,11 @@ pub struct TaskReport {
     pub trigger: Trigger,
     /// Number of activations, with one that is running.
     pub activations: u64,
+    /// Whether the activation that began at `last_started_at` still runs.
+    pub is_running: bool,
     #[serde(serialize_with = "wire::option::serialize")]
     pub last_started_at: Option<Timestamp>,
-    /// Of the last activation that ended.
+    /// Of the last activation that ended by itself, as is the result.
     pub last_duration_ms: Option<u64>,
     pub last_result: Option<TaskResult>,
 }
@@ -63,12 +65,20 @@ pub enum TaskResult {
 
 impl TaskReport {
     pub(super) fn new(name: &'static str, trigger: Trigger) -> Self {
-        let (last_started_at, last_duration_ms, last_result) = (None, None, None);
-        Self { name, trigger, activations: 0, last_started_at, last_duration_ms, last_result }
+        Self {
+            name,
+            trigger,
+            activations: 0,
+            is_running: false,
+            last_started_at: None,
+            last_duration_ms: None,
+            last_result: None,
+        }
     }
 
     pub(super) fn begin(&mut self, now: Timestamp) {
         self.activations += 1;
+        self.is_running = true;
         self.last_started_at = Some(now);
     }
 

@@ -158,7 +158,8 @@ async fn the_last_result_is_shown() {
     let mut task = Started::new(&script, Schedule::every(HOUR));
     let expected = |activations, ms, result| {
         json!({"name": "scripted", "trigger": "interval", "intervalMs": 3_600_000,
-               "activations": activations, "lastStartedAt": "2026-11-21T20:00:00.000Z",
+               "activations": activations, "isRunning": false,
+               "lastStartedAt": "2026-11-21T20:00:00.000Z",
                "lastDurationMs": ms, "lastResult": result})
     };
     let results = [
@@ -208,7 +209,8 @@ async fn work_of_a_request_is_reported_under_its_name() {
     let seen = |index: usize| serde_json::to_value(&driver.reports()[index]).unwrap();
     assert_eq!(
         seen(0),
-        json!({"name": "verify", "trigger": "http", "activations": 0, "lastStartedAt": null,
+        json!({"name": "verify", "trigger": "http", "activations": 0, "isRunning": false,
+               "lastStartedAt": null,
                "lastDurationMs": null, "lastResult": null})
     );
     assert!(driver.run("sweep", async { Err::<(), _>(Failure) }).await.is_err());
@@ -216,4 +218,28 @@ async fn work_of_a_request_is_reported_under_its_name() {
     assert_eq!(driver.run("sweep", async { Ok::<_, Failure>(7) }).await.unwrap(), 7);
     assert_eq!(seen(1)["lastResult"], json!({"outcome": "ok", "status": 7}));
     assert_eq!((&seen(1)["activations"], driver.reports().len()), (&json!(2), 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_report_says_whether_the_task_runs() {
+    let mut task = Started::new(&[Act::Take(Duration::from_secs(10))], SCHEDULE);
+    assert_eq!(task.next().await, 0);
+    assert!(task.report().is_running);
+    assert_eq!(task.next().await, 3600);
+    tokio::task::yield_now().await;
+    assert!(!task.report().is_running);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_is_dropped_is_not_running_and_keeps_the_result_before() {
+    let task = Started::new(&[], SCHEDULE);
+    let name = "by-request";
+    let _ = task.driver.run(name, async { Ok::<_, Failure>(1) }).await;
+    let endless = task.driver.run(name, std::future::pending::<Result<u32, Failure>>());
+    let begun = tokio::time::timeout(Duration::from_secs(1), endless).await;
+    assert!(begun.is_err());
+    let reports = task.driver.reports();
+    let report = reports.iter().find(|report| report.name == name).unwrap();
+    assert_eq!((report.activations, report.is_running), (2, false));
+    assert_eq!(report.last_result, Some(TaskResult::Ok { status: json!(1) }));
 }

@@ -119,10 +119,20 @@ fn describe(kind: Kind) -> String {
         Kind::InvalidType(_, expected) if expected.starts_with("struct ") => {
             "is a section; set its own settings, `…__<NAME>`".to_owned()
         }
-        Kind::InvalidType(_, expected) | Kind::InvalidLength(_, expected) => {
-            format!("expected {expected}")
-        }
-        Kind::InvalidValue(_, expected) => format!("is not valid ({expected})"),
+        Kind::InvalidType(_, expected)
+        | Kind::InvalidLength(_, expected)
+        | Kind::InvalidValue(_, expected) => format!("must be {}", in_words(&expected)),
         _ => "cannot be read".to_owned(),
+    }
+}
+
+/// Names what serde names by a Rust type.
+fn in_words(expected: &str) -> &str {
+    match expected {
+        "a nonzero u32" | "a nonzero u64" | "a nonzero usize" => "a whole number above 0",
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number",
+        "a sequence" => r#"a list, such as ["a","b"]"#,
+        "a boolean" => "true or false",
+        other => other,
     }
 }
