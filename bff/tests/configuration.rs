@@ -29,11 +29,16 @@ static KEY_FILE: LazyLock<String> = LazyLock::new(|| {
 
 /// Runs the gateway with the complete settings and these until it ends.
 fn run(arguments: &[&str], settings: &[(&str, &str)]) -> Output {
+    command(arguments, settings).output().unwrap()
+}
+
+fn command(arguments: &[&str], settings: &[(&str, &str)]) -> Command {
     let key = [("REQUEST_TOKEN__KEY_FILE", KEY_FILE.as_str())];
     let settings = COMPLETE.iter().chain(&key).chain(settings);
     let settings = settings.map(|(name, value)| (format!("MELMASTOON_{name}"), *value));
     let mut command = Command::new(env!("CARGO_BIN_EXE_bff"));
-    command.env_clear().envs(settings).args(arguments).output().unwrap()
+    command.env_clear().envs(settings).args(arguments);
+    command
 }
 
 fn stderr(output: &Output) -> String {
@@ -62,6 +67,11 @@ fn all_errors_are_reported_at_once_and_no_secret() {
         ("UPSTREAMS__FRIDGE", "http://localhost"),
         ("UPSTREAMS__STAFF", "ftp://localhost"),
         ("UPSTREAMS__LOCK", "localhost"),
+        ("UPSTREAMS__IAM", "http://iam:hunter2@localhost:99999"),
+        ("UPSTREAMS__SYNC", "hunter2"),
+        ("IAM__AUDIENCE", ""),
+        ("PUBLIC__ALLOWED_ORIGINS", r#"["https://console.test/"]"#),
+        ("MAINTENANCE__JITTER_SECONDS", "18446744073709551615"),
         ("EDGE__HOPS", "2"),
         ("TELEMETRY__LOG", "info,=="),
         ("REQUEST_TOKEN__KEY_FILE", FILE),
@@ -80,6 +90,11 @@ fn all_errors_are_reported_at_once_and_no_secret() {
         "MELMASTOON_POSTGRES__POOL: must be a whole number",
         "MELMASTOON_UPSTREAMS__FRIDGE: expected one of iam, tenant",
         "MELMASTOON_UPSTREAMS__LOCK: ",
+        "MELMASTOON_UPSTREAMS__IAM: is not a value of this setting",
+        "MELMASTOON_UPSTREAMS__SYNC: is not a value of this setting",
+        "MELMASTOON_IAM__AUDIENCE: length is lower than 1",
+        "MELMASTOON_PUBLIC__ALLOWED_ORIGINS[0]: is not an origin",
+        "MELMASTOON_MAINTENANCE__JITTER_SECONDS: greater than 31536000",
         "MELMASTOON_UPSTREAMS: the URL of staff is not an http, https or h2c URL",
         "MELMASTOON_EDGE__HOPS: is not a setting",
         "MELMASTOON_TELEMETRY__LOG: is not a log filter",
@@ -89,6 +104,24 @@ fn all_errors_are_reported_at_once_and_no_secret() {
         assert!(text.contains(line), "{line} is not in:\n{text}");
     }
     assert!(!text.contains("hunter2"), "{text}");
+}
+
+#[test]
+fn variables_without_a_name_at_a_level_are_refused() {
+    let settings = [("PUBLIC__LISTEN", "127.0.0.1:0"), ("", "1"), ("__X", "1"), ("X__", "1")];
+    let output = run(&["--check-config"], &settings);
+    let text = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    for name in ["MELMASTOON_", "MELMASTOON___X", "MELMASTOON_X__"] {
+        assert!(text.contains(&format!("{name}: is not a setting")), "{name} is not in:\n{text}");
+    }
+}
+
+#[test]
+fn a_result_that_cannot_be_printed_fails_without_a_panic() {
+    let full = || std::fs::File::create("/dev/full").unwrap();
+    let mut command = command(&["--check-config"], &[("PUBLIC__LISTEN", "127.0.0.1:0")]);
+    assert_eq!(command.stdout(full()).stderr(full()).status().unwrap().code(), Some(1));
 }
 
 #[test]

@@ -49,10 +49,12 @@ impl IntoResponse for ApiError {
     }
 }
 
-/// An error and its causes, in one line.
+/// An error and its causes, in one line. A cause that the error before it ends with is not repeated.
 pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    causes.map(ToString::to_string).fold(error.to_string(), |text, cause| {
+        if text.ends_with(&cause) { text } else { format!("{text}: {cause}") }
+    })
 }
 
 /// The problem for a response without a body, as routers and other layers make it.

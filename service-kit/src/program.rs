@@ -1,13 +1,13 @@
 //! What every server's `main` does: it reads the arguments, loads the configuration and runs.
 
 use std::fmt::Display;
+use std::io::{Write, stderr, stdout};
 use std::process::ExitCode;
 
 use crate::config::{self, Configuration};
 
 /// Loads the configuration and passes it to `run`; with `--check-config` only loads it. The exit status
 /// is 1 after an error and 2 for other arguments.
-#[expect(clippy::print_stdout, reason = "the answer to an argument")]
 pub async fn main<T: Configuration, E: Display>(
     run: impl AsyncFnOnce(T) -> Result<(), E>,
 ) -> ExitCode {
@@ -16,24 +16,29 @@ pub async fn main<T: Configuration, E: Display>(
         [] => false,
         [argument] if argument == "--check-config" => true,
         _ => {
-            eprintln!(
-                "The only argument is --check-config, which validates the configuration. Settings are environment variables; see docs/configuration.md."
+            print_error(
+                &"The only argument is --check-config, which validates the configuration. Settings are environment variables; see docs/configuration.md.",
             );
             return ExitCode::from(2);
         }
     };
     match config::load() {
         Err(error) => failure(error),
-        Ok(_) if is_check => {
-            println!("configuration is valid");
-            ExitCode::SUCCESS
-        }
+        Ok(_) if is_check => match writeln!(stdout(), "configuration is valid") {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => failure(error),
+        },
         Ok(config) => run(config).await.map_or_else(failure, |()| ExitCode::SUCCESS),
     }
 }
 
-/// Prints the error with its causes.
 fn failure(error: impl Display) -> ExitCode {
-    eprintln!("{error:#}");
+    print_error(&error);
     ExitCode::FAILURE
+}
+
+/// Prints the error; the causes too, if its alternate form has them. Without a standard error the exit
+/// status has to do.
+fn print_error(error: &dyn Display) {
+    let _ = writeln!(stderr(), "{error:#}");
 }

@@ -10,6 +10,7 @@ use service_kit::config::rules::http_url;
 pub struct IamConfig {
     /// `iss` of the tokens.
     #[schemars(example = &"https://iam.hotel.example")]
+    #[garde(length(min = 1))]
     pub issuer: String,
     /// URL of the issuer's keys.
     #[schemars(example = &"https://iam.hotel.example/jwks")]
@@ -17,6 +18,7 @@ pub struct IamConfig {
     pub jwks_url: String,
     /// `aud` of the tokens.
     #[serde(default = "IamConfig::default_audience")]
+    #[garde(length(min = 1))]
     pub audience: String,
 }
 

@@ -5,8 +5,9 @@ use auth::htu::Htu;
 use garde::Validate;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use service_kit::config::rules::{not_empty, readable_file};
+use service_kit::config::rules::{not_empty, readable_file, require};
 use service_kit::serve::ConnectionLimits;
+use url::Url;
 
 /// The listener for desktops.
 #[derive(Debug, Deserialize, JsonSchema, Validate)]
@@ -29,6 +30,7 @@ pub struct PublicConfig {
     pub tls: Option<TlsConfig>,
     /// Allowed browser origins (CORS). The desktop needs none.
     #[serde(default)]
+    #[garde(inner(custom(origin)))]
     pub allowed_origins: Vec<String>,
 }
 
@@ -44,6 +46,12 @@ pub struct TlsConfig {
     #[schemars(example = &"/etc/bff/tls.key")]
     #[garde(custom(readable_file))]
     pub key_file: PathBuf,
+}
+
+/// Requires the form in which browsers send an origin.
+fn origin(text: &str, _: &()) -> garde::Result {
+    let is_origin = Url::parse(text).is_ok_and(|url| url.origin().ascii_serialization() == text);
+    require(is_origin, "is not an origin, such as https://console.hotel.example")
 }
 
 /// Requires what a proof's `htu` can be compared with.

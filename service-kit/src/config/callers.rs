@@ -15,5 +15,6 @@ pub struct CallersConfig {
     pub jwks_url: String,
     /// `iss` of the tokens.
     #[schemars(example = &"bff-backoffice")]
+    #[garde(length(min = 1))]
     pub issuer: String,
 }

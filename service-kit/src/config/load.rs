@@ -16,6 +16,10 @@ mod tests;
 /// Loads and validates the configuration of a program. `T` has the defaults.
 pub fn load<T: Configuration>() -> Result<T, ConfigError> {
     // `MELMASTOON_TEST_*` configures tests, not the servers that they start.
+    let misnamed = misnamed_variables();
+    if !misnamed.is_empty() {
+        return Err(misnamed.into());
+    }
     let environment = Env::prefixed(PREFIX)
         .filter(|key| key != "config" && !key.starts_with("test_"))
         .split("__");
@@ -26,6 +30,21 @@ pub fn load<T: Configuration>() -> Result<T, ConfigError> {
     read(figment.merge(environment).extract().map_err(file_error)?)
 }
 
+/// Variables that the provider would pass over: a level without a name, or a value that is no text.
+fn misnamed_variables() -> SettingErrors {
+    let mut errors = SettingErrors::default();
+    for (name, value) in std::env::vars_os() {
+        let name = name.to_string_lossy().into_owned();
+        let Some(levels) = name.strip_prefix(PREFIX) else { continue };
+        if levels.split("__").any(str::is_empty) {
+            errors.add(name, "is not a setting".to_owned());
+        } else if value.to_str().is_none() {
+            errors.add(name, "is not UTF-8".to_owned());
+        }
+    }
+    errors
+}
+
 /// Leaves out all lines but the first: they repeat a part of the file.
 fn file_error(error: figment::Error) -> ConfigError {
     ConfigError::File(error.to_string().lines().next().unwrap_or_default().to_owned())
@@ -34,16 +53,17 @@ fn file_error(error: figment::Error) -> ConfigError {
 /// Reads values into a configuration. A value that is missing or cannot be read is replaced by its
 /// default or example, so that the others are validated too.
 fn read<T: Configuration>(mut values: Dict) -> Result<T, ConfigError> {
-    let mut errors = SettingErrors::default();
-    remove_unreadable::<T>(&mut values, &[], &mut errors);
-    complete(Schema::new(&schema::of::<T>()), &mut values, &[], &mut errors);
+    let (mut errors, schema) = (SettingErrors::default(), schema::of::<T>());
+    let schema = Schema::new(&schema);
+    remove_unreadable::<T>(Some(schema), &mut values, &[], &mut errors);
+    complete(schema, &mut values, &[], &mut errors);
     match Value::from(values).deserialize::<T>() {
         Ok(config) => {
             validate(&config, &mut errors);
             if errors.is_empty() { Ok(config) } else { Err(errors.into()) }
         }
         Err(error) => {
-            errors.add(variable(&error.path), describe(error.kind));
+            errors.add(variable(&error.path), describe(error.kind, None));
             Err(errors.into())
         }
     }
@@ -52,12 +72,14 @@ fn read<T: Configuration>(mut values: Dict) -> Result<T, ConfigError> {
 /// Removes each value that cannot be read, and reports it. Each is read alone, because
 /// deserialisation ends at the first error.
 fn remove_unreadable<T: DeserializeOwned>(
+    schema: Option<Schema<'_>>,
     values: &mut Dict,
     parent: &[String],
     errors: &mut SettingErrors,
 ) {
     values.retain(|name, value| {
         let path = [parent, std::slice::from_ref(name)].concat();
+        let schema = schema.and_then(|schema| schema.child(name));
         let inner = match &*value {
             Value::Dict(tag, _) => Value::Dict(*tag, Dict::new()),
             single => single.clone(),
@@ -67,11 +89,11 @@ fn remove_unreadable<T: DeserializeOwned>(
         if let Err(error) = alone.deserialize::<T>()
             && !error.missing()
         {
-            errors.add(variable(&path), describe(error.kind));
+            errors.add(variable(&path), describe(error.kind, schema));
             return false;
         }
         if let Value::Dict(_, inner) = value {
-            remove_unreadable::<T>(inner, &path, errors);
+            remove_unreadable::<T>(schema, inner, &path, errors);
         }
         true
     });
@@ -110,10 +132,14 @@ fn validate<T: Configuration>(config: &T, errors: &mut SettingErrors) {
     }
 }
 
-/// Says what is expected, without the value.
-fn describe(kind: Kind) -> String {
+/// Says what is expected. Only what serde's own errors expect is repeated: the message of a type may
+/// contain the value.
+fn describe(kind: Kind, schema: Option<Schema<'_>>) -> String {
     match kind {
-        Kind::Message(message) => message,
+        Kind::Message(_) => {
+            let example = schema.map(Schema::such_as).unwrap_or_default();
+            format!("is not a value of this setting{example}")
+        }
         Kind::UnknownField(..) => "is not a setting".to_owned(),
         Kind::UnknownVariant(_, expected) => format!("expected one of {}", expected.join(", ")),
         Kind::InvalidType(_, expected) if expected.starts_with("struct ") => {

@@ -11,6 +11,7 @@ use super::rules::http_url;
 pub struct OidcConfig {
     /// `iss` of the tokens.
     #[schemars(example = &"https://accounts.google.com")]
+    #[garde(length(min = 1))]
     pub issuer: String,
     /// URL of the issuer's keys.
     #[schemars(example = &"https://www.googleapis.com/oauth2/v3/certs")]
@@ -18,6 +19,7 @@ pub struct OidcConfig {
     pub jwks_url: String,
     /// Audience of the tokens: the URL of the listener.
     #[schemars(example = &"https://bff.internal:9083")]
+    #[garde(length(min = 1))]
     pub audience: String,
     #[serde(default)]
     pub accounts: AccountsConfig,

@@ -37,6 +37,8 @@ impl PostgresConfig {
 }
 
 fn postgres_url(url: &SecretString, _: &()) -> garde::Result {
-    let is_valid = url.expose_secret().parse::<tokio_postgres::Config>().is_ok();
-    require(is_valid, "is not a Postgres URL")
+    let parsed = url.expose_secret().parse::<tokio_postgres::Config>();
+    let is_valid = parsed
+        .is_ok_and(|config| !config.get_hosts().is_empty() || !config.get_hostaddrs().is_empty());
+    require(is_valid, "is not the URL of a Postgres server")
 }

@@ -48,6 +48,12 @@ impl<'a> Schema<'a> {
         self.get("properties").is_some()
     }
 
+    /// The schema of a setting in this section, or of an entry of this map.
+    pub(super) fn child(self, name: &str) -> Option<Self> {
+        let property = self.properties().find(|property| property.name == name);
+        property.map(|property| property.schema).or_else(|| self.entries())
+    }
+
     /// The schema of each entry, for a map.
     pub(super) fn entries(self) -> Option<Self> {
         self.get("additionalProperties").filter(|entry| entry.is_object()).map(Self)
