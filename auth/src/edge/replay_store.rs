@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use metrics::{Counter, counter};
 use redis::aio::ConnectionManager;
 use redis::{Cmd, FromRedisValue};
-use tokio::time::timeout_at;
+use tokio::time::{Instant, timeout_at};
 
 use super::redis_health::RedisHealth;
 use super::script::CachedScript;
@@ -90,17 +90,19 @@ impl ReplayStore {
 
     /// Consumes the proof of a request without a session. Returns whether it was fresh.
     pub async fn first_use(&self, proof: ProofUse, now: Timestamp) -> bool {
-        matches!(self.consume(proof, None, now).await, AdmitOutcome::Admitted(_))
+        matches!(self.consume(proof, None, None, now).await, AdmitOutcome::Admitted(_))
     }
 
-    /// Finds or opens the session, and consumes the proof if the session is the caller's.
+    /// Finds or opens the session, and consumes the proof if the session is the caller's. Waits for Redis
+    /// until `deadline`, the request's, if it has one.
     pub async fn admit(
         &self,
         proof: ProofUse,
         claim: &SessionClaim<'_>,
+        deadline: Option<Instant>,
         now: Timestamp,
     ) -> AdmitOutcome {
-        self.consume(proof, Some(claim), now).await
+        self.consume(proof, Some(claim), deadline, now).await
     }
 
     /// Checks the session as [`admit`](Self::admit) does, without consuming or writing anything.
@@ -108,9 +110,11 @@ impl ReplayStore {
         &self,
         proof: ProofUse,
         claim: &SessionClaim<'_>,
+        deadline: Option<Instant>,
         now: Timestamp,
     ) -> AdmitOutcome {
-        let call = StoreCall { store: self, proof, claim: Some(claim), mode: Mode::Peek, now };
+        let (store, claim, mode) = (self, Some(claim), Mode::Peek);
+        let call = StoreCall { store, proof, claim, mode, deadline, now };
         call.shared().await.unwrap_or(AdmitOutcome::Admitted(None))
     }
 
@@ -120,17 +124,18 @@ impl ReplayStore {
         &self,
         proof: ProofUse,
         claim: Option<&SessionClaim<'_>>,
+        deadline: Option<Instant>,
         now: Timestamp,
     ) -> AdmitOutcome {
         let local = self.local.record(proof, now);
         if !safeguard!(Replay) {
-            return self.without_replay_check(proof, claim, now).await;
+            return self.without_replay_check(proof, claim, deadline, now).await;
         }
         if local == ReplayCheck::Used {
             return AdmitOutcome::Replayed;
         }
-        let shared =
-            StoreCall { store: self, proof, claim, mode: Mode::Consume, now }.shared().await;
+        let mode = Mode::Consume;
+        let shared = StoreCall { store: self, proof, claim, mode, deadline, now }.shared().await;
         if let Some(AdmitOutcome::Mismatch | AdmitOutcome::Ended) = shared {
             self.local.forget(proof);
         }
@@ -146,10 +151,11 @@ impl ReplayStore {
         &self,
         proof: ProofUse,
         claim: Option<&SessionClaim<'_>>,
+        deadline: Option<Instant>,
         now: Timestamp,
     ) -> AdmitOutcome {
         match claim {
-            Some(claim) => self.peek(proof, claim, now).await,
+            Some(claim) => self.peek(proof, claim, deadline, now).await,
             None => AdmitOutcome::Admitted(None),
         }
     }
@@ -161,6 +167,8 @@ struct StoreCall<'a> {
     proof: ProofUse,
     claim: Option<&'a SessionClaim<'a>>,
     mode: Mode,
+    /// The request's.
+    deadline: Option<Instant>,
     now: Timestamp,
 }
 
@@ -201,7 +209,7 @@ impl StoreCall<'_> {
 
     async fn run_script<T: FromRedisValue>(&self, script: &CachedScript) -> Option<T> {
         let mut connection = self.store.shared.clone()?;
-        let reply = self.store.health.begin();
+        let reply = self.store.health.begin(self.deadline);
         let run = script.run(&mut connection, |command| self.fill(command));
         match timeout_at(reply.deadline, run).await {
             Ok(Ok(answer)) => {

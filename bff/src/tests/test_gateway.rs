@@ -55,6 +55,8 @@ pub(crate) struct TestOptions {
     pub(crate) clock: Clock,
     /// URL of the session store.
     pub(crate) redis_url: String,
+    /// Longest wait for a session store that is down.
+    pub(crate) unresponsive_timeout: Duration,
     /// Connections to Postgres.
     pub(crate) pool: usize,
 }
@@ -69,6 +71,7 @@ impl TestOptions {
             limits: Limits::of,
             clock: Clock::system(),
             redis_url: session_url(),
+            unresponsive_timeout: REDIS_TIMEOUT,
             pool: 4,
         }
     }
@@ -255,7 +258,7 @@ fn state(options: &TestOptions, jwks_url: &str, database: &TestDatabase) -> Gate
         .env(Env::new(options.clock.clone(), Entropy::system()))
         .firewall(Arc::clone(&options.rules))
         .limits(options.limits)
-        .unresponsive_timeout(REDIS_TIMEOUT)
+        .unresponsive_timeout(options.unresponsive_timeout)
         .build()
         .unwrap()
 }
