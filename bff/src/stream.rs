@@ -19,7 +19,7 @@ use service_kit::background::TaskDriver;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::background::subscription::{RECONNECT, Subscription};
+use crate::background::subscription::Subscription;
 
 /// Streams a device may open within [`OPENS_WINDOW`].
 const MAX_OPENS: u32 = 10;
@@ -203,7 +203,7 @@ impl Streams {
     pub fn follow(&self, client: redis::Client, driver: &TaskDriver) {
         let streams = self.clone();
         let on_message = move |message| streams.receive(&message);
-        driver.start(Subscription { channel: CHANNEL, client, on_message }, RECONNECT);
+        Subscription { channel: CHANNEL, client, on_message }.start(driver);
     }
 
     fn receive(&self, message: &Msg) {

@@ -34,9 +34,6 @@ pub trait BackgroundTask: Send + 'static {
     type Status: Serialize + Send;
     type Error: Error + Send + 'static;
 
-    /// Unique in the program. Also the label `task` of the metric.
-    fn name(&self) -> &'static str;
-
     /// Does the work once. It is called again after an error and after a panic, and its future is dropped
     /// when shutdown begins.
     fn activate(&mut self) -> impl Future<Output = Result<Self::Status, Self::Error>> + Send;
@@ -89,32 +86,32 @@ impl TaskDriver {
         Self(Arc::new(Inner { env, lifecycle, reports: Mutex::default() }))
     }
 
-    /// Activates the task after the schedule's jitter and then on `schedule`, until shutdown begins.
-    pub fn start(&self, task: impl BackgroundTask, schedule: Schedule) {
-        self.start_with_wake_up(task, schedule, Arc::default());
+    /// Activates the task after the schedule's jitter and then on `schedule`, until shutdown begins. Its
+    /// name is the label `task` of the metric; no other task has it.
+    pub fn start(&self, name: &'static str, task: impl BackgroundTask, schedule: Schedule) {
+        self.start_with_wake_up(name, task, schedule, Arc::default());
     }
 
     /// As [`start`](Self::start), and also whenever `wake_up` is notified. A notification during an
     /// activation leads to another one after it.
     pub fn start_with_wake_up(
         &self,
+        name: &'static str,
         task: impl BackgroundTask,
         schedule: Schedule,
         wake_up: Arc<Notify>,
     ) {
-        let report = TaskReport::new(task.name(), Trigger::every(schedule.interval));
-        let index = self.with_reports(|reports| add(reports, report));
+        let report = TaskReport::new(name, Trigger::every(schedule.interval));
+        let named = Named { name, index: self.with_reports(|reports| add(reports, report)) };
         let driver = self.clone();
         self.0.lifecycle.spawn_until_stop(async move {
-            driver.repeat(task, schedule, &wake_up, index).await;
+            driver.repeat(named, task, schedule, &wake_up).await;
         });
     }
 
-    /// Lists tasks that requests start, so that they are reported before they first run.
-    pub fn list(&self, names: &[&'static str]) {
-        for name in names {
-            self.index_of(name);
-        }
+    /// Lists a task that requests start, so that it is reported before it first runs.
+    pub fn list(&self, name: &'static str) {
+        self.listed(name);
     }
 
     /// Does the work of the task `name` once, for a request.
@@ -127,7 +124,7 @@ impl TaskDriver {
         T: Serialize,
         E: Error + 'static,
     {
-        let caught = self.observe(self.index_of(name), name, work).await;
+        let caught = self.observe(self.listed(name), work).await;
         caught.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 
@@ -138,12 +135,12 @@ impl TaskDriver {
 
     async fn repeat<T: BackgroundTask>(
         &self,
+        named: Named,
         mut task: T,
         schedule: Schedule,
         wake_up: &Notify,
-        index: usize,
     ) {
-        let (name, mut due, mut failures) = (task.name(), Instant::now(), FailureLog::new());
+        let (name, mut due, mut failures) = (named.name, Instant::now(), FailureLog::new());
         loop {
             let jitter = schedule.jitter.mul_f64(self.0.env.entropy.unit());
             tokio::select! {
@@ -151,7 +148,7 @@ impl TaskDriver {
                 () = wake_up.notified() => {}
             }
             let started = Instant::now();
-            let outcome = self.observe(index, name, task.activate()).await;
+            let outcome = self.observe(named, task.activate()).await;
             match &outcome {
                 Ok(Ok(_)) => failures.succeeded(name),
                 Ok(Err(error)) => failures.failed(name, error),
@@ -166,14 +163,14 @@ impl TaskDriver {
     /// Does the work under a span, and reports and measures it.
     async fn observe<T, E>(
         &self,
-        index: usize,
-        name: &'static str,
+        named: Named,
         work: impl Future<Output = Result<T, E>>,
     ) -> Caught<T, E>
     where
         T: Serialize,
         E: Error + 'static,
     {
+        let Named { name, index } = named;
         let (now, started) = (self.0.env.now(), Instant::now());
         self.with_reports(|reports| reports[index].begin(now));
         // A request that runs a task may be dropped.
@@ -190,18 +187,26 @@ impl TaskDriver {
     }
 
     /// The report of a task that requests start.
-    fn index_of(&self, name: &'static str) -> usize {
-        self.with_reports(|reports| {
+    fn listed(&self, name: &'static str) -> Named {
+        let index = self.with_reports(|reports| {
             let known = reports
                 .iter()
                 .position(|report| report.name == name && report.trigger == Trigger::Http);
             known.unwrap_or_else(|| add(reports, TaskReport::new(name, Trigger::Http)))
-        })
+        });
+        Named { name, index }
     }
 
     fn with_reports<T>(&self, change: impl FnOnce(&mut Vec<TaskReport>) -> T) -> T {
         change(&mut self.0.reports.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+/// A task's name, and the index of its report.
+#[derive(Clone, Copy)]
+struct Named {
+    name: &'static str,
+    index: usize,
 }
 
 /// Returns the report's index.

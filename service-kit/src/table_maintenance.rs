@@ -92,11 +92,11 @@ impl TableMaintenance {
     ) {
         if let Some(months) = self.months {
             let task = PartitionRotation { months, database: database.clone() };
-            driver.start(task, schedule(config.months_every_seconds, config));
+            driver.start("rotate-partitions", task, schedule(config.months_every_seconds, config));
         }
         let (retention, database, clock) = (self.retention, database.clone(), clock.clone());
         let task = RetentionSweep { retention, database, clock };
-        driver.start(task, schedule(config.sweep_every_seconds, config));
+        driver.start(RetentionSweep::NAME, task, schedule(config.sweep_every_seconds, config));
     }
 }
 
@@ -119,10 +119,6 @@ impl BackgroundTask for PartitionRotation {
     type Status = Vec<String>;
     type Error = StoreError;
 
-    fn name(&self) -> &'static str {
-        "rotate-partitions"
-    }
-
     async fn activate(&mut self) -> Result<Vec<String>, StoreError> {
         self.months.run(&self.database).await
     }
@@ -136,14 +132,15 @@ pub struct RetentionSweep {
     pub clock: Clock,
 }
 
+impl RetentionSweep {
+    /// In reports, at an interval and on request.
+    pub const NAME: &'static str = "sweep-expired-rows";
+}
+
 impl BackgroundTask for RetentionSweep {
     /// `None` when another instance is at work.
     type Status = Option<SweepReport>;
     type Error = StoreError;
-
-    fn name(&self) -> &'static str {
-        "sweep-expired-rows"
-    }
 
     async fn activate(&mut self) -> Result<Option<SweepReport>, StoreError> {
         self.retention.run(&self.database, &self.clock).await

@@ -108,10 +108,6 @@ impl BackgroundTask for IsolationProbe {
     type Status = Probed;
     type Error = StoreError;
 
-    fn name(&self) -> &'static str {
-        Self::NAME
-    }
-
     async fn activate(&mut self) -> Result<Probed, StoreError> {
         let stores = self.probe_each().await?;
         let outcome = report(&stores, &self.env.clock);

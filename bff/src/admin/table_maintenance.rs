@@ -36,6 +36,7 @@ pub(crate) const RETENTION: Retention = Retention {
 
 /// Deletes expired rows now; the gateway also does so hourly. Its statements take a lock of their own.
 impl Job for RetentionSweep {
-    const NAME: &'static str = "sweep-idempotency";
+    const NAME: &'static str = Self::NAME;
+    const PATH: &'static str = "sweep-idempotency";
     const LEASE: Option<Duration> = None;
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use service_kit::background::{BackgroundTask, Schedule, TaskDriver};
 use tokio::sync::Notify;
 
-use super::subscription::{RECONNECT, Subscription};
+use super::subscription::Subscription;
 
 /// Together with the statement timeout this stays within the contract's 5 s.
 const POLL: Schedule = Schedule::every(Duration::from_secs(2));
@@ -47,6 +47,7 @@ impl ChangeNotifier {
     /// Starts a task that is activated at once, every [`POLL`], and after a message.
     pub(crate) fn start(
         &self,
+        name: &'static str,
         task: impl BackgroundTask,
         client: redis::Client,
         driver: &TaskDriver,
@@ -54,7 +55,7 @@ impl ChangeNotifier {
         let wake_up = Arc::new(Notify::new());
         let notified = Arc::clone(&wake_up);
         let on_message = move |_| notified.notify_one();
-        driver.start(Subscription { channel: self.channel, client, on_message }, RECONNECT);
-        driver.start_with_wake_up(task, POLL, wake_up);
+        Subscription { channel: self.channel, client, on_message }.start(driver);
+        driver.start_with_wake_up(name, task, POLL, wake_up);
     }
 }

@@ -17,9 +17,10 @@ use service_kit::problem::chain;
 
 /// A background task that a scheduler starts over HTTP.
 pub(crate) trait Job: BackgroundTask<Error = StoreError> {
-    /// The end of its path, the name of its lease, and its name in reports. It may differ from that of
-    /// the same task when it is started at an interval.
+    /// Its name in reports, and that of its lease.
     const NAME: &'static str;
+    /// The end of its path.
+    const PATH: &'static str = Self::NAME;
     /// Longer than a run takes. `None` for a job that needs no lease, or whose statements lock.
     const LEASE: Option<Duration>;
 }

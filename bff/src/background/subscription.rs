@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use redis::{Msg, RedisError};
-use service_kit::background::{BackgroundTask, Schedule};
+use service_kit::background::{BackgroundTask, Schedule, TaskDriver};
 
 /// A connection that ends sooner is not replaced before this time.
 pub(crate) const RECONNECT: Schedule = Schedule::every(Duration::from_secs(1));
@@ -19,13 +19,16 @@ pub(crate) struct Subscription<F> {
     pub(crate) on_message: F,
 }
 
+impl<F: FnMut(Msg) + Send + 'static> Subscription<F> {
+    /// Subscribes until shutdown, as a task with the channel's name.
+    pub(crate) fn start(self, driver: &TaskDriver) {
+        driver.start(self.channel, self, RECONNECT);
+    }
+}
+
 impl<F: FnMut(Msg) + Send + 'static> BackgroundTask for Subscription<F> {
     type Status = ();
     type Error = RedisError;
-
-    fn name(&self) -> &'static str {
-        self.channel
-    }
 
     /// Returns when the connection ends.
     async fn activate(&mut self) -> Result<(), RedisError> {

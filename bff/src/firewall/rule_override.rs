@@ -83,7 +83,7 @@ impl RuleOverrides {
 
     /// Applies overrides until shutdown.
     pub fn follow(&self, listener: redis::Client, driver: &TaskDriver) {
-        self.0.notifier.start(self.clone(), listener, driver);
+        self.0.notifier.start("follow-rule-overrides", self.clone(), listener, driver);
     }
 
     /// Applies the newest override if it has changed. If this version cannot parse its rules, the
@@ -145,10 +145,6 @@ impl RuleOverrides {
 impl BackgroundTask for RuleOverrides {
     type Status = Position;
     type Error = StoreError;
-
-    fn name(&self) -> &'static str {
-        "follow-rule-overrides"
-    }
 
     async fn activate(&mut self) -> Result<Position, StoreError> {
         self.poll().await

@@ -51,10 +51,6 @@ impl BackgroundTask for RulesReload {
     type Status = ();
     type Error = RulesError;
 
-    fn name(&self) -> &'static str {
-        "reload-firewall-rules"
-    }
-
     /// Fails as long as the file is invalid; the active rules stay.
     async fn activate(&mut self) -> Result<(), RulesError> {
         let reloaded = self.reload().await;

@@ -1,10 +1,11 @@
 //! Router of the internal listener: metrics, health, the key set for request tokens, and
 //! `/internal`. Must not be reachable from outside.
 
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use axum::{Json, Router};
 use http::HeaderValue;
 use http::header::CACHE_CONTROL;
+use service_kit::background::TaskDriver;
 use service_kit::health::Readiness;
 use service_kit::identity::{AccountGroup, RequireAccount};
 use service_kit::request::{Observer, observed};
@@ -84,19 +85,29 @@ fn diagnostics_routes(gateway: Gateway) -> Router {
         .with_state(gateway)
 }
 
-/// Routes for the scheduler, by the jobs' names.
+/// Routes for the scheduler, one per job.
 fn job_routes(gateway: Gateway) -> Router {
-    Router::new()
-        .route(&path::<IsolationProbe>(), post(jobs::probe_isolation))
-        .route(&path::<CursorReconciler>(), post(jobs::reconcile_cursors))
-        .route(&path::<LockReconciler>(), post(jobs::reconcile_locks))
-        .route(&path::<RetentionSweep>(), post(jobs::sweep_idempotency))
-        .route(&path::<ChainVerification>(), post(jobs::verify_lock_audit))
-        .with_state(gateway)
+    let mut routes = JobRoutes { driver: gateway.background.clone(), router: Router::new() };
+    routes.add::<IsolationProbe>(post(jobs::probe_isolation));
+    routes.add::<CursorReconciler>(post(jobs::reconcile_cursors));
+    routes.add::<LockReconciler>(post(jobs::reconcile_locks));
+    routes.add::<RetentionSweep>(post(jobs::sweep_idempotency));
+    routes.add::<ChainVerification>(post(jobs::verify_lock_audit));
+    routes.router.with_state(gateway)
 }
 
-fn path<J: Job>() -> String {
-    format!("/jobs/{}", J::NAME)
+/// The only list of jobs: one with a route is reported.
+struct JobRoutes {
+    driver: TaskDriver,
+    router: Router<Gateway>,
+}
+
+impl JobRoutes {
+    fn add<J: Job>(&mut self, handler: MethodRouter<Gateway>) {
+        self.driver.list(J::NAME);
+        let router = std::mem::take(&mut self.router);
+        self.router = router.route(&format!("/jobs/{}", J::PATH), handler);
+    }
 }
 
 /// Routes for the event bus.

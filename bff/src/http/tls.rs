@@ -144,10 +144,6 @@ impl BackgroundTask for CertificateReload {
     type Status = ();
     type Error = TlsError;
 
-    fn name(&self) -> &'static str {
-        "reload-tls-certificate"
-    }
-
     /// Fails while the files are invalid, possibly half written; the current certificate stays.
     async fn activate(&mut self) -> Result<(), TlsError> {
         let now = changed_at(&self.config).await;

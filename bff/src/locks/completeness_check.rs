@@ -29,10 +29,6 @@ impl BackgroundTask for CompletenessCheck {
     type Status = Completeness;
     type Error = StoreError;
 
-    fn name(&self) -> &'static str {
-        "check-lock-audit-completeness"
-    }
-
     async fn activate(&mut self) -> Result<Completeness, StoreError> {
         check(&self.database, &self.clock).await
     }

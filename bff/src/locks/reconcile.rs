@@ -69,10 +69,6 @@ impl BackgroundTask for LockReconciler {
     type Status = Reconciled;
     type Error = StoreError;
 
-    fn name(&self) -> &'static str {
-        Self::NAME
-    }
-
     async fn activate(&mut self) -> Result<Reconciled, StoreError> {
         reconcile(&self.gateway, &self.calls).await
     }

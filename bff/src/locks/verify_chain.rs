@@ -99,10 +99,6 @@ impl BackgroundTask for ChainVerification {
     type Status = Verified;
     type Error = StoreError;
 
-    fn name(&self) -> &'static str {
-        Self::NAME
-    }
-
     async fn activate(&mut self) -> Result<Verified, StoreError> {
         verify_all(&self.database).await
     }

@@ -1,7 +1,6 @@
 //! Applies the cache invalidations of other instances.
 
 use composer::Composer;
-use composer::snapshots::INVALIDATION_CHANNEL;
 use redis::RedisError;
 use service_kit::background::BackgroundTask;
 
@@ -14,10 +13,6 @@ pub(crate) struct InvalidationSubscription {
 impl BackgroundTask for InvalidationSubscription {
     type Status = ();
     type Error = RedisError;
-
-    fn name(&self) -> &'static str {
-        INVALIDATION_CHANNEL
-    }
 
     /// Returns when the connection ends.
     async fn activate(&mut self) -> Result<(), RedisError> {

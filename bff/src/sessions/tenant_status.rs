@@ -100,7 +100,7 @@ impl TenantStatuses {
 
     /// Follows changes until shutdown.
     pub fn follow(&self, listener: redis::Client, driver: &TaskDriver) {
-        self.0.notifier.start(self.clone(), listener, driver);
+        self.0.notifier.start("follow-tenant-statuses", self.clone(), listener, driver);
     }
 
     /// Applies new rows. Serialised by the mutex, so a queued caller usually finds nothing to
@@ -131,10 +131,6 @@ impl TenantStatuses {
 impl BackgroundTask for TenantStatuses {
     type Status = Position;
     type Error = StoreError;
-
-    fn name(&self) -> &'static str {
-        "follow-tenant-statuses"
-    }
 
     async fn activate(&mut self) -> Result<Position, StoreError> {
         self.poll().await

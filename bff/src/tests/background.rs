@@ -12,6 +12,8 @@ use crate::tests::test_gateway::{TestGateway, session_url};
 
 const PATH: &str = "/internal/background";
 const SWEEP: &str = "/internal/jobs/sweep-idempotency";
+/// Of the same task at an interval and as a job.
+const JOB: &str = "sweep-expired-rows";
 
 async fn task(gateway: &TestGateway, name: &str) -> Value {
     let response = gateway.account(FIRST).get(PATH).await.status(200);
@@ -39,8 +41,8 @@ async fn a_task_shows_its_interval_and_its_last_result() {
     let state = &gateway.state;
     let (database, clock) = (state.database.clone(), state.env.clock.clone());
     let schedule = Schedule::every(Duration::from_millis(50));
-    state.background.start(CompletenessCheck { database, clock }, schedule);
     let name = "check-lock-audit-completeness";
+    state.background.start(name, CompletenessCheck { database, clock }, schedule);
     let good = ended(&gateway, name, "ok").await;
     assert_eq!((&good["trigger"], &good["intervalMs"]), (&json!("interval"), &json!(50)));
     assert_eq!(good["lastResult"]["status"], json!({"actions": 0, "complete": 0}));
@@ -70,14 +72,50 @@ async fn a_follower_shows_how_far_it_has_read_and_its_subscription() {
 #[tokio::test]
 async fn a_job_is_shown_as_started_over_http() {
     let gateway = TestGateway::open().await;
-    assert_eq!(task(&gateway, "sweep-idempotency").await, Value::Null, "it has not run");
+    assert_eq!(task(&gateway, JOB).await["activations"], 0, "listed before it has run");
     gateway.account(SCHEDULER).post(SWEEP).json(&json!({})).await.status(200);
-    let swept = task(&gateway, "sweep-idempotency").await;
+    let swept = task(&gateway, JOB).await;
     assert_eq!((&swept["trigger"], &swept["activations"]), (&json!("http"), &json!(1)));
     assert_eq!(swept["lastResult"]["status"]["complete"], true, "{swept}");
     gateway.database.go_away().await;
     gateway.account(SCHEDULER).post(SWEEP).json(&json!({})).await.status(503);
-    assert_eq!(task(&gateway, "sweep-idempotency").await["lastResult"]["outcome"], "error");
+    assert_eq!(task(&gateway, JOB).await["lastResult"]["outcome"], "error");
+}
+
+#[tokio::test]
+async fn every_job_is_listed_once_before_and_after_it_has_run() {
+    let gateway = TestGateway::open().await;
+    let before = names(&gateway).await;
+    assert_eq!(
+        before,
+        [
+            "probe-tenant-isolation",
+            "reconcile-cursors",
+            "reconcile-locks",
+            "sweep-expired-rows",
+            "verify-lock-audit"
+        ]
+    );
+    for path in [
+        "probe-tenant-isolation",
+        "reconcile-cursors",
+        "reconcile-locks",
+        "sweep-idempotency",
+        "verify-lock-audit",
+    ] {
+        gateway.account(SCHEDULER).post(format!("/internal/jobs/{path}")).await.status(200);
+    }
+    assert_eq!(names(&gateway).await, before);
+}
+
+/// Names of the tasks of a gateway that only serves requests, in order.
+async fn names(gateway: &TestGateway) -> Vec<String> {
+    let response = gateway.account(FIRST).get(PATH).await.status(200);
+    let tasks = response.body["tasks"].as_array().unwrap();
+    let mut names: Vec<_> =
+        tasks.iter().map(|task| task["name"].as_str().unwrap().to_owned()).collect();
+    names.sort();
+    names
 }
 
 #[tokio::test]

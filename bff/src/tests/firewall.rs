@@ -159,7 +159,11 @@ async fn a_changed_file_is_reloaded_and_an_invalid_one_is_not() {
     std::fs::write(&file, "").unwrap();
     let rules = Arc::new(Firewall::load(Some(&file), 1).unwrap());
     let gateway = TestGateway::with_edge_rules(Arc::clone(&rules)).await;
-    gateway.state.background.start(RulesReload::new(rules, file.clone()), RULES_POLL);
+    gateway.state.background.start(
+        "reload-firewall-rules",
+        RulesReload::new(rules, file.clone()),
+        RULES_POLL,
+    );
     let comes = async |status: u16| {
         let looking = async {
             while gateway.get(SESSION).from(ADDRESS).await.status != status {

@@ -93,7 +93,7 @@ async fn a_changed_certificate_is_served_without_a_restart_and_a_half_written_on
     let lifecycle = Lifecycle::new();
     let tls = Tls::load(&folder.config()).unwrap();
     let driver = TaskDriver::new(Env::system(), lifecycle.clone());
-    driver.start(tls.reload(&folder.config()), CERTIFICATE_POLL);
+    driver.start("reload-tls-certificate", tls.reload(&folder.config()), CERTIFICATE_POLL);
     let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let address = listener.local_addr().unwrap();
     serve(listener, tls.clone(), Router::new(), &lifecycle);

@@ -1,39 +1,25 @@
 //! Starts the background tasks; [`TaskDriver`] activates them until the process stops. A task lives with
-//! its subject and is listed here.
+//! its subject. Not here: jobs, which the scheduler starts over HTTP (`http::internal_router`).
 
 use std::sync::Arc;
 
 use anyhow::Context;
+use composer::snapshots::INVALIDATION_CHANNEL;
 use contracts::safeguard;
 use redis::aio::ConnectionManager;
 use secrecy::{ExposeSecret, SecretString};
 use service_kit::background::TaskDriver;
-use service_kit::table_maintenance::RetentionSweep;
 
-use crate::admin::isolation_probe::IsolationProbe;
 use crate::admin::table_maintenance::MAINTENANCE;
-use crate::background::job::Job;
 use crate::background::subscription::RECONNECT;
 use crate::config::{GatewayConfig, RedisConfig, TlsConfig};
 use crate::firewall::{RULES_POLL, RulesReload};
 use crate::http::tls::{CERTIFICATE_POLL, Tls};
 use crate::locks::completeness_check::{self, CompletenessCheck};
-use crate::locks::reconcile::LockReconciler;
-use crate::locks::verify_chain::ChainVerification;
 use crate::mutation::attestation::watch::{self, AttestationCheck};
 use crate::reads::invalidations::InvalidationSubscription;
 use crate::sessions::session_store::watch::{PROBE, ReplayCheck, SessionStoreProbe};
 use crate::state::Gateway;
-use crate::sync::cursors::reconcile::CursorReconciler;
-
-/// Jobs, which the scheduler starts over HTTP.
-const JOBS: [&str; 5] = [
-    IsolationProbe::NAME,
-    CursorReconciler::NAME,
-    LockReconciler::NAME,
-    RetentionSweep::NAME,
-    ChainVerification::NAME,
-];
 
 /// Starts every task but [`reload_certificate`]. Returns the result of the replay probe, for readiness.
 pub(super) fn start(
@@ -45,12 +31,14 @@ pub(super) fn start(
     start_subscribers(&config.redis, gateway)?;
     MAINTENANCE.start(&config.maintenance, database, clock, driver);
     let (database, clock) = (database.clone(), clock.clone());
-    driver.start(AttestationCheck::new(database.clone(), clock.clone()), watch::CHECK);
-    driver.start(CompletenessCheck { database, clock }, completeness_check::CHECK);
+    let attestations = AttestationCheck::new(database.clone(), clock.clone());
+    driver.start("check-attestations", attestations, watch::CHECK);
+    let completeness = CompletenessCheck { database, clock };
+    driver.start("check-lock-audit-completeness", completeness, completeness_check::CHECK);
     if let Some(file) = config.edge.rules_file.clone() {
-        driver.start(RulesReload::new(Arc::clone(&gateway.firewall), file), RULES_POLL);
+        let reload = RulesReload::new(Arc::clone(&gateway.firewall), file);
+        driver.start("reload-firewall-rules", reload, RULES_POLL);
     }
-    driver.list(&JOBS);
     // Not a task: it does nothing, fifty times a second.
     gateway.lifecycle.spawn_until_stop(upstream_clients::timer_keepalive::run());
     Ok(start_probe(gateway, session_redis))
@@ -66,7 +54,8 @@ fn start_subscribers(config: &RedisConfig, gateway: &Gateway) -> anyhow::Result<
     gateway.rule_overrides.follow(session, driver);
     let cache = redis_client(&config.cache_url, "redis.cache_url")?;
     let composer = gateway.composer.clone();
-    driver.start(InvalidationSubscription { composer, cache }, RECONNECT);
+    let invalidations = InvalidationSubscription { composer, cache };
+    driver.start(INVALIDATION_CHANNEL, invalidations, RECONNECT);
     Ok(())
 }
 
@@ -80,7 +69,7 @@ fn start_probe(gateway: &Gateway, session_redis: ConnectionManager) -> ReplayChe
     let probe = SessionStoreProbe::new(authenticator, session_redis, gateway.env.entropy.clone());
     let check = probe.check();
     if safeguard!(ReplayProbe) {
-        gateway.background.start(probe, PROBE);
+        gateway.background.start("probe-session-store", probe, PROBE);
     }
     check
 }
@@ -88,6 +77,6 @@ fn start_probe(gateway: &Gateway, session_redis: ConnectionManager) -> ReplayChe
 /// Started with the listener that has the certificate.
 pub(super) fn reload_certificate(driver: &TaskDriver, tls: &Tls, config: &TlsConfig) {
     if safeguard!(TlsReload) {
-        driver.start(tls.reload(config), CERTIFICATE_POLL);
+        driver.start("reload-tls-certificate", tls.reload(config), CERTIFICATE_POLL);
     }
 }

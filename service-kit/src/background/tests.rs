@@ -45,10 +45,6 @@ impl BackgroundTask for Scripted {
     type Status = bool;
     type Error = Failure;
 
-    fn name(&self) -> &'static str {
-        "scripted"
-    }
-
     async fn activate(&mut self) -> Result<bool, Failure> {
         self.began.send(Instant::now()).unwrap();
         match self.script.pop_front().unwrap_or(Act::Complete) {
@@ -82,7 +78,7 @@ impl Started {
         let driver = TaskDriver::new(Env::new(clock, Entropy::seeded(7)), Lifecycle::new());
         let ((sender, began), wake_up) = (unbounded_channel(), Arc::new(Notify::new()));
         let task = Scripted { script: script.iter().copied().collect(), began: sender };
-        driver.start_with_wake_up(task, schedule, Arc::clone(&wake_up));
+        driver.start_with_wake_up("scripted", task, schedule, Arc::clone(&wake_up));
         Self { driver, at: Instant::now(), began, wake_up }
     }
 
@@ -205,7 +201,8 @@ async fn shutdown_ends_an_activation_and_the_task() {
 #[tokio::test]
 async fn work_of_a_request_is_reported_under_its_name() {
     let driver = TaskDriver::new(Env::system(), Lifecycle::new());
-    driver.list(&["verify", "sweep"]);
+    driver.list("verify");
+    driver.list("sweep");
     let seen = |index: usize| serde_json::to_value(&driver.reports()[index]).unwrap();
     assert_eq!(
         seen(0),

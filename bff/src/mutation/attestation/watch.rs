@@ -40,10 +40,6 @@ impl BackgroundTask for AttestationCheck {
     type Status = Found;
     type Error = StoreError;
 
-    fn name(&self) -> &'static str {
-        "check-attestations"
-    }
-
     async fn activate(&mut self) -> Result<Found, StoreError> {
         let used_twice = used_twice(&self.database, self.clock.now() - LOOKBACK).await?;
         self.reported = report(used_twice, self.reported);

@@ -48,7 +48,7 @@ impl Feed {
 
     /// Follows changes until shutdown.
     pub fn follow(&self, listener: redis::Client, driver: &TaskDriver) {
-        self.0.notifier.start(self.clone(), listener, driver);
+        self.0.notifier.start("follow-revocations", self.clone(), listener, driver);
     }
 
     /// Applies new rows. Serialised by the mutex, so a queued caller usually finds nothing to
@@ -103,10 +103,6 @@ impl Feed {
 impl BackgroundTask for Feed {
     type Status = Position;
     type Error = StoreError;
-
-    fn name(&self) -> &'static str {
-        "follow-revocations"
-    }
 
     async fn activate(&mut self) -> Result<Position, StoreError> {
         self.poll().await

@@ -80,10 +80,6 @@ impl BackgroundTask for SessionStoreProbe {
     type Status = Probed;
     type Error = Infallible;
 
-    fn name(&self) -> &'static str {
-        "probe-session-store"
-    }
-
     async fn activate(&mut self) -> Result<Probed, Infallible> {
         self.check_server().await;
         Ok(Probed { replay: self.check_replay().await })

@@ -60,10 +60,6 @@ impl BackgroundTask for CursorReconciler {
     type Status = Compared;
     type Error = StoreError;
 
-    fn name(&self) -> &'static str {
-        Self::NAME
-    }
-
     async fn activate(&mut self) -> Result<Compared, StoreError> {
         let done = compare(&self.gateway, &self.calls).await?;
         record_metrics(done, self.gateway.env.clock.unix_seconds());
