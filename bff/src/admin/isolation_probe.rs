@@ -13,6 +13,7 @@ use metrics::{counter, gauge};
 use serde::Serialize;
 use service_kit::background::BackgroundTask;
 use service_kit::postgres::{Database, StoreError};
+use service_kit::problem::chain;
 
 use crate::background::job::Job;
 use crate::sessions::revocation::Revocations;
@@ -31,14 +32,8 @@ pub enum Outcome {
     Clean,
     /// A tenant read another tenant's value.
     Leak,
-    /// A store could not be probed.
+    /// A store could not be probed, so nothing is known of it.
     Failed,
-}
-
-impl Outcome {
-    fn name(self) -> &'static str {
-        self.into()
-    }
 }
 
 /// Result for one store.
@@ -70,7 +65,7 @@ impl Finding {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Probed {
     /// The worst of them.
-    outcome: Outcome,
+    pub outcome: Outcome,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     stores: Vec<Finding>,
 }
@@ -104,24 +99,28 @@ impl Job for IsolationProbe {
 }
 
 impl BackgroundTask for IsolationProbe {
-    /// A leak is a result like any other; the alert fires on the metric.
+    /// Any outcome is a result; the alert fires on the metric.
     type Status = Probed;
     type Error = StoreError;
 
     async fn activate(&mut self) -> Result<Probed, StoreError> {
-        let stores = self.probe_each().await?;
+        let stores = self.probe_each().await;
         let outcome = report(&stores, &self.env.clock);
         Ok(Probed { outcome, stores })
     }
 }
 
 impl IsolationProbe {
-    async fn probe_each(&self) -> Result<Vec<Finding>, StoreError> {
-        let tenants = SyntheticTenants::new();
-        let mut findings = tables::probe(&self.database, tenants).await?;
+    /// Probes every store, also after one failed.
+    async fn probe_each(&self) -> Vec<Finding> {
+        let (tenants, mut findings) = (SyntheticTenants::new(), Vec::new());
+        if let Err(error) = tables::probe(&self.database, tenants, &mut findings).await {
+            tracing::warn!(error = %chain(&error), "Failed to probe the database's tables.");
+            findings.push(Finding::failed("postgres", "a statement failed"));
+        }
         findings.extend(session_keys::probe(&self.session_redis, tenants).await);
         findings.extend(self.in_memory(tenants));
-        Ok(findings)
+        findings
     }
 
     /// What an instance keeps in memory, through the keys that requests use.
@@ -156,21 +155,21 @@ fn worst(findings: &[Finding]) -> Outcome {
 }
 
 fn report(findings: &[Finding], clock: &Clock) -> Outcome {
-    for finding in findings.iter().filter(|finding| finding.outcome != Outcome::Clean) {
-        let (store, reason) = (&finding.store, finding.reason);
-        tracing::error!(store, reason, outcome = ?finding.outcome, "Tenants may not be isolated.");
+    for Finding { store, outcome, reason } in findings {
+        match outcome {
+            Outcome::Clean => {}
+            Outcome::Leak => tracing::error!(store, reason, "Tenants are not isolated."),
+            Outcome::Failed => {
+                tracing::warn!(store, reason, "The isolation of tenants could not be checked.");
+            }
+        }
     }
     let outcome = worst(findings);
-    count(outcome);
+    let label: &'static str = outcome.into();
+    counter!("bff_backoffice_tenant_isolation_probe_total", "outcome" => label).increment(1);
     if outcome == Outcome::Clean {
         gauge!("bff_backoffice_tenant_isolation_probe_last_success_timestamp_seconds")
             .set(clock.unix_seconds() as f64);
     }
     outcome
-}
-
-/// Counts a probe. One that ended with an error, or could not begin, is [`Outcome::Failed`].
-pub(crate) fn count(outcome: Outcome) {
-    counter!("bff_backoffice_tenant_isolation_probe_total", "outcome" => outcome.name())
-        .increment(1);
 }

@@ -3,11 +3,14 @@
 
 use std::collections::BTreeSet;
 
+use metrics_exporter_prometheus::PrometheusBuilder;
 use migrations::Schema;
 use migrations::test_database::TestDatabase;
 use serde_json::{Value, json};
+use service_kit::background::BackgroundTask;
 
 use crate::admin::isolation_probe::samples::SAMPLES;
+use crate::admin::isolation_probe::{IsolationProbe, Outcome};
 use crate::tests::issuer::{EVENTS, FIRST, SCHEDULER};
 use crate::tests::test_gateway::{TestGateway, TestResponse};
 
@@ -55,7 +58,7 @@ async fn a_table_whose_isolation_is_off_is_a_leak_until_it_is_on_again() {
         ),
     ] {
         gateway.database.run(off).await;
-        let response = probe(&gateway).await;
+        let response = probe(&gateway).await.status(200);
         assert_eq!(response.body["outcome"], "leak", "{}", response.body);
         assert_eq!(bad(&response), [("postgres: bff.outbox".to_owned(), "leak".to_owned())]);
         gateway.database.run(on).await;
@@ -67,7 +70,7 @@ async fn a_table_whose_isolation_is_off_is_a_leak_until_it_is_on_again() {
 async fn a_table_without_a_sample_row_fails_the_probe() {
     let gateway = TestGateway::open().await;
     gateway.database.run("CREATE TABLE bff.new (tenant_id text NOT NULL)").await;
-    let response = probe(&gateway).await;
+    let response = probe(&gateway).await.status(503);
     assert_eq!(response.body["outcome"], "failed", "{}", response.body);
     assert_eq!(bad(&response), [("postgres: bff.new".to_owned(), "failed".to_owned())]);
 }
@@ -111,7 +114,40 @@ async fn every_table_has_a_sample_row() {
 #[tokio::test]
 async fn a_lost_session_store_fails_the_probe() {
     let gateway = TestGateway::without_session_store().await;
-    let response = probe(&gateway).await;
+    let response = probe(&gateway).await.status(503);
     assert_eq!(response.body["outcome"], "failed", "{}", response.body);
     assert_eq!(bad(&response).len(), 2, "the two kinds of keys there: {}", response.body);
+}
+
+#[tokio::test]
+async fn a_statement_that_fails_hides_no_leak_that_was_found_before() {
+    let gateway = TestGateway::open().await;
+    gateway.database.run("ALTER TABLE bff.admin_audit DISABLE ROW LEVEL SECURITY").await;
+    gateway.database.run("ALTER TABLE bff.outbox RENAME COLUMN event TO content").await;
+    let response = probe(&gateway).await.status(200);
+    assert_eq!(response.body["outcome"], "leak", "{}", response.body);
+    let expected = [("postgres: bff.admin_audit", "leak"), ("postgres", "failed")];
+    assert_eq!(
+        bad(&response),
+        expected.map(|(store, outcome)| (store.to_owned(), outcome.to_owned()))
+    );
+}
+
+#[tokio::test]
+async fn the_task_counts_its_failure_without_a_request() {
+    let gateway = TestGateway::open().await;
+    let state = gateway.state.clone();
+    let mut task = IsolationProbe {
+        database: state.database.clone(),
+        session_redis: state.session_redis.clone(),
+        profiles: state.profiles.clone(),
+        env: state.env.clone(),
+    };
+    gateway.database.go_away().await;
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let _local = metrics::set_default_local_recorder(&recorder);
+    assert_eq!(task.activate().await.unwrap().outcome, Outcome::Failed);
+    let metrics = recorder.handle().render();
+    let counted = "bff_backoffice_tenant_isolation_probe_total{outcome=\"failed\"} 1";
+    assert!(metrics.contains(counted), "{metrics}");
 }

@@ -16,12 +16,13 @@ const TABLES: &str = "
     WHERE n.nspname = 'bff' AND t.relkind IN ('r', 'p') AND NOT t.relispartition
     ORDER BY t.relname";
 
+/// Adds a finding per table; after an error, of those before it.
 pub(super) async fn probe(
     database: &Database,
     tenants: SyntheticTenants,
-) -> Result<Vec<Finding>, StoreError> {
+    findings: &mut Vec<Finding>,
+) -> Result<(), StoreError> {
     let mut connection = database.connection().await?;
-    let mut findings = Vec::new();
     for row in connection.query(TABLES, &[]).await? {
         let table: &str = row.get(0);
         let store = format!("postgres: bff.{table}");
@@ -34,7 +35,7 @@ pub(super) async fn probe(
         let transaction = write(&mut connection, owner).await?;
         findings.push(probe_table(&transaction, sample, &store, owner, tenants.other).await?);
     }
-    Ok(findings)
+    Ok(())
 }
 
 async fn probe_table(

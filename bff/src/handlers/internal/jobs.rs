@@ -4,13 +4,14 @@
 //! the jobs do, which stands with their subjects.
 
 use axum::extract::State;
+use http::StatusCode;
 use serde::Serialize;
 use service_kit::extract::Json;
 use service_kit::postgres::StoreError;
 use service_kit::problem::ApiResult;
 use service_kit::table_maintenance::{RetentionSweep, SweepReport};
 
-use crate::admin::isolation_probe::{self, IsolationProbe, Outcome, Probed};
+use crate::admin::isolation_probe::{IsolationProbe, Outcome, Probed};
 use crate::admin::table_maintenance::RETENTION;
 use crate::background::job::{self, Job};
 use crate::edge::proof_only::ServiceCalls;
@@ -39,15 +40,21 @@ async fn run<J: Job>(gateway: &Gateway, job: J) -> Result<Option<J::Status>, Sto
     job::run(&gateway.background, &gateway.database, &gateway.env.entropy, job).await
 }
 
-pub(crate) async fn probe_isolation(State(gateway): State<Gateway>) -> Response<Probed> {
+/// 503 if a store could not be probed, with what was found in the others, so that the scheduler tries
+/// again. A leak is 200: the probe worked.
+pub(crate) async fn probe_isolation(
+    State(gateway): State<Gateway>,
+) -> ApiResult<(StatusCode, Json<Ran<Probed>>)> {
     let probe = IsolationProbe {
         database: gateway.database.clone(),
         session_redis: gateway.session_redis.clone(),
         profiles: gateway.profiles.clone(),
         env: gateway.env.clone(),
     };
-    let done = run(&gateway, probe).await;
-    response(done.inspect_err(|_| isolation_probe::count(Outcome::Failed)))
+    let ran = response(run(&gateway, probe).await)?;
+    let is_failed = ran.0.done.as_ref().is_some_and(|probed| probed.outcome == Outcome::Failed);
+    let status = if is_failed { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+    Ok((status, ran))
 }
 
 pub(crate) async fn reconcile_cursors(
