@@ -66,8 +66,8 @@ pub struct Rules {
 pub enum RulesError {
     #[error("{path} cannot be read: {source}. Check edge.rules_file.")]
     File { path: String, source: std::io::Error },
-    #[error("the rules file is not valid: {0} Compare it with ops/edge-rules.toml.")]
-    Toml(#[from] toml::de::Error),
+    #[error("line {line}, column {column}: {message}. Compare it with ops/edge-rules.toml.")]
+    Toml { line: usize, column: usize, message: String },
     #[error(
         "the rules exceed 256 KiB or 200 entries. Deny address ranges instead of single clients."
     )]
@@ -78,6 +78,17 @@ pub enum RulesError {
     Limit(&'static str),
     #[error("minimum_app_version is not a version like 1.4.0. Correct it.")]
     MinimumVersion,
+}
+
+impl RulesError {
+    /// In one line, without the excerpt of the text that the parser's error has.
+    fn toml(text: &str, error: &toml::de::Error) -> Self {
+        let start = error.span().map_or(0, |span| span.start);
+        let before = text.get(..start).unwrap_or(text);
+        let column = before.chars().rev().take_while(|one| *one != '\n').count() + 1;
+        let message: Vec<&str> = error.message().lines().map(str::trim).collect();
+        Self::Toml { line: before.matches('\n').count() + 1, column, message: message.join(", ") }
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -111,7 +122,8 @@ pub(crate) fn read(path: &Path) -> Result<Rules, RulesError> {
 
 /// Validates the text.
 pub(crate) fn parse(text: &str) -> Result<Rules, RulesError> {
-    let document: Document = toml::from_str(text)?;
+    let document: Document =
+        toml::from_str(text).map_err(|error| RulesError::toml(text, &error))?;
     if text.len() as u64 > MAX_FILE_BYTES || document.deny.len() > MAX_RULES {
         return Err(RulesError::TooMany);
     }

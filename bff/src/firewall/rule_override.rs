@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use auth::oidc::ServiceAccount;
 use contracts::clock::Clock;
 use contracts::id::RequestId;
@@ -16,6 +17,7 @@ use redis::aio::ConnectionManager;
 use service_kit::background::{BackgroundTask, TaskDriver};
 use service_kit::postgres::{Database, StoreError, read_again};
 use service_kit::problem::chain;
+use tokio::sync::Mutex;
 
 use crate::admin::two_person::{ApprovalError, ApprovalRequest, Content, TwoPersonAction};
 use crate::background::change_notifier::{ChangeNotifier, Position};
@@ -50,8 +52,10 @@ struct Inner {
     database: Database,
     notifier: ChangeNotifier,
     clock: Clock,
-    /// The newest override that this instance applied, or tried to.
-    current: tokio::sync::Mutex<Option<RuleOverride>>,
+    /// The newest override that this instance applied, or tried to. Changed by polls only.
+    current: ArcSwapOption<RuleOverride>,
+    /// Held during a poll.
+    polling: Mutex<()>,
 }
 
 /// The active rules of this instance.
@@ -60,7 +64,7 @@ pub struct RulesInForce {
     pub source: Source,
     pub text: Arc<str>,
     /// The newest approved override, if any.
-    pub rule_override: Option<RuleOverride>,
+    pub rule_override: Option<Arc<RuleOverride>>,
 }
 
 impl RuleOverrides {
@@ -77,7 +81,8 @@ impl RuleOverrides {
             database,
             notifier,
             clock,
-            current: tokio::sync::Mutex::default(),
+            current: ArcSwapOption::empty(),
+            polling: Mutex::default(),
         }))
     }
 
@@ -89,10 +94,10 @@ impl RuleOverrides {
     /// Applies the newest override if it has changed. If this version cannot parse its rules, the
     /// old ones stay active and an error is logged.
     pub async fn poll(&self) -> Result<Position, StoreError> {
-        let mut current = self.0.current.lock().await;
+        let _polling = self.0.polling.lock().await;
         let newest = read_again(|| store::newest(&self.0.database)).await?;
         let reached = position(newest.as_ref());
-        if reached == position(current.as_ref()) {
+        if reached == position(self.0.current.load().as_deref()) {
             return Ok(reached);
         }
         match newest.as_ref().map(RuleOverride::rules).transpose() {
@@ -101,7 +106,7 @@ impl RuleOverrides {
                 tracing::error!(%error, "The rule override is invalid; keeping the active rules.");
             }
         }
-        *current = newest;
+        self.0.current.store(newest.map(Arc::new));
         Ok(reached)
     }
 
@@ -136,9 +141,10 @@ impl RuleOverrides {
         Ok(())
     }
 
-    pub async fn in_force(&self) -> RulesInForce {
+    /// Returns at once, also during a poll.
+    pub fn in_force(&self) -> RulesInForce {
         let (source, text) = self.0.rules.active();
-        RulesInForce { source, text, rule_override: self.0.current.lock().await.clone() }
+        RulesInForce { source, text, rule_override: self.0.current.load_full() }
     }
 }
 

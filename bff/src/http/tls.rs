@@ -136,7 +136,8 @@ fn expiry_of(certificate: &CertificateDer<'static>) -> Option<i64> {
 pub(crate) struct CertificateReload {
     config: TlsConfig,
     current: Arc<Reloading>,
-    /// When the files that were loaded last had changed.
+    /// Modification times of the certificate and the key that this task loaded last; `None` before that,
+    /// and for a file that has none.
     loaded: [Option<SystemTime>; 2],
 }
 

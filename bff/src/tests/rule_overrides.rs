@@ -1,5 +1,6 @@
 //! Emergency override of firewall rules by two operators, on every instance within seconds.
 
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -104,12 +105,13 @@ async fn a_request_that_waited_too_long_cannot_be_approved() {
 async fn rules_with_a_mistake_are_refused_with_the_parser_s_sentence() {
     let gateway = TestGateway::open().await;
     for (rules, word) in [
-        ("[[deny]]\nname = \"x\"", "TOML"),
+        ("\n[[deny]]\nname = \"x", "The rules are invalid: line 3, column "),
         ("[limits.address]\nrequests = 1\nper_seconds = 9999", "limits.address"),
     ] {
         let response = gateway.account(FIRST).post(PATH).json(&body(rules)).await;
         let response = response.problem(400, "MELMASTOON.GENERAL.VALIDATION_FAILED");
-        assert!(response.body["detail"].as_str().unwrap().contains(word), "{}", response.body);
+        let detail = response.body["detail"].as_str().unwrap();
+        assert!(detail.contains(word) && !detail.contains('\n'), "{detail}");
     }
     let silent =
         gateway.account(FIRST).post(PATH).json(&json!({"rules": RULES, "reason": ""})).await;
@@ -163,4 +165,14 @@ async fn an_override_survives_changes_of_the_file_and_a_lost_database() {
     assert!(is_blocked(&gateway).await);
     let lost = gateway.account(FIRST).post(PATH).json(&body("")).await;
     lost.problem(503, "MELMASTOON.BFF.STORE_UNAVAILABLE");
+}
+
+#[tokio::test]
+async fn the_active_rules_are_shown_while_a_poll_waits_for_the_database() {
+    let gateway = TestGateway::open().await;
+    let _held = gateway.database.lock_table("bff.edge_rules").await;
+    let mut poll = pin!(gateway.state.rule_overrides.poll());
+    assert!(timeout(Duration::from_millis(200), &mut poll).await.is_err(), "it waits");
+    let view = timeout(Duration::from_secs(5), gateway.account(FIRST).get(PATH).into_future());
+    assert_eq!(view.await.expect("the view does not wait").status(200).body["source"], "defaults");
 }

@@ -52,6 +52,20 @@ fn a_mistake_anywhere_refuses_the_whole() {
 }
 
 #[test]
+fn an_error_of_the_parser_is_one_line_with_its_position() {
+    for (text, position) in [
+        ("unknown = 1", "line 1, column 1: unknown field `unknown`"),
+        ("\n[[deny]]\n  é = 1\n", "line 3, column 3: "),
+        ("[[deny]]\nname = \"x\nmode = 'off'\n", "line 2, column "),
+        ("limits = { device = 7 }", "line 1, column 21: "),
+    ] {
+        let error = parse(text).unwrap_err().to_string();
+        assert!(error.starts_with(position), "{error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
+    }
+}
+
+#[test]
 fn a_single_address_is_a_range_of_one() {
     assert_eq!(range("203.0.113.7").unwrap().to_string(), "203.0.113.7/32");
     assert_eq!(range("2001:db8::1").unwrap().to_string(), "2001:db8::1/128");

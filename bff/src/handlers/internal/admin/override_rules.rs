@@ -38,7 +38,7 @@ pub(crate) struct RulesView {
     rules: Arc<str>,
     /// The newest approved override, also one that restored the file.
     #[serde(skip_serializing_if = "Option::is_none")]
-    order: Option<RuleOverride>,
+    order: Option<Arc<RuleOverride>>,
 }
 
 /// Requests the change. Its id is the `X-Request-Id`.
@@ -64,6 +64,6 @@ pub(crate) async fn approve(
 
 /// Returns the active rules and their source.
 pub(crate) async fn get_rules(State(overrides): State<RuleOverrides>) -> Json<RulesView> {
-    let now = overrides.in_force().await;
+    let now = overrides.in_force();
     Json(RulesView { source: now.source, rules: now.text, order: now.rule_override })
 }
