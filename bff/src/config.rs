@@ -4,7 +4,7 @@
 use garde::Validate;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use service_kit::config::rules::require;
+use service_kit::config::rules::{self, require};
 use service_kit::config::{MaintenanceConfig, PostgresConfig, TelemetryConfig};
 use upstream_clients::BaseUrls;
 
@@ -67,7 +67,7 @@ pub struct GatewayConfig {
     /// Base URL of each upstream by its name; an upstream without one is unavailable. `h2c://` is
     /// HTTP/2 over cleartext; over `https` both sides agree on the version.
     #[schemars(with = "std::collections::BTreeMap<String, String>")]
-    #[garde(custom(upstreams::base_urls))]
+    #[garde(adapt(rules::entries), inner(custom(upstreams::base_url)))]
     pub upstreams: BaseUrls,
     /// Safeguards to switch off, by name; a production build does not have this setting.
     #[cfg(feature = "sabotage")]

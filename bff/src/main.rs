@@ -11,7 +11,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 pub(crate) fn main() -> ExitCode {
     match runtime() {
-        Ok(runtime) => runtime.block_on(service_kit::program::main(bff::wiring::run)),
+        Ok(runtime) => {
+            let main = service_kit::program::main_with_check(bff::wiring::check, bff::wiring::run);
+            runtime.block_on(main)
+        }
         Err(error) => {
             eprintln!("{error}");
             ExitCode::FAILURE

@@ -4,12 +4,15 @@
 use std::sync::Arc;
 
 use futures_util::FutureExt;
+use service_kit::config::SettingErrors;
 use service_kit::health::Readiness;
 use service_kit::http_client;
 use service_kit::lifecycle::Lifecycle;
 use service_kit::telemetry::Telemetry;
 
 use crate::config::GatewayConfig;
+use crate::firewall::Firewall;
+use crate::http::tls::Tls;
 use crate::sessions::session_store;
 use crate::sessions::session_store::watch::ReplayCheck;
 use crate::state::Gateway;
@@ -23,6 +26,18 @@ pub(crate) use builder::GatewayBuilder;
 pub(crate) use listeners::public_server;
 
 use builder::RedisConnections;
+
+/// Loads the files that [`run`] loads beyond those that the settings' own rules read.
+pub fn check(config: &GatewayConfig) -> Result<(), SettingErrors> {
+    http_client::install_crypto_provider();
+    let mut errors = SettingErrors::default();
+    let rules = Firewall::load(config.edge.rules_file.as_deref(), config.edge.trusted_proxy_hops);
+    errors.check(&["edge", "rules_file"], rules);
+    if let Some(tls) = &config.public.tls {
+        errors.check(&["public", "tls"], Tls::load(tls));
+    }
+    errors.result()
+}
 
 /// Runs the gateway until it receives a stop signal.
 pub async fn run(config: GatewayConfig) -> anyhow::Result<()> {

@@ -57,7 +57,10 @@ fn a_valid_configuration_is_checked_without_opening_anything() {
 #[test]
 fn all_errors_are_reported_at_once_and_no_secret() {
     let settings = [
-        ("PUBLIC__BASE_URLS", r#"["https://gateway.test","gateway.test"]"#),
+        (
+            "PUBLIC__BASE_URLS",
+            r#"["https://gateway.test","gateway.test","https://a.test/?b","https://a.test#b"]"#,
+        ),
         ("PUBLIC__TLS__CERT_FILE", "/nowhere.crt"),
         ("DPOP__NONCES", "true"),
         ("DPOP__NONCE_KEY_FILE", "/dev/null"),
@@ -66,6 +69,7 @@ fn all_errors_are_reported_at_once_and_no_secret() {
         ("POSTGRES__POOL", "hunter2"),
         ("UPSTREAMS__FRIDGE", "http://localhost"),
         ("UPSTREAMS__STAFF", "ftp://localhost"),
+        ("UPSTREAMS__BILLING", "http://localhost/?hunter2"),
         ("UPSTREAMS__LOCK", "localhost"),
         ("UPSTREAMS__IAM", "http://iam:hunter2@localhost:99999"),
         ("UPSTREAMS__SYNC", "hunter2"),
@@ -95,7 +99,10 @@ fn all_errors_are_reported_at_once_and_no_secret() {
         "MELMASTOON_IAM__AUDIENCE: length is lower than 1",
         "MELMASTOON_PUBLIC__ALLOWED_ORIGINS[0]: is not an origin",
         "MELMASTOON_MAINTENANCE__JITTER_SECONDS: greater than 31536000",
-        "MELMASTOON_UPSTREAMS: the URL of staff is not an http, https or h2c URL",
+        "MELMASTOON_UPSTREAMS__STAFF: is not an http, https or h2c URL",
+        "MELMASTOON_UPSTREAMS__BILLING: must have neither a query nor a fragment",
+        "MELMASTOON_PUBLIC__BASE_URLS[2]: must have neither a query nor a fragment",
+        "MELMASTOON_PUBLIC__BASE_URLS[3]: must have neither a query nor a fragment",
         "MELMASTOON_EDGE__HOPS: is not a setting",
         "MELMASTOON_TELEMETRY__LOG: is not a log filter",
         "MELMASTOON_REQUEST_TOKEN__KEY_FILE: the file is not a P-256 key",
@@ -104,6 +111,44 @@ fn all_errors_are_reported_at_once_and_no_secret() {
         assert!(text.contains(line), "{line} is not in:\n{text}");
     }
     assert!(!text.contains("hunter2"), "{text}");
+}
+
+/// Files with a certificate, its key, another key and firewall rules with a mistake.
+fn files() -> [String; 4] {
+    let pair = || rcgen::KeyPair::generate().unwrap();
+    let (key, other) = (pair(), pair());
+    let parameters = rcgen::CertificateParams::new(["gateway.test".to_owned()]).unwrap();
+    let certificate = parameters.self_signed(&key).unwrap().pem();
+    let rules = "\n[[deny]]\n  modes = 'off'\n";
+    let contents = [certificate, key.serialize_pem(), other.serialize_pem(), rules.to_owned()];
+    let named = ["tls.crt", "tls.key", "other.key", "rules.toml"].into_iter().zip(contents);
+    let files = named.map(|named| {
+        let file = format!("{}/{}", env!("CARGO_TARGET_TMPDIR"), named.0);
+        std::fs::write(&file, named.1).unwrap();
+        file
+    });
+    files.collect::<Vec<_>>().try_into().unwrap()
+}
+
+#[test]
+fn the_content_of_files_is_checked_as_at_start() {
+    let [certificate, key, other, rules] = files();
+    let check = |key: &str, settings: &[(&str, &str)]| {
+        let public = [
+            ("PUBLIC__LISTEN", "127.0.0.1:0"),
+            ("PUBLIC__TLS__CERT_FILE", certificate.as_str()),
+            ("PUBLIC__TLS__KEY_FILE", key),
+        ];
+        stderr(&run(&["--check-config"], &[&public[..], settings].concat()))
+    };
+    assert_eq!(check(&key, &[]), "");
+    let text = check(&other, &[("EDGE__RULES_FILE", rules.as_str())]);
+    let line = "MELMASTOON_PUBLIC__TLS: the certificate and key cannot be used";
+    assert!(text.contains(line), "{text}");
+    assert!(text.contains("MELMASTOON_EDGE__RULES_FILE: line 3, column 3: "), "{text}");
+    assert_eq!(text.lines().count(), 3, "{text}");
+    let text = check(FILE, &[]);
+    assert!(text.contains("MELMASTOON_PUBLIC__TLS: ") && text.contains("PEM"), "{text}");
 }
 
 #[test]

@@ -15,9 +15,9 @@ A setting is an environment variable: `MELMASTOON_`, then the section and the se
 refuses variables with the prefix that it does not know, except `MELMASTOON_TEST_…`; the stand-ins ignore unknown sections.
 **required** within a section that is not set by default means: with any other setting of that section.
 
-`--check-config`, the only argument of each program, loads and validates its settings, prints `configuration is valid` or every
-error with its variable, and opens no connection. The exit status is 0 or 1. The contents of certificate and rules files are checked
-at start.
+`--check-config`, the only argument of each program, loads and validates its settings and the files that they name, prints
+`configuration is valid` or every error with its variable, and opens no connection. The exit status is 0 or 1. The certificate and
+the firewall rules are checked once the other settings are valid.
 ";
 
 #[test]

@@ -20,7 +20,7 @@ mod schema;
 mod telemetry;
 
 pub use callers::CallersConfig;
-pub use error::ConfigError;
+pub use error::{ConfigError, SettingErrors};
 pub use load::load;
 pub use maintenance::MaintenanceConfig;
 pub use oidc::{AccountsConfig, OidcConfig};

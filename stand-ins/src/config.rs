@@ -2,17 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use contracts::upstream::Upstream;
 use garde::Validate;
 use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::Deserialize;
-use service_kit::config::rules::{http_url, readable_file, require};
+use service_kit::config::rules::{self, base_url, http_url, readable_file, require};
 use service_kit::config::{CallersConfig, TelemetryConfig};
 use service_kit::serve::ConnectionLimits;
 use url::Url;
+
+use crate::oauth::SigningKey;
 
 #[derive(Debug, Clone, Deserialize, JsonSchema, Validate)]
 pub struct Config {
@@ -27,12 +29,16 @@ pub struct Config {
     pub connections: ConnectionLimits,
     /// Address of the listener of each upstream.
     #[schemars(with = "BTreeMap<String, SocketAddr>")]
-    #[garde(custom(stand_in_listeners(&self.pass_through)))]
+    #[garde(
+        adapt(rules::entries),
+        custom(stand_in_listeners(&self.pass_through)),
+        inner(custom(loopback))
+    )]
     pub upstreams: BTreeMap<Upstream, SocketAddr>,
     /// Base URLs of real services, to which their listeners forward requests without a fault.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, String>")]
-    #[garde(skip)]
+    #[garde(adapt(rules::entries), inner(custom(service_url)))]
     pub pass_through: BTreeMap<Upstream, Url>,
     #[garde(dive)]
     pub callers: CallersConfig,
@@ -66,10 +72,11 @@ pub struct ControlConfig {
 pub struct IamConfig {
     /// PKCS#8 PEM, P-256: signs access tokens.
     #[schemars(example = &"/etc/stand-ins/iam.pem")]
-    #[garde(custom(readable_file))]
+    #[garde(custom(signing_key))]
     pub key_file: PathBuf,
     /// `http://<its own address>` when absent.
     #[serde(default)]
+    #[garde(inner(custom(base_url)))]
     pub issuer: Option<String>,
     /// Whether the token endpoint requires a DPoP nonce (RFC 9449 section 8).
     #[serde(default)]
@@ -88,7 +95,7 @@ pub(crate) const EVENTS_ACCOUNT: &str = "events";
 pub struct OidcConfig {
     /// PKCS#8 PEM, P-256: signs identity tokens. Not the key of access tokens.
     #[schemars(example = &"/etc/stand-ins/oidc.pem")]
-    #[garde(custom(readable_file))]
+    #[garde(custom(signing_key))]
     pub key_file: PathBuf,
     /// Domain of the accounts' emails.
     #[serde(default = "OidcConfig::default_domain")]
@@ -146,7 +153,7 @@ pub struct SubscriberConfig {
 #[serde(default, deny_unknown_fields)]
 pub struct ConsoleConfig {
     /// Base URL of the gateway, without a path.
-    #[garde(custom(http_url))]
+    #[garde(custom(base_url))]
     pub gateway: String,
 }
 
@@ -161,21 +168,32 @@ fn loopback(address: &SocketAddr, _: &()) -> garde::Result {
     require(address.ip().is_loopback(), "is not a loopback address; listen on 127.0.0.1")
 }
 
-/// Requires a listener of iam, loopback addresses, and none for a service that is real.
+fn service_url(url: &Url, context: &()) -> garde::Result {
+    base_url(url.as_str(), context)
+}
+
+/// Requires a file with a key that signs tokens.
+fn signing_key(path: &Path, context: &()) -> garde::Result {
+    readable_file(path, context)?;
+    let key = SigningKey::read(&std::fs::read(path).unwrap_or_default());
+    require(key.is_ok(), "the file is not a P-256 key in PKCS#8 and PEM")
+}
+
+/// Requires a listener of iam, and none for a service that is real.
 fn stand_in_listeners(
     pass_through: &BTreeMap<Upstream, Url>,
 ) -> impl FnOnce(&BTreeMap<Upstream, SocketAddr>, &()) -> garde::Result + '_ {
     |upstreams, ()| {
-        upstreams.values().try_for_each(|address| loopback(address, &()))?;
         let has_iam = upstreams.contains_key(&Upstream::Iam);
         require(has_iam, "iam has no address; set MELMASTOON_UPSTREAMS__IAM=127.0.0.1:<port>")?;
         let real = [Upstream::Inventory, Upstream::Housekeeping, Upstream::Staff];
         let is_played =
-            |name: &Upstream| upstreams.contains_key(name) && !pass_through.contains_key(name);
-        require(
-            !real.iter().any(is_played),
-            "inventory, housekeeping and staff have no stand-in; remove them, or set MELMASTOON_PASS_THROUGH__<NAME> to the address of the service",
-        )
+            |name: &&Upstream| upstreams.contains_key(*name) && !pass_through.contains_key(*name);
+        let Some(name) = real.iter().find(is_played) else { return Ok(()) };
+        let variable = name.to_string().to_uppercase();
+        Err(garde::Error::new(format!(
+            "{name} has no stand-in; remove MELMASTOON_UPSTREAMS__{variable}, or set MELMASTOON_PASS_THROUGH__{variable} to the URL of the service"
+        )))
     }
 }
 
@@ -187,5 +205,38 @@ fn can_push(oidc: Option<&OidcConfig>) -> impl FnOnce(&EventsConfig, &()) -> gar
             pushes || events.subscribers.is_empty(),
             "subscribers need the account that pushes; set MELMASTOON_OIDC__ACCOUNTS__EVENTS to a secret",
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn each_error_names_the_entry_or_the_file() {
+        let config: Config = serde_json::from_value(json!({
+            "control": {"listen": "127.0.0.1:0"},
+            "upstreams": {"iam": "127.0.0.1:0", "lock": "0.0.0.0:0", "staff": "127.0.0.1:0"},
+            "pass_through": {"inventory": "ftp://localhost", "housekeeping": "http://localhost/?a"},
+            "callers": {"jwks_url": "http://localhost/jwks", "issuer": "bff-backoffice"},
+            "iam": {"key_file": concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")},
+        }))
+        .unwrap();
+        let report = config.validate().unwrap_err();
+        let mut errors: Vec<_> =
+            report.iter().map(|(path, error)| format!("{path}: {error}")).collect();
+        errors.sort();
+        assert_eq!(
+            errors,
+            [
+                "iam.key_file: the file is not a P-256 key in PKCS#8 and PEM",
+                "pass_through.housekeeping: must have neither a query nor a fragment",
+                "pass_through.inventory: is not an http or https URL",
+                "upstreams.lock: is not a loopback address; listen on 127.0.0.1",
+                "upstreams: staff has no stand-in; remove MELMASTOON_UPSTREAMS__STAFF, or set MELMASTOON_PASS_THROUGH__STAFF to the URL of the service",
+            ]
+        );
     }
 }

@@ -6,7 +6,7 @@ use contracts::id::TenantId;
 use garde::Validate;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use service_kit::config::rules::require;
+use service_kit::config::rules;
 
 /// The composed reads.
 #[derive(Debug, Deserialize, JsonSchema, Validate)]
@@ -18,7 +18,7 @@ pub struct DashboardConfig {
     pub deadline_ms: u64,
     /// Overrides of `deadline_ms` per tenant.
     #[schemars(with = "BTreeMap<String, u64>")]
-    #[garde(custom(positive_deadlines))]
+    #[garde(adapt(rules::entries), inner(range(min = 1)))]
     pub tenant_deadlines_ms: BTreeMap<TenantId, u64>,
     /// Whether upstream responses are cached, by the policies in `composer`. False only for
     /// measurements and drills: every read is then a cache miss.
@@ -42,8 +42,4 @@ impl DashboardConfig {
                 .collect(),
         }
     }
-}
-
-fn positive_deadlines(deadlines: &BTreeMap<TenantId, u64>, _: &()) -> garde::Result {
-    require(deadlines.values().all(|ms| *ms > 0), "a deadline is lower than 1")
 }

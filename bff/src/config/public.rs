@@ -5,7 +5,7 @@ use auth::htu::Htu;
 use garde::Validate;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use service_kit::config::rules::{not_empty, readable_file, require};
+use service_kit::config::rules::{not_empty, readable_file, require, without_query};
 use service_kit::serve::ConnectionLimits;
 use url::Url;
 
@@ -56,5 +56,6 @@ fn origin(text: &str, _: &()) -> garde::Result {
 
 /// Requires what a proof's `htu` can be compared with.
 fn base_url(url: &str, _: &()) -> garde::Result {
-    Htu::parse(url).map(drop).map_err(garde::Error::new)
+    Htu::parse(url).map_err(garde::Error::new)?;
+    without_query(url)
 }

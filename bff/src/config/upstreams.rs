@@ -1,5 +1,5 @@
 use contracts::upstream::Upstream;
-use upstream_clients::BaseUrls;
+use service_kit::config::rules::{require, without_query};
 use url::Url;
 
 /// Upstreams that this version calls; a missing address is logged at start.
@@ -21,9 +21,9 @@ pub(crate) const REQUIRED_UPSTREAMS: [Upstream; 15] = [
     Upstream::Sync,
 ];
 
-/// Requires schemes that the call stack speaks.
-pub(super) fn base_urls(urls: &BaseUrls, _: &()) -> garde::Result {
-    let is_wrong = |url: &Url| !["http", "https", "h2c"].contains(&url.scheme());
-    let Some((upstream, _)) = urls.iter().find(|(_, url)| is_wrong(url)) else { return Ok(()) };
-    Err(garde::Error::new(format!("the URL of {upstream} is not an http, https or h2c URL")))
+/// Requires a scheme that the call stack speaks.
+pub(super) fn base_url(url: &Url, _: &()) -> garde::Result {
+    let is_spoken = ["http", "https", "h2c"].contains(&url.scheme());
+    require(is_spoken, "is not an http, https or h2c URL")?;
+    without_query(url.as_str())
 }

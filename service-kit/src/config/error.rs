@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use super::variable;
+
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -22,8 +24,25 @@ impl SettingErrors {
         self.0.entry(variable).or_insert(message);
     }
 
+    pub(super) fn contains(&self, variable: &str) -> bool {
+        self.0.contains_key(variable)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Adds the error, if it is one, to the setting at this path: `["edge", "rules_file"]`.
+    pub fn check<T>(&mut self, path: &[&str], result: Result<T, impl fmt::Display>) {
+        if let Err(error) = result {
+            let path: Vec<String> = path.iter().map(|&name| name.to_owned()).collect();
+            self.add(variable(&path), error.to_string());
+        }
+    }
+
+    /// An error if there is any.
+    pub fn result(self) -> Result<(), Self> {
+        if self.is_empty() { Ok(()) } else { Err(self) }
     }
 }
 

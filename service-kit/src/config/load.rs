@@ -99,11 +99,15 @@ fn remove_unreadable<T: DeserializeOwned>(
     });
 }
 
-/// Adds the example of each required setting that is missing, and reports it.
+/// Adds the example of each required setting that is missing, and reports it, unless it or its section
+/// was removed because it cannot be read.
 fn complete(schema: Schema<'_>, values: &mut Dict, parent: &[String], errors: &mut SettingErrors) {
     let join = |name: &str| [parent, &[name.to_owned()]].concat();
     for property in schema.properties() {
         let path = join(property.name);
+        let mut consequences = SettingErrors::default();
+        let is_removed = errors.contains(&variable(&path));
+        let errors = if is_removed { &mut consequences } else { &mut *errors };
         if property.is_required && !values.contains_key(property.name) {
             if !property.schema.is_section() {
                 let name = if property.schema.entries().is_some() { "__<NAME>" } else { "" };

@@ -1,4 +1,10 @@
+use std::collections::BTreeMap;
+
+use garde::Validate;
+use schemars::JsonSchema;
+
 use super::*;
+use crate::config::rules;
 use crate::service::ServiceConfig;
 
 const COMPLETE: &str = r#"
@@ -73,9 +79,29 @@ fn all_that_is_required_is_listed() {
         "MELMASTOON_CALLERS__JWKS_URL: is required, such as http://bff.internal:9083/.well-known/jwks.json",
         "MELMASTOON_LISTEN: is required, such as 0.0.0.0:8084",
         "MELMASTOON_POSTGRES: is a section; set its own settings, `…__<NAME>`",
-        "MELMASTOON_POSTGRES__URL: is required, such as postgres://bff@db.internal/bff",
     ];
     assert_eq!(errors, expected);
+}
+
+/// A map and a section in it, both required.
+#[derive(Debug, serde::Deserialize, JsonSchema, Validate)]
+#[garde(allow_unvalidated)]
+struct Mapped {
+    #[garde(adapt(rules::entries), inner(range(min = 2)))]
+    numbers: BTreeMap<String, u32>,
+}
+
+#[test]
+fn a_rule_on_the_entries_of_a_map_names_the_entry() {
+    let of = |toml: &str| read::<Mapped>(values(toml)).unwrap_err().to_string();
+    let error = of("numbers = { one = 1, two = 2, nought = 0 }");
+    let lines: Vec<&str> = error.lines().skip(1).map(str::trim).collect();
+    let expected =
+        ["MELMASTOON_NUMBERS__NOUGHT: lower than 2", "MELMASTOON_NUMBERS__ONE: lower than 2"];
+    assert_eq!(lines, expected);
+    let error = of("numbers = 'hunter2'");
+    let lines: Vec<&str> = error.lines().skip(1).map(str::trim).collect();
+    assert_eq!(lines, ["MELMASTOON_NUMBERS: must be a map"]);
 }
 
 #[test]
