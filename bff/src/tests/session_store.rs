@@ -1,6 +1,5 @@
 //! Probes of the session store.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +7,7 @@ use contracts::clock::Entropy;
 use service_kit::background::BackgroundTask;
 use service_kit::testing::proxy::Proxy;
 use tokio::time::Instant;
+use url::Url;
 
 use crate::sessions::session_store::watch::SessionStoreProbe;
 use crate::tests::test_gateway::{TestGateway, TestOptions, UNREACHABLE_REDIS, session_url};
@@ -57,11 +57,12 @@ async fn the_store_says_which_server_it_is_and_how_full() {
 
 /// A proxy of the session store, and the URL of the store behind it.
 async fn proxied() -> (Proxy, String) {
-    let url = session_url();
-    let address = url.trim_start_matches("redis://").split('/').next().unwrap();
-    let proxy = Proxy::start(address.parse::<SocketAddr>().unwrap()).await.unwrap();
-    let url = url.replace(address, &proxy.address.to_string());
-    (proxy, url)
+    let mut url = Url::parse(&session_url()).unwrap();
+    let store = url.socket_addrs(|| None).unwrap()[0];
+    let proxy = Proxy::start(store).await.unwrap();
+    url.set_ip_host(proxy.address.ip()).unwrap();
+    url.set_port(Some(proxy.address.port())).unwrap();
+    (proxy, url.into())
 }
 
 #[tokio::test]

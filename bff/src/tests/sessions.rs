@@ -183,8 +183,10 @@ async fn a_revoked_session_is_over_for_tokens_that_do_not_name_it_until_the_next
 }
 
 #[tokio::test]
-async fn no_request_asks_the_session_store_more_than_once() {
+async fn no_request_queries_the_session_store_more_than_once() {
     let tap = Tap::open().await;
+    // Loads the scripts of streams into the store.
+    streams::next(&mut TestGateway::open().await.stream().await).await.unwrap();
     let gateway =
         TestGateway::build(TestOptions { redis_url: tap.url.clone(), ..TestOptions::usual() })
             .await;
