@@ -12,6 +12,7 @@ pub mod drills;
 pub mod events;
 pub mod lock_fixture;
 pub mod observations;
+pub mod prometheus;
 pub mod proxy;
 pub mod report;
 pub mod sync_client;

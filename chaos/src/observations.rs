@@ -42,6 +42,8 @@ impl Step {
 #[derive(Debug, Default)]
 pub struct Observations {
     pub findings: Vec<Finding>,
+    /// Alerts that were raised and must be resolved at the end.
+    pub alerts: Vec<&'static str>,
     /// Time from the fault to its detection; the slowest of several faults.
     pub detected: Option<Duration>,
     /// Time from the end of the fault to steady state; the slowest of several faults.

@@ -149,6 +149,11 @@ impl Stack {
         &self.info
     }
 
+    /// Data folder of the stack.
+    pub fn folder(&self) -> &DataDir {
+        &self.folder
+    }
+
     /// Finds a process by name: bff, bff-2, inventory, housekeeping, staff, stand-ins, postgres,
     /// redis-session, redis-session-standby or redis-cache.
     pub fn process(&self, name: &str) -> anyhow::Result<&Process> {

@@ -25,6 +25,7 @@ fn stdout(output: &Output) -> String {
 fn every_tool_is_fetched_and_runs_as_it_is() {
     for (tool, answer) in [
         ("promtool", "promtool, version "),
+        ("prometheus", "prometheus, version "),
         ("node", "v"),
         ("npm", ""),
         ("redis-server", "Redis server v="),

@@ -19,13 +19,15 @@ use crate::run_as::RunAs;
 use crate::user_error::UserError;
 
 const MIN_NODE_VERSION: u32 = 20;
-/// Debian package of promtool.
+/// Debian package of Prometheus and promtool.
 const PROMETHEUS_PACKAGE: &str = "prometheus";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Tool {
     /// Checks Prometheus alert rules.
     Promtool,
+    /// Evaluates them during a drill.
+    Prometheus,
     /// Node.js, 20 or newer.
     Node,
     /// The npm of that Node.js.
@@ -37,7 +39,8 @@ pub enum Tool {
 /// Returns the path of an executable that runs as it is, fetching it if it is missing.
 pub async fn find(tool: Tool, progress: &Progress) -> anyhow::Result<PathBuf> {
     match tool {
-        Tool::Promtool => promtool(progress).await,
+        Tool::Promtool => of_prometheus("promtool", progress).await,
+        Tool::Prometheus => of_prometheus("prometheus", progress).await,
         Tool::Node => Ok(node(progress).await?.node),
         Tool::Npm => Ok(node(progress).await?.npm),
         Tool::RedisServer => {
@@ -48,33 +51,34 @@ pub async fn find(tool: Tool, progress: &Progress) -> anyhow::Result<PathBuf> {
     }
 }
 
-async fn promtool(progress: &Progress) -> anyhow::Result<PathBuf> {
+/// Finds a program of Debian's package prometheus.
+async fn of_prometheus(name: &'static str, progress: &Progress) -> anyhow::Result<PathBuf> {
     for folder in installed_folders() {
-        if let Some(found) = promtool_in(&folder).await {
+        if let Some(found) = runs_in(&folder, name).await {
             return Ok(found);
         }
     }
     let folder = data_folder()?;
-    let root = folder.dir("tools/promtool")?.join("root");
-    let _fetching = folder.wait_for("promtool.lock").await?;
-    if let Some(found) = promtool_in(&root.join("usr/bin")).await {
+    let root = folder.dir("tools/prometheus")?.join("root");
+    let _fetching = folder.wait_for("prometheus.lock").await?;
+    if let Some(found) = runs_in(&root.join("usr/bin"), name).await {
         return Ok(found);
     }
     let missing = |why: &anyhow::Error| {
-        let install = "promtool (on Debian as root: apt-get install -y prometheus)";
-        UserError::ToolMissing { name: "promtool", why: format!("{why:#}"), install }
+        let install = "Prometheus (on Debian as root: apt-get install -y prometheus)";
+        UserError::ToolMissing { name, why: format!("{why:#}"), install }
     };
-    let step = progress.step("Fetching promtool from Debian's package prometheus, once");
+    let step = progress.step("Fetching Prometheus and promtool from Debian's packages, once");
     debian::fetch(&root, &[PROMETHEUS_PACKAGE]).await.map_err(|error| missing(&error))?;
-    let found = promtool_in(&root.join("usr/bin")).await;
-    let found = found.context("the fetched promtool does not run here");
+    let found = runs_in(&root.join("usr/bin"), name).await;
+    let found = found.with_context(|| format!("the fetched {name} does not run here"));
     let found = found.map_err(|error| missing(&error))?;
-    step.done("Fetched promtool into .local (nothing was installed)");
+    step.done("Fetched Prometheus and promtool into .local (nothing was installed)");
     Ok(found)
 }
 
-async fn promtool_in(folder: &Path) -> Option<PathBuf> {
-    let path = folder.join("promtool");
+async fn runs_in(folder: &Path, name: &str) -> Option<PathBuf> {
+    let path = folder.join(name);
     output(&path, "--version", &Env::new()).await.map(|_| path)
 }
 
