@@ -22,6 +22,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::catalog::ServerSafeguard;
+use crate::prometheus::{Alerts, Scale};
 
 /// How often a condition is looked at.
 const POLL_INTERVAL: Duration = Duration::from_millis(25);
@@ -35,6 +36,7 @@ const KEEP_SETTING: &str = "MELMASTOON_DASHBOARD__KEEP";
 /// listeners.
 #[derive(Debug)]
 pub struct DrillEnv {
+    alerts: Option<Alerts>,
     pub stack: Stack,
     pub desktop: Desktop,
     pub property: String,
@@ -43,13 +45,6 @@ pub struct DrillEnv {
     /// Safeguards that the gateway runs without.
     pub safeguards_off: Vec<Safeguard>,
     http: Client,
-}
-
-/// A server's metrics, and the client that reads them.
-#[derive(Debug, Clone)]
-pub struct MetricsEndpoint {
-    pub http: reqwest::Client,
-    pub url: String,
 }
 
 /// Options of a drill's environment.
@@ -67,6 +62,8 @@ pub struct EnvOptions<'a> {
     pub safeguards_off: &'a [ServerSafeguard],
     /// Where the gateway and the services send their traces.
     pub collector: Option<String>,
+    /// Evaluates the alert rules, with their durations divided by this scale.
+    pub alerts: Option<Scale>,
 }
 
 fn by_server(safeguards: &[ServerSafeguard]) -> BTreeMap<&'static str, Vec<Safeguard>> {
@@ -91,6 +88,7 @@ impl<'a> EnvOptions<'a> {
             faults_on_services: false,
             safeguards_off: &[],
             collector: None,
+            alerts: None,
         }
     }
 
@@ -174,7 +172,11 @@ impl DrillEnv {
         let property = manager.property_ids.first().context("the manager has no property")?.clone();
         let http = http_client::plain()?;
         let safeguards_off = of_gateway(options.safeguards_off);
-        Ok(Self { stack, desktop, property, folder, safeguards_off, http })
+        let alerts = match options.alerts {
+            Some(scale) => Some(Alerts::start(&stack, scale).await?),
+            None => None,
+        };
+        Ok(Self { alerts, stack, desktop, property, folder, safeguards_off, http })
     }
 
     /// Data folder for drills or tests.
@@ -199,6 +201,9 @@ impl DrillEnv {
     }
 
     pub async fn close(self) -> anyhow::Result<()> {
+        if let Some(alerts) = self.alerts {
+            alerts.stop().await;
+        }
         self.stack.stop().await
     }
 
@@ -281,14 +286,9 @@ impl DrillEnv {
         self.http.clone()
     }
 
-    /// Metrics URL of the gateway.
-    pub fn metrics_url(&self) -> String {
-        metrics_of(&self.stack.info().gateway)
-    }
-
-    /// Metrics of the gateway.
-    pub fn metrics_endpoint(&self) -> MetricsEndpoint {
-        MetricsEndpoint { http: self.http(), url: self.metrics_url() }
+    /// The alerts of an environment that was opened with them.
+    pub fn alerts(&self) -> anyhow::Result<&Alerts> {
+        self.alerts.as_ref().context("no Prometheus runs: set EnvOptions::alerts")
     }
 
     /// URL of a service.

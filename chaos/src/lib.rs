@@ -3,7 +3,6 @@
 //!
 //! Not here: tests of a single component, which are next to the component. Start with [`drills`].
 
-pub mod alerts;
 pub mod attacker;
 pub mod catalog;
 pub mod client;

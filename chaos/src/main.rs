@@ -9,6 +9,7 @@ use chaos::catalog::{self, Entry, ServerSafeguard};
 use chaos::drill_env::{DrillEnv, EnvOptions};
 use chaos::drills::{self, Mode};
 use chaos::observations::Observations;
+use chaos::prometheus::Scale;
 use chaos::report::{self, DrillResult, Row};
 use clap::{Parser, Subcommand};
 use launcher::progress::Progress;
@@ -33,6 +34,9 @@ enum Command {
         /// Take seconds per row: do not wait for the alert.
         #[arg(long)]
         short: bool,
+        /// Divide the durations of alert rules by this number; 1 is production.
+        #[arg(long, default_value = "10")]
+        time_scale: Scale,
     },
 }
 
@@ -40,9 +44,9 @@ enum Command {
 async fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::List => list(),
-        Command::Run { ids, sabotage, short } => {
-            let mode = if short || sabotage { Mode::Short } else { Mode::Full };
-            run(&ids, sabotage, mode).await
+        Command::Run { ids, sabotage, short, time_scale } => {
+            let alerts = (!short && !sabotage).then_some(time_scale);
+            run(&ids, sabotage, alerts).await
         }
     };
     match outcome {
@@ -65,8 +69,9 @@ fn list() -> anyhow::Result<bool> {
     Ok(true)
 }
 
-/// Returns true when every row has the result that this kind of run requires.
-async fn run(ids: &[String], sabotage: bool, mode: Mode) -> anyhow::Result<bool> {
+/// Returns true when every row has the result that this kind of run requires. Drills wait for alerts
+/// if there is a scale for them.
+async fn run(ids: &[String], sabotage: bool, alerts: Option<Scale>) -> anyhow::Result<bool> {
     let progress = Progress::for_screen();
     let mut rows = Vec::new();
     let mut shared = None;
@@ -74,7 +79,7 @@ async fn run(ids: &[String], sabotage: bool, mode: Mode) -> anyhow::Result<bool>
     let (skipped, drilled): (Vec<_>, Vec<_>) =
         chosen.iter().partition(|(_, entry)| sabotage && entry.no_safeguard.is_some());
     for (id, entry) in drilled {
-        let row = drill(id, entry, sabotage, mode, &mut shared, &progress);
+        let row = drill(id, entry, sabotage, alerts, &mut shared, &progress);
         let row = Box::pin(row).await?;
         print_row(&row);
         rows.push(row);
@@ -103,7 +108,7 @@ async fn drill(
     id: &str,
     entry: &Entry,
     sabotage: bool,
-    mode: Mode,
+    alerts: Option<Scale>,
     shared: &mut Option<DrillEnv>,
     progress: &Progress,
 ) -> anyhow::Result<Row> {
@@ -123,13 +128,18 @@ async fn drill(
             }
             let options =
                 drills::env_options(id, EnvOptions::new(DrillEnv::folder("drills/stack")));
+            let options = EnvOptions { alerts, ..options };
             let options = if sabotage { options.without(off) } else { options };
             DrillEnv::open(options, progress).await?
         }
     };
     let mut seen = Observations::default();
     let objective = Duration::from_secs(entry.recover_within_s);
-    let outcome = drills::run(id, mode, objective, &mut env, &mut seen).await;
+    let mode = if alerts.is_some() { Mode::Full } else { Mode::Short };
+    let mut outcome = drills::run(id, mode, objective, &mut env, &mut seen).await;
+    if let (Ok(()), Ok(alerts)) = (&outcome, env.alerts()) {
+        outcome = alerts.check_resolved(&mut seen).await;
+    }
     if shares && outcome.is_ok() {
         *shared = Some(env);
     } else {

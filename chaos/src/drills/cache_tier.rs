@@ -9,7 +9,6 @@ use launcher::desktop::Call;
 use tokio::time::{Instant, sleep};
 
 use super::Mode;
-use crate::alerts;
 use crate::drill_env::{DashboardView, DrillEnv, connect};
 use crate::observations::{Observations, Step};
 use crate::timed_call::{self, TimedResponse};
@@ -22,8 +21,6 @@ const MISSES_METRIC: &str = "bff_backoffice_cache_miss_total";
 const DETECT_WITHIN: Duration = Duration::from_secs(10);
 /// Long enough for the shortest freshness to expire twice, so that reads go to the upstreams.
 const WATCH_DURATION: Duration = Duration::from_secs(11);
-/// Long enough for a rate over one minute and `for: 15s`.
-const ALERT_WATCH_DURATION: Duration = Duration::from_secs(40);
 const REQUEST_PAUSE: Duration = Duration::from_millis(40);
 /// The route's deadline plus connection overhead on a busy machine.
 const ANSWER_WITHIN: Duration = Duration::from_millis(700);
@@ -61,7 +58,7 @@ async fn drill_fault(
     let (before, injected_at) = (env.metric(MISSES_METRIC, &[]).await?, Instant::now());
     inject(fault, env).await?;
     seen.check(Step::Fault, format!("{fault:?} {TIER}"), true, "done");
-    let (during, reads) = watch_with_alert(alert, env, seen).await?;
+    let (during, reads) = watch_with_alert(alert.then_some(injected_at), env, seen).await?;
     check_user_view(fault, &during, seen);
     check_uncached_reads(fault, &reads, seen);
     check_detection(injected_at, env, seen).await?;
@@ -114,17 +111,15 @@ async fn check_detection(
 type During = (Vec<DashboardView>, Vec<TimedResponse>);
 
 async fn watch_with_alert(
-    alert: bool,
+    alert_since: Option<Instant>,
     env: &DrillEnv,
     seen: &mut Observations,
 ) -> anyhow::Result<During> {
-    if !alert {
-        return watch(WATCH_DURATION, env).await;
-    }
-    let endpoint = env.metrics_endpoint();
-    let (during, fired) =
-        alerts::fired_during(ALERT, endpoint, watch(ALERT_WATCH_DURATION, env)).await;
-    seen.check_timed(Step::Detection, format!("{ALERT} fires on the exported metrics"), fired);
+    let Some(injected_at) = alert_since else { return watch(WATCH_DURATION, env).await };
+    let alerts = env.alerts()?;
+    let watching = watch(alerts.fire_within(&[ALERT])?, env);
+    let (during, raised) = alerts.raised_during(&[ALERT], injected_at, watching).await?;
+    raised.report(seen);
     during
 }
 

@@ -6,10 +6,9 @@ use std::time::Duration;
 use contracts::clock::Clock;
 use launcher::data_dir::DataDir;
 use launcher::tls::Tls;
-use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::Mode;
-use crate::alerts;
 use crate::drill_env::DrillEnv;
 use crate::observations::{Observations, Step};
 
@@ -35,13 +34,14 @@ pub(super) async fn run(
     seen.check_timed(Step::Steady, "the certificate lasts more than 30 days", steady);
     check_whole(Step::Steady, objective, env, seen).await?;
 
+    let renewed_at = Instant::now();
     Tls::renew(&folder, &clock, 1)?;
     seen.check(Step::Fault, "the certificate ends at midnight", true, "done");
     let noticed = until_left(env, DETECT_WITHIN, |left| (0..DAY_SECONDS).contains(&left)).await;
     let took = seen.check_timed(Step::Detection, format!("{METRIC} shows it"), noticed);
     seen.detected_after(took);
     if mode == Mode::Full {
-        watch_with_alert(env, seen).await?;
+        watch_with_alert(renewed_at, env, seen).await?;
     }
     check_whole(Step::User, objective, env, seen).await?;
 
@@ -103,15 +103,12 @@ async fn until_left(
     env.wait_until(METRIC, within, is_so).await
 }
 
-async fn watch_with_alert(env: &DrillEnv, seen: &mut Observations) -> anyhow::Result<()> {
-    let (done, until) = watch::channel(false);
-    let watching = async {
-        env.watch(Duration::from_secs(8), REQUEST_PAUSE).await;
-        done.send_replace(true);
-    };
-    let ((), samples) = tokio::join!(watching, alerts::sample(env.metrics_endpoint(), until));
-    let samples = samples?.since_1970_to_zero(METRIC, Clock::system().unix_seconds());
-    let fired = alerts::check_fires(ALERT, &samples, &DrillEnv::folder("drills")).await;
-    seen.check_timed(Step::Detection, format!("{ALERT} fires on the exported metrics"), fired);
+async fn watch_with_alert(
+    renewed_at: Instant,
+    env: &DrillEnv,
+    seen: &mut Observations,
+) -> anyhow::Result<()> {
+    let ((), raised) = env.alerts()?.raised_during(&[ALERT], renewed_at, async {}).await?;
+    raised.report(seen);
     Ok(())
 }

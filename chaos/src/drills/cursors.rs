@@ -9,10 +9,9 @@ use launcher::internal::InternalClient;
 use launcher::service_accounts::SCHEDULER;
 use reqwest::Method;
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use super::Mode;
-use crate::alerts;
 use crate::drill_env::DrillEnv;
 use crate::observations::{Observations, Step};
 use crate::sync_client::{DesktopFleet, cursor, handshake};
@@ -22,8 +21,6 @@ const PATH: &str = "/internal/jobs/reconcile-cursors";
 const METRIC: &str = "bff_backoffice_sync_cursor_reconciled_total";
 const ALERT: &str = "BffCursorCacheDivergence";
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Time before and after the fault, so that the samples include the counter's value without it.
-const SAMPLE_MARGIN: Duration = Duration::from_secs(3);
 /// Age of the last pull, beyond the time a desktop has to report it.
 const PULL_AGE: Duration = Duration::from_secs(600);
 const FAULTS: [CursorFault; 2] = [
@@ -75,19 +72,14 @@ async fn drill_fault(
 ) -> anyhow::Result<()> {
     let agreed = agree(env, scheduler, objective, seen, Step::Steady).await?;
     let moved = agreed.checked_add_signed(fault.moved_by).context("a cursor has few versions")?;
-    let work = async {
-        sleep(if alert { SAMPLE_MARGIN } else { Duration::ZERO }).await;
-        let diverged = diverge(fault.what, moved, scheduler, env, seen).await;
-        sleep(if alert { SAMPLE_MARGIN } else { Duration::ZERO }).await;
-        diverged
-    };
+    let diverging = diverge(fault.what, moved, scheduler, env, seen);
     if alert {
-        let (diverged, samples) = alerts::sample_during(env.metrics_endpoint(), work).await;
+        let alerts = env.alerts()?;
+        let (diverged, raised) = alerts.raised_during(&[ALERT], Instant::now(), diverging).await?;
         diverged?;
-        let fired = alerts::check_fires(ALERT, &samples?, &DrillEnv::folder("drills")).await;
-        seen.check_timed(Step::Detection, format!("{ALERT} fires on the exported metrics"), fired);
+        raised.report(seen);
     } else {
-        work.await?;
+        diverging.await?;
     }
     check_recovery(moved, agreed, scheduler, objective, env, seen).await
 }

@@ -10,7 +10,6 @@ use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use super::Mode;
-use crate::alerts;
 use crate::client::ApiResponse;
 use crate::drill_env::{DrillEnv, not_ok};
 use crate::events;
@@ -26,8 +25,6 @@ const STEADY_WITHIN: Duration = Duration::from_secs(5);
 /// Time for a fault to take effect.
 const IN_FORCE_WITHIN: Duration = Duration::from_secs(3);
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
-/// Time before and after the fault, so that the samples include the counter's value without it.
-const SAMPLE_MARGIN: Duration = Duration::from_secs(3);
 const ERRORS_METRIC: &str = "bff_backoffice_errors_total";
 
 /// One row of the tree.
@@ -226,15 +223,9 @@ async fn fail(
     let Some(alert) = case.alert.filter(|_| mode == Mode::Full) else {
         return inject(case, context, env, seen).await;
     };
-    let injecting = async {
-        sleep(SAMPLE_MARGIN).await;
-        let outcome = inject(case, context, env, seen).await;
-        sleep(SAMPLE_MARGIN).await;
-        outcome
-    };
-    let endpoint = env.metrics_endpoint();
-    let (outcome, fired) = alerts::fired_during(alert, endpoint, injecting).await;
-    seen.check_timed(Step::Detection, format!("{alert} fires on the exported metrics"), fired);
+    let (alerts, injecting) = (env.alerts()?, inject(case, context, env, seen));
+    let (outcome, raised) = alerts.raised_during(&[alert], Instant::now(), injecting).await?;
+    raised.report(seen);
     outcome
 }
 

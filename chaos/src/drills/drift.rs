@@ -7,9 +7,9 @@ use std::time::Duration;
 use anyhow::Context;
 use launcher::desktop::Call;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::{Mode, widgets};
-use crate::alerts;
 use crate::drill_env::{DashboardView, DrillEnv, stand_in_fault};
 use crate::observations::{Observations, Step};
 use crate::timed_call::{self, TimedResponse};
@@ -111,9 +111,9 @@ impl UpstreamDrift {
         if !alert {
             return self.watch(env).await;
         }
-        let endpoint = env.metrics_endpoint();
-        let (given, fired) = alerts::fired_during(ALERT, endpoint, self.watch(env)).await;
-        seen.check_timed(Step::Detection, format!("{ALERT} fires on the exported metrics"), fired);
+        let (alerts, watching) = (env.alerts()?, self.watch(env));
+        let (given, raised) = alerts.raised_during(&[ALERT], Instant::now(), watching).await?;
+        raised.report(seen);
         given
     }
 

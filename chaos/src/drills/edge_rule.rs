@@ -3,10 +3,9 @@
 
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::Mode;
-use crate::alerts;
 use crate::drill_env::{DashboardView, DrillEnv};
 use crate::observations::{Observations, Step};
 
@@ -17,8 +16,6 @@ const ALERT: &str = "BffEdgeBlocksSpike";
 const DETECT_WITHIN: Duration = Duration::from_secs(10);
 const SHADOW_DURATION: Duration = Duration::from_secs(4);
 const WATCH_DURATION: Duration = Duration::from_secs(3);
-/// Long enough for a rate over one minute and `for: 15s`.
-const ALERT_WATCH_DURATION: Duration = Duration::from_secs(32);
 const REQUEST_PAUSE: Duration = Duration::from_millis(40);
 
 /// A rule that matches every desktop on this machine.
@@ -70,6 +67,7 @@ async fn run_in_shadow(env: &DrillEnv, seen: &mut Observations) -> anyhow::Resul
 }
 
 async fn enforce(mode: Mode, env: &DrillEnv, seen: &mut Observations) -> anyhow::Result<()> {
+    let enforced_at = Instant::now();
     env.write_edge_rules(&rules("enforce"))?;
     seen.check(Step::Fault, "the rule is enforced", true, "done");
     let blocked = env
@@ -77,7 +75,7 @@ async fn enforce(mode: Mode, env: &DrillEnv, seen: &mut Observations) -> anyhow:
         .await;
     let took = seen.check_timed(Step::User, format!("desktops get 403 {CODE}"), blocked);
     let during = if mode == Mode::Full {
-        watch_with_alert(env, seen).await?
+        watch_with_alert(enforced_at, env, seen).await?
     } else {
         env.watch(WATCH_DURATION, REQUEST_PAUSE).await
     };
@@ -133,17 +131,13 @@ async fn until_whole(env: &DrillEnv, within: Duration) -> anyhow::Result<Duratio
 }
 
 async fn watch_with_alert(
+    enforced_at: Instant,
     env: &DrillEnv,
     seen: &mut Observations,
 ) -> anyhow::Result<Vec<DashboardView>> {
-    let (done, until) = watch::channel(false);
-    let watching = async {
-        let during = env.watch(ALERT_WATCH_DURATION, REQUEST_PAUSE).await;
-        done.send_replace(true);
-        during
-    };
-    let (during, samples) = tokio::join!(watching, alerts::sample(env.metrics_endpoint(), until));
-    let fired = alerts::check_fires(ALERT, &samples?, &DrillEnv::folder("drills")).await;
-    seen.check_timed(Step::Detection, format!("{ALERT} fires on the exported metrics"), fired);
+    let alerts = env.alerts()?;
+    let watching = env.watch(alerts.fire_within(&[ALERT])?, REQUEST_PAUSE);
+    let (during, raised) = alerts.raised_during(&[ALERT], enforced_at, watching).await?;
+    raised.report(seen);
     Ok(during)
 }

@@ -15,7 +15,6 @@ use reqwest::{Response, Url};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Mode;
-use crate::alerts;
 use crate::attacker::{Attacker, ReplayOutcome, StolenProof};
 use crate::drill_env::{DashboardView, DrillEnv, connect};
 use crate::observations::{Observations, Step};
@@ -29,8 +28,6 @@ const IN_STEP_WITHIN: Duration = Duration::from_secs(20);
 const DETECT_WITHIN: Duration = Duration::from_secs(20);
 /// Time that a failover monitor takes to confirm a failure.
 const FAILURE_CONFIRMED_AFTER: Duration = Duration::from_secs(3);
-/// Long enough for rule evaluations every 5 s to see the counter.
-const ALERT_WATCH_DURATION: Duration = Duration::from_secs(20);
 const REQUEST_PAUSE: Duration = Duration::from_millis(40);
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 /// Number of proofs used before the failover.
@@ -60,16 +57,16 @@ pub(super) async fn run(
     let mut stream = env.desktop.send(&call).await?.error_for_status()?;
     stream.chunk().await?;
 
-    let failing = fail_over(mode, objective, env, &mut standby, seen);
-    let (during, fired) = if mode == Mode::Full {
-        let (during, fired) = alerts::fired_during(ALERT, env.metrics_endpoint(), failing).await;
-        (during?, Some(fired))
+    let failing = fail_over(objective, env, &mut standby, seen);
+    let during = if mode == Mode::Full {
+        let alerts = env.alerts()?;
+        let (during, raised) = alerts.raised_during(&[ALERT], Instant::now(), failing).await?;
+        let during = during?;
+        raised.report(seen);
+        during
     } else {
-        (failing.await?, None)
+        failing.await?
     };
-    if let Some(fired) = fired {
-        seen.check_timed(Step::Detection, format!("{ALERT} fires on the exported metrics"), fired);
-    }
     check_user_view(&during, seen);
     check_stream_open(&mut stream, seen).await;
     check_preserved(env, &used, seen).await
@@ -140,7 +137,6 @@ async fn replication(server: &mut MultiplexedConnection) -> anyhow::Result<InfoD
 
 /// Fails over while a desktop keeps reading.
 async fn fail_over(
-    mode: Mode,
     objective: Duration,
     env: &DrillEnv,
     standby: &mut Standby,
@@ -149,9 +145,6 @@ async fn fail_over(
     let over = Cell::new(false);
     let event = async {
         let outcome = replace(objective, env, standby, seen).await;
-        if mode == Mode::Full {
-            sleep(ALERT_WATCH_DURATION).await;
-        }
         over.set(true);
         outcome
     };

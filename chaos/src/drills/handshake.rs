@@ -9,7 +9,6 @@ use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use super::Mode;
-use crate::alerts;
 use crate::drill_env::{DashboardView, DrillEnv, stand_in_fault};
 use crate::observations::{Observations, Step};
 use crate::sync_client::{
@@ -25,8 +24,6 @@ const TIMED_OUT: (u16, &str) = (504, "MELMASTOON.BFF.UPSTREAM_TIMEOUT");
 const OVERLOADED: (u16, &str) = (503, "MELMASTOON.BFF.OVERLOADED");
 const DETECT_WITHIN: Duration = Duration::from_secs(10);
 const WATCH_DURATION: Duration = Duration::from_secs(4);
-/// Long enough for a rate over one minute and `for: 15s`.
-const ALERT_WATCH_DURATION: Duration = Duration::from_secs(40);
 const REQUEST_PAUSE: Duration = Duration::from_millis(200);
 /// The route's 800 ms plus overhead; in a storm, handshakes also wait for each other.
 const ANSWER_WITHIN: Duration = Duration::from_millis(1500);
@@ -114,7 +111,7 @@ async fn drill_fault(
     env.add_fault(&sync_fault(kind)).await?;
     seen.check(Step::Fault, format!("sync: {kind}"), true, "done");
 
-    let during = watch_with_alert(alert, fleet, env, seen).await?;
+    let during = watch_with_alert(alert.then_some(injected_at), fleet, env, seen).await?;
     seen.detected_after(during.first.map(|first| first - injected_at));
     check_user_view(kind, who, &during, seen);
     let grown = async |env: &DrillEnv| Ok(counted("failed", env).await? > before);
@@ -186,18 +183,18 @@ struct During {
 }
 
 async fn watch_with_alert(
-    alert: bool,
+    alert_since: Option<Instant>,
     fleet: Option<&DesktopFleet>,
     env: &DrillEnv,
     seen: &mut Observations,
 ) -> anyhow::Result<During> {
-    if !alert {
+    let Some(injected_at) = alert_since else {
         return watch(WATCH_DURATION, fleet, env).await;
-    }
-    let endpoint = env.metrics_endpoint();
-    let (given, fired) =
-        alerts::fired_during(ALERT, endpoint, watch(ALERT_WATCH_DURATION, fleet, env)).await;
-    seen.check_timed(Step::Detection, format!("{ALERT} fires on the exported metrics"), fired);
+    };
+    let alerts = env.alerts()?;
+    let watching = watch(alerts.fire_within(&[ALERT])?, fleet, env);
+    let (given, raised) = alerts.raised_during(&[ALERT], injected_at, watching).await?;
+    raised.report(seen);
     given
 }
 

@@ -8,11 +8,9 @@ use launcher::internal::InternalClient;
 use launcher::service_accounts::SCHEDULER;
 use reqwest::Method;
 use serde_json::Value;
-use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use super::Mode;
-use crate::alerts;
 use crate::drill_env::DrillEnv;
 use crate::observations::{Observations, Step};
 
@@ -24,8 +22,6 @@ const DISABLE_RLS_SQL: &str = "ALTER TABLE bff.outbox DISABLE ROW LEVEL SECURITY
 /// Statement from the runbook.
 const ENABLE_RLS_SQL: &str = "SELECT bff.isolate_by_tenant('bff.outbox')";
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Time before and after the fault, so that the samples include the counter's value without it.
-const SAMPLE_MARGIN: Duration = Duration::from_secs(3);
 
 pub(super) async fn run(
     mode: Mode,
@@ -45,20 +41,14 @@ pub(super) async fn run(
         summary(&steady),
     );
 
-    let (done, until) = watch::channel(false);
-    let leaking = async {
-        sleep(if mode == Mode::Full { SAMPLE_MARGIN } else { Duration::ZERO }).await;
-        let leaked = leak(env, &scheduler, seen).await;
-        sleep(if mode == Mode::Full { SAMPLE_MARGIN } else { Duration::ZERO }).await;
-        done.send_replace(true);
-        leaked
-    };
-    let sampling = alerts::sample(env.metrics_endpoint(), until);
-    let (leaked, samples) = tokio::join!(leaking, sampling);
-    leaked?;
+    let leaking = leak(env, &scheduler, seen);
     if mode == Mode::Full {
-        let fired = alerts::check_fires(ALERT, &samples?, &DrillEnv::folder("drills")).await;
-        seen.check_timed(Step::Detection, format!("{ALERT} fires on the exported metrics"), fired);
+        let alerts = env.alerts()?;
+        let (leaked, raised) = alerts.raised_during(&[ALERT], Instant::now(), leaking).await?;
+        leaked?;
+        raised.report(seen);
+    } else {
+        leaking.await?;
     }
 
     env.run_sql(DATABASE, ENABLE_RLS_SQL).await?;

@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::Mode;
-use crate::alerts;
 use crate::client;
 use crate::drill_env::{DashboardView, DrillEnv, stand_in_fault};
 use crate::lock_fixture::{self, LockFixture};
@@ -26,8 +25,6 @@ const DETECT_WITHIN: Duration = Duration::from_secs(10);
 /// Response time limit: the gateway's own limits plus overhead on a busy machine.
 const ANSWER_WITHIN: Duration = Duration::from_millis(2500);
 const WATCH_DURATION: Duration = Duration::from_secs(4);
-/// Long enough for a rate over one minute and `for: 15s`.
-const ALERT_WATCH_DURATION: Duration = Duration::from_secs(40);
 const REQUEST_PAUSE: Duration = Duration::from_millis(200);
 
 /// A kind of fault, and the audit phase that it leads to.
@@ -66,7 +63,7 @@ async fn drill_fault(
     let (before, injected_at) = (counted(outcome, env).await?, Instant::now());
     env.add_fault(&stand_in_fault("lock", kind)).await?;
     seen.check(Step::Fault, format!("lock-integration: {kind}"), true, "done");
-    let during = watch_with_alert(alert, lock, env, seen).await?;
+    let during = watch_with_alert(alert.then_some(injected_at), lock, env, seen).await?;
     seen.detected_after(during.attempts.first().map(|(at, ..)| *at - injected_at));
     check_user_view(kind, &during, seen);
     let grown = env
@@ -92,18 +89,18 @@ struct During {
 }
 
 async fn watch_with_alert(
-    alert: bool,
+    alert_since: Option<Instant>,
     lock: &LockFixture,
     env: &DrillEnv,
     seen: &mut Observations,
 ) -> anyhow::Result<During> {
-    if !alert {
+    let Some(injected_at) = alert_since else {
         return watch(WATCH_DURATION, lock, env).await;
-    }
-    let endpoint = env.metrics_endpoint();
-    let (given, fired) =
-        alerts::fired_during(ALERT, endpoint, watch(ALERT_WATCH_DURATION, lock, env)).await;
-    seen.check_timed(Step::Detection, format!("{ALERT} fires on the exported metrics"), fired);
+    };
+    let alerts = env.alerts()?;
+    let watching = watch(alerts.fire_within(&[ALERT])?, lock, env);
+    let (given, raised) = alerts.raised_during(&[ALERT], injected_at, watching).await?;
+    raised.report(seen);
     given
 }
 

@@ -10,7 +10,6 @@ use launcher::desktop::Desktop;
 use tokio::time::{Instant, sleep};
 
 use super::Mode;
-use crate::alerts;
 use crate::client::{self, ApiResponse, Refundable};
 use crate::drill_env::DrillEnv;
 use crate::observations::{Observations, Step};
@@ -25,8 +24,6 @@ const EXTRA_CONNECTIONS: usize = 7;
 /// Tries per attempt: one that fails with a 5xx is repeated with the same idempotency key.
 const MAX_TRIES: usize = 40;
 const REQUEST_PAUSE: Duration = Duration::from_millis(250);
-/// Time before and after the fault, so that the samples include the counter's value without it.
-const SAMPLE_MARGIN: Duration = Duration::from_secs(3);
 
 pub(super) async fn run(
     mode: Mode,
@@ -44,17 +41,12 @@ pub(super) async fn run(
     let same = again.status == 201 && again.replayed && again.body == paid.body;
     seen.check(Step::Steady, "its repeat gets the stored response", same, &again);
 
-    let replaying = async {
-        sleep(if mode == Mode::Full { SAMPLE_MARGIN } else { Duration::ZERO }).await;
-        let done = replay(&folio, &first, before, env, seen).await;
-        sleep(if mode == Mode::Full { SAMPLE_MARGIN } else { Duration::ZERO }).await;
-        done
-    };
-    let endpoint = env.metrics_endpoint();
+    let replaying = replay(&folio, &first, before, env, seen);
     if mode == Mode::Full {
-        let (replayed, fired) = alerts::fired_during(ALERT, endpoint, replaying).await;
+        let alerts = env.alerts()?;
+        let (replayed, raised) = alerts.raised_during(&[ALERT], Instant::now(), replaying).await?;
         replayed?;
-        seen.check_timed(Step::Detection, format!("{ALERT} fires on the exported metrics"), fired);
+        raised.report(seen);
     } else {
         replaying.await?;
     }

@@ -12,7 +12,6 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::Mode;
-use crate::alerts;
 use crate::drill_env::{DashboardView, DrillEnv};
 use crate::observations::{Observations, Step};
 use crate::timed_call::{self, TimedResponse};
@@ -22,8 +21,6 @@ const CALLS_METRIC: &str = "bff_backoffice_upstream_request_total";
 const PROFILES_METRIC: &str = "bff_backoffice_operator_profile_total";
 const DETECT_WITHIN: Duration = Duration::from_secs(10);
 const WATCH_DURATION: Duration = Duration::from_secs(4);
-/// Long enough for a rate over one minute and `for: 15s`.
-const ALERT_WATCH_DURATION: Duration = Duration::from_secs(40);
 const REQUEST_PAUSE: Duration = Duration::from_millis(100);
 /// The 200 ms that a profile is awaited, plus a new connection and overhead.
 const FIRST_WITHIN: Duration = Duration::from_secs(1);
@@ -86,7 +83,7 @@ async fn drill_fault(
     let first = timed_call::send(newcomer, &Call::get("/session")).await?;
     seen.detected_after(Some(injected_at.elapsed()));
     check_first_response(kind, newcomer, &first, seen);
-    let during = watch_with_alert(alert, newcomer, env, seen).await?;
+    let during = watch_with_alert(alert.then_some(injected_at), newcomer, env, seen).await?;
     check_user_view(kind, &during, seen);
     check_automatic(calls_before, injected_at.elapsed(), env, seen).await?;
     let counted = env
@@ -147,22 +144,18 @@ struct During {
 }
 
 async fn watch_with_alert(
-    alert: bool,
+    alert_since: Option<Instant>,
     newcomer: &Desktop,
     env: &DrillEnv,
     seen: &mut Observations,
 ) -> anyhow::Result<During> {
-    if !alert {
+    let Some(injected_at) = alert_since else {
         return watch(WATCH_DURATION, newcomer, env).await;
-    }
-    let endpoint = env.metrics_endpoint();
-    let (given, samples) =
-        alerts::sample_during(endpoint, watch(ALERT_WATCH_DURATION, newcomer, env)).await;
-    let samples = samples?;
-    for alert in ALERTS {
-        let fired = alerts::check_fires(alert, &samples, &DrillEnv::folder("drills")).await;
-        seen.check_timed(Step::Detection, format!("{alert} fires on the exported metrics"), fired);
-    }
+    };
+    let alerts = env.alerts()?;
+    let watching = watch(alerts.fire_within(&ALERTS)?, newcomer, env);
+    let (given, raised) = alerts.raised_during(&ALERTS, injected_at, watching).await?;
+    raised.report(seen);
     given
 }
 

@@ -9,7 +9,6 @@ use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use super::Mode;
-use crate::alerts;
 use crate::drill_env::{DashboardView, DrillEnv, stand_in_fault};
 use crate::observations::{Observations, Step};
 use crate::timed_call::TimedResponse;
@@ -21,8 +20,6 @@ const UNAVAILABLE: (u16, &str) = (502, "MELMASTOON.BFF.UPSTREAM_UNAVAILABLE");
 const TIMED_OUT: (u16, &str) = (504, "MELMASTOON.BFF.UPSTREAM_TIMEOUT");
 const DETECT_WITHIN: Duration = Duration::from_secs(10);
 const WATCH_DURATION: Duration = Duration::from_secs(4);
-/// Long enough for a rate over one minute and `for: 15s`.
-const ALERT_WATCH_DURATION: Duration = Duration::from_secs(40);
 const REQUEST_PAUSE: Duration = Duration::from_millis(200);
 /// The gateway's timeout for iam plus overhead on a busy machine.
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
@@ -61,8 +58,8 @@ async fn drill_fault(
     };
     env.add_fault(&what).await?;
     seen.check(Step::Fault, format!("iam: {kind}"), true, "done");
-    let (dashboards, renewals) =
-        watch_with_alert(kind == "status" && mode == Mode::Full, env, seen).await;
+    let alert = (kind == "status" && mode == Mode::Full).then_some(injected_at);
+    let (dashboards, renewals) = watch_with_alert(alert, env, seen).await?;
     check_user_view(kind, &dashboards, &renewals, seen);
     let counted = env
         .wait_until("the counter", DETECT_WITHIN, async |env| Ok(failed(env).await? > before))
@@ -93,18 +90,16 @@ struct Renewal {
 }
 
 async fn watch_with_alert(
-    alert: bool,
+    alert_since: Option<Instant>,
     env: &DrillEnv,
     seen: &mut Observations,
-) -> (Vec<DashboardView>, Vec<Renewal>) {
-    if !alert {
-        return watch(WATCH_DURATION, env).await;
-    }
-    let endpoint = env.metrics_endpoint();
-    let (given, fired) =
-        alerts::fired_during(ALERT, endpoint, watch(ALERT_WATCH_DURATION, env)).await;
-    seen.check_timed(Step::Detection, format!("{ALERT} fires on the exported metrics"), fired);
-    given
+) -> anyhow::Result<(Vec<DashboardView>, Vec<Renewal>)> {
+    let Some(injected_at) = alert_since else { return Ok(watch(WATCH_DURATION, env).await) };
+    let alerts = env.alerts()?;
+    let watching = watch(alerts.fire_within(&[ALERT])?, env);
+    let (given, raised) = alerts.raised_during(&[ALERT], injected_at, watching).await?;
+    raised.report(seen);
+    Ok(given)
 }
 
 async fn watch(length: Duration, env: &DrillEnv) -> (Vec<DashboardView>, Vec<Renewal>) {

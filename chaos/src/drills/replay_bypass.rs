@@ -7,11 +7,11 @@ use std::time::Duration;
 use contracts::safeguard::Safeguard;
 use launcher::servers::SECOND_GATEWAY;
 use launcher::stack_info::Gateway;
+use tokio::time::Instant;
 
 use super::Mode;
-use crate::alerts;
 use crate::attacker::{Attacker, ReplayCounts};
-use crate::drill_env::{DrillEnv, GUARDS_OFF, MetricsEndpoint, metrics_of};
+use crate::drill_env::{DrillEnv, GUARDS_OFF};
 use crate::observations::{Observations, Step};
 
 const PROBE_METRIC: &str = "bff_backoffice_dpop_replay_probe_total";
@@ -19,8 +19,6 @@ const BLOCKED_METRIC: &str = "bff_backoffice_dpop_replay_blocked_total";
 const ALERT: &str = "BffDpopReplayAccepted";
 /// The probe's interval of 5 s plus a margin.
 const DETECT_WITHIN: Duration = Duration::from_secs(15);
-/// Long enough for rule evaluations every 5 s to see the probe's counter.
-const ALERT_WATCH_DURATION: Duration = Duration::from_secs(20);
 /// A gateway reports a readiness that is at most one second old.
 const UNREADY_WITHIN: Duration = Duration::from_secs(3);
 const START_WITHIN: Duration = Duration::from_secs(30);
@@ -37,10 +35,11 @@ pub(super) async fn run(
     let env = &*env;
     check_steady(env, objective, seen).await?;
     deploy(env, &[Safeguard::Replay]).await?;
+    let deployed_at = Instant::now();
     let what = "one instance is replaced by a revision that accepts replays";
     seen.check(Step::Fault, what, true, "done");
-    drill_bad_revision(mode, env, seen).await?;
-    let begun = tokio::time::Instant::now();
+    drill_bad_revision(mode, deployed_at, env, seen).await?;
+    let begun = Instant::now();
     deploy(env, &[]).await?;
     let good = |probes: f64| probes > 0.0;
     let back = until_probed(env, "refused", objective, good).await.map(|_| begun.elapsed());
@@ -72,6 +71,7 @@ async fn check_steady(
 
 async fn drill_bad_revision(
     mode: Mode,
+    deployed_at: Instant,
     env: &DrillEnv,
     seen: &mut Observations,
 ) -> anyhow::Result<()> {
@@ -95,18 +95,9 @@ async fn drill_bad_revision(
     );
     let probing = until_probed(env, "accepted", DETECT_WITHIN, |probes| probes > 0.0);
     let noticed = if mode == Mode::Full {
-        let work = async {
-            let noticed = probing.await;
-            env.watch(ALERT_WATCH_DURATION, Duration::from_millis(200)).await;
-            noticed
-        };
-        let (noticed, fired) = alerts::fired_during(
-            ALERT,
-            MetricsEndpoint { http: env.http(), url: metrics_of(&bad) },
-            work,
-        )
-        .await;
-        seen.check_timed(Step::Detection, format!("{ALERT} fires on the exported metrics"), fired);
+        let alerts = env.alerts()?;
+        let (noticed, raised) = alerts.raised_during(&[ALERT], deployed_at, probing).await?;
+        raised.report(seen);
         noticed
     } else {
         probing.await

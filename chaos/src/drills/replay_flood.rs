@@ -7,7 +7,6 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::Mode;
-use crate::alerts;
 use crate::attacker::{Attacker, ReplayOutcome, StolenProof};
 use crate::drill_env::{DashboardView, DrillEnv};
 use crate::observations::{Observations, Step};
@@ -79,9 +78,8 @@ async fn flood(
         tokio::join!(flooding, watch_dashboards(env, &over))
     };
     let (total, dashboards) = if mode == Mode::Full {
-        let endpoint = env.metrics_endpoint();
-        let (work, fired) = alerts::fired_during(ALERT, endpoint, work).await;
-        seen.check_timed(Step::Detection, format!("{ALERT} fires on the exported metrics"), fired);
+        let (work, raised) = env.alerts()?.raised_during(&[ALERT], begun, work).await?;
+        raised.report(seen);
         work
     } else {
         work.await

@@ -10,15 +10,13 @@ use redis::aio::MultiplexedConnection;
 use tokio::time::Instant;
 
 use super::Mode;
-use crate::alerts;
 use crate::attacker::{Attacker, ReplayOutcome, StolenProof};
 use crate::drill_env::{DashboardView, DrillEnv};
 use crate::observations::{Observations, Step};
 
 const STORE_METRIC: &str = "bff_backoffice_dpop_replay_store_total";
 const MEMORY_RATIO_METRIC: &str = "bff_backoffice_session_tier_memory_ratio";
-const TIER_FULL_ALERT: &str = "BffSessionTierMemoryHigh";
-const FILTER_ALERT: &str = "BffReplayFilterInUse";
+const ALERTS: [&str; 2] = ["BffReplayFilterInUse", "BffSessionTierMemoryHigh"];
 /// Free memory of the tier before the spike.
 const FREE_BYTES: u64 = 192 * 1024;
 /// Three generations of the filter plus connection buffers.
@@ -31,8 +29,6 @@ const SAMPLE_PROOFS: usize = 25;
 const FRESH_REQUESTS: usize = 200;
 /// The gateway checks the tier every 5 s.
 const DETECT_WITHIN: Duration = Duration::from_secs(15);
-/// Long enough for a rate over one minute and `for: 15s`.
-const ALERT_WATCH_DURATION: Duration = Duration::from_secs(32);
 
 pub(super) async fn run(
     mode: Mode,
@@ -113,23 +109,10 @@ async fn check_detection(
         noticed,
     );
     if mode == Mode::Full {
-        let endpoint = || env.metrics_endpoint();
-        let watching = Box::pin(env.watch(ALERT_WATCH_DURATION, Duration::from_millis(100)));
-        let also = Box::pin(async {
-            let (_, fired) = alerts::fired_during(FILTER_ALERT, endpoint(), watching).await;
-            fired
-        });
-        let (fired, full) = alerts::fired_during(TIER_FULL_ALERT, endpoint(), also).await;
-        seen.check_timed(
-            Step::Detection,
-            format!("{FILTER_ALERT} fires on the exported metrics"),
-            fired,
-        );
-        seen.check_timed(
-            Step::Detection,
-            format!("{TIER_FULL_ALERT} fires on the exported metrics"),
-            full,
-        );
+        let alerts = env.alerts()?;
+        let watching = env.watch(alerts.fire_within(&ALERTS)?, Duration::from_millis(100));
+        let (_, raised) = alerts.raised_during(&ALERTS, injected_at, watching).await?;
+        raised.report(seen);
     }
     Ok(())
 }

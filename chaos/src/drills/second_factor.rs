@@ -10,7 +10,6 @@ use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use super::Mode;
-use crate::alerts;
 use crate::client::{self, Refundable};
 use crate::drill_env::{DashboardView, DrillEnv};
 use crate::observations::{Observations, Step};
@@ -27,8 +26,6 @@ const REQUESTS_METRIC: &str = "bff_backoffice_request_total";
 const STEP_UP_PATH: &str = "/api/bff/backoffice/v1/auth/mfa/step-up";
 const DETECT_WITHIN: Duration = Duration::from_secs(10);
 const WATCH_DURATION: Duration = Duration::from_secs(4);
-/// Long enough for a rate over one minute and `for: 15s`.
-const ALERT_WATCH_DURATION: Duration = Duration::from_secs(40);
 const REQUEST_PAUSE: Duration = Duration::from_millis(200);
 /// Never a valid code, because codes have six digits.
 const NO_CODE: &str = "00000000";
@@ -96,7 +93,7 @@ async fn drill_fault(
     }
     env.add_fault(&fault).await?;
     seen.check(Step::Fault, format!("iam checks no factor: {kind}"), true, "done");
-    let during = watch_with_alert(alert, folio, env, seen).await?;
+    let during = watch_with_alert(alert.then_some(injected_at), folio, env, seen).await?;
     seen.detected_after(during.first_failure.map(|at| at - injected_at));
     check_user_view(kind, &during, seen);
     let (guest, room) = guest.context("fewer than two guests arrive today")?;
@@ -131,18 +128,18 @@ struct During {
 }
 
 async fn watch_with_alert(
-    alert: bool,
+    alert_since: Option<Instant>,
     folio: &Refundable,
     env: &DrillEnv,
     seen: &mut Observations,
 ) -> anyhow::Result<During> {
-    if !alert {
+    let Some(injected_at) = alert_since else {
         return watch(WATCH_DURATION, folio, env).await;
-    }
-    let endpoint = env.metrics_endpoint();
-    let (given, fired) =
-        alerts::fired_during(ALERT, endpoint, watch(ALERT_WATCH_DURATION, folio, env)).await;
-    seen.check_timed(Step::Detection, format!("{ALERT} fires on the exported metrics"), fired);
+    };
+    let alerts = env.alerts()?;
+    let watching = watch(alerts.fire_within(&[ALERT])?, folio, env);
+    let (given, raised) = alerts.raised_during(&[ALERT], injected_at, watching).await?;
+    raised.report(seen);
     given
 }
 

@@ -12,7 +12,6 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Mode;
-use crate::alerts;
 use crate::attacker::{Attacker, ReplayOutcome, StolenProof};
 use crate::drill_env::{DashboardView, DrillEnv};
 use crate::observations::{Observations, Step};
@@ -23,8 +22,6 @@ const CODE: &str = "MELMASTOON.BFF.CACHE_UNAVAILABLE";
 const ALERT: &str = "BffSessionTierAway";
 const DETECT_WITHIN: Duration = Duration::from_secs(10);
 const WATCH_DURATION: Duration = Duration::from_secs(3);
-/// Long enough for a rate over one minute and `for: 15s`.
-const ALERT_WATCH_DURATION: Duration = Duration::from_secs(40);
 const REQUEST_PAUSE: Duration = Duration::from_millis(40);
 /// Time for which the gateway treats a silent tier as late and waits for it.
 const TIER_LATE_AFTER: Duration = Duration::from_secs(1);
@@ -77,6 +74,7 @@ async fn drill_fault(
         first == ReplayOutcome::Accepted,
         format!("{first:?}"),
     );
+    let injected_at = Instant::now();
     inject(fault, env).await?;
     let away = Instant::now() + TIER_LATE_AFTER;
     seen.check(Step::Fault, format!("{fault:?} {TIER}"), true, "done");
@@ -84,7 +82,7 @@ async fn drill_fault(
     let what = format!("readiness is 503 and names {CHECK}");
     let took = seen.check_timed(Step::Detection, what, noticed);
     seen.detected_after(took);
-    check_user_view(alert, away, env, seen).await?;
+    check_user_view(alert.then_some(injected_at), away, env, seen).await?;
     check_refused(&used, Step::Automatic, "a replay is refused without the tier", env, seen)
         .await?;
     undo(fault, env).await?;
@@ -115,20 +113,19 @@ async fn undo(fault: Fault, env: &mut DrillEnv) -> anyhow::Result<()> {
 
 /// `away`: when the gateway stops treating the tier as late.
 async fn check_user_view(
-    alert: bool,
+    alert_since: Option<Instant>,
     away: Instant,
     env: &DrillEnv,
     seen: &mut Observations,
 ) -> anyhow::Result<()> {
-    let length = if alert { ALERT_WATCH_DURATION } else { WATCH_DURATION };
-    let watching = watch(length, env);
-    let (dashboards, outcomes) = if alert {
-        let endpoint = env.metrics_endpoint();
-        let (given, fired) = alerts::fired_during(ALERT, endpoint, watching).await;
-        seen.check_timed(Step::Detection, format!("{ALERT} fires on the exported metrics"), fired);
+    let (dashboards, outcomes) = if let Some(injected_at) = alert_since {
+        let alerts = env.alerts()?;
+        let watching = watch(alerts.fire_within(&[ALERT])?, env);
+        let (given, raised) = alerts.raised_during(&[ALERT], injected_at, watching).await?;
+        raised.report(seen);
         given
     } else {
-        watching.await
+        watch(WATCH_DURATION, env).await
     };
     let good = |dashboard: &&DashboardView| {
         // While the edge waits for the tier, the own widget's deadline of 100 ms passes.

@@ -11,7 +11,6 @@ use tokio::time::{Instant, sleep};
 use super::Mode;
 use super::upstream::{Fault, failures};
 use super::widgets;
-use crate::alerts;
 use crate::client;
 use crate::drill_env::{DashboardView, DrillEnv};
 use crate::observations::{Observations, Step};
@@ -29,8 +28,6 @@ const STALE_WITHIN: Duration = Duration::from_secs(15);
 /// The route is fresh for up to 15 s.
 const ROUTE_STALE_WITHIN: Duration = Duration::from_secs(16);
 const WATCH_DURATION: Duration = Duration::from_secs(3);
-/// Long enough for a rate over one minute and `for: 15s`.
-const ALERT_WATCH_DURATION: Duration = Duration::from_secs(32);
 const REQUEST_PAUSE: Duration = Duration::from_millis(40);
 
 /// Another read that the upstream serves.
@@ -74,7 +71,7 @@ impl SnapshotDrill {
         seen.check(Step::Fault, self.fault.sentence(), true, "done");
 
         let mut during = self.wait_until_stale(injected_at, env, seen).await;
-        during.extend(watch_with_alert(mode, env, seen).await?);
+        during.extend(watch_with_alert(mode, injected_at, env, seen).await?);
         let fresh = if self.route.is_some() { ROUTE_STALE_WITHIN } else { Duration::ZERO };
         during.extend(env.watch(fresh.saturating_sub(injected_at.elapsed()), REQUEST_PAUSE).await);
         self.check_dashboards(&during, seen);
@@ -197,15 +194,16 @@ impl SnapshotDrill {
 
 async fn watch_with_alert(
     mode: Mode,
+    injected_at: Instant,
     env: &DrillEnv,
     seen: &mut Observations,
 ) -> anyhow::Result<Vec<DashboardView>> {
     if mode == Mode::Short {
         return Ok(env.watch(WATCH_DURATION, REQUEST_PAUSE).await);
     }
-    let endpoint = env.metrics_endpoint();
-    let (during, fired) =
-        alerts::fired_during(ALERT, endpoint, env.watch(ALERT_WATCH_DURATION, REQUEST_PAUSE)).await;
-    seen.check_timed(Step::Detection, format!("{ALERT} fires on the exported metrics"), fired);
+    let alerts = env.alerts()?;
+    let watching = env.watch(alerts.fire_within(&[ALERT])?, REQUEST_PAUSE);
+    let (during, raised) = alerts.raised_during(&[ALERT], injected_at, watching).await?;
+    raised.report(seen);
     Ok(during)
 }

@@ -13,13 +13,10 @@ use launcher::data_dir::DataDir;
 use launcher::secrets::signing_key;
 use reqwest::Response;
 use serde_json::{Value, json};
-use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::Instant;
 
 use super::Mode;
-use crate::alerts;
 use crate::drill_env::DrillEnv;
-use crate::drill_env::MetricsEndpoint;
 use crate::observations::{Observations, Step};
 
 const SERVICE: &str = "housekeeping";
@@ -27,8 +24,6 @@ const METRIC: &str = "housekeeping_auth_role_unexpected_total";
 const ALERT: &str = "HousekeepingUnexpectedRole";
 const CODE: &str = "MELMASTOON.HOUSEKEEPING.SUPERVISOR_REQUIRED";
 const ATTEMPTS: usize = 5;
-/// Time before and after the fault, so that the samples include the counter's value without it.
-const SAMPLE_MARGIN: Duration = Duration::from_secs(3);
 
 /// The room's status route, and what is needed to call it as the gateway does.
 struct RoomRoute<'a> {
@@ -50,25 +45,14 @@ pub(super) async fn run(
     let counted = route.counted().await?;
     seen.check(Step::Steady, format!("{METRIC} is 0"), counted.abs() < f64::EPSILON, counted);
 
-    let (done, until) = watch::channel(false);
-    let attempting = async {
-        if mode == Mode::Full {
-            sleep(SAMPLE_MARGIN).await;
-        }
-        let tried = attempts(&route, seen).await;
-        if mode == Mode::Full {
-            sleep(SAMPLE_MARGIN).await;
-        }
-        done.send_replace(true);
-        tried
-    };
-    let sampling =
-        alerts::sample(MetricsEndpoint { http: env.http(), url: route.metrics_url() }, until);
-    let (tried, samples) = tokio::join!(attempting, sampling);
-    tried?;
+    let attempting = attempts(&route, seen);
     if mode == Mode::Full {
-        let fired = alerts::check_fires(ALERT, &samples?, &DrillEnv::folder("drills")).await;
-        seen.check_timed(Step::Detection, format!("{ALERT} fires on the exported metrics"), fired);
+        let alerts = env.alerts()?;
+        let (tried, raised) = alerts.raised_during(&[ALERT], Instant::now(), attempting).await?;
+        tried?;
+        raised.report(seen);
+    } else {
+        attempting.await?;
     }
     recover(&route, objective, seen).await
 }
@@ -105,7 +89,7 @@ async fn recover(
     seen: &mut Observations,
 ) -> anyhow::Result<()> {
     let before = route.counted().await?;
-    let begun = tokio::time::Instant::now();
+    let begun = Instant::now();
     let flipped = route.flip(Role::HousekeepingManager, "dirty").await?;
     let took = begun.elapsed();
     let within = flipped.is_done() && took < objective;

@@ -4,13 +4,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::Mode;
 use super::read_probe::ReadProbe;
 use super::widgets;
-use crate::alerts;
 use crate::drill_env::{DashboardView, DrillEnv, stand_in_fault};
 use crate::events;
 use crate::observations::{Observations, Step};
@@ -19,8 +17,6 @@ use crate::observations::{Observations, Step};
 const ANSWER_WITHIN: Duration = Duration::from_millis(700);
 const DETECT_WITHIN: Duration = Duration::from_secs(15);
 const WATCH_DURATION: Duration = Duration::from_secs(3);
-/// Long enough for a rate over one minute and `for: 15s`.
-const ALERT_WATCH_DURATION: Duration = Duration::from_secs(32);
 const REQUEST_PAUSE: Duration = Duration::from_millis(40);
 
 /// Fault of an upstream.
@@ -101,7 +97,7 @@ impl UpstreamDrill {
     async fn drill_fault(
         &self,
         fault: Fault,
-        alert: Option<&str>,
+        alert: Option<&'static str>,
         objective: Duration,
         env: &mut DrillEnv,
         seen: &mut Observations,
@@ -122,7 +118,7 @@ impl UpstreamDrill {
         seen.check(Step::Fault, fault.sentence(), true, "done");
 
         let during = match alert {
-            Some(alert) => watch_with_alert(alert, env, seen).await?,
+            Some(alert) => watch_with_alert(alert, injected_at, env, seen).await?,
             None => env.watch(WATCH_DURATION, REQUEST_PAUSE).await,
         };
         let expected = widgets::of_upstream(fault.upstream());
@@ -163,19 +159,15 @@ impl UpstreamDrill {
 
 /// Requests dashboards long enough for the alert, and checks that it fires.
 async fn watch_with_alert(
-    alert: &str,
+    alert: &'static str,
+    injected_at: Instant,
     env: &DrillEnv,
     seen: &mut Observations,
 ) -> anyhow::Result<Vec<DashboardView>> {
-    let (done, until) = watch::channel(false);
-    let watching = async {
-        let during = env.watch(ALERT_WATCH_DURATION, REQUEST_PAUSE).await;
-        done.send_replace(true);
-        during
-    };
-    let (during, samples) = tokio::join!(watching, alerts::sample(env.metrics_endpoint(), until));
-    let fired = alerts::check_fires(alert, &samples?, &DrillEnv::folder("drills")).await;
-    seen.check_timed(Step::Detection, format!("{alert} fires on the exported metrics"), fired);
+    let alerts = env.alerts()?;
+    let watching = env.watch(alerts.fire_within(&[alert])?, REQUEST_PAUSE);
+    let (during, raised) = alerts.raised_during(&[alert], injected_at, watching).await?;
+    raised.report(seen);
     Ok(during)
 }
 

@@ -9,13 +9,10 @@ use launcher::internal::InternalClient;
 use launcher::service_accounts::EVENTS;
 use reqwest::Response;
 use serde_json::{Value, json};
-use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use super::Mode;
-use crate::alerts;
 use crate::drill_env::DrillEnv;
-use crate::drill_env::MetricsEndpoint;
 use crate::observations::{Observations, Step};
 
 const SERVICE: &str = "housekeeping";
@@ -26,8 +23,6 @@ const CODE: &str = "MELMASTOON.GENERAL.UNAUTHENTICATED";
 /// Maximum deliveries of a subscription.
 const DELIVERIES: usize = 10;
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Time before and after the fault, so that the samples include the counter's value without it.
-const SAMPLE_MARGIN: Duration = Duration::from_secs(3);
 
 /// One push request and the tokens to deliver it with.
 struct Push<'a> {
@@ -52,21 +47,14 @@ pub(super) async fn run(
     let status = push.deliver(Some(&push.right)).await?.status().as_u16();
     seen.check(Step::Steady, "an event is acknowledged with 204", status == 204, status);
 
-    let (done, until) = watch::channel(false);
-    let failing = async {
-        sleep(if mode == Mode::Full { SAMPLE_MARGIN } else { Duration::ZERO }).await;
-        let failed = refuse_deliveries(&push, seen).await;
-        sleep(if mode == Mode::Full { SAMPLE_MARGIN } else { Duration::ZERO }).await;
-        done.send_replace(true);
-        failed
-    };
-    let sampling =
-        alerts::sample(MetricsEndpoint { http: env.http(), url: push.metrics_url() }, until);
-    let (failed, samples) = tokio::join!(failing, sampling);
-    failed?;
+    let failing = refuse_deliveries(&push, seen);
     if mode == Mode::Full {
-        let fired = alerts::check_fires(ALERT, &samples?, &DrillEnv::folder("drills")).await;
-        seen.check_timed(Step::Detection, format!("{ALERT} fires on the exported metrics"), fired);
+        let alerts = env.alerts()?;
+        let (failed, raised) = alerts.raised_during(&[ALERT], Instant::now(), failing).await?;
+        failed?;
+        raised.report(seen);
+    } else {
+        failing.await?;
     }
 
     let begun = Instant::now();

@@ -61,18 +61,20 @@ impl Generated {
     fn add(&mut self, line: &str, job: &str, info: &StackInfo, scale: Scale) -> anyhow::Result<()> {
         let indent = &line[..line.len() - line.trim_start().len()];
         let item = line.trim_start();
-        self.text += &if item.starts_with("- targets:") {
+        let line = if item.starts_with("- targets:") {
             let targets = targets(job, info)?;
             self.targets += if job.ends_with(READINESS) { 0 } else { targets.len() };
-            format!("{indent}- targets: {targets:?}\n")
+            format!("{indent}- targets: {targets:?}")
         } else if let Some((key @ ("scrape_interval" | "evaluation_interval"), value)) =
             item.split_once(": ")
         {
             let length = promql::parse(value).with_context(|| format!("{FILE}: {line}"))?;
-            format!("{indent}{key}: {}\n", promql::format(scale.shorten(length)))
+            format!("{indent}{key}: {}", promql::format(scale.shorten(length)))
         } else {
-            format!("{line}\n")
+            line.to_owned()
         };
+        self.text.push_str(&line);
+        self.text.push('\n');
         Ok(())
     }
 
