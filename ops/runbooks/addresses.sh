@@ -1,10 +1,33 @@
-# Sourced by the runbooks' commands: sets the addresses and pids of the local stack, read from
-# .local/stack.json. For any other gateway set the variables yourself instead.
-_at() { grep -A1 "\"$1\": {" .local/stack.json | grep -o 'https\{0,1\}://[^"]*' | head -n 1; }
-_pid() { grep -A3 "\"$1\": {" .local/stack.json | grep '"pid"' | grep -o '[0-9][0-9]*' | head -n 1; }
-INTERNAL=$(grep -o '"internalUrl": *"[^"]*' .local/stack.json | cut -d '"' -f 4) # metrics, health
-GATEWAY=$(grep -o '"apiUrl": *"[^"]*' .local/stack.json | cut -d '"' -f 4)
-STAND_INS=$(_at standIns) # its control listener
-INVENTORY=$(_at inventory) HOUSEKEEPING=$(_at housekeeping) STAFF=$(_at staff)
-INVENTORY_PID=$(_pid inventory) HOUSEKEEPING_PID=$(_pid housekeeping) STAFF_PID=$(_pid staff)
-GATEWAY_PID=$(_pid gateway) SESSION_PID=$(_pid session) CACHE_PID=$(_pid cache) POSTGRES_PID=$(_pid postgres)
+# Sourced by the runbooks' commands, from the root of the clone. Sets the addresses and pids of the local
+# stack, read from its stack.json. For any other gateway set the variables yourself instead.
+LOCAL=${MELMASTOON_LOCAL:-.local}
+if [ ! -r "$LOCAL/stack.json" ]; then
+    echo "There is no $LOCAL/stack.json: start the stack with ./up." >&2
+fi
+_in() { sed -n "/\"$1\": {/,/}/p" "$LOCAL/stack.json"; }
+_text() { sed -n "s/.*\"$1\": \"\([^\"]*\)\".*/\1/p"; }
+_pid() { _in "$1" | sed -n 's/.*"pid": \([0-9]*\).*/\1/p'; }
+INTERNAL=$(_in gateway | _text internalUrl) # metrics, health
+GATEWAY=$(_in gateway | _text baseUrl)
+STAND_INS=$(_in standIns | _text url) # its control listener
+INVENTORY=$(_in inventory | _text url) HOUSEKEEPING=$(_in housekeeping | _text url) STAFF=$(_in staff | _text url)
+ADMIN_URL=$(_text adminUrl <"$LOCAL/stack.json") ADMIN_URL=${ADMIN_URL%/*} # database server: append /bff
+SESSION_TIER=$(_in session | _text url)
+GATEWAY_PID=$(_pid gateway) POSTGRES_PID=$(_pid postgres)
+
+# metrics PATTERN [ADDRESS]: prints the matching series, of the gateway unless an address is given.
+metrics() {
+    local series
+    series=$(curl -sS --fail "${2:-$INTERNAL}/metrics" | grep -v '^#') || return
+    grep -E -- "$1" <<<"$series" || echo "(no series matches '$1': a counter appears with its first event)"
+}
+
+# logged PATTERN [PROGRAM]: prints the last matching lines of a log, the gateway's unless a program is named.
+logged() {
+    local log="$LOCAL/logs/${2:-bff}.log"
+    if [ ! -r "$log" ]; then
+        echo "$log cannot be read." >&2
+        return 1
+    fi
+    grep -E -- "$1" "$log" | tail -n 5 | grep . || echo "(no line matches '$1')"
+}

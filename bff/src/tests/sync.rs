@@ -141,7 +141,7 @@ async fn an_answer_about_another_desktop_or_none_at_all_is_a_broken_contract() {
         service.set_behavior(Behavior::Says(said));
         let response = shake(&gateway, &json!({})).await;
         let response = comes_again(response, 502, "MELMASTOON.BFF.SCHEMA_DRIFT");
-        assert_eq!(response.body["runbook"], "bff/schema-drift");
+        assert_eq!(response.body["runbook"], "bff-backoffice/schema-drift");
     }
     assert!(stored(&gateway).await.is_empty());
 }

@@ -144,7 +144,7 @@ impl UpstreamDrift {
         let all = dashboards.len();
         seen.check(Step::User, what, good == all && good > 0, format!("{good} of {all}"));
         let shows_drift = |response: &&TimedResponse| {
-            response.is(502, CODE) && response.body["runbook"] == "bff/schema-drift"
+            response.is(502, CODE) && response.body["runbook"] == "bff-backoffice/schema-drift"
         };
         let good = reads.iter().filter(shows_drift).count();
         let what =

@@ -80,7 +80,7 @@ codes! {
     STORE_UNAVAILABLE "BFF.STORE_UNAVAILABLE" 503 "The durable store is unavailable" 5 "bff-backoffice/postgres-down";
     UPSTREAM_UNAVAILABLE "BFF.UPSTREAM_UNAVAILABLE" 502 "A service behind the gateway is unavailable" 2;
     UPSTREAM_TIMEOUT "BFF.UPSTREAM_TIMEOUT" 504 "A service behind the gateway was too slow" 2;
-    SCHEMA_DRIFT "BFF.SCHEMA_DRIFT" 502 "A service behind the gateway broke its contract" no "bff/schema-drift";
+    SCHEMA_DRIFT "BFF.SCHEMA_DRIFT" 502 "A service behind the gateway broke its contract" no "bff-backoffice/schema-drift";
     OVERLOADED "BFF.OVERLOADED" 503 "The server is overloaded" 1;
     APP_VERSION_UNSUPPORTED "BFF.APP_VERSION_UNSUPPORTED" 426 "The desktop must be updated" no;
     HEADERS_TOO_LARGE "BFF.HEADERS_TOO_LARGE" 431 "The headers are too large" no;
