@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Checks that alerts, runbooks and dashboards match the code: metrics and labels exist, runbooks exist and
-# name their drill. Runs promtool on the rules.
+# name their drill, and what their commands use exists. Runs promtool on the rules.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . launcher/prerequisites.sh
@@ -82,32 +82,14 @@ check_labels() {
     done
 }
 
-# Paths of the runbooks that must exist. The label in a path stands for every required upstream
-# that the rule does not leave out.
-required_upstreams() {
-    sed -n '/const REQUIRED_UPSTREAMS/,/];/p' bff/src/config/upstreams.rs | grep -oE 'Upstream::[A-Za-z]+,' \
-        | sed 's/Upstream:://; s/,//' | tr '[:upper:]' '[:lower:]'
-}
-
+# Paths of the runbooks that must exist: of alerts and of error codes.
 wanted_runbooks() {
-    local path except upstream upstreams
-    upstreams=$(required_upstreams)
-    except=$(grep -ohE 'upstream!~"[^"]*"' "${alerts[@]}" | sed 's/^[^"]*"//; s/"//')
-    for path in $(sed -n 's/^ *runbook: *//p' "${alerts[@]}" | tr -d ' ' | sort -u); do
-        if [[ $path == *'{{$labels.upstream}}'* ]]; then
-            for upstream in $upstreams; do
-                [[ "|$except|" == *"|$upstream|"* ]] || echo "${path//'{{$labels.upstream}}'/$upstream}"
-            done
-        else
-            echo "$path"
-        fi
-    done
+    sed -n 's/^ *runbook: *//p' "${alerts[@]}"
     sed -n '/^codes! {/,/^}/s/.*"\([a-z-]*\/[a-z-]*\)";$/ops\/runbooks\/\1.md/p' contracts/src/problem/code.rs
 }
 
 check_runbooks() {
     local path count=0
-    [ -n "$(required_upstreams)" ] || fault "no required upstream was found in bff/src/config/upstreams.rs."
     for path in $(wanted_runbooks | sort -u); do
         count=$((count + 1))
         [ -f "$path" ] || fault "$path is named by an alert or an error code and does not exist."
@@ -120,23 +102,60 @@ check_runbooks() {
     [ "$rules" -eq "$books" ] || fault "$rules alerts have $books runbooks."
 }
 
-# Each page names a drill that is in the catalogue, or says that it is not written yet.
+# Each upstream has a row, or a page of its own, in the page of BffUpstreamDown.
+check_upstreams() {
+    local page=ops/runbooks/bff-backoffice/upstream-down.md upstream upstreams
+    upstreams=$(sed -n '/const REQUIRED_UPSTREAMS/,/];/p' bff/src/config/upstreams.rs | grep -oE 'Upstream::[A-Za-z]+,' \
+        | sed 's/Upstream:://; s/,//' | tr '[:upper:]' '[:lower:]')
+    [ -n "$upstreams" ] || fault "no required upstream was found in bff/src/config/upstreams.rs: fix ops/check.sh."
+    for upstream in $upstreams; do
+        grep -qE "^\| $upstream \||\[$upstream\]\(" "$page" || fault "$page has no row for $upstream."
+    done
+}
+
+# Each page names a drill of the catalogue, or one that is not written yet.
 check_drills() {
-    local page line id written
+    local page line id ids unwritten=()
     for page in ops/runbooks/*/*.md; do
-        line=$(grep -m 1 -E '^Drill: (F|GD|DT|RO|INV|HK|STF|RDY)-[A-Z0-9.]+[,.( ]' "$page") || {
-            fault "$page names no drill."
-            continue
-        }
-        id=$(sed 's/^Drill: \([A-Z]*-[0-9A-Z.]*[0-9A-Z]\).*/\1/' <<<"$line")
-        [ -f chaos/catalog.toml ] || continue
-        written=no
-        grep -qE "^[^#]*(^|[^A-Za-z0-9-])${id//./\\.}([^A-Za-z0-9.-]|\$)" chaos/catalog.toml && written=yes
-        case "$line $written" in
-            *"not written yet"*yes) echo "ops: $page says that drill $id is not written yet; the catalogue has it." ;;
-            *"not written yet"*no) ;;
-            *no) fault "$page names drill $id, which chaos/catalog.toml does not have." ;;
-        esac
+        line=$(grep -m 1 '^Drill: ' "$page")
+        ids=$(grep -oE '(F|GD|DT|RO|INV|HK|STF|RDY)-[0-9]+(\.[0-9]+)*' <<<"$line" | sort -u)
+        [ -n "$ids" ] || fault "$page names no drill."
+        for id in $ids; do
+            if ! grep -qE "^\[row\.\"?${id//./\\.}\"?\]" chaos/catalog.toml; then
+                [[ $line == *"not written yet"* ]] || fault "$page names drill $id, which chaos/catalog.toml does not have."
+                unwritten+=("$id")
+            elif [[ $line == *"not written yet"* ]]; then
+                fault "$page says that drill $id is not written yet, but chaos/catalog.toml has it."
+            fi
+        done
+    done
+    echo "ops: ${#unwritten[@]} pages name a drill that is not written yet: ${unwritten[*]}"
+}
+
+# Prints the commands of a page.
+commands() { awk '/^ *```sh( effect)?$/ { inside = 1; next } /^ *```/ { inside = 0 } inside' "$1"; }
+
+# Prints the alternatives in the first argument of a function of addresses.sh, one a line.
+arguments() { # arguments <function> <commands>
+    sed -nE "s/.*\b$1 ('([^']*)'|\"([^\"]*)\"|([a-z_]+)).*/\2\3\4/p" <<<"$2" | grep -v '"level"' | tr '|' '\n' | tr -d '"'
+}
+
+# The commands of each page use variables that exist, metrics that exist, and log lines that exist.
+check_commands() {
+    local page commands name text
+    for page in ops/runbooks/*/*.md; do
+        commands=$(commands "$page")
+        [ -n "$commands" ] || fault "$page has no commands in a block marked sh."
+        for name in $(grep -oE '\$\{?[A-Za-z_]+' <<<"$commands" | tr -d '${' | sort -u); do
+            grep -qE "(^|[^A-Za-z_])$name=|for $name in" ops/runbooks/addresses.sh - <<<"$commands" \
+                || fault "$page uses \$$name, which neither ops/runbooks/addresses.sh nor the page sets."
+        done
+        for text in $(arguments metrics "$commands" | grep -oE '^[a-z_]+'); do
+            rust -E "\"[a-z_]*${text%_bucket}[a-z_]*\"" || fault "$page shows the metric $text, which no Rust source makes."
+        done
+        while IFS= read -r text; do
+            [ -z "$text" ] || rust -F -- "$text" || fault "$page looks for '$text' in a log, which no Rust source writes."
+        done < <(arguments logged "$commands")
     done
 }
 
@@ -180,7 +199,9 @@ run_promtool() {
 check_metrics
 check_labels
 check_runbooks
+check_upstreams
 check_drills
+check_commands
 check_links
 run_promtool
 
