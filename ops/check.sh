@@ -105,9 +105,9 @@ check_runbooks() {
 # Each upstream has a row, or a page of its own, in the page of BffUpstreamDown.
 check_upstreams() {
     local page=ops/runbooks/bff-backoffice/upstream-down.md upstream upstreams
-    upstreams=$(sed -n '/const REQUIRED_UPSTREAMS/,/];/p' bff/src/config/upstreams.rs | grep -oE 'Upstream::[A-Za-z]+,' \
-        | sed 's/Upstream:://; s/,//' | tr '[:upper:]' '[:lower:]')
-    [ -n "$upstreams" ] || fault "no required upstream was found in bff/src/config/upstreams.rs: fix ops/check.sh."
+    upstreams=$(sed -n '/^pub enum Upstream {/,/^}/s/^ *\([A-Za-z]*\),$/\1/p' contracts/src/upstream.rs |
+        tr '[:upper:]' '[:lower:]' | grep -vx audit)
+    [ -n "$upstreams" ] || fault "no upstream was found in contracts/src/upstream.rs: fix ops/check.sh."
     for upstream in $upstreams; do
         grep -qE "^\| $upstream \||\[$upstream\]\(" "$page" || fault "$page has no row for $upstream."
     done

@@ -157,7 +157,7 @@ impl Environment {
             if not_ok.is_empty() {
                 let sources = widgets.values().filter_map(|widget| widget["source"].as_str());
                 let is_upstream =
-                    |name: &&str| Upstream::ALL.iter().any(|upstream| upstream.name() == *name);
+                    |name: &&str| Upstream::all().any(|upstream| upstream.name() == *name);
                 let upstreams = sources.filter(is_upstream).map(str::to_owned).collect();
                 return Ok(Composition { widgets: widgets.len(), upstreams });
             }

@@ -28,7 +28,6 @@ pub(crate) use mfa::{ATTESTATION_LIFETIME, Lockout, MfaConfig};
 pub(crate) use public::{PublicConfig, TlsConfig};
 pub(crate) use redis::RedisConfig;
 pub(crate) use request_token::{REQUEST_TOKEN_ISSUER, RequestTokenConfig};
-pub(crate) use upstreams::REQUIRED_UPSTREAMS;
 
 #[derive(Debug, Deserialize, JsonSchema, Validate)]
 #[serde(deny_unknown_fields)]

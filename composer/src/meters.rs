@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use contracts::dashboard::{Reason, WidgetStatus};
+use contracts::dashboard::WidgetStatus;
 use metrics::{Counter, Histogram, counter, histogram};
 use serde::Serialize;
 use tokio::time::Instant;
@@ -141,7 +141,7 @@ fn outcome(result: &WidgetResult) -> &'static str {
     match result.widget.status {
         WidgetStatus::Ok => "ok",
         WidgetStatus::Stale => "stale",
-        _ => result.widget.reason.map_or("none", Reason::name),
+        _ => result.widget.reason.map_or("none", |reason| reason.into_str()),
     }
 }
 

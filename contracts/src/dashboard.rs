@@ -17,13 +17,11 @@ pub struct Dashboard {
     pub tenant_id: TenantId,
     pub property_id: PropertyId,
     #[serde(with = "crate::clock::wire")]
-    #[schema(value_type = String, format = DateTime)]
     pub generated_at: Timestamp,
     /// The route's deadline, milliseconds after the request was let in.
     pub deadline_ms: u64,
     /// True when a widget the caller may see is not `ok`.
     pub partial: bool,
-    #[schema(value_type = BTreeMap<String, Widget>)]
     pub widgets: BTreeMap<String, Widget>,
 }
 
@@ -42,7 +40,7 @@ pub enum WidgetStatus {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 #[derive(strum::IntoStaticStr)]
-#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
+#[strum(const_into_str, serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum Reason {
     /// The widget's own deadline or the route's passed.
     UpstreamTimeout,
@@ -58,13 +56,6 @@ pub enum Reason {
     NotFound,
 }
 
-impl Reason {
-    /// The name on the wire.
-    pub fn name(self) -> &'static str {
-        self.into()
-    }
-}
-
 /// One tile.
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -74,7 +65,6 @@ pub struct Widget {
     pub source: String,
     /// When the upstream's answer was true.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::clock::wire::option")]
-    #[schema(value_type = Option<String>, format = DateTime)]
     pub as_of: Option<Timestamp>,
     /// How old a `stale` one is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -108,7 +98,6 @@ pub enum Record {
     #[serde(rename_all = "camelCase")]
     Done {
         #[serde(with = "crate::clock::wire")]
-        #[schema(value_type = String, format = DateTime)]
         generated_at: Timestamp,
         partial: bool,
     },

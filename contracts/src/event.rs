@@ -28,7 +28,6 @@ pub struct CloudEvent {
     /// The aggregate's id.
     pub subject: String,
     #[serde(with = "crate::clock::wire")]
-    #[schema(value_type = String, format = DateTime)]
     pub time: Timestamp,
     pub datacontenttype: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -22,7 +22,8 @@ pub use published::{from_published, published_text};
 /// Nested arrays and objects of a document, the outermost included.
 pub const MAX_DEPTH: usize = 64;
 
-use serde::de::{Deserialize, DeserializeOwned, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, Deserializer, MapAccess, SeqAccess, Visitor};
 
 /// Any value.
 #[derive(Debug, Clone, PartialEq)]
@@ -83,10 +84,8 @@ impl<'a> Object<'a> {
     }
 
     pub fn integer(&self, name: &str) -> Option<i64> {
-        match self.get(name)? {
-            Value::Integer(number) => Some(*number),
-            _ => None,
-        }
+        let Value::Integer(number) = self.get(name)? else { return None };
+        Some(*number)
     }
 
     /// Whether the member is `true`; the string `"true"` is not.
@@ -95,18 +94,14 @@ impl<'a> Object<'a> {
     }
 
     pub fn object(&self, name: &str) -> Option<&Object<'a>> {
-        match self.get(name)? {
-            Value::Object(object) => Some(object),
-            _ => None,
-        }
+        let Value::Object(object) = self.get(name)? else { return None };
+        Some(object)
     }
 
     /// The member, or `None` if it is missing or not an array of strings.
     pub fn texts(&self, name: &str) -> Option<Vec<&str>> {
-        match self.get(name)? {
-            Value::List(values) => values.iter().map(Value::text).collect(),
-            _ => None,
-        }
+        let Value::List(values) = self.get(name)? else { return None };
+        values.iter().map(Value::text).collect()
     }
 }
 
@@ -129,29 +124,8 @@ impl<'de> Deserialize<'de> for Value<'de> {
 struct AnyValue;
 
 /// A string, borrowed if possible.
-struct Name<'a>(Cow<'a, str>);
-
-impl<'de> Deserialize<'de> for Name<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Text;
-        impl<'de> Visitor<'de> for Text {
-            type Value = Name<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a name")
-            }
-
-            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Name<'de>, E> {
-                Ok(Name(Cow::Borrowed(text)))
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<Name<'de>, E> {
-                Ok(Name(Cow::Owned(text.to_owned())))
-            }
-        }
-        deserializer.deserialize_str(Text)
-    }
-}
+#[derive(Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
 impl<'de> Visitor<'de> for AnyValue {
     type Value = Value<'de>;

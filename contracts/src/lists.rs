@@ -15,7 +15,6 @@ use crate::upstream::staff::Shift;
 pub struct AlertList {
     pub property_id: PropertyId,
     #[serde(with = "crate::clock::wire")]
-    #[schema(value_type = String, format = DateTime)]
     pub as_of: Timestamp,
     /// The newest first.
     pub items: Vec<Alert>,
@@ -29,7 +28,6 @@ pub struct SuggestionList {
     pub property_id: PropertyId,
     /// When the list was true; absent while nobody can say.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::clock::wire::option")]
-    #[schema(value_type = Option<String>, format = DateTime)]
     pub as_of: Option<Timestamp>,
     /// True when ai-orchestrator could not be asked: then the list is empty and says nothing.
     pub degraded: bool,
@@ -46,11 +44,9 @@ pub struct ShiftList {
     /// IANA name.
     pub time_zone: String,
     #[serde(with = "crate::clock::wire")]
-    #[schema(value_type = String, format = DateTime)]
     pub as_of: Timestamp,
     /// In the property's time zone.
     #[serde(with = "crate::clock::wire_date")]
-    #[schema(value_type = String, format = Date)]
     pub date: Date,
     /// By department, then start.
     pub items: Vec<Shift>,

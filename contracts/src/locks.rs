@@ -23,17 +23,10 @@ pub struct RevokeKey {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[derive(strum::IntoStaticStr)]
-#[strum(serialize_all = "snake_case")]
+#[strum(const_into_str, serialize_all = "snake_case")]
 pub enum LockActionKind {
     IssueKey,
     RevokeKey,
-}
-
-impl LockActionKind {
-    /// The name in the lock audit.
-    pub fn name(self) -> &'static str {
-        self.into()
-    }
 }
 
 /// `requested` stands before lock-integration is called, the others after. An `unknown` is
@@ -41,19 +34,12 @@ impl LockActionKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[derive(strum::IntoStaticStr)]
-#[strum(serialize_all = "snake_case")]
+#[strum(const_into_str, serialize_all = "snake_case")]
 pub enum LockActionPhase {
     Requested,
     Success,
     Failure,
     Unknown,
-}
-
-impl LockActionPhase {
-    /// The name in the lock audit and in metrics.
-    pub fn name(self) -> &'static str {
-        self.into()
-    }
 }
 
 /// One row of the ledger.
@@ -83,7 +69,6 @@ pub struct LockAuditRow {
     #[schema(value_type = Object)]
     pub detail: serde_json::Value,
     #[serde(with = "crate::clock::wire")]
-    #[schema(value_type = String, format = DateTime)]
     pub occurred_at: Timestamp,
     /// SHA-256 that the next row's is made with, in hexadecimal.
     pub hash: String,

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// E.164 with its plus sign: `+`, a country code that does not begin with 0, at most 15 digits in all.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[serde(try_from = "String")]
 pub struct PhoneNumber(String);
 
 /// The text is no E.164 number.
@@ -24,12 +24,6 @@ impl TryFrom<String> for PhoneNumber {
     }
 }
 
-impl From<PhoneNumber> for String {
-    fn from(number: PhoneNumber) -> Self {
-        number.0
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -37,7 +31,7 @@ mod tests {
     #[test]
     fn a_number_is_e_164_with_its_plus_sign() {
         for good in ["+1", "+93700", "+93205550114", "+123456789012345"] {
-            assert_eq!(String::from(PhoneNumber::try_from(good.to_owned()).unwrap()), good);
+            assert_eq!(PhoneNumber::try_from(good.to_owned()).unwrap().0, good);
         }
         for bad in [
             "",

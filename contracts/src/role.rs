@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use strum::VariantArray as _;
 
 #[derive(
     Debug,
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
     PartialOrd,
     Ord,
     Hash,
+    strum::VariantArray,
     Serialize,
     Deserialize,
     utoipa::ToSchema,
@@ -37,16 +39,7 @@ pub enum Role {
 }
 
 impl Role {
-    pub const ALL: [Self; 8] = [
-        Self::TenantAdmin,
-        Self::PropertyGm,
-        Self::FrontDeskManager,
-        Self::FrontDesk,
-        Self::HousekeepingManager,
-        Self::Housekeeping,
-        Self::MaintenanceManager,
-        Self::Maintenance,
-    ];
+    pub const ALL: &[Self] = Self::VARIANTS;
 
     /// The name in tokens.
     pub fn name(self) -> &'static str {
@@ -63,7 +56,7 @@ impl Role {
     }
 
     pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|role| role.name() == name)
+        Self::ALL.iter().copied().find(|role| role.name() == name)
     }
 
     const fn bit(self) -> u16 {
@@ -76,8 +69,7 @@ impl Role {
 pub struct RoleSet(u16);
 
 impl RoleSet {
-    pub const NONE: Self = Self(0);
-    pub const ANY: Self = Self::of(&Role::ALL);
+    pub const ANY: Self = Self::of(Role::ALL);
 
     /// Front desk: reservations, walk-ins, folios, payments, keys.
     pub const RECEPTION: Self =
@@ -127,7 +119,7 @@ impl RoleSet {
     }
 
     pub fn iter(self) -> impl Iterator<Item = Role> {
-        Role::ALL.into_iter().filter(move |role| self.contains(*role))
+        Role::ALL.iter().copied().filter(move |role| self.contains(*role))
     }
 }
 
@@ -143,7 +135,7 @@ mod tests {
 
     #[test]
     fn names_on_the_wire_and_in_tokens_are_the_same() {
-        for role in Role::ALL {
+        for &role in Role::ALL {
             assert_eq!(serde_json::to_value(role).unwrap(), role.name());
             assert_eq!(Role::parse(role.name()), Some(role));
         }

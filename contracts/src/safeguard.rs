@@ -5,8 +5,6 @@
 //!
 //! Not here: the protections themselves. Each asks [`safeguard!`](crate::safeguard!) where it acts.
 
-use std::fmt;
-use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -16,9 +14,11 @@ macro_rules! safeguards {
     ($($(#[$doc:meta])* $variant:ident = $name:literal,)+) => {
         /// A protection that a drill can switch off.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+        #[derive(strum::Display, strum::EnumString, strum::IntoStaticStr)]
         #[serde(try_from = "String", into = "&'static str")]
+        #[strum(parse_err_ty = UnknownSafeguard, parse_err_fn = UnknownSafeguard::of)]
         pub enum Safeguard {
-            $($(#[$doc])* $variant,)+
+            $($(#[$doc])* #[strum(serialize = $name)] $variant,)+
         }
 
         impl Safeguard {
@@ -26,10 +26,8 @@ macro_rules! safeguards {
             pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
 
             /// Its name in `chaos/catalog.toml` and in the setting `guards_off`.
-            pub const fn name(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $name,)+
-                }
+            pub fn name(self) -> &'static str {
+                self.into()
             }
         }
     };
@@ -101,12 +99,9 @@ safeguards! {
 #[error("There is no safeguard named `{0}`. Use a name from contracts/src/safeguard.rs.")]
 pub struct UnknownSafeguard(String);
 
-impl FromStr for Safeguard {
-    type Err = UnknownSafeguard;
-
-    fn from_str(name: &str) -> Result<Self, UnknownSafeguard> {
-        let found = Self::ALL.iter().find(|safeguard| safeguard.name() == name);
-        found.copied().ok_or_else(|| UnknownSafeguard(name.to_owned()))
+impl UnknownSafeguard {
+    fn of(name: &str) -> Self {
+        Self(name.to_owned())
     }
 }
 
@@ -115,18 +110,6 @@ impl TryFrom<String> for Safeguard {
 
     fn try_from(name: String) -> Result<Self, UnknownSafeguard> {
         name.parse()
-    }
-}
-
-impl From<Safeguard> for &'static str {
-    fn from(safeguard: Safeguard) -> Self {
-        safeguard.name()
-    }
-}
-
-impl fmt::Display for Safeguard {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
     }
 }
 

@@ -17,7 +17,6 @@ pub struct SyncCursor {
     pub version: u64,
     /// When that pull was.
     #[serde(with = "crate::clock::wire")]
-    #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
 }
 
@@ -60,7 +59,6 @@ pub struct SyncSession {
     pub sync_session_token: String,
     /// When the token ends; shake hands again to go on.
     #[serde(with = "crate::clock::wire")]
-    #[schema(value_type = String, format = DateTime)]
     pub expires_at: Timestamp,
     /// sync-service's own word.
     pub cursor: SyncCursor,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// Text of 1 to `MAX` characters without U+0000, which Postgres cannot store.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[serde(try_from = "String")]
 pub struct Text<const MAX: usize>(String);
 
 /// The reason for an action, for the audit and the person concerned.

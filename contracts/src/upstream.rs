@@ -24,11 +24,12 @@ pub mod sync;
 pub mod tenant;
 
 use serde::{Deserialize, Serialize};
+use strum::IntoEnumIterator;
 
 /// A service the gateway calls. The name is the one in metrics, problems and settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-#[derive(strum::Display, strum::IntoStaticStr)]
+#[derive(strum::Display, strum::EnumIter, strum::IntoStaticStr)]
 #[strum(serialize_all = "lowercase")]
 pub enum Upstream {
     Iam,
@@ -50,30 +51,15 @@ pub enum Upstream {
 }
 
 impl Upstream {
-    pub const ALL: [Self; 16] = [
-        Self::Iam,
-        Self::Tenant,
-        Self::Property,
-        Self::Reservation,
-        Self::Inventory,
-        Self::Pricing,
-        Self::Housekeeping,
-        Self::Maintenance,
-        Self::Billing,
-        Self::Lock,
-        Self::Ai,
-        Self::Notification,
-        Self::Sync,
-        Self::Analytics,
-        Self::Staff,
-        Self::Audit,
-    ];
+    pub fn all() -> impl Iterator<Item = Self> {
+        Self::iter()
+    }
 
     pub fn name(self) -> &'static str {
         self.into()
     }
 
     pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|upstream| upstream.name() == name)
+        Self::all().find(|upstream| upstream.name() == name)
     }
 }

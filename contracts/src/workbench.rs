@@ -41,11 +41,9 @@ pub struct View {
     pub id: WorkbenchViewId,
     pub property_id: PropertyId,
     #[serde(with = "crate::clock::wire_date")]
-    #[schema(value_type = String, format = Date)]
     pub date: Date,
     /// When the stays were true; the oldest of several lists.
     #[serde(with = "crate::clock::wire")]
-    #[schema(value_type = String, format = DateTime)]
     pub as_of: Timestamp,
     /// True when the stays, or a column the caller may see, are not `ok`.
     pub partial: bool,
@@ -72,7 +70,6 @@ pub struct Part {
     pub source: String,
     /// When the upstream's answer was true.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::clock::wire::option")]
-    #[schema(value_type = Option<String>, format = DateTime)]
     pub as_of: Option<Timestamp>,
     /// How old a `stale` one is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -108,7 +105,6 @@ pub struct StayKey {
     pub lock_id: LockDeviceId,
     pub kind: KeyKind,
     #[serde(with = "crate::clock::wire")]
-    #[schema(value_type = String, format = DateTime)]
     pub valid_until: Timestamp,
 }
 

@@ -16,7 +16,6 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use contracts::dashboard::Reason;
 use contracts::json::{self, ZeroCharacter};
 use contracts::problem::{Problem, code};
 use contracts::safeguard::{Safeguard, time_limit};
@@ -38,7 +37,7 @@ use crate::error::CallError;
 use crate::latency_window::LatencyWindow;
 use crate::limits::Limits;
 use crate::meters::Meters;
-use crate::report::{LastCall, Latency, UpstreamReport};
+use crate::report::{LastCall, UpstreamReport};
 use crate::request::{Call, OutgoingRequest};
 use crate::retry::{self, Retries};
 use crate::tenant_key::TenantKey;
@@ -222,17 +221,17 @@ impl CallStack {
         let now = Instant::now();
         let (usage, breaker) = (self.concurrency.usage(), self.breaker.summary());
         let last_call = self.latencies.last().map(|last| LastCall {
-            outcome: last.reason.map_or("ok", Reason::name),
+            outcome: last.reason.map_or("ok", |reason| reason.into_str()),
             seconds_ago: now.saturating_duration_since(last.at).as_secs(),
         });
         UpstreamReport {
             upstream: self.upstream,
-            breaker: breaker.position.name(),
+            breaker: breaker.position.into_str(),
             tenants_shut_out: breaker.open_tenants,
             limit: usage.limit,
             in_flight: usage.in_flight,
             last_call,
-            latency: self.latencies.percentiles(now).map(Latency::from),
+            latency: self.latencies.percentiles(now),
         }
     }
 }

@@ -7,6 +7,8 @@ use contracts::dashboard::Reason;
 use hdrhistogram::Histogram;
 use tokio::time::Instant;
 
+use crate::report::Latency;
+
 /// Percentiles cover this minute and the one before.
 const MINUTE: Duration = Duration::from_secs(60);
 /// No call takes longer.
@@ -32,13 +34,6 @@ pub(crate) struct LastOutcome {
     pub(crate) reason: Option<Reason>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Percentiles {
-    pub(crate) p50: Duration,
-    pub(crate) p95: Duration,
-    pub(crate) p99: Duration,
-}
-
 impl LatencyWindow {
     pub(crate) fn new() -> Self {
         let empty =
@@ -60,15 +55,15 @@ impl LatencyWindow {
     }
 
     /// `None` when there were no calls.
-    pub(crate) fn percentiles(&self, now: Instant) -> Option<Percentiles> {
+    pub(crate) fn percentiles(&self, now: Instant) -> Option<Latency> {
         let both = self.with(|state| {
             state.rotate(now);
             let mut both = state.this_minute.clone();
             both.add(&state.last_minute).map(|()| both)
         });
         let both = both.ok().filter(|both| !both.is_empty())?;
-        let at = |quantile| Duration::from_micros(both.value_at_quantile(quantile));
-        Some(Percentiles { p50: at(0.50), p95: at(0.95), p99: at(0.99) })
+        let at = |quantile| both.value_at_quantile(quantile) as f64 / 1e3;
+        Some(Latency { p50_ms: at(0.50), p95_ms: at(0.95), p99_ms: at(0.99) })
     }
 
     fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
@@ -103,18 +98,19 @@ mod tests {
             window.record(None, Duration::from_millis(ms), Instant::now());
         }
         let seen = window.percentiles(Instant::now()).unwrap();
-        let is_near = |seen: Duration, ms: f64| (seen.as_secs_f64() * 1e3 / ms - 1.0).abs() < 0.02;
-        assert!(is_near(seen.p50, 50.0) && is_near(seen.p95, 95.0) && is_near(seen.p99, 99.0));
+        let is_near = |seen: f64, ms: f64| (seen / ms - 1.0).abs() < 0.02;
+        assert!(is_near(seen.p50_ms, 50.0), "{seen:?}");
+        assert!(is_near(seen.p95_ms, 95.0) && is_near(seen.p99_ms, 99.0), "{seen:?}");
 
         tokio::time::advance(MINUTE).await;
         window.record(Some(Reason::UpstreamTimeout), Duration::from_secs(1), Instant::now());
         let seen = window.percentiles(Instant::now()).unwrap();
-        assert!(is_near(seen.p50, 51.0), "{seen:?}");
+        assert!(is_near(seen.p50_ms, 51.0), "{seen:?}");
         assert_eq!(window.last().unwrap().reason, Some(Reason::UpstreamTimeout));
 
         tokio::time::advance(MINUTE).await;
         let seen = window.percentiles(Instant::now()).unwrap();
-        assert!(is_near(seen.p50, 1000.0), "{seen:?}");
+        assert!(is_near(seen.p50_ms, 1000.0), "{seen:?}");
         tokio::time::advance(MINUTE * 2).await;
         assert_eq!(window.percentiles(Instant::now()), None);
     }

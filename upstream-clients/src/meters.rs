@@ -66,7 +66,7 @@ impl Meters {
             None => {
                 self.good.get_or_init(|| OutcomeMetrics::new(self.upstream, "ok")).count(took);
             }
-            Some(reason) => OutcomeMetrics::new(self.upstream, reason.name()).count(took),
+            Some(reason) => OutcomeMetrics::new(self.upstream, reason.into_str()).count(took),
         }
     }
 

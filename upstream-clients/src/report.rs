@@ -3,8 +3,6 @@
 use contracts::upstream::Upstream;
 use serde::Serialize;
 
-use crate::latency_window::Percentiles;
-
 /// The state of one upstream, from its calls of the last minutes.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -40,11 +38,4 @@ pub struct Latency {
     pub p50_ms: f64,
     pub p95_ms: f64,
     pub p99_ms: f64,
-}
-
-impl From<Percentiles> for Latency {
-    fn from(of: Percentiles) -> Self {
-        let ms = |duration: std::time::Duration| duration.as_secs_f64() * 1e3;
-        Self { p50_ms: ms(of.p50), p95_ms: ms(of.p95), p99_ms: ms(of.p99) }
-    }
 }

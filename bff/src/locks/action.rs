@@ -117,8 +117,8 @@ impl Action {
         Row {
             id: id.to_string(),
             action_id: self.id.to_string(),
-            action: self.kind.name().to_owned(),
-            phase: phase.name().to_owned(),
+            action: self.kind.into_str().to_owned(),
+            phase: phase.into_str().to_owned(),
             property: self.location.as_ref().map(|location| location.property.to_string()),
             lock: self.lock.to_string(),
             operator: principal.operator.to_string(),
@@ -161,7 +161,7 @@ impl EffectLog for Action {
 fn count(phase: LockActionPhase, vendor: &str) {
     counter!(
         "bff_backoffice_lock_action_total",
-        "outcome" => phase.name(), "vendor" => vendor.to_owned()
+        "outcome" => phase.into_str(), "vendor" => vendor.to_owned()
     )
     .increment(1);
 }

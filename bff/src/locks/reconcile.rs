@@ -139,7 +139,8 @@ async fn reconcile_action(
     let id = LockAuditId::generate(&gateway.env.clock, &gateway.env.entropy);
     let row = action.row.reconciled(id, phase, key);
     if append_once(gateway, tenant, row).await? {
-        counter!("bff_backoffice_lock_reconciled_total", "outcome" => phase.name()).increment(1);
+        counter!("bff_backoffice_lock_reconciled_total", "outcome" => phase.into_str())
+            .increment(1);
         *match phase {
             LockActionPhase::Success => &mut done.success,
             LockActionPhase::Unknown => &mut done.unknown,
@@ -162,7 +163,9 @@ async fn fetch_outcome(
     }
     let context = calls.with_deadline(Instant::now() + CALL_TIMEOUT);
     match gateway.upstreams.lock_operation(&context, tenant, &row.key).await {
-        Ok(Some(done)) if done.action.name() == row.action && done.lock_id.as_str() == row.lock => {
+        Ok(Some(done))
+            if done.action.into_str() == row.action && done.lock_id.as_str() == row.lock =>
+        {
             (LockActionPhase::Success, Some(done.key_credential_id.to_string()))
         }
         // Nothing or another action was done under the key: this one was refused.
@@ -197,7 +200,8 @@ async fn append_once(gateway: &Gateway, tenant: TenantId, row: Row) -> Result<bo
 impl Row {
     /// Builds the final row of this `requested` row.
     fn reconciled(&self, id: LockAuditId, phase: LockActionPhase, key: Option<String>) -> Self {
-        let mut row = Self { id: id.to_string(), phase: phase.name().to_owned(), ..self.clone() };
+        let mut row =
+            Self { id: id.to_string(), phase: phase.into_str().to_owned(), ..self.clone() };
         if !row.detail.is_object() {
             row.detail = Value::Object(serde_json::Map::new());
         }

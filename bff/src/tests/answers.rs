@@ -49,7 +49,7 @@ impl ReadFixture {
         let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let url: url::Url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
         serve(listener, Plain, app, &Lifecycle::new());
-        let played = Upstream::ALL.into_iter().filter(|upstream| *upstream != Upstream::Tenant);
+        let played = Upstream::all().filter(|upstream| *upstream != Upstream::Tenant);
         let upstreams = played.map(|upstream| (upstream, url.clone())).collect();
         let ahead = Arc::new(AtomicI64::new(0));
         let (system, seconds) = (Clock::system(), Arc::clone(&ahead));

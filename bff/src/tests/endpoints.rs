@@ -82,7 +82,7 @@ fn with_token() -> impl Iterator<Item = &'static Endpoint> {
 async fn each_role_is_permitted_exactly_where_the_table_says() {
     for endpoint in with_token() {
         let gateway = TestGateway::open().await;
-        for role in Role::ALL {
+        for &role in Role::ALL {
             let requests = Ask { role, foreign_property: false, key: true };
             let response = ask(&gateway, endpoint, requests).await;
             let is_refused = code(&response) == "MELMASTOON.BFF.ROLE_FORBIDDEN";

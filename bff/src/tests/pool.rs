@@ -100,7 +100,7 @@ async fn open() -> (TestGateway, Arc<Witness>, Arc<AtomicI64>) {
     let (fake, urls) = FakeUpstreams::open_around(|app| app.merge(others()).layer(layer)).await;
     let url = urls[&Upstream::Billing].clone();
     // Except tenant-service, which is called in the background.
-    let played = Upstream::ALL.into_iter().filter(|upstream| *upstream != Upstream::Tenant);
+    let played = Upstream::all().filter(|upstream| *upstream != Upstream::Tenant);
     let urls: BaseUrls = played.map(|upstream| (upstream, url.clone())).collect();
     let (clock, ahead) = movable_clock();
     let options =
@@ -135,7 +135,7 @@ async fn no_route_holds_a_connection_while_it_calls_an_upstream() {
 
 /// Clears the caches, so that each route calls its upstreams.
 fn forget_kept_answers(gateway: &TestGateway) {
-    for upstream in Upstream::ALL {
+    for upstream in Upstream::all() {
         gateway.state.composer.snapshots().invalidate(gateway.tenant, None, upstream);
     }
 }

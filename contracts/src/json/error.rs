@@ -34,7 +34,8 @@ impl Fault {
 }
 
 /// A document that was refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{detail}")]
 pub struct Error {
     fault: Fault,
     detail: String,
@@ -107,14 +108,6 @@ fn plain(expected: &str) -> Option<&'static str> {
         _ => return None,
     })
 }
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.detail)
-    }
-}
-
-impl std::error::Error for Error {}
 
 impl de::Error for Error {
     fn custom<T: fmt::Display>(message: T) -> Self {

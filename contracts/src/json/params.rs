@@ -3,46 +3,18 @@
 use std::borrow::Cow;
 
 use serde::de::value::{CowStrDeserializer, MapAccessDeserializer};
-use serde::de::{
-    DeserializeOwned, DeserializeSeed, Deserializer, Error as _, MapAccess, Unexpected, Visitor,
-};
+use serde::de::{DeserializeOwned, Deserializer, Error as _, Unexpected, Visitor};
 use serde::forward_to_deserialize_any;
 
 use super::Error;
-
-type Pair<'de> = (Cow<'de, str>, Cow<'de, str>);
+use super::read::Members;
 
 /// Reads names and values. A parameter that `T` knows may occur once.
 pub fn from_pairs<'de, T: DeserializeOwned>(
-    pairs: impl Iterator<Item = Pair<'de>>,
+    pairs: impl Iterator<Item = (Cow<'de, str>, Cow<'de, str>)>,
 ) -> Result<T, Error> {
-    T::deserialize(MapAccessDeserializer::new(Pairs { rest: pairs, next: None }))
-}
-
-struct Pairs<'de, I> {
-    rest: I,
-    /// The one whose name was read last.
-    next: Option<Pair<'de>>,
-}
-
-impl<'de, I: Iterator<Item = Pair<'de>>> MapAccess<'de> for Pairs<'de, I> {
-    type Error = Error;
-
-    fn next_key_seed<K: DeserializeSeed<'de>>(
-        &mut self,
-        seed: K,
-    ) -> Result<Option<K::Value>, Error> {
-        self.next = self.rest.next();
-        let name = self.next.as_ref().map(|(name, _)| CowStrDeserializer::new(name.clone()));
-        name.map(|name| seed.deserialize(name)).transpose()
-    }
-
-    fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, Error> {
-        let Some((name, value)) = self.next.take() else {
-            return Err(Error::expected("a parameter's name before its value"));
-        };
-        seed.deserialize(Param(value)).map_err(|error| error.in_member(&name))
-    }
+    let params = pairs.map(|(name, value)| (name, Param(value)));
+    T::deserialize(MapAccessDeserializer::new(Members::of(params)))
 }
 
 /// A value: text, or a number or a truth value written as text.

@@ -6,7 +6,7 @@ use serde::de::value::{CowStrDeserializer, MapAccessDeserializer};
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::forward_to_deserialize_any;
 
-use super::{Error, Object, Value};
+use super::{Error, Value};
 
 impl<'de> Deserializer<'de> for Value<'de> {
     type Error = Error;
@@ -24,7 +24,7 @@ impl<'de> Deserializer<'de> for Value<'de> {
             Value::Text(Cow::Borrowed(it)) => visitor.visit_borrowed_str(it),
             Value::Text(Cow::Owned(it)) => visitor.visit_string(it),
             Value::List(it) => visitor.visit_seq(Items { rest: it.into_iter().enumerate() }),
-            Value::Object(it) => visitor.visit_map(Members::of(it)),
+            Value::Object(it) => visitor.visit_map(Members::of(it.0)),
         }
     }
 
@@ -48,7 +48,7 @@ impl<'de> Deserializer<'de> for Value<'de> {
         visitor: V,
     ) -> Result<V::Value, Error> {
         match self {
-            Value::Object(it) => visitor.visit_map(Members::of(it)),
+            Value::Object(it) => visitor.visit_map(Members::of(it.0)),
             _ => Err(Error::expected("an object")),
         }
     }
@@ -61,7 +61,7 @@ impl<'de> Deserializer<'de> for Value<'de> {
     ) -> Result<V::Value, Error> {
         match self {
             Value::Text(it) => visitor.visit_enum(CowStrDeserializer::new(it)),
-            Value::Object(it) => MapAccessDeserializer::new(Members::of(it))
+            Value::Object(it) => MapAccessDeserializer::new(Members::of(it.0))
                 .deserialize_enum(name, variants, visitor),
             _ => Err(Error::expected(format_args!("one of {}", variants.join(", ")))),
         }
@@ -93,19 +93,24 @@ impl<'de> SeqAccess<'de> for Items<'de> {
     }
 }
 
-struct Members<'de> {
-    rest: std::vec::IntoIter<(Cow<'de, str>, Value<'de>)>,
+/// Members of an object, or parameters of a query. An error in a value names its member.
+pub(super) struct Members<'de, I, V> {
+    rest: I,
     /// The member whose name was read last.
-    next: Option<(Cow<'de, str>, Value<'de>)>,
+    next: Option<(Cow<'de, str>, V)>,
 }
 
-impl<'de> Members<'de> {
-    fn of(object: Object<'de>) -> Self {
-        Self { rest: object.0.into_iter(), next: None }
+impl<I, V> Members<'_, I, V> {
+    pub(super) fn of(members: impl IntoIterator<IntoIter = I>) -> Self {
+        Self { rest: members.into_iter(), next: None }
     }
 }
 
-impl<'de> MapAccess<'de> for Members<'de> {
+impl<'de, I, V> MapAccess<'de> for Members<'de, I, V>
+where
+    I: Iterator<Item = (Cow<'de, str>, V)>,
+    V: Deserializer<'de, Error = Error>,
+{
     type Error = Error;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(

@@ -11,7 +11,6 @@ use crate::id::{PropertyId, SuggestionId};
 pub struct Suggestions {
     pub property_id: PropertyId,
     #[serde(with = "crate::clock::wire")]
-    #[schema(value_type = String, format = DateTime)]
     pub as_of: Timestamp,
     /// Neither decided nor expired, the surest first.
     pub items: Vec<Suggestion>,
@@ -42,7 +41,6 @@ pub struct Suggestion {
     /// 0 to 1.
     pub confidence: f64,
     #[serde(with = "crate::clock::wire")]
-    #[schema(value_type = String, format = DateTime)]
     pub expires_at: Timestamp,
     pub provenance: Provenance,
 }

@@ -12,10 +12,8 @@ use crate::money::Money;
 pub struct Kpis {
     pub property_id: PropertyId,
     #[serde(with = "crate::clock::wire")]
-    #[schema(value_type = String, format = DateTime)]
     pub as_of: Timestamp,
     #[serde(with = "crate::clock::wire_date")]
-    #[schema(value_type = String, format = Date)]
     pub business_date: Date,
     pub occupancy_percent: f64,
     /// Average daily rate.

@@ -10,7 +10,6 @@ use crate::id::{OperatorId, PropertyId};
 pub struct AuditEntries {
     pub property_id: PropertyId,
     #[serde(with = "crate::clock::wire")]
-    #[schema(value_type = String, format = DateTime)]
     pub as_of: Timestamp,
     /// The newest first.
     pub items: Vec<AuditEntry>,
@@ -20,7 +19,6 @@ pub struct AuditEntries {
 #[serde(rename_all = "camelCase")]
 pub struct AuditEntry {
     #[serde(with = "crate::clock::wire")]
-    #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
     pub operator_id: OperatorId,
     /// `folio.refunded`

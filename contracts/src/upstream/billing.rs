@@ -14,7 +14,6 @@ use crate::text::Reason;
 pub struct BillingSummary {
     pub property_id: PropertyId,
     #[serde(with = "crate::clock::wire")]
-    #[schema(value_type = String, format = DateTime)]
     pub as_of: Timestamp,
     pub open_folios: u32,
     /// Open folios with a balance above zero, summed by currency.
@@ -33,7 +32,6 @@ stamped!(BillingSummary);
 pub struct Balances {
     pub property_id: PropertyId,
     #[serde(with = "crate::clock::wire")]
-    #[schema(value_type = String, format = DateTime)]
     pub as_of: Timestamp,
     pub items: Vec<FolioBalance>,
 }
@@ -63,13 +61,11 @@ pub struct Folio {
     pub folio_id: FolioId,
     pub property_id: PropertyId,
     #[serde(with = "crate::clock::wire")]
-    #[schema(value_type = String, format = DateTime)]
     pub as_of: Timestamp,
     pub reservation_id: ReservationId,
     pub guest_name: String,
     pub state: FolioState,
     #[serde(with = "crate::clock::wire")]
-    #[schema(value_type = String, format = DateTime)]
     pub opened_at: Timestamp,
     /// By day.
     pub charges: Vec<FolioCharge>,
@@ -93,7 +89,6 @@ pub struct FolioCharge {
     pub charge_id: String,
     /// The business day it belongs to.
     #[serde(with = "crate::clock::wire_date")]
-    #[schema(value_type = String, format = Date)]
     pub date: Date,
     pub description: String,
     pub amount: Money,
@@ -115,7 +110,6 @@ pub struct FolioPayment {
     pub method: PaymentMethod,
     pub amount: Money,
     #[serde(with = "crate::clock::wire")]
-    #[schema(value_type = String, format = DateTime)]
     pub paid_at: Timestamp,
 }
 
@@ -137,6 +131,5 @@ pub struct Refund {
     pub folio_id: FolioId,
     pub amount: Money,
     #[serde(with = "crate::clock::wire")]
-    #[schema(value_type = String, format = DateTime)]
     pub refunded_at: Timestamp,
 }

@@ -7,15 +7,15 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use strum::VariantArray;
+use utoipa::ToSchema;
 
 use crate::id::{HousekeepingTaskId, PropertyId, RoomId, StaffId};
 use crate::text::Reason;
 
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-#[derive(strum::IntoStaticStr)]
+#[derive(strum::IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum RoomStatus {
     Dirty,
@@ -27,9 +27,7 @@ pub enum RoomStatus {
     OutOfService,
 }
 
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TaskStatus {
     Pending,
@@ -42,15 +40,7 @@ pub enum TaskStatus {
 }
 
 impl RoomStatus {
-    pub const ALL: [Self; 7] = [
-        Self::Dirty,
-        Self::Cleaning,
-        Self::Clean,
-        Self::Inspected,
-        Self::Ready,
-        Self::OutOfOrder,
-        Self::OutOfService,
-    ];
+    pub const ALL: &[Self] = Self::VARIANTS;
 
     /// The name on the wire and in the database.
     pub fn name(self) -> &'static str {
@@ -59,21 +49,20 @@ impl RoomStatus {
 }
 
 /// One room and how often its status changed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OneRoomStatus {
     pub room_id: RoomId,
     pub property_id: PropertyId,
     pub status: RoomStatus,
     #[serde(with = "crate::clock::wire")]
-    #[schema(value_type = String, format = DateTime)]
     pub since: Timestamp,
     /// 0 for a room that nobody touched yet; the `ETag` is `"v=<version>"`.
     pub version: u32,
 }
 
 /// A flip by hand.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct FlipRoomStatus {
     pub status: RoomStatus,
@@ -83,12 +72,11 @@ pub struct FlipRoomStatus {
 }
 
 /// Today's work in numbers.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Summary {
     pub property_id: PropertyId,
     #[serde(with = "crate::clock::wire")]
-    #[schema(value_type = String, format = DateTime)]
     pub as_of: Timestamp,
     /// Tasks finished on the property's day and all open ones; every status is present.
     pub tasks: BTreeMap<TaskStatus, u32>,
@@ -102,12 +90,11 @@ pub struct Summary {
 
 stamped!(Summary);
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RoomStatuses {
     pub property_id: PropertyId,
     #[serde(with = "crate::clock::wire")]
-    #[schema(value_type = String, format = DateTime)]
     pub as_of: Timestamp,
     /// Every status is present.
     pub counts: BTreeMap<RoomStatus, u32>,
@@ -117,7 +104,7 @@ pub struct RoomStatuses {
 
 stamped!(RoomStatuses);
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RoomState {
     pub room_id: RoomId,
@@ -126,11 +113,10 @@ pub struct RoomState {
     pub floor: i32,
     pub status: RoomStatus,
     #[serde(with = "crate::clock::wire")]
-    #[schema(value_type = String, format = DateTime)]
     pub since: Timestamp,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TaskKind {
     Turnover,
@@ -141,7 +127,7 @@ pub enum TaskKind {
     Inspection,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TaskPriority {
     Low,
@@ -151,12 +137,11 @@ pub enum TaskPriority {
 }
 
 /// Every room in the column of its status, with what is to be done in it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Board {
     pub property_id: PropertyId,
     #[serde(with = "crate::clock::wire")]
-    #[schema(value_type = String, format = DateTime)]
     pub as_of: Timestamp,
     /// As in [`Summary`].
     pub pending_tasks_at_arrival_window: u32,
@@ -170,7 +155,7 @@ pub struct Board {
 
 stamped!(Board);
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct BoardColumn {
     pub status: RoomStatus,
@@ -178,7 +163,7 @@ pub struct BoardColumn {
     pub rooms: Vec<BoardRoom>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct BoardRoom {
     pub room_id: RoomId,
@@ -187,11 +172,9 @@ pub struct BoardRoom {
     pub floor: i32,
     /// When it took its status.
     #[serde(with = "crate::clock::wire")]
-    #[schema(value_type = String, format = DateTime)]
     pub since: Timestamp,
     /// The earliest guest known to be expected; overdue while the turnover is unfinished.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::clock::wire::option")]
-    #[schema(value_type = Option<String>, format = DateTime)]
     pub next_arrival_at: Option<Timestamp>,
     /// How many are open, the one in `task` included.
     pub open_tasks: u32,
@@ -200,7 +183,7 @@ pub struct BoardRoom {
     pub task: Option<BoardTask>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct BoardTask {
     pub task_id: HousekeepingTaskId,
@@ -211,6 +194,5 @@ pub struct BoardTask {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assigned_to: Option<StaffId>,
     #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::clock::wire::option")]
-    #[schema(value_type = Option<String>, format = DateTime)]
     pub scheduled_for: Option<Timestamp>,
 }

@@ -14,15 +14,12 @@ pub struct Availability {
     /// IANA name.
     pub time_zone: String,
     #[serde(with = "crate::clock::wire")]
-    #[schema(value_type = String, format = DateTime)]
     pub as_of: Timestamp,
     /// First night.
     #[serde(with = "crate::clock::wire_date")]
-    #[schema(value_type = String, format = Date)]
     pub from: Date,
     /// The day after the last night.
     #[serde(with = "crate::clock::wire_date")]
-    #[schema(value_type = String, format = Date)]
     pub to: Date,
     pub room_types: Vec<RoomTypeAvailability>,
 }
@@ -42,7 +39,6 @@ pub struct RoomTypeAvailability {
 #[serde(rename_all = "camelCase")]
 pub struct NightAvailability {
     #[serde(with = "crate::clock::wire_date")]
-    #[schema(value_type = String, format = Date)]
     pub date: Date,
     pub total: u32,
     pub held: u32,
@@ -61,15 +57,12 @@ pub struct Calendar {
     /// IANA name.
     pub time_zone: String,
     #[serde(with = "crate::clock::wire")]
-    #[schema(value_type = String, format = DateTime)]
     pub as_of: Timestamp,
     /// First night.
     #[serde(with = "crate::clock::wire_date")]
-    #[schema(value_type = String, format = Date)]
     pub from: Date,
     /// The day after the last night.
     #[serde(with = "crate::clock::wire_date")]
-    #[schema(value_type = String, format = Date)]
     pub to: Date,
     pub room_types: Vec<RoomTypeAvailability>,
     /// By number.
@@ -115,15 +108,12 @@ pub struct CalendarStay {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reservation_id: Option<ReservationId>,
     #[serde(with = "crate::clock::wire_date")]
-    #[schema(value_type = String, format = Date)]
     pub check_in: Date,
     #[serde(with = "crate::clock::wire_date")]
-    #[schema(value_type = String, format = Date)]
     pub check_out: Date,
     pub status: StayStatus,
     /// Of a hold.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::clock::wire::option")]
-    #[schema(value_type = Option<String>, format = DateTime)]
     pub hold_expires_at: Option<Timestamp>,
 }
 
@@ -151,10 +141,8 @@ pub struct CalendarBlock {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub room_type_id: Option<RoomTypeId>,
     #[serde(with = "crate::clock::wire_date")]
-    #[schema(value_type = String, format = Date)]
     pub from: Date,
     #[serde(with = "crate::clock::wire_date")]
-    #[schema(value_type = String, format = Date)]
     pub to: Date,
     pub reason: String,
 }

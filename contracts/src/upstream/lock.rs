@@ -49,11 +49,9 @@ pub struct IssueKeyRequest {
     /// Every room the key opens.
     pub room_ids: Vec<RoomId>,
     #[serde(with = "crate::clock::wire")]
-    #[schema(value_type = String, format = DateTime)]
     pub valid_from: Timestamp,
     /// From here on it opens nothing.
     #[serde(with = "crate::clock::wire")]
-    #[schema(value_type = String, format = DateTime)]
     pub valid_until: Timestamp,
     /// The first that the lock takes is made.
     pub preferred_kinds: Vec<KeyKind>,
@@ -94,13 +92,10 @@ pub struct IssuedKey {
     pub state: KeyState,
     pub vendor: String,
     #[serde(with = "crate::clock::wire")]
-    #[schema(value_type = String, format = DateTime)]
     pub valid_from: Timestamp,
     #[serde(with = "crate::clock::wire")]
-    #[schema(value_type = String, format = DateTime)]
     pub valid_until: Timestamp,
     #[serde(with = "crate::clock::wire")]
-    #[schema(value_type = String, format = DateTime)]
     pub issued_at: Timestamp,
 }
 
@@ -121,7 +116,6 @@ pub struct RevokedKey {
     pub state: KeyState,
     pub vendor: String,
     #[serde(with = "crate::clock::wire")]
-    #[schema(value_type = String, format = DateTime)]
     pub revoked_at: Timestamp,
 }
 

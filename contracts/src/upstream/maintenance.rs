@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use strum::VariantArray;
+use utoipa::ToSchema;
 
 use crate::id::{PropertyId, RoomId, StaffId, WorkOrderId};
 
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[derive(VariantArray)]
 pub enum WorkOrderState {
     Open,
     Assigned,
@@ -27,15 +28,7 @@ pub enum WorkOrderState {
 
 impl WorkOrderState {
     /// In the order of the board's columns.
-    pub const ALL: [Self; 7] = [
-        Self::Open,
-        Self::Assigned,
-        Self::InProgress,
-        Self::Blocked,
-        Self::Resolved,
-        Self::Verified,
-        Self::Cancelled,
-    ];
+    pub const ALL: &[Self] = Self::VARIANTS;
 
     /// Whether the fault is still there.
     pub fn is_pending(self) -> bool {
@@ -43,10 +36,9 @@ impl WorkOrderState {
     }
 }
 
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[derive(VariantArray)]
 pub enum WorkOrderSeverity {
     Low,
     Normal,
@@ -55,10 +47,10 @@ pub enum WorkOrderSeverity {
 }
 
 impl WorkOrderSeverity {
-    pub const ALL: [Self; 4] = [Self::Low, Self::Normal, Self::High, Self::Critical];
+    pub const ALL: &[Self] = Self::VARIANTS;
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum WorkOrderCategory {
     Plumbing,
@@ -73,12 +65,11 @@ pub enum WorkOrderCategory {
 }
 
 /// Today's work in numbers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MaintenanceSummary {
     pub property_id: PropertyId,
     #[serde(with = "crate::clock::wire")]
-    #[schema(value_type = String, format = DateTime)]
     pub as_of: Timestamp,
     /// Pending work orders, and those that ended since local midnight; every state is present.
     pub states: BTreeMap<WorkOrderState, u32>,
@@ -92,7 +83,7 @@ pub struct MaintenanceSummary {
 
 stamped!(MaintenanceSummary);
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RoomOutOfOrder {
     pub room_id: RoomId,
@@ -101,17 +92,15 @@ pub struct RoomOutOfOrder {
     pub work_order_id: WorkOrderId,
     /// When it is to be back.
     #[serde(with = "crate::clock::wire")]
-    #[schema(value_type = String, format = DateTime)]
     pub due_at: Timestamp,
 }
 
 /// The work orders of [`MaintenanceSummary::states`], one by one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MaintenanceBoard {
     pub property_id: PropertyId,
     #[serde(with = "crate::clock::wire")]
-    #[schema(value_type = String, format = DateTime)]
     pub as_of: Timestamp,
     /// One per state, in the order a work order passes through them.
     pub columns: Vec<MaintenanceColumn>,
@@ -119,7 +108,7 @@ pub struct MaintenanceBoard {
 
 stamped!(MaintenanceBoard);
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MaintenanceColumn {
     pub state: WorkOrderState,
@@ -127,7 +116,7 @@ pub struct MaintenanceColumn {
     pub items: Vec<WorkOrder>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct WorkOrder {
     pub work_order_id: WorkOrderId,
@@ -144,13 +133,10 @@ pub struct WorkOrder {
     pub room_out_of_order: bool,
     pub assigned_to: Option<StaffId>,
     #[serde(with = "crate::clock::wire")]
-    #[schema(value_type = String, format = DateTime)]
     pub reported_at: Timestamp,
     #[serde(with = "crate::clock::wire")]
-    #[schema(value_type = String, format = DateTime)]
     pub due_at: Timestamp,
     /// When it came into this state.
     #[serde(with = "crate::clock::wire")]
-    #[schema(value_type = String, format = DateTime)]
     pub since: Timestamp,
 }

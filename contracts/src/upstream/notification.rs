@@ -18,7 +18,6 @@ pub enum Severity {
 pub struct Alerts {
     pub property_id: PropertyId,
     #[serde(with = "crate::clock::wire")]
-    #[schema(value_type = String, format = DateTime)]
     pub as_of: Timestamp,
     /// Not acknowledged yet, newest first.
     pub items: Vec<Alert>,
@@ -34,6 +33,5 @@ pub struct Alert {
     pub title: String,
     pub body: String,
     #[serde(with = "crate::clock::wire")]
-    #[schema(value_type = String, format = DateTime)]
     pub raised_at: Timestamp,
 }

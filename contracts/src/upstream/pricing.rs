@@ -11,11 +11,9 @@ use crate::money::Money;
 pub struct RateSnapshot {
     pub property_id: PropertyId,
     #[serde(with = "crate::clock::wire")]
-    #[schema(value_type = String, format = DateTime)]
     pub as_of: Timestamp,
     /// Tonight in the property's time zone.
     #[serde(with = "crate::clock::wire_date")]
-    #[schema(value_type = String, format = Date)]
     pub date: Date,
     pub rates: Vec<Rate>,
 }

@@ -12,7 +12,6 @@ use crate::money::Currency;
 pub struct Property {
     pub property_id: PropertyId,
     #[serde(with = "crate::clock::wire")]
-    #[schema(value_type = String, format = DateTime)]
     pub as_of: Timestamp,
     pub name: String,
     pub address: String,

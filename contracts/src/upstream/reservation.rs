@@ -34,10 +34,8 @@ impl ReservationState {
 pub struct Stays {
     pub property_id: PropertyId,
     #[serde(with = "crate::clock::wire_date")]
-    #[schema(value_type = String, format = Date)]
     pub date: Date,
     #[serde(with = "crate::clock::wire")]
-    #[schema(value_type = String, format = DateTime)]
     pub as_of: Timestamp,
     pub items: Vec<Stay>,
 }
@@ -54,16 +52,13 @@ pub struct Stay {
     pub room_id: Option<RoomId>,
     pub room_number: Option<String>,
     #[serde(with = "crate::clock::wire_date")]
-    #[schema(value_type = String, format = Date)]
     pub check_in: Date,
     #[serde(with = "crate::clock::wire_date")]
-    #[schema(value_type = String, format = Date)]
     pub check_out: Date,
     pub adults: u8,
     pub state: ReservationState,
     /// When the guest said to come.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::clock::wire::option")]
-    #[schema(value_type = Option<String>, format = DateTime)]
     pub eta: Option<Timestamp>,
 }
 
@@ -84,6 +79,5 @@ pub struct CheckedIn {
     pub state: ReservationState,
     pub room_id: RoomId,
     #[serde(with = "crate::clock::wire")]
-    #[schema(value_type = String, format = DateTime)]
     pub checked_in_at: Timestamp,
 }

@@ -14,7 +14,6 @@ use crate::id::{PropertyId, ShiftId, StaffId};
 pub struct OnDuty {
     pub property_id: PropertyId,
     #[serde(with = "crate::clock::wire")]
-    #[schema(value_type = String, format = DateTime)]
     pub as_of: Timestamp,
     /// By name of the department.
     pub departments: Vec<DepartmentOnDuty>,
@@ -38,7 +37,6 @@ pub struct Present {
     pub display_name: String,
     pub position: String,
     #[serde(with = "crate::clock::wire")]
-    #[schema(value_type = String, format = DateTime)]
     pub since: Timestamp,
 }
 
@@ -48,7 +46,6 @@ pub struct Present {
 pub struct Capacity {
     pub property_id: PropertyId,
     #[serde(with = "crate::clock::wire")]
-    #[schema(value_type = String, format = DateTime)]
     pub as_of: Timestamp,
     /// By name of the department.
     pub departments: Vec<DepartmentCapacity>,
@@ -84,11 +81,9 @@ pub struct Shifts {
     /// IANA name.
     pub time_zone: String,
     #[serde(with = "crate::clock::wire")]
-    #[schema(value_type = String, format = DateTime)]
     pub as_of: Timestamp,
     /// In the property's time zone.
     #[serde(with = "crate::clock::wire_date")]
-    #[schema(value_type = String, format = Date)]
     pub date: Date,
     /// By department, then start.
     pub shifts: Vec<Shift>,
@@ -112,10 +107,8 @@ pub struct Shift {
     pub department: String,
     pub position: String,
     #[serde(with = "crate::clock::wire")]
-    #[schema(value_type = String, format = DateTime)]
     pub starts_at: Timestamp,
     #[serde(with = "crate::clock::wire")]
-    #[schema(value_type = String, format = DateTime)]
     pub ends_at: Timestamp,
     pub status: ShiftStatus,
     /// People it needs.
@@ -146,7 +139,6 @@ pub struct Assigned {
 pub struct StaffingGaps {
     pub property_id: PropertyId,
     #[serde(with = "crate::clock::wire")]
-    #[schema(value_type = String, format = DateTime)]
     pub as_of: Timestamp,
     /// Whether this is the plan alone, without ai-orchestrator's forecast of who will be needed.
     pub degraded: bool,
@@ -169,7 +161,6 @@ pub struct DepartmentStaffing {
 #[serde(rename_all = "camelCase")]
 pub struct StaffedHour {
     #[serde(with = "crate::clock::wire")]
-    #[schema(value_type = String, format = DateTime)]
     pub starts_at: Timestamp,
     /// People that the shifts need.
     pub required: u32,

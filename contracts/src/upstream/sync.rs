@@ -18,7 +18,6 @@ pub const CURSOR_EXPIRED: &str = "MELMASTOON.SYNC.CURSOR_EXPIRED";
 pub struct SyncCursors {
     pub property_id: PropertyId,
     #[serde(with = "crate::clock::wire")]
-    #[schema(value_type = String, format = DateTime)]
     pub as_of: Timestamp,
     /// By device.
     pub items: Vec<DeviceCursor>,
@@ -31,11 +30,9 @@ pub struct DeviceCursor {
     /// Grows with every pull that brought something.
     pub version: u64,
     #[serde(with = "crate::clock::wire")]
-    #[schema(value_type = String, format = DateTime)]
     pub last_pull_at: Timestamp,
     /// Absent for a desktop that never had anything to send.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::clock::wire::option")]
-    #[schema(value_type = Option<String>, format = DateTime)]
     pub last_push_at: Option<Timestamp>,
 }
 

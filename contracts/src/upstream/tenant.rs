@@ -29,7 +29,6 @@ pub struct OperatorProfile {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub primary_property_id: Option<PropertyId>,
     #[serde(with = "crate::clock::wire")]
-    #[schema(value_type = String, format = DateTime)]
     pub as_of: Timestamp,
 }
 
@@ -56,7 +55,6 @@ pub struct OperatorPreferences {
     /// 0 until the operator chooses something.
     pub version: u32,
     #[serde(with = "crate::clock::wire")]
-    #[schema(value_type = String, format = DateTime)]
     pub as_of: Timestamp,
 }
 

@@ -53,8 +53,8 @@ async fn read(
 }
 
 fn board(summary: &Summary, rooms: Vec<RoomInColumn>) -> Board {
-    let empty = |status| BoardColumn { status, rooms: Vec::new() };
-    let mut columns = RoomStatus::ALL.map(empty);
+    let empty = |&status| BoardColumn { status, rooms: Vec::new() };
+    let mut columns: Vec<_> = RoomStatus::ALL.iter().map(empty).collect();
     for (status, room) in rooms {
         columns[status as usize].rooms.push(room);
     }
@@ -65,7 +65,7 @@ fn board(summary: &Summary, rooms: Vec<RoomInColumn>) -> Board {
         time_to_ready_minutes: summary.time_to_ready_minutes,
         // Linen is not counted yet.
         linen_runway_minutes: None,
-        columns: columns.into(),
+        columns,
     }
 }
 

@@ -78,6 +78,6 @@ fn from_row(row: &Row) -> Result<Option<RoomState>, StoreError> {
 
 fn into_body(property_id: PropertyId, as_of: Timestamp, rooms: Vec<RoomState>) -> RoomStatuses {
     let having = |status| rooms.iter().filter(|room| room.status == status).count() as u32;
-    let counts = RoomStatus::ALL.map(|status| (status, having(status))).into();
+    let counts = RoomStatus::ALL.iter().map(|&status| (status, having(status))).collect();
     RoomStatuses { property_id, as_of, counts, rooms }
 }

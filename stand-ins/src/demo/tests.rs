@@ -39,7 +39,7 @@ fn every_tenant_has_an_operator_of_every_role_and_no_two_share_a_name() {
     for tenant in &demo.tenants {
         let own = || demo.operators.iter().filter(|operator| operator.tenant_id == tenant.id);
         for role in Role::ALL {
-            assert!(own().any(|operator| operator.roles.contains(&role)), "{role:?}");
+            assert!(own().any(|operator| operator.roles.contains(role)), "{role:?}");
         }
         assert!(own().all(|operator| {
             operator
@@ -244,7 +244,8 @@ fn work_orders_are_of_the_past_and_those_that_close_a_room_are_pending() {
             assert_eq!(why.room_out_of_order, room.closed == Some(properties::Closed::OutOfOrder));
         }
     }
-    assert_eq!(states, BTreeSet::from(WorkOrderState::ALL), "a state is never seen");
+    let all: BTreeSet<_> = WorkOrderState::ALL.iter().copied().collect();
+    assert_eq!(states, all, "a state is never seen");
 }
 
 #[test]

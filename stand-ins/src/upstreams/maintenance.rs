@@ -37,9 +37,9 @@ async fn summary(
     Ok(Json(MaintenanceSummary {
         property_id: property.id,
         as_of: now,
-        states: counted(&WorkOrderState::ALL, shown.iter().map(|order| order.state)),
+        states: counted(WorkOrderState::ALL, shown.iter().map(|order| order.state)),
         pending_by_severity: counted(
-            &WorkOrderSeverity::ALL,
+            WorkOrderSeverity::ALL,
             pending.iter().map(|order| order.severity),
         ),
         overdue: pending.iter().filter(|order| order.due_at < now).count() as u32,
@@ -56,11 +56,11 @@ async fn board(
     let (demo, now) = (&state.context.demo, state.context.env.now());
     let mut shown = shown(demo, property, now);
     shown.sort_by_key(|order| (std::cmp::Reverse(order.severity), order.due_at, order.id));
-    let columns = WorkOrderState::ALL.map(|state| {
+    let columns = WorkOrderState::ALL.iter().map(|&state| {
         let items = shown.iter().filter(|order| order.state == state);
         MaintenanceColumn { state, items: items.map(|order| on_the_wire(demo, order)).collect() }
     });
-    Ok(Json(MaintenanceBoard { property_id: property.id, as_of: now, columns: columns.into() }))
+    Ok(Json(MaintenanceBoard { property_id: property.id, as_of: now, columns: columns.collect() }))
 }
 
 /// Work orders that are pending or ended since local midnight.

@@ -96,9 +96,8 @@ async fn start_ahead(seconds: i64, adjust: impl FnOnce(&mut Config)) -> TestPlat
 
 pub(crate) fn config(key_file: PathBuf, jwks_url: String) -> Config {
     use Upstream::{Housekeeping, Inventory, Staff};
-    let played = Upstream::ALL
-        .into_iter()
-        .filter(|upstream| ![Inventory, Housekeeping, Staff].contains(upstream));
+    let played =
+        Upstream::all().filter(|upstream| ![Inventory, Housekeeping, Staff].contains(upstream));
     Config {
         telemetry: TelemetryConfig::default(),
         control: ControlConfig { listen: ANY_PORT },

@@ -43,17 +43,11 @@ pub(super) enum Permission {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, strum::IntoStaticStr)]
-#[strum(serialize_all = "kebab-case")]
+#[strum(const_into_str, serialize_all = "kebab-case")]
 pub(crate) enum BreakerPosition {
     Closed,
     HalfOpen,
     Open,
-}
-
-impl BreakerPosition {
-    pub(crate) fn name(self) -> &'static str {
-        self.into()
-    }
 }
 
 impl BreakerState {

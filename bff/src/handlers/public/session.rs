@@ -34,7 +34,6 @@ pub(crate) struct SessionView {
     pub opened_at: Option<String>,
     /// When the access token ends; refresh it before.
     #[serde(with = "contracts::clock::wire")]
-    #[schema(value_type = String, format = DateTime)]
     pub expires_at: Timestamp,
     /// Freshness of the names, roles and properties from tenant-service.
     pub profile: Freshness,

@@ -44,7 +44,7 @@ fn notes(widget: &Widget) -> String {
     }
     notes.extend(widget.took_ms.map(|ms| format!("{ms} ms")));
     notes.extend(widget.age_ms.map(|ms| format!("{} s old", ms / 1000)));
-    notes.extend(widget.reason.map(|reason| reason.name().to_lowercase().replace('_', " ")));
+    notes.extend(widget.reason.map(|reason| reason.into_str().to_lowercase().replace('_', " ")));
     notes.join(", ")
 }
 

@@ -63,7 +63,6 @@ pub(crate) struct SteppedUp {
     #[serde(skip_serializing_if = "Option::is_none")]
     resource: Option<String>,
     #[serde(with = "contracts::clock::wire")]
-    #[schema(value_type = String, format = DateTime)]
     expires_at: Timestamp,
 }
 
