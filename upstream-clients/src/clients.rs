@@ -1,25 +1,18 @@
-//! The typed clients: one file per upstream, one function per route. `contracts::upstream` has the
-//! response types.
+//! The typed clients: one function per route, in tables ([`property_reads`]) and one file per
+//! upstream. `contracts::upstream` has the response types.
 
-mod ai;
-mod analytics;
 mod billing;
-mod housekeeping;
 mod iam;
 mod inventory;
 mod lock;
-mod maintenance;
-mod notification;
-mod pricing;
 mod property;
+mod property_reads;
 mod reservation;
-mod staff;
 mod sync;
 mod tenant;
 
 use std::collections::BTreeMap;
 
-use contracts::id::PropertyId;
 use contracts::upstream::Upstream;
 use url::Url;
 
@@ -63,9 +56,4 @@ impl Upstreams {
     fn stack(&self, upstream: Upstream) -> CallResult<&CallStack> {
         self.stacks.get(&upstream).ok_or(CallError::NotConfigured)
     }
-}
-
-/// `?propertyId=`
-fn property_query(property: PropertyId) -> [(&'static str, String); 1] {
-    [("propertyId", property.to_string())]
 }

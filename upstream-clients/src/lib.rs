@@ -1,9 +1,9 @@
 //! Typed clients for the services the gateway calls, over one call stack: metrics, concurrency
 //! limit, circuit breaker, retries, timeouts, transport.
 //!
-//! Start with [`Upstreams`], which has a function per route (one file per upstream in [`clients`]),
-//! and with [`call_stack`], which documents the order of the layers. Each call takes a
-//! [`CallContext`] with its deadline and [`Credentials`].
+//! Start with [`Upstreams`], which has a function per route (see [`clients`]), and with
+//! [`call_stack`], which documents the order of the layers. Each call takes a [`CallContext`] with its
+//! deadline and [`Credentials`].
 //!
 //! Not here: caches, what is made of a response, and who the caller is.
 

@@ -1,11 +1,11 @@
 //! lock-integration: its routes. Response types are in `contracts::upstream::lock`.
 
-use contracts::id::{KeyCredentialId, LockDeviceId, PropertyId, TenantId};
+use contracts::id::{KeyCredentialId, LockDeviceId, TenantId};
 use contracts::problem::code;
 use contracts::upstream::Upstream;
-use contracts::upstream::lock::{IssuedKey, LockDevice, LockKeys, LockOperation, RevokedKey};
+use contracts::upstream::lock::{IssuedKey, LockDevice, LockOperation, RevokedKey};
 
-use super::{CallResult, Upstreams, property_query};
+use super::{CallResult, Upstreams};
 use crate::call_stack::Reply;
 use crate::context::CallContext;
 use crate::error::CallError;
@@ -64,15 +64,5 @@ impl Upstreams {
             }
             Err(error) => Err(error),
         }
-    }
-
-    /// The property's keys that are valid now or later.
-    pub async fn lock_keys(
-        &self,
-        context: &CallContext,
-        property: PropertyId,
-    ) -> CallResult<LockKeys> {
-        let query = property_query(property);
-        self.stack(Upstream::Lock)?.get(context, "/api/v1/locks/keys", &query).await
     }
 }

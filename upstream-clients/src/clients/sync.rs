@@ -4,22 +4,12 @@ use contracts::id::{PropertyId, TenantId};
 use contracts::upstream::Upstream;
 use contracts::upstream::sync::{Handshake, HandshakeRequest, SyncCursors};
 
-use super::{CallResult, Upstreams, property_query};
+use super::{CallResult, Upstreams};
 use crate::context::CallContext;
 use crate::request::IdempotentBody;
 
 impl Upstreams {
-    /// The sync cursor of each desktop of the property.
-    pub async fn sync_cursors(
-        &self,
-        context: &CallContext,
-        property: PropertyId,
-    ) -> CallResult<SyncCursors> {
-        let path = "/api/v1/sync/cursors";
-        self.stack(Upstream::Sync)?.get(context, path, &property_query(property)).await
-    }
-
-    /// As [`Upstreams::sync_cursors`], called by the gateway itself for no operator.
+    /// The sync cursor of each desktop of the property, for the gateway itself and no operator.
     pub async fn sync_cursors_of(
         &self,
         context: &CallContext,
@@ -27,7 +17,7 @@ impl Upstreams {
         property: PropertyId,
     ) -> CallResult<SyncCursors> {
         let path = format!("/api/v1/sync/tenants/{tenant}/cursors");
-        self.stack(Upstream::Sync)?.get(context, &path, &property_query(property)).await
+        self.stack(Upstream::Sync)?.get(context, &path, &[("propertyId", property)]).await
     }
 
     /// Starts or resumes the caller's sync. Idempotent per key.

@@ -2,7 +2,7 @@
 
 use contracts::id::{OperatorId, TenantId};
 use contracts::upstream::Upstream;
-use contracts::upstream::tenant::{OperatorPreferences, OperatorProfile};
+use contracts::upstream::tenant::OperatorProfile;
 
 use super::{CallResult, Upstreams};
 use crate::context::CallContext;
@@ -16,17 +16,6 @@ impl Upstreams {
         operator: OperatorId,
     ) -> CallResult<OperatorProfile> {
         let path = format!("/api/v1/tenants/{tenant}/operators/{operator}");
-        self.stack(Upstream::Tenant)?.get(context, &path, &[("", ""); 0]).await
-    }
-
-    /// The operator's desktop preferences.
-    pub async fn preferences(
-        &self,
-        context: &CallContext,
-        tenant: TenantId,
-        operator: OperatorId,
-    ) -> CallResult<OperatorPreferences> {
-        let path = format!("/api/v1/tenants/{tenant}/operators/{operator}/preferences");
         self.stack(Upstream::Tenant)?.get(context, &path, &[("", ""); 0]).await
     }
 }
