@@ -12,18 +12,20 @@ use contracts::dashboard::{Dashboard, Record, Widget, WidgetStatus};
 use contracts::env::Env;
 use contracts::id::{DashboardId, PropertyId, TenantId};
 use contracts::safeguard::{Safeguard, time_limit};
+use contracts::workbench::Part;
 use futures_util::stream::{FuturesUnordered, Stream, StreamExt};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use upstream_clients::{CallContext, CallError, Upstreams};
+use upstream_clients::{CallContext, Upstreams};
 
 use crate::admission::{ConcurrencyLimit, Permit};
 use crate::local_data::LocalData;
 use crate::meters::Meters;
 use crate::property_read::{PropertyDay, PropertyRead, Sources};
+use crate::provenance::Provenance;
 use crate::read_policy::ReadPolicy;
 use crate::result::{WidgetOrigin, WidgetResult, milliseconds};
-use crate::snapshots::{FetchFuture, Key, ReadError, Reading, Snapshots, Source};
+use crate::snapshots::{FetchFuture, Key, Snapshots};
 use crate::widgets::{WIDGETS, WidgetSpec, by_name};
 
 /// The route's default timeout, counted from the receipt of the request.
@@ -214,7 +216,11 @@ impl Composer {
         plan: &Plan,
         context: &CallContext,
     ) -> impl Stream<Item = WidgetResult> + Send + use<> {
-        let forbidden: Vec<_> = plan.forbidden.iter().map(|&spec| forbidden_result(spec)).collect();
+        let forbidden = |&spec: &&'static WidgetSpec| {
+            let provenance = Provenance::forbidden(spec.name, &spec.read.policy);
+            widget_result(spec, &provenance, Duration::ZERO)
+        };
+        let forbidden: Vec<_> = plan.forbidden.iter().map(forbidden).collect();
         let (composer, context) = (self.clone(), context.clone());
         let permit = Arc::clone(&plan.permit);
         let (tenant, property) = (plan.tenant, plan.property);
@@ -316,7 +322,11 @@ impl Composer {
         let outcome =
             self.snapshots.read(&read.policy, &read.key(tenant, at), &context, fetch).await;
         let took = began.elapsed();
-        let result = widget_result(spec, took, outcome);
+        let provenance = match outcome {
+            Ok(reading) => Provenance::of(&read.policy, reading).named(spec.name),
+            Err(error) => Provenance::failed(spec.name, &read.policy, &error, took),
+        };
+        let result = widget_result(spec, &provenance, took);
         self.meters.widget(spec, took, &result);
         result
     }
@@ -334,66 +344,16 @@ fn parse_names(names: &str) -> Result<Vec<&'static WidgetSpec>, PlanError> {
     Ok(wanted)
 }
 
-fn forbidden_result(spec: &'static WidgetSpec) -> WidgetResult {
-    let widget = empty_widget(spec, WidgetStatus::Forbidden);
-    of(spec, widget, None, 0, Duration::ZERO)
-}
-
+/// A widget as its source gave it, or without content.
 fn widget_result(
     spec: &'static WidgetSpec,
-    took: Duration,
-    outcome: Result<Reading, ReadError>,
-) -> WidgetResult {
-    let took_ms = Some(milliseconds(took));
-    let reading = match outcome {
-        Ok(reading) => reading,
-        Err(error) => return unavailable_result(spec, took, &error),
-    };
-    let (status, age_ms, reason) = match reading.source {
-        Source::Stale { age, reason } => {
-            (WidgetStatus::Stale, Some(milliseconds(age)), Some(reason))
-        }
-        _ => (WidgetStatus::Ok, None, None),
-    };
-    let widget = Widget {
-        as_of: Some(reading.snapshot.as_of),
-        age_ms,
-        took_ms,
-        reason,
-        data: reading.snapshot.part(spec.part).cloned(),
-        ..empty_widget(spec, status)
-    };
-    of(spec, widget, Some(reading.source), reading.snapshot.tag, took)
-}
-
-fn unavailable_result(
-    spec: &'static WidgetSpec,
-    took: Duration,
-    error: &CallError,
-) -> WidgetResult {
-    let (took_ms, reason) = (Some(milliseconds(took)), Some(error.reason()));
-    let widget = Widget { took_ms, reason, ..empty_widget(spec, WidgetStatus::Unavailable) };
-    of(spec, widget, None, 0, took)
-}
-
-fn of(
-    spec: &'static WidgetSpec,
-    widget: Widget,
-    source: Option<Source>,
-    tag: u64,
+    provenance: &Provenance,
     took: Duration,
 ) -> WidgetResult {
-    WidgetResult { name: spec.name, upstream: spec.read.policy.upstream, widget, source, tag, took }
-}
-
-fn empty_widget(spec: &WidgetSpec, status: WidgetStatus) -> Widget {
-    Widget {
-        status,
-        source: spec.source().to_owned(),
-        as_of: None,
-        age_ms: None,
-        took_ms: None,
-        reason: None,
-        data: None,
-    }
+    let WidgetOrigin { name, upstream, source: origin, tag, .. } = provenance.origin();
+    let Part { status, source, as_of, age_ms, reason } = provenance.part();
+    let took_ms = (status != WidgetStatus::Forbidden).then(|| milliseconds(took));
+    let data = provenance.reading().and_then(|reading| reading.snapshot.part(spec.part).cloned());
+    let widget = Widget { status, source, as_of, age_ms, took_ms, reason, data };
+    WidgetResult { name, upstream, widget, source: origin, tag, took }
 }

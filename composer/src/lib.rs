@@ -16,6 +16,7 @@ pub mod event_routing;
 pub mod local_data;
 mod meters;
 pub mod property_read;
+mod provenance;
 pub mod read_policy;
 pub mod result;
 pub mod snapshots;

@@ -3,7 +3,6 @@
 //!
 //! Parts share their snapshots with the dashboard's widgets, but have a freshness of their own.
 
-mod provenance;
 mod rows;
 #[cfg(test)]
 mod tests;
@@ -24,11 +23,11 @@ use upstream_clients::CallContext;
 
 use crate::compose::Composer;
 use crate::property_read::{PropertyDay, PropertyRead, fetch};
+use crate::provenance::Provenance;
 use crate::read_policy::ReadPolicy;
 use crate::snapshots::{FetchFuture, ReadError, Reading, Snapshots};
 use crate::widgets;
 
-use provenance::Provenance;
 pub use rows::ComposedView;
 use rows::ViewParts;
 

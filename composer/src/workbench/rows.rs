@@ -12,7 +12,7 @@ use contracts::workbench::{
     Columns, DayCounts, Part, StayKey, StaysView, TodayView, View, WorkbenchRow,
 };
 
-use super::provenance::Provenance;
+use crate::provenance::Provenance;
 use crate::result::WidgetOrigin;
 
 /// A view and the origin of its parts.

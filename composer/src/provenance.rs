@@ -1,4 +1,4 @@
-//! Where a part of a view came from: for the body, and for the response headers.
+//! Where a widget or a part of a view came from: for the body, and for the response headers.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::result::{WidgetOrigin, milliseconds};
 use crate::snapshots::{Reading, Source};
 
 #[derive(Debug)]
-pub(super) struct Provenance {
+pub(crate) struct Provenance {
     name: &'static str,
     upstream: Option<Upstream>,
     outcome: PartOutcome,
@@ -27,7 +27,7 @@ enum PartOutcome {
 }
 
 impl Provenance {
-    pub(super) fn of(policy: &ReadPolicy, reading: Reading) -> Self {
+    pub(crate) fn of(policy: &ReadPolicy, reading: Reading) -> Self {
         let took = reading.took;
         Self {
             name: policy.name,
@@ -37,7 +37,7 @@ impl Provenance {
         }
     }
 
-    pub(super) fn failed(
+    pub(crate) fn failed(
         name: &'static str,
         policy: &ReadPolicy,
         error: &CallError,
@@ -46,12 +46,12 @@ impl Provenance {
         Self { name, upstream: policy.upstream, outcome: PartOutcome::Failed(error.reason()), took }
     }
 
-    pub(super) fn forbidden(name: &'static str, policy: &ReadPolicy) -> Self {
+    pub(crate) fn forbidden(name: &'static str, policy: &ReadPolicy) -> Self {
         let (upstream, outcome) = (policy.upstream, PartOutcome::Forbidden);
         Self { name, upstream, outcome, took: Duration::ZERO }
     }
 
-    pub(super) fn named(self, name: &'static str) -> Self {
+    pub(crate) fn named(self, name: &'static str) -> Self {
         Self { name, ..self }
     }
 
@@ -66,7 +66,7 @@ impl Provenance {
         }
     }
 
-    pub(super) fn part(&self) -> Part {
+    pub(crate) fn part(&self) -> Part {
         let (age_ms, reason) = match &self.outcome {
             PartOutcome::Read(Reading { source: Source::Stale { age, reason }, .. }) => {
                 (Some(milliseconds(*age)), Some(*reason))
@@ -79,7 +79,7 @@ impl Provenance {
         Part { status: self.status(), source, as_of, age_ms, reason }
     }
 
-    pub(super) fn origin(&self) -> WidgetOrigin {
+    pub(crate) fn origin(&self) -> WidgetOrigin {
         let reading = self.reading();
         WidgetOrigin {
             name: self.name,
@@ -91,7 +91,7 @@ impl Provenance {
         }
     }
 
-    fn reading(&self) -> Option<&Reading> {
+    pub(crate) fn reading(&self) -> Option<&Reading> {
         match &self.outcome {
             PartOutcome::Read(reading) => Some(reading),
             _ => None,
