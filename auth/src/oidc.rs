@@ -17,25 +17,11 @@ const MAX_LIFETIME_SECONDS: i64 = 2 * 60 * 60;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum OidcError {
-    #[error("not a well-formed JWT of at most 8 KiB")]
-    Malformed,
+    /// As an access token may be.
+    #[error(transparent)]
+    Token(#[from] TokenError),
     #[error("not an identity token")]
     Type,
-    /// RFC 7515 section 4.1.11.
-    #[error("the header has an unknown critical extension")]
-    Critical,
-    #[error("signed with an unknown key")]
-    UnknownKey,
-    #[error("the algorithm is not allowed for the key")]
-    Algorithm,
-    #[error("the signature is invalid")]
-    Signature,
-    #[error("the issuer is not trusted")]
-    Issuer,
-    #[error("issued for another audience")]
-    Audience,
-    #[error("a claim is missing or of the wrong type")]
-    Claims,
     #[error("not valid at this time")]
     Time,
     #[error("the email is missing or not verified")]
@@ -74,9 +60,9 @@ fn check_header(header: &Object<'_>) -> Result<String, OidcError> {
         return Err(OidcError::Type);
     }
     if header.has("crit") {
-        return Err(OidcError::Critical);
+        return Err(TokenError::Critical.into());
     }
-    header.text("kid").map(str::to_owned).ok_or(OidcError::UnknownKey)
+    Ok(header.text("kid").map(str::to_owned).ok_or(TokenError::UnknownKey)?)
 }
 
 /// Verifies a token with the key its `kid` names.
@@ -88,19 +74,16 @@ pub fn verify(
 ) -> Result<ServiceAccount, OidcError> {
     let jwt = Unverified::split(token)?;
     let (header, claims) = (jwt.header()?, jwt.claims()?);
-    let key = keys.get(&check_header(&header)?).ok_or(OidcError::UnknownKey)?;
-    token::check_signature(&jwt, header.text("alg"), key).map_err(|error| match error {
-        TokenError::Algorithm => OidcError::Algorithm,
-        _ => OidcError::Signature,
-    })?;
-    let text = |name| claims.text(name).ok_or(OidcError::Claims);
+    let key = keys.get(&check_header(&header)?).ok_or(TokenError::UnknownKey)?;
+    token::check_signature(&jwt, header.text("alg"), key)?;
+    let text = |name| claims.text(name).ok_or(TokenError::Claims);
     // Accounts are identified by it.
-    let subject = text("sub").ok().filter(|sub| !sub.is_empty()).ok_or(OidcError::Claims)?;
+    let subject = text("sub").ok().filter(|sub| !sub.is_empty()).ok_or(TokenError::Claims)?;
     if text("iss")? != rules.issuer {
-        return Err(OidcError::Issuer);
+        return Err(TokenError::Issuer.into());
     }
     if text("aud")? != rules.audience {
-        return Err(OidcError::Audience);
+        return Err(TokenError::Audience.into());
     }
     check_time(&claims, now.as_second())?;
     let email = claims.text("email").filter(|_| claims.is_true("email_verified"));
@@ -113,10 +96,10 @@ pub fn verify(
 /// `now` in seconds.
 fn check_time(claims: &Object<'_>, now: i64) -> Result<(), OidcError> {
     let (issued, ends) =
-        claims.integer("iat").zip(claims.integer("exp")).ok_or(OidcError::Claims)?;
+        claims.integer("iat").zip(claims.integer("exp")).ok_or(TokenError::Claims)?;
     let valid_from = match claims.get("nbf") {
         None => issued,
-        Some(_) => claims.integer("nbf").ok_or(OidcError::Claims)?,
+        Some(_) => claims.integer("nbf").ok_or(TokenError::Claims)?,
     };
     let in_time = issued <= now + CLOCK_SKEW_SECONDS
         && valid_from <= now + CLOCK_SKEW_SECONDS
@@ -127,6 +110,6 @@ fn check_time(claims: &Object<'_>, now: i64) -> Result<(), OidcError> {
 
 impl From<JwtError> for OidcError {
     fn from(_: JwtError) -> Self {
-        Self::Malformed
+        Self::Token(TokenError::Malformed)
     }
 }
