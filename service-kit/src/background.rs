@@ -178,7 +178,7 @@ impl TaskDriver {
         let work = work.instrument(tracing::info_span!("background_task", task = name));
         let outcome = AssertUnwindSafe(work).catch_unwind().await;
         let (duration, result) = (started.elapsed(), TaskResult::of(&outcome));
-        let outcome_label = result.outcome();
+        let outcome_label = result.into_str();
         histogram!("background_task_duration_seconds", "task" => name, "outcome" => outcome_label)
             .record(duration.as_secs_f64());
         self.with_reports(|reports| reports[index].end(duration, result));

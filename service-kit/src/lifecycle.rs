@@ -4,6 +4,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -21,12 +22,12 @@ impl Lifecycle {
         Self::default()
     }
 
-    /// Runs a task that shutdown waits for.
-    pub fn spawn<F>(&self, task: F)
+    /// Runs a task that shutdown waits for. It runs to completion, also when its handle is dropped.
+    pub fn spawn<F>(&self, task: F) -> JoinHandle<F::Output>
     where
-        F: Future<Output = ()> + Send + 'static,
+        F: Future<Output: Send + 'static> + Send + 'static,
     {
-        self.tasks.spawn(task);
+        self.tasks.spawn(task)
     }
 
     /// Runs a task that is dropped when shutdown begins.

@@ -12,7 +12,7 @@ use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime, 
 use secrecy::ExposeSecret;
 use tokio::runtime::Handle;
 use tokio_postgres::config::TargetSessionAttrs;
-use tokio_postgres::{NoTls, SimpleQueryMessage};
+use tokio_postgres::{NoTls, Row, SimpleQueryMessage};
 use tokio_util::task::TaskTracker;
 
 use crate::config::PostgresConfig;
@@ -26,7 +26,7 @@ mod tests;
 
 use connection::CleanUp;
 
-pub use connection::{Connection, Transaction};
+pub use connection::{Connection, Transaction, Values};
 pub use error::{Category, StoreError};
 
 /// TCP keepalive, so that a lost peer is detected in seconds instead of hours.
@@ -111,6 +111,41 @@ impl Database {
         let generation = self.0.generation.load(Ordering::Acquire);
         let object = self.0.pool.get().await?;
         Ok(Connection::new(object, self.clone(), generation))
+    }
+
+    /// Runs one statement without a tenant, which sees only what functions of the schema return.
+    pub async fn query(&self, sql: &str, values: Values<'_>) -> Result<Vec<Row>, StoreError> {
+        let connection = self.connection().await?;
+        let statement = connection.prepare_cached(sql).await?;
+        connection.query(&statement, values).await
+    }
+
+    /// Runs one statement in a transaction of [`read`].
+    pub async fn read(
+        &self,
+        tenant: TenantId,
+        sql: &str,
+        values: Values<'_>,
+    ) -> Result<Vec<Row>, StoreError> {
+        let mut connection = self.connection().await?;
+        let transaction = read(&mut connection, tenant).await?;
+        let statement = transaction.prepare_cached(sql).await?;
+        transaction.query(&statement, values).await
+    }
+
+    /// Runs one statement in a transaction of [`write`], and returns the number of changed rows.
+    pub async fn write(
+        &self,
+        tenant: TenantId,
+        sql: &str,
+        values: Values<'_>,
+    ) -> Result<u64, StoreError> {
+        let mut connection = self.connection().await?;
+        let transaction = write(&mut connection, tenant).await?;
+        let statement = transaction.prepare_cached(sql).await?;
+        let changed = transaction.execute(&statement, values).await?;
+        transaction.commit().await?;
+        Ok(changed)
     }
 
     /// Checks that the database replies and accepts writes, for readiness.

@@ -8,11 +8,13 @@ use http::HeaderMap;
 use http::request::Parts;
 use jiff::Timestamp;
 use serde::Serialize;
+use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
 
 use crate::caller::{Caller, Callers};
 use crate::etag;
 use crate::extract::PropertyQuery;
-use crate::postgres::Database;
+use crate::postgres::{Database, Values};
 use crate::problem::{ApiError, ApiResult};
 
 /// An authenticated read of the property named in the query.
@@ -59,6 +61,15 @@ impl PropertyRead {
         let found = read.ok_or_else(ApiError::not_found)?;
         self.caller.require(self.property)?;
         Ok(found)
+    }
+
+    /// Runs one read-only statement, which returns no row when the tenant has no such property: $1 is the
+    /// property, `values` follow. The rows are at least one, [`found`](Self::found) like anything read.
+    pub async fn rows(&self, sql: &str, values: Values<'_>) -> ApiResult<Vec<Row>> {
+        let property = self.property.as_str();
+        let values = [&[&property as &(dyn ToSql + Sync)][..], values].concat();
+        let rows = self.database.read(self.tenant(), sql, &values).await?;
+        self.found((!rows.is_empty()).then_some(rows))
     }
 
     /// Responds with `body`, or 304 if the caller has it; see [`etag::respond`].

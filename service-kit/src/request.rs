@@ -7,9 +7,9 @@ use std::task::{Context, Poll};
 use axum::Router;
 use axum::extract::{MatchedPath, Request};
 use axum::response::{IntoResponse, Response};
-use contracts::clock::{Clock, Entropy};
+use contracts::env::Env;
 use contracts::headers;
-use contracts::id::{Id, RequestId, TenantId};
+use contracts::id::{RequestId, TenantId};
 use contracts::problem::{self, Problem, code};
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
@@ -94,8 +94,7 @@ impl RequestContext {
 #[derive(Debug, Clone)]
 pub struct Observer {
     pub metrics: RequestMetrics,
-    pub clock: Clock,
-    pub entropy: Entropy,
+    pub env: Env,
 }
 
 /// Adds the layer and catches panics of handlers.
@@ -242,7 +241,7 @@ impl ObservedRequest {
 impl Observer {
     /// The request id sent by the caller, or a new one.
     fn request_id(&self, headers: &HeaderMap) -> RequestId {
-        request_id(headers).unwrap_or_else(|| RequestId::generate(&self.clock, &self.entropy))
+        request_id(headers).unwrap_or_else(|| self.env.new_id())
     }
 
     fn context(&self, id: RequestId, headers: &HeaderMap, span: &Span) -> RequestContext {
@@ -255,7 +254,7 @@ impl Observer {
         }
         let own = span.context().span().span_context().clone();
         let trace_id = [own, remote].iter().find(|span| span.is_valid()).map_or_else(
-            || format!("{:032x}", self.entropy.u128().max(1)),
+            || format!("{:032x}", self.env.entropy.u128().max(1)),
             |span| span.trace_id().to_string(),
         );
         let (received, caller) = (Instant::now(), Arc::default());

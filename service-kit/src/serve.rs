@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use contracts::clock::{Clock, Entropy};
+use contracts::env::Env;
 use http::HeaderMap;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -104,11 +104,7 @@ impl ListenerConfig {
             name: "unobserved",
             limits: ConnectionLimits::default(),
             metrics: connection_metrics!("unobserved"),
-            observer: Observer {
-                metrics: request_metrics!("unobserved"),
-                clock: Clock::system(),
-                entropy: Entropy::system(),
-            },
+            observer: Observer { metrics: request_metrics!("unobserved"), env: Env::system() },
         }
     }
 }
@@ -203,7 +199,7 @@ impl Server {
             Ok(slot) => slot,
             Err(reason) => {
                 self.slots.meters.refused(reason);
-                tracing::debug!(%peer, reason = reason.label(), "A connection was refused.");
+                tracing::debug!(%peer, reason = reason.into_str(), "A connection was refused.");
                 return;
             }
         };

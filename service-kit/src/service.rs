@@ -1,6 +1,7 @@
 //! A domain service: its settings, the state of its handlers, and the listener that serves the API, the
 //! OpenAPI document, health and metrics.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -10,10 +11,11 @@ use axum::middleware::from_fn;
 use axum::routing::get;
 use contracts::clock::{Clock, Entropy};
 use contracts::env::Env;
-use contracts::problem::{FieldError, Problem};
+use contracts::problem::{self, FieldError, Problem};
 use http::header::CONTENT_TYPE;
-use utoipa::openapi::OpenApi;
+use utoipa::IntoResponses;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{Content, OpenApi, Ref, RefOr, Response, ResponseBuilder};
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::background::TaskDriver;
@@ -123,8 +125,8 @@ impl Service {
     }
 
     fn observer(&self, shared: &Shared) -> Observer {
-        let (clock, entropy) = (shared.clock.clone(), shared.entropy.clone());
-        Observer { metrics: self.metrics, clock, entropy }
+        let env = Env::new(shared.clock.clone(), shared.entropy.clone());
+        Observer { metrics: self.metrics, env }
     }
 
     fn listening(&self, limits: ConnectionLimits, shared: &Shared) -> ListenerConfig {
@@ -192,91 +194,55 @@ fn readiness(database: Database, lifecycle: Lifecycle) -> Readiness {
 }
 
 /// Responses of every read other than its body, for the OpenAPI document.
-#[derive(Debug, utoipa::IntoResponses)]
-pub enum ReadProblems {
-    #[response(status = 304, description = "The caller's `If-None-Match` names this answer.")]
-    NotModified,
-    #[response(
-        status = 400,
-        content_type = "application/problem+json",
-        description = "A parameter is missing or not valid; `errors` names it."
-    )]
-    Invalid(Problem),
-    #[response(
-        status = 401,
-        content_type = "application/problem+json",
-        description = "No valid request token."
-    )]
-    Unauthenticated(Problem),
-    #[response(
-        status = 403,
-        content_type = "application/problem+json",
-        description = "The property is outside the caller's scope, or X-Tenant-Id contradicts the token."
-    )]
-    Forbidden(Problem),
-    #[response(
-        status = 404,
-        content_type = "application/problem+json",
-        description = "The tenant has no such property."
-    )]
-    NotFound(Problem),
-    #[response(
-        status = 503,
-        content_type = "application/problem+json",
-        description = "The database is not available; `Retry-After` says when to try again."
-    )]
-    Unavailable(Problem),
-    #[response(
-        status = 504,
-        content_type = "application/problem+json",
-        description = "The deadline in `X-Deadline-Ms` passed."
-    )]
-    DeadlineExceeded(Problem),
+#[derive(Debug)]
+pub struct ReadProblems;
+
+impl IntoResponses for ReadProblems {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let not_modified = Response::new("The caller's `If-None-Match` names this answer.");
+        let mut responses = problems([
+            (400, "A parameter is missing or not valid; `errors` names it."),
+            (401, "No valid request token."),
+            (
+                403,
+                "The property is outside the caller's scope, or X-Tenant-Id contradicts the token.",
+            ),
+            (404, "The tenant has no such property."),
+            (503, "The database is not available; `Retry-After` says when to try again."),
+            (504, "The deadline in `X-Deadline-Ms` passed."),
+        ]);
+        responses.insert("304".to_owned(), not_modified.into());
+        responses
+    }
 }
 
 /// Responses of every write other than its body, for the OpenAPI document.
-#[derive(Debug, utoipa::IntoResponses)]
-pub enum WriteProblems {
-    #[response(
-        status = 400,
-        content_type = "application/problem+json",
-        description = "The body is not valid; `errors` names the field."
-    )]
-    Invalid(Problem),
-    #[response(
-        status = 401,
-        content_type = "application/problem+json",
-        description = "No valid request token."
-    )]
-    Unauthenticated(Problem),
-    #[response(
-        status = 403,
-        content_type = "application/problem+json",
-        description = "The caller's role or property scope does not allow it."
-    )]
-    Forbidden(Problem),
-    #[response(
-        status = 404,
-        content_type = "application/problem+json",
-        description = "The tenant has no such resource."
-    )]
-    NotFound(Problem),
-    #[response(
-        status = 409,
-        content_type = "application/problem+json",
-        description = "Somebody else changed it first."
-    )]
-    Conflict(Problem),
-    #[response(
-        status = 503,
-        content_type = "application/problem+json",
-        description = "The database is not available; `Retry-After` says when to send the request again."
-    )]
-    Unavailable(Problem),
-    #[response(
-        status = 504,
-        content_type = "application/problem+json",
-        description = "The deadline in `X-Deadline-Ms` passed; whether it was changed must be read."
-    )]
-    DeadlineExceeded(Problem),
+#[derive(Debug)]
+pub struct WriteProblems;
+
+impl IntoResponses for WriteProblems {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems([
+            (400, "The body is not valid; `errors` names the field."),
+            (401, "No valid request token."),
+            (403, "The caller's role or property scope does not allow it."),
+            (404, "The tenant has no such resource."),
+            (409, "Somebody else changed it first."),
+            (
+                503,
+                "The database is not available; `Retry-After` says when to send the request again.",
+            ),
+            (504, "The deadline in `X-Deadline-Ms` passed; whether it was changed must be read."),
+        ])
+    }
+}
+
+/// Problems by status, each with its description.
+fn problems<const N: usize>(descriptions: [(u16, &str); N]) -> BTreeMap<String, RefOr<Response>> {
+    let response = |(status, description): (u16, &str)| {
+        let content = Content::new(Some(Ref::from_schema_name("Problem")));
+        let response = ResponseBuilder::new().description(description);
+        (status.to_string(), response.content(problem::CONTENT_TYPE, content).build().into())
+    };
+    descriptions.into_iter().map(response).collect()
 }

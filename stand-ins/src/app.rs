@@ -230,8 +230,7 @@ impl AppState {
     }
 
     fn observer(&self) -> Observer {
-        let Env { clock, entropy } = self.env.clone();
-        Observer { metrics: request_metrics!("stand_ins"), clock, entropy }
+        Observer { metrics: request_metrics!("stand_ins"), env: self.env.clone() }
     }
 
     fn listening(&self, name: &'static str) -> ListenerConfig {

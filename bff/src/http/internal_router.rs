@@ -30,11 +30,8 @@ pub(crate) fn app(
     guard: &RequireAccount,
 ) -> Router {
     let keys = gateway.request_tokens.key_set();
-    let observer = Observer {
-        metrics: request_metrics!("bff_backoffice_internal"),
-        clock: gateway.env.clock.clone(),
-        entropy: gateway.env.entropy.clone(),
-    };
+    let metrics = request_metrics!("bff_backoffice_internal");
+    let observer = Observer { metrics, env: gateway.env.clone() };
     let app = Router::new()
         .nest("/internal", routes(gateway, guard).layer(not_stored()))
         .route("/.well-known/jwks.json", get(move || async move { Json(keys.clone()) }))

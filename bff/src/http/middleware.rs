@@ -54,11 +54,8 @@ pub(crate) fn public(gateway: Gateway, readiness: Readiness, allowed_origins: &[
     let app = Router::new()
         .nest(BASE_PATH, api)
         .merge(open_routes().layer(from_fn(etag::conditional_get)));
-    let observer = Observer {
-        metrics: request_metrics!("bff_backoffice"),
-        clock: gateway.env.clock.clone(),
-        entropy: gateway.env.entropy.clone(),
-    };
+    let metrics = request_metrics!("bff_backoffice");
+    let observer = Observer { metrics, env: gateway.env.clone() };
     app.layer((
         // 1. Outermost, so that every response has an id, a metric and a log line, and every error,
         //    also a panic, is a problem.

@@ -7,6 +7,7 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::post;
 use contracts::clock::Entropy;
+use contracts::env::Env;
 use contracts::id::{AttestationId, DeviceId, OperatorId, RequestId, TenantId};
 use contracts::role::RoleSet;
 use jiff::{SignedDuration, Timestamp};
@@ -260,11 +261,8 @@ const ROUTE: &str = "/refunds-of-a-test";
 
 /// A route that requires one, behind the real edge.
 async fn send_request(gateway: &TestGateway, attestations: &[&str]) -> TestResponse {
-    let observer = Observer {
-        metrics: request_metrics!("test"),
-        clock: gateway.clock.clone(),
-        entropy: Entropy::system(),
-    };
+    let env = Env::new(gateway.clock.clone(), Entropy::system());
+    let observer = Observer { metrics: request_metrics!("test"), env };
     let route = post(|given: Presented<FolioRefund>| async move { given.id.to_string() });
     let edge = from_fn_with_state(gateway.state.clone(), crate::edge::authenticate);
     let app = observed(Router::new().route(ROUTE, route).layer(edge), observer);

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::post;
-use contracts::clock::{Clock, Entropy};
+use contracts::clock::Clock;
+use contracts::env::Env;
 use serde_json::{Value, json};
 use service_kit::identity::{AccountGroup, Identity, RequireAccount};
 use service_kit::request::{Observer, observed};
@@ -42,7 +43,7 @@ fn app(identity: Option<Arc<Identity>>) -> Router {
         .protect(route("/internal/jobs/sweep"), AccountGroup::Scheduler)
         .merge(guard.protect(route("/internal/admin/rules"), AccountGroup::Operators));
     let metrics = request_metrics!("bff_backoffice_internal");
-    observed(app, Observer { metrics, clock: Clock::system(), entropy: Entropy::system() })
+    observed(app, Observer { metrics, env: Env::system() })
 }
 
 const JOB: &str = "/internal/jobs/sweep";

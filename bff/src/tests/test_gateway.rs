@@ -307,8 +307,7 @@ impl Keys {
 
 /// Wraps a router as the listener does.
 pub(crate) fn seen_from_outside(app: Router) -> Router {
-    let (clock, entropy) = (Clock::system(), Entropy::system());
-    observed(app, Observer { metrics: request_metrics!("test"), clock, entropy })
+    observed(app, Observer { metrics: request_metrics!("test"), env: Env::system() })
 }
 
 pub(crate) fn fresh<T: Id>() -> T {

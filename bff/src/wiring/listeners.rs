@@ -70,10 +70,7 @@ fn listener_config(
     limits: ConnectionLimits,
     gateway: &Gateway,
 ) -> ListenerConfig {
-    let observer = Observer {
-        metrics: request_metrics!("bff_backoffice"),
-        clock: gateway.env.clock.clone(),
-        entropy: gateway.env.entropy.clone(),
-    };
+    let metrics = request_metrics!("bff_backoffice");
+    let observer = Observer { metrics, env: gateway.env.clone() };
     ListenerConfig { name, limits, metrics: connection_metrics!("bff_backoffice"), observer }
 }

@@ -1,12 +1,10 @@
 //! `GET /api/v1/housekeeping/rooms/status`: the state of every room of a property.
 
 use axum::response::Response;
-use contracts::id::{PropertyId, TenantId};
 use contracts::upstream::housekeeping::{RoomState, RoomStatus, RoomStatuses};
-use jiff::Timestamp;
 use service_kit::extract::PropertyQuery;
 use service_kit::pg_row;
-use service_kit::postgres::{self, Database, StoreError};
+use service_kit::postgres::StoreError;
 use service_kit::problem::ApiResult;
 use service_kit::property_read::PropertyRead;
 use service_kit::service::ReadProblems;
@@ -29,8 +27,13 @@ mod tests;
     security(("requestToken" = [])),
 )]
 pub(crate) async fn handler(request: PropertyRead) -> ApiResult<Response> {
-    let found = read(&request.database, request.tenant(), request.property).await?;
-    let body = into_body(request.property, request.now, request.found(found)?);
+    let rows = request.rows(ROOMS_SQL, &[]).await?;
+    let rooms = rows.iter().filter_map(|row| from_row(row).transpose());
+    let rooms: Vec<RoomState> = rooms.collect::<Result<_, _>>()?;
+    let having = |status| rooms.iter().filter(|room| room.status == status).count() as u32;
+    let counts = RoomStatus::ALL.iter().map(|&status| (status, having(status))).collect();
+    let (property_id, as_of) = (request.property, request.now);
+    let body = RoomStatuses { property_id, as_of, counts, rooms };
     Ok(request.respond(&body.rooms, &body))
 }
 
@@ -48,22 +51,6 @@ pub(crate) const ROOMS_SQL: &str = "
     WHERE property.id = $1::text
     ORDER BY room.floor, length(room.number), room.number COLLATE \"C\", room.id";
 
-/// `None` when the tenant has no such property.
-async fn read(
-    database: &Database,
-    tenant: TenantId,
-    property: PropertyId,
-) -> Result<Option<Vec<RoomState>>, StoreError> {
-    let mut connection = database.connection().await?;
-    let transaction = postgres::read(&mut connection, tenant).await?;
-    let statement = transaction.prepare_cached(ROOMS_SQL).await?;
-    let rows = transaction.query(&statement, &[&property.as_str()]).await?;
-    if rows.is_empty() {
-        return Ok(None);
-    }
-    rows.iter().filter_map(|row| from_row(row).transpose()).collect::<Result<_, _>>().map(Some)
-}
-
 /// `None` for the row of a property without rooms.
 fn from_row(row: &Row) -> Result<Option<RoomState>, StoreError> {
     let Some(room_id) = pg_row::optional_id(row, "room_id")? else { return Ok(None) };
@@ -74,10 +61,4 @@ fn from_row(row: &Row) -> Result<Option<RoomState>, StoreError> {
         status: pg_row::name(row, "status")?,
         since: pg_row::get(row, "since")?,
     }))
-}
-
-fn into_body(property_id: PropertyId, as_of: Timestamp, rooms: Vec<RoomState>) -> RoomStatuses {
-    let having = |status| rooms.iter().filter(|room| room.status == status).count() as u32;
-    let counts = RoomStatus::ALL.iter().map(|&status| (status, having(status))).collect();
-    RoomStatuses { property_id, as_of, counts, rooms }
 }

@@ -4,15 +4,14 @@
 use axum::extract::State;
 use axum::response::Response;
 use contracts::clock::Clock;
-use contracts::id::{PropertyId, TenantId};
+use contracts::id::PropertyId;
 use contracts::upstream::inventory::Availability;
 use http::HeaderMap;
-use jiff::Timestamp;
 use service_kit::caller::Caller;
 use service_kit::etag;
 use service_kit::extract::{Path, Query};
-use service_kit::postgres::{self, Database, StoreError};
-use service_kit::problem::{ApiError, ApiResult};
+use service_kit::postgres::{self, Database};
+use service_kit::problem::ApiResult;
 use service_kit::service::ReadProblems;
 
 use crate::availability_query::{Nights, Params, Window};
@@ -41,37 +40,17 @@ pub(crate) async fn handler(
     Query(params): Query<Params>,
     headers: HeaderMap,
 ) -> ApiResult<Response> {
-    let window = Window::parse(&params)?;
-    let now = clock.now();
-    let found = read(&database, caller.0.tenant, property, window, now).await?;
-    let nights = found.ok_or_else(ApiError::not_found)?;
-    // After the read, so that properties of other tenants look unknown.
-    caller.require(property)?;
-    nights.check()?;
-    let body = body(property, now, nights);
-    Ok(etag::respond(&headers, &(&body.time_zone, body.from, body.to, &body.room_types), &body))
-}
-
-/// `None` when the tenant has no such property.
-async fn read(
-    database: &Database,
-    tenant: TenantId,
-    property: PropertyId,
-    window: Window,
-    now: Timestamp,
-) -> Result<Option<Nights>, StoreError> {
+    let (window, now) = (Window::parse(&params)?, clock.now());
     let mut connection = database.connection().await?;
-    let transaction = postgres::read(&mut connection, tenant).await?;
-    Nights::read(&transaction, property, window, now).await
-}
-
-fn body(property_id: PropertyId, as_of: Timestamp, nights: Nights) -> Availability {
-    Availability {
-        property_id,
+    let transaction = postgres::read(&mut connection, caller.0.tenant).await?;
+    let nights = Nights::read(&transaction, &caller, property, window, now).await?;
+    let body = Availability {
+        property_id: property,
         time_zone: nights.time_zone,
-        as_of,
+        as_of: now,
         from: nights.first,
         to: nights.past,
         room_types: nights.room_types,
-    }
+    };
+    Ok(etag::respond(&headers, &(&body.time_zone, body.from, body.to, &body.room_types), &body))
 }

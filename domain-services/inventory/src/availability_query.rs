@@ -5,6 +5,7 @@ use contracts::upstream::inventory::{NightAvailability, RoomTypeAvailability};
 use jiff::civil::Date;
 use jiff::{Timestamp, ToSpan};
 use serde::Deserialize;
+use service_kit::caller::Caller;
 use service_kit::extract::date;
 use service_kit::pg_row;
 use service_kit::postgres::{StoreError, Transaction};
@@ -97,23 +98,24 @@ pub(crate) struct Nights {
 }
 
 impl Nights {
-    /// `None` when the tenant has no such property.
+    /// Reads the nights, and refuses a property that the tenant does not have (404), one outside the
+    /// caller's scope (403) and, with the defaults filled in, a window that is too long. In this order,
+    /// so that properties of other tenants look unknown.
     pub(crate) async fn read(
         transaction: &Transaction<'_>,
+        caller: &Caller,
         property: PropertyId,
         window: Window,
         now: Timestamp,
-    ) -> Result<Option<Self>, StoreError> {
+    ) -> ApiResult<Self> {
         let statement = transaction.prepare_cached(NIGHTS_SQL).await?;
         let rows = transaction
             .query(&statement, &[&property.as_str(), &now, &window.first, &window.past])
             .await?;
-        Self::from_rows(&rows)
-    }
-
-    /// Checks the window again, with the defaults filled in.
-    pub(crate) fn check(&self) -> ApiResult<()> {
-        check(self.first, self.past)
+        let nights = Self::from_rows(&rows)?.ok_or_else(ApiError::not_found)?;
+        caller.require(property)?;
+        check(nights.first, nights.past)?;
+        Ok(nights)
     }
 
     fn from_rows(rows: &[Row]) -> Result<Option<Self>, StoreError> {

@@ -13,7 +13,7 @@ use service_kit::etag;
 use service_kit::extract::{Path, Query};
 use service_kit::pg_row;
 use service_kit::postgres::{self, Database, StoreError, Transaction};
-use service_kit::problem::{ApiError, ApiResult};
+use service_kit::problem::ApiResult;
 use service_kit::service::ReadProblems;
 use tokio_postgres::Row;
 
@@ -60,38 +60,18 @@ async fn read(
 ) -> ApiResult<Calendar> {
     let mut connection = database.connection().await?;
     let transaction = postgres::read(&mut connection, caller.0.tenant).await?;
-    let found = Nights::read(&transaction, property, window, now).await?;
-    let nights = found.ok_or_else(ApiError::not_found)?;
-    // After the read, so that properties of other tenants look unknown.
-    caller.require(property)?;
-    nights.check()?;
-    let rows = CalendarRows {
+    let nights = Nights::read(&transaction, caller, property, window, now).await?;
+    Ok(Calendar {
         rooms: rooms(&transaction, property).await?,
         stays: stays(&transaction, property, &nights).await?,
         blocks: blocks(&transaction, property, &nights).await?,
-    };
-    Ok(body(property, now, nights, rows))
-}
-
-/// The rows of a calendar besides its nights.
-struct CalendarRows {
-    rooms: Vec<CalendarRoom>,
-    stays: Vec<CalendarStay>,
-    blocks: Vec<CalendarBlock>,
-}
-
-fn body(property_id: PropertyId, as_of: Timestamp, nights: Nights, rows: CalendarRows) -> Calendar {
-    Calendar {
-        property_id,
+        property_id: property,
         time_zone: nights.time_zone,
-        as_of,
+        as_of: now,
         from: nights.first,
         to: nights.past,
         room_types: nights.room_types,
-        rooms: rows.rooms,
-        stays: rows.stays,
-        blocks: rows.blocks,
-    }
+    })
 }
 
 /// $1 property. Room numbers are sorted by length first: 9, 10, 101.

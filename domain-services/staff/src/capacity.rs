@@ -2,12 +2,10 @@
 //! position.
 
 use axum::response::Response;
-use contracts::id::{PropertyId, TenantId};
 use contracts::upstream::staff::{Capacity, DepartmentCapacity, PositionCapacity};
-use jiff::Timestamp;
 use service_kit::extract::PropertyQuery;
 use service_kit::pg_row;
-use service_kit::postgres::{self, Database, StoreError};
+use service_kit::postgres::StoreError;
 use service_kit::problem::ApiResult;
 use service_kit::property_read::PropertyRead;
 use service_kit::service::ReadProblems;
@@ -34,8 +32,8 @@ mod tests;
 )]
 pub(crate) async fn handler(request: PropertyRead) -> ApiResult<Response> {
     let (property_id, as_of) = (request.property, request.now);
-    let found = read(&request.database, request.tenant(), property_id, as_of).await?;
-    let departments = request.found((!found.is_empty()).then_some(found))?;
+    let rows = request.rows(CAPACITY_SQL, &[&as_of]).await?;
+    let departments = group_by_department(&rows, department, add)?;
     let body = Capacity { property_id, as_of, departments };
     Ok(request.respond(&body.departments, &body))
 }
@@ -71,20 +69,6 @@ pub(crate) const CAPACITY_SQL: &str = concat!(
     WHERE department.property_id = $1::text OR here.people > 0
     ORDER BY department.name, department.id, position.name, position.id"
 );
-
-/// Empty when the tenant has no such property.
-async fn read(
-    database: &Database,
-    tenant: TenantId,
-    property: PropertyId,
-    now: Timestamp,
-) -> Result<Vec<DepartmentCapacity>, StoreError> {
-    let mut connection = database.connection().await?;
-    let transaction = postgres::read(&mut connection, tenant).await?;
-    let statement = transaction.prepare_cached(CAPACITY_SQL).await?;
-    let rows = transaction.query(&statement, &[&property.as_str(), &now]).await?;
-    group_by_department(&rows, department, add)
-}
 
 fn department(row: &Row) -> Result<DepartmentCapacity, StoreError> {
     Ok(DepartmentCapacity { department: pg_row::get(row, "department")?, positions: Vec::new() })

@@ -1,12 +1,10 @@
 //! `GET /api/v1/staff/on-duty`: who is present now, by department.
 
 use axum::response::Response;
-use contracts::id::{PropertyId, TenantId};
 use contracts::upstream::staff::{DepartmentOnDuty, OnDuty, Present};
-use jiff::Timestamp;
 use service_kit::extract::PropertyQuery;
 use service_kit::pg_row;
-use service_kit::postgres::{self, Database, StoreError};
+use service_kit::postgres::StoreError;
 use service_kit::problem::ApiResult;
 use service_kit::property_read::PropertyRead;
 use service_kit::service::ReadProblems;
@@ -33,8 +31,8 @@ pub(crate) mod tests;
 )]
 pub(crate) async fn handler(request: PropertyRead) -> ApiResult<Response> {
     let (property_id, as_of) = (request.property, request.now);
-    let found = read(&request.database, request.tenant(), property_id, as_of).await?;
-    let departments = request.found((!found.is_empty()).then_some(found))?;
+    let rows = request.rows(ON_DUTY_SQL, &[&as_of]).await?;
+    let departments = group_by_department(&rows, department, add)?;
     let body = OnDuty { property_id, as_of, departments };
     Ok(request.respond(&body.departments, &body))
 }
@@ -67,20 +65,6 @@ pub(crate) const ON_DUTY_SQL: &str = concat!(
     WHERE department.property_id = $1::text OR present.staff_id IS NOT NULL
     ORDER BY department.name, department.id, present.punched_at, present.staff_id"
 );
-
-/// Empty when the tenant has no such property.
-async fn read(
-    database: &Database,
-    tenant: TenantId,
-    property: PropertyId,
-    now: Timestamp,
-) -> Result<Vec<DepartmentOnDuty>, StoreError> {
-    let mut connection = database.connection().await?;
-    let transaction = postgres::read(&mut connection, tenant).await?;
-    let statement = transaction.prepare_cached(ON_DUTY_SQL).await?;
-    let rows = transaction.query(&statement, &[&property.as_str(), &now]).await?;
-    group_by_department(&rows, department, add)
-}
 
 fn department(row: &Row) -> Result<DepartmentOnDuty, StoreError> {
     let (department, scheduled) =

@@ -1,20 +1,13 @@
 //! `GET /api/v1/staff/shifts`: the shifts that begin on a day, and their assignments.
 
-use axum::extract::State;
 use axum::response::Response;
-use contracts::clock::Clock;
-use contracts::id::{PropertyId, TenantId};
 use contracts::upstream::staff::{Assigned, Shift, Shifts};
-use http::HeaderMap;
-use jiff::Timestamp;
-use jiff::civil::Date;
 use serde::Deserialize;
-use service_kit::caller::Caller;
-use service_kit::etag;
 use service_kit::extract::{self, PropertyQuery, Query};
 use service_kit::pg_row;
-use service_kit::postgres::{self, Database, StoreError};
-use service_kit::problem::{ApiError, ApiResult};
+use service_kit::postgres::StoreError;
+use service_kit::problem::ApiResult;
+use service_kit::property_read::PropertyRead;
 use service_kit::service::ReadProblems;
 use tokio_postgres::Row;
 
@@ -43,27 +36,21 @@ pub struct Params {
     security(("requestToken" = [])),
 )]
 pub(crate) async fn handler(
-    State(database): State<Database>,
-    State(clock): State<Clock>,
-    caller: Caller,
-    query: PropertyQuery,
+    request: PropertyRead,
     Query(params): Query<Params>,
-    headers: HeaderMap,
 ) -> ApiResult<Response> {
+    // Without a date, the query uses today in the property's time zone.
     let date = extract::date("query.date", params.date.as_deref())?;
-    let day = Day { date, now: clock.now() };
-    let found = read(&database, caller.0.tenant, query.property_id, day).await?;
-    let body = found.ok_or_else(ApiError::not_found)?;
-    // After the read, so that properties of other tenants look unknown.
-    caller.require(query.property_id)?;
-    Ok(etag::respond(&headers, &(&body.time_zone, body.date, &body.shifts), &body))
-}
-
-/// The requested day; without a date, the query uses today in the property's time zone.
-#[derive(Debug, Clone, Copy)]
-struct Day {
-    date: Option<Date>,
-    now: Timestamp,
+    let rows = request.rows(SHIFTS_SQL, &[&request.now, &date]).await?;
+    let head = &rows[0];
+    let body = Shifts {
+        property_id: request.property,
+        time_zone: pg_row::get(head, "time_zone")?,
+        as_of: request.now,
+        date: pg_row::get(head, "date")?,
+        shifts: shifts(&rows)?,
+    };
+    Ok(request.respond(&(&body.time_zone, body.date, &body.shifts), &body))
 }
 
 /// $1 property, $2 now, $3 date or null. No row when the tenant has no such property; one row
@@ -90,27 +77,6 @@ pub(crate) const SHIFTS_SQL: &str = "
     LEFT JOIN staff.staff AS person ON person.id = assignment.staff_id
     ORDER BY department.name, shift.starts_at, position.name, shift.id, assignment.kind, person.display_name,
              person.id";
-
-/// `None` when the tenant has no such property.
-async fn read(
-    database: &Database,
-    tenant: TenantId,
-    property_id: PropertyId,
-    day: Day,
-) -> Result<Option<Shifts>, StoreError> {
-    let mut connection = database.connection().await?;
-    let transaction = postgres::read(&mut connection, tenant).await?;
-    let statement = transaction.prepare_cached(SHIFTS_SQL).await?;
-    let rows = transaction.query(&statement, &[&property_id.as_str(), &day.now, &day.date]).await?;
-    let Some(head) = rows.first() else { return Ok(None) };
-    Ok(Some(Shifts {
-        property_id,
-        time_zone: pg_row::get(head, "time_zone")?,
-        as_of: day.now,
-        date: pg_row::get(head, "date")?,
-        shifts: shifts(&rows)?,
-    }))
-}
 
 /// Groups rows, which are sorted by shift.
 fn shifts(rows: &[Row]) -> Result<Vec<Shift>, StoreError> {

@@ -2,12 +2,10 @@
 //! hours.
 
 use axum::response::Response;
-use contracts::id::{PropertyId, TenantId};
 use contracts::upstream::staff::{DepartmentStaffing, StaffedHour, StaffingGaps};
-use jiff::Timestamp;
 use service_kit::extract::PropertyQuery;
 use service_kit::pg_row;
-use service_kit::postgres::{self, Database, StoreError};
+use service_kit::postgres::StoreError;
 use service_kit::problem::ApiResult;
 use service_kit::property_read::PropertyRead;
 use service_kit::service::ReadProblems;
@@ -33,8 +31,8 @@ mod tests;
 )]
 pub(crate) async fn handler(request: PropertyRead) -> ApiResult<Response> {
     let (property_id, as_of) = (request.property, request.now);
-    let found = read(&request.database, request.tenant(), property_id, as_of).await?;
-    let departments = request.found(found)?;
+    let rows = request.rows(STAFFING_GAPS_SQL, &[&as_of]).await?;
+    let departments = group_by_department(&rows, department, add)?;
     // Degraded, because there is no forecast of ai-orchestrator, only the plan.
     let body = StaffingGaps { property_id, as_of, degraded: true, departments };
     Ok(request.respond(&body.departments, &body))
@@ -75,23 +73,6 @@ pub(crate) const STAFFING_GAPS_SQL: &str = "
         AND plan.starts_at < hour.at + interval '1 hour' AND plan.ends_at > hour.at
     GROUP BY department.id, department.name, hour.at
     ORDER BY department.name, department.id, hour.at";
-
-/// `None` when the tenant has no such property.
-async fn read(
-    database: &Database,
-    tenant: TenantId,
-    property: PropertyId,
-    now: Timestamp,
-) -> Result<Option<Vec<DepartmentStaffing>>, StoreError> {
-    let mut connection = database.connection().await?;
-    let transaction = postgres::read(&mut connection, tenant).await?;
-    let statement = transaction.prepare_cached(STAFFING_GAPS_SQL).await?;
-    let rows = transaction.query(&statement, &[&property.as_str(), &now]).await?;
-    if rows.is_empty() {
-        return Ok(None);
-    }
-    group_by_department(&rows, department, add).map(Some)
-}
 
 fn department(row: &Row) -> Result<DepartmentStaffing, StoreError> {
     Ok(DepartmentStaffing { department: pg_row::get(row, "department")?, hours: Vec::new() })

@@ -46,9 +46,11 @@ pub struct TaskReport {
     pub last_result: Option<TaskResult>,
 }
 
-/// How an activation ended.
+/// How an activation ended. The name is the one on the wire and in the metric.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "outcome", rename_all = "lowercase")]
+#[derive(strum::IntoStaticStr)]
+#[strum(const_into_str, serialize_all = "lowercase")]
 pub enum TaskResult {
     Ok {
         status: Value,
@@ -94,15 +96,6 @@ impl TaskResult {
             Ok(Ok(status)) => Self::Ok { status: serde_json::to_value(status).unwrap_or_default() },
             Ok(Err(error)) => Self::Error { error: chain(error) },
             Err(payload) => Self::Panic { error: panics::message(payload.as_ref()).to_owned() },
-        }
-    }
-
-    /// As on the wire and in the metric.
-    pub(super) fn outcome(&self) -> &'static str {
-        match self {
-            Self::Ok { .. } => "ok",
-            Self::Error { .. } => "error",
-            Self::Panic { .. } => "panic",
         }
     }
 }

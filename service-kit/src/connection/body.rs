@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
@@ -47,7 +48,7 @@ pub(crate) struct TimedBody {
 
 impl TimedBody {
     pub(crate) fn new(incoming: Incoming, connection: Arc<Connection>) -> Self {
-        let total = Instant::now() + connection.limits.body_total();
+        let total = Instant::now() + Duration::from_millis(connection.limits.body_total_ms);
         let timeout = BodyTimeout::default();
         Self { incoming, connection, timeout, total, stall: None, timer: None }
     }
@@ -58,7 +59,7 @@ impl TimedBody {
 
     /// Resolves when the body took too long.
     fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let limit = self.connection.limits.body_stall();
+        let limit = Duration::from_millis(self.connection.limits.body_stall_ms);
         let stall = *self.stall.get_or_insert_with(|| Instant::now() + limit);
         let at = stall.min(self.total);
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(at)));

@@ -6,6 +6,7 @@
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use hyper::rt::Executor;
@@ -152,7 +153,7 @@ impl<F: Future<Output = ()>> Future for Stream<F> {
         }
         // What the client takes does not wake this task: the timer fires and is moved.
         while let Some(since) = this.delivery.waiting_since() {
-            let at = since + this.connection.limits.write_stall();
+            let at = since + Duration::from_millis(this.connection.limits.write_stall_ms);
             let timer = this.timer.get_or_insert_with(|| Box::pin(sleep_until(at)));
             if timer.deadline() != at {
                 timer.as_mut().reset(at);

@@ -1,8 +1,6 @@
 //! Settings of a listener: how long a client may take for each part of a connection, and how many
 //! connections there may be.
 
-use std::time::Duration;
-
 use garde::Validate;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -61,43 +59,13 @@ impl Default for ConnectionLimits {
     }
 }
 
-impl ConnectionLimits {
-    pub(crate) fn first_byte(&self) -> Duration {
-        Duration::from_millis(self.first_byte_ms)
-    }
-
-    pub(crate) fn headers(&self) -> Duration {
-        Duration::from_millis(self.headers_ms)
-    }
-
-    pub(crate) fn body_stall(&self) -> Duration {
-        Duration::from_millis(self.body_stall_ms)
-    }
-
-    pub(crate) fn body_total(&self) -> Duration {
-        Duration::from_millis(self.body_total_ms)
-    }
-
-    pub(crate) fn write_stall(&self) -> Duration {
-        Duration::from_millis(self.write_stall_ms)
-    }
-
-    pub(crate) fn idle(&self) -> Duration {
-        Duration::from_millis(self.idle_ms)
-    }
-
-    pub(crate) fn drain_idle(&self) -> Duration {
-        Duration::from_millis(self.drain_idle_ms)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn by_default_a_load_balancer_closes_idle_connections_first() {
-        let (limits, load_balancer) = (ConnectionLimits::default(), Duration::from_secs(600));
-        assert!(limits.idle() > load_balancer, "{limits:?}");
+        let (limits, load_balancer_ms) = (ConnectionLimits::default(), 600_000);
+        assert!(limits.idle_ms > load_balancer_ms, "{limits:?}");
     }
 }

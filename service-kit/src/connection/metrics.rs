@@ -24,7 +24,7 @@ macro_rules! connection_metrics {
 
 /// Why a connection was refused or closed, or a request body given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr)]
-#[strum(serialize_all = "snake_case")]
+#[strum(const_into_str, serialize_all = "snake_case")]
 pub(crate) enum Reason {
     /// The TLS handshake took too long.
     HandshakeTimeout,
@@ -44,12 +44,6 @@ pub(crate) enum Reason {
     AddressLimit,
 }
 
-impl Reason {
-    pub(crate) fn label(self) -> &'static str {
-        self.into()
-    }
-}
-
 /// The metrics of one listener.
 #[derive(Debug)]
 pub(crate) struct Meters {
@@ -67,7 +61,7 @@ impl Meters {
     }
 
     pub(crate) fn refused(&self, reason: Reason) {
-        let labels = [("listener", self.listener), ("reason", reason.label())];
+        let labels = [("listener", self.listener), ("reason", reason.into_str())];
         counter!(self.names.refused, &labels).increment(1);
     }
 }

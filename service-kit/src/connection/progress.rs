@@ -1,5 +1,7 @@
 //! What a connection is waiting for, and until when.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use super::framing::{Frame, Received};
@@ -97,14 +99,17 @@ impl Progress {
 
     /// The first limit that will be passed if nothing happens.
     pub(crate) fn expiry(&self, limits: &ConnectionLimits) -> Option<Expiry> {
+        let after = |since: Instant, ms| since + Duration::from_millis(ms);
         let phase = match self.phase {
-            Phase::Silent => Some((self.since + limits.first_byte(), Reason::Silent)),
-            Phase::Headers => Some((self.since + limits.headers(), Reason::HeadersTimeout)),
+            Phase::Silent => Some((after(self.since, limits.first_byte_ms), Reason::Silent)),
+            Phase::Headers => Some((after(self.since, limits.headers_ms), Reason::HeadersTimeout)),
             Phase::Busy => None,
-            Phase::Idle => Some((self.since + limits.idle(), Reason::Idle)),
+            Phase::Idle => Some((after(self.since, limits.idle_ms), Reason::Idle)),
         };
-        let frame = self.frame_since.map(|at| (at + limits.headers(), Reason::HeadersTimeout));
-        let write = self.write_since.map(|at| (at + limits.write_stall(), Reason::WriteTimeout));
+        let frame =
+            self.frame_since.map(|at| (after(at, limits.headers_ms), Reason::HeadersTimeout));
+        let write =
+            self.write_since.map(|at| (after(at, limits.write_stall_ms), Reason::WriteTimeout));
         let all = [phase, frame, write].into_iter().flatten();
         all.map(|(at, reason)| Expiry { at, reason }).min_by_key(|expiry| expiry.at)
     }

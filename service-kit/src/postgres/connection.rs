@@ -16,7 +16,8 @@ use tokio_postgres::{Row, SimpleQueryMessage, Statement, ToStatement};
 
 use super::{Database, StoreError, limit};
 
-type Values<'a> = &'a [&'a (dyn ToSql + Sync)];
+/// The values of a statement, from $1 on.
+pub type Values<'a> = &'a [&'a (dyn ToSql + Sync)];
 type Outcome<T> = Result<T, tokio_postgres::Error>;
 
 /// A connection of the pool. May be dropped at any time, even during a statement.

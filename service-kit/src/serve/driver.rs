@@ -47,7 +47,7 @@ impl Driver {
     }
 
     async fn handshake<A: Accept>(&self, acceptor: A, socket: TcpStream) -> Option<A::Stream> {
-        let deadline = Instant::now() + self.connection.limits.first_byte();
+        let deadline = Instant::now() + Duration::from_millis(self.connection.limits.first_byte_ms);
         let accepted = tokio::select! {
             accepted = timeout_at(deadline, acceptor.accept(socket)) => accepted,
             () = self.shutdown.drain.cancelled() => return None,
@@ -95,7 +95,7 @@ impl Driver {
     async fn drain_deadline(&self) {
         self.shutdown.drain.cancelled().await;
         if !self.connection.is_http2() {
-            tokio::time::sleep(self.connection.limits.drain_idle()).await;
+            tokio::time::sleep(Duration::from_millis(self.connection.limits.drain_idle_ms)).await;
         }
     }
 
@@ -109,7 +109,7 @@ impl Driver {
 
     fn closed(&self, reason: Reason) {
         self.connection.refused(reason);
-        let (peer, reason) = (self.connection.peer, reason.label());
+        let (peer, reason) = (self.connection.peer, reason.into_str());
         tracing::debug!(%peer, reason, "A connection was closed at a limit.");
     }
 }
@@ -136,7 +136,7 @@ struct Watchdog<'a> {
 
 impl<'a> Watchdog<'a> {
     fn new(connection: &'a Connection) -> Self {
-        let first = Instant::now() + connection.limits.first_byte();
+        let first = Instant::now() + Duration::from_millis(connection.limits.first_byte_ms);
         Self { connection, timer: Box::pin(sleep_until(first)) }
     }
 
@@ -157,7 +157,10 @@ impl<'a> Watchdog<'a> {
                 Some(expiry) if expiry.at <= now => return Poll::Ready(expiry.reason),
                 Some(expiry) => self.timer.as_mut().reset(expiry.at),
                 // A limit that begins later is seen in time: progress wakes this task.
-                None => self.timer.as_mut().reset(now + self.connection.limits.idle()),
+                None => self
+                    .timer
+                    .as_mut()
+                    .reset(now + Duration::from_millis(self.connection.limits.idle_ms)),
             }
         }
     }

@@ -37,7 +37,7 @@ mod tests {
     use axum::Router;
     use axum::body::Body;
     use axum::routing::get;
-    use contracts::clock::{Clock, Entropy};
+    use contracts::env::Env;
     use http::{Request, StatusCode};
     use serde_json::Value;
     use tower::ServiceExt;
@@ -55,11 +55,7 @@ mod tests {
     #[ignore = "run by the test below, in a process of its own"]
     async fn program_that_panics() {
         let telemetry = Telemetry::start("test", &TelemetryConfig::default()).unwrap();
-        let observer = Observer {
-            metrics: request_metrics!("test"),
-            clock: Clock::system(),
-            entropy: Entropy::system(),
-        };
+        let observer = Observer { metrics: request_metrics!("test"), env: Env::system() };
         let handler = async || -> StatusCode { panic!("{MESSAGE}") };
         let app = observed(Router::new().route("/", get(handler)), observer);
         let response = app.oneshot(Request::get("/").body(Body::empty()).unwrap()).await.unwrap();
