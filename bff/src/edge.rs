@@ -7,11 +7,8 @@ use std::sync::Arc;
 use auth::Principal;
 use auth::edge::{AdmitOutcome, AuthError, StoredSession};
 use auth::proof::ProofError;
-use auth::request_token::RequestTokens;
 use auth::verifier::Verified;
-use axum::extract::{
-    FromRef, FromRequestParts, OptionalFromRequestParts, OriginalUri, Request, State,
-};
+use axum::extract::{FromRequestParts, OptionalFromRequestParts, OriginalUri, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use contracts::id::{PropertyId, TenantId};
@@ -115,7 +112,7 @@ async fn authenticate_request(
         return Err(already_signed_out(gateway, verified, headers).await);
     }
     let held = check_admission(admission)?;
-    let session = held.map(|held| gateway.sessions.session(&claim, held));
+    let session = held.map(|held| Session::of(&claim, held));
     let ended_by = session
         .as_ref()
         .and_then(|session| live.ended(session.tenant, session.id, claim.issued_at));
@@ -201,9 +198,12 @@ pub(crate) struct InProperty<P> {
     pub property: PropertyId,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(rename_all = "camelCase")]
-struct PropertyQuery {
+#[into_params(parameter_in = Query)]
+pub(crate) struct PropertyQuery {
+    /// The property shown; it must be in the caller's scope.
+    #[param(value_type = String, required = true)]
     property_id: Option<String>,
 }
 
@@ -296,18 +296,14 @@ fn principal(parts: &Parts) -> Result<Arc<Principal>, ApiError> {
     })
 }
 
-impl<S> FromRequestParts<S> for CallerContext
-where
-    S: Send + Sync,
-    Arc<RequestTokens>: FromRef<S>,
-{
+impl FromRequestParts<Gateway> for CallerContext {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+    async fn from_request_parts(parts: &mut Parts, gateway: &Gateway) -> Result<Self, ApiError> {
         let principal = principal(parts)?;
         let context = parts.extensions.get::<RequestContext>().cloned();
         let context =
             context.ok_or_else(|| ApiError::new(&code::INTERNAL, "The request has no context."))?;
-        Ok(Self::new(context, FromRef::from_ref(state), principal))
+        Ok(Self::new(context, Arc::clone(&gateway.request_tokens), principal))
     }
 }

@@ -146,8 +146,8 @@ impl Firewall {
     /// Counts a rule that matched a request, and returns whether it is enforced.
     fn applies(rule: &str, mode: Mode) -> bool {
         let obeyed = mode == Mode::Enforce || (mode == Mode::Shadow && !safeguard!(ShadowMode));
-        let mode = if obeyed { Mode::Enforce } else { mode };
-        counter!("bff_backoffice_edge_rule_total", "rule" => rule.to_owned(), "mode" => mode.name())
+        let mode = if obeyed { Mode::Enforce.into_str() } else { mode.into_str() };
+        counter!("bff_backoffice_edge_rule_total", "rule" => rule.to_owned(), "mode" => mode)
             .increment(1);
         obeyed
     }

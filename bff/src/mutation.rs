@@ -18,7 +18,6 @@ use auth::Principal;
 use axum::body::Bytes;
 use axum::extract::FromRef;
 use axum::response::Response;
-use composer::Composer;
 use contracts::env::Env;
 use contracts::id::{AttestationId, PropertyId, SessionId};
 use contracts::problem::code;
@@ -27,8 +26,7 @@ use contracts::upstream::Upstream;
 use jiff::Timestamp;
 use metrics::counter;
 use serde_json::{Value, json};
-use service_kit::lifecycle::Lifecycle;
-use service_kit::postgres::{Database, StoreError, Transaction, write};
+use service_kit::postgres::{StoreError, Transaction, write};
 use service_kit::problem::{ApiError, ApiResult, chain};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -109,29 +107,17 @@ pub(crate) struct Forward {
 
 /// Executes mutations.
 #[derive(Debug, Clone)]
-pub(crate) struct Mutations {
-    database: Database,
-    upstreams: Arc<Upstreams>,
-    composer: Composer,
-    env: Env,
-    lifecycle: Lifecycle,
-}
+pub(crate) struct Mutations(Gateway);
 
 impl FromRef<Gateway> for Mutations {
     fn from_ref(gateway: &Gateway) -> Self {
-        Self {
-            database: gateway.database.clone(),
-            upstreams: Arc::clone(&gateway.upstreams),
-            composer: gateway.composer.clone(),
-            env: gateway.env.clone(),
-            lifecycle: gateway.lifecycle.clone(),
-        }
+        Self(gateway.clone())
     }
 }
 
 impl Mutations {
     pub(crate) fn env(&self) -> &Env {
-        &self.env
+        &self.0.env
     }
 
     /// Takes effect once per key. Shutdown waits for mutations that have begun.
@@ -147,7 +133,7 @@ impl Mutations {
         T: Send,
     {
         let (sender, receiver) = oneshot::channel();
-        let lifecycle = self.lifecycle.clone();
+        let lifecycle = self.0.lifecycle.clone();
         let work = async move {
             let response = self.run(&request, &mutation, call).await;
             if sender.send(response).is_err() {
@@ -185,7 +171,7 @@ impl Mutations {
         let forwarded = self.forward(request, deadline, call).await;
         let outcome = outcome(mutation.upstream, &forwarded);
         // The next read sees the change.
-        self.composer.snapshots().invalidate(request.scope.tenant, None, mutation.upstream);
+        self.0.composer.snapshots().invalidate(request.scope.tenant, None, mutation.upstream);
         let claimed = ClaimedMutation { request, mutation, fence };
         self.settle(claimed, &forwarded, &outcome).await;
         outcome.into_response()
@@ -194,10 +180,10 @@ impl Mutations {
     /// Claims the key, consumes the second factor and records the activity, or does nothing of it: a
     /// repeat that only gets a stored response uses no attestation up.
     async fn claim(&self, request: &Request, mutation: &Mutation) -> ApiResult<Claim> {
-        let mut connection = self.database.connection().await.map_err(unavailable)?;
+        let mut connection = self.0.database.connection().await.map_err(unavailable)?;
         let transaction =
             write(&mut connection, request.scope.tenant).await.map_err(unavailable)?;
-        let now = self.env.now();
+        let now = self.0.env.now();
         let wanted = ClaimRequest {
             scope: &request.scope,
             fingerprint: &request.fingerprint,
@@ -232,7 +218,7 @@ impl Mutations {
             return Err(CallError::Timeout);
         }
         let reply = call(Forward {
-            upstreams: Arc::clone(&self.upstreams),
+            upstreams: Arc::clone(&self.0.upstreams),
             context: request.calls.with_deadline(deadline),
             key: self.key(request),
             body: request.body.clone(),
@@ -246,7 +232,7 @@ impl Mutations {
         if safeguard!(SameIdempotencyKey) {
             return request.scope.key.as_str().to_owned();
         }
-        format!("{:032x}", self.env.entropy.u128())
+        format!("{:032x}", self.0.env.entropy.u128())
     }
 
     /// The upstream's effect stands even if the outcome cannot be stored: the caller still gets the
@@ -272,9 +258,9 @@ impl Mutations {
         outcome: &Outcome,
     ) -> Result<bool, StoreError> {
         let ClaimedMutation { request, mutation, fence } = claimed;
-        let mut connection = self.database.connection().await?;
+        let mut connection = self.0.database.connection().await?;
         let transaction = write(&mut connection, request.scope.tenant).await?;
-        let (fenced, now) = (FencedScope { scope: &request.scope, fence }, self.env.now());
+        let (fenced, now) = (FencedScope { scope: &request.scope, fence }, self.0.env.now());
         let is_ours = match outcome {
             Outcome::Final(response) => {
                 store::complete(&transaction, fenced, response, now).await?
@@ -306,7 +292,7 @@ impl Mutations {
             outcome,
             detail: detail(claimed, code),
         };
-        activity::record(transaction, &activity, &self.env).await?;
+        activity::record(transaction, &activity, &self.0.env).await?;
         Ok(())
     }
 }

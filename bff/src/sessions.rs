@@ -7,7 +7,7 @@ use auth::Principal;
 use auth::edge::{SessionClaim, StoredSession};
 use contracts::clock::{Clock, Entropy};
 use contracts::headers;
-use contracts::id::{DeviceId, Id, OperatorId, SessionId, TenantId};
+use contracts::id::{DeviceId, Id, SessionId, TenantId};
 use http::HeaderMap;
 use jiff::Timestamp;
 use metrics::counter;
@@ -39,44 +39,36 @@ pub(crate) struct TenantLookup {
 
 /// Session of the current request.
 #[derive(Debug, Clone)]
-pub struct Session {
+pub(crate) struct Session {
     pub id: SessionId,
     pub tenant: TenantId,
-    pub operator: OperatorId,
     pub device: DeviceId,
-    /// Thumbprint of the device's key (RFC 7638).
-    pub thumbprint: String,
     pub opened_at: Timestamp,
-    pub last_seen: Timestamp,
-    pub app: App,
 }
 
 impl Session {
+    /// Builds the session, and logs it if this request opened it.
+    pub(crate) fn of(claim: &SessionClaim<'_>, held: StoredSession) -> Self {
+        if held.is_new {
+            counter!("bff_backoffice_session_opened_total").increment(1);
+            tracing::info!(session = %held.id, device = %claim.device, "Opened a session.");
+        }
+        Self { id: held.id, tenant: claim.tenant, device: claim.device, opened_at: held.opened_at }
+    }
+
     /// Session of a caller when the `LiveSession` safeguard is off.
     pub(crate) fn unstored(caller: &Principal) -> Self {
         let at = caller.issued_at;
         Self {
             id: SessionId::from_parts(at, 1),
             tenant: caller.tenant,
-            operator: caller.operator,
             device: caller.device,
-            thumbprint: caller.thumbprint.as_deref().unwrap_or_default().to_owned(),
             opened_at: at,
-            last_seen: at,
-            app: App::default(),
         }
     }
 }
 
-/// Unverified details that the desktop reports about itself.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct App {
-    pub version: Option<String>,
-    pub platform: Option<String>,
-    pub network_mode: Option<String>,
-}
-
-/// Builds session claims, and sessions from the stored ones.
+/// Builds session claims.
 #[derive(Debug, Clone)]
 pub struct Sessions {
     clock: Clock,
@@ -97,32 +89,6 @@ impl Sessions {
     ) -> SessionClaim<'a> {
         let fresh = SessionId::generate(&self.clock, &self.entropy);
         SessionClaim::of(principal, fresh, details)
-    }
-
-    /// Builds the session, and logs it if this request opened it.
-    pub fn session(&self, claim: &SessionClaim<'_>, held: StoredSession) -> Session {
-        if held.is_new {
-            counter!("bff_backoffice_session_opened_total").increment(1);
-            tracing::info!(session = %held.id, device = %claim.device, "Opened a session.");
-        }
-        let detail = |name| {
-            let found = claim.details.iter().find(|(known, _)| *known == name);
-            found.map(|(_, value)| (*value).to_owned())
-        };
-        Session {
-            id: held.id,
-            tenant: claim.tenant,
-            operator: claim.operator,
-            device: claim.device,
-            thumbprint: claim.thumbprint.to_owned(),
-            opened_at: held.opened_at,
-            last_seen: self.clock.now(),
-            app: App {
-                version: detail(DETAILS[0].0),
-                platform: detail(DETAILS[1].0),
-                network_mode: detail(DETAILS[2].0),
-            },
-        }
     }
 }
 

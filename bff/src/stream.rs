@@ -7,26 +7,25 @@
 //! removes its successor.
 
 use std::collections::HashMap;
-use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use contracts::id::{DeviceId, TenantId};
 use metrics::counter;
 use redis::aio::ConnectionManager;
-use redis::{Msg, RedisResult, Script};
+use redis::{Msg, Script};
 use service_kit::background::TaskDriver;
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::background::subscription::Subscription;
+use crate::sessions::session_store::{self, StoreError};
 
 /// Streams a device may open within [`OPENS_WINDOW`].
 const MAX_OPENS: u32 = 10;
 const OPENS_WINDOW: Duration = Duration::from_secs(60);
 /// A stream of a crashed instance expires after this; renewals are three times as frequent.
 const LEASE_TTL: Duration = Duration::from_secs(45);
-/// A store that does not answer in time is treated as unavailable.
+/// Longest wait for an answer of the session store.
 const STORE_TIMEOUT: Duration = Duration::from_secs(1);
 const CHANNEL: &str = "bff:streams:opened";
 
@@ -95,14 +94,6 @@ pub enum NotOpened {
     Store(#[source] StoreError),
 }
 
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    #[error(transparent)]
-    Redis(#[from] redis::RedisError),
-    #[error("no answer within {} ms", STORE_TIMEOUT.as_millis())]
-    Timeout,
-}
-
 /// The streams of this instance.
 #[derive(Clone, derive_more::Debug)]
 #[debug("Streams {{ open: {:?}, .. }}", self.len())]
@@ -149,8 +140,7 @@ impl Streams {
         call.key(device.opens_key()).arg(MAX_OPENS).arg(milliseconds(OPENS_WINDOW));
         call.arg(milliseconds(LEASE_TTL)).arg(CHANNEL);
         call.arg(format!("{} {}", device.tenant, device.device));
-        let mut redis = self.0.redis.clone();
-        let answer = within(call.invoke_async(&mut redis)).await;
+        let answer = session_store::run(&call, &self.0.redis, STORE_TIMEOUT).await;
         match answer.map_err(NotOpened::Store)? {
             (1, generation) => Ok(generation),
             (_, wait) => {
@@ -246,8 +236,7 @@ impl Registration {
         let script = Script::new(RENEW_SCRIPT);
         let mut call = script.key(self.device.generation_key());
         call.arg(self.generation).arg(milliseconds(LEASE_TTL));
-        let mut redis = self.streams.0.redis.clone();
-        match within::<i64>(call.invoke_async(&mut redis)).await {
+        match session_store::run::<i64>(&call, &self.streams.0.redis, STORE_TIMEOUT).await {
             Ok(0) => self.superseded.cancel(),
             Ok(_) => {}
             Err(error) => tracing::debug!(%error, "The lease of a stream was not renewed."),
@@ -258,8 +247,8 @@ impl Registration {
         let script = Script::new(CLOSE_SCRIPT);
         let mut call = script.key(self.device.generation_key());
         call.arg(self.generation);
-        let mut redis = self.streams.0.redis.clone();
-        if let Err(error) = within::<i64>(call.invoke_async(&mut redis)).await {
+        let closed = session_store::run::<i64>(&call, &self.streams.0.redis, STORE_TIMEOUT).await;
+        if let Err(error) = closed {
             tracing::debug!(%error, "Failed to release a stream's lease; it expires by itself.");
         }
     }
@@ -273,8 +262,4 @@ impl Drop for Registration {
 
 fn milliseconds(duration: Duration) -> u64 {
     duration.as_millis() as u64
-}
-
-async fn within<T>(answer: impl Future<Output = RedisResult<T>>) -> Result<T, StoreError> {
-    Ok(timeout(STORE_TIMEOUT, answer).await.map_err(|_| StoreError::Timeout)??)
 }

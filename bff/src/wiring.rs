@@ -47,9 +47,9 @@ pub async fn run(config: GatewayConfig) -> anyhow::Result<()> {
     let telemetry = Telemetry::start("bff-backoffice", &config.telemetry)?;
     let lifecycle = Lifecycle::new();
     let redis = RedisConnections::new(&config.redis)?;
-    let gateway = GatewayBuilder::new(&config, redis.session.clone(), lifecycle.clone())
-        .cache_store(redis.cache.clone())
-        .build()?;
+    let mut builder = GatewayBuilder::new(&config, redis.session.clone(), lifecycle.clone());
+    builder.cache = Some(redis.cache.clone());
+    let gateway = builder.build()?;
     let replay_check = tasks::start(&config, &gateway, redis.session.clone())?;
     let readiness = readiness(&gateway, redis, replay_check);
     listeners::open_internal(&config.internal, &gateway, readiness.clone(), &telemetry).await?;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use auth::edge::{AuthError, Authenticator};
 use auth::request_token::RequestTokens;
-use axum::extract::{FromRef, FromRequestParts, OriginalUri, Request, State};
+use axum::extract::{FromRequestParts, OriginalUri, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use contracts::headers::DEVICE_ID;
@@ -25,6 +25,7 @@ use upstream_clients::{CallContext, Credentials};
 use super::RequestLine;
 use crate::edge::{add_auth_headers, refusal_response};
 use crate::firewall::single;
+use crate::state::Gateway;
 
 /// The key that signed the proof, and the claimed device.
 #[derive(Debug, Clone)]
@@ -122,17 +123,13 @@ impl Credentials for ServiceCredentials {
     }
 }
 
-impl<S> FromRequestParts<S> for ServiceCalls
-where
-    S: Send + Sync,
-    Arc<RequestTokens>: FromRef<S>,
-{
+impl FromRequestParts<Gateway> for ServiceCalls {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+    async fn from_request_parts(parts: &mut Parts, gateway: &Gateway) -> Result<Self, ApiError> {
         let context = parts.extensions.get::<RequestContext>().cloned();
         let context =
             context.ok_or_else(|| ApiError::new(&code::INTERNAL, "The request has no context."))?;
-        Ok(Self { context, tokens: FromRef::from_ref(state) })
+        Ok(Self { context, tokens: Arc::clone(&gateway.request_tokens) })
     }
 }

@@ -166,18 +166,12 @@ fn problem(error: AuthError) -> Problem {
 
 /// No error code when no credentials were sent (RFC 6750 section 3.1).
 fn challenge(error: AuthError) -> Option<String> {
-    let algorithms = ALGORITHMS.join(" ");
-    match error {
-        AuthError::NoCredentials => Some(format!(r#"DPoP algs="{algorithms}""#)),
-        AuthError::Proof(reason) if reason.asks_for_nonce() => {
-            Some(format!(r#"DPoP error="use_dpop_nonce", algs="{algorithms}""#))
-        }
-        AuthError::Proof(_) => {
-            Some(format!(r#"DPoP error="invalid_dpop_proof", algs="{algorithms}""#))
-        }
-        AuthError::Token(_) | AuthError::Scheme => {
-            Some(format!(r#"DPoP error="invalid_token", algs="{algorithms}""#))
-        }
-        _ => None,
-    }
+    let error = match error {
+        AuthError::NoCredentials => "",
+        AuthError::Proof(reason) if reason.asks_for_nonce() => r#"error="use_dpop_nonce", "#,
+        AuthError::Proof(_) => r#"error="invalid_dpop_proof", "#,
+        AuthError::Token(_) | AuthError::Scheme => r#"error="invalid_token", "#,
+        _ => return None,
+    };
+    Some(format!(r#"DPoP {error}algs="{}""#, ALGORITHMS.join(" ")))
 }

@@ -14,6 +14,7 @@ use contracts::id::RequestId;
 use contracts::text::Reason;
 use metrics::gauge;
 use redis::aio::ConnectionManager;
+use serde::Serialize;
 use service_kit::background::{BackgroundTask, TaskDriver};
 use service_kit::postgres::{Database, StoreError, read_again};
 use service_kit::problem::chain;
@@ -59,12 +60,13 @@ struct Inner {
 }
 
 /// The active rules of this instance.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct RulesInForce {
-    pub source: Source,
-    pub text: Arc<str>,
-    /// The newest approved override, if any.
-    pub rule_override: Option<Arc<RuleOverride>>,
+    source: Source,
+    rules: Arc<str>,
+    /// The newest approved override, also one that restored the file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    order: Option<Arc<RuleOverride>>,
 }
 
 impl RuleOverrides {
@@ -143,8 +145,8 @@ impl RuleOverrides {
 
     /// Returns at once, also during a poll.
     pub fn in_force(&self) -> RulesInForce {
-        let (source, text) = self.0.rules.active();
-        RulesInForce { source, text, rule_override: self.0.current.load_full() }
+        let (source, rules) = self.0.rules.active();
+        RulesInForce { source, rules, order: self.0.current.load_full() }
     }
 }
 

@@ -8,7 +8,7 @@ use contracts::id::TenantId;
 use contracts::problem::code;
 use jiff::Timestamp;
 use serde::Serialize;
-use service_kit::postgres::{Database, StoreError, Transaction, write};
+use service_kit::postgres::{Database, StoreError, Transaction, Values};
 use service_kit::problem::ApiError;
 
 use crate::admin::two_person::TwoPersonAction;
@@ -65,10 +65,6 @@ pub(crate) async fn freeze(
     found: Completeness,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
-    let mut connection = database.connection().await?;
-    let transaction = write(&mut connection, TenantId::platform()).await?;
-    let statement = transaction.prepare_cached(FREEZE_SQL).await?;
-    let written = transaction.execute(&statement, &[&found.actions, &found.complete, &now]).await?;
-    transaction.commit().await?;
-    Ok(written == 1)
+    let values: Values<'_> = &[&found.actions, &found.complete, &now];
+    Ok(database.write(TenantId::platform(), FREEZE_SQL, values).await? == 1)
 }

@@ -2,11 +2,9 @@
 //! is unavailable, the audit log has the location of the lock's last action.
 
 use std::marker::PhantomData;
-use std::sync::Arc;
 use std::time::Duration;
 
-use auth::request_token::RequestTokens;
-use axum::extract::{FromRef, FromRequestParts};
+use axum::extract::FromRequestParts;
 use contracts::id::{LockDeviceId, PropertyId, TenantId};
 use contracts::problem::code;
 use contracts::safeguard;
@@ -15,13 +13,14 @@ use contracts::upstream::lock::LockDevice;
 use http::request::Parts;
 use service_kit::extract::Path;
 use service_kit::pg_row;
-use service_kit::postgres::{Database, StoreError, read};
+use service_kit::postgres::{Database, StoreError};
 use service_kit::problem::{ApiError, chain};
 use tokio::time::Instant;
 use upstream_clients::{CallError, Upstreams};
 
 use crate::edge::{Caller, CallerContext, Permission, SignedIn};
 use crate::problems::upstream;
+use crate::state::Gateway;
 
 /// For the request to lock-integration.
 const LOCATION_TIMEOUT: Duration = Duration::from_millis(800);
@@ -43,27 +42,19 @@ pub(crate) struct AtLock<P> {
     permission: PhantomData<P>,
 }
 
-impl<S, P> FromRequestParts<S> for AtLock<P>
-where
-    S: Send + Sync,
-    P: Permission,
-    Arc<RequestTokens>: FromRef<S>,
-    Arc<Upstreams>: FromRef<S>,
-    Database: FromRef<S>,
-{
+impl<P: Permission> FromRequestParts<Gateway> for AtLock<P> {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+    async fn from_request_parts(parts: &mut Parts, state: &Gateway) -> Result<Self, ApiError> {
         let caller = Caller::<SignedIn>::from_request_parts(parts, state).await?.principal;
         let Path(lock) = Path::<LockDeviceId>::from_request_parts(parts, state).await?;
         let calls = CallerContext::from_request_parts(parts, state).await?;
-        let upstreams = Arc::<Upstreams>::from_ref(state);
-        let location = match fetch(&upstreams, &calls, lock).await {
+        let location = match fetch(&state.upstreams, &calls, lock).await {
             Ok(location) => Ok(location),
             Err(error) if upstream::is_a_refusal(&error) => {
                 return Err(upstream::problem(Upstream::Lock, &error));
             }
-            Err(error) => last_known(&Database::from_ref(state), caller.tenant, lock, error).await,
+            Err(error) => last_known(&state.database, caller.tenant, lock, error).await,
         };
         let is_elsewhere =
             location.as_ref().is_ok_and(|location| !caller.covers(location.property));
@@ -90,7 +81,7 @@ async fn fetch(
         tracing::error!(requested = %lock, received = %lock_id, "An upstream sent another lock than the requested one.");
         return Err(CallError::SchemaDrift { path: "lockId".to_owned() });
     }
-    Ok(LockLocation { property: property_id, vendor: vendor.into() })
+    Ok(LockLocation { property: property_id, vendor: vendor.to_string() })
 }
 
 const LAST_LOCATION: &str = "
@@ -106,17 +97,10 @@ async fn last_location(
     tenant: TenantId,
     lock: LockDeviceId,
 ) -> Result<Option<LockLocation>, StoreError> {
-    let mut connection = database.connection().await?;
-    let transaction = read(&mut connection, tenant).await?;
-    let statement = transaction.prepare_cached(LAST_LOCATION).await?;
-    let found = transaction.query_opt(&statement, &[&lock.as_str()]).await?;
-    let location = |row: &tokio_postgres::Row| {
-        Ok(LockLocation {
-            property: pg_row::id(row, "property_id")?,
-            vendor: pg_row::get(row, "vendor")?,
-        })
-    };
-    found.as_ref().map(location).transpose()
+    let rows = database.read(tenant, LAST_LOCATION, &[&lock.as_str()]).await?;
+    let Some(row) = rows.first() else { return Ok(None) };
+    let (property, vendor) = (pg_row::id(row, "property_id")?, pg_row::get(row, "vendor")?);
+    Ok(Some(LockLocation { property, vendor }))
 }
 
 async fn last_known(

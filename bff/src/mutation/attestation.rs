@@ -7,7 +7,7 @@
 
 use std::marker::PhantomData;
 
-use axum::extract::{FromRequestParts, OptionalFromRequestParts};
+use axum::extract::FromRequestParts;
 use contracts::headers::MFA_ATTESTATION;
 use contracts::id::{AttestationId, Id};
 use contracts::problem::code;
@@ -90,7 +90,7 @@ pub(crate) struct Use<'a> {
 
 /// Why an attestation does not permit a use. The response does not reveal which.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr, thiserror::Error)]
-#[strum(serialize_all = "lowercase")]
+#[strum(const_into_str, serialize_all = "lowercase")]
 pub enum Refused {
     #[error("the tenant has no such attestation")]
     Unknown,
@@ -100,13 +100,6 @@ pub enum Refused {
     Expired,
     #[error("it was used by another request")]
     Replayed,
-}
-
-impl Refused {
-    /// For metrics.
-    fn outcome(self) -> &'static str {
-        self.into()
-    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -194,7 +187,7 @@ fn presented<S: MfaScope>(parts: &Parts) -> Result<Option<Presented<S>>, ApiErro
         return Ok(Some(Presented { id, scope: PhantomData }));
     }
     tracing::info!("X-MFA-Attestation is repeated or malformed.");
-    count(S::SCOPE, Refused::Unknown.outcome());
+    count(S::SCOPE, Refused::Unknown.into_str());
     Err(invalid())
 }
 
@@ -206,17 +199,8 @@ impl<T: Send + Sync, S: MfaScope> FromRequestParts<T> for Presented<S> {
     }
 }
 
-/// For routes where only some requests need one; they call [`require`].
-impl<T: Send + Sync, S: MfaScope> OptionalFromRequestParts<T> for Presented<S> {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, _: &T) -> Result<Option<Self>, ApiError> {
-        presented(parts)
-    }
-}
-
 /// Returns the attestation, or the problem that one is required.
-pub(crate) fn require<S: MfaScope>(given: Option<Presented<S>>) -> Result<Presented<S>, ApiError> {
+fn require<S: MfaScope>(given: Option<Presented<S>>) -> Result<Presented<S>, ApiError> {
     match given {
         Some(given) => Ok(given),
         None if !safeguard!(SecondFactorRequired) => Ok(Presented::missing()),

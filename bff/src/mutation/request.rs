@@ -3,11 +3,8 @@
 use std::sync::Arc;
 
 use auth::Principal;
-use auth::request_token::RequestTokens;
 use axum::body::Bytes;
-use axum::extract::{
-    DefaultBodyLimit, FromRef, FromRequest, FromRequestParts, MatchedPath, OriginalUri,
-};
+use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, MatchedPath, OriginalUri};
 use contracts::problem::code;
 use http::Uri;
 use serde::de::DeserializeOwned;
@@ -19,6 +16,7 @@ use sha2::{Digest, Sha256};
 use super::idempotency::fingerprint::RequestLine;
 use super::idempotency::{Fingerprint, IdempotencyScope, Key};
 use crate::edge::{Caller, CallerContext, SignedIn};
+use crate::state::Gateway;
 
 /// Bytes.
 const MAX_BODY: usize = 64 * 1024;
@@ -56,14 +54,13 @@ impl Request {
     }
 }
 
-impl<S> FromRequest<S> for Request
-where
-    S: Send + Sync,
-    Arc<RequestTokens>: FromRef<S>,
-{
+impl FromRequest<Gateway> for Request {
     type Rejection = ApiError;
 
-    async fn from_request(request: axum::extract::Request, state: &S) -> Result<Self, ApiError> {
+    async fn from_request(
+        request: axum::extract::Request,
+        state: &Gateway,
+    ) -> Result<Self, ApiError> {
         let (mut parts, body) = request.into_parts();
         let caller = Caller::<SignedIn>::from_request_parts(&mut parts, state).await?;
         let calls = CallerContext::from_request_parts(&mut parts, state).await?;

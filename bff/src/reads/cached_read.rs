@@ -16,9 +16,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use auth::Principal;
-use auth::request_token::RequestTokens;
 use axum::body::Body;
-use axum::extract::{FromRef, FromRequestParts};
+use axum::extract::FromRequestParts;
 use axum::response::{IntoResponse, Response};
 use composer::Composer;
 use composer::property_read::{PropertyDay, PropertyRead, fetch};
@@ -44,6 +43,7 @@ use upstream_clients::{CallContext, CallError, Upstreams};
 
 use crate::edge::{Caller, CallerContext, SignedIn};
 use crate::problems::upstream::read_problem;
+use crate::state::Gateway;
 
 /// Counted from the request's first byte, like the dashboard's.
 const READ_TIMEOUT: Duration = Duration::from_millis(550);
@@ -61,18 +61,13 @@ pub(crate) struct Reads {
     if_none_match: HeaderMap,
 }
 
-impl<S> FromRequestParts<S> for Reads
-where
-    S: Send + Sync,
-    Composer: FromRef<S>,
-    Arc<RequestTokens>: FromRef<S>,
-{
+impl FromRequestParts<Gateway> for Reads {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+    async fn from_request_parts(parts: &mut Parts, state: &Gateway) -> Result<Self, ApiError> {
         let principal = Caller::<SignedIn>::from_request_parts(parts, state).await?.principal;
         let calls = CallerContext::from_request_parts(parts, state).await?;
-        let composer = Composer::from_ref(state);
+        let composer = state.composer.clone();
         let if_none_match = parts.headers.get_all(IF_NONE_MATCH).iter();
         let if_none_match = if_none_match.map(|value| (IF_NONE_MATCH, value.clone())).collect();
         Ok(Self { composer, calls, principal, if_none_match })

@@ -1,13 +1,20 @@
 //! Query parameters shared by reads.
 
+use jiff::civil::Date;
 use serde::Deserialize;
+use service_kit::extract::date;
+use service_kit::problem::ApiResult;
 
-/// For the OpenAPI document; [`crate::edge::InProperty`] parses it.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(crate) struct PropertyQuery {
-    /// The property shown; it must be in the caller's scope.
-    #[param(rename = "propertyId", value_type = String, required = true)]
-    #[serde(rename = "propertyId")]
-    _property: Option<String>,
+pub(crate) struct DayQuery {
+    /// Today in the property's time zone when left out.
+    #[param(value_type = Option<String>, format = Date)]
+    date: Option<String>,
+}
+
+impl DayQuery {
+    pub(crate) fn day(&self) -> ApiResult<Option<Date>> {
+        date("query.date", self.date.as_deref())
+    }
 }

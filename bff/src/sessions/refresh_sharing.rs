@@ -8,7 +8,6 @@
 //! Not here: whether the caller may have the answer. Its proof is verified before, and the tokens
 //! and revocations are checked after, for each caller.
 
-use std::future::Future;
 use std::time::Duration;
 
 use contracts::clock::Entropy;
@@ -17,16 +16,16 @@ use contracts::upstream::iam::{RefreshRequest, TokenResponse};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use metrics::counter;
+use redis::Script;
 use redis::aio::ConnectionManager;
-use redis::{RedisResult, Script};
 use serde::{Deserialize, Serialize};
 use service_kit::lifecycle::Lifecycle;
 use service_kit::problem::ApiError;
-use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 mod sealing;
 
+use super::session_store::{self, StoreError};
 use sealing::Seal;
 
 /// How long an answer is shared.
@@ -36,7 +35,7 @@ const REFUSAL_TTL: Duration = Duration::from_secs(2);
 /// Longest delay for others when the instance that calls iam dies.
 const LEASE_TTL: Duration = Duration::from_secs(1);
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
-/// A store that does not answer in time is treated as unavailable.
+/// Longest wait for an answer of the session store.
 const STORE_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// KEYS 1 the refresh; ARGV 1 the id of a new lease, 2 ms it lasts, 3 the lease that the caller has
@@ -160,19 +159,15 @@ impl RefreshSharing {
 
     /// Runs to completion, also if the caller disconnects.
     async fn run_to_completion(&self, work: IamCall) -> Outcome {
-        let (sender, receiver) = oneshot::channel();
-        self.lifecycle.spawn(async move {
-            let _ = sender.send(work.await);
-        });
-        receiver.await.unwrap_or_else(|_| Err(timed_out()))
+        self.lifecycle.spawn(work).await.unwrap_or_else(|_| Err(timed_out()))
     }
 
     async fn claim(&self, seal: &Seal, lease: &str, awaited: &str) -> Result<Claim, StoreError> {
         let script = Script::new(CLAIM_SCRIPT);
         let mut call = script.key(seal.name());
         call.arg(lease).arg(LEASE_TTL.as_millis() as u64).arg(awaited);
-        let mut redis = self.redis.clone();
-        let (kind, value): (String, Vec<u8>) = within(call.invoke_async(&mut redis)).await?;
+        let (kind, value): (String, Vec<u8>) =
+            session_store::run(&call, &self.redis, STORE_TIMEOUT).await?;
         Ok(match kind.as_str() {
             "N" => Claim::Lead,
             "L" => Claim::Wait(String::from_utf8_lossy(&value).into_owned()),
@@ -196,8 +191,7 @@ impl RefreshSharing {
         let script = Script::new(SETTLE_SCRIPT);
         let mut call = script.key(seal.name());
         call.arg(lease).arg(value).arg(keep.as_millis() as u64);
-        let mut redis = self.redis.clone();
-        within::<i64>(call.invoke_async(&mut redis)).await.map(drop)
+        session_store::run::<i64>(&call, &self.redis, STORE_TIMEOUT).await.map(drop)
     }
 
     fn sealed(&self, seal: &Seal, stored: &StoredOutcome) -> Vec<u8> {
@@ -224,16 +218,4 @@ fn timed_out() -> NotRefreshed {
     let detail = "The sign-in service did not answer in time. Try again in a few seconds.";
     let ApiError(problem) = ApiError::new(&code::UPSTREAM_TIMEOUT, detail);
     NotRefreshed { problem, is_refusal: false }
-}
-
-#[derive(Debug, thiserror::Error)]
-enum StoreError {
-    #[error(transparent)]
-    Redis(#[from] redis::RedisError),
-    #[error("no answer within {} ms", STORE_TIMEOUT.as_millis())]
-    Timeout,
-}
-
-async fn within<T>(answer: impl Future<Output = RedisResult<T>>) -> Result<T, StoreError> {
-    Ok(timeout(STORE_TIMEOUT, answer).await.map_err(|_| StoreError::Timeout)??)
 }

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use redis::InfoDict;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::{FromRedisValue, InfoDict, ScriptInvocation};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::timeout;
 
@@ -28,6 +28,26 @@ pub(crate) fn connect(url: &SecretString) -> redis::RedisResult<ConnectionManage
         .set_number_of_retries(1)
         .set_max_delay(Duration::from_millis(500));
     ConnectionManager::new_lazy_with_config(redis::Client::open(url.expose_secret())?, config)
+}
+
+/// Why the session store did not run a script.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error(transparent)]
+    Redis(#[from] redis::RedisError),
+    #[error("no answer within {} ms", .0.as_millis())]
+    Timeout(Duration),
+}
+
+/// Runs a script. A store that does not answer within `limit` is treated as unavailable.
+pub(crate) async fn run<T: FromRedisValue>(
+    script: &ScriptInvocation<'_>,
+    redis: &ConnectionManager,
+    limit: Duration,
+) -> Result<T, StoreError> {
+    let mut redis = redis.clone();
+    let answer = timeout(limit, script.invoke_async(&mut redis)).await;
+    Ok(answer.map_err(|_| StoreError::Timeout(limit))??)
 }
 
 /// What the server reports about itself.

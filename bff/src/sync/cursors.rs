@@ -9,7 +9,7 @@ use contracts::id::{DeviceId, DeviceSyncStatusId, PropertyId, TenantId};
 use contracts::sync::{CachedCursor, SyncCursor};
 use jiff::Timestamp;
 use service_kit::pg_row;
-use service_kit::postgres::{Database, StoreError, read, write};
+use service_kit::postgres::{Database, StoreError};
 use tokio_postgres::types::ToSql;
 
 pub(crate) mod cursor_writer;
@@ -26,12 +26,9 @@ pub(crate) async fn cached(
     tenant: TenantId,
     device: DeviceId,
 ) -> Result<CachedCursor, StoreError> {
-    let mut connection = database.connection().await?;
-    let transaction = read(&mut connection, tenant).await?;
-    let statement = transaction.prepare_cached(CACHED_SQL).await?;
-    let found = transaction.query_opt(&statement, &[&device.as_str()]).await?;
+    let rows = database.read(tenant, CACHED_SQL, &[&device.as_str()]).await?;
     let nothing = CachedCursor { device_id: device, cursor: None, stale: false };
-    found.map_or(Ok(nothing), |row| from_row(device, &row))
+    rows.first().map_or(Ok(nothing), |row| from_row(device, row))
 }
 
 fn from_row(device_id: DeviceId, row: &tokio_postgres::Row) -> Result<CachedCursor, StoreError> {
@@ -100,9 +97,6 @@ async fn put(
     env: &Env,
 ) -> Result<(), StoreError> {
     let CursorReport { principal, cursor, at, property } = report;
-    let mut connection = database.connection().await?;
-    let transaction = write(&mut connection, principal.tenant).await?;
-    let statement = transaction.prepare_cached(sql).await?;
     let id: DeviceSyncStatusId = env.new_id();
     let property = property.as_ref().map(PropertyId::as_str);
     let values: [&(dyn ToSql + Sync); 7] = [
@@ -114,8 +108,7 @@ async fn put(
         &signed(cursor.version),
         &cursor.at,
     ];
-    transaction.execute(&statement, &values).await?;
-    transaction.commit().await
+    database.write(principal.tenant, sql, &values).await.map(drop)
 }
 
 /// Converts for Postgres. A version that does not fit exceeds any version on the wire.

@@ -254,13 +254,12 @@ fn state(options: &TestOptions, jwks_url: &str, database: &TestDatabase) -> Gate
     let session = connect_session_store(&options.redis_url);
     let mut config = config(options, jwks_url);
     config.postgres = postgres(database.url(), options.pool);
-    GatewayBuilder::new(&config, session, Lifecycle::new())
-        .env(Env::new(options.clock.clone(), Entropy::system()))
-        .firewall(Arc::clone(&options.rules))
-        .limits(options.limits)
-        .unresponsive_timeout(options.unresponsive_timeout)
-        .build()
-        .unwrap()
+    let mut builder = GatewayBuilder::new(&config, session, Lifecycle::new());
+    builder.env = Env::new(options.clock.clone(), Entropy::system());
+    builder.firewall = Some(Arc::clone(&options.rules));
+    builder.limits = options.limits;
+    builder.unresponsive_timeout = Some(options.unresponsive_timeout);
+    builder.build().unwrap()
 }
 
 fn config(options: &TestOptions, jwks_url: &str) -> GatewayConfig {

@@ -57,17 +57,20 @@ impl RedisConnections {
     }
 }
 
-/// Builds the gateway's state from its configuration.
+/// Builds the gateway's state from its configuration. Tests replace the public parts.
 pub(crate) struct GatewayBuilder<'a> {
     config: &'a GatewayConfig,
     lifecycle: Lifecycle,
-    env: Env,
+    pub(crate) env: Env,
     session: ConnectionManager,
-    /// `None`: read results are cached in this process only.
-    cache: Option<ConnectionManager>,
-    limits: fn(Upstream) -> Limits,
-    firewall: Option<Arc<Firewall>>,
-    unresponsive_timeout: Option<Duration>,
+    /// Where cached reads are shared with other instances; `None`: this process only.
+    pub(crate) cache: Option<ConnectionManager>,
+    /// Each upstream's limits.
+    pub(crate) limits: fn(Upstream) -> Limits,
+    /// Instead of the rules that `edge.rules_file` names.
+    pub(crate) firewall: Option<Arc<Firewall>>,
+    /// The longest wait for an unresponsive session store when a proof is recorded.
+    pub(crate) unresponsive_timeout: Option<Duration>,
 }
 
 impl<'a> GatewayBuilder<'a> {
@@ -87,13 +90,6 @@ impl<'a> GatewayBuilder<'a> {
             firewall: None,
             unresponsive_timeout: None,
         }
-    }
-
-    /// Shares cached reads with other instances through this store.
-    #[must_use]
-    pub(crate) fn cache_store(mut self, cache: ConnectionManager) -> Self {
-        self.cache = Some(cache);
-        self
     }
 
     /// Builds the state.
@@ -191,37 +187,6 @@ impl<'a> GatewayBuilder<'a> {
             verifier: RequestVerifier::new(proofs, rules, base_urls),
             clock: self.env.clock.clone(),
         })
-    }
-}
-
-/// Replaces the parts that no setting reaches.
-#[cfg(test)]
-impl GatewayBuilder<'_> {
-    #[must_use]
-    pub(crate) fn env(mut self, env: Env) -> Self {
-        self.env = env;
-        self
-    }
-
-    /// Replaces each upstream's limits.
-    #[must_use]
-    pub(crate) fn limits(mut self, limits: fn(Upstream) -> Limits) -> Self {
-        self.limits = limits;
-        self
-    }
-
-    /// Replaces the rules that `edge.rules_file` names.
-    #[must_use]
-    pub(crate) fn firewall(mut self, firewall: Arc<Firewall>) -> Self {
-        self.firewall = Some(firewall);
-        self
-    }
-
-    /// Replaces the longest wait for an unresponsive session store when a proof is recorded.
-    #[must_use]
-    pub(crate) fn unresponsive_timeout(mut self, timeout: Duration) -> Self {
-        self.unresponsive_timeout = Some(timeout);
-        self
     }
 }
 

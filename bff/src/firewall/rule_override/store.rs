@@ -4,7 +4,7 @@ use contracts::id::{RequestId, TenantId};
 use jiff::Timestamp;
 use serde::Serialize;
 use service_kit::pg_row;
-use service_kit::postgres::{Database, StoreError, read};
+use service_kit::postgres::{Database, StoreError};
 use tokio_postgres::Row;
 
 use crate::firewall::file::{self, Rules, RulesError};
@@ -12,7 +12,7 @@ use crate::firewall::file::{self, Rules, RulesError};
 /// A request that was approved, as platform operators see it.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct RuleOverride {
+pub(crate) struct RuleOverride {
     #[serde(skip)]
     pub sequence: i64,
     /// TOML; empty restores the file.
@@ -28,7 +28,7 @@ pub struct RuleOverride {
 
 impl RuleOverride {
     /// Returns the rules; `None` if it restores the file.
-    pub fn rules(&self) -> Result<Option<Rules>, RulesError> {
+    pub(super) fn rules(&self) -> Result<Option<Rules>, RulesError> {
         if self.text.trim().is_empty() { Ok(None) } else { file::parse(&self.text).map(Some) }
     }
 }
@@ -45,11 +45,8 @@ const NEWEST: &str = "
 
 /// Reads the newest override.
 pub(super) async fn newest(database: &Database) -> Result<Option<RuleOverride>, StoreError> {
-    let mut connection = database.connection().await?;
-    let transaction = read(&mut connection, TenantId::platform()).await?;
-    let statement = transaction.prepare_cached(NEWEST).await?;
-    let row = transaction.query_opt(&statement, &[]).await?;
-    row.as_ref().map(from_row).transpose()
+    let rows = database.read(TenantId::platform(), NEWEST, &[]).await?;
+    rows.first().map(from_row).transpose()
 }
 
 fn from_row(row: &Row) -> Result<RuleOverride, StoreError> {

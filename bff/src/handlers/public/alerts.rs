@@ -6,10 +6,9 @@ use contracts::lists::AlertList;
 use contracts::upstream::notification::{Alert, Alerts};
 use service_kit::problem::ApiResult;
 
-use crate::edge::{InProperty, SignedIn};
+use crate::edge::{InProperty, PropertyQuery, SignedIn};
 use crate::reads::cached_read::Reads;
 use crate::reads::pagination::{PageQuery, Pagination};
-use crate::reads::params::PropertyQuery;
 
 /// The alerts of a property, the newest first.
 ///

@@ -19,9 +19,8 @@ use service_kit::extract::Query;
 use service_kit::problem::{ApiError, ApiResult};
 use upstream_clients::CallContext;
 
-use crate::edge::{CallerContext, InProperty, SignedIn};
+use crate::edge::{CallerContext, InProperty, PropertyQuery, SignedIn};
 use crate::reads::cached_read::Reads;
-use crate::reads::params::PropertyQuery;
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(rename_all = "camelCase")]

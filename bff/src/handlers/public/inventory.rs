@@ -15,9 +15,8 @@ use service_kit::problem::ApiResult;
 use upstream_clients::DateRange;
 
 use crate::edge::permissions::Reception;
-use crate::edge::{InProperty, SignedIn};
+use crate::edge::{InProperty, PropertyQuery, SignedIn};
 use crate::reads::cached_read::Reads;
-use crate::reads::params::PropertyQuery;
 
 static CALENDAR: ReadPolicy =
     ReadPolicy::new("calendar", Upstream::Inventory, 500).fresh_secs(15).stale_secs(600).of_today();

@@ -11,13 +11,12 @@ use service_kit::extract::{Json, Query};
 use service_kit::postgres::{Database, StoreError, read};
 use service_kit::problem::{ApiError, ApiResult};
 
-use crate::edge::InProperty;
 use crate::edge::permissions::ViewLockAudit;
+use crate::edge::{InProperty, PropertyQuery};
 use crate::locks::audit_page::{AuditQuery, Cursor, page};
 use crate::problems::unavailable;
 use crate::reads::cached_read::Reads;
 use crate::reads::pagination::{PageQuery, invalid_cursor};
-use crate::reads::params::PropertyQuery;
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(rename_all = "camelCase")]

@@ -7,9 +7,8 @@ use contracts::upstream::Upstream;
 use contracts::upstream::maintenance::MaintenanceBoard;
 use service_kit::problem::ApiResult;
 
-use crate::edge::{InProperty, SignedIn};
+use crate::edge::{InProperty, PropertyQuery, SignedIn};
 use crate::reads::cached_read::Reads;
-use crate::reads::params::PropertyQuery;
 
 static BOARD: PropertyRead = PropertyRead {
     policy: ReadPolicy::new("maintenanceBoard", Upstream::Maintenance, 500)

@@ -8,15 +8,14 @@ use composer::widgets::STAFF_ON_DUTY;
 use contracts::lists::ShiftList;
 use contracts::upstream::Upstream;
 use contracts::upstream::staff::{Capacity, OnDuty, Shift, Shifts};
-use serde::Deserialize;
-use service_kit::extract::{Query, date};
+use service_kit::extract::Query;
 use service_kit::problem::ApiResult;
 
-use crate::edge::InProperty;
 use crate::edge::permissions::ViewStaffing;
+use crate::edge::{InProperty, PropertyQuery};
 use crate::reads::cached_read::Reads;
 use crate::reads::pagination::{PageQuery, Pagination};
-use crate::reads::params::PropertyQuery;
+use crate::reads::params::DayQuery;
 
 static SHIFTS: PropertyRead = PropertyRead {
     policy: ReadPolicy::new("staffShifts", Upstream::Staff, 500)
@@ -31,27 +30,18 @@ static CAPACITY: PropertyRead = PropertyRead {
     call: |to| fetch(async move { to.upstreams.capacity(&to.context, to.property).await }),
 };
 
-#[derive(Debug, Deserialize, utoipa::IntoParams)]
-#[serde(rename_all = "camelCase")]
-#[into_params(parameter_in = Query)]
-pub(crate) struct ShiftsQuery {
-    /// Today in the property's time zone when left out.
-    #[param(value_type = Option<String>, format = Date)]
-    date: Option<String>,
-}
-
 /// The shifts that begin on a day, with their assignments.
 #[utoipa::path(
-    get, path = "/staff/shifts", tag = "staff", security(("dpop" = [])), params(PropertyQuery, ShiftsQuery, PageQuery),
+    get, path = "/staff/shifts", tag = "staff", security(("dpop" = [])), params(PropertyQuery, DayQuery, PageQuery),
     responses((status = 200, body = ShiftList), (status = 304), (status = "default", response = crate::problems::AnyProblem)),
 )]
 pub(crate) async fn list_shifts(
     in_property: InProperty<ViewStaffing>,
     reads: Reads,
-    Query(query): Query<ShiftsQuery>,
+    Query(query): Query<DayQuery>,
     pagination: Pagination,
 ) -> ApiResult<Response> {
-    let (property, day) = (in_property.property, date("query.date", query.date.as_deref())?);
+    let (property, day) = (in_property.property, query.day()?);
     let (reading, found) = reads.content(&SHIFTS, PropertyDay { property, day }).await?;
     let Shifts { property_id, time_zone, as_of, date, shifts } = found;
     let (items, next_cursor) = pagination.page(shifts, |shift: &Shift| shift.shift_id.as_str())?;

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use auth::Principal;
-use axum::extract::{FromRef, State};
+use axum::extract::State;
 use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
-use contracts::clock::{Clock, Entropy};
-use contracts::id::{EventId, Id};
+use contracts::clock::Entropy;
+use contracts::id::EventId;
 use contracts::problem::{Problem, code};
 use futures_util::{Stream, StreamExt, stream};
 use http::header::CACHE_CONTROL;
@@ -33,7 +33,7 @@ use crate::sessions::Session;
 use crate::sessions::revocation::Feed;
 use crate::sessions::tenant_status::TenantStatuses;
 use crate::state::Gateway;
-use crate::stream::{Device, NotOpened, Registration, Streams};
+use crate::stream::{Device, NotOpened, Registration};
 
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// How long before the token's expiry the warning is sent.
@@ -56,35 +56,10 @@ pub(crate) struct StreamQuery {
 pub(crate) struct Hello {
     pub connection_id: EventId,
     #[serde(with = "contracts::clock::wire")]
-    #[schema(value_type = String, format = DateTime)]
     pub session_expires_at: Timestamp,
     pub heartbeat_ms: u64,
     /// How long to wait before reconnecting; differs per client.
     pub retry_ms: u64,
-}
-
-/// What a stream needs from the gateway's state.
-#[derive(Debug, Clone)]
-pub(crate) struct StreamState {
-    clock: Clock,
-    entropy: Entropy,
-    lifecycle: Lifecycle,
-    revocations: Feed,
-    tenant_statuses: TenantStatuses,
-    streams: Streams,
-}
-
-impl FromRef<Gateway> for StreamState {
-    fn from_ref(gateway: &Gateway) -> Self {
-        Self {
-            clock: gateway.env.clock.clone(),
-            entropy: gateway.env.entropy.clone(),
-            lifecycle: gateway.lifecycle.clone(),
-            revocations: gateway.revocations.clone(),
-            tenant_statuses: gateway.tenant_statuses.clone(),
-            streams: gateway.streams.clone(),
-        }
-    }
 }
 
 /// The stream of events.
@@ -104,7 +79,7 @@ pub(crate) async fn open_stream(
     caller: Caller<SignedIn>,
     LiveSession(session): LiveSession,
     Query(query): Query<StreamQuery>,
-    State(state): State<StreamState>,
+    State(gateway): State<Gateway>,
 ) -> ApiResult<Response> {
     check_channels(query.channels.as_deref())?;
     // HEAD opens no stream, so it supersedes none (RFC 9110 section 9.2.1).
@@ -112,22 +87,22 @@ pub(crate) async fn open_stream(
         return Ok(stream_response(stream::empty()));
     }
     let device = Device { tenant: session.tenant, device: session.device };
-    let registration = state.streams.open(device).await.map_err(not_opened)?;
+    let registration = gateway.streams.open(device).await.map_err(not_opened)?;
     let (events, received) = mpsc::channel(MAX_QUEUED_EVENTS);
-    let left = caller.principal.expires_at.duration_since(state.clock.now());
+    let left = caller.principal.expires_at.duration_since(gateway.env.now());
     let connection = Connection {
-        id: EventId::generate(&state.clock, &state.entropy),
+        id: gateway.env.new_id(),
         expires_at: caller.principal.expires_at,
         ends: Instant::now() + Duration::try_from(left).unwrap_or_default(),
-        retry: retry(&state.entropy),
+        retry: retry(&gateway.env.entropy),
         principal: caller.principal,
         session,
-        revocations: state.revocations,
-        tenant_statuses: state.tenant_statuses,
+        revocations: gateway.revocations.clone(),
+        tenant_statuses: gateway.tenant_statuses.clone(),
         events,
     };
-    let stopping = state.lifecycle.clone();
-    state.lifecycle.spawn(async move { connection.run(stopping, registration).await });
+    let stopping = gateway.lifecycle.clone();
+    gateway.lifecycle.spawn(async move { connection.run(stopping, registration).await });
     Ok(stream_response(ReceiverStream::new(received)))
 }
 

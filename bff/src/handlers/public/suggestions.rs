@@ -11,11 +11,10 @@ use contracts::lists::SuggestionList;
 use contracts::upstream::ai::{Suggestion, Suggestions};
 use service_kit::problem::{ApiError, ApiResult};
 
-use crate::edge::InProperty;
 use crate::edge::permissions::DecideSuggestions;
+use crate::edge::{InProperty, PropertyQuery};
 use crate::reads::cached_read::Reads;
 use crate::reads::pagination::{PageQuery, Pagination};
-use crate::reads::params::PropertyQuery;
 
 /// AI suggestions for a property.
 ///

@@ -2,31 +2,24 @@
 //!
 //! The stays are required; other columns may be missing, which the body reports.
 
+use axum::extract::FromRequestParts;
 use axum::response::Response;
 use composer::snapshots::ReadError;
 use composer::workbench::{ComposedView, List};
 use contracts::upstream::Upstream;
 use contracts::workbench::{StaysView, TodayView, WorkbenchRow};
 use serde::Deserialize;
-use service_kit::extract::{Query, date};
+use service_kit::extract::Query;
 use service_kit::problem::{ApiError, ApiResult};
 
-use crate::edge::{InProperty, SignedIn};
+use crate::edge::{InProperty, PropertyQuery, SignedIn};
 use crate::problems::upstream::read_problem;
 use crate::reads::cached_read::Reads;
 use crate::reads::pagination::Pagination;
-use crate::reads::params::PropertyQuery;
+use crate::reads::params::DayQuery;
+use crate::state::Gateway;
 
-#[derive(Debug, Deserialize, utoipa::IntoParams)]
-#[serde(rename_all = "camelCase")]
-#[into_params(parameter_in = Query)]
-pub(crate) struct DayQuery {
-    /// Today in the property's time zone when left out.
-    #[param(value_type = Option<String>, format = Date)]
-    date: Option<String>,
-}
-
-/// Further parameters of a list, for the OpenAPI document; [`Pages`] parses them.
+/// Further parameters of a list, for the OpenAPI document; [`ListRequest`] parses them.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct StaysPageQuery {
@@ -38,9 +31,6 @@ pub(crate) struct StaysPageQuery {
     _limit: Option<u16>,
 }
 
-/// A day's list of a hotel usually fits one page.
-type Pages = Pagination<1000, 1000>;
-
 /// Arrivals, departures and guests in house.
 #[utoipa::path(
     get, path = "/today", operation_id = "show_today", tag = "workbench", security(("dpop" = [])), params(PropertyQuery, DayQuery),
@@ -51,7 +41,7 @@ pub(crate) async fn get_today(
     reads: Reads,
     Query(query): Query<DayQuery>,
 ) -> ApiResult<Response> {
-    let day = reads.day(in_property.property, date("query.date", query.date.as_deref())?);
+    let day = reads.day(in_property.property, query.day()?);
     let viewed =
         reads.composer().today_view(&day, &reads.context()).await.map_err(without_stays)?;
     Ok(reads.respond_composed(&viewed.origins, &viewed.view))
@@ -62,13 +52,8 @@ pub(crate) async fn get_today(
     get, path = "/arrivals", tag = "workbench", security(("dpop" = [])), params(PropertyQuery, DayQuery, StaysPageQuery),
     responses((status = 200, body = StaysView), (status = 304), (status = "default", response = crate::problems::AnyProblem)),
 )]
-pub(crate) async fn list_arrivals(
-    in_property: InProperty<SignedIn>,
-    reads: Reads,
-    Query(query): Query<DayQuery>,
-    pages: Pages,
-) -> ApiResult<Response> {
-    list(List::Arrivals, &in_property, &reads, &query, &pages).await
+pub(crate) async fn list_arrivals(request: ListRequest) -> ApiResult<Response> {
+    request.respond(List::Arrivals).await
 }
 
 /// The departures of a day.
@@ -76,13 +61,8 @@ pub(crate) async fn list_arrivals(
     get, path = "/departures", tag = "workbench", security(("dpop" = [])), params(PropertyQuery, DayQuery, StaysPageQuery),
     responses((status = 200, body = StaysView), (status = 304), (status = "default", response = crate::problems::AnyProblem)),
 )]
-pub(crate) async fn list_departures(
-    in_property: InProperty<SignedIn>,
-    reads: Reads,
-    Query(query): Query<DayQuery>,
-    pages: Pages,
-) -> ApiResult<Response> {
-    list(List::Departures, &in_property, &reads, &query, &pages).await
+pub(crate) async fn list_departures(request: ListRequest) -> ApiResult<Response> {
+    request.respond(List::Departures).await
 }
 
 /// Guests in house.
@@ -90,28 +70,30 @@ pub(crate) async fn list_departures(
     get, path = "/in-house", tag = "workbench", security(("dpop" = [])), params(PropertyQuery, DayQuery, StaysPageQuery),
     responses((status = 200, body = StaysView), (status = 304), (status = "default", response = crate::problems::AnyProblem)),
 )]
-pub(crate) async fn list_in_house(
-    in_property: InProperty<SignedIn>,
-    reads: Reads,
-    Query(query): Query<DayQuery>,
-    pages: Pages,
-) -> ApiResult<Response> {
-    list(List::InHouse, &in_property, &reads, &query, &pages).await
+pub(crate) async fn list_in_house(request: ListRequest) -> ApiResult<Response> {
+    request.respond(List::InHouse).await
 }
 
-async fn list(
-    list: List,
-    in_property: &InProperty<SignedIn>,
-    reads: &Reads,
-    query: &DayQuery,
-    pages: &Pages,
-) -> ApiResult<Response> {
-    let day = reads.day(in_property.property, date("query.date", query.date.as_deref())?);
-    let viewed = reads.composer().stays_view(&day, list, &reads.context()).await;
-    let ComposedView { mut view, origins } = viewed.map_err(without_stays)?;
-    (view.items, view.next_cursor) =
-        pages.page(view.items, |row: &WorkbenchRow| row.stay.reservation_id.as_str())?;
-    Ok(reads.respond_composed(&origins, &view))
+/// The property, day and page of a list.
+#[derive(FromRequestParts)]
+#[from_request(state(Gateway))]
+pub(crate) struct ListRequest {
+    in_property: InProperty<SignedIn>,
+    reads: Reads,
+    query: Query<DayQuery>,
+    /// A day's list of a hotel usually fits one page.
+    pages: Pagination<1000, 1000>,
+}
+
+impl ListRequest {
+    async fn respond(&self, list: List) -> ApiResult<Response> {
+        let day = self.reads.day(self.in_property.property, self.query.0.day()?);
+        let viewed = self.reads.composer().stays_view(&day, list, &self.reads.context()).await;
+        let ComposedView { mut view, origins } = viewed.map_err(without_stays)?;
+        (view.items, view.next_cursor) =
+            self.pages.page(view.items, |row: &WorkbenchRow| row.stay.reservation_id.as_str())?;
+        Ok(self.reads.respond_composed(&origins, &view))
+    }
 }
 
 fn without_stays(error: ReadError) -> ApiError {

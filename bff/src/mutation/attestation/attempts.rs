@@ -235,13 +235,8 @@ const RELEASE_SQL: &str = "DELETE FROM bff.mfa_attempts WHERE tenant_id = $1 AND
 
 /// Releases the attempt, because iam did not check the code.
 pub(crate) async fn release(database: &Database, attempt: &Attempt) -> Result<(), StoreError> {
-    let mut connection = database.connection().await?;
-    let transaction = write(&mut connection, attempt.principal.tenant).await?;
-    let statement = transaction.prepare_cached(RELEASE_SQL).await?;
-    let (tenant, id) = (attempt.principal.tenant.as_str(), &attempt.id);
-    transaction.execute(&statement, &[&tenant, id]).await?;
-    transaction.commit().await?;
-    Ok(())
+    let tenant = attempt.principal.tenant;
+    database.write(tenant, RELEASE_SQL, &[&tenant.as_str(), &attempt.id]).await.map(drop)
 }
 
 /// $1 tenant, $2 operator, $3 the attempt, $4 seconds an attempt may be open.

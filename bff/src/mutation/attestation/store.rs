@@ -64,7 +64,8 @@ pub(crate) async fn consume(
     wanted: &Use<'_>,
     now: Timestamp,
 ) -> Result<(), ConsumeError> {
-    let outcome = try_consume(transaction, principal, presented, wanted, now).await;
+    let presentation = Presentation { transaction, principal, id: presented, wanted };
+    let outcome = presentation.consume(now).await;
     if outcome.is_ok() {
         count(wanted.scope, "used");
     }
@@ -80,7 +81,8 @@ pub(crate) async fn check(
     presented: AttestationId,
     wanted: &Use<'_>,
 ) -> Result<(), ConsumeError> {
-    let outcome = permitting(transaction, principal, presented, wanted).await.map(drop);
+    let presentation = Presentation { transaction, principal, id: presented, wanted };
+    let outcome = presentation.permitting().await.map(drop);
     record_refusal(presented, wanted, &outcome);
     outcome
 }
@@ -88,36 +90,7 @@ pub(crate) async fn check(
 fn record_refusal(presented: AttestationId, wanted: &Use<'_>, outcome: &Result<(), ConsumeError>) {
     let Err(ConsumeError::Refused(reason)) = outcome else { return };
     tracing::warn!(attestation = %presented, scope = wanted.scope.name(), %reason, "An attestation was refused.");
-    count(wanted.scope, reason.outcome());
-}
-
-async fn try_consume(
-    transaction: &Transaction<'_>,
-    principal: &Principal,
-    presented: AttestationId,
-    wanted: &Use<'_>,
-    now: Timestamp,
-) -> Result<(), ConsumeError> {
-    let found = permitting(transaction, principal, presented, wanted).await?;
-    if wanted.resumes && is_used_by(transaction, principal, presented, wanted).await? {
-        return Ok(());
-    }
-    let is_new = now < found.expires_at
-        && insert_use(transaction, principal, presented, wanted, now).await?;
-    if is_new || !safeguard!(SingleUseAttestation) {
-        return Ok(());
-    }
-    Err(if now < found.expires_at { Refused::Replayed } else { Refused::Expired }.into())
-}
-
-async fn permitting(
-    transaction: &Transaction<'_>,
-    principal: &Principal,
-    presented: AttestationId,
-    wanted: &Use<'_>,
-) -> Result<Attestation, ConsumeError> {
-    let found = find(transaction, principal, presented).await?.ok_or(Refused::Unknown)?;
-    if found.permits(principal, wanted) { Ok(found) } else { Err(Refused::Mismatch.into()) }
+    count(wanted.scope, reason.into_str());
 }
 
 /// A stored attestation.
@@ -160,53 +133,69 @@ const FIND_SQL: &str = "
     FROM bff.mfa_attestations
     WHERE tenant_id = $1 AND attestation_id = $2";
 
-async fn find(
-    transaction: &Transaction<'_>,
-    principal: &Principal,
-    id: AttestationId,
-) -> Result<Option<Attestation>, StoreError> {
-    let statement = transaction.prepare_cached(FIND_SQL).await?;
-    let (tenant, id) = (principal.tenant.as_str(), id.as_str());
-    let row = transaction.query_opt(&statement, &[&tenant, &id]).await?;
-    row.as_ref().map(Attestation::from_row).transpose()
-}
-
 const INSERT_USE_SQL: &str = "
     INSERT INTO bff.mfa_attestation_uses (tenant_id, attestation_id, used_by, fingerprint, used_at)
     VALUES ($1, $2, $3, $4, $5)
     ON CONFLICT DO NOTHING";
 
-/// Returns false if it was used before. Waits for a concurrent transaction that uses it.
-async fn insert_use(
-    transaction: &Transaction<'_>,
-    principal: &Principal,
-    id: AttestationId,
-    wanted: &Use<'_>,
-    now: Timestamp,
-) -> Result<bool, StoreError> {
-    let statement = transaction.prepare_cached(INSERT_USE_SQL).await?;
-    let (tenant, id) = (principal.tenant.as_str(), id.as_str());
-    let fingerprint = wanted.fingerprint.as_slice();
-    let values: [&(dyn ToSql + Sync); 5] = [&tenant, &id, &wanted.by, &fingerprint, &now];
-    Ok(transaction.execute(&statement, &values).await? == 1)
-}
-
 const IS_USED_BY_SQL: &str = "
     SELECT EXISTS (SELECT FROM bff.mfa_attestation_uses
                    WHERE tenant_id = $1 AND attestation_id = $2 AND used_by = $3 AND fingerprint = $4)";
 
-/// Whether this request used it, under this key.
-async fn is_used_by(
-    transaction: &Transaction<'_>,
-    principal: &Principal,
+/// An attestation that a request presents for a use.
+struct Presentation<'a> {
+    transaction: &'a Transaction<'a>,
+    principal: &'a Principal,
     id: AttestationId,
-    wanted: &Use<'_>,
-) -> Result<bool, StoreError> {
-    let statement = transaction.prepare_cached(IS_USED_BY_SQL).await?;
-    let (tenant, id) = (principal.tenant.as_str(), id.as_str());
-    let fingerprint = wanted.fingerprint.as_slice();
-    let values: [&(dyn ToSql + Sync); 4] = [&tenant, &id, &wanted.by, &fingerprint];
-    Ok(transaction.query_one(&statement, &values).await?.get(0))
+    wanted: &'a Use<'a>,
+}
+
+impl Presentation<'_> {
+    async fn consume(&self, now: Timestamp) -> Result<(), ConsumeError> {
+        let found = self.permitting().await?;
+        if self.wanted.resumes && self.is_used().await? {
+            return Ok(());
+        }
+        let is_new = now < found.expires_at && self.insert_use(now).await?;
+        if is_new || !safeguard!(SingleUseAttestation) {
+            return Ok(());
+        }
+        Err(if now < found.expires_at { Refused::Replayed } else { Refused::Expired }.into())
+    }
+
+    async fn permitting(&self) -> Result<Attestation, ConsumeError> {
+        let (tenant, id) = self.key();
+        let statement = self.transaction.prepare_cached(FIND_SQL).await?;
+        let row = self.transaction.query_opt(&statement, &[&tenant, &id]).await?;
+        let found = Attestation::from_row(&row.ok_or(Refused::Unknown)?)?;
+        if found.permits(self.principal, self.wanted) {
+            Ok(found)
+        } else {
+            Err(Refused::Mismatch.into())
+        }
+    }
+
+    /// Returns false if it was used before. Waits for a concurrent transaction that uses it.
+    async fn insert_use(&self, now: Timestamp) -> Result<bool, StoreError> {
+        let ((tenant, id), wanted) = (self.key(), self.wanted);
+        let statement = self.transaction.prepare_cached(INSERT_USE_SQL).await?;
+        let fingerprint = wanted.fingerprint.as_slice();
+        let values: [&(dyn ToSql + Sync); 5] = [&tenant, &id, &wanted.by, &fingerprint, &now];
+        Ok(self.transaction.execute(&statement, &values).await? == 1)
+    }
+
+    /// Whether this request used it, under this key.
+    async fn is_used(&self) -> Result<bool, StoreError> {
+        let ((tenant, id), wanted) = (self.key(), self.wanted);
+        let statement = self.transaction.prepare_cached(IS_USED_BY_SQL).await?;
+        let fingerprint = wanted.fingerprint.as_slice();
+        let values: [&(dyn ToSql + Sync); 4] = [&tenant, &id, &wanted.by, &fingerprint];
+        Ok(self.transaction.query_one(&statement, &values).await?.get(0))
+    }
+
+    fn key(&self) -> (&str, &str) {
+        (self.principal.tenant.as_str(), self.id.as_str())
+    }
 }
 
 /// Every statement of this module, for the test that prepares them on the migrated schema.

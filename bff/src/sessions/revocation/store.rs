@@ -4,8 +4,10 @@
 use contracts::id::TenantId;
 use contracts::text::Reason;
 use jiff::Timestamp;
+use service_kit::pg_row;
 use service_kit::postgres::{Database, StoreError, Transaction};
 use service_kit::problem::chain;
+use tokio_postgres::Row;
 
 use super::{REVOCATION_TTL, Revocation, Target};
 
@@ -52,38 +54,29 @@ pub(super) async fn after(
     last: i64,
     now: Timestamp,
 ) -> Result<(Vec<Revocation>, i64), StoreError> {
-    let connection = database.connection().await?;
-    let statement = connection.prepare_cached(AFTER_SQL).await?;
-    let rows = connection.query(&statement, &[&last, &(now - REVOCATION_TTL)]).await?;
+    let rows = database.query(AFTER_SQL, &[&last, &(now - REVOCATION_TTL)]).await?;
     let last = rows.last().map_or(last, |row| row.get(0));
     Ok((rows.iter().filter_map(parse_or_log).collect(), last))
 }
 
 /// An unreadable row is logged and skipped, so that it does not block later ones.
-fn parse_or_log(row: &tokio_postgres::Row) -> Option<Revocation> {
+fn parse_or_log(row: &Row) -> Option<Revocation> {
     from_row(row)
         .inspect_err(|error| tracing::error!(error = %chain(error), "A revocation cannot be read."))
         .ok()
 }
 
-fn from_row(row: &tokio_postgres::Row) -> Result<Revocation, StoreError> {
-    let target = Target::parse(row.get(2), row.get(3));
-    let tenant: &str = row.get(1);
-    let reason: &str = row.get(5);
+fn from_row(row: &Row) -> Result<Revocation, StoreError> {
+    let target = Target::parse(pg_row::get(row, "kind")?, pg_row::get(row, "target_id")?);
+    let target =
+        target.map_err(|error| StoreError::Row { column: "target_id", source: error.into() })?;
     Ok(Revocation {
-        tenant: tenant.parse().map_err(|error| invalid_column("tenant_id", error))?,
-        target: target.map_err(|error| invalid_column("target_id", error))?,
-        revoked_at: row.get(4),
-        reason: reason.into(),
-        recorded_at: row.get(6),
+        tenant: pg_row::id(row, "tenant_id")?,
+        target,
+        revoked_at: pg_row::get(row, "revoked_at")?,
+        reason: pg_row::get::<&str>(row, "reason")?.into(),
+        recorded_at: pg_row::get(row, "recorded_at")?,
     })
-}
-
-fn invalid_column(
-    column: &'static str,
-    error: impl std::error::Error + Send + Sync + 'static,
-) -> StoreError {
-    StoreError::Row { column, source: Box::new(error) }
 }
 
 const WAS_REVOKED_SQL: &str = "

@@ -27,18 +27,12 @@ const REPLAYS_TO_CONFIRM: u32 = 3;
 /// Outcome of a replayed proof.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, strum::IntoStaticStr)]
 #[serde(rename_all = "lowercase")]
-#[strum(serialize_all = "lowercase")]
+#[strum(const_into_str, serialize_all = "lowercase")]
 enum ReplayOutcome {
     Refused,
     Accepted,
     /// The store is unavailable or was late: instances cannot know each other's proofs.
     Unknown,
-}
-
-impl ReplayOutcome {
-    fn name(self) -> &'static str {
-        self.into()
-    }
 }
 
 /// Result of the last replay probe. Cheap to clone.
@@ -111,7 +105,7 @@ impl SessionStoreProbe {
 
     async fn check_replay(&self) -> ReplayOutcome {
         let outcome = self.probe().await;
-        counter!("bff_backoffice_dpop_replay_probe_total", "outcome" => outcome.name())
+        counter!("bff_backoffice_dpop_replay_probe_total", "outcome" => outcome.into_str())
             .increment(1);
         if outcome == ReplayOutcome::Accepted {
             tracing::error!("A used proof was accepted again; remove this instance from traffic.");

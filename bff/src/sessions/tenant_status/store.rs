@@ -1,10 +1,12 @@
 //! Tenant statuses in Postgres: written in the caller's transaction, read across tenants by a
 //! system function ([`after`]).
 
-use contracts::id::{EventId, IdError};
+use contracts::id::EventId;
 use jiff::Timestamp;
+use service_kit::pg_row;
 use service_kit::postgres::{Database, StoreError, Transaction};
 use service_kit::problem::chain;
+use tokio_postgres::Row;
 
 use super::TenantStatus;
 
@@ -38,15 +40,13 @@ pub(super) async fn after(
     database: &Database,
     last: i64,
 ) -> Result<(Vec<TenantStatus>, i64), StoreError> {
-    let connection = database.connection().await?;
-    let statement = connection.prepare_cached(AFTER_SQL).await?;
-    let rows = connection.query(&statement, &[&last]).await?;
+    let rows = database.query(AFTER_SQL, &[&last]).await?;
     let last = rows.last().map_or(last, |row| row.get(0));
     Ok((rows.iter().filter_map(parse_or_log).collect(), last))
 }
 
 /// An unreadable row is logged and skipped, so that it does not block later ones.
-fn parse_or_log(row: &tokio_postgres::Row) -> Option<TenantStatus> {
+fn parse_or_log(row: &Row) -> Option<TenantStatus> {
     from_row(row)
         .inspect_err(|error| {
             tracing::error!(error = %chain(error), "A tenant's status cannot be read.");
@@ -54,10 +54,10 @@ fn parse_or_log(row: &tokio_postgres::Row) -> Option<TenantStatus> {
         .ok()
 }
 
-fn from_row(row: &tokio_postgres::Row) -> Result<TenantStatus, StoreError> {
-    let tenant: &str = row.get(1);
-    let tenant = tenant
-        .parse()
-        .map_err(|error: IdError| StoreError::Row { column: "tenant_id", source: error.into() })?;
-    Ok(TenantStatus { tenant, suspended: row.get(2), stated_at: row.get(3) })
+fn from_row(row: &Row) -> Result<TenantStatus, StoreError> {
+    Ok(TenantStatus {
+        tenant: pg_row::id(row, "tenant_id")?,
+        suspended: pg_row::get(row, "suspended")?,
+        stated_at: pg_row::get(row, "stated_at")?,
+    })
 }

@@ -7,7 +7,6 @@ use std::time::Duration;
 use metrics::counter;
 use service_kit::postgres::StoreError;
 use service_kit::problem::chain;
-use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 use tracing::Instrument;
 
@@ -26,17 +25,14 @@ const RETRY_DELAYS: [Duration; 4] = [
 
 /// Writes the cursor. Returns when it is written, or after [`CALLER_WAIT`].
 pub(crate) async fn write_cursor(gateway: &Gateway, report: CursorReport) {
-    let (sender, receiver) = oneshot::channel();
     let task = gateway.clone();
     let work = async move {
         if !put_with_retries(&task, &report).await {
             counter!("bff_backoffice_sync_cursor_unnoted_total").increment(1);
         }
-        // The receiver may have timed out.
-        let _ = sender.send(());
     };
-    gateway.lifecycle.spawn(work.in_current_span());
-    if timeout(CALLER_WAIT, receiver).await.is_err() {
+    let writing = gateway.lifecycle.spawn(work.in_current_span());
+    if timeout(CALLER_WAIT, writing).await.is_err() {
         tracing::info!("Responded to a handshake before its cursor was cached.");
     }
 }

@@ -3,23 +3,19 @@
 //!
 //! Internal listener only, behind its check of service accounts.
 
-use std::sync::Arc;
-
 use auth::oidc::ServiceAccount;
 use axum::Extension;
 use axum::extract::State;
 use contracts::id::RequestId;
 use contracts::text::Reason;
 use http::StatusCode;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use service_kit::extract::{Json, Path};
 use service_kit::problem::ApiResult;
 use service_kit::request::RequestContext;
 
 use super::PendingApproval;
-use crate::firewall::Source;
-use crate::firewall::rule_override::RuleOverrides;
-use crate::firewall::rule_override::store::RuleOverride;
+use crate::firewall::rule_override::{RuleOverrides, RulesInForce};
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -28,17 +24,6 @@ pub(crate) struct OverrideRequest {
     rules: String,
     /// For the audit.
     reason: Reason,
-}
-
-/// The active rules of this instance.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct RulesView {
-    source: Source,
-    rules: Arc<str>,
-    /// The newest approved override, also one that restored the file.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    order: Option<Arc<RuleOverride>>,
 }
 
 /// Requests the change. Its id is the `X-Request-Id`.
@@ -57,13 +42,12 @@ pub(crate) async fn approve(
     State(overrides): State<RuleOverrides>,
     Extension(account): Extension<ServiceAccount>,
     Path(id): Path<RequestId>,
-) -> ApiResult<Json<RulesView>> {
+) -> ApiResult<Json<RulesInForce>> {
     overrides.approve(id, &account).await?;
     Ok(get_rules(State(overrides)).await)
 }
 
 /// Returns the active rules and their source.
-pub(crate) async fn get_rules(State(overrides): State<RuleOverrides>) -> Json<RulesView> {
-    let now = overrides.in_force();
-    Json(RulesView { source: now.source, rules: now.text, order: now.rule_override })
+pub(crate) async fn get_rules(State(overrides): State<RuleOverrides>) -> Json<RulesInForce> {
+    Json(overrides.in_force())
 }

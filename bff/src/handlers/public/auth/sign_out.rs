@@ -11,7 +11,6 @@ use contracts::upstream::iam::SignOutRequest;
 use http::StatusCode;
 use metrics::counter;
 use service_kit::problem::{ApiError, ApiResult, chain};
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 use upstream_clients::Upstreams;
 
@@ -47,11 +46,9 @@ pub(crate) async fn sign_out(
     let revocation = revocation(&caller.principal, &gateway.env.clock, cause);
     let lifecycle = gateway.lifecycle.clone();
     // Runs to completion, so that a disconnected client leaves no session that lives on at iam.
-    let (sender, receiver) = oneshot::channel();
-    lifecycle.spawn(async move {
-        let _ = sender.send(end_session(&gateway, &calls, &caller.principal, &revocation).await);
-    });
-    receiver.await.unwrap_or_else(|error| Err(ApiError::internal(&error)))
+    let ending = lifecycle
+        .spawn(async move { end_session(&gateway, &calls, &caller.principal, &revocation).await });
+    ending.await.unwrap_or_else(|error| Err(ApiError::internal(&error)))
 }
 
 async fn end_session(
