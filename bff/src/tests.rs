@@ -55,5 +55,6 @@ mod tenant;
 mod test_gateway;
 mod tls;
 mod upstream_statuses;
+mod violations;
 mod wire;
 mod workbench;

@@ -20,6 +20,7 @@ pub mod money;
 pub mod phone;
 pub mod problem;
 pub mod role;
+pub mod rules;
 pub mod safeguard;
 pub mod sync;
 pub mod text;

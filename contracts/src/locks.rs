@@ -1,6 +1,7 @@
 //! Lock actions at the gateway: requests of a desktop, and the lock audit (gateway-api section 7). The
 //! bodies of lock-integration are in [`crate::upstream::lock`].
 
+use garde::Validate;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -8,15 +9,18 @@ use crate::id::{
     AttestationId, DeviceId, KeyCredentialId, LockAuditId, LockDeviceId, OperatorId, PropertyId,
     RequestId, SessionId,
 };
+use crate::rules::not_blank;
 use crate::text::Reason;
 
 /// Ends a key.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RevokeKey {
+    #[garde(skip)]
     pub key_credential_id: KeyCredentialId,
     /// For the audit.
     #[schema(value_type = String, min_length = 1, max_length = 200)]
+    #[garde(custom(not_blank))]
     pub reason: Reason,
 }
 

@@ -1,6 +1,7 @@
 //! Sync cursors at the gateway (gateway-api section 4). sync-service is the authority; its bodies are in
 //! [`crate::upstream::sync`].
 
+use garde::Validate;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -32,20 +33,22 @@ pub struct CachedCursor {
 }
 
 /// A pull that the desktop has whole.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Validate, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AdvanceCursor {
     #[schema(maximum = 9_007_199_254_740_991_i64)]
+    #[garde(range(max = LARGEST_VERSION))]
     pub version: u64,
 }
 
 /// Where the desktop stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Validate, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct HandshakeBody {
     /// `cursor.version` of the last pull it has whole; leave it out to pull everything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(maximum = 9_007_199_254_740_991_i64)]
+    #[garde(range(max = LARGEST_VERSION))]
     pub cursor_version: Option<u64>,
 }
 

@@ -7,7 +7,9 @@ use axum::response::{IntoResponse, Response};
 use contracts::clock::parse_date;
 use contracts::id::PropertyId;
 use contracts::json::{self, Fault, ZeroCharacter};
-use contracts::problem::{Problem, code};
+use contracts::problem::{FieldError, Problem, code};
+use contracts::rules::code_and_sentence;
+use garde::Validate;
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
@@ -93,7 +95,7 @@ pub fn date(field: &str, given: Option<&str>) -> ApiResult<Option<Date>> {
 #[derive(Debug, Clone, Copy)]
 pub struct Json<T>(pub T);
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
+impl<S: Send + Sync, T: DeserializeOwned + Validate<Context = ()>> FromRequest<S> for Json<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
@@ -110,9 +112,48 @@ impl<T: Serialize> IntoResponse for Json<T> {
 }
 
 /// Reads a request body as strict JSON: one object, no repeated members, no U+0000 in texts, at most
-/// [`json::MAX_DEPTH`] levels. The problem names the invalid member.
-pub fn body<T: DeserializeOwned>(bytes: &[u8]) -> ApiResult<T> {
-    json::from_slice(bytes, ZeroCharacter::Refused).map_err(|error| refused("body", &error))
+/// [`json::MAX_DEPTH`] levels. Then validates it. The problem names the member that cannot be read, or
+/// every one that breaks a rule.
+pub fn body<T: DeserializeOwned + Validate<Context = ()>>(bytes: &[u8]) -> ApiResult<T> {
+    let read = json::from_slice(bytes, ZeroCharacter::Refused);
+    let body: T = read.map_err(|error| refused("body", &error))?;
+    body.validate().map_err(|report| violated(&report))?;
+    Ok(body)
+}
+
+/// The problem for a body that breaks rules, with the first violation of each member.
+fn violated(report: &garde::Report) -> ApiError {
+    let mut errors: Vec<FieldError> = Vec::new();
+    let mut details = Vec::new();
+    for (path, error) in report.iter() {
+        let field = on_the_wire(&path.to_string());
+        if errors.iter().any(|known| known.field == field) {
+            continue;
+        }
+        let own = code_and_sentence(error);
+        let (code, detail) = own.map_or_else(
+            || (Fault::Invalid.code(), format!("{field} is not what this route takes: {error}.")),
+            |(code, sentence)| (code, sentence.to_owned()),
+        );
+        errors.push(FieldError { field, code: code.to_owned().into() });
+        details.push(detail);
+    }
+    Problem { errors, ..Problem::new(&code::VALIDATION_FAILED, details.join(" ")) }.into()
+}
+
+/// Names a member as the body has it: in camel case, below `body`.
+fn on_the_wire(path: &str) -> String {
+    let mut field = "body".to_owned();
+    if !path.is_empty() && !path.starts_with('[') {
+        field.push('.');
+    }
+    let mut words = path.split('_');
+    field.push_str(words.next().unwrap_or_default());
+    for word in words {
+        field.extend(word.chars().take(1).map(|first| first.to_ascii_uppercase()));
+        field.extend(word.chars().skip(1));
+    }
+    field
 }
 
 /// The problem for an invalid document; `root` names the document.
@@ -163,6 +204,8 @@ impl From<PathRejection> for ApiError {
 
 #[cfg(test)]
 mod tests {
+    use contracts::rules::violation;
+
     use super::*;
 
     #[test]
@@ -184,5 +227,45 @@ mod tests {
             assert!(!read(bad), "{bad}");
         }
         assert!(content_type(&HeaderMap::new()).is_err());
+    }
+
+    #[derive(Debug, Deserialize, Validate)]
+    #[serde(rename_all = "camelCase")]
+    struct Order {
+        #[garde(length(min = 1), inner(range(max = 9)))]
+        room_numbers: Vec<u8>,
+        #[garde(dive)]
+        last_items: Vec<Item>,
+    }
+
+    #[derive(Debug, Deserialize, Validate)]
+    #[serde(rename_all = "camelCase")]
+    struct Item {
+        #[garde(length(min = 1), custom(known))]
+        sold_by: String,
+    }
+
+    fn known(name: &str, _: &()) -> garde::Result {
+        let is_known = name == "us";
+        if is_known { Ok(()) } else { Err(violation(Fault::Unknown, "Send `us`.")) }
+    }
+
+    #[test]
+    fn a_problem_names_every_member_that_breaks_a_rule_once() {
+        let text = br#"{"roomNumbers": [1, 10], "lastItems": [{"soldBy": "us"}, {"soldBy": "x"}, {"soldBy": ""}]}"#;
+        let ApiError(problem) = body::<Order>(text).unwrap_err();
+        let named: Vec<_> =
+            problem.errors.iter().map(|error| (&*error.field, &*error.code)).collect();
+        let expected = [
+            ("body.roomNumbers[1]", "INVALID"),
+            ("body.lastItems[1].soldBy", "UNKNOWN"),
+            ("body.lastItems[2].soldBy", "UNKNOWN"),
+        ];
+        assert_eq!(named, expected);
+        assert_eq!(
+            problem.detail,
+            "body.roomNumbers[1] is not what this route takes: greater than 9. Send `us`. Send `us`."
+        );
+        assert!(body::<Order>(br#"{"roomNumbers": [1], "lastItems": []}"#).is_ok());
     }
 }

@@ -9,10 +9,12 @@ use axum::routing::{get, post, put};
 use contracts::clock::Clock;
 use contracts::event::CloudEvent;
 use contracts::id::{EventId, PropertyId};
-use contracts::problem::Problem;
+use contracts::rules::invalid;
 use contracts::upstream::Upstream;
 use contracts::upstream::lock::LockKey;
 use contracts::upstream::sync::DeviceCursor;
+use contracts::upstream::tenant::{TENANT_REACTIVATED, TENANT_SUSPENDED};
+use garde::{Path, Report, Validate};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use service_kit::extract::{Json, Query};
@@ -60,6 +62,33 @@ struct UpstreamQuery {
 #[serde(rename_all = "camelCase")]
 struct PropertyQuery {
     property_id: Option<PropertyId>,
+}
+
+/// An event to publish.
+#[derive(Debug, Deserialize)]
+#[serde(transparent)]
+struct Publication(CloudEvent);
+
+impl Validate for Publication {
+    type Context = ();
+
+    fn validate_into(&self, _: &(), path: &mut dyn FnMut() -> Path, report: &mut Report) {
+        let Self(event) = self;
+        let well_formed = event.specversion == "1.0"
+            && event.datacontenttype == "application/json"
+            && event.kind.starts_with("melmastoon.")
+            && event.orderingkey == format!("{}:{}", event.tenantid, event.subject);
+        if !well_formed {
+            let detail = "The event breaks the platform's CloudEvents profile: specversion 1.0, \
+                application/json, a melmastoon type, orderingkey <tenantid>:<subject>.";
+            report.append(path(), invalid(detail));
+        }
+        let is_of_tenant = [TENANT_SUSPENDED, TENANT_REACTIVATED].contains(&event.kind.as_str());
+        if is_of_tenant && event.subject != event.tenantid.as_str() {
+            let detail = "The subject of this event must be the tenant.";
+            report.append(path().join("subject"), invalid(detail));
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -114,17 +143,8 @@ async fn requests(
 /// Applies the event and queues it for its subscribers. Responds before they receive it.
 async fn publish(
     State(control): State<Control>,
-    Json(event): Json<CloudEvent>,
+    Json(Publication(event)): Json<Publication>,
 ) -> ApiResult<(StatusCode, Json<Accepted>)> {
-    let well_formed = event.specversion == "1.0"
-        && event.datacontenttype == "application/json"
-        && event.kind.starts_with("melmastoon.")
-        && event.orderingkey == format!("{}:{}", event.tenantid, event.subject);
-    if !well_formed {
-        let detail = "The event breaks the platform's CloudEvents profile: specversion 1.0, \
-            application/json, a melmastoon type, orderingkey <tenantid>:<subject>.";
-        return Err(Problem::field("body", "INVALID", detail).into());
-    }
     let id = event.id;
     control.event_effects.publish(event)?;
     Ok((StatusCode::ACCEPTED, Json(Accepted { id })))

@@ -48,10 +48,6 @@ impl EventEffects {
 
     fn change(&self, event: &CloudEvent, status: TenantStatus) -> ApiResult<()> {
         TenantStatusChanged::deserialize(&event.data).map_err(|_| wrong_data())?;
-        if event.subject != event.tenantid.as_str() {
-            let detail = "The subject of this event must be the tenant.";
-            return Err(ApiError::field("body.subject", "INVALID", detail));
-        }
         self.tenant_statuses.set(event.tenantid, status);
         Ok(())
     }

@@ -12,7 +12,9 @@ use std::sync::Mutex;
 
 use contracts::id::TenantId;
 use contracts::problem::Problem;
+use contracts::rules::invalid;
 use contracts::upstream::Upstream;
+use garde::{Path, Report, Validate};
 use serde::{Deserialize, Serialize};
 use service_kit::problem::ApiError;
 
@@ -68,41 +70,52 @@ pub(crate) struct Fault {
 const MAX_LATENCY_MS: u64 = 600_000;
 
 impl Fault {
-    fn check(&self) -> Result<(), ApiError> {
-        let wrong = |field: &str, detail: &'static str| {
-            Err(Problem::field(format!("body.{field}"), "INVALID", detail).into())
-        };
-        let narrowed = self.route.is_some() || self.tenant_id.is_some() || self.times.is_some();
-        match self.kind {
-            Kind::Refuse if narrowed => wrong(
-                "kind",
-                "A closed port refuses every request. Leave out route, tenantId and times, or use another kind.",
-            ),
-            Kind::Latency if !self.ms.is_some_and(|ms| (1..=MAX_LATENCY_MS).contains(&ms)) => {
-                wrong("ms", "Give the latency in milliseconds, from 1 to 600000.")
-            }
-            Kind::Status if !self.status.is_none_or(|status| (400..600).contains(&status)) => {
-                wrong("status", "Give a status from 400 to 599.")
-            }
-            _ if self.status.is_some() && self.kind != Kind::Status => {
-                wrong("status", "Only the kind `status` has one. Leave it out.")
-            }
-            _ if self.ms.is_some() && self.kind != Kind::Latency => {
-                wrong("ms", "Only the kind `latency` has one. Leave it out.")
-            }
-            _ if self.times == Some(0) => wrong("times", "Give 1 or more, or leave it out."),
-            _ if self.tenant_id.is_some() && self.upstream == Upstream::Iam => {
-                wrong("tenantId", "Requests to iam carry no tenant. Leave tenantId out.")
-            }
-            _ => Ok(()),
-        }
-    }
-
     fn matches(&self, request: &Target<'_>) -> bool {
         self.upstream == request.upstream
             && self.kind != Kind::Refuse
             && self.route.as_deref().is_none_or(|route| request.is(route))
             && self.tenant_id.is_none_or(|tenant| request.tenant == Some(tenant))
+    }
+}
+
+impl Validate for Fault {
+    type Context = ();
+
+    fn validate_into(&self, _: &(), path: &mut dyn FnMut() -> Path, report: &mut Report) {
+        let mut refuse = |member: &str, sentence: &str| {
+            report.append(path().join(member), invalid(sentence));
+        };
+        let narrowed = self.route.is_some() || self.tenant_id.is_some() || self.times.is_some();
+        if self.tenant_id.is_some() && self.upstream == Upstream::Iam {
+            refuse("tenant_id", "Requests to iam carry no tenant. Leave tenantId out.");
+        }
+        if self.kind == Kind::Refuse && narrowed {
+            refuse(
+                "kind",
+                "A closed port refuses every request. Leave out route, tenantId and times, or use another kind.",
+            );
+        }
+        match (self.kind, self.status) {
+            (Kind::Status, Some(status)) if !(400..600).contains(&status) => {
+                refuse("status", "Give a status from 400 to 599.");
+            }
+            (kind, Some(_)) if kind != Kind::Status => {
+                refuse("status", "Only the kind `status` has one. Leave it out.");
+            }
+            _ => {}
+        }
+        match (self.kind, self.ms) {
+            (Kind::Latency, ms) if !ms.is_some_and(|ms| (1..=MAX_LATENCY_MS).contains(&ms)) => {
+                refuse("ms", "Give the latency in milliseconds, from 1 to 600000.");
+            }
+            (kind, Some(_)) if kind != Kind::Latency => {
+                refuse("ms", "Only the kind `latency` has one. Leave it out.");
+            }
+            _ => {}
+        }
+        if self.times == Some(0) {
+            refuse("times", "Give 1 or more, or leave it out.");
+        }
     }
 }
 
@@ -145,7 +158,6 @@ impl Faults {
 
     /// Adds a fault, and returns once it is in force.
     pub(crate) async fn add(&self, fault: Fault) -> Result<(), ApiError> {
-        fault.check()?;
         let Some(switch) = self.switches.get(&fault.upstream) else {
             let detail = "There is no stand-in for this upstream. GET /control/faults lists those that exist.";
             return Err(Problem::field("body.upstream", "UNKNOWN", detail).into());

@@ -13,6 +13,7 @@ use contracts::headers;
 use contracts::id::TenantId;
 use contracts::problem::{Code, code};
 use contracts::upstream::Upstream;
+use garde::Validate;
 use http::{HeaderMap, StatusCode};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -53,7 +54,11 @@ pub(crate) struct RequestKey {
     fingerprint: [u8; 32],
 }
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Mutation<T> {
+impl<S, T> FromRequest<S> for Mutation<T>
+where
+    S: Send + Sync,
+    T: DeserializeOwned + Validate<Context = ()>,
+{
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {

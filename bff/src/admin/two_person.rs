@@ -91,13 +91,12 @@ pub enum ApprovalError {
 }
 
 impl TwoPersonAction {
-    /// Stores a request, which another operator must approve.
+    /// Stores a request, whose content is valid and which another operator must approve.
     pub(crate) async fn request(
         &self,
         database: &Database,
         request: ApprovalRequest,
     ) -> Result<ApprovalRequest, ApprovalError> {
-        self.validate(&request)?;
         let mut connection = database.connection().await?;
         let transaction = write(&mut connection, TenantId::platform()).await?;
         if !self.insert_request(&transaction, &request).await? {
@@ -120,7 +119,7 @@ impl TwoPersonAction {
         let mut connection = database.connection().await?;
         let transaction = write(&mut connection, TenantId::platform()).await?;
         let request = self.find(&transaction, id).await?.ok_or(ApprovalError::Unknown)?;
-        // Validated again: another version may have accepted the request.
+        // Another version may have accepted the request.
         self.validate(&request)?;
         let outcome = match request.check_approval(by, now) {
             Ok(()) if !self.insert_approval(&transaction, &request, by, now).await? => {

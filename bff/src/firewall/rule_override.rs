@@ -38,7 +38,8 @@ const OVERRIDE: TwoPersonAction = TwoPersonAction {
     repeat: "to apply the rules again",
 };
 
-fn validate(rules: &str) -> Result<(), String> {
+/// Returns a sentence for the operator if the rules are invalid.
+pub(crate) fn validate(rules: &str) -> Result<(), String> {
     file::parse(rules).map(drop).map_err(|error| format!("The rules are invalid: {error}"))
 }
 

@@ -6,6 +6,7 @@ use auth::Principal;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, MatchedPath, OriginalUri};
 use contracts::problem::code;
+use garde::Validate;
 use http::Uri;
 use serde::de::DeserializeOwned;
 use service_kit::extract;
@@ -39,12 +40,12 @@ pub(crate) struct Request {
     pub(crate) context: RequestContext,
     pub(crate) scope: IdempotencyScope,
     pub(crate) fingerprint: Fingerprint,
-    pub(crate) body: Bytes,
+    pub(super) body: Bytes,
 }
 
 impl Request {
-    /// Parses the body. Nothing is claimed for one that breaks its contract.
-    pub(crate) fn read<T: DeserializeOwned>(&self) -> ApiResult<T> {
+    /// Parses and validates the body. Nothing is claimed for one that breaks its contract.
+    pub(crate) fn read<T: DeserializeOwned + Validate<Context = ()>>(&self) -> ApiResult<T> {
         extract::body(&self.body)
     }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use auth::Principal;
 use contracts::id::{DeviceId, Id, IdError, OperatorId, SessionId, TenantId};
+use contracts::json::Fault;
 use contracts::safeguard;
 use jiff::Timestamp;
 use tokio::sync::watch;
@@ -41,21 +42,35 @@ pub enum Target {
 /// Why a kind and an id are not a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
-    #[error("kind is session, device, operator or tenant")]
+    #[error("Send session, device, operator or tenant.")]
     Kind,
-    #[error(transparent)]
+    #[error("Send an id of that kind.")]
     Id(#[from] IdError),
+    #[error("A tenant is revoked under its own id.")]
+    OtherTenant,
+}
+
+impl TargetError {
+    /// The member that is wrong, and what is wrong with it.
+    pub fn member(self) -> (&'static str, Fault) {
+        match self {
+            Self::Kind => ("kind", Fault::Unknown),
+            Self::Id(_) | Self::OtherTenant => ("id", Fault::Invalid),
+        }
+    }
 }
 
 impl Target {
-    pub fn parse(kind: &str, id: &str) -> Result<Self, TargetError> {
-        Ok(match kind {
-            "session" => Self::Session(id.parse()?),
-            "device" => Self::Device(id.parse()?),
-            "operator" => Self::Operator(id.parse()?),
-            "tenant" => Self::Tenant(id.parse()?),
-            _ => return Err(TargetError::Kind),
-        })
+    /// Parses a target; a tenant must be `tenant`.
+    pub fn parse(tenant: TenantId, kind: &str, id: &str) -> Result<Self, TargetError> {
+        match kind {
+            "session" => Ok(Self::Session(id.parse()?)),
+            "device" => Ok(Self::Device(id.parse()?)),
+            "operator" => Ok(Self::Operator(id.parse()?)),
+            "tenant" if id.parse::<TenantId>()? == tenant => Ok(Self::Tenant(tenant)),
+            "tenant" => Err(TargetError::OtherTenant),
+            _ => Err(TargetError::Kind),
+        }
     }
 
     pub fn kind(&self) -> &'static str {

@@ -185,6 +185,21 @@ async fn a_valid_body_reaches_its_upstream_unchanged() {
 }
 
 #[tokio::test]
+async fn a_reason_of_white_space_is_refused() {
+    let mut routes = routes();
+    routes.retain(|route| route.valid["reason"].is_string());
+    assert!(routes.len() >= 2, "refunds and revocations of keys have reasons");
+    for Route { endpoint, mut valid } in routes {
+        let rig = Rig::of(endpoint.path).await;
+        let factor = rig.gateway().second_factor(endpoint).await;
+        valid["reason"] = json!(" \t\u{a0}");
+        let text = valid.to_string();
+        rig.send(&Route { endpoint, valid }, &text, factor).await.invalid("body.reason");
+        assert!(rig.reached().iter().all(Value::is_null), "{}", endpoint.path);
+    }
+}
+
+#[tokio::test]
 async fn an_amount_in_another_than_its_one_form_moves_no_money() {
     let fixture = Fixture::open().await;
     let rig = Rig::Fixture(fixture);

@@ -1,11 +1,13 @@
 //! billing: `GET /api/v1/billing/summary?propertyId=`, `GET /api/v1/billing/balances?propertyId=`,
 //! `GET /api/v1/folios/{id}`, and `POST /api/v1/folios/{id}/refunds`, 201.
 
+use garde::Validate;
 use jiff::{Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
 
 use crate::id::{FolioId, PropertyId, ReservationId};
 use crate::money::Money;
+use crate::rules::not_blank;
 use crate::text::Reason;
 
 /// What the guests of a property owe, in numbers.
@@ -114,12 +116,14 @@ pub struct FolioPayment {
 }
 
 /// What is paid back, and why.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RefundRequest {
+    #[garde(skip)]
     pub amount: Money,
     /// For the folio and the audit.
     #[schema(value_type = String, min_length = 1, max_length = 200)]
+    #[garde(custom(not_blank))]
     pub reason: Reason,
 }
 

@@ -5,12 +5,14 @@
 
 use std::collections::BTreeMap;
 
+use garde::Validate;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use strum::VariantArray;
 use utoipa::ToSchema;
 
 use crate::id::{HousekeepingTaskId, PropertyId, RoomId, StaffId};
+use crate::rules::not_blank;
 use crate::text::Reason;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
@@ -62,12 +64,14 @@ pub struct OneRoomStatus {
 }
 
 /// A flip by hand.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct FlipRoomStatus {
+    #[garde(skip)]
     pub status: RoomStatus,
     /// For the audit.
     #[schema(value_type = String, min_length = 1, max_length = 200)]
+    #[garde(custom(not_blank))]
     pub reason: Reason,
 }
 

@@ -4,6 +4,7 @@
 //! - `POST /api/v1/auth/sign-out`, as the operator: [`SignOutRequest`] → 204;
 //! - `POST /api/v1/auth/mfa/attest`, as the operator: [`AttestRequest`] → [`Attested`].
 
+use garde::Validate;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -24,20 +25,24 @@ pub struct TokenResponse {
 
 /// The gateway has verified the proof and says whose key made it: a refresh token is bound to that
 /// key and to the device.
-#[derive(Clone, PartialEq, Eq, derive_more::Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, derive_more::Debug, Serialize, Deserialize, Validate)]
 #[debug("RefreshRequest {{ device_id: {device_id:?}, .. }}")]
 #[serde(rename_all = "camelCase")]
 pub struct RefreshRequest {
+    #[garde(skip)]
     pub refresh_token: String,
     /// RFC 7638 thumbprint of the proof's key.
+    #[garde(skip)]
     pub jkt: String,
+    #[garde(skip)]
     pub device_id: DeviceId,
 }
 
 /// Ends a session of the caller.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate)]
 #[serde(rename_all = "camelCase")]
 pub struct SignOutRequest {
+    #[garde(skip)]
     pub session_id: SessionId,
 }
 
@@ -50,11 +55,13 @@ pub enum MfaMethod {
 }
 
 /// The caller's second factor, to be checked once.
-#[derive(Clone, PartialEq, Eq, derive_more::Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, derive_more::Debug, Serialize, Deserialize, Validate)]
 #[debug("AttestRequest {{ method: {method:?}, .. }}")]
 #[serde(rename_all = "camelCase")]
 pub struct AttestRequest {
+    #[garde(skip)]
     pub method: MfaMethod,
+    #[garde(skip)]
     pub code: String,
 }
 

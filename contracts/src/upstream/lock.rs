@@ -6,12 +6,14 @@
 //! `GET /api/v1/locks/operations/{idempotencyKey}?tenantId=` → [`LockOperation`], 404
 //! `GENERAL.RESOURCE_NOT_FOUND` when nothing was done under the key.
 
+use garde::Validate;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{GuestId, KeyCredentialId, LockDeviceId, PropertyId, ReservationId, RoomId};
 use crate::locks::LockActionKind;
 use crate::phone::PhoneNumber;
+use crate::rules::not_blank;
 use crate::text::{Reason, Text};
 
 /// A lock at a door.
@@ -42,41 +44,51 @@ pub enum KeyState {
 }
 
 /// A key for a guest. The lock's own room must be among the rooms.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct IssueKeyRequest {
+    #[garde(skip)]
     pub reservation_id: ReservationId,
     /// Every room the key opens.
+    #[garde(skip)]
     pub room_ids: Vec<RoomId>,
     #[serde(with = "crate::clock::wire")]
+    #[garde(skip)]
     pub valid_from: Timestamp,
     /// From here on it opens nothing.
     #[serde(with = "crate::clock::wire")]
+    #[garde(skip)]
     pub valid_until: Timestamp,
     /// The first that the lock takes is made.
+    #[garde(skip)]
     pub preferred_kinds: Vec<KeyKind>,
+    #[garde(dive)]
     pub guest: KeyHolder,
 }
 
 /// Who gets the key.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct KeyHolder {
+    #[garde(skip)]
     pub id: GuestId,
     /// 1 to 200 characters.
     #[schema(value_type = String, min_length = 1, max_length = 200)]
+    #[garde(skip)]
     pub display_name: Text<200>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[garde(dive)]
     pub contact: Option<Contact>,
 }
 
 /// Where a mobile key or a code is sent.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Contact {
     /// E.164, with its plus sign.
     #[serde(rename = "phoneE164", default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, pattern = "^\\+[1-9][0-9]{0,14}$", example = "+93205550114")]
+    #[garde(skip)]
     pub phone_e164: Option<PhoneNumber>,
 }
 
@@ -100,10 +112,11 @@ pub struct IssuedKey {
 }
 
 /// Body of lock-integration's revocation; the key is in its path.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RevokeKeyRequest {
     /// For the audit.
+    #[garde(custom(not_blank))]
     pub reason: Reason,
 }
 

@@ -1,6 +1,7 @@
 //! reservation: `GET /api/v1/reservations/arrivals?propertyId=&date=`, `…/departures` and `…/in-house`;
 //! `POST /api/v1/reservations/{id}/check-in` → [`CheckedIn`].
 
+use garde::Validate;
 use jiff::{Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
 
@@ -63,11 +64,12 @@ pub struct Stay {
 }
 
 /// Body of a check-in.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CheckInRequest {
     /// The room, where the reservation has none or another is wanted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[garde(skip)]
     pub room_id: Option<RoomId>,
 }
 

@@ -5,6 +5,7 @@
 //! gateway itself, for no operator: `GET /api/v1/sync/tenants/{tenantId}/cursors?propertyId=` →
 //! [`SyncCursors`].
 
+use garde::Validate;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -37,11 +38,12 @@ pub struct DeviceCursor {
 }
 
 /// Where the desktop stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct HandshakeRequest {
     /// Version of the last pull it has whole; absent: it has nothing and pulls everything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[garde(skip)]
     pub cursor_version: Option<u64>,
 }
 

@@ -2,6 +2,7 @@
 
 #![expect(clippy::expect_used, reason = "a test ends at the first surprise")]
 
+mod bodies;
 mod crates;
 mod dashboards;
 mod documents;

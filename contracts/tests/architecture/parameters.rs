@@ -3,12 +3,11 @@
 //! Closures are free, as are extractors (`Path((lock, key))`). Tests and benches are left out.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use syn::visit::{self, Visit};
 use syn::{File, FnArg, ImplItemFn, ItemFn, ItemMod, Pat, Signature};
 
-use crate::sources::{is_test, root, sources};
+use crate::sources::{is_left_out, is_test, root, sources};
 
 #[derive(Default)]
 struct Counter {
@@ -57,12 +56,6 @@ fn is_tuple(pattern: &Pat) -> bool {
         Pat::Paren(paren) => is_tuple(&paren.pat),
         _ => false,
     }
-}
-
-/// Whether the file is compiled for tests or benches only.
-fn is_left_out(file: &Path) -> bool {
-    let left_out = ["tests", "tests.rs", "benches"];
-    file.components().any(|part| left_out.iter().any(|name| part.as_os_str() == *name))
 }
 
 #[test]

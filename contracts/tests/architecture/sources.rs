@@ -48,3 +48,9 @@ pub(crate) fn is_test(attributes: &[Attribute]) -> bool {
             && meta.require_list().is_ok_and(|list| list.tokens.to_string().contains("test"))
     })
 }
+
+/// Whether the file is compiled for tests or benches only.
+pub(crate) fn is_left_out(file: &Path) -> bool {
+    let left_out = ["tests", "tests.rs", "benches"];
+    file.components().any(|part| left_out.iter().any(|name| part.as_os_str() == *name))
+}

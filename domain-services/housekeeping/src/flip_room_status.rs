@@ -9,7 +9,6 @@ use axum::response::Response;
 use contracts::event::{CloudEvent, RetentionClass};
 use contracts::id::{EventId, Id, RoomId};
 use contracts::problem::{Problem, code};
-use contracts::text::Reason;
 use contracts::upstream::housekeeping::{FlipRoomStatus, RoomStatus};
 use http::HeaderMap;
 use jiff::Timestamp;
@@ -58,7 +57,6 @@ pub(crate) async fn handler(
     headers: HeaderMap,
     Json(request): Json<FlipRoomStatus>,
 ) -> ApiResult<Response> {
-    check_reason(&request.reason)?;
     let mut connection = shared.database.connection().await?;
     let transaction = postgres::write(&mut connection, caller.0.tenant).await?;
     let found = Room::find(&transaction, room).await?.ok_or_else(ApiError::not_found)?;
@@ -70,14 +68,6 @@ pub(crate) async fn handler(
     let flipped = flip.write(&transaction, &shared).await?;
     transaction.commit().await?;
     Ok(respond(room, &flipped))
-}
-
-/// Refuses a reason of white space.
-fn check_reason(reason: &Reason) -> Result<(), ApiError> {
-    if !reason.as_str().trim().is_empty() {
-        return Ok(());
-    }
-    Err(ApiError::field("body.reason", "INVALID", "Give a reason of 1 to 200 characters."))
 }
 
 /// Checks `If-Match` (RFC 9110 section 13.1.1).

@@ -20,6 +20,7 @@ use contracts::problem::Code;
 use contracts::upstream::sync::{
     CURSOR_EXPIRED, DeviceCursor, Handshake, HandshakeRequest, SyncCursors,
 };
+use garde::Validate;
 use jiff::Timestamp;
 use serde::Deserialize;
 use service_kit::caller::{Caller, ServiceCaller};
@@ -53,12 +54,15 @@ pub(crate) struct Cursors {
 }
 
 /// A request to move a cursor, so that cached copies of it are wrong.
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Debug, Clone, Copy, Deserialize, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct MoveCursor {
+    #[garde(skip)]
     device_id: DeviceId,
+    #[garde(skip)]
     version: u64,
     /// Unchanged when absent.
+    #[garde(skip)]
     #[serde(default, with = "contracts::clock::wire::option")]
     last_pull_at: Option<Timestamp>,
 }

@@ -20,10 +20,10 @@ use service_kit::postgres::{Database, StoreError, Transaction, write};
 use service_kit::problem::{ApiError, ApiResult};
 use service_kit::pubsub_push::{Event, Push};
 
-use super::sessions::target;
+use super::sessions::target_problem;
 use crate::problems::unavailable;
-use crate::sessions::revocation::Feed;
 use crate::sessions::revocation::store::{self, NewRevocation};
+use crate::sessions::revocation::{Feed, Target};
 use crate::sessions::tenant_status::{self, TenantStatus, TenantStatuses};
 
 /// How far iam's clock may be ahead of this one.
@@ -108,9 +108,10 @@ impl Change {
 /// Builds the revocation. Its instant is by iam's clock, which also dates the tokens.
 fn revocation(event: &Event, now: Timestamp) -> Result<NewRevocation, ApiError> {
     let data: SessionRevoked = event.data(&["kind", "id"])?;
+    let target = Target::parse(event.tenantid, &data.kind, &data.id);
     Ok(NewRevocation {
         tenant: event.tenantid,
-        target: target("event.data", event.tenantid, &data.kind, &data.id)?,
+        target: target.map_err(|error| target_problem("event.data", error))?,
         revoked_at: event.time.min(now + MAX_CLOCK_SKEW),
         reason: reason(event),
         cause: event.id.to_string(),

@@ -6,7 +6,10 @@ use axum::Extension;
 use axum::extract::State;
 use contracts::env::Env;
 use contracts::id::TenantId;
+use contracts::problem::Problem;
+use contracts::rules::{not_blank, violation};
 use contracts::text::Reason;
+use garde::{Path, Report, Validate};
 use jiff::Timestamp;
 use metrics::counter;
 use serde::{Deserialize, Serialize};
@@ -49,7 +52,7 @@ pub(crate) async fn revoke(
     Json(request): Json<RevokeRequest>,
 ) -> ApiResult<Json<Revoked>> {
     let revoked_at = env.now();
-    let target = target("body", request.tenant_id, &request.kind, &request.id)?;
+    let target = request.target().map_err(|error| target_problem("body", error))?;
     let revocation = NewRevocation {
         tenant: request.tenant_id,
         target,
@@ -62,16 +65,28 @@ pub(crate) async fn revoke(
     Ok(Json(Revoked { revoked_at, repeated: !is_new }))
 }
 
-/// Parses the target; a tenant must be the requesting one. `root` is the path of `kind` and `id` in
-/// the request.
-pub(crate) fn target(root: &str, tenant: TenantId, kind: &str, id: &str) -> ApiResult<Target> {
-    let wrong = |name, code, detail| ApiError::field(&format!("{root}.{name}"), code, detail);
-    let target = Target::parse(kind, id).map_err(|error| match error {
-        TargetError::Kind => wrong("kind", "UNKNOWN", "Send session, device, operator or tenant."),
-        TargetError::Id(_) => wrong("id", "INVALID", "Send an id of that kind."),
-    })?;
-    if matches!(target, Target::Tenant(id) if id != tenant) {
-        return Err(wrong("id", "INVALID", "A tenant is revoked under its own id."));
+impl RevokeRequest {
+    fn target(&self) -> Result<Target, TargetError> {
+        Target::parse(self.tenant_id, &self.kind, &self.id)
     }
-    Ok(target)
+}
+
+impl Validate for RevokeRequest {
+    type Context = ();
+
+    fn validate_into(&self, _: &(), path: &mut dyn FnMut() -> Path, report: &mut Report) {
+        if let Err(error) = self.target() {
+            let (member, code) = error.member();
+            report.append(path().join(member), violation(code, error));
+        }
+        if let Err(error) = not_blank(&self.reason, &()) {
+            report.append(path().join("reason"), error);
+        }
+    }
+}
+
+/// The problem for an invalid target; `root` is the path of `kind` and `id` in the request.
+pub(crate) fn target_problem(root: &str, error: TargetError) -> ApiError {
+    let (member, code) = error.member();
+    Problem::field(format!("{root}.{member}"), code.code(), error.to_string()).into()
 }

@@ -20,7 +20,6 @@ use service_kit::extract::Json;
 use service_kit::problem::{ApiError, ApiResult};
 use upstream_clients::CallError;
 
-use super::sync_cursor::version;
 use crate::edge::{Caller, CallerContext, SignedIn};
 use crate::problems::upstream;
 use crate::state::Gateway;
@@ -49,13 +48,9 @@ pub(crate) async fn start_sync_handshake(
     State(gateway): State<Gateway>,
     Json(body): Json<HandshakeBody>,
 ) -> ApiResult<Response> {
-    let version_held = body
-        .cursor_version
-        .map(|version_held| version("body.cursorVersion", version_held))
-        .transpose()?;
     let context = calls.with_deadline(calls.received() + handshake_timeout());
     let key = format!("{:032x}", gateway.env.entropy.u128());
-    let request = HandshakeRequest { cursor_version: version_held };
+    let request = HandshakeRequest { cursor_version: body.cursor_version };
     let reply = gateway.upstreams.handshake(&context, &key, &request).await;
     let reply = reply.map_err(|error| handshake_problem(&error))?;
     let principal = &caller.principal;

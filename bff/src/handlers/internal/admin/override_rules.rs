@@ -7,7 +7,9 @@ use auth::oidc::ServiceAccount;
 use axum::Extension;
 use axum::extract::State;
 use contracts::id::RequestId;
+use contracts::rules::{invalid, not_blank};
 use contracts::text::Reason;
+use garde::Validate;
 use http::StatusCode;
 use serde::Deserialize;
 use service_kit::extract::{Json, Path};
@@ -15,15 +17,21 @@ use service_kit::problem::ApiResult;
 use service_kit::request::RequestContext;
 
 use super::PendingApproval;
-use crate::firewall::rule_override::{RuleOverrides, RulesInForce};
+use crate::firewall::rule_override::{self, RuleOverrides, RulesInForce};
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct OverrideRequest {
     /// TOML (see `ops/edge-rules.toml`); empty restores the file.
+    #[garde(custom(valid_rules))]
     rules: String,
     /// For the audit.
+    #[garde(custom(not_blank))]
     reason: Reason,
+}
+
+fn valid_rules(rules: &str, _: &()) -> garde::Result {
+    rule_override::validate(rules).map_err(invalid)
 }
 
 /// Requests the change. Its id is the `X-Request-Id`.

@@ -7,7 +7,9 @@ use auth::oidc::ServiceAccount;
 use axum::Extension;
 use axum::extract::State;
 use contracts::id::{RequestId, TenantId};
+use contracts::rules::not_blank;
 use contracts::text::Reason;
+use garde::Validate;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use service_kit::extract::{Json, Path};
@@ -21,10 +23,11 @@ use crate::locks::freeze::{self, UNFREEZE};
 use crate::problems::unavailable;
 use crate::state::Gateway;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct UnfreezeRequest {
     /// For the audit: the cause that was found.
+    #[garde(custom(not_blank))]
     reason: Reason,
 }
 

@@ -16,6 +16,7 @@ use contracts::problem::code;
 use contracts::upstream::Upstream;
 use contracts::upstream::iam::{RefreshRequest, TokenResponse};
 use futures_util::FutureExt;
+use garde::Validate;
 use http::header::CACHE_CONTROL;
 use jiff::Timestamp;
 use metrics::counter;
@@ -39,11 +40,12 @@ use crate::state::Gateway;
 const MAX_TOKEN_LENGTH: usize = 4096;
 const RUNBOOK: &str = "bff-backoffice/iam-refresh-down";
 
-#[derive(derive_more::Debug, Deserialize, utoipa::ToSchema)]
+#[derive(derive_more::Debug, Deserialize, Validate, utoipa::ToSchema)]
 #[debug("RefreshBody")]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct RefreshBody {
     #[schema(min_length = 1, max_length = 4096)]
+    #[garde(length(min = 1, max = MAX_TOKEN_LENGTH))]
     refresh_token: String,
 }
 
@@ -76,7 +78,8 @@ pub(crate) async fn refresh(
     State(gateway): State<Gateway>,
     Json(body): Json<RefreshBody>,
 ) -> ApiResult<Response> {
-    let request = refresh_request(body, &holder)?;
+    let (jkt, device_id) = (holder.thumbprint.to_string(), holder.device);
+    let request = RefreshRequest { refresh_token: body.refresh_token, jkt, device_id };
     let answer = refresh_once(&gateway, &calls, &holder, &request).await?;
     let token = check_tokens(&gateway.authenticator, &answer, &holder).await?;
     calls.context.note_caller(&token.principal);
@@ -117,16 +120,6 @@ async fn refresh_once(
 
 fn count(outcome: &'static str) {
     counter!("bff_backoffice_refresh_total", "outcome" => outcome).increment(1);
-}
-
-fn refresh_request(body: RefreshBody, holder: &ProofHolder) -> Result<RefreshRequest, ApiError> {
-    let refresh_token = body.refresh_token;
-    if !(1..=MAX_TOKEN_LENGTH).contains(&refresh_token.len()) {
-        let detail = "Send the refresh token as iam issued it.";
-        return Err(ApiError::field("body.refreshToken", "INVALID", detail));
-    }
-    let (jkt, device_id) = (holder.thumbprint.to_string(), holder.device);
-    Ok(RefreshRequest { refresh_token, jkt, device_id })
 }
 
 /// Maps iam's refusal or failure (row F-1).

@@ -12,13 +12,16 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use contracts::id::{AttestationId, FolioId, LockDeviceId};
 use contracts::problem::{Problem, code};
+use contracts::rules::require;
 use contracts::safeguard;
 use contracts::upstream::iam::{AttestRequest, MfaMethod};
+use garde::Validate;
 use http::StatusCode;
 use http::header::CACHE_CONTROL;
 use jiff::Timestamp;
 use metrics::counter;
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 use service_kit::extract::Json;
 use service_kit::postgres::{StoreError, write};
 use service_kit::problem::{ApiError, ApiResult, chain};
@@ -39,19 +42,26 @@ const MAX_CODE_LENGTH: usize = 32;
 const RUNBOOK: &str = "bff-backoffice/mfa-down";
 const IAM_MFA_LOCKED: &str = "MELMASTOON.IAM.MFA_LOCKED";
 
-#[derive(derive_more::Debug, Deserialize, utoipa::ToSchema)]
+#[derive(derive_more::Debug, Deserialize, Validate, utoipa::ToSchema)]
 #[debug("StepUpRequest {{ scope: {scope:?}, .. }}")]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct StepUpRequest {
+    #[garde(skip)]
     method: MfaMethod,
     /// What the operator's device shows.
     #[schema(min_length = 1, max_length = 32)]
+    #[garde(length(chars, min = 1, max = MAX_CODE_LENGTH))]
     code: String,
+    #[garde(skip)]
     scope: Scope,
     /// The folio or lock it is for; any of the scope when left out.
+    #[garde(inner(custom(id_of(self.scope))))]
     resource: Option<String>,
     /// SHA-256 of the one body it permits, base64url without padding; any when left out.
-    body_digest: Option<String>,
+    #[serde(default, deserialize_with = "digest")]
+    #[schema(value_type = Option<String>)]
+    #[garde(skip)]
+    body_digest: Option<[u8; 32]>,
 }
 
 /// Send `id` as `X-MFA-Attestation`, once, before it ends.
@@ -84,9 +94,10 @@ pub(crate) async fn step_up(
     State(gateway): State<Gateway>,
     Json(request): Json<StepUpRequest>,
 ) -> ApiResult<Response> {
-    let purpose = purpose(&request)?;
+    let StepUpRequest { method, code, scope, resource, body_digest } = request;
+    let purpose = Purpose { scope, resource, body_digest };
     let attempt = Attempt::new(caller.principal.clone(), calls.request_id(), &gateway.env.entropy);
-    let code = AttestRequest { method: request.method, code: request.code };
+    let code = AttestRequest { method, code };
     let step_up = StepUp { gateway, principal: caller.principal, calls, attempt, purpose, code };
     step_up.run_to_completion().await
 }
@@ -231,43 +242,22 @@ fn interrupted() -> ApiError {
     )
 }
 
-/// Validates the purpose of the request.
-fn purpose(request: &StepUpRequest) -> Result<Purpose, ApiError> {
-    if !(1..=MAX_CODE_LENGTH).contains(&request.code.chars().count()) {
-        return Err(ApiError::field(
-            "body.code",
-            "INVALID",
-            "Send the code that the device shows.",
-        ));
-    }
-    let named = request.resource.as_deref();
-    if !named.is_none_or(|id| is_of(request.scope, id)) {
-        return Err(ApiError::field(
-            "body.resource",
-            "INVALID",
-            "Send the id of the folio or lock that the scope is about.",
-        ));
-    }
-    let digest = request.body_digest.as_deref().map(digest).transpose()?;
-    Ok(Purpose { scope: request.scope, resource: request.resource.clone(), body_digest: digest })
-}
-
-fn is_of(scope: Scope, id: &str) -> bool {
-    match scope {
-        Scope::FolioRefund | Scope::FolioCharge => id.parse::<FolioId>().is_ok(),
-        Scope::LockRevoke => id.parse::<LockDeviceId>().is_ok(),
+/// Requires the id of what the scope is about.
+fn id_of(scope: Scope) -> impl FnOnce(&str, &()) -> garde::Result {
+    move |id, ()| {
+        let is_good = match scope {
+            Scope::FolioRefund | Scope::FolioCharge => id.parse::<FolioId>().is_ok(),
+            Scope::LockRevoke => id.parse::<LockDeviceId>().is_ok(),
+        };
+        require(is_good, "Send the id of the folio or lock that the scope is about.")
     }
 }
 
-fn digest(text: &str) -> Result<[u8; 32], ApiError> {
-    let bytes = auth::jwt::decoded(text).and_then(|bytes| bytes.try_into().ok());
-    bytes.ok_or_else(|| {
-        ApiError::field(
-            "body.bodyDigest",
-            "INVALID",
-            "Send the SHA-256 of the body as base64url without padding.",
-        )
-    })
+fn digest<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<[u8; 32]>, D::Error> {
+    let Some(text) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
+    let bytes = auth::jwt::decoded(&text).and_then(|bytes| bytes.try_into().ok());
+    let expected = "expected the SHA-256 of the body as base64url without padding";
+    bytes.map(Some).ok_or_else(|| D::Error::custom(expected))
 }
 
 /// Whether iam refused the code itself, and not the gateway's token, an unknown operator, or the
