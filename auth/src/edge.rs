@@ -10,7 +10,7 @@ mod session;
 use std::sync::Arc;
 
 use contracts::clock::Clock;
-use http::{HeaderMap, header::AUTHORIZATION};
+use http::HeaderMap;
 use tokio::time::Instant;
 
 use crate::jwks::KeySet;
@@ -19,7 +19,7 @@ use crate::proof::{Proof, ProofError};
 use crate::replay::ProofUse;
 use crate::request_token::{self, RequestTokenRules};
 use crate::token::{self, AccessToken};
-use crate::verifier::{RequestCredentials, RequestVerifier, single, with_scheme};
+use crate::verifier::{RequestCredentials, RequestVerifier, bearer};
 
 pub use crate::verifier::{AuthError, Verified, proof_header};
 pub use remote_keys::RemoteKeys;
@@ -133,9 +133,4 @@ impl RequestTokenAuthenticator {
         let keys = self.keys.holding(&holding).await;
         if keys.is_empty() { Err(AuthError::KeysUnavailable) } else { Ok(keys) }
     }
-}
-
-fn bearer(headers: &HeaderMap) -> Result<&str, AuthError> {
-    let value = single(headers, AUTHORIZATION.as_str()).ok_or(AuthError::NoCredentials)?;
-    with_scheme(value, "Bearer").ok_or(AuthError::Scheme)
 }

@@ -234,13 +234,19 @@ pub fn proof_header(headers: &HeaderMap) -> Result<&str, ProofError> {
 }
 
 /// Strips the scheme, in any case (RFC 9110 section 11.1).
-pub(crate) fn with_scheme<'a>(value: &'a str, scheme: &str) -> Option<&'a str> {
+fn with_scheme<'a>(value: &'a str, scheme: &str) -> Option<&'a str> {
     let (given, rest) = value.split_once(' ')?;
     given.eq_ignore_ascii_case(scheme).then(|| rest.trim_start_matches(' '))
 }
 
+/// Extracts the token of the one `Authorization: Bearer` header (RFC 6750 section 2.1).
+pub fn bearer(headers: &HeaderMap) -> Result<&str, AuthError> {
+    let value = single(headers, AUTHORIZATION.as_str()).ok_or(AuthError::NoCredentials)?;
+    with_scheme(value, "Bearer").ok_or(AuthError::Scheme)
+}
+
 /// The header's value, if there is exactly one.
-pub(crate) fn single<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+pub fn single<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let mut values = headers.get_all(name).iter();
     let value = values.next()?;
     if values.next().is_some() { None } else { value.to_str().ok() }

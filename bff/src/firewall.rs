@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
+use auth::verifier::single;
 use contracts::headers;
 use contracts::safeguard;
 use http::HeaderMap;
@@ -156,13 +157,6 @@ impl Firewall {
 /// The client's address; set in the request's extensions by [`layers::DenyLayer`].
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ClientAddress(pub IpAddr);
-
-/// Returns a header's value if the header is present exactly once.
-pub(crate) fn single<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    let mut values = headers.get_all(name).iter();
-    let value = values.next()?.to_str().ok()?;
-    values.next().is_none().then_some(value)
-}
 
 fn app_version(headers: &HeaderMap) -> Option<&str> {
     single(headers, headers::APP_VERSION)

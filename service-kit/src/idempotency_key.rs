@@ -1,13 +1,11 @@
-//! The idempotency key as a request carries it.
+//! The idempotency key of a request (draft-ietf-httpapi-idempotency-key-header-07).
 
 use contracts::headers::{IDEMPOTENCY_KEY, X_IDEMPOTENCY_KEY};
-use contracts::problem::code;
 use http::{HeaderMap, HeaderValue};
-use service_kit::problem::ApiError;
 
 /// 16 to 128 of `[A-Za-z0-9_-]`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Key(String);
+pub struct IdempotencyKey(String);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
@@ -17,9 +15,9 @@ pub enum KeyError {
     Malformed,
 }
 
-impl Key {
+impl IdempotencyKey {
     /// The one key of a request, under either name. Sent twice it must be the same.
-    pub(crate) fn of(headers: &HeaderMap) -> Result<Self, KeyError> {
+    pub fn of(headers: &HeaderMap) -> Result<Self, KeyError> {
         let sent = [IDEMPOTENCY_KEY, X_IDEMPOTENCY_KEY].map(|name| headers.get_all(name));
         let mut keys = sent.into_iter().flatten().map(Self::parse);
         let first = keys.next().ok_or(KeyError::Absent)??;
@@ -42,23 +40,8 @@ impl Key {
         Err(KeyError::Malformed)
     }
 
-    pub(crate) fn as_str(&self) -> &str {
+    pub fn as_str(&self) -> &str {
         &self.0
-    }
-}
-
-impl From<KeyError> for ApiError {
-    fn from(error: KeyError) -> Self {
-        match error {
-            KeyError::Absent => Self::new(
-                &code::IDEMPOTENCY_KEY_REQUIRED,
-                "Send an Idempotency-Key, new for each change and the same for its repeats.",
-            ),
-            KeyError::Malformed => Self::new(
-                &code::IDEMPOTENCY_KEY_INVALID,
-                "Send one Idempotency-Key of 16 to 128 letters, digits, hyphens or underscores.",
-            ),
-        }
     }
 }
 
@@ -73,7 +56,7 @@ mod tests {
         for (name, value) in sent {
             headers.append(*name, value.parse().unwrap());
         }
-        Key::of(&headers).map(|key| key.0)
+        IdempotencyKey::of(&headers).map(|key| key.0)
     }
 
     #[test]
@@ -105,7 +88,7 @@ mod tests {
         for value in odd.into_iter().chain([listed.as_str(), parameter.as_str()]) {
             let mut headers = HeaderMap::new();
             headers.insert("idempotency-key", HeaderValue::from_bytes(value.as_bytes()).unwrap());
-            assert_eq!(Key::of(&headers), Err(KeyError::Malformed), "{value}");
+            assert_eq!(IdempotencyKey::of(&headers), Err(KeyError::Malformed), "{value}");
         }
         let two = [("idempotency-key", ULID), ("idempotency-key", "01K0000000000000000000000B")];
         assert_eq!(of(&two), Err(KeyError::Malformed));

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use auth::edge::RemoteKeys;
 use auth::oidc::{self, OidcError, OidcRules, ServiceAccount};
+use auth::verifier::bearer;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
@@ -14,7 +15,7 @@ use contracts::clock::Clock;
 use contracts::problem::{Problem, code};
 use contracts::safeguard;
 use http::HeaderMap;
-use http::header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
+use http::header::{HeaderValue, WWW_AUTHENTICATE};
 use metrics::counter;
 
 use crate::config::{AccountsConfig, OidcConfig};
@@ -100,7 +101,7 @@ impl Identity {
         headers: &HeaderMap,
         group: AccountGroup,
     ) -> Result<ServiceAccount, Refusal> {
-        let token = bearer(headers).ok_or(Refusal::NoToken)?;
+        let token = bearer(headers).map_err(|_| Refusal::NoToken)?;
         let keys = self.keys.holding(&oidc::key_id(token).map_err(Refusal::Token)?).await;
         if keys.is_empty() {
             return Err(Refusal::NoKeys);
@@ -110,14 +111,6 @@ impl Identity {
         let is_allowed = self.accounts.emails(group).contains(&account.email);
         if is_allowed { Ok(account) } else { Err(Refusal::Account) }
     }
-}
-
-/// The token, if there is exactly one `Authorization` header and its scheme is Bearer.
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let mut values = headers.get_all(AUTHORIZATION).iter();
-    let (scheme, token) = values.next()?.to_str().ok()?.split_once(' ')?;
-    let one = values.next().is_none() && scheme.eq_ignore_ascii_case("bearer");
-    one.then(|| token.trim_start_matches(' '))
 }
 
 /// A layer that requires a service account of a group.

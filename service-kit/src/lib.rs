@@ -17,6 +17,7 @@ pub mod etag;
 pub mod extract;
 pub mod health;
 pub mod http_client;
+pub mod idempotency_key;
 pub mod identity;
 pub mod layer;
 pub mod lifecycle;

@@ -14,12 +14,13 @@ use contracts::id::TenantId;
 use contracts::problem::{Code, code};
 use contracts::upstream::Upstream;
 use garde::Validate;
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use service_kit::extract::{self, Json};
+use service_kit::idempotency_key::{IdempotencyKey, KeyError};
 use service_kit::problem::{ApiError, ApiResult};
 use sha2::{Digest, Sha256};
 
@@ -62,7 +63,8 @@ where
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        let key = key(request.headers())?.to_owned();
+        let key = IdempotencyKey::of(request.headers()).map_err(key_problem)?;
+        let key = key.as_str().to_owned();
         let mut digest = Sha256::new();
         digest.update(request.method().as_str());
         digest.update([0]);
@@ -77,21 +79,15 @@ where
     }
 }
 
-/// Any 16 to 128 characters of `[A-Za-z0-9_-]`.
-fn key(headers: &HeaderMap) -> Result<&str, ApiError> {
+fn key_problem(error: KeyError) -> ApiError {
     const FIELD: &str = "header.Idempotency-Key";
-    let mut values = headers.get_all(headers::IDEMPOTENCY_KEY).iter();
-    let value = values.next().ok_or_else(|| {
-        ApiError::field(FIELD, "REQUIRED", "Send an Idempotency-Key header with this request.")
-    })?;
-    let good = |key: &&str| {
-        (16..=128).contains(&key.len())
-            && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
-    };
-    let key = value.to_str().ok().filter(good).filter(|_| values.next().is_none());
-    key.ok_or_else(|| {
-        ApiError::field(FIELD, "INVALID", "Send one key of 16 to 128 characters of A-Za-z0-9_-.")
-    })
+    match error {
+        KeyError::Absent => ApiError::field(FIELD, "REQUIRED", "Send an Idempotency-Key header."),
+        KeyError::Malformed => {
+            let detail = "Send one key of 16 to 128 characters of A-Za-z0-9_-.";
+            ApiError::field(FIELD, "INVALID", detail)
+        }
+    }
 }
 
 #[derive(Debug)]

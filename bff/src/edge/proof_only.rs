@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use auth::edge::{AuthError, Authenticator};
 use auth::request_token::RequestTokens;
+use auth::verifier::single;
 use axum::extract::{FromRequestParts, OriginalUri, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -24,7 +25,6 @@ use upstream_clients::{CallContext, Credentials};
 
 use super::RequestLine;
 use crate::edge::{add_auth_headers, refusal_response};
-use crate::firewall::single;
 use crate::state::Gateway;
 
 /// The key that signed the proof, and the claimed device.

@@ -7,6 +7,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use auth::verifier::single;
 use axum::extract::{ConnectInfo, Request};
 use axum::response::{IntoResponse, Response};
 use contracts::headers::DEVICE_ID;
@@ -22,7 +23,7 @@ use service_kit::problem::ApiError;
 use super::matching::Facts;
 use super::mode::Mode;
 use super::rates::LimitState;
-use super::{ActiveRules, ClientAddress, Firewall, app_version, single};
+use super::{ActiveRules, ClientAddress, Firewall, app_version};
 use crate::paths::BASE_PATH;
 
 /// Header fields of a request; a desktop sends about fifteen.

@@ -1,20 +1,19 @@
 //! Idempotency of mutations (draft-ietf-httpapi-idempotency-key-header-07, kept in Postgres).
 //!
-//! A [`Key`] counts in an [`IdempotencyScope`] and belongs to the request with its [`Fingerprint`];
+//! An [`IdempotencyKey`] counts in an [`IdempotencyScope`] and belongs to the request with its [`Fingerprint`];
 //! [`store`] claims it, completes it with a [`StoredResponse`] or releases it; a [`Reach`] is where the
 //! request may have had its effect. Not here: the order of work, which is [`crate::mutation`]'s.
 
 use auth::Principal;
 use contracts::id::{DeviceId, OperatorId, TenantId};
+use service_kit::idempotency_key::IdempotencyKey;
 
 pub(crate) mod fingerprint;
-pub(crate) mod key;
 pub(crate) mod reach;
 pub(crate) mod store;
 pub(crate) mod stored_response;
 
 pub(crate) use fingerprint::Fingerprint;
-pub(crate) use key::Key;
 pub(crate) use reach::Reach;
 pub(crate) use stored_response::StoredResponse;
 
@@ -28,11 +27,16 @@ pub(crate) struct IdempotencyScope {
     pub method: String,
     /// The template: `/reservations/{id}/check-in`.
     pub route: String,
-    pub key: Key,
+    pub key: IdempotencyKey,
 }
 
 impl IdempotencyScope {
-    pub(crate) fn new(principal: &Principal, method: &str, route: &str, key: Key) -> Self {
+    pub(crate) fn new(
+        principal: &Principal,
+        method: &str,
+        route: &str,
+        key: IdempotencyKey,
+    ) -> Self {
         Self {
             tenant: principal.tenant,
             operator: principal.operator,

@@ -10,12 +10,13 @@ use garde::Validate;
 use http::Uri;
 use serde::de::DeserializeOwned;
 use service_kit::extract;
+use service_kit::idempotency_key::{IdempotencyKey, KeyError};
 use service_kit::problem::{ApiError, ApiResult};
 use service_kit::request::RequestContext;
 use sha2::{Digest, Sha256};
 
 use super::idempotency::fingerprint::RequestLine;
-use super::idempotency::{Fingerprint, IdempotencyScope, Key};
+use super::idempotency::{Fingerprint, IdempotencyScope};
 use crate::edge::{Caller, CallerContext, SignedIn};
 use crate::state::Gateway;
 
@@ -25,7 +26,7 @@ const MAX_BODY: usize = 64 * 1024;
 /// The headers of a mutation, for the OpenAPI document.
 #[derive(Debug, utoipa::IntoParams)]
 #[into_params(parameter_in = Header)]
-#[expect(dead_code, reason = "its fields are documentation; Key reads the headers")]
+#[expect(dead_code, reason = "its fields are documentation; IdempotencyKey reads the headers")]
 pub(crate) struct Headers {
     /// New for each change, the same for its repeats; quoted or bare. `X-Idempotency-Key` is taken too.
     #[param(rename = "Idempotency-Key", pattern = "^[A-Za-z0-9_-]{16,128}$")]
@@ -68,7 +69,7 @@ impl FromRequest<Gateway> for Request {
         let context = parts.extensions.get::<RequestContext>().cloned();
         let context =
             context.ok_or_else(|| ApiError::new(&code::INTERNAL, "The request has no context."))?;
-        let key = Key::of(&parts.headers)?;
+        let key = IdempotencyKey::of(&parts.headers).map_err(key_problem)?;
         let content_type = extract::content_type(&parts.headers)?.to_owned();
         let route = parts.extensions.get::<MatchedPath>().cloned();
         let route =
@@ -100,6 +101,19 @@ impl FromRequest<Gateway> for Request {
 /// With the base path, as the client sent it.
 fn original(extensions: &http::Extensions, uri: &Uri) -> Uri {
     extensions.get::<OriginalUri>().map_or_else(|| uri.clone(), |original| original.0.clone())
+}
+
+fn key_problem(error: KeyError) -> ApiError {
+    match error {
+        KeyError::Absent => ApiError::new(
+            &code::IDEMPOTENCY_KEY_REQUIRED,
+            "Send an Idempotency-Key, new for each change and the same for its repeats.",
+        ),
+        KeyError::Malformed => ApiError::new(
+            &code::IDEMPOTENCY_KEY_INVALID,
+            "Send one Idempotency-Key of 16 to 128 letters, digits, hyphens or underscores.",
+        ),
+    }
 }
 
 fn body_error(status: http::StatusCode) -> ApiError {
