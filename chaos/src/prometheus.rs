@@ -148,6 +148,10 @@ impl Prometheus {
         Ok(started)
     }
 
+    fn has_ended(&self) -> bool {
+        matches!(self.process.state(), State::Down { .. })
+    }
+
     fn timing(&self, alert: &str) -> anyhow::Result<Timing> {
         self.generated.rules.timing(alert, self.scale)
     }
@@ -209,11 +213,11 @@ impl Prometheus {
             anyhow::Ok(response.error_for_status()?.json::<Response<T>>().await?.data)
         };
         answer.await.with_context(|| {
-            let log = self.process.log().display();
-            match self.process.state() {
-                State::Down { how } => format!("Prometheus {how}. Read its log, {log}."),
-                _ => format!("Prometheus did not respond. Read its log, {log}."),
-            }
+            let how = match self.process.state() {
+                State::Down { how } => how,
+                _ => "did not respond".to_owned(),
+            };
+            format!("Prometheus {how}; its log is {}", self.process.log().display())
         })
     }
 }

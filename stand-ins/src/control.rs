@@ -72,7 +72,7 @@ struct Publication(CloudEvent);
 impl Validate for Publication {
     type Context = ();
 
-    fn validate_into(&self, _: &(), path: &mut dyn FnMut() -> Path, report: &mut Report) {
+    fn validate_into(&self, (): &(), path: &mut dyn FnMut() -> Path, report: &mut Report) {
         let Self(event) = self;
         let well_formed = event.specversion == "1.0"
             && event.datacontenttype == "application/json"

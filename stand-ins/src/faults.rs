@@ -81,7 +81,7 @@ impl Fault {
 impl Validate for Fault {
     type Context = ();
 
-    fn validate_into(&self, _: &(), path: &mut dyn FnMut() -> Path, report: &mut Report) {
+    fn validate_into(&self, (): &(), path: &mut dyn FnMut() -> Path, report: &mut Report) {
         let mut refuse = |member: &str, sentence: &str| {
             report.append(path().join(member), invalid(sentence));
         };

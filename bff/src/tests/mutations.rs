@@ -8,10 +8,11 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use http::HeaderMap;
 use serde_json::{Value, json};
+use service_kit::idempotency_key::IdempotencyKey;
 
 use crate::mutation::idempotency::fingerprint::RequestLine;
 use crate::mutation::idempotency::store::{self, Claim, ClaimRequest};
-use crate::mutation::idempotency::{Fingerprint, IdempotencyScope, Key, Reach};
+use crate::mutation::idempotency::{Fingerprint, IdempotencyScope, Reach};
 use crate::tests::attestations::principal;
 use crate::tests::call::TestCall;
 use crate::tests::fake_upstreams::{Command, refusal};
@@ -273,7 +274,7 @@ async fn claim_and_die(fixture: &Fixture, check_in: &CheckIn) {
         device: gateway.device,
         method: "POST".into(),
         route: ROUTE.into(),
-        key: Key::of(&headers).unwrap(),
+        key: IdempotencyKey::of(&headers).unwrap(),
     };
     let content_type = "application/json";
     let line = RequestLine { method: "POST", path: &check_in.path, query: None, content_type };

@@ -74,7 +74,7 @@ impl RevokeRequest {
 impl Validate for RevokeRequest {
     type Context = ();
 
-    fn validate_into(&self, _: &(), path: &mut dyn FnMut() -> Path, report: &mut Report) {
+    fn validate_into(&self, (): &(), path: &mut dyn FnMut() -> Path, report: &mut Report) {
         if let Err(error) = self.target() {
             let (member, code) = error.member();
             report.append(path().join(member), violation(code, error));

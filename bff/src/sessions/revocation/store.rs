@@ -67,11 +67,12 @@ fn parse_or_log(row: &Row) -> Option<Revocation> {
 }
 
 fn from_row(row: &Row) -> Result<Revocation, StoreError> {
-    let target = Target::parse(pg_row::get(row, "kind")?, pg_row::get(row, "target_id")?);
+    let tenant = pg_row::id(row, "tenant_id")?;
+    let target = Target::parse(tenant, pg_row::get(row, "kind")?, pg_row::get(row, "target_id")?);
     let target =
         target.map_err(|error| StoreError::Row { column: "target_id", source: error.into() })?;
     Ok(Revocation {
-        tenant: pg_row::id(row, "tenant_id")?,
+        tenant,
         target,
         revoked_at: pg_row::get(row, "revoked_at")?,
         reason: pg_row::get::<&str>(row, "reason")?.into(),
