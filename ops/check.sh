@@ -121,11 +121,11 @@ check_drills() {
         ids=$(grep -oE '(F|GD|DT|RO|INV|HK|STF|RDY)-[0-9]+(\.[0-9]+)*' <<<"$line" | sort -u)
         [ -n "$ids" ] || fault "$page names no drill."
         for id in $ids; do
-            if ! grep -qE "^\[row\.\"?${id//./\\.}\"?\]" chaos/catalog.toml; then
-                [[ $line == *"not written yet"* ]] || fault "$page names drill $id, which chaos/catalog.toml does not have."
+            if ! grep -qrE "^\[row\.\"?${id//./\\.}\"?\.drill\]$" chaos/catalog; then
+                [[ $line == *"not written yet"* ]] || fault "$page names drill $id, which chaos/catalog/ does not have."
                 unwritten+=("$id")
             elif [[ $line == *"not written yet"* ]]; then
-                fault "$page says that drill $id is not written yet, but chaos/catalog.toml has it."
+                fault "$page says that drill $id is not written yet, but chaos/catalog/ has it."
             fi
         done
     done

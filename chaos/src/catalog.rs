@@ -1,4 +1,6 @@
-//! Reads `chaos/catalog.toml`, which has one entry per failure that must have a drill.
+//! Reads `chaos/catalog/`: every row of the failure catalogues, and the drills that exist.
+//!
+//! `ids.txt` lists the rows; loading fails if a row is missing from the other files or unknown to it.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -9,23 +11,48 @@ use launcher::builder::SABOTAGED;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
-const FILE: &str = include_str!("../catalog.toml");
+/// The rows of the catalogues, in their order. Lines: an id and the row's name; `#` starts a comment.
+const IDS: &str = include_str!("../catalog/ids.txt");
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Kind {
-    /// The real failure, on real processes.
-    Live,
-    /// The closest emulation of the failure that `stands_for` names.
-    Emulated,
+/// Names and texts of the files with the rows.
+macro_rules! files {
+    ($($name:literal),+) => { [$(($name, include_str!(concat!("../catalog/", $name)))),+] };
 }
+const FILES: [(&str, &str); 8] = files![
+    "bff/upstreams.toml",
+    "bff/gateway.toml",
+    "bff/decision-tree.toml",
+    "bff/objectives.toml",
+    "inventory.toml",
+    "housekeeping.toml",
+    "staff.toml",
+    "readiness.toml"
+];
 
-/// One row.
+/// One row of a failure catalogue. A text is `none` if the catalogue names nothing.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Entry {
+pub struct Row {
+    #[serde(skip)]
+    pub id: String,
     pub title: String,
+    pub detection: String,
+    /// What users notice.
+    pub impact: String,
+    /// What limits the impact, automatically or by a person.
+    pub mitigation: String,
+    /// Times and figures that the catalogue requires.
+    pub objective: String,
+    /// `None`: the drill does not exist yet.
+    pub drill: Option<DrillEntry>,
+}
+
+/// What a drill does and what a run requires of it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DrillEntry {
     pub kind: Kind,
+    pub schedule: Schedule,
     /// Seconds from the end of the fault to steady state.
     pub recover_within_s: u64,
     /// File under `ops/runbooks/`, without its ending.
@@ -38,6 +65,43 @@ pub struct Entry {
     /// Why no safeguard turns the row red yet: `--sabotage` skips it.
     #[serde(default)]
     pub no_safeguard: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// The real failure, on real processes.
+    Live,
+    /// The closest emulation of the failure that `stands_for` names.
+    Emulated,
+}
+
+impl Kind {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Emulated => "emulated",
+        }
+    }
+}
+
+/// How often a drill runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Schedule {
+    /// With every change, by `./check`.
+    Gate,
+    /// Once a night.
+    Nightly,
+}
+
+impl Schedule {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Gate => "gate",
+            Self::Nightly => "nightly",
+        }
+    }
 }
 
 /// A safeguard of one server: `<server>:<safeguard>`, or `<safeguard>` for the gateway's.
@@ -68,102 +132,90 @@ impl FromStr for ServerSafeguard {
     }
 }
 
-#[derive(Debug, Deserialize)]
-struct Catalog {
-    row: BTreeMap<String, Entry>,
-}
+/// All rows, in the catalogues' order.
+#[derive(Debug)]
+pub struct Catalog(Vec<Row>);
 
-/// All entries by id, in the catalogues' order.
-pub fn load() -> anyhow::Result<Vec<(String, Entry)>> {
-    parse(FILE).context("chaos/catalog.toml cannot be read")
-}
-
-fn parse(text: &str) -> anyhow::Result<Vec<(String, Entry)>> {
-    let catalog: Catalog = toml::from_str(text)?;
-    let mut rows: Vec<_> = catalog.row.into_iter().collect();
-    rows.sort_by_key(|(id, _)| sort_key(id));
-    Ok(rows)
-}
-
-/// Sort key: `F-5` before `F-10`, `HK-3.3` before `HK-8.2`.
-fn sort_key(id: &str) -> (String, Vec<u32>) {
-    let (group, number) = id.rsplit_once('-').unwrap_or((id, "0"));
-    let parts = number.split('.').map(|part| part.parse().unwrap_or_default());
-    (group.to_owned(), parts.collect())
-}
-
-/// The entries with these ids, or all if `ids` is empty.
-pub fn chosen(ids: &[String]) -> anyhow::Result<Vec<(String, Entry)>> {
-    let rows = load()?;
-    if let Some(unknown) = ids.iter().find(|id| !rows.iter().any(|(known, _)| known == *id)) {
-        bail!(
-            "There is no row {unknown} with a drill. `cargo run -p chaos -- list` shows the rows."
-        );
+impl Catalog {
+    pub fn load() -> anyhow::Result<Self> {
+        Self::parse(IDS, &FILES)
     }
-    Ok(rows.into_iter().filter(|(id, _)| ids.is_empty() || ids.contains(id)).collect())
+
+    fn parse(ids: &str, files: &[(&str, &str)]) -> anyhow::Result<Self> {
+        let mut found = BTreeMap::new();
+        for (name, text) in files {
+            let file: CatalogFile =
+                toml::from_str(text).with_context(|| format!("reading chaos/catalog/{name}"))?;
+            for (id, mut row) in file.row {
+                row.id.clone_from(&id);
+                if found.insert(id.clone(), row).is_some() {
+                    bail!("{id} is twice in chaos/catalog/. Remove one of the entries.");
+                }
+            }
+        }
+        let (mut rows, mut missing) = (Vec::new(), Vec::new());
+        for id in listed(ids) {
+            match found.remove(id) {
+                Some(row) => rows.push(row),
+                None => missing.push(id),
+            }
+        }
+        if !missing.is_empty() {
+            bail!("chaos/catalog/ has no entry for {missing:?}. Add one to the catalogue's file.");
+        }
+        if !found.is_empty() {
+            bail!("chaos/catalog/ids.txt does not list {:?}. Add them.", found.keys());
+        }
+        Ok(Self(rows))
+    }
+
+    pub fn rows(&self) -> &[Row] {
+        &self.0
+    }
+
+    /// How many rows have a drill.
+    pub fn summary(&self) -> String {
+        let (all, drilled) = (self.0.len(), self.drilled().count());
+        format!("{drilled} of {all} rows have a drill; {} do not.", all - drilled)
+    }
+
+    /// Rows with a drill.
+    pub fn drilled(&self) -> impl Iterator<Item = DrilledRow<'_>> {
+        self.0.iter().filter_map(|row| Some(DrilledRow { row, drill: row.drill.as_ref()? }))
+    }
+
+    /// The rows with these ids, or all that have a drill if `ids` is empty.
+    pub fn chosen(&self, ids: &[String]) -> anyhow::Result<Vec<DrilledRow<'_>>> {
+        for id in ids {
+            let row = self.0.iter().find(|row| row.id == *id);
+            let row = row.with_context(|| {
+                format!("There is no row {id}. `cargo run -p chaos -- list` shows the rows.")
+            })?;
+            if row.drill.is_none() {
+                bail!("{id} has no drill yet. `cargo run -p chaos -- list` shows which rows have.");
+            }
+        }
+        Ok(self.drilled().filter(|it| ids.is_empty() || ids.contains(&it.row.id)).collect())
+    }
+}
+
+/// A row with its drill.
+#[derive(Debug, Clone, Copy)]
+pub struct DrilledRow<'a> {
+    pub row: &'a Row,
+    pub drill: &'a DrillEntry,
+}
+
+#[derive(Debug, Deserialize)]
+struct CatalogFile {
+    row: BTreeMap<String, Row>,
+}
+
+/// The ids of `ids.txt`.
+fn listed(ids: &str) -> impl Iterator<Item = &str> {
+    let lines = ids.lines().filter(|line| !line.starts_with('#'));
+    lines.filter_map(|line| line.split_whitespace().next())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_row_has_a_drill_a_runbook_and_a_way_to_break_it() {
-        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../ops/runbooks");
-        for (id, entry) in load().unwrap() {
-            assert!(crate::drills::is_known(&id), "{id} has no drill");
-            assert!(
-                root.join(format!("{}.md", entry.runbook)).is_file(),
-                "{id}: {} is missing",
-                entry.runbook
-            );
-            assert_eq!(
-                entry.sabotage.is_empty(),
-                entry.no_safeguard.is_some(),
-                "{id} names a safeguard, or says why there is none"
-            );
-            assert_eq!(entry.kind == Kind::Emulated, entry.stands_for.is_some(), "{id}");
-        }
-    }
-
-    fn with_sabotage(names: &str) -> anyhow::Result<Vec<(String, Entry)>> {
-        parse(&format!(
-            "[row.F-5]\ntitle = \"a\"\nkind = \"live\"\nrecover_within_s = 1\nrunbook = \"b\"\nsabotage = {names}"
-        ))
-    }
-
-    #[test]
-    fn a_safeguard_is_of_the_gateway_unless_it_names_its_server() {
-        let rows = with_sabotage(r#"["replay", "housekeeping:roles"]"#).unwrap();
-        let found: Vec<_> = rows[0].1.sabotage.iter().map(|it| (it.server, it.safeguard)).collect();
-        let expected = [("bff", Safeguard::Replay), ("housekeeping", Safeguard::SupervisorRole)];
-        assert_eq!(found, expected);
-    }
-
-    #[test]
-    fn an_unknown_safeguard_or_server_is_refused() {
-        let refused = format!("{:#}", with_sabotage(r#"["reply"]"#).unwrap_err());
-        assert!(refused.contains("There is no safeguard named `reply`."), "{refused}");
-        let refused = format!("{:#}", with_sabotage(r#"["staff:roles"]"#).unwrap_err());
-        assert!(refused.contains("no safeguard of staff can be switched off"), "{refused}");
-    }
-
-    #[test]
-    fn every_safeguard_turns_a_row_red() {
-        let rows = load().unwrap();
-        let used = |safeguard: &&Safeguard| {
-            let mut named = rows.iter().flat_map(|(_, entry)| &entry.sabotage);
-            named.any(|named| named.safeguard == **safeguard)
-        };
-        let unused: Vec<_> = Safeguard::ALL.iter().filter(|safeguard| !used(safeguard)).collect();
-        assert!(unused.is_empty(), "no row names {unused:?}");
-    }
-
-    #[test]
-    fn rows_are_listed_in_the_catalogue_s_order() {
-        assert!(sort_key("F-5") < sort_key("F-33"));
-        assert!(sort_key("F-41") < sort_key("GD-3"), "game days after the failures");
-        assert!(sort_key("HK-3.3") < sort_key("HK-8.2"));
-        assert!(sort_key("INV-2.9") < sort_key("INV-2.10"));
-    }
-}
+mod tests;

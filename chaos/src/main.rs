@@ -1,16 +1,16 @@
-//! `cargo run -p chaos -- list | run [ID…] [--sabotage]`
+//! `cargo run -p chaos -- list [--missing] | run [ID…] [--short] [--sabotage]`
 
 #![expect(clippy::print_stdout, reason = "a program for people")]
 
 use std::process::ExitCode;
 use std::time::Duration;
 
-use chaos::catalog::{self, Entry, ServerSafeguard};
+use chaos::catalog::{Catalog, DrilledRow, ServerSafeguard};
 use chaos::drill_env::{DrillEnv, EnvOptions};
 use chaos::drills::{self, Mode};
 use chaos::observations::Observations;
 use chaos::prometheus::Scale;
-use chaos::report::{self, DrillResult, Row};
+use chaos::report::{self, DrillResult, Report, RowResult};
 use clap::{Parser, Subcommand};
 use launcher::progress::Progress;
 
@@ -23,8 +23,12 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// List the rows that have a drill.
-    List,
+    /// List the rows of the failure catalogues.
+    List {
+        /// Only the rows without a drill.
+        #[arg(long)]
+        missing: bool,
+    },
     /// Run the drills with these ids, or all, and write a report.
     Run {
         ids: Vec<String>,
@@ -43,7 +47,7 @@ enum Command {
 #[tokio::main]
 async fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
-        Command::List => list(),
+        Command::List { missing } => list(missing),
         Command::Run { ids, sabotage, short, time_scale } => {
             let alerts = (!short && !sabotage).then_some(time_scale);
             run(&ids, sabotage, alerts).await
@@ -59,28 +63,41 @@ async fn main() -> ExitCode {
     }
 }
 
-fn list() -> anyhow::Result<bool> {
-    let rows = catalog::load()?;
-    for (id, entry) in &rows {
-        println!("{id:6} {:?} · {} · ops/runbooks/{}.md", entry.kind, entry.title, entry.runbook);
+fn list(only_missing: bool) -> anyhow::Result<bool> {
+    let catalog = Catalog::load()?;
+    println!("{}\n", catalog.summary());
+    for row in catalog.rows() {
+        match &row.drill {
+            Some(_) if only_missing => {}
+            Some(drill) => println!(
+                "{:8} {} · {} · {} · ops/runbooks/{}.md",
+                row.id,
+                row.title,
+                drill.kind.name(),
+                drill.schedule.name(),
+                drill.runbook
+            ),
+            None => println!("{:8} {} · no drill", row.id, row.title),
+        }
     }
-    println!();
-    print!("{}", report::without_safeguard(&rows)?);
+    if !only_missing {
+        print!("\n{}", report::without_safeguard(catalog.drilled())?);
+    }
     Ok(true)
 }
 
 /// Returns true when every row has the result that this kind of run requires. Drills wait for alerts
 /// if there is a scale for them.
 async fn run(ids: &[String], sabotage: bool, alerts: Option<Scale>) -> anyhow::Result<bool> {
-    let progress = Progress::for_screen();
+    let (catalog, progress) = (Catalog::load()?, Progress::for_screen());
+    println!("{}\n", catalog.summary());
     let mut rows = Vec::new();
     let mut shared = None;
-    let chosen = catalog::chosen(ids)?;
+    let chosen = catalog.chosen(ids)?;
     let (skipped, drilled): (Vec<_>, Vec<_>) =
-        chosen.iter().partition(|(_, entry)| sabotage && entry.no_safeguard.is_some());
-    for (id, entry) in drilled {
-        let row = drill(id, entry, sabotage, alerts, &mut shared, &progress);
-        let row = Box::pin(row).await?;
+        chosen.into_iter().partition(|it| sabotage && it.drill.no_safeguard.is_some());
+    for it in drilled {
+        let row = Box::pin(drill(it, sabotage, alerts, &mut shared, &progress)).await?;
         print_row(&row);
         rows.push(row);
     }
@@ -89,31 +106,32 @@ async fn run(ids: &[String], sabotage: bool, alerts: Option<Scale>) -> anyhow::R
     }
     let wanted = if sabotage { DrillResult::Broken } else { DrillResult::Green };
     let skipped = report::without_safeguard(skipped)?;
-    let file = report::write(&rows, sabotage.then_some(&*skipped), &DrillEnv::folder("drills"))?;
-    let right = rows.iter().filter(|row| row.result == wanted).count();
-    if sabotage {
-        print!("{skipped}");
-    }
+    let skipped = sabotage.then_some(skipped);
+    let report = Report { summary: catalog.summary(), skipped, rows };
+    let file = report.write(&DrillEnv::folder("drills"))?;
+    let right = report.rows.iter().filter(|row| row.result == wanted).count();
+    print!("{}", report.skipped.as_deref().unwrap_or_default());
     println!(
-        "{right} of {} rows are {wanted:?}, as expected. Report: {}",
-        rows.len(),
+        "{right} of {} drills are {wanted:?}, as expected. Report: {}",
+        report.rows.len(),
         file.display()
     );
-    Ok(right == rows.len())
+    Ok(right == report.rows.len())
 }
 
 /// Runs one drill. Every drill starts its own stack, except that drills which leave it unchanged share
 /// one; a sabotaged run restarts the shared gateway with the row's safeguard off.
 async fn drill(
-    id: &str,
-    entry: &Entry,
+    it: DrilledRow<'_>,
     sabotage: bool,
     alerts: Option<Scale>,
     shared: &mut Option<DrillEnv>,
     progress: &Progress,
-) -> anyhow::Result<Row> {
-    println!("{id} {}", entry.title);
-    let off: &[ServerSafeguard] = if sabotage { &entry.sabotage } else { &[] };
+) -> anyhow::Result<RowResult> {
+    let DrilledRow { row, drill } = it;
+    let id = row.id.as_str();
+    println!("{id} {}", row.title);
+    let off: &[ServerSafeguard] = if sabotage { &drill.sabotage } else { &[] };
     let shares = drills::shares_env(id);
     let mut env = match shared.take() {
         Some(mut env) if shares => {
@@ -134,7 +152,7 @@ async fn drill(
         }
     };
     let mut seen = Observations::default();
-    let objective = Duration::from_secs(entry.recover_within_s);
+    let objective = Duration::from_secs(drill.recover_within_s);
     let mode = if alerts.is_some() { Mode::Full } else { Mode::Short };
     let mut outcome = drills::run(id, mode, objective, &mut env, &mut seen).await;
     if let (Ok(()), Ok(alerts)) = (&outcome, env.alerts()) {
@@ -146,10 +164,10 @@ async fn drill(
         env.close().await?;
     }
     outcome?;
-    Ok(Row::new(id, entry, seen))
+    Ok(RowResult::new(it, seen))
 }
 
-fn print_row(row: &Row) {
+fn print_row(row: &RowResult) {
     for finding in &row.findings {
         let mark = if finding.held { "✓" } else { "✗" };
         println!("  {mark} {}: {} ({})", finding.step.name(), finding.expected, finding.found);

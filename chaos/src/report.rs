@@ -6,14 +6,27 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::catalog::Entry;
+use crate::catalog::DrilledRow;
 use crate::observations::{Finding, Observations};
+
+/// Results of a run.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// How many rows have a drill: the first line.
+    pub summary: String,
+    /// Rows that a run with safeguards switched off left out; `None` for other runs.
+    pub skipped: Option<String>,
+    pub rows: Vec<RowResult>,
+}
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Row {
+pub struct RowResult {
     pub id: String,
     pub title: String,
+    pub kind: &'static str,
+    pub schedule: &'static str,
+    pub stands_for: Option<String>,
     pub result: DrillResult,
     pub time_to_detect_ms: Option<u128>,
     pub time_to_recover_ms: Option<u128>,
@@ -28,70 +41,91 @@ pub enum DrillResult {
     Broken,
 }
 
-impl Row {
-    pub fn new(id: &str, entry: &Entry, seen: Observations) -> Self {
+impl RowResult {
+    pub fn new(it: DrilledRow<'_>, seen: Observations) -> Self {
+        let DrilledRow { row, drill } = it;
         let millis = |time: Option<Duration>| time.map(|time| time.as_millis());
         Self {
-            id: id.to_owned(),
-            title: entry.title.clone(),
+            id: row.id.clone(),
+            title: row.title.clone(),
+            kind: drill.kind.name(),
+            schedule: drill.schedule.name(),
+            stands_for: drill.stands_for.clone(),
             result: if seen.all_held() { DrillResult::Green } else { DrillResult::Broken },
             time_to_detect_ms: millis(seen.detected),
             time_to_recover_ms: millis(seen.recovered),
-            objective_ms: Duration::from_secs(entry.recover_within_s).as_millis(),
+            objective_ms: Duration::from_secs(drill.recover_within_s).as_millis(),
             findings: seen.findings,
         }
     }
 }
 
-/// Counts and lists the rows that no safeguard turns red yet.
+/// Counts and lists the drills that no safeguard turns red yet.
 pub fn without_safeguard<'a>(
-    rows: impl IntoIterator<Item = &'a (String, Entry)>,
+    rows: impl IntoIterator<Item = DrilledRow<'a>>,
 ) -> anyhow::Result<String> {
     let (mut count, mut lines) = (0, String::new());
-    for (id, entry) in rows {
-        let Some(reason) = &entry.no_safeguard else { continue };
+    for DrilledRow { row, drill } in rows {
+        let Some(reason) = &drill.no_safeguard else { continue };
         count += 1;
-        writeln!(lines, "{id:6} {} · {reason}", entry.title)?;
+        writeln!(lines, "{:8} {} · {reason}", row.id, row.title)?;
     }
-    Ok(format!("{count} rows have no safeguard yet.\n{lines}"))
+    Ok(format!("{count} drills have no safeguard yet.\n{lines}"))
 }
 
-/// Writes `report.md` and `report.json` and returns the path of the first. `skipped` says which
-/// rows a run with safeguards switched off left out; `None` for other runs.
-pub fn write(rows: &[Row], skipped: Option<&str>, folder: &Path) -> anyhow::Result<PathBuf> {
-    std::fs::create_dir_all(folder)?;
-    let name = if skipped.is_some() { "sabotage" } else { "report" };
-    let file = folder.join(format!("{name}.md"));
-    std::fs::write(&file, markdown(rows, skipped)?)?;
-    std::fs::write(folder.join(format!("{name}.json")), serde_json::to_vec_pretty(rows)?)?;
-    Ok(file)
+impl Report {
+    /// Writes `report.md` and `report.json`, or `sabotage.*`, and returns the path of the first.
+    pub fn write(&self, folder: &Path) -> anyhow::Result<PathBuf> {
+        std::fs::create_dir_all(folder)?;
+        let name = if self.skipped.is_some() { "sabotage" } else { "report" };
+        let file = folder.join(format!("{name}.md"));
+        std::fs::write(&file, self.markdown()?)?;
+        std::fs::write(folder.join(format!("{name}.json")), serde_json::to_vec_pretty(self)?)?;
+        Ok(file)
+    }
+
+    fn markdown(&self) -> anyhow::Result<String> {
+        let mut text = format!("{}\n\n# Drills\n\n", self.summary);
+        if let Some(skipped) = &self.skipped {
+            text.push_str("Run with the safeguards switched off: every row must be broken.\n\n");
+            writeln!(text, "```text\n{skipped}```\n")?;
+        }
+        text.push_str(
+            "| row | failure | kind | schedule | detected | recovered | objective | result | stands for |\n\
+             |---|---|---|---|---|---|---|---|---|\n",
+        );
+        for row in &self.rows {
+            row.write_summary(&mut text)?;
+        }
+        for row in &self.rows {
+            row.write_findings(&mut text)?;
+        }
+        Ok(text)
+    }
 }
 
-fn markdown(rows: &[Row], skipped: Option<&str>) -> anyhow::Result<String> {
-    let mut text = String::from("# Drills\n\n");
-    if let Some(skipped) = skipped {
-        text.push_str("Run with the safeguards switched off: every row must be broken.\n\n");
-        writeln!(text, "```text\n{skipped}```\n")?;
-    }
-    text.push_str("| row | failure | detected | recovered | objective | result |\n|---|---|---|---|---|---|\n");
-    for row in rows {
-        let millis =
-            |time: Option<u128>| time.map_or("–".to_owned(), |time| format!("{time} ms"));
-        let result = if row.result == DrillResult::Green { "green" } else { "**broken**" };
-        let (detected, recovered) = (millis(row.time_to_detect_ms), millis(row.time_to_recover_ms));
+impl RowResult {
+    fn write_summary(&self, text: &mut String) -> std::fmt::Result {
+        let millis = |time: Option<u128>| time.map_or("–".to_owned(), |time| format!("{time} ms"));
+        let result = if self.result == DrillResult::Green { "green" } else { "**broken**" };
         writeln!(
             text,
-            "| {} | {} | {detected} | {recovered} | {} ms | {result} |",
-            row.id, row.title, row.objective_ms
-        )?;
+            "| {} | {} | {} | {} | {} | {} | {} ms | {result} | {} |",
+            self.id,
+            self.title,
+            self.kind,
+            self.schedule,
+            millis(self.time_to_detect_ms),
+            millis(self.time_to_recover_ms),
+            self.objective_ms,
+            self.stands_for.as_deref().unwrap_or("–"),
+        )
     }
-    for row in rows {
-        write!(
-            text,
-            "\n## {} {}\n\n| step | expected | found | |\n|---|---|---|---|\n",
-            row.id, row.title
-        )?;
-        for finding in &row.findings {
+
+    fn write_findings(&self, text: &mut String) -> std::fmt::Result {
+        let Self { id, title, .. } = self;
+        write!(text, "\n## {id} {title}\n\n| step | expected | found | |\n|---|---|---|---|\n")?;
+        for finding in &self.findings {
             let mark = if finding.held { "held" } else { "**broken**" };
             writeln!(
                 text,
@@ -101,25 +135,38 @@ fn markdown(rows: &[Row], skipped: Option<&str>) -> anyhow::Result<String> {
                 finding.found
             )?;
         }
+        Ok(())
     }
-    Ok(text)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalog::Catalog;
+
+    #[test]
+    fn a_report_begins_with_the_number_of_rows_without_a_drill() {
+        let catalog = Catalog::load().unwrap();
+        let rows = catalog.drilled().map(|it| RowResult::new(it, Observations::default()));
+        let report = Report { summary: catalog.summary(), skipped: None, rows: rows.collect() };
+        let text = report.markdown().unwrap();
+        assert_eq!(text.lines().next(), Some(catalog.summary().as_str()));
+        assert!(text.contains("| F-24 | an edge rule blocks legitimate desktops | emulated | gate |"));
+        assert!(text.contains("| the cloud firewall with rules in Terraform"), "{text}");
+    }
 
     #[test]
     fn a_sabotaged_run_says_which_rows_it_leaves_out() {
-        let rows = crate::catalog::load().unwrap();
-        let skipped = without_safeguard(&rows).unwrap();
-        let count = rows.iter().filter(|(_, entry)| entry.sabotage.is_empty()).count();
+        let catalog = Catalog::load().unwrap();
+        let skipped = without_safeguard(catalog.drilled()).unwrap();
+        let count = catalog.drilled().filter(|it| it.drill.sabotage.is_empty()).count();
         assert!(
-            skipped.starts_with(&format!("{count} rows have no safeguard yet.\n")),
+            skipped.starts_with(&format!("{count} drills have no safeguard yet.\n")),
             "{skipped}"
         );
-        let report = markdown(&[], Some(&skipped)).unwrap();
-        assert!(report.contains(&skipped), "{report}");
-        assert!(!markdown(&[], None).unwrap().contains("no safeguard"));
+        let report = |skipped| Report { summary: String::new(), skipped, rows: Vec::new() };
+        let text = report(Some(skipped.clone())).markdown().unwrap();
+        assert!(text.contains(&skipped), "{text}");
+        assert!(!report(None).markdown().unwrap().contains("no safeguard"));
     }
 }

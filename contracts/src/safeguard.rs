@@ -25,7 +25,7 @@ macro_rules! safeguards {
             /// Every safeguard, in the order of the table.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
 
-            /// Its name in `chaos/catalog.toml` and in the setting `guards_off`.
+            /// Its name in `chaos/catalog/` and in the setting `guards_off`.
             pub fn name(self) -> &'static str {
                 self.into()
             }
