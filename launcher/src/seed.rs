@@ -8,7 +8,7 @@ use contracts::clock::{Clock, wire_time};
 use contracts::id::Id;
 use jiff::{Timestamp, Unit};
 use migrations::Schema;
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use stand_ins::demo::DemoData;
 use tokio_postgres::{Client, Config, NoTls};
@@ -65,6 +65,16 @@ fn shares(house: &DemoData) -> [Share; 3] {
         Share { schema: Schema::Housekeeping, batches: housekeeping::batches(house) },
         Share { schema: Schema::Staff, batches: staff::batches(house) },
     ]
+}
+
+/// The properties, which each service stores in a `table` of its own.
+fn properties(table: &'static str, house: &DemoData) -> Batch {
+    Batch::new(table, &house.properties, |property| {
+        json!({
+            "tenant_id": property.tenant_id, "id": property.id,
+            "time_zone": property.time_zone, "created_at": house.now,
+        })
+    })
 }
 
 /// Identifies the rows of one day. It changes with the day and with the demo data.

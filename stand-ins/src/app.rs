@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
-use contracts::clock::Clock;
 use contracts::env::Env;
 use contracts::upstream::Upstream;
 use service_kit::health::Readiness;
@@ -19,17 +18,14 @@ use service_kit::{connection_metrics, request_metrics};
 use tokio::net::TcpListener;
 
 use crate::config::Config;
-use crate::demo::DemoData;
-use crate::effects::Effects;
 use crate::event_dispatcher::EventDispatcher;
-use crate::event_effects::EventEffects;
 use crate::faults::Faults;
 use crate::faults::inject::{InjectState, inject};
 use crate::iam::Iam;
-use crate::idempotency::IdempotencyStore;
 use crate::listener::ListenerSwitch;
 use crate::oauth::KeyError;
 use crate::oidc::Oidc;
+use crate::upstreams::{Platform, UpstreamState};
 use crate::{console, control, iam, listener, upstreams};
 
 /// What the program or a test provides.
@@ -92,31 +88,17 @@ fn read_key(path: &Path) -> Result<Vec<u8>, StartError> {
     std::fs::read(path).map_err(|source| StartError::KeyFile { path: path.to_owned(), source })
 }
 
-fn issuer_of_accounts(
-    config: &Config,
-    iam: &str,
-    clock: &Clock,
-) -> Result<Option<Arc<Oidc>>, StartError> {
-    let Some(config) = &config.oidc else { return Ok(None) };
-    let pem = read_key(&config.key_file)?;
-    Ok(Some(Arc::new(Oidc::new(config, &pem, iam, clock.clone())?)))
-}
-
 /// State shared by all listeners.
 struct AppState {
     config: Config,
-    env: Env,
     metrics: Router,
     lifecycle: Lifecycle,
     switches: BTreeMap<Upstream, ListenerSwitch>,
     faults: Arc<Faults>,
-    effects: Arc<Effects>,
-    demo: Arc<DemoData>,
+    platform: Arc<Platform>,
     iam: Arc<Iam>,
     oidc: Option<Arc<Oidc>>,
     dispatcher: Arc<EventDispatcher>,
-    idempotency: Arc<IdempotencyStore>,
-    shared: upstreams::Shared,
     control: SocketAddr,
 }
 
@@ -130,12 +112,14 @@ impl AppState {
         let Dependencies { env, metrics, lifecycle } = dependencies;
         let switches: BTreeMap<_, _> =
             addresses.keys().map(|&name| (name, ListenerSwitch::new())).collect();
-        let demo = Arc::new(DemoData::at(env.now()));
-        let effects = Arc::new(Effects::default());
         let own = || format!("http://{}", addresses[&Upstream::Iam]);
         let sync_url = addresses.get(&Upstream::Sync).map(|at| format!("http://{at}"));
         let issuer = config.iam.issuer.clone().unwrap_or_else(own);
-        let oidc = issuer_of_accounts(config, &issuer, &env.clock)?;
+        let oidc = config.oidc.as_ref().map(|oidc| {
+            let pem = read_key(&oidc.key_file)?;
+            Ok::<_, StartError>(Arc::new(Oidc::new(oidc, &pem, &issuer, env.clock.clone())?))
+        });
+        let oidc = oidc.transpose()?;
         let dispatcher = EventDispatcher::new(
             config.events.clone(),
             oidc.clone(),
@@ -143,41 +127,33 @@ impl AppState {
             lifecycle.clone(),
         );
         let dispatcher = Arc::new(dispatcher);
-        let iam_dependencies = iam::Dependencies {
-            env: env.clone(),
-            effects: Arc::clone(&effects),
-            dispatcher: Arc::clone(&dispatcher),
-        };
-        let settings = iam::Settings { issuer, nonces: config.iam.dpop_nonces };
+        let platform = Arc::new(Platform::new(env, sync_url.unwrap_or_default()));
         let pem = read_key(&config.iam.key_file)?;
-        let iam = Arc::new(Iam::new(settings, &pem, &demo, iam_dependencies)?);
+        let (shared, events) = (Arc::clone(&platform), Arc::clone(&dispatcher));
+        let iam = Arc::new(Iam::new(&config.iam, issuer, &pem, shared, events)?);
         Ok(Self {
             config: config.clone(),
-            env,
             metrics,
             lifecycle,
             faults: Arc::new(Faults::new(switches.clone())),
             switches,
-            effects,
-            shared: upstreams::Shared::of(&demo, sync_url.unwrap_or_default()),
-            demo,
+            platform,
             iam,
             oidc,
             dispatcher,
-            idempotency: Arc::default(),
             control,
         })
     }
 
     fn open(&self, upstream: Upstream, listener: TcpListener, at: SocketAddr) {
-        let (faults, effects) = (Arc::clone(&self.faults), Arc::clone(&self.effects));
+        let (faults, platform) = (Arc::clone(&self.faults), Arc::clone(&self.platform));
         let app = match self.config.pass_through.get(&upstream) {
             Some(service) => upstreams::pass_through::router(service),
             None => {
                 self.observed(self.routes(upstream).layer(from_fn(service_kit::deadline::enforce)))
             }
         };
-        let app = app.layer(from_fn_with_state(InjectState { upstream, faults, effects }, inject));
+        let app = app.layer(from_fn_with_state(InjectState { upstream, faults, platform }, inject));
         // Outside of the fault layer, so that a browser may read responses made by a fault.
         let app =
             if upstream == Upstream::Iam { app.layer(iam::cors(&self.origins())) } else { app };
@@ -189,38 +165,24 @@ impl AppState {
         let callers = service_kit::caller::callers(
             &self.config.callers,
             upstream.name(),
-            self.env.clock.clone(),
+            self.platform.env.clock.clone(),
         );
         if upstream == Upstream::Iam {
             return iam::router(Arc::clone(&self.iam), callers, self.oidc.clone());
         }
-        let context = upstreams::UpstreamContext {
-            demo: Arc::clone(&self.demo),
-            env: self.env.clone(),
-            callers,
-            effects: Arc::clone(&self.effects),
-            idempotency: Arc::clone(&self.idempotency),
-        };
-        upstreams::router(upstream, context, &self.shared)
+        let platform = Arc::clone(&self.platform);
+        upstreams::router(upstream, UpstreamState { platform, callers })
     }
 
     fn control(&self) -> Router {
         let router = control::router(control::Control {
             faults: Arc::clone(&self.faults),
-            effects: Arc::clone(&self.effects),
-            event_effects: EventEffects {
-                iam: Arc::clone(&self.iam),
-                tenant_statuses: Arc::clone(&self.shared.tenant_statuses),
-                dispatcher: Arc::clone(&self.dispatcher),
-            },
-            folios: Arc::clone(&self.shared.folios),
-            keys: Arc::clone(&self.shared.keys),
-            cursors: Arc::clone(&self.shared.cursors),
-            demo: Arc::clone(&self.demo),
-            clock: self.env.clock.clone(),
+            platform: Arc::clone(&self.platform),
+            iam: Arc::clone(&self.iam),
+            dispatcher: Arc::clone(&self.dispatcher),
         });
         let gateway = &self.config.console.gateway;
-        let console = console::router(&self.demo, gateway, self.iam.issuer());
+        let console = console::router(&self.platform.demo, gateway, self.iam.issuer());
         self.observed(router.merge(console).merge(self.metrics.clone()))
     }
 
@@ -230,7 +192,7 @@ impl AppState {
     }
 
     fn observer(&self) -> Observer {
-        Observer { metrics: request_metrics!("stand_ins"), env: self.env.clone() }
+        Observer { metrics: request_metrics!("stand_ins"), env: self.platform.env.clone() }
     }
 
     fn listening(&self, name: &'static str) -> ListenerConfig {

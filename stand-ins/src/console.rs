@@ -1,19 +1,17 @@
 //! Serves the web console of `console/` and its configuration: the URLs of the gateway and iam, and
 //! the demo operators.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use contracts::id::{DeviceId, PropertyId, TenantId};
 use contracts::role::Role;
 use http::{HeaderName, StatusCode, header};
-use serde::Serialize;
+use serde_json::{Value, json};
 
-use crate::demo::{DemoData, Operator};
+use crate::demo::{DemoData, Operator, Property};
 
 macro_rules! files {
     ($($name:literal $kind:literal)*) => {
@@ -32,43 +30,9 @@ static FILES: [(&str, &str, &str); 7] = files! {
     "tiles.js" "text/javascript; charset=utf-8"
 };
 
-#[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ConsoleConfig {
-    gateway: String,
-    issuer: String,
-    properties: Vec<PropertyChoice>,
-    operators: Vec<OperatorChoice>,
-}
-
-#[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct PropertyChoice {
-    property_id: PropertyId,
-    name: &'static str,
-    city: &'static str,
-    time_zone: &'static str,
-}
-
-#[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct OperatorChoice {
-    username: String,
-    /// Not a secret: demo operators exist on this machine only.
-    password: String,
-    totp_secret: String,
-    display_name: String,
-    device_id: DeviceId,
-    tenant_id: TenantId,
-    property_ids: Vec<PropertyId>,
-    roles: Vec<Role>,
-    /// The property, or the tenant for an operator of all its properties.
-    at: String,
-}
-
 #[derive(Debug, Clone)]
 struct Console {
-    config: Arc<ConsoleConfig>,
+    config: Arc<Value>,
     policy: Arc<str>,
 }
 
@@ -79,58 +43,59 @@ pub(crate) fn router(demo: &DemoData, gateway: &str, issuer: &str) -> Router {
         "default-src 'self'; img-src data:; connect-src 'self' {gateway} {issuer}; \
          base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     );
-    let config = ConsoleConfig {
-        gateway,
-        issuer: issuer.to_owned(),
-        properties: properties(demo),
-        operators: operators(demo),
-    };
+    let properties: Vec<_> = demo.properties.iter().map(property).collect();
+    let operators: Vec<_> = demo.operators.iter().map(|one| operator(demo, one)).collect();
+    let config = json!({
+        "gateway": gateway,
+        "issuer": issuer,
+        "properties": properties,
+        "operators": operators,
+    });
     Router::new()
         .route("/console", get(|| async { Redirect::permanent("/console/") }))
-        .route("/console/", get(index))
+        .route("/console/", get(async |State(console): State<Console>| console.serve("index.html")))
         .route("/console/config.json", get(config_json))
-        .route("/console/{file}", get(file))
+        .route(
+            "/console/{file}",
+            get(async |State(console): State<Console>, Path(name): Path<String>| {
+                console.serve(&name)
+            }),
+        )
         .with_state(Console { config: Arc::new(config), policy: policy.into() })
 }
 
-fn properties(demo: &DemoData) -> Vec<PropertyChoice> {
-    let choice = |property: &crate::demo::Property| PropertyChoice {
-        property_id: property.id,
-        name: property.name,
-        city: property.city,
-        time_zone: property.time_zone,
+fn property(property: &Property) -> Value {
+    json!({
+        "propertyId": property.id,
+        "name": property.name,
+        "city": property.city,
+        "timeZone": property.time_zone,
+    })
+}
+
+/// An operator with the password, which is no secret: demo operators exist on this machine only. `at`
+/// is the property, or the tenant for an operator of all its properties.
+fn operator(demo: &DemoData, operator: &Operator) -> Value {
+    let at = match demo.property(operator.property_ids[0]) {
+        Some(property) if !operator.roles.contains(&Role::TenantAdmin) => {
+            Some(format!("{}, {}", property.name, property.city))
+        }
+        _ => {
+            let tenant = demo.tenants.iter().find(|tenant| tenant.id == operator.tenant_id);
+            tenant.map(|tenant| tenant.name.to_owned())
+        }
     };
-    demo.properties.iter().map(choice).collect()
-}
-
-fn operators(demo: &DemoData) -> Vec<OperatorChoice> {
-    let tenants: BTreeMap<_, _> =
-        demo.tenants.iter().map(|tenant| (tenant.id, tenant.name)).collect();
-    let choice = |operator: &Operator| OperatorChoice {
-        username: operator.username.clone(),
-        password: operator.password.clone(),
-        totp_secret: operator.totp_secret.clone(),
-        display_name: operator.display_name.clone(),
-        device_id: operator.device_id,
-        tenant_id: operator.tenant_id,
-        property_ids: operator.property_ids.clone(),
-        roles: operator.roles.clone(),
-        at: match demo.property(operator.property_ids[0]) {
-            Some(property) if !operator.roles.contains(&Role::TenantAdmin) => {
-                format!("{}, {}", property.name, property.city)
-            }
-            _ => tenants[&operator.tenant_id].to_owned(),
-        },
-    };
-    demo.operators.iter().map(choice).collect()
-}
-
-async fn index(State(console): State<Console>) -> Response {
-    console.serve("index.html")
-}
-
-async fn file(State(console): State<Console>, Path(name): Path<String>) -> Response {
-    console.serve(&name)
+    json!({
+        "username": operator.username,
+        "password": operator.password,
+        "totpSecret": operator.totp_secret,
+        "displayName": operator.display_name,
+        "deviceId": operator.device_id,
+        "tenantId": operator.tenant_id,
+        "propertyIds": operator.property_ids,
+        "roles": operator.roles,
+        "at": at,
+    })
 }
 
 async fn config_json(State(console): State<Console>) -> impl IntoResponse {

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::State;
 use axum::routing::{get, post, put};
-use contracts::clock::Clock;
 use contracts::event::CloudEvent;
-use contracts::id::{EventId, PropertyId};
+use contracts::id::PropertyId;
+use contracts::problem::code;
 use contracts::rules::invalid;
 use contracts::upstream::Upstream;
 use contracts::upstream::lock::LockKey;
@@ -17,35 +17,25 @@ use contracts::upstream::tenant::{TENANT_REACTIVATED, TENANT_SUSPENDED};
 use garde::{Path, Report, Validate};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use service_kit::extract::{Json, Query};
-use service_kit::problem::ApiResult;
+use service_kit::problem::{ApiError, ApiResult};
 
-use crate::demo::DemoData;
-use crate::effects::{Effect, Effects, RequestCount};
-use crate::event_dispatcher::DeadLetter;
-use crate::event_effects::EventEffects;
+use crate::effects::{Effect, RequestCount};
+use crate::event_dispatcher::{DeadLetter, EventDispatcher};
+use crate::event_effects;
 use crate::faults::{Fault, Faults};
+use crate::iam::Iam;
 use crate::upstreams::sync::MoveCursor;
-use crate::upstreams::{Cursors, FolioSummary, Folios, Keyring};
+use crate::upstreams::{FolioSummary, Platform};
 
 /// Router state.
 #[derive(Debug, Clone)]
 pub(crate) struct Control {
     pub(crate) faults: Arc<Faults>,
-    pub(crate) effects: Arc<Effects>,
-    pub(crate) event_effects: EventEffects,
-    pub(crate) folios: Arc<Folios>,
-    pub(crate) keys: Arc<Keyring>,
-    pub(crate) cursors: Arc<Cursors>,
-    pub(crate) demo: Arc<DemoData>,
-    pub(crate) clock: Clock,
-}
-
-#[derive(Debug, Serialize)]
-struct FaultList {
-    /// Upstreams that have a stand-in.
-    upstreams: Vec<Upstream>,
-    items: Vec<Fault>,
+    pub(crate) platform: Arc<Platform>,
+    pub(crate) iam: Arc<Iam>,
+    pub(crate) dispatcher: Arc<EventDispatcher>,
 }
 
 #[derive(Debug, Serialize)]
@@ -91,11 +81,6 @@ impl Validate for Publication {
     }
 }
 
-#[derive(Debug, Serialize)]
-struct Accepted {
-    id: EventId,
-}
-
 pub(crate) fn router(control: Control) -> Router {
     Router::new()
         .route("/control/faults", put(add).delete(clear).get(list))
@@ -109,10 +94,7 @@ pub(crate) fn router(control: Control) -> Router {
         .with_state(control)
 }
 
-async fn add(
-    State(control): State<Control>,
-    Json(fault): Json<Fault>,
-) -> ApiResult<Json<FaultList>> {
+async fn add(State(control): State<Control>, Json(fault): Json<Fault>) -> ApiResult<Json<Value>> {
     control.faults.add(fault).await?;
     Ok(list(State(control)).await)
 }
@@ -122,51 +104,57 @@ async fn clear(State(control): State<Control>) -> StatusCode {
     StatusCode::NO_CONTENT
 }
 
-async fn list(State(control): State<Control>) -> Json<FaultList> {
-    Json(FaultList { upstreams: control.faults.upstreams(), items: control.faults.list() })
+/// The faults, and the upstreams that have a stand-in.
+async fn list(State(control): State<Control>) -> Json<Value> {
+    Json(json!({"upstreams": control.faults.upstreams(), "items": control.faults.list()}))
 }
 
 async fn effects(
     State(control): State<Control>,
     Query(query): Query<UpstreamQuery>,
 ) -> Json<Items<Effect>> {
-    Json(Items { items: control.effects.effects(query.upstream) })
+    Json(Items { items: control.platform.effects.effects(query.upstream) })
 }
 
 async fn requests(
     State(control): State<Control>,
     Query(query): Query<UpstreamQuery>,
 ) -> Json<Items<RequestCount>> {
-    Json(Items { items: control.effects.requests(query.upstream) })
+    Json(Items { items: control.platform.effects.requests(query.upstream) })
 }
 
 /// Applies the event and queues it for its subscribers. Responds before they receive it.
 async fn publish(
     State(control): State<Control>,
     Json(Publication(event)): Json<Publication>,
-) -> ApiResult<(StatusCode, Json<Accepted>)> {
+) -> ApiResult<(StatusCode, Json<Value>)> {
     let id = event.id;
-    control.event_effects.publish(event)?;
-    Ok((StatusCode::ACCEPTED, Json(Accepted { id })))
+    event_effects::apply(&event, &control.iam, &control.platform)?;
+    control
+        .dispatcher
+        .publish(event)
+        .map_err(|_| ApiError::new(&code::UNAVAILABLE, "Too many events are queued. Try again."))?;
+    Ok((StatusCode::ACCEPTED, Json(json!({"id": id}))))
 }
 
 /// Events whose ten deliveries failed.
 async fn dead_letters(State(control): State<Control>) -> Json<Items<DeadLetter>> {
-    Json(Items { items: control.event_effects.dispatcher.dead_letters() })
+    Json(Items { items: control.dispatcher.dead_letters() })
 }
 
 async fn folios(
     State(control): State<Control>,
     Query(query): Query<PropertyQuery>,
 ) -> Json<Items<FolioSummary>> {
-    Json(Items { items: control.folios.list(query.property_id) })
+    Json(Items { items: control.platform.folios.list(query.property_id) })
 }
 
 async fn keys(
     State(control): State<Control>,
     Query(query): Query<PropertyQuery>,
 ) -> Json<Items<LockKey>> {
-    Json(Items { items: control.keys.list(query.property_id, control.clock.now()) })
+    let platform = &control.platform;
+    Json(Items { items: platform.keys.list(query.property_id, platform.env.now()) })
 }
 
 /// Moves a cursor in sync, so that cached copies of it become stale.
@@ -174,5 +162,5 @@ async fn move_cursor(
     State(control): State<Control>,
     Json(moved): Json<MoveCursor>,
 ) -> ApiResult<Json<DeviceCursor>> {
-    Ok(Json(control.cursors.put(moved, &control.demo, control.clock.now())?))
+    Ok(Json(control.platform.move_cursor(moved)?))
 }

@@ -23,29 +23,37 @@ mod seed;
 pub mod staff;
 pub mod suggestions;
 
-use contracts::id::{LockDeviceId, PropertyId, RoomId};
+use contracts::id::{LockDeviceId, OperatorId, PropertyId, RoomId};
+use contracts::upstream::ai::Suggestion;
+use contracts::upstream::lock::LockKey;
+use contracts::upstream::maintenance::WorkOrder;
+use contracts::upstream::notification::Alert;
 use jiff::Timestamp;
 use serde::Serialize;
 
-pub use alerts::Alert;
 pub use folios::Folio;
 pub use housekeeping::{RoomState, Task};
 pub use inventory::{Allocation, Block, Night};
-pub use locks::{Lock, RoomKey};
-pub use maintenance::WorkOrder;
+pub use locks::Lock;
 pub use operators::Operator;
 pub use properties::{Property, Room, RoomType, Tenant};
 pub use reservations::Reservation;
 pub use staff::{Assignment, ClockEntry, Department, Position, Shift, StaffMember};
-pub use suggestions::Suggestion;
 
 /// Days before today for which there are reservations and nights.
 pub const PAST_DAYS: i64 = 7;
 /// Days from today on for which there are reservations and nights.
 pub const FUTURE_DAYS: i64 = 30;
 
-/// All demo data, as flat lists that refer to each other by id, like tables.
+/// An item at a property, as its upstream serves it.
 #[derive(Debug, Clone, Serialize)]
+pub struct OfProperty<T> {
+    pub property_id: PropertyId,
+    pub item: T,
+}
+
+/// All demo data, as flat lists that refer to each other by id, like tables.
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct DemoData {
     /// The instant the data describes.
     pub now: Timestamp,
@@ -60,55 +68,32 @@ pub struct DemoData {
     /// One for each guest in house.
     pub folios: Vec<Folio>,
     /// One for each guest in house.
-    pub keys: Vec<RoomKey>,
+    pub keys: Vec<LockKey>,
     pub allocations: Vec<Allocation>,
     pub blocks: Vec<Block>,
     /// One per room type and night, from [`PAST_DAYS`] back to [`FUTURE_DAYS`] ahead.
     pub nights: Vec<Night>,
     pub room_states: Vec<RoomState>,
     pub tasks: Vec<Task>,
-    pub work_orders: Vec<WorkOrder>,
+    pub work_orders: Vec<OfProperty<WorkOrder>>,
     pub departments: Vec<Department>,
     pub positions: Vec<Position>,
     pub staff: Vec<StaffMember>,
     pub shifts: Vec<Shift>,
     pub assignments: Vec<Assignment>,
     pub clock_entries: Vec<ClockEntry>,
-    pub alerts: Vec<Alert>,
-    pub suggestions: Vec<Suggestion>,
+    pub alerts: Vec<OfProperty<Alert>>,
+    pub suggestions: Vec<OfProperty<Suggestion>>,
 }
 
 impl DemoData {
     /// Computes the data for `now`. Each property has its own local date.
     pub fn at(now: Timestamp) -> Self {
-        let built = properties::build();
-        let mut demo = Self {
-            now,
-            operators: operators::build(&built.tenants, &built.properties),
-            positions: built.tenants.iter().flat_map(staff::positions).collect(),
-            tenants: built.tenants,
-            room_types: built.room_types,
-            rooms: built.rooms,
-            properties: Vec::new(),
-            locks: Vec::new(),
-            reservations: Vec::new(),
-            folios: Vec::new(),
-            keys: Vec::new(),
-            allocations: Vec::new(),
-            blocks: Vec::new(),
-            nights: Vec::new(),
-            room_states: Vec::new(),
-            tasks: Vec::new(),
-            work_orders: Vec::new(),
-            departments: Vec::new(),
-            staff: Vec::new(),
-            shifts: Vec::new(),
-            assignments: Vec::new(),
-            clock_entries: Vec::new(),
-            alerts: Vec::new(),
-            suggestions: Vec::new(),
-        };
-        for property in built.properties {
+        let (mut demo, properties) = properties::build();
+        demo.now = now;
+        demo.operators = operators::build(&demo.tenants, &properties);
+        demo.positions = demo.tenants.iter().flat_map(staff::positions).collect();
+        for property in properties {
             demo.add_property(property);
         }
         demo
@@ -116,6 +101,10 @@ impl DemoData {
 
     pub fn property(&self, id: PropertyId) -> Option<&Property> {
         self.properties.iter().find(|property| property.id == id)
+    }
+
+    pub fn operator(&self, id: OperatorId) -> Option<&Operator> {
+        self.operators.iter().find(|operator| operator.id == id)
     }
 
     pub fn room(&self, id: RoomId) -> Option<&Room> {

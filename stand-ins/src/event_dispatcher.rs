@@ -4,7 +4,8 @@
 //!
 //! Not here: durability. Queued events are lost with the process.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -106,22 +107,15 @@ impl EventDispatcher {
 
     /// Delivers the events of a queue until it is empty.
     async fn drain(&self, key: QueueKey) {
-        while let Some(event) = self.first(&key) {
+        let first = || lock(&self.queues).get(&key)?.front().cloned();
+        while let Some(event) = first() {
             self.deliver(&key.0, &event).await;
-            self.remove_first(&key);
-        }
-    }
-
-    fn first(&self, key: &QueueKey) -> Option<Arc<CloudEvent>> {
-        lock(&self.queues).get(key)?.front().cloned()
-    }
-
-    fn remove_first(&self, key: &QueueKey) {
-        let mut queues = lock(&self.queues);
-        if let Some(queue) = queues.get_mut(key) {
-            queue.pop_front();
-            if queue.is_empty() {
-                queues.remove(key);
+            let mut queues = lock(&self.queues);
+            if let Entry::Occupied(mut queue) = queues.entry(key.clone()) {
+                queue.get_mut().pop_front();
+                if queue.get().is_empty() {
+                    queue.remove();
+                }
             }
         }
     }

@@ -8,7 +8,6 @@
 //! Not here: registration, and a lockout of passwords, because the credentials of demo operators are
 //! not secret; tokens of service accounts are in [`crate::oidc`].
 
-mod accounts;
 mod factors;
 mod gateway;
 mod revocation;
@@ -25,7 +24,6 @@ use auth::replay::LocalReplays;
 use axum::extract::{FromRef, State};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use contracts::env::Env;
 use contracts::headers;
 use http::{HeaderName, HeaderValue, Method, header};
 use jsonwebtoken::jwk::JwkSet;
@@ -33,12 +31,11 @@ use serde_json::{Value, json};
 use service_kit::caller::Callers;
 use tower_http::cors::CorsLayer;
 
-use crate::demo::DemoData;
-use crate::effects::Effects;
+use crate::config::IamConfig;
 use crate::event_dispatcher::EventDispatcher;
 use crate::oauth::{KeyError, SigningKey};
 use crate::oidc::{self, Oidc};
-use accounts::Accounts;
+use crate::upstreams::Platform;
 use factors::Factors;
 use sessions::Sessions;
 
@@ -50,46 +47,31 @@ const CLIENT_ID: &str = "desktop";
 const TOKEN_AUDIENCE: &str = "bff-backoffice";
 
 #[derive(Debug)]
-pub(crate) struct Settings {
-    pub(crate) issuer: String,
-    pub(crate) nonces: bool,
-}
-
-#[derive(Debug)]
-pub(crate) struct Dependencies {
-    pub(crate) env: Env,
-    pub(crate) effects: Arc<Effects>,
-    pub(crate) dispatcher: Arc<EventDispatcher>,
-}
-
-#[derive(Debug)]
 pub(crate) struct Iam {
     issuer: String,
     token_endpoint: Htu,
     key: SigningKey,
     proofs: ProofVerifier,
     replays: LocalReplays,
-    accounts: Accounts,
     sessions: Sessions,
     factors: Factors,
-    dependencies: Dependencies,
+    platform: Arc<Platform>,
+    dispatcher: Arc<EventDispatcher>,
 }
 
 impl Iam {
     pub(crate) fn new(
-        settings: Settings,
+        config: &IamConfig,
+        issuer: String,
         pem: &[u8],
-        demo: &DemoData,
-        dependencies: Dependencies,
+        platform: Arc<Platform>,
+        dispatcher: Arc<EventDispatcher>,
     ) -> Result<Self, KeyError> {
-        let endpoint = format!("{}/oauth2/token", settings.issuer);
+        let endpoint = format!("{issuer}/oauth2/token");
         let token_endpoint = Htu::parse(&endpoint).map_err(|_| KeyError::Issuer)?;
         let mut proofs = ProofVerifier::new(Window::default());
-        if settings.nonces {
-            let key = [
-                dependencies.env.entropy.u128().to_be_bytes(),
-                dependencies.env.entropy.u128().to_be_bytes(),
-            ];
+        if config.dpop_nonces {
+            let key = [(); 2].map(|()| platform.env.entropy.u128().to_be_bytes());
             proofs = proofs.with_nonces(Nonces::new(key.as_flattened()).expect("32 bytes"));
         }
         Ok(Self {
@@ -97,11 +79,11 @@ impl Iam {
             key: SigningKey::read(pem)?,
             replays: LocalReplays::new(100_000, proofs.span()),
             proofs,
-            accounts: Accounts::of(demo),
             sessions: Sessions::default(),
             factors: Factors::default(),
-            issuer: settings.issuer,
-            dependencies,
+            issuer,
+            platform,
+            dispatcher,
         })
     }
 

@@ -25,20 +25,18 @@ use service_kit::problem::{ApiError, ApiResult};
 use sha2::{Digest, Sha256};
 
 use crate::mutex::lock;
+use crate::refusal::refusal;
 
 /// How long a response is stored (gateway-api section 5).
 const RESPONSE_TTL: SignedDuration = SignedDuration::from_hours(24);
 /// Expired responses are dropped when there are more than this.
 const PURGE_ABOVE: usize = 10_000;
 
-static KEY_REUSED: Code = Code {
-    name: "MELMASTOON.GENERAL.IDEMPOTENCY_KEY_REUSED",
-    status: 422,
-    title: "The idempotency key was used for another request",
-    retriable: false,
-    retry_after: None,
-    runbook: None,
-};
+static KEY_REUSED: Code = refusal(
+    422,
+    "MELMASTOON.GENERAL.IDEMPOTENCY_KEY_REUSED",
+    "The idempotency key was used for another request",
+);
 
 /// Extracts the idempotency key, the fingerprint and the body of a mutating request.
 #[derive(Debug)]
@@ -118,7 +116,14 @@ impl IdempotencyStore {
         }
         let scope = (upstream, tenant, request_key.key.clone());
         if let Some(first) = stored.get(&scope).filter(|response| response.until > now) {
-            return first.replay(request_key);
+            if first.fingerprint != request_key.fingerprint {
+                return Err(ApiError::new(
+                    &KEY_REUSED,
+                    "This idempotency key was used for another request. Use a new key.",
+                ));
+            }
+            let replayed = [(headers::IDEMPOTENCY_REPLAYED, "true")];
+            return Ok((first.status, replayed, Json(&first.body)).into_response());
         }
         let (status, body) = effect()?;
         let body = serde_json::to_value(body).expect("answers are plain JSON");
@@ -128,18 +133,5 @@ impl IdempotencyStore {
             StoredResponse { fingerprint, status, body: body.clone(), until: now + RESPONSE_TTL },
         );
         Ok((status, Json(body)).into_response())
-    }
-}
-
-impl StoredResponse {
-    fn replay(&self, request_key: &RequestKey) -> ApiResult<Response> {
-        if self.fingerprint == request_key.fingerprint {
-            return Ok((self.status, [(headers::IDEMPOTENCY_REPLAYED, "true")], Json(&self.body))
-                .into_response());
-        }
-        Err(ApiError::new(
-            &KEY_REUSED,
-            "This idempotency key was used for another request. Use a new key.",
-        ))
     }
 }

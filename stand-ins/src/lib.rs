@@ -23,5 +23,6 @@ mod listener;
 mod mutex;
 mod oauth;
 mod oidc;
+mod refusal;
 pub mod totp;
 mod upstreams;

@@ -16,7 +16,6 @@ use contracts::clock::Clock;
 use http::{HeaderMap, HeaderValue, header};
 use jsonwebtoken::jwk::JwkSet;
 use secrecy::{ExposeSecret, SecretString};
-use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
@@ -40,17 +39,6 @@ pub(crate) struct Oidc {
     /// By email.
     secrets: BTreeMap<String, SecretString>,
     clock: Clock,
-}
-
-#[derive(Serialize)]
-struct Claims<'a> {
-    iss: &'a str,
-    aud: &'a str,
-    sub: String,
-    email: &'a str,
-    email_verified: bool,
-    iat: i64,
-    exp: i64,
 }
 
 impl Oidc {
@@ -79,15 +67,15 @@ impl Oidc {
 
     fn sign(&self, email: &str, audience: &str) -> String {
         let now = self.clock.unix_seconds();
-        let claims = Claims {
-            iss: &self.issuer,
-            aud: audience,
-            sub: subject(email),
-            email,
-            email_verified: true,
-            iat: now,
-            exp: now + ID_TOKEN_SECONDS,
-        };
+        let claims = json!({
+            "iss": self.issuer,
+            "aud": audience,
+            "sub": subject(email),
+            "email": email,
+            "email_verified": true,
+            "iat": now,
+            "exp": now + ID_TOKEN_SECONDS,
+        });
         self.key.sign_as("JWT", &claims)
     }
 

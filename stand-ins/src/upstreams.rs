@@ -18,65 +18,65 @@ mod tenant;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::FromRef;
+use axum::extract::{FromRef, FromRequestParts};
 use contracts::env::Env;
 use contracts::id::PropertyId;
 use contracts::problem::Code;
 use contracts::upstream::Upstream;
+use http::request::Parts;
 use serde::Deserialize;
 use service_kit::caller::{Caller, Callers};
+use service_kit::extract::Query;
 use service_kit::problem::{ApiError, ApiResult};
 
 use crate::demo::{DemoData, Property};
 use crate::effects::{Effect, Effects};
 use crate::idempotency::{IdempotencyStore, RequestKey};
+use crate::refusal::refusal;
 
 pub(crate) use billing::{FolioSummary, Folios};
 pub(crate) use lock::Keyring;
+pub(crate) use reservation::Reservations;
 pub(crate) use sync::Cursors;
 pub(crate) use tenant::TenantStatuses;
 
-static NOT_PLAYED: Code = Code {
-    name: "MELMASTOON.STAND_INS.NOT_PLAYED",
-    status: 501,
-    title: "The stand-in does not implement this route",
-    retriable: false,
-    retry_after: None,
-    runbook: None,
-};
+static NOT_PLAYED: Code =
+    refusal(501, "MELMASTOON.STAND_INS.NOT_PLAYED", "The stand-in does not implement this route");
 
-/// What every upstream uses. State that changes belongs to the upstream itself.
-#[derive(Debug, Clone)]
-pub(crate) struct UpstreamContext {
-    pub(crate) demo: Arc<DemoData>,
+/// Items of a list that is limited.
+const MAX_LISTED: usize = 100;
+
+/// State of all upstreams.
+#[derive(Debug)]
+pub(crate) struct Platform {
+    pub(crate) demo: DemoData,
     pub(crate) env: Env,
-    pub(crate) callers: Callers,
-    pub(crate) effects: Arc<Effects>,
-    pub(crate) idempotency: Arc<IdempotencyStore>,
+    pub(crate) effects: Effects,
+    pub(crate) idempotency: IdempotencyStore,
+    pub(crate) tenant_statuses: TenantStatuses,
+    pub(crate) reservations: Reservations,
+    pub(crate) folios: Folios,
+    pub(crate) keys: Keyring,
+    pub(crate) cursors: Cursors,
 }
 
-/// State of upstreams that the control listener or another upstream reads or changes.
-#[derive(Debug, Clone)]
-pub(crate) struct Shared {
-    pub(crate) tenant_statuses: Arc<TenantStatuses>,
-    pub(crate) folios: Arc<Folios>,
-    pub(crate) keys: Arc<Keyring>,
-    pub(crate) cursors: Arc<Cursors>,
-}
-
-impl Shared {
+impl Platform {
     /// `sync_url` is the URL of the sync stand-in.
-    pub(crate) fn of(demo: &DemoData, sync_url: String) -> Self {
+    pub(crate) fn new(env: Env, sync_url: String) -> Self {
+        let demo = DemoData::at(env.now());
         Self {
-            cursors: Arc::new(Cursors::new(sync_url)),
-            tenant_statuses: Arc::default(),
-            folios: Arc::new(Folios::of(demo)),
-            keys: Arc::new(Keyring::of(demo)),
+            effects: Effects::default(),
+            idempotency: IdempotencyStore::default(),
+            tenant_statuses: TenantStatuses::default(),
+            reservations: Reservations::of(&demo),
+            folios: Folios::of(&demo),
+            keys: Keyring::of(&demo),
+            cursors: Cursors::new(sync_url),
+            demo,
+            env,
         }
     }
-}
 
-impl UpstreamContext {
     /// Finds the property; 404 if it belongs to another tenant, 403 if it is outside the caller's scope.
     fn property(&self, caller: &Caller, id: PropertyId) -> ApiResult<&Property> {
         let found = self.demo.property(id);
@@ -107,23 +107,12 @@ impl UpstreamContext {
     }
 }
 
-/// Router state of an upstream: the shared context and the upstream's own state.
-#[derive(Debug)]
-struct UpstreamState<S> {
-    context: UpstreamContext,
-    own: Arc<S>,
-}
-
-impl<S> Clone for UpstreamState<S> {
-    fn clone(&self) -> Self {
-        Self { context: self.context.clone(), own: Arc::clone(&self.own) }
-    }
-}
-
-impl<S> FromRef<UpstreamState<S>> for Callers {
-    fn from_ref(state: &UpstreamState<S>) -> Self {
-        Arc::clone(&state.context.callers)
-    }
+/// Router state of an upstream.
+#[derive(Debug, Clone, FromRef)]
+pub(crate) struct UpstreamState {
+    pub(crate) platform: Arc<Platform>,
+    /// Who may call this upstream.
+    pub(crate) callers: Callers,
 }
 
 #[derive(Debug, Deserialize)]
@@ -132,23 +121,45 @@ struct PropertyQuery {
     property_id: PropertyId,
 }
 
-pub(crate) fn router(upstream: Upstream, context: UpstreamContext, shared: &Shared) -> Router {
+#[derive(Debug, Deserialize)]
+struct LimitQuery {
+    limit: Option<usize>,
+}
+
+impl LimitQuery {
+    fn limit(&self) -> usize {
+        self.limit.unwrap_or(MAX_LISTED).min(MAX_LISTED)
+    }
+}
+
+/// Extracts the property that `propertyId` names, if the caller may read it.
+impl FromRequestParts<UpstreamState> for Property {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &UpstreamState) -> ApiResult<Self> {
+        let caller = Caller::from_request_parts(parts, state).await?;
+        let Query(query) = Query::<PropertyQuery>::from_request_parts(parts, state).await?;
+        state.platform.property(&caller, query.property_id).cloned()
+    }
+}
+
+pub(crate) fn router(upstream: Upstream, state: UpstreamState) -> Router {
     let played = match upstream {
-        Upstream::Tenant => tenant::router(context, Arc::clone(&shared.tenant_statuses)),
-        Upstream::Billing => billing::router(context, Arc::clone(&shared.folios)),
-        Upstream::Reservation => reservation::router(context, Arc::clone(&shared.folios)),
-        Upstream::Lock => lock::router(context, Arc::clone(&shared.keys)),
-        Upstream::Pricing => pricing::router(context),
-        Upstream::Notification => notification::router(context),
-        Upstream::Analytics => analytics::router(context),
-        Upstream::Property => property::router(context),
-        Upstream::Maintenance => maintenance::router(context),
-        Upstream::Ai => ai::router(context),
-        Upstream::Sync => sync::router(context, Arc::clone(&shared.cursors)),
-        Upstream::Audit => audit::router(context, Arc::clone(&shared.folios)),
+        Upstream::Tenant => tenant::routes(),
+        Upstream::Billing => billing::routes(),
+        Upstream::Reservation => reservation::routes(),
+        Upstream::Lock => lock::routes(),
+        Upstream::Pricing => pricing::routes(),
+        Upstream::Notification => notification::routes(),
+        Upstream::Analytics => analytics::routes(),
+        Upstream::Property => property::routes(),
+        Upstream::Maintenance => maintenance::routes(),
+        Upstream::Ai => ai::routes(),
+        Upstream::Sync => sync::routes(),
+        Upstream::Audit => audit::routes(),
         _ => Router::new(),
     };
-    played.fallback(not_played)
+    played.fallback(not_played).with_state(state)
 }
 
 async fn not_played() -> ApiError {

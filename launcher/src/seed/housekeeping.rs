@@ -5,16 +5,11 @@ use serde_json::json;
 use stand_ins::demo::housekeeping::TaskKind;
 use stand_ins::demo::{DemoData, Reservation, Task};
 
-use super::Batch;
+use super::{Batch, properties};
 
 pub(super) fn batches(house: &DemoData) -> Vec<Batch> {
     vec![
-        Batch::new("housekeeping.properties", &house.properties, |property| {
-            json!({
-                "tenant_id": property.tenant_id, "id": property.id,
-                "time_zone": property.time_zone, "created_at": house.now,
-            })
-        }),
+        properties("housekeeping.properties", house),
         Batch::new("housekeeping.rooms", &house.rooms, |room| {
             json!({
                 "tenant_id": room.tenant_id, "id": room.id, "property_id": room.property_id,
@@ -38,7 +33,7 @@ fn tasks(house: &DemoData) -> Batch {
         json!({
             "id": task.id, "tenant_id": task.tenant_id, "property_id": task.property_id,
             "room_id": task.room_id, "reservation_id": task.reservation_id,
-            "kind": task.kind.name(), "priority": task.priority.name(), "status": task.status,
+            "kind": task.kind, "priority": task.priority, "status": task.status,
             "assigned_staff_id": task.assigned_to, "scheduled_for": task.scheduled_for,
             "checked_out_at": turnover.left, "next_arrival_at": turnover.next_arrival,
             "room_ready_at": turnover.ready,

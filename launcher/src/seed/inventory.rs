@@ -4,22 +4,11 @@ use contracts::id::CalendarId;
 use serde_json::json;
 use stand_ins::demo::DemoData;
 
-use super::{Batch, derived_id};
+use super::{Batch, derived_id, properties};
 
 pub(super) fn batches(house: &DemoData) -> Vec<Batch> {
-    let mut batches = properties_and_rooms(house);
-    batches.extend([nights(house), allocations(house), blocks(house)]);
-    batches
-}
-
-fn properties_and_rooms(house: &DemoData) -> Vec<Batch> {
     vec![
-        Batch::new("inventory.properties", &house.properties, |property| {
-            json!({
-                "tenant_id": property.tenant_id, "id": property.id,
-                "time_zone": property.time_zone, "created_at": house.now,
-            })
-        }),
+        properties("inventory.properties", house),
         Batch::new("inventory.room_types", &house.room_types, |kind| {
             json!({
                 "tenant_id": kind.tenant_id, "id": kind.id, "property_id": kind.property_id,
@@ -32,6 +21,9 @@ fn properties_and_rooms(house: &DemoData) -> Vec<Batch> {
                 "room_type_id": room.room_type_id, "number": room.number, "created_at": house.now,
             })
         }),
+        nights(house),
+        allocations(house),
+        blocks(house),
     ]
 }
 
@@ -56,7 +48,7 @@ fn allocations(house: &DemoData) -> Batch {
             "room_id": allocation.room_id, "reservation_id": allocation.reservation_id,
             "reservation_item_id": allocation.reservation_item_id,
             "check_in": allocation.check_in, "check_out": allocation.check_out,
-            "status": allocation.state.name(), "hold_expires_at": allocation.expires_at,
+            "status": allocation.state, "hold_expires_at": allocation.expires_at,
             "created_at": allocation.created_at,
         })
     })
@@ -66,18 +58,9 @@ fn blocks(house: &DemoData) -> Batch {
     Batch::new("inventory.inventory_blocks", &house.blocks, |block| {
         json!({
             "tenant_id": block.tenant_id, "id": block.id, "property_id": block.property_id,
-            "kind": block_kind(block.kind), "room_id": block.room_id,
+            "kind": "out_of_order", "room_id": block.room_id,
             "room_type_id": block.room_type_id, "starts_on": block.from, "ends_on": block.to,
             "reason": block.reason, "created_by": "demo",
         })
     })
-}
-
-/// Maps a wire kind to the table's value.
-fn block_kind(wire: &str) -> &str {
-    match wire {
-        "ooo" => "out_of_order",
-        "oos" => "out_of_service",
-        other => other,
-    }
 }

@@ -8,19 +8,14 @@ use std::collections::BTreeMap;
 
 use contracts::id::{DepartmentId, PositionId};
 use serde_json::{Value, json};
-use stand_ins::demo::{DemoData, Shift};
+use stand_ins::demo::DemoData;
 
-use super::{Batch, derived_id};
+use super::{Batch, derived_id, properties};
 
 pub(super) fn batches(house: &DemoData) -> Vec<Batch> {
     let positions = Positions::of(house);
     vec![
-        Batch::new("staff.properties", &house.properties, |property| {
-            json!({
-                "tenant_id": property.tenant_id, "id": property.id,
-                "time_zone": property.time_zone, "created_at": house.now,
-            })
-        }),
+        properties("staff.properties", house),
         Batch::new("staff.departments", &house.departments, |department| {
             json!({
                 "tenant_id": department.tenant_id, "id": department.id,
@@ -38,20 +33,16 @@ pub(super) fn batches(house: &DemoData) -> Vec<Batch> {
             })
         }),
         Batch::new("staff.shifts", &house.shifts, |shift| {
-            let position = positions.first.get(&shift.department_id.to_string());
-            row_of_shift(house, shift, position.copied())
+            json!({
+                "tenant_id": shift.tenant_id, "id": shift.id, "property_id": shift.property_id,
+                "position_id": positions.first.get(&shift.department_id.to_string()),
+                "starts_at": shift.starts_at, "ends_at": shift.ends_at, "required": shift.required,
+                "status": shift.status, "version": 0, "created_at": house.now,
+            })
         }),
         assignments(house),
         clock_entries(house),
     ]
-}
-
-fn row_of_shift(house: &DemoData, shift: &Shift, position: Option<PositionId>) -> Value {
-    json!({
-        "tenant_id": shift.tenant_id, "id": shift.id, "property_id": shift.property_id,
-        "position_id": position, "starts_at": shift.starts_at, "ends_at": shift.ends_at,
-        "required": shift.required, "status": shift.status.name(), "version": 0, "created_at": house.now,
-    })
 }
 
 fn assignments(house: &DemoData) -> Batch {
@@ -69,7 +60,7 @@ fn clock_entries(house: &DemoData) -> Batch {
     Batch::new("staff.clock_entries", &house.clock_entries, |entry| {
         json!({
             "tenant_id": entry.tenant_id, "id": entry.id, "staff_id": entry.staff_id,
-            "property_id": entry.property_id, "direction": entry.punch.name(), "source": "pin",
+            "property_id": entry.property_id, "direction": entry.punch, "source": "pin",
             "device_id": entry.device_id, "punched_at": entry.at, "recorded_at": entry.at,
         })
     })

@@ -2,22 +2,16 @@
 //! did something.
 
 use contracts::id::DeviceId;
+use contracts::upstream::sync::DeviceCursor;
 use jiff::Timestamp;
 
 use super::seed::{OPENING_DAY, between, chance, instant, plus_minutes};
 
 const PULL_INTERVAL_MINUTES: i64 = 5;
 
-/// Pulls since the opening day, and the instants of the last pull and push.
-#[derive(Debug, Clone, Copy)]
-pub struct Progress {
-    pub pulls: u64,
-    pub last_pull: Timestamp,
-    /// `None` for a desktop that only reads.
-    pub last_push: Option<Timestamp>,
-}
-
-pub fn progress(device: DeviceId, now: Timestamp) -> Progress {
+/// The cursor of a desktop. Its version counts the pulls since the opening day; a desktop that only reads
+/// never pushes.
+pub fn cursor(device: DeviceId, now: Timestamp) -> DeviceCursor {
     let first = instant(
         OPENING_DAY.at(6, between(&format!("pull/{device}"), 0, 4) as i8, 0, 0),
         &jiff::tz::TimeZone::UTC,
@@ -26,9 +20,10 @@ pub fn progress(device: DeviceId, now: Timestamp) -> Progress {
     let last_pull = plus_minutes(first, pulls * PULL_INTERVAL_MINUTES);
     let pushed = between(&format!("push/{device}/{pulls}"), 1, 90);
     let last_push = plus_minutes(last_pull, -pushed);
-    Progress {
-        pulls: pulls as u64,
-        last_pull,
-        last_push: (!chance(&format!("shows/{device}"), 15)).then_some(last_push),
+    DeviceCursor {
+        device_id: device,
+        version: pulls as u64,
+        last_pull_at: last_pull,
+        last_push_at: (!chance(&format!("shows/{device}"), 15)).then_some(last_push),
     }
 }

@@ -23,37 +23,21 @@ pub struct RoomState {
     pub occupied: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-#[strum(serialize_all = "snake_case")]
 pub enum TaskKind {
     Turnover,
     MidStayClean,
     DeepClean,
 }
 
-impl TaskKind {
-    /// As the wire and the database have it.
-    pub fn name(self) -> &'static str {
-        self.into()
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-#[strum(serialize_all = "lowercase")]
 pub enum Priority {
     Low,
     Normal,
     High,
     Urgent,
-}
-
-impl Priority {
-    /// As the wire and the database have it.
-    pub fn name(self) -> &'static str {
-        self.into()
-    }
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -134,31 +118,28 @@ impl RoomPlanner<'_> {
     pub(super) fn room(&self, room: &Room, stays: &[&Reservation]) -> (RoomState, Option<Task>) {
         let today = self.property.today(self.now);
         if let Some(closed) = room.closed {
-            return (self.closed(room, closed, today), None);
+            let status = match closed {
+                Closed::OutOfOrder => RoomStatus::OutOfOrder,
+                Closed::OutOfService => RoomStatus::OutOfService,
+            };
+            return (state(room, status, self.at(plus_days(today, -3), 10), false), None);
         }
         let left = stays
             .iter()
             .find(|stay| stay.check_out == today && stay.state == ReservationState::CheckedOut);
         let guest = stays.iter().find(|stay| stay.is_in_house());
         match (left, guest) {
-            (_, Some(guest)) if guest.check_in == today => (just_arrived(room, guest), None),
-            (_, Some(guest)) if guest.check_out == today => (self.due_out(room, today), None),
+            (_, Some(guest)) if guest.check_in == today => {
+                let cleaned = plus_minutes(guest.arrives_at, -35);
+                (state(room, RoomStatus::Ready, cleaned, true), None)
+            }
+            (_, Some(guest)) if guest.check_out == today => {
+                (state(room, RoomStatus::Clean, self.at(plus_days(today, -1), 15), true), None)
+            }
             (_, Some(guest)) => self.staying(room, guest, today),
             (Some(left), None) => self.turning_over(room, left, next_arrival(stays, today)),
             (None, None) => self.vacant(room, today, next_arrival(stays, today).is_some()),
         }
-    }
-
-    fn closed(&self, room: &Room, closed: Closed, today: Date) -> RoomState {
-        let status = match closed {
-            Closed::OutOfOrder => RoomStatus::OutOfOrder,
-            Closed::OutOfService => RoomStatus::OutOfService,
-        };
-        state(room, status, self.at(plus_days(today, -3), 10), false)
-    }
-
-    fn due_out(&self, room: &Room, today: Date) -> RoomState {
-        state(room, RoomStatus::Clean, self.at(plus_days(today, -1), 15), true)
     }
 
     fn staying(&self, room: &Room, guest: &Reservation, today: Date) -> (RoomState, Option<Task>) {
@@ -255,10 +236,6 @@ impl RoomPlanner<'_> {
     fn at(&self, day: Date, hour: i8) -> Timestamp {
         seed::instant(day.at(hour, 0, 0, 0), &self.property.zone())
     }
-}
-
-fn just_arrived(room: &Room, guest: &Reservation) -> RoomState {
-    state(room, RoomStatus::Ready, plus_minutes(guest.arrives_at, -35), true)
 }
 
 fn state(room: &Room, status: RoomStatus, since: Timestamp, occupied: bool) -> RoomState {

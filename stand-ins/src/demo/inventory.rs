@@ -14,9 +14,8 @@ use super::reservations::Reservation;
 use super::seed::{self, OPENING_DAY, plus_days};
 use super::{FUTURE_DAYS, PAST_DAYS};
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-#[strum(serialize_all = "snake_case")]
 pub enum AllocationState {
     Held,
     Confirmed,
@@ -24,13 +23,6 @@ pub enum AllocationState {
     CheckedOut,
     Released,
     Expired,
-}
-
-impl AllocationState {
-    /// As the wire and the database have it.
-    pub fn name(self) -> &'static str {
-        self.into()
-    }
 }
 
 /// One room of one type for the nights `[check_in, check_out)`.
@@ -88,8 +80,6 @@ pub struct Block {
     pub property_id: PropertyId,
     pub room_type_id: RoomTypeId,
     pub room_id: RoomId,
-    /// `ooo`
-    pub kind: &'static str,
     pub from: Date,
     pub to: Date,
     pub reason: &'static str,
@@ -105,7 +95,6 @@ pub(super) fn blocks(property: &Property, rooms: &[Room], now: Timestamp) -> Vec
             property_id: room.property_id,
             room_type_id: room.room_type_id,
             room_id: room.id,
-            kind: "ooo",
             from,
             to,
             reason: "Water damage behind the bathroom wall; the plumber is on it.",

@@ -1,8 +1,7 @@
 //! Locks of the rooms, and keys of the guests in house.
 
-use contracts::id::{KeyCredentialId, LockDeviceId, PropertyId, ReservationId, RoomId, TenantId};
-use contracts::upstream::lock::KeyKind;
-use jiff::Timestamp;
+use contracts::id::{LockDeviceId, PropertyId, RoomId};
+use contracts::upstream::lock::{KeyKind, LockKey};
 use serde::Serialize;
 
 use super::properties::{Property, Room};
@@ -13,23 +12,10 @@ use super::seed::{self, OPENING_DAY};
 #[derive(Debug, Clone, Serialize)]
 pub struct Lock {
     pub id: LockDeviceId,
-    pub tenant_id: TenantId,
     pub property_id: PropertyId,
     pub room_id: RoomId,
     /// The same for all locks of a property.
     pub vendor: &'static str,
-}
-
-/// A guest's key for a room.
-#[derive(Debug, Clone, Serialize)]
-pub struct RoomKey {
-    pub id: KeyCredentialId,
-    pub property_id: PropertyId,
-    pub reservation_id: ReservationId,
-    pub room_id: RoomId,
-    pub kind: KeyKind,
-    pub valid_from: Timestamp,
-    pub valid_until: Timestamp,
 }
 
 pub(super) fn of_room(property: &Property, room: &Room) -> Lock {
@@ -38,25 +24,23 @@ pub(super) fn of_room(property: &Property, room: &Room) -> Lock {
         "dushanbe" => "salto",
         _ => "vostio",
     };
-    Lock {
-        id: seed::id(OPENING_DAY, &format!("lock/{}", room.id)),
-        tenant_id: room.tenant_id,
-        property_id: room.property_id,
-        room_id: room.id,
-        vendor,
-    }
+    Lock { id: lock_id(room.id), property_id: room.property_id, room_id: room.id, vendor }
 }
 
 /// The key of a stay; `None` unless the guest is in house.
-pub(super) fn of_stay(stay: &Reservation) -> Option<RoomKey> {
+pub(super) fn of_stay(stay: &Reservation) -> Option<LockKey> {
     let room_id = stay.room_id.filter(|_| stay.is_in_house())?;
-    Some(RoomKey {
-        id: seed::id(stay.check_in, &format!("key/{}", stay.id)),
-        property_id: stay.property_id,
+    Some(LockKey {
+        key_credential_id: seed::id(stay.check_in, &format!("key/{}", stay.id)),
+        lock_id: lock_id(room_id),
         reservation_id: stay.id,
-        room_id,
+        room_ids: vec![room_id],
         kind: KeyKind::RfidCard,
         valid_from: stay.arrives_at,
         valid_until: stay.leaves_at,
     })
+}
+
+fn lock_id(room: RoomId) -> LockDeviceId {
+    seed::id(OPENING_DAY, &format!("lock/{room}"))
 }

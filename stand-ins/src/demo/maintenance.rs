@@ -1,38 +1,20 @@
 //! Work orders of the last days, and the work orders of closed rooms. Like a reservation, a work order
 //! depends on its room and day alone; only its state changes with time.
 
-use contracts::id::{PropertyId, RoomId, StaffId, TenantId, WorkOrderId};
-use contracts::upstream::maintenance::{WorkOrderCategory, WorkOrderSeverity, WorkOrderState};
+use contracts::id::StaffId;
+use contracts::upstream::maintenance::{
+    WorkOrder, WorkOrderCategory, WorkOrderSeverity, WorkOrderState,
+};
 use jiff::Timestamp;
 use jiff::civil::Date;
-use serde::Serialize;
 
+use super::OfProperty;
 use super::properties::{Closed, Property, Room};
 use super::seed::{self, OPENING_DAY, between, chance, pick, plus_days, plus_minutes};
 use super::staff::Staffing;
 
 /// Faults were reported on this many days before today.
 const FAULT_DAYS: i64 = 4;
-
-#[derive(Debug, Clone, Serialize)]
-pub struct WorkOrder {
-    pub id: WorkOrderId,
-    pub tenant_id: TenantId,
-    pub property_id: PropertyId,
-    /// `None` for a fault outside the rooms.
-    pub room_id: Option<RoomId>,
-    pub category: WorkOrderCategory,
-    pub severity: WorkOrderSeverity,
-    pub title: &'static str,
-    pub state: WorkOrderState,
-    /// When it entered this state.
-    pub since: Timestamp,
-    /// Whether the room is out of order until this is resolved.
-    pub room_out_of_order: bool,
-    pub assigned_to: Option<StaffId>,
-    pub reported_at: Timestamp,
-    pub due_at: Timestamp,
-}
 
 #[derive(Debug)]
 struct Fault(WorkOrderCategory, WorkOrderSeverity, &'static str);
@@ -104,13 +86,14 @@ pub(super) fn build(
     rooms: &[Room],
     staffing: &Staffing,
     now: Timestamp,
-) -> Vec<WorkOrder> {
+) -> Vec<OfProperty<WorkOrder>> {
     let builder = WorkOrderBuilder { property, technicians: staffing.technicians(property), now };
     let today = property.today(now);
     let closed = rooms.iter().filter_map(|room| builder.closed(room, today));
     let days = (0..=FAULT_DAYS).map(|back| plus_days(today, -back));
     let possible = days.flat_map(|day| PossibleFault::on(day, rooms));
-    closed.chain(possible.filter_map(|possible| builder.broken(&possible))).collect()
+    let orders = closed.chain(possible.filter_map(|possible| builder.broken(&possible)));
+    orders.map(|order| OfProperty { property_id: property.id, item: order }).collect()
 }
 
 /// A fault that may occur on a day.
@@ -160,8 +143,9 @@ impl WorkOrderBuilder<'_> {
         let order = self.order(&label, possible.fault, timeline.reported);
         let taken = !matches!(state, WorkOrderState::Open | WorkOrderState::Cancelled);
         Some(WorkOrder {
-            id: seed::id(possible.day, &format!("fault/{label}")),
+            work_order_id: seed::id(possible.day, &format!("fault/{label}")),
             room_id: possible.room.map(|room| room.id),
+            room_number: possible.room.map(|room| room.number.clone()),
             state,
             since,
             assigned_to: order.assigned_to.filter(|_| taken),
@@ -182,6 +166,7 @@ impl WorkOrderBuilder<'_> {
         let order = self.order(&format!("closed/{}", room.id), fault, at(-3, 10));
         Some(WorkOrder {
             room_id: Some(room.id),
+            room_number: Some(room.number.clone()),
             state,
             room_out_of_order: closed == Closed::OutOfOrder,
             due_at: at(2, 18),
@@ -193,13 +178,12 @@ impl WorkOrderBuilder<'_> {
         let &Fault(category, severity, title) = fault;
         let turn = seed::roll(&format!("technician/{label}")) as usize;
         WorkOrder {
-            id: seed::id(OPENING_DAY, label),
-            tenant_id: self.property.tenant_id,
-            property_id: self.property.id,
+            work_order_id: seed::id(OPENING_DAY, label),
             room_id: None,
+            room_number: None,
             category,
             severity,
-            title,
+            title: title.to_owned(),
             state: WorkOrderState::Open,
             since: reported_at,
             room_out_of_order: false,

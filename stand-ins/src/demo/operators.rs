@@ -39,17 +39,17 @@ const PROPERTY_ROLES: [Role; 7] = [
 ];
 
 pub(super) fn build(tenants: &[Tenant], properties: &[Property]) -> Vec<Operator> {
-    tenants.iter().flat_map(|tenant| of_tenant(tenant, properties)).collect()
-}
-
-fn of_tenant(tenant: &Tenant, properties: &[Property]) -> Vec<Operator> {
-    let own: Vec<_> = properties.iter().filter(|p| p.tenant_id == tenant.id).collect();
-    let everywhere = own.iter().map(|property| property.id).collect();
-    let head = operator(tenant, own[0], Role::TenantAdmin, everywhere);
-    let rest = own.iter().flat_map(|property| {
-        PROPERTY_ROLES.map(|role| operator(tenant, property, role, vec![property.id]))
-    });
-    std::iter::once(head).chain(rest).collect()
+    let mut operators = Vec::new();
+    for tenant in tenants {
+        let own: Vec<_> = properties.iter().filter(|p| p.tenant_id == tenant.id).collect();
+        let everywhere = own.iter().map(|property| property.id).collect();
+        operators.push(operator(tenant, own[0], Role::TenantAdmin, everywhere));
+        for property in own {
+            let one = |role| operator(tenant, property, role, vec![property.id]);
+            operators.extend(PROPERTY_ROLES.map(one));
+        }
+    }
+    operators
 }
 
 fn operator(tenant: &Tenant, at: &Property, role: Role, properties: Vec<PropertyId>) -> Operator {

@@ -7,6 +7,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
+use super::DemoData;
 use super::seed::{self, OPENING_DAY};
 
 /// A customer of the platform.
@@ -96,31 +97,28 @@ pub enum Closed {
     OutOfService,
 }
 
+/// Of every property.
+const FLOORS: i32 = 4;
+
 /// The plan of a property: its room types, with the rooms of each per floor.
 struct PropertyPlan {
     property: Property,
     types: &'static [(&'static str, &'static str, u8, i64, usize)],
     rate_step: i64,
-    floors: i32,
     out_of_order: &'static str,
     out_of_service: Option<&'static str>,
 }
 
-pub(super) struct PropertyData {
-    pub(super) tenants: Vec<Tenant>,
-    pub(super) properties: Vec<Property>,
-    pub(super) room_types: Vec<RoomType>,
-    pub(super) rooms: Vec<Room>,
-}
-
-pub(super) fn build() -> PropertyData {
+/// The tenants, room types and rooms of the demo data, and the properties.
+pub(super) fn build() -> (DemoData, Vec<Property>) {
     let lapis = tenant("Lapis Hospitality", "lapis.example");
     let mehrgan = tenant("Mehrgan Hotels", "mehrgan.example");
     let plans = [kabul(&lapis), dushanbe(&lapis), shiraz(&mehrgan)];
     let room_types: Vec<_> = plans.iter().flat_map(room_types).collect();
     let rooms = plans.iter().flat_map(|plan| rooms(plan, &room_types)).collect();
     let properties = plans.into_iter().map(|plan| plan.property).collect();
-    PropertyData { tenants: vec![lapis, mehrgan], properties, room_types, rooms }
+    let tenants = vec![lapis, mehrgan];
+    (DemoData { tenants, room_types, rooms, ..DemoData::default() }, properties)
 }
 
 fn tenant(name: &'static str, domain: &'static str) -> Tenant {
@@ -150,7 +148,6 @@ fn kabul(tenant: &Tenant) -> PropertyPlan {
             ("STE", "Lajward Suite", 3, 12_500, 1),
         ],
         rate_step: 50,
-        floors: 4,
         out_of_order: "207",
         out_of_service: Some("311"),
     }
@@ -179,7 +176,6 @@ fn dushanbe(tenant: &Tenant) -> PropertyPlan {
             ("STE", "Pomir Suite", 3, 1_450, 1),
         ],
         rate_step: 5,
-        floors: 4,
         out_of_order: "302",
         out_of_service: None,
     }
@@ -207,7 +203,6 @@ fn shiraz(tenant: &Tenant) -> PropertyPlan {
             ("STE", "Mehrgan Suite", 4, 74_000_000, 1),
         ],
         rate_step: 100_000,
-        floors: 4,
         out_of_order: "104",
         out_of_service: None,
     }
@@ -234,7 +229,7 @@ fn rooms(plan: &PropertyPlan, types: &[RoomType]) -> Vec<Room> {
         .zip(plan.types)
         .flat_map(|(room_type, &(.., count))| std::iter::repeat_n(room_type.id, count))
         .collect();
-    (1..=plan.floors)
+    (1..=FLOORS)
         .flat_map(|storey| (1..).zip(&floor).map(move |(number, kind)| (storey, number, *kind)))
         .map(|(storey, number, kind)| room(plan, storey, &format!("{storey}{number:02}"), kind))
         .collect()

@@ -2,8 +2,7 @@
 //! overlap, and tomorrow's data has the same reservations as today's.
 
 use contracts::id::{
-    AllocationId, GuestId, PropertyId, ReservationId, ReservationItemId, RoomId, RoomTypeId,
-    TenantId,
+    AllocationId, PropertyId, ReservationId, ReservationItemId, RoomId, RoomTypeId, TenantId,
 };
 use contracts::money::Money;
 use contracts::upstream::reservation::ReservationState;
@@ -21,7 +20,6 @@ pub struct Reservation {
     pub id: ReservationId,
     pub item_id: ReservationItemId,
     pub allocation_id: AllocationId,
-    pub guest_id: GuestId,
     pub tenant_id: TenantId,
     pub property_id: PropertyId,
     pub room_type_id: RoomTypeId,
@@ -128,7 +126,6 @@ fn reservation(
         id: seed::id(times.booked_on, &label),
         item_id: seed::id(times.booked_on, &label),
         allocation_id: seed::id(times.booked_on, &label),
-        guest_id: seed::id(times.booked_on, &label),
         tenant_id: property.tenant_id,
         property_id: property.id,
         room_type_id: room_type.id,

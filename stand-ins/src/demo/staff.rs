@@ -37,33 +37,21 @@ pub struct Position {
 pub struct StaffMember {
     pub id: StaffId,
     pub tenant_id: TenantId,
-    pub property_id: PropertyId,
     pub department_id: DepartmentId,
     pub position_id: PositionId,
     pub display_name: String,
-    /// BCP 47
-    pub languages: Vec<&'static str>,
-    pub hired_on: Date,
     #[serde(skip)]
     rota: Rota,
     #[serde(skip)]
     turn: i64,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-#[strum(serialize_all = "snake_case")]
 pub enum ShiftStatus {
     Scheduled,
     InProgress,
     Completed,
-}
-
-impl ShiftStatus {
-    /// As the wire and the database have it.
-    pub fn name(self) -> &'static str {
-        self.into()
-    }
 }
 
 /// A shift of one department.
@@ -73,8 +61,6 @@ pub struct Shift {
     pub tenant_id: TenantId,
     pub property_id: PropertyId,
     pub department_id: DepartmentId,
-    /// `Morning`, `Evening` …
-    pub name: &'static str,
     /// The local date on which it begins.
     pub date: Date,
     pub starts_at: Timestamp,
@@ -89,26 +75,17 @@ pub struct Shift {
 pub struct Assignment {
     pub id: AssignmentId,
     pub tenant_id: TenantId,
-    pub property_id: PropertyId,
     pub shift_id: ShiftId,
     pub staff_id: StaffId,
     pub starts_at: Timestamp,
     pub ends_at: Timestamp,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-#[strum(serialize_all = "lowercase")]
 pub enum Punch {
     In,
     Out,
-}
-
-impl Punch {
-    /// As the wire and the database have it.
-    pub fn name(self) -> &'static str {
-        self.into()
-    }
 }
 
 /// One punch of the clock.
@@ -118,7 +95,6 @@ pub struct ClockEntry {
     pub tenant_id: TenantId,
     pub property_id: PropertyId,
     pub staff_id: StaffId,
-    pub shift_id: ShiftId,
     /// The shared clock beside the staff entrance.
     pub device_id: DeviceId,
     pub punch: Punch,
@@ -223,22 +199,11 @@ fn member(
     StaffMember {
         id: seed::id(OPENING_DAY, &label),
         tenant_id: property.tenant_id,
-        property_id: property.id,
         department_id: department_id(property, department),
         position_id: position(property.tenant_id, job).id,
         display_name: format!("{given} {family}"),
-        languages: languages(property.country),
-        hired_on: plus_days(OPENING_DAY, -between(&format!("hired/{label}"), 0, 1500)),
         rota,
         turn: turn as i64,
-    }
-}
-
-fn languages(country: &str) -> Vec<&'static str> {
-    match country {
-        "AF" => vec!["fa-AF", "ps-AF"],
-        "TJ" => vec!["tg-TJ", "ru-TJ"],
-        _ => vec!["fa-IR"],
     }
 }
 
@@ -264,32 +229,18 @@ impl Staffing {
             turns.dedup();
             for turn in turns {
                 let on: Vec<_> = team.iter().filter(|member| member.turn() == turn).collect();
-                self.plan_shift(
-                    property,
-                    &shift(property, &department, turn, day, on.len(), now),
-                    &on,
-                    now,
-                );
+                let shift = shift(property, &department, turn, day, on.len(), now);
+                for member in on.into_iter().filter(|member| member.works_on(day)) {
+                    self.assignments.push(assignment(&shift, member));
+                    self.clock.extend(punches(property, &shift, member, now));
+                }
+                self.shifts.push(shift);
             }
         }
     }
 
     fn team(&self, department: DepartmentId) -> Vec<StaffMember> {
         self.members.iter().filter(|member| member.department_id == department).cloned().collect()
-    }
-
-    fn plan_shift(
-        &mut self,
-        property: &Property,
-        shift: &Shift,
-        on: &[&StaffMember],
-        now: Timestamp,
-    ) {
-        for member in on.iter().filter(|member| member.works_on(shift.date)) {
-            self.assignments.push(assignment(shift, member));
-            self.clock.extend(punches(property, shift, member, now));
-        }
-        self.shifts.push(shift.clone());
     }
 
     /// The housekeepers whose shift runs at `at`.
@@ -330,7 +281,6 @@ fn shift(
         tenant_id: property.tenant_id,
         property_id: property.id,
         department_id: department.id,
-        name,
         date,
         starts_at,
         ends_at,
@@ -344,7 +294,6 @@ fn assignment(shift: &Shift, member: &StaffMember) -> Assignment {
     Assignment {
         id: seed::id(shift.date, &format!("{}/{}", shift.id, member.id)),
         tenant_id: shift.tenant_id,
-        property_id: shift.property_id,
         shift_id: shift.id,
         staff_id: member.id,
         starts_at: shift.starts_at,
@@ -365,16 +314,15 @@ fn punches(
     }
     let come = plus_minutes(shift.starts_at, between(&format!("in/{label}"), -9, 12));
     let go = plus_minutes(shift.ends_at, between(&format!("out/{label}"), -3, 15));
-    let entry = |punch: Punch, at| ClockEntry {
-        id: seed::id(shift.date, &format!("{label}/{}", punch.name())),
+    let entry = |punch, name, at| ClockEntry {
+        id: seed::id(shift.date, &format!("{label}/{name}")),
         tenant_id: shift.tenant_id,
         property_id: shift.property_id,
         staff_id: member.id,
-        shift_id: shift.id,
         device_id: seed::id(OPENING_DAY, &format!("{}/clock", property.slug)),
         punch,
         at,
     };
-    let both = [entry(Punch::In, come), entry(Punch::Out, go)];
+    let both = [entry(Punch::In, "in", come), entry(Punch::Out, "out", go)];
     both.into_iter().filter(|entry| entry.at <= now).collect()
 }

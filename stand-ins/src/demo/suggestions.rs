@@ -1,56 +1,38 @@
 //! Suggestions made by rules from the demo data: rates of nights that sell out, repairs before an
 //! arrival, and the room to clean next.
 
-use contracts::id::{PropertyId, SuggestionId, TenantId};
-use contracts::upstream::ai::SuggestionKind;
+use contracts::upstream::ai::{Provenance, Suggestion, SuggestionKind};
 use contracts::upstream::housekeeping::TaskStatus;
-use jiff::Timestamp;
+use contracts::upstream::maintenance::WorkOrder;
 use jiff::civil::Date;
-use serde::Serialize;
 
-use super::DemoData;
 use super::housekeeping::{Priority, Task};
 use super::inventory::Night;
-use super::maintenance::WorkOrder;
 use super::properties::Property;
 use super::reservations::Reservation;
 use super::seed::{self, days_between, plus_days, plus_minutes};
+use super::{DemoData, OfProperty};
 
 /// Nights ahead for which rates are suggested.
 const RATE_NIGHTS_AHEAD: i64 = 7;
 /// Share of sold rooms from which a higher rate is suggested.
 const SCARCE_SHARE: f64 = 0.85;
 
-#[derive(Debug, Clone, Serialize)]
-pub struct Suggestion {
-    pub id: SuggestionId,
-    pub tenant_id: TenantId,
-    pub property_id: PropertyId,
-    pub advice: Advice,
-}
-
-#[derive(Debug, Clone, Serialize)]
-pub struct Advice {
-    pub kind: SuggestionKind,
-    pub title: String,
-    pub rationale: String,
-    /// 0 to 1
-    pub confidence: f64,
-    pub expires_at: Timestamp,
-}
-
 /// The suggestions for one property, highest confidence first.
-pub(super) fn build(demo: &DemoData, property: &Property) -> Vec<Suggestion> {
+pub(super) fn build(demo: &DemoData, property: &Property) -> Vec<OfProperty<Suggestion>> {
     let builder = SuggestionBuilder { demo, property, today: property.today(demo.now) };
     let nights = demo.nights.iter().filter(|night| night.property_id == property.id);
     let orders = demo.work_orders.iter().filter(|order| order.property_id == property.id);
     let tasks = demo.tasks.iter().filter(|task| task.property_id == property.id);
     let mut all: Vec<_> = nights.filter_map(|night| builder.rate(night)).collect();
-    all.extend(orders.filter_map(|order| builder.repair(order)));
+    all.extend(orders.filter_map(|one| builder.repair(&one.item)));
     all.extend(builder.clean(tasks));
-    all.retain(|suggestion| suggestion.advice.expires_at > demo.now);
-    all.sort_by(|a, b| b.advice.confidence.total_cmp(&a.advice.confidence).then(a.id.cmp(&b.id)));
-    all
+    all.retain(|suggestion| suggestion.expires_at > demo.now);
+    all.sort_by(|a, b| {
+        b.confidence.total_cmp(&a.confidence).then(a.suggestion_id.cmp(&b.suggestion_id))
+    });
+    let property_id = property.id;
+    all.into_iter().map(|suggestion| OfProperty { property_id, item: suggestion }).collect()
 }
 
 struct SuggestionBuilder<'a> {
@@ -70,14 +52,15 @@ impl SuggestionBuilder<'_> {
         let mut types = self.demo.room_types.iter();
         let kind = types.find(|kind| kind.id == night.room_type_id)?;
         let midnight = plus_days(self.today, 1).at(0, 0, 0, 0);
-        let advice = Advice {
+        Some(Suggestion {
+            suggestion_id: seed::id(self.today, &format!("rate/{}/{}", kind.id, night.date)),
             kind: SuggestionKind::RateChange,
             title: format!("Raise {} by 8 percent for {}", kind.name, night.date),
             rationale: format!("{sold} of {rooms} rooms are sold {ahead} days ahead."),
             confidence: (share * 90.0).round() / 100.0,
             expires_at: seed::instant(midnight, &self.property.zone()),
-        };
-        Some(self.suggestion(&format!("rate/{}/{}", kind.id, night.date), advice))
+            provenance: by_rule(),
+        })
     }
 
     /// Suggests to repair a room whose guest arrives today.
@@ -87,14 +70,15 @@ impl SuggestionBuilder<'_> {
         };
         let room = self.demo.room(order.room_id?)?;
         let guest = self.demo.reservations.iter().find(coming)?;
-        let advice = Advice {
+        order.state.is_pending().then(|| Suggestion {
+            suggestion_id: seed::id(self.today, &format!("mend/{}", order.work_order_id)),
             kind: SuggestionKind::MaintenancePriority,
             title: format!("Repair room {} first: {}", room.number, order.title),
             rationale: format!("{} is expected in it today.", guest.code),
             confidence: 0.8,
             expires_at: guest.arrives_at,
-        };
-        order.state.is_pending().then(|| self.suggestion(&format!("mend/{}", order.id), advice))
+            provenance: by_rule(),
+        })
     }
 
     /// Suggests which room to clean next.
@@ -106,22 +90,18 @@ impl SuggestionBuilder<'_> {
         let task = waiting
             .min_by_key(|task| (task.priority != Priority::Urgent, task.created_at, task.id))?;
         let room = self.demo.room(task.room_id)?;
-        let advice = Advice {
+        Some(Suggestion {
+            suggestion_id: seed::id(self.today, &format!("clean/{}", task.id)),
             kind: SuggestionKind::HousekeepingOrder,
             title: format!("Turn over room {} next", room.number),
             rationale: "A guest is expected in it today and cleaning has not started.".to_owned(),
             confidence: 0.9,
             expires_at: plus_minutes(self.demo.now, 90),
-        };
-        Some(self.suggestion(&format!("clean/{}", task.id), advice))
+            provenance: by_rule(),
+        })
     }
+}
 
-    fn suggestion(&self, label: &str, advice: Advice) -> Suggestion {
-        Suggestion {
-            id: seed::id(self.today, label),
-            tenant_id: self.property.tenant_id,
-            property_id: self.property.id,
-            advice,
-        }
-    }
+fn by_rule() -> Provenance {
+    Provenance { model: "rules".to_owned(), version: "1".to_owned() }
 }

@@ -6,6 +6,7 @@ use contracts::upstream::housekeeping::{RoomStatus, TaskStatus};
 use contracts::upstream::maintenance::WorkOrderState;
 use contracts::upstream::reservation::ReservationState;
 
+use super::inventory::AllocationState;
 use super::staff::Punch;
 use super::*;
 
@@ -80,12 +81,12 @@ fn ids_are_unique_within_their_kind() {
     unique(demo.allocations.iter().map(|allocation| allocation.id));
     unique(demo.tasks.iter().map(|task| task.id));
     unique(demo.locks.iter().map(|lock| lock.id));
-    unique(demo.keys.iter().map(|key| key.id));
+    unique(demo.keys.iter().map(|key| key.key_credential_id));
     unique(demo.staff.iter().map(|member| member.id));
     unique(demo.shifts.iter().map(|shift| shift.id));
     unique(demo.assignments.iter().map(|assignment| assignment.id));
     unique(demo.clock_entries.iter().map(|entry| entry.id));
-    unique(demo.alerts.iter().map(|alert| alert.id));
+    unique(demo.alerts.iter().map(|one| one.item.alert_id));
     unique(demo.departments.iter().map(|department| department.id));
     unique(demo.positions.iter().map(|position| position.id));
 }
@@ -110,14 +111,14 @@ fn nights_agree_with_the_allocations_and_never_oversells() {
     let demo = demo_data();
     let mut sold = BTreeMap::new();
     for allocation in &demo.allocations {
-        let state = allocation.state.name();
-        if matches!(state, "released" | "expired") {
+        let state = allocation.state;
+        if matches!(state, AllocationState::Released | AllocationState::Expired) {
             continue;
         }
         let mut night = allocation.check_in;
         while night < allocation.check_out {
             let (held, committed) = sold.entry((allocation.room_type_id, night)).or_insert((0, 0));
-            *(if state == "held" { held } else { committed }) += 1;
+            *(if state == AllocationState::Held { held } else { committed }) += 1;
             night = seed::plus_days(night, 1);
         }
     }
@@ -231,15 +232,16 @@ fn every_guest_in_house_has_one_folio_and_has_paid_something() {
 fn work_orders_are_of_the_past_and_those_that_close_a_room_are_pending() {
     let mut states = BTreeSet::new();
     for demo in moments() {
-        unique(demo.work_orders.iter().map(|order| order.id));
-        for order in &demo.work_orders {
+        let orders = || demo.work_orders.iter().map(|one| &one.item);
+        unique(orders().map(|order| order.work_order_id));
+        for order in orders() {
             assert!(order.reported_at <= order.since && order.since <= demo.now, "{order:?}");
             let taken = order.state.is_pending() && order.state != WorkOrderState::Open;
             assert!(!taken || order.assigned_to.is_some(), "{order:?}");
             states.insert(order.state);
         }
         for room in demo.rooms.iter().filter(|room| room.closed.is_some()) {
-            let why = demo.work_orders.iter().find(|order| order.room_id == Some(room.id)).unwrap();
+            let why = orders().find(|order| order.room_id == Some(room.id)).unwrap();
             assert!(why.state.is_pending() && why.due_at > demo.now);
             assert_eq!(why.room_out_of_order, room.closed == Some(properties::Closed::OutOfOrder));
         }
@@ -252,13 +254,13 @@ fn work_orders_are_of_the_past_and_those_that_close_a_room_are_pending() {
 fn there_is_advice_at_every_moment_and_none_of_it_has_expired() {
     let mut kinds = BTreeSet::new();
     for demo in moments() {
-        unique(demo.suggestions.iter().map(|suggestion| suggestion.id));
-        assert!(demo.suggestions.iter().all(|one| one.advice.expires_at > demo.now));
+        unique(demo.suggestions.iter().map(|one| one.item.suggestion_id));
+        assert!(demo.suggestions.iter().all(|one| one.item.expires_at > demo.now));
         for property in &demo.properties {
             let own = || demo.suggestions.iter().filter(|one| one.property_id == property.id);
             assert!((1..25).contains(&own().count()), "{} pieces of advice", own().count());
-            assert!(own().is_sorted_by(|a, b| a.advice.confidence >= b.advice.confidence));
-            kinds.extend(own().map(|suggestion| format!("{:?}", suggestion.advice.kind)));
+            assert!(own().is_sorted_by(|a, b| a.item.confidence >= b.item.confidence));
+            kinds.extend(own().map(|one| format!("{:?}", one.item.kind)));
         }
     }
     assert_eq!(kinds.len(), 3, "{kinds:?}");
@@ -272,6 +274,7 @@ fn every_room_has_a_lock_and_every_guest_in_house_a_key_to_it() {
     let guests: Vec<_> = demo.reservations.iter().filter(|stay| stay.is_in_house()).collect();
     assert_eq!(demo.keys.len(), guests.len());
     for (key, guest) in demo.keys.iter().zip(guests) {
-        assert_eq!((key.reservation_id, Some(key.room_id)), (guest.id, guest.room_id));
+        assert_eq!((key.reservation_id, key.room_ids.first()), (guest.id, guest.room_id.as_ref()));
+        assert!(demo.lock(key.lock_id).is_some_and(|lock| Some(lock.room_id) == guest.room_id));
     }
 }

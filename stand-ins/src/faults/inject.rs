@@ -18,16 +18,13 @@ use serde::Deserialize;
 
 use super::wire::{self, read_body};
 use super::{Fault, Faults, Kind, Target, precise_delay};
-use crate::effects::Effects;
+use crate::refusal::refusal;
+use crate::upstreams::Platform;
 use service_kit::serve::{CloseKind, ConnectionHandle};
 
 static INJECTED: Code = Code {
-    name: "MELMASTOON.STAND_INS.INJECTED",
-    status: 503,
-    title: "A fault was injected",
     retriable: true,
-    retry_after: None,
-    runbook: None,
+    ..refusal(503, "MELMASTOON.STAND_INS.INJECTED", "A fault was injected")
 };
 
 /// State of the layer.
@@ -35,7 +32,7 @@ static INJECTED: Code = Code {
 pub(crate) struct InjectState {
     pub(crate) upstream: Upstream,
     pub(crate) faults: Arc<Faults>,
-    pub(crate) effects: Arc<Effects>,
+    pub(crate) platform: Arc<Platform>,
 }
 
 pub(crate) async fn inject(
@@ -62,7 +59,7 @@ impl InjectState {
             path: request.uri().path(),
             tenant: named_tenant(request.headers()),
         };
-        self.effects.count(self.upstream, &target.name());
+        self.platform.effects.count(self.upstream, &target.name());
         self.faults.take(&target)
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use contracts::id::OperatorId;
 use jiff::{SignedDuration, Timestamp};
-use subtle::{Choice, ConstantTimeEq};
+use subtle::ConstantTimeEq;
 
 use crate::demo::Operator;
 use crate::mutex::lock;
@@ -72,17 +72,14 @@ impl Attempts {
         self.used.retain(|step| *step >= current - MAX_STEP_SKEW);
         let mut right = None;
         for step in current - MAX_STEP_SKEW..=current + MAX_STEP_SKEW {
+            let expected = totp::code(&operator.totp_secret, step).unwrap_or_default();
             // Every period is compared, and each in constant time.
-            if bool::from(is_code(operator, step, code)) && !self.used.contains(&step) {
+            let is_equal = bool::from(expected.as_bytes().ct_eq(code.as_bytes()));
+            if is_equal && !self.used.contains(&step) {
                 right = Some(step);
             }
         }
         self.used.extend(right);
         right.is_some()
     }
-}
-
-fn is_code(operator: &Operator, step: i64, given: &str) -> Choice {
-    let expected = totp::code(&operator.totp_secret, step).unwrap_or_default();
-    expected.as_bytes().ct_eq(given.as_bytes())
 }

@@ -18,32 +18,15 @@ use super::Iam;
 use super::factors::CodeCheck;
 use super::sessions::{PresentedToken, SignedOut};
 use crate::effects::Effect;
+use crate::refusal::refusal;
 
-static REFRESH_TOKEN_INVALID: Code = Code {
-    name: "MELMASTOON.IAM.REFRESH_TOKEN_INVALID",
-    status: 401,
-    title: "The refresh token is not valid",
-    retriable: false,
-    retry_after: None,
-    runbook: None,
-};
-
-static MFA_CODE_INVALID: Code = Code {
-    name: "MELMASTOON.IAM.MFA_CODE_INVALID",
-    status: 401,
-    title: "The code is not valid or was used",
-    retriable: false,
-    retry_after: None,
-    runbook: None,
-};
-
+static REFRESH_TOKEN_INVALID: Code =
+    refusal(401, "MELMASTOON.IAM.REFRESH_TOKEN_INVALID", "The refresh token is not valid");
+static MFA_CODE_INVALID: Code =
+    refusal(401, "MELMASTOON.IAM.MFA_CODE_INVALID", "The code is not valid or was used");
 static MFA_LOCKED: Code = Code {
-    name: "MELMASTOON.IAM.MFA_LOCKED",
-    status: 429,
-    title: "Too many wrong codes of a second factor",
     retriable: true,
-    retry_after: None,
-    runbook: None,
+    ..refusal(429, "MELMASTOON.IAM.MFA_LOCKED", "Too many wrong codes of a second factor")
 };
 
 type NotStored = [(HeaderName, &'static str); 1];
@@ -92,8 +75,8 @@ pub(super) async fn attest(
     caller: Caller,
     Json(request): Json<AttestRequest>,
 ) -> ApiResult<Json<Attested>> {
-    let operator = iam.accounts.operator(caller.0.operator).ok_or_else(ApiError::not_found)?;
-    let now = iam.dependencies.env.now();
+    let operator = iam.platform.demo.operator(caller.0.operator).ok_or_else(ApiError::not_found)?;
+    let now = iam.platform.env.now();
     match iam.factors.check(operator, &request.code, now) {
         CodeCheck::Accepted => {}
         CodeCheck::Rejected => {
@@ -107,7 +90,7 @@ pub(super) async fn attest(
             return Err(Problem::new(&MFA_LOCKED, detail).with_retry_after(retry_after).into());
         }
     }
-    iam.dependencies.effects.record(Effect {
+    iam.platform.effects.record(Effect {
         at: now,
         upstream: Upstream::Iam,
         tenant_id: operator.tenant_id,

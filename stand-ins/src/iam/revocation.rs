@@ -19,13 +19,13 @@ impl Iam {
     pub(super) fn end(&self, session: &Session, reason: &str) {
         self.note("session.revoked", session);
         let event = self.event(session, reason);
-        if self.dependencies.dispatcher.publish(event).is_err() {
+        if self.dispatcher.publish(event).is_err() {
             tracing::error!(session = %session.id, "Failed to publish a session revocation: the event queue is full.");
         }
     }
 
     fn event(&self, session: &Session, reason: &str) -> CloudEvent {
-        let env = &self.dependencies.env;
+        let env = &self.platform.env;
         let data = SessionRevoked {
             kind: "session".to_owned(),
             id: session.id.to_string(),

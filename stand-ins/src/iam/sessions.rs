@@ -158,8 +158,10 @@ impl Sessions {
         table.exchanged.retain(|_, exchanged| now < exchanged.at + REPEAT_GRACE);
         let again = table.exchanged.get(&given).map(|exchanged| exchanged.pair.clone());
         let Some(session) = table.session_of(&given) else { return Refreshed::Refused };
+        let is_holder = session.thumbprint == presented.thumbprint
+            && presented.device.is_none_or(|device| device == session.device);
         // A caller without the key learns nothing and cannot revoke the session.
-        if session.revoked || session.ends_at <= now || !session.is_held_by(presented) {
+        if session.revoked || session.ends_at <= now || !is_holder {
             return Refreshed::Refused;
         }
         if let Some(pair) = again {
@@ -210,13 +212,6 @@ impl Sessions {
             session.clone()
         };
         hit.map(end).collect()
-    }
-}
-
-impl Session {
-    fn is_held_by(&self, presented: &PresentedToken<'_>) -> bool {
-        self.thumbprint == presented.thumbprint
-            && presented.device.is_none_or(|device| device == self.device)
     }
 }
 

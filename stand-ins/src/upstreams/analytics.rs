@@ -9,36 +9,27 @@ use contracts::money::Money;
 use contracts::upstream::analytics::Kpis;
 use contracts::upstream::reservation::ReservationState;
 use jiff::civil::Date;
-use service_kit::caller::Caller;
-use service_kit::extract::{Json, Query};
-use service_kit::problem::ApiResult;
+use service_kit::extract::Json;
 
-use super::{PropertyQuery, UpstreamContext, UpstreamState};
+use super::{Platform, UpstreamState};
 use crate::demo::{DemoData, Property, properties::Closed, rates};
 
-pub(super) fn router(context: UpstreamContext) -> Router {
-    Router::new()
-        .route("/api/v1/analytics/kpis", get(kpis))
-        .with_state(UpstreamState { context, own: Arc::new(()) })
+pub(super) fn routes() -> Router<UpstreamState> {
+    Router::new().route("/api/v1/analytics/kpis", get(kpis))
 }
 
-async fn kpis(
-    State(state): State<UpstreamState<()>>,
-    caller: Caller,
-    Query(query): Query<PropertyQuery>,
-) -> ApiResult<Json<Kpis>> {
-    let property = state.context.property(&caller, query.property_id)?;
-    let now = state.context.env.now();
+async fn kpis(State(platform): State<Arc<Platform>>, property: Property) -> Json<Kpis> {
+    let now = platform.env.now();
     let today = property.today(now);
-    let night = Night::of(&state.context.demo, property, today.yesterday().unwrap_or(today));
-    Ok(Json(Kpis {
+    let night = Night::of(&platform.demo, &property, today.yesterday().unwrap_or(today));
+    Json(Kpis {
         property_id: property.id,
         as_of: now,
         business_date: night.date,
         occupancy_percent: night.occupancy_percent(),
         adr: night.revenue_per(night.sold),
         rev_par: night.revenue_per(night.available),
-    }))
+    })
 }
 
 /// Sales of one night.

@@ -26,28 +26,15 @@ use service_kit::caller::{Caller, ServiceCaller};
 use service_kit::extract::{Json, Path, Query};
 use service_kit::problem::{ApiError, ApiResult};
 
-use super::{PropertyQuery, UpstreamContext, UpstreamState};
-use crate::demo::{DemoData, Lock, RoomKey};
+use super::{Platform, UpstreamState};
+use crate::demo::{DemoData, Lock, Property};
 use crate::idempotency::{Mutation, RequestKey};
 use crate::mutex::lock as locked;
+use crate::refusal::refusal;
 
-static KEY_INVALID: Code = Code {
-    name: "MELMASTOON.LOCK.KEY_INVALID",
-    status: 422,
-    title: "The key cannot be issued",
-    retriable: false,
-    retry_after: None,
-    runbook: None,
-};
-
-static KEY_NOT_ACTIVE: Code = Code {
-    name: "MELMASTOON.LOCK.KEY_NOT_ACTIVE",
-    status: 409,
-    title: "The key is no longer active",
-    retriable: false,
-    retry_after: None,
-    runbook: None,
-};
+static KEY_INVALID: Code = refusal(422, "MELMASTOON.LOCK.KEY_INVALID", "The key cannot be issued");
+static KEY_NOT_ACTIVE: Code =
+    refusal(409, "MELMASTOON.LOCK.KEY_NOT_ACTIVE", "The key is no longer active");
 
 /// All keys, and the operations that made or revoked them.
 #[derive(Debug)]
@@ -71,22 +58,21 @@ struct TenantQuery {
     tenant_id: TenantId,
 }
 
-pub(super) fn router(context: UpstreamContext, own: Arc<Keyring>) -> Router {
+pub(super) fn routes() -> Router<UpstreamState> {
     Router::new()
         .route("/api/v1/locks/keys", get(list))
         .route("/api/v1/locks/operations/{key}", get(operation))
         .route("/api/v1/locks/{id}", get(device))
         .route("/api/v1/locks/{id}/keys", post(issue))
         .route("/api/v1/locks/{id}/keys/{key}/revoke", post(revoke))
-        .with_state(UpstreamState { context, own })
 }
 
 async fn device(
-    State(state): State<UpstreamState<Keyring>>,
+    State(platform): State<Arc<Platform>>,
     caller: Caller,
     Path(id): Path<LockDeviceId>,
 ) -> ApiResult<Json<LockDevice>> {
-    let Lock { id, property_id, room_id, vendor, .. } = *state.lock(&caller, id)?;
+    let Lock { id, property_id, room_id, vendor } = *platform.lock(&caller, id)?;
     Ok(Json(LockDevice {
         lock_id: id,
         property_id,
@@ -95,67 +81,53 @@ async fn device(
     }))
 }
 
-async fn list(
-    State(state): State<UpstreamState<Keyring>>,
-    caller: Caller,
-    Query(query): Query<PropertyQuery>,
-) -> ApiResult<Json<LockKeys>> {
-    let property_id = state.context.property(&caller, query.property_id)?.id;
-    let as_of = state.context.env.now();
-    let items = state.own.list(Some(property_id), as_of);
-    Ok(Json(LockKeys { property_id, as_of, items }))
+async fn list(State(platform): State<Arc<Platform>>, property: Property) -> Json<LockKeys> {
+    let (property_id, as_of) = (property.id, platform.env.now());
+    let items = platform.keys.list(Some(property_id), as_of);
+    Json(LockKeys { property_id, as_of, items })
 }
 
 /// The outcome of a request. For the gateway itself, not for operators.
 async fn operation(
-    State(state): State<UpstreamState<Keyring>>,
+    State(platform): State<Arc<Platform>>,
     _: ServiceCaller,
     Path(key): Path<String>,
     Query(query): Query<TenantQuery>,
 ) -> ApiResult<Json<LockOperation>> {
-    let operations = locked(&state.own.operations);
+    let operations = locked(&platform.keys.operations);
     let found = operations.get(&(query.tenant_id, key)).cloned();
     found.map(Json).ok_or_else(ApiError::not_found)
 }
 
 async fn issue(
-    State(state): State<UpstreamState<Keyring>>,
+    State(platform): State<Arc<Platform>>,
     caller: Caller,
     Path(id): Path<LockDeviceId>,
     Mutation { request_key, body }: Mutation<IssueKeyRequest>,
 ) -> ApiResult<Response> {
-    let (tenant, now) = (caller.0.tenant, state.context.env.now());
-    state.context.idempotency.run_once(Upstream::Lock, tenant, &request_key, now, || {
-        Ok((StatusCode::CREATED, state.issue(&caller, id, &request_key, body)?))
+    let (tenant, now) = (caller.0.tenant, platform.env.now());
+    platform.idempotency.run_once(Upstream::Lock, tenant, &request_key, now, || {
+        Ok((StatusCode::CREATED, platform.issue(&caller, id, &request_key, body)?))
     })
 }
 
 async fn revoke(
-    State(state): State<UpstreamState<Keyring>>,
+    State(platform): State<Arc<Platform>>,
     caller: Caller,
     Path((id, key)): Path<(LockDeviceId, KeyCredentialId)>,
     Mutation { request_key, .. }: Mutation<RevokeKeyRequest>,
 ) -> ApiResult<Response> {
-    let (tenant, now) = (caller.0.tenant, state.context.env.now());
-    state.context.idempotency.run_once(Upstream::Lock, tenant, &request_key, now, || {
-        Ok((StatusCode::OK, state.revoke(&caller, id, key, &request_key)?))
+    let (tenant, now) = (caller.0.tenant, platform.env.now());
+    platform.idempotency.run_once(Upstream::Lock, tenant, &request_key, now, || {
+        Ok((StatusCode::OK, platform.revoke(&caller, id, key, &request_key)?))
     })
 }
 
 impl Keyring {
     pub(crate) fn of(demo: &DemoData) -> Self {
-        let key = |key: &RoomKey| {
-            let lock = demo.locks.iter().find(|lock| lock.room_id == key.room_id)?;
-            let wire = LockKey {
-                key_credential_id: key.id,
-                lock_id: lock.id,
-                reservation_id: key.reservation_id,
-                room_ids: vec![key.room_id],
-                kind: key.kind,
-                valid_from: key.valid_from,
-                valid_until: key.valid_until,
-            };
-            Some((key.id, Key { lock: lock.clone(), wire, state: KeyState::Active }))
+        let key = |wire: &LockKey| {
+            let (lock, wire) = (demo.lock(wire.lock_id)?.clone(), wire.clone());
+            Some((wire.key_credential_id, Key { lock, wire, state: KeyState::Active }))
         };
         let keys = demo.keys.iter().filter_map(key).collect();
         Self { keys: Mutex::new(keys), operations: Mutex::default() }
@@ -172,11 +144,11 @@ impl Keyring {
     }
 }
 
-impl UpstreamState<Keyring> {
+impl Platform {
     /// Finds a lock of the caller's tenant, in the caller's scope.
     fn lock(&self, caller: &Caller, id: LockDeviceId) -> ApiResult<&Lock> {
-        let lock = self.context.demo.lock(id).ok_or_else(ApiError::not_found)?;
-        self.context.property(caller, lock.property_id)?;
+        let lock = self.demo.lock(id).ok_or_else(ApiError::not_found)?;
+        self.property(caller, lock.property_id)?;
         Ok(lock)
     }
 
@@ -188,8 +160,8 @@ impl UpstreamState<Keyring> {
         request: IssueKeyRequest,
     ) -> ApiResult<IssuedKey> {
         let lock = self.lock(caller, id)?.clone();
-        self.check(&lock, &request)?;
-        let env = &self.context.env;
+        self.check_key(&lock, &request)?;
+        let env = &self.env;
         let wire = LockKey {
             key_credential_id: env.new_id(),
             lock_id: lock.id,
@@ -199,23 +171,30 @@ impl UpstreamState<Keyring> {
             valid_from: request.valid_from,
             valid_until: request.valid_until,
         };
-        self.record_operation(
-            caller,
-            &lock,
-            wire.key_credential_id,
-            LockActionKind::IssueKey,
-            request_key,
-        );
-        let issued = issued(&lock, &wire, env.now());
+        let id = wire.key_credential_id;
+        self.record_operation(caller, &lock, id, LockActionKind::IssueKey, request_key);
+        let issued = IssuedKey {
+            key_credential_id: id,
+            lock_id: lock.id,
+            property_id: lock.property_id,
+            reservation_id: wire.reservation_id,
+            room_ids: wire.room_ids.clone(),
+            kind: wire.kind,
+            state: KeyState::Active,
+            vendor: lock.vendor.to_owned(),
+            valid_from: wire.valid_from,
+            valid_until: wire.valid_until,
+            issued_at: env.now(),
+        };
         let key = Key { lock, wire, state: KeyState::Active };
-        locked(&self.own.keys).insert(issued.key_credential_id, key);
+        locked(&self.keys.keys).insert(id, key);
         Ok(issued)
     }
 
     /// Checks that the key is for a stay at the property, opens the room of the lock, and ends after
     /// it begins.
-    fn check(&self, lock: &Lock, request: &IssueKeyRequest) -> ApiResult<()> {
-        let demo = &self.context.demo;
+    fn check_key(&self, lock: &Lock, request: &IssueKeyRequest) -> ApiResult<()> {
+        let demo = &self.demo;
         let is_here =
             |id: &RoomId| demo.room(*id).is_some_and(|room| room.property_id == lock.property_id);
         let mut stays = demo.stays_of(lock.property_id);
@@ -242,7 +221,7 @@ impl UpstreamState<Keyring> {
         request_key: &RequestKey,
     ) -> ApiResult<RevokedKey> {
         let lock = self.lock(caller, id)?;
-        let mut keys = locked(&self.own.keys);
+        let mut keys = locked(&self.keys.keys);
         let own = keys.get_mut(&key).filter(|key| key.lock.id == id);
         let held = own.ok_or_else(ApiError::not_found)?;
         if held.state != KeyState::Active {
@@ -259,7 +238,7 @@ impl UpstreamState<Keyring> {
             property_id: lock.property_id,
             state: held.state,
             vendor: lock.vendor.to_owned(),
-            revoked_at: self.context.env.now(),
+            revoked_at: self.env.now(),
         })
     }
 
@@ -275,31 +254,15 @@ impl UpstreamState<Keyring> {
             LockActionKind::IssueKey => "key.issued",
             LockActionKind::RevokeKey => "key.revoked",
         };
-        self.context.note(caller, Upstream::Lock, effect, key.as_str(), request_key);
+        self.note(caller, Upstream::Lock, effect, key.as_str(), request_key);
         let operation = LockOperation {
             idempotency_key: request_key.key.clone(),
             action,
             lock_id: lock.id,
             key_credential_id: key,
             vendor: lock.vendor.to_owned(),
-            done_at: self.context.env.now(),
+            done_at: self.env.now(),
         };
-        locked(&self.own.operations).insert((caller.0.tenant, request_key.key.clone()), operation);
-    }
-}
-
-fn issued(lock: &Lock, wire: &LockKey, now: Timestamp) -> IssuedKey {
-    IssuedKey {
-        key_credential_id: wire.key_credential_id,
-        lock_id: lock.id,
-        property_id: lock.property_id,
-        reservation_id: wire.reservation_id,
-        room_ids: wire.room_ids.clone(),
-        kind: wire.kind,
-        state: KeyState::Active,
-        vendor: lock.vendor.to_owned(),
-        valid_from: wire.valid_from,
-        valid_until: wire.valid_until,
-        issued_at: now,
+        locked(&self.keys.operations).insert((caller.0.tenant, request_key.key.clone()), operation);
     }
 }

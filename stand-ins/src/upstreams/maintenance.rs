@@ -11,30 +11,25 @@ use contracts::upstream::maintenance::{
     WorkOrderSeverity, WorkOrderState,
 };
 use jiff::Timestamp;
-use service_kit::caller::Caller;
-use service_kit::extract::{Json, Query};
-use service_kit::problem::ApiResult;
+use service_kit::extract::Json;
 
-use super::{PropertyQuery, UpstreamContext, UpstreamState};
-use crate::demo::{self, DemoData, Property};
+use super::{Platform, UpstreamState};
+use crate::demo::{DemoData, Property};
 
-pub(super) fn router(context: UpstreamContext) -> Router {
+pub(super) fn routes() -> Router<UpstreamState> {
     Router::new()
         .route("/api/v1/maintenance/summary", get(summary))
         .route("/api/v1/maintenance/board", get(board))
-        .with_state(UpstreamState { context, own: Arc::new(()) })
 }
 
 async fn summary(
-    State(state): State<UpstreamState<()>>,
-    caller: Caller,
-    Query(query): Query<PropertyQuery>,
-) -> ApiResult<Json<MaintenanceSummary>> {
-    let property = state.context.property(&caller, query.property_id)?;
-    let (demo, now) = (&state.context.demo, state.context.env.now());
-    let shown = shown(demo, property, now);
+    State(platform): State<Arc<Platform>>,
+    property: Property,
+) -> Json<MaintenanceSummary> {
+    let (demo, now) = (&platform.demo, platform.env.now());
+    let shown = shown(demo, &property, now);
     let pending: Vec<_> = shown.iter().filter(|order| order.state.is_pending()).copied().collect();
-    Ok(Json(MaintenanceSummary {
+    Json(MaintenanceSummary {
         property_id: property.id,
         as_of: now,
         states: counted(WorkOrderState::ALL, shown.iter().map(|order| order.state)),
@@ -43,30 +38,31 @@ async fn summary(
             pending.iter().map(|order| order.severity),
         ),
         overdue: pending.iter().filter(|order| order.due_at < now).count() as u32,
-        rooms_out_of_order: rooms_out_of_order(demo, &pending),
-    }))
+        rooms_out_of_order: rooms_out_of_order(&pending),
+    })
 }
 
 async fn board(
-    State(state): State<UpstreamState<()>>,
-    caller: Caller,
-    Query(query): Query<PropertyQuery>,
-) -> ApiResult<Json<MaintenanceBoard>> {
-    let property = state.context.property(&caller, query.property_id)?;
-    let (demo, now) = (&state.context.demo, state.context.env.now());
-    let mut shown = shown(demo, property, now);
-    shown.sort_by_key(|order| (std::cmp::Reverse(order.severity), order.due_at, order.id));
+    State(platform): State<Arc<Platform>>,
+    property: Property,
+) -> Json<MaintenanceBoard> {
+    let (demo, now) = (&platform.demo, platform.env.now());
+    let mut shown = shown(demo, &property, now);
+    shown.sort_by_key(|order| {
+        (std::cmp::Reverse(order.severity), order.due_at, order.work_order_id)
+    });
     let columns = WorkOrderState::ALL.iter().map(|&state| {
         let items = shown.iter().filter(|order| order.state == state);
-        MaintenanceColumn { state, items: items.map(|order| on_the_wire(demo, order)).collect() }
+        MaintenanceColumn { state, items: items.copied().cloned().collect() }
     });
-    Ok(Json(MaintenanceBoard { property_id: property.id, as_of: now, columns: columns.collect() }))
+    Json(MaintenanceBoard { property_id: property.id, as_of: now, columns: columns.collect() })
 }
 
 /// Work orders that are pending or ended since local midnight.
-fn shown<'a>(demo: &'a DemoData, property: &Property, now: Timestamp) -> Vec<&'a demo::WorkOrder> {
+fn shown<'a>(demo: &'a DemoData, property: &Property, now: Timestamp) -> Vec<&'a WorkOrder> {
     let today = property.today(now);
     let own = demo.work_orders.iter().filter(|order| order.property_id == property.id);
+    let own = own.map(|one| &one.item);
     own.filter(|order| order.state.is_pending() || property.today(order.since) == today).collect()
 }
 
@@ -79,37 +75,18 @@ fn counted<T: Ord + Copy>(all: &[T], seen: impl Iterator<Item = T>) -> BTreeMap<
     counts
 }
 
-fn rooms_out_of_order(demo: &DemoData, pending: &[&demo::WorkOrder]) -> Vec<RoomOutOfOrder> {
+fn rooms_out_of_order(pending: &[&WorkOrder]) -> Vec<RoomOutOfOrder> {
     let closing = pending.iter().filter(|order| order.room_out_of_order);
     let mut rooms: Vec<_> = closing
         .filter_map(|order| {
-            let room = demo.room(order.room_id?)?;
             Some(RoomOutOfOrder {
-                room_id: room.id,
-                number: room.number.clone(),
-                work_order_id: order.id,
+                room_id: order.room_id?,
+                number: order.room_number.clone()?,
+                work_order_id: order.work_order_id,
                 due_at: order.due_at,
             })
         })
         .collect();
     rooms.sort_by(|a, b| a.number.cmp(&b.number));
     rooms
-}
-
-fn on_the_wire(demo: &DemoData, order: &demo::WorkOrder) -> WorkOrder {
-    let room = order.room_id.and_then(|id| demo.room(id));
-    WorkOrder {
-        work_order_id: order.id,
-        state: order.state,
-        severity: order.severity,
-        category: order.category,
-        title: order.title.to_owned(),
-        room_id: order.room_id,
-        room_number: room.map(|room| room.number.clone()),
-        room_out_of_order: order.room_out_of_order,
-        assigned_to: order.assigned_to,
-        reported_at: order.reported_at,
-        due_at: order.due_at,
-        since: order.since,
-    }
 }

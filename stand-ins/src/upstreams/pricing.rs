@@ -7,30 +7,24 @@ use axum::extract::State;
 use axum::routing::get;
 use contracts::upstream::pricing::{Rate, RateSnapshot};
 use jiff::civil::Date;
-use service_kit::caller::Caller;
-use service_kit::extract::{Json, Query};
-use service_kit::problem::ApiResult;
+use service_kit::extract::Json;
 
-use super::{PropertyQuery, UpstreamContext, UpstreamState};
+use super::{Platform, UpstreamState};
 use crate::demo::{Property, RoomType, rates};
 
-pub(super) fn router(context: UpstreamContext) -> Router {
-    Router::new()
-        .route("/v1/pricing/rate-snapshot", get(rate_snapshot))
-        .with_state(UpstreamState { context, own: Arc::new(()) })
+pub(super) fn routes() -> Router<UpstreamState> {
+    Router::new().route("/v1/pricing/rate-snapshot", get(rate_snapshot))
 }
 
 async fn rate_snapshot(
-    State(state): State<UpstreamState<()>>,
-    caller: Caller,
-    Query(query): Query<PropertyQuery>,
-) -> ApiResult<Json<RateSnapshot>> {
-    let property = state.context.property(&caller, query.property_id)?;
-    let now = state.context.env.now();
+    State(platform): State<Arc<Platform>>,
+    property: Property,
+) -> Json<RateSnapshot> {
+    let now = platform.env.now();
     let tonight = property.today(now);
-    let types = state.context.demo.room_types_of(property.id);
-    let rates = types.map(|room_type| rate(property, room_type, tonight)).collect();
-    Ok(Json(RateSnapshot { property_id: property.id, as_of: now, date: tonight, rates }))
+    let types = platform.demo.room_types_of(property.id);
+    let rates = types.map(|room_type| rate(&property, room_type, tonight)).collect();
+    Json(RateSnapshot { property_id: property.id, as_of: now, date: tonight, rates })
 }
 
 fn rate(property: &Property, room_type: &RoomType, tonight: Date) -> Rate {

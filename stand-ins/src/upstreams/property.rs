@@ -11,23 +11,21 @@ use service_kit::caller::Caller;
 use service_kit::extract::{Json, Path};
 use service_kit::problem::ApiResult;
 
-use super::{UpstreamContext, UpstreamState};
+use super::{Platform, UpstreamState};
 
-pub(super) fn router(context: UpstreamContext) -> Router {
-    Router::new()
-        .route("/internal/v1/properties/{id}", get(property))
-        .with_state(UpstreamState { context, own: Arc::new(()) })
+pub(super) fn routes() -> Router<UpstreamState> {
+    Router::new().route("/internal/v1/properties/{id}", get(property))
 }
 
 async fn property(
-    State(state): State<UpstreamState<()>>,
+    State(platform): State<Arc<Platform>>,
     caller: Caller,
     Path(id): Path<PropertyId>,
 ) -> ApiResult<Json<Property>> {
-    let property = state.context.property(&caller, id)?;
+    let property = platform.property(&caller, id)?;
     Ok(Json(Property {
         property_id: property.id,
-        as_of: state.context.env.now(),
+        as_of: platform.env.now(),
         name: property.name.to_owned(),
         address: property.address.to_owned(),
         city: property.city.to_owned(),
@@ -35,7 +33,7 @@ async fn property(
         time_zone: property.time_zone.to_owned(),
         currency: property.currency(),
         locale: property.locale.to_owned(),
-        room_count: state.context.demo.rooms_of(property.id).count() as u32,
+        room_count: platform.demo.rooms_of(property.id).count() as u32,
         phone: property.phone.to_owned(),
         email: property.email.to_owned(),
     }))

@@ -3,13 +3,13 @@
 //! Not here: whether a room is free (inventory) or clean (housekeeping).
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::extract::State;
 use axum::response::Response;
 use axum::routing::{get, post};
-use contracts::id::{PropertyId, ReservationId, RoomId};
+use contracts::id::{ReservationId, RoomId};
 use contracts::problem::Code;
 use contracts::upstream::Upstream;
 use contracts::upstream::reservation::{CheckInRequest, CheckedIn, ReservationState, Stay, Stays};
@@ -20,40 +20,23 @@ use service_kit::caller::Caller;
 use service_kit::extract::{Json, Path, Query};
 use service_kit::problem::{ApiError, ApiResult};
 
-use super::{Folios, UpstreamContext, UpstreamState};
+use super::{Platform, UpstreamState};
 use crate::demo::{DemoData, Property, Reservation};
 use crate::idempotency::{Mutation, RequestKey};
+use crate::mutex::lock;
+use crate::refusal::refusal;
 
-static NOT_ARRIVING: Code = Code {
-    name: "MELMASTOON.RESERVATION.NOT_ARRIVING",
-    status: 409,
-    title: "The guest does not arrive today",
-    retriable: false,
-    retry_after: None,
-    runbook: None,
-};
-
-static ROOM_REQUIRED: Code = Code {
-    name: "MELMASTOON.RESERVATION.ROOM_REQUIRED",
-    status: 422,
-    title: "A room of the property is required",
-    retriable: false,
-    retry_after: None,
-    runbook: None,
-};
+static NOT_ARRIVING: Code =
+    refusal(409, "MELMASTOON.RESERVATION.NOT_ARRIVING", "The guest does not arrive today");
+static ROOM_REQUIRED: Code =
+    refusal(422, "MELMASTOON.RESERVATION.ROOM_REQUIRED", "A room of the property is required");
 
 /// All reservations, by id.
 #[derive(Debug)]
-struct Reservations {
-    stays: RwLock<BTreeMap<ReservationId, Reservation>>,
-    /// Where a check-in opens a folio.
-    folios: Arc<Folios>,
-}
+pub(crate) struct Reservations(Mutex<BTreeMap<ReservationId, Reservation>>);
 
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
 struct DayQuery {
-    property_id: PropertyId,
     /// Today at the property when absent.
     date: Option<Date>,
 }
@@ -66,57 +49,46 @@ enum List {
     InHouse,
 }
 
-pub(super) fn router(context: UpstreamContext, folios: Arc<Folios>) -> Router {
-    let stays = context.demo.reservations.iter().map(|stay| (stay.id, stay.clone())).collect();
-    let state = UpstreamState {
-        context,
-        own: Arc::new(Reservations { stays: RwLock::new(stays), folios }),
-    };
+pub(super) fn routes() -> Router<UpstreamState> {
     Router::new()
-        .route("/api/v1/reservations/arrivals", get(arrivals))
-        .route("/api/v1/reservations/departures", get(departures))
-        .route("/api/v1/reservations/in-house", get(in_house))
+        .route("/api/v1/reservations/arrivals", get(async |s, p, q| stays(List::Arrivals, s, p, q)))
+        .route(
+            "/api/v1/reservations/departures",
+            get(async |s, p, q| stays(List::Departures, s, p, q)),
+        )
+        .route("/api/v1/reservations/in-house", get(async |s, p, q| stays(List::InHouse, s, p, q)))
         .route("/api/v1/reservations/{id}/check-in", post(check_in))
-        .with_state(state)
 }
 
-async fn arrivals(
-    State(state): State<UpstreamState<Reservations>>,
-    caller: Caller,
+fn stays(
+    list: List,
+    State(platform): State<Arc<Platform>>,
+    property: Property,
     Query(query): Query<DayQuery>,
-) -> ApiResult<Json<Stays>> {
-    state.list(&caller, &query, List::Arrivals)
-}
-
-async fn departures(
-    State(state): State<UpstreamState<Reservations>>,
-    caller: Caller,
-    Query(query): Query<DayQuery>,
-) -> ApiResult<Json<Stays>> {
-    state.list(&caller, &query, List::Departures)
-}
-
-async fn in_house(
-    State(state): State<UpstreamState<Reservations>>,
-    caller: Caller,
-    Query(query): Query<DayQuery>,
-) -> ApiResult<Json<Stays>> {
-    state.list(&caller, &query, List::InHouse)
+) -> Json<Stays> {
+    let now = platform.env.now();
+    let today = property.today(now);
+    let date = query.date.unwrap_or(today);
+    let mut stays = platform.reservations.live(&property);
+    stays.retain(|stay| list.holds(stay, date, today));
+    list.sort(&mut stays);
+    let items = stays.iter().map(|stay| stay_on_the_wire(&platform.demo, stay)).collect();
+    Json(Stays { property_id: property.id, date, as_of: now, items })
 }
 
 async fn check_in(
-    State(state): State<UpstreamState<Reservations>>,
+    State(platform): State<Arc<Platform>>,
     caller: Caller,
     Path(id): Path<ReservationId>,
     Mutation { request_key, body }: Mutation<CheckInRequest>,
 ) -> ApiResult<Response> {
-    let (tenant, now) = (caller.0.tenant, state.context.env.now());
-    state.context.idempotency.run_once(Upstream::Reservation, tenant, &request_key, now, || {
-        Ok((StatusCode::OK, state.check_in(&caller, id, &request_key, body)?))
+    let (tenant, now) = (caller.0.tenant, platform.env.now());
+    platform.idempotency.run_once(Upstream::Reservation, tenant, &request_key, now, || {
+        Ok((StatusCode::OK, platform.check_in(&caller, id, &request_key, body)?))
     })
 }
 
-impl UpstreamState<Reservations> {
+impl Platform {
     fn check_in(
         &self,
         caller: &Caller,
@@ -124,10 +96,10 @@ impl UpstreamState<Reservations> {
         request_key: &RequestKey,
         request: CheckInRequest,
     ) -> ApiResult<CheckedIn> {
-        let mut book = self.own.stays.write().unwrap_or_else(PoisonError::into_inner);
-        let stay = book.get_mut(&id).ok_or_else(ApiError::not_found)?;
-        let property = self.context.property(caller, stay.property_id)?;
-        let now = self.context.env.now();
+        let mut stays = lock(&self.reservations.0);
+        let stay = stays.get_mut(&id).ok_or_else(ApiError::not_found)?;
+        let property = self.property(caller, stay.property_id)?;
+        let now = self.env.now();
         let today = property.today(now);
         if stay.state != ReservationState::Confirmed || !stay.spends(today) {
             return Err(ApiError::new(
@@ -135,16 +107,16 @@ impl UpstreamState<Reservations> {
                 "Only a confirmed reservation of today can be checked in. Reload the arrivals.",
             ));
         }
-        let room_id = self.room(property, request.room_id.or(stay.room_id))?;
+        let room_id = self.room_for(property, request.room_id.or(stay.room_id))?;
         (stay.state, stay.room_id) = (ReservationState::InHouse, Some(room_id));
-        self.own.folios.open(property, stay, now);
+        self.folios.open(property, stay, now);
         let action = "reservation.checked_in";
-        self.context.note(caller, Upstream::Reservation, action, id.as_str(), request_key);
+        self.note(caller, Upstream::Reservation, action, id.as_str(), request_key);
         Ok(CheckedIn { reservation_id: id, state: stay.state, room_id, checked_in_at: now })
     }
 
-    fn room(&self, property: &Property, wanted: Option<RoomId>) -> ApiResult<RoomId> {
-        let room = wanted.and_then(|id| self.context.demo.room(id));
+    fn room_for(&self, property: &Property, wanted: Option<RoomId>) -> ApiResult<RoomId> {
+        let room = wanted.and_then(|id| self.demo.room(id));
         let own = room.filter(|room| room.property_id == property.id && room.closed.is_none());
         let required = || {
             ApiError::new(
@@ -154,24 +126,18 @@ impl UpstreamState<Reservations> {
         };
         own.map(|room| room.id).ok_or_else(required)
     }
-
-    fn list(&self, caller: &Caller, query: &DayQuery, list: List) -> ApiResult<Json<Stays>> {
-        let property = self.context.property(caller, query.property_id)?;
-        let now = self.context.env.now();
-        let today = property.today(now);
-        let date = query.date.unwrap_or(today);
-        let mut stays = self.own.stays(property, |stay| list.holds(stay, date, today));
-        list.sort(&mut stays);
-        let items = stays.iter().map(|stay| stay_on_the_wire(&self.context.demo, stay)).collect();
-        Ok(Json(Stays { property_id: property.id, date, as_of: now, items }))
-    }
 }
 
 impl Reservations {
-    fn stays(&self, of: &Property, wanted: impl Fn(&Reservation) -> bool) -> Vec<Reservation> {
-        let book = self.stays.read().unwrap_or_else(PoisonError::into_inner);
-        let own = book.values().filter(|stay| stay.property_id == of.id && stay.is_live());
-        own.filter(|stay| wanted(stay)).cloned().collect()
+    pub(super) fn of(demo: &DemoData) -> Self {
+        let stays = demo.reservations.iter().map(|stay| (stay.id, stay.clone()));
+        Self(Mutex::new(stays.collect()))
+    }
+
+    fn live(&self, of: &Property) -> Vec<Reservation> {
+        let stays = lock(&self.0);
+        let own = stays.values().filter(|stay| stay.property_id == of.id && stay.is_live());
+        own.cloned().collect()
     }
 }
 

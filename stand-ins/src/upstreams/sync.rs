@@ -27,21 +27,15 @@ use service_kit::caller::{Caller, ServiceCaller};
 use service_kit::extract::{Json, Path, Query};
 use service_kit::problem::{ApiError, ApiResult};
 
-use super::{PropertyQuery, UpstreamContext, UpstreamState};
-use crate::demo::{DemoData, desktops};
+use super::{Platform, PropertyQuery, UpstreamState};
+use crate::demo::{Property, desktops};
 use crate::mutex::lock;
+use crate::refusal::refusal;
 
 /// A cursor may be at most this many versions old: a week of pulls.
 const MAX_VERSIONS_BEHIND: u64 = 7 * 24 * 12;
 
-static EXPIRED_CURSOR: Code = Code {
-    name: CURSOR_EXPIRED,
-    status: 410,
-    title: "The cursor has expired",
-    retriable: false,
-    retry_after: None,
-    runbook: None,
-};
+static EXPIRED_CURSOR: Code = refusal(410, CURSOR_EXPIRED, "The cursor has expired");
 
 /// Cursors of the desktops that called at least once; all others are simulated.
 #[derive(Debug)]
@@ -67,51 +61,45 @@ pub(crate) struct MoveCursor {
     last_pull_at: Option<Timestamp>,
 }
 
-pub(super) fn router(context: UpstreamContext, own: Arc<Cursors>) -> Router {
+pub(super) fn routes() -> Router<UpstreamState> {
     Router::new()
         .route("/api/v1/sync/cursors", get(cursors))
         .route("/api/v1/sync/tenants/{tenant}/cursors", get(cursors_of_tenant))
         .route("/api/v1/sync/handshake", post(handshake))
         .route(transfer::PULL_PATH, post(transfer::pull))
         .route(transfer::PUSH_PATH, post(transfer::push))
-        .with_state(UpstreamState { context, own })
 }
 
-async fn cursors(
-    State(state): State<UpstreamState<Cursors>>,
-    caller: Caller,
-    Query(query): Query<PropertyQuery>,
-) -> ApiResult<Json<SyncCursors>> {
-    let property = state.context.property(&caller, query.property_id)?.id;
-    Ok(Json(state.list(property)))
+async fn cursors(State(platform): State<Arc<Platform>>, property: Property) -> Json<SyncCursors> {
+    Json(platform.cursors_at(property.id))
 }
 
 /// For the gateway itself, which compares cursors.
 async fn cursors_of_tenant(
-    State(state): State<UpstreamState<Cursors>>,
+    State(platform): State<Arc<Platform>>,
     _: ServiceCaller,
     Path(tenant): Path<TenantId>,
     Query(query): Query<PropertyQuery>,
 ) -> ApiResult<Json<SyncCursors>> {
-    let found = state.context.demo.property(query.property_id);
+    let found = platform.demo.property(query.property_id);
     let own = found.filter(|property| property.tenant_id == tenant);
-    Ok(Json(state.list(own.ok_or_else(ApiError::not_found)?.id)))
+    Ok(Json(platform.cursors_at(own.ok_or_else(ApiError::not_found)?.id)))
 }
 
 async fn handshake(
-    State(state): State<UpstreamState<Cursors>>,
+    State(platform): State<Arc<Platform>>,
     caller: Caller,
     Json(request): Json<HandshakeRequest>,
 ) -> ApiResult<Json<Handshake>> {
     let (device, tenant) = (caller.0.device, caller.0.tenant);
-    let mut operators = state.context.demo.operators.iter();
+    let mut operators = platform.demo.operators.iter();
     let operator =
         operators.find(|operator| operator.device_id == device && operator.tenant_id == tenant);
     let property = operator.and_then(|operator| operator.property_ids.first());
     let property_id = *property.ok_or_else(ApiError::not_found)?;
-    let cursor = state.own.change(device, state.context.env.now(), |_| ());
+    let cursor = platform.cursors.change(device, platform.env.now(), |_| ());
     let full_resync = needs_full_resync(request.cursor_version, cursor.version)?;
-    let url = |path| format!("{}{path}", state.own.base);
+    let url = |path| format!("{}{path}", platform.cursors.base);
     let (pull_url, push_url) = (url(transfer::PULL_PATH), url(transfer::PUSH_PATH));
     Ok(Json(Handshake { property_id, cursor, pull_url, push_url, full_resync }))
 }
@@ -145,7 +133,7 @@ impl Cursors {
 
     fn of(&self, device: DeviceId, now: Timestamp) -> DeviceCursor {
         let known = lock(&self.known).get(&device).cloned();
-        known.unwrap_or_else(|| simulated(device, now))
+        known.unwrap_or_else(|| desktops::cursor(device, now))
     }
 
     /// Changes a cursor and returns it.
@@ -156,45 +144,31 @@ impl Cursors {
         change: impl FnOnce(&mut DeviceCursor),
     ) -> DeviceCursor {
         let mut known = lock(&self.known);
-        let cursor = known.entry(device).or_insert_with(|| simulated(device, now));
+        let cursor = known.entry(device).or_insert_with(|| desktops::cursor(device, now));
         change(cursor);
         cursor.clone()
     }
+}
 
+impl Platform {
     /// Moves a cursor for the control listener.
-    pub(crate) fn put(
-        &self,
-        moved: MoveCursor,
-        demo: &DemoData,
-        now: Timestamp,
-    ) -> ApiResult<DeviceCursor> {
-        if !demo.operators.iter().any(|operator| operator.device_id == moved.device_id) {
+    pub(crate) fn move_cursor(&self, moved: MoveCursor) -> ApiResult<DeviceCursor> {
+        if !self.demo.operators.iter().any(|operator| operator.device_id == moved.device_id) {
             return Err(ApiError::not_found());
         }
-        Ok(self.change(moved.device_id, now, |cursor| {
+        Ok(self.cursors.change(moved.device_id, self.env.now(), |cursor| {
             cursor.version = moved.version;
             cursor.last_pull_at = moved.last_pull_at.unwrap_or(cursor.last_pull_at);
         }))
     }
-}
 
-impl UpstreamState<Cursors> {
-    fn list(&self, property_id: PropertyId) -> SyncCursors {
-        let now = self.context.env.now();
-        let operators = self.context.demo.operators.iter();
+    fn cursors_at(&self, property_id: PropertyId) -> SyncCursors {
+        let now = self.env.now();
+        let operators = self.demo.operators.iter();
         let here = operators.filter(|operator| operator.property_ids.contains(&property_id));
-        let mut items: Vec<_> = here.map(|operator| self.own.of(operator.device_id, now)).collect();
+        let mut items: Vec<_> =
+            here.map(|operator| self.cursors.of(operator.device_id, now)).collect();
         items.sort_by_key(|cursor| cursor.device_id);
         SyncCursors { property_id, as_of: now, items }
-    }
-}
-
-fn simulated(device_id: DeviceId, now: Timestamp) -> DeviceCursor {
-    let progress = desktops::progress(device_id, now);
-    DeviceCursor {
-        device_id,
-        version: progress.pulls,
-        last_pull_at: progress.last_pull,
-        last_push_at: progress.last_push,
     }
 }

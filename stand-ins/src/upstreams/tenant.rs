@@ -12,7 +12,7 @@ use service_kit::caller::Caller;
 use service_kit::extract::{Json, Path};
 use service_kit::problem::{ApiError, ApiResult};
 
-use super::{UpstreamContext, UpstreamState};
+use super::{Platform, UpstreamState};
 use crate::demo::Operator;
 use crate::mutex::lock;
 
@@ -35,55 +35,54 @@ impl TenantStatuses {
     }
 }
 
-pub(super) fn router(context: UpstreamContext, tenant_statuses: Arc<TenantStatuses>) -> Router {
+pub(super) fn routes() -> Router<UpstreamState> {
     Router::new()
         .route("/api/v1/tenants/{tenant_id}/operators/{operator_id}", get(operator))
         .route("/api/v1/tenants/{tenant_id}/operators/{operator_id}/preferences", get(preferences))
-        .with_state(UpstreamState { context, own: tenant_statuses })
 }
 
 async fn operator(
-    State(state): State<UpstreamState<TenantStatuses>>,
+    State(platform): State<Arc<Platform>>,
     caller: Caller,
     Path((tenant, id)): Path<(TenantId, OperatorId)>,
 ) -> ApiResult<Json<OperatorProfile>> {
-    let operator = state.operator(&caller, tenant, id)?;
+    let operator = platform.operator(&caller, tenant, id)?;
     let primary = operator.property_ids.first().copied();
     Ok(Json(OperatorProfile {
         tenant_id: tenant,
         operator_id: id,
-        tenant_status: state.own.status(tenant),
+        tenant_status: platform.tenant_statuses.status(tenant),
         display_name: operator.display_name.clone(),
-        locale: state.locale(operator)?,
+        locale: platform.locale(operator)?,
         roles: operator.roles.iter().map(|role| role.name().to_owned()).collect(),
         property_ids: operator.property_ids.clone(),
         primary_property_id: primary,
-        as_of: state.context.env.now(),
+        as_of: platform.env.now(),
     }))
 }
 
 /// The defaults: the stand-in stores no preferences.
 async fn preferences(
-    State(state): State<UpstreamState<TenantStatuses>>,
+    State(platform): State<Arc<Platform>>,
     caller: Caller,
     Path((tenant, id)): Path<(TenantId, OperatorId)>,
 ) -> ApiResult<Json<OperatorPreferences>> {
-    let operator = state.operator(&caller, tenant, id)?;
+    let operator = platform.operator(&caller, tenant, id)?;
     Ok(Json(OperatorPreferences {
         preferences_id: operator.preferences_id,
         operator_id: id,
-        locale: state.locale(operator)?,
+        locale: platform.locale(operator)?,
         theme: Theme::System,
         widgets: Vec::new(),
         version: 0,
-        as_of: state.context.env.now(),
+        as_of: platform.env.now(),
     }))
 }
 
-impl UpstreamState<TenantStatuses> {
+impl Platform {
     /// Finds an operator of the caller's tenant.
     fn operator(&self, caller: &Caller, tenant: TenantId, id: OperatorId) -> ApiResult<&Operator> {
-        let found = self.context.demo.operators.iter().find(|operator| {
+        let found = self.demo.operators.iter().find(|operator| {
             operator.id == id && operator.tenant_id == tenant && tenant == caller.0.tenant
         });
         found.ok_or_else(ApiError::not_found)
@@ -91,7 +90,7 @@ impl UpstreamState<TenantStatuses> {
 
     /// The locale of the operator's first property.
     fn locale(&self, operator: &Operator) -> ApiResult<String> {
-        let home = operator.property_ids.first().and_then(|&id| self.context.demo.property(id));
+        let home = operator.property_ids.first().and_then(|&id| self.demo.property(id));
         home.map(|home| home.locale.to_owned()).ok_or_else(ApiError::not_found)
     }
 }

@@ -29,7 +29,7 @@ fn request(platform: &TestPlatform) -> Value {
     json!({
         "reservationId": stay.id, "roomIds": [lock.room_id], "validFrom": platform.now(),
         "validUntil": until, "preferredKinds": ["pin_code", "rfid_card"],
-        "guest": {"id": stay.guest_id, "displayName": stay.guest_name,
+        "guest": {"id": "gst_01K0000000000000000000000A", "displayName": stay.guest_name,
                   "contact": {"phoneE164": "+93205550114"}},
     })
 }
@@ -104,7 +104,7 @@ async fn only_the_gateway_reads_the_outcome_of_a_lost_request() {
     assert!(
         keys(&platform).await.iter().any(|key| key.key_credential_id == listed.key_credential_id)
     );
-    let tenant = lock.tenant_id;
+    let tenant = platform.demo.tenants[0].id;
     let path = format!("/api/v1/locks/operations/{IDEMPOTENCY_KEY}?tenantId={tenant}");
     assert_eq!(platform.get(Lock, &path, operator).await.status(), 401);
 }

@@ -14,15 +14,12 @@ use service_kit::problem::{ApiError, ApiResult};
 
 use crate::demo::{self, DemoData, Property, Reservation};
 use crate::mutex::lock;
+use crate::refusal::refusal;
 
 static REFUND_EXCEEDS_PAID: Code =
-    refused("MELMASTOON.BILLING.REFUND_EXCEEDS_PAID", "The refund exceeds the payments");
+    refusal(422, "MELMASTOON.BILLING.REFUND_EXCEEDS_PAID", "The refund exceeds the payments");
 static REFUND_INVALID: Code =
-    refused("MELMASTOON.BILLING.REFUND_INVALID", "The refund is not valid");
-
-const fn refused(name: &'static str, title: &'static str) -> Code {
-    Code { name, status: 422, title, retriable: false, retry_after: None, runbook: None }
-}
+    refusal(422, "MELMASTOON.BILLING.REFUND_INVALID", "The refund is not valid");
 
 #[derive(Debug)]
 pub(super) struct Account {

@@ -2,9 +2,7 @@
 //! through the gateway. The caller is authenticated as sync-service must; a transfer only moves the
 //! cursor.
 
-use auth::htu::Htu;
 use auth::proof::Expected;
-use auth::request_token::RequestTokenRules;
 use auth::verifier::{access_token, proof_header};
 use auth::{Principal, sync_token};
 use axum::extract::State;
@@ -14,42 +12,43 @@ use http::HeaderMap;
 use service_kit::extract::Json;
 use service_kit::problem::{ApiError, ApiResult};
 
-use super::{Cursors, UpstreamState};
+use crate::upstreams::UpstreamState;
 
 pub(super) const PULL_PATH: &str = "/sync/v1/pull";
 pub(super) const PUSH_PATH: &str = "/sync/v1/push";
 
 pub(super) async fn pull(
-    State(state): State<UpstreamState<Cursors>>,
+    State(state): State<UpstreamState>,
     headers: HeaderMap,
 ) -> ApiResult<Json<DeviceCursor>> {
     let principal = state.authenticate(PULL_PATH, &headers).await?;
-    let now = state.context.env.now();
-    Ok(Json(state.own.change(principal.device, now, |cursor| {
+    let now = state.platform.env.now();
+    Ok(Json(state.platform.cursors.change(principal.device, now, |cursor| {
         cursor.version += 1;
         cursor.last_pull_at = now;
     })))
 }
 
 pub(super) async fn push(
-    State(state): State<UpstreamState<Cursors>>,
+    State(state): State<UpstreamState>,
     headers: HeaderMap,
 ) -> ApiResult<Json<DeviceCursor>> {
     let principal = state.authenticate(PUSH_PATH, &headers).await?;
-    let now = state.context.env.now();
-    Ok(Json(state.own.change(principal.device, now, |cursor| cursor.last_push_at = Some(now))))
+    let now = state.platform.env.now();
+    let cursors = &state.platform.cursors;
+    Ok(Json(cursors.change(principal.device, now, |cursor| cursor.last_push_at = Some(now))))
 }
 
-impl UpstreamState<Cursors> {
+impl UpstreamState {
     /// Authenticates the handshake token and a fresh proof by the key it is bound to.
     async fn authenticate(&self, path: &str, headers: &HeaderMap) -> ApiResult<Principal> {
         let token = access_token(headers).map_err(refused)?;
         let kid = sync_token::key_id(token).map_err(refused)?;
-        let callers = &self.context.callers;
-        let (keys, now) = (callers.keys.holding(&kid).await, self.context.env.now());
-        let rules: &RequestTokenRules = &callers.rules;
-        let principal = sync_token::verify(token, &keys, rules, now).map_err(refused)?;
-        let target: Htu = self.own.target(path).ok_or_else(ApiError::not_found)?;
+        let (cursors, now) = (&self.platform.cursors, self.platform.env.now());
+        let keys = self.callers.keys.holding(&kid).await;
+        let principal = sync_token::verify(token, &keys, &self.callers.rules, now);
+        let principal = principal.map_err(refused)?;
+        let target = cursors.target(path).ok_or_else(ApiError::not_found)?;
         let expected = Expected {
             method: "POST",
             targets: std::slice::from_ref(&target),
@@ -58,8 +57,8 @@ impl UpstreamState<Cursors> {
             now,
         };
         let text = proof_header(headers).map_err(refused)?;
-        let proof = self.own.proofs.verify(text, &expected).map_err(refused)?;
-        if self.own.replays.first_use(proof.replay, now) {
+        let proof = cursors.proofs.verify(text, &expected).map_err(refused)?;
+        if cursors.replays.first_use(proof.replay, now) {
             return Ok(principal);
         }
         Err(refused("the proof was used before"))
