@@ -5,9 +5,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use console::style;
+use launcher::stop_signals::StopSignals;
 use launcher::user_error::UserError;
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::options::{DashboardArguments, FloodArguments, LoadArguments};
 use crate::{baseline, dashboard, flood};
@@ -38,16 +37,8 @@ enum Command {
 
 /// The default command: both response formats for a few seconds each.
 fn default_command() -> Arguments {
-    Arguments::parse_from([
-        "bench",
-        "dashboard",
-        "--seconds",
-        "5",
-        "--warmup",
-        "2",
-        "--form",
-        "json,ndjson",
-    ])
+    let line = "bench dashboard --seconds 5 --warmup 2 --form json,ndjson";
+    Arguments::parse_from(line.split(' '))
 }
 
 /// Parses the arguments, runs the command, and prints a failure as one sentence.
@@ -65,26 +56,17 @@ pub async fn run() -> ExitCode {
         }
         None => Ok(ExitCode::SUCCESS),
     };
-    result.unwrap_or_else(|error| {
-        let (sentence, cross) = (UserError::sentence(&error), style("✗").red().for_stderr());
-        // Standard error may be closed; there is nowhere else to report to.
-        let _ = writeln!(std::io::stderr().lock(), "{cross} {sentence}");
-        ExitCode::FAILURE
-    })
+    result.unwrap_or_else(|error| UserError::print(&error))
 }
 
 /// Runs a measurement until it ends or a signal arrives. Dropping it ends the stack's processes.
 async fn run_until_signal(
     measurement: impl Future<Output = anyhow::Result<ExitCode>>,
 ) -> anyhow::Result<ExitCode> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut hangup = signal(SignalKind::hangup())?;
+    let mut stops = StopSignals::listen()?;
     let code = tokio::select! {
         outcome = measurement => return outcome,
-        _ = interrupt.recv() => 130,
-        _ = terminate.recv() => 143,
-        _ = hangup.recv() => 129,
+        code = stops.next() => code,
     };
     // Printed after the measurement's processes have ended.
     let _ = writeln!(std::io::stderr().lock(), "  Interrupted: no results were written.");

@@ -16,7 +16,7 @@ use tokio::process::Command;
 use crate::builder::workspace_root;
 use crate::data_dir::DataDir;
 use crate::progress::Progress;
-use crate::run_as::RunAs;
+use crate::run_as::{RunAs, owned_dir};
 use crate::user_error::UserError;
 
 mod debian;
@@ -59,7 +59,7 @@ impl Binaries {
             return Ok(Self { postgres: postgres.clone(), redis: redis.clone() });
         }
         let folder = DataDir::open(&workspace_root().join(".local"))?;
-        let root = debian::unpacked_root(&folder, user)?;
+        let root = owned_dir(&folder, "debian", user)?.join("root");
         // Another launcher of this clone may be fetching them.
         let _fetching = folder.wait_for("fetch.lock").await?;
         if let Some(found) = with_unpacked(&root, postgres.as_ref(), redis.as_ref()).await {
@@ -152,15 +152,14 @@ async fn postgres_in(folders: impl IntoIterator<Item = PathBuf>, env: Env) -> Op
         // "postgres (PostgreSQL) 15.12 (Debian …)"
         let Some(answer) = output(&program, "--version", &env).await else { continue };
         let version = answer.split_whitespace().nth(2).unwrap_or_default().to_owned();
-        if major(&version) >= MIN_POSTGRES_VERSION && is_complete(&path) {
+        if major(&version) >= MIN_POSTGRES_VERSION
+            && is_executable(&path.join("initdb"))
+            && has_btree_gist(&path)
+        {
             return Some(Binary { path, version, env });
         }
     }
     None
-}
-
-fn is_complete(bin: &Path) -> bool {
-    is_executable(&bin.join("initdb")) && has_btree_gist(bin)
 }
 
 /// Packages and manual builds keep extensions in different folders.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use anyhow::{Context, bail};
-use serde::Deserialize;
+use serde_json::Value;
 use tokio::process::Command;
 
 use crate::user_error::UserError;
@@ -47,7 +47,9 @@ pub fn workspace_root() -> &'static Path {
 /// progress.
 pub async fn programs(build: &Build) -> anyhow::Result<BTreeMap<String, PathBuf>> {
     let found = match build {
-        Build::Done { folder } => in_folder(folder),
+        Build::Done { folder } => {
+            SERVERS.iter().map(|name| ((*name).to_owned(), folder.join(name))).collect()
+        }
         Build::Dev => cargo_build(&[]).await?,
         Build::Sabotage => sabotaged().await?,
         Build::Release => cargo_build(&["--release"]).await?,
@@ -72,22 +74,6 @@ async fn sabotaged() -> anyhow::Result<BTreeMap<String, PathBuf>> {
         found.insert(server.to_owned(), program.clone());
     }
     Ok(found)
-}
-
-fn in_folder(folder: &Path) -> BTreeMap<String, PathBuf> {
-    SERVERS.iter().map(|name| ((*name).to_owned(), folder.join(name))).collect()
-}
-
-/// One line of `--message-format=json`; other kinds have other members.
-#[derive(Deserialize)]
-struct Message {
-    target: Option<Target>,
-    executable: Option<PathBuf>,
-}
-
-#[derive(Deserialize)]
-struct Target {
-    name: String,
 }
 
 async fn cargo_build(more: &[&str]) -> anyhow::Result<BTreeMap<String, PathBuf>> {
@@ -121,12 +107,14 @@ async fn run_cargo(arguments: &[&str]) -> anyhow::Result<BTreeMap<String, PathBu
     Ok(executables(&String::from_utf8_lossy(&output.stdout)))
 }
 
+/// Reads the lines of `--message-format=json` that name an executable.
 fn executables(messages: &str) -> BTreeMap<String, PathBuf> {
-    messages
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Message>(line).ok())
-        .filter_map(|message| Some((message.target?.name, message.executable?)))
-        .collect()
+    let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let named = messages.filter_map(|message| {
+        let name = message["target"]["name"].as_str()?.to_owned();
+        Some((name, message["executable"].as_str()?.into()))
+    });
+    named.collect()
 }
 
 #[cfg(test)]

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use console::style;
 use contracts::clock::Clock;
 
 use crate::builder::workspace_root;
@@ -63,12 +62,7 @@ pub async fn run() -> ExitCode {
         Command::Code(arguments) => code::run(arguments, local, Clock::system()),
         Command::Dashboard(arguments) => dashboard::run(arguments, local, Clock::system()).await,
     };
-    result.unwrap_or_else(|error| {
-        let (sentence, cross) = (UserError::sentence(&error), style("✗").red().for_stderr());
-        // Standard error may be closed; there is nowhere else to report to.
-        let _ = writeln!(std::io::stderr().lock(), "{cross} {sentence}");
-        ExitCode::FAILURE
-    })
+    result.unwrap_or_else(|error| UserError::print(&error))
 }
 
 /// Writes to standard output, ignoring a closed pipe.

@@ -9,6 +9,8 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::user_error::UserError;
 
@@ -81,7 +83,12 @@ impl DataDir {
                 write!(file, "{}", std::process::id())?;
                 Ok(DataDirLock { file, stack_file: self.stack_file() })
             }
-            Err(TryLockError::WouldBlock) => Err(self.already_up(&mut file)),
+            Err(TryLockError::WouldBlock) => {
+                let mut pid = String::new();
+                // Without the pid the message is still useful.
+                let _ = file.read_to_string(&mut pid);
+                Err(UserError::AlreadyUp { folder: self.0.clone(), pid }.into())
+            }
             Err(TryLockError::Error(error)) => Err(error.into()),
         }
     }
@@ -91,13 +98,6 @@ impl DataDir {
         let file = open_lock(&self.join(name))?;
         let locked = tokio::task::spawn_blocking(move || file.lock().map(|()| file));
         Ok(locked.await??)
-    }
-
-    fn already_up(&self, file: &mut File) -> anyhow::Error {
-        let mut pid = String::new();
-        // Without the pid the message is still useful.
-        let _ = file.read_to_string(&mut pid);
-        UserError::AlreadyUp { folder: self.0.clone(), pid }.into()
     }
 
     /// Fails with [`UserError::DiskNearlyFull`] when a start would fill the disk.
@@ -137,6 +137,16 @@ pub fn write_private(path: &Path, content: &[u8]) -> anyhow::Result<()> {
     let draft = path.with_extension("draft");
     let result = write_draft(&draft, content).and_then(|()| fs::rename(&draft, path));
     result.with_context(|| format!("writing {}", path.display()))
+}
+
+/// Reads a JSON file; `None` if it is missing or has another form.
+pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Option<T> {
+    serde_json::from_slice(&fs::read(path).ok()?).ok()
+}
+
+/// Writes a JSON file that only its owner can read.
+pub(crate) fn write_json(path: &Path, content: &impl Serialize) -> anyhow::Result<()> {
+    write_private(path, &serde_json::to_vec_pretty(content)?)
 }
 
 fn write_draft(draft: &Path, content: &[u8]) -> std::io::Result<()> {

@@ -4,8 +4,6 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tokio::sync::mpsc::UnboundedReceiver;
-
 use crate::binaries::Binaries;
 use crate::data_dir::{DataDir, DataDirLock};
 use crate::ports::{Claims, Ports};
@@ -14,15 +12,15 @@ use crate::progress::Progress;
 use crate::redis::Tier;
 use crate::run_as::{RunAs, remove_any};
 use crate::secrets::Secrets;
-use crate::supervisor::{Notice, Process, Supervisor};
+use crate::supervisor::{Process, Supervisor};
 use crate::{postgres, redis};
 
 const READY_WITHIN: Duration = Duration::from_secs(60);
 
 /// Names of the three processes.
 pub const POSTGRES: &str = postgres::PROCESS_NAME;
-pub const REDIS_SESSION: &str = "redis-session";
-pub const REDIS_CACHE: &str = "redis-cache";
+pub const REDIS_SESSION: &str = Tier::Session.name();
+pub const REDIS_CACHE: &str = Tier::Cache.name();
 
 /// Ports of the three servers on 127.0.0.1.
 #[derive(Debug, Clone, Copy)]
@@ -52,7 +50,6 @@ pub struct Dependencies {
     pub admin_url: String,
     pub session_url: String,
     pub cache_url: String,
-    pub summary: String,
 }
 
 impl Dependencies {
@@ -85,15 +82,14 @@ impl Dependencies {
             admin_url: postgres::admin_url(ports.postgres, password),
             session_url: redis::url(ports.session, &secrets.redis),
             cache_url: redis::url(ports.cache, &secrets.redis),
-            summary: format!(
-                "Postgres {} and Redis {}, private to this folder",
-                program.version, programs.redis.version
-            ),
         };
         for process in dependencies.processes() {
             process.wait_ready(READY_WITHIN).await?;
         }
-        step.done(&dependencies.summary);
+        step.done(format!(
+            "Postgres {} and Redis {}, private to this folder",
+            program.version, programs.redis.version
+        ));
         Ok(dependencies)
     }
 
@@ -111,7 +107,6 @@ impl Dependencies {
 #[derive(Debug)]
 pub struct TestDependencies {
     pub dependencies: Dependencies,
-    notices: UnboundedReceiver<Notice>,
     // Dropped in order: the servers end before the folder is unlocked.
     supervisor: Supervisor,
     claims: Claims,
@@ -124,7 +119,7 @@ impl TestDependencies {
         let folder = DataDir::open(&path)?;
         let lock = folder.lock()?;
         folder.require_space()?;
-        postgres::end_leftover(&folder).await?;
+        postgres::end_predecessor(&folder.join(POSTGRES).join("data")).await?;
         for name in [POSTGRES, REDIS_SESSION, REDIS_CACHE] {
             remove_any(&folder.join(name))?;
         }
@@ -132,17 +127,12 @@ impl TestDependencies {
         let mut ports = Ports::open(&folder);
         let chosen = DependencyPorts::choose(&mut ports)?;
         let claims = ports.release()?;
-        let (supervisor, notices) = Supervisor::start()?;
+        let (supervisor, _) = Supervisor::start()?;
         let durability = Durability::None;
         let dependencies =
             Dependencies::start(&folder, &supervisor, chosen, &secrets, durability, progress)
                 .await?;
-        Ok(Self { dependencies, notices, supervisor, claims, lock })
-    }
-
-    /// Waits for the next notice about one of the servers.
-    pub async fn next_notice(&mut self) -> Option<Notice> {
-        self.notices.recv().await
+        Ok(Self { dependencies, supervisor, claims, lock })
     }
 
     pub async fn stop(self) {

@@ -5,7 +5,7 @@
 //! Not here: verification. No code is shared with the gateway.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -137,7 +137,7 @@ impl Desktop {
         let fresh = match tokens.take() {
             Some(current) if current.is_good(now) => current,
             earlier => {
-                let new = self.sign_in(now)?.obtain(earlier.as_ref()).await?;
+                let new = self.obtain(earlier.as_ref()).await?;
                 new.save(&self.token_file)?;
                 new
             }
@@ -147,29 +147,17 @@ impl Desktop {
         Ok(token)
     }
 
-    fn sign_in(&self, now: i64) -> anyhow::Result<session::SignIn<'_>> {
-        Ok(session::SignIn {
-            http: &self.http,
-            refresh_url: self.url("/auth/refresh")?,
-            issuer: &self.issuer,
-            operator: &self.operator,
-            key: &self.key,
-            now,
-        })
-    }
-
     /// Refreshes the tokens through the gateway before they expire, and stores the new pair. Returns
     /// the response's status and body; never falls back to the password.
     pub async fn renew(&self) -> anyhow::Result<(u16, serde_json::Value)> {
         self.access_token().await?;
         let mut tokens = self.tokens.lock().await;
         let current = tokens.as_ref().context("there is no refresh token")?;
-        let sign_in = self.sign_in(self.clock.unix_seconds())?;
-        let response = sign_in.send_refresh(&current.refresh_token).await?;
+        let response = self.send_refresh(&current.refresh_token).await?;
         let status = response.status().as_u16();
         let body: serde_json::Value = response.json().await?;
         if status == 200 {
-            let new = sign_in.parse_refreshed(body.clone())?;
+            let new = self.parse_tokens(body.clone())?;
             new.save(&self.token_file)?;
             *tokens = Some(new);
         }
@@ -193,7 +181,7 @@ impl Desktop {
     /// Builds a fresh proof for one request with `token`.
     pub fn proof(&self, method: &Method, url: &Url, token: &str) -> Proof {
         let proof = Proof::new(method, url, self.clock.unix_seconds()).for_token(token);
-        match self.nonce.lock().unwrap_or_else(PoisonError::into_inner).as_deref() {
+        match self.nonce().as_deref() {
             Some(nonce) => proof.claim("nonce", nonce),
             None => proof,
         }
@@ -206,8 +194,11 @@ impl Desktop {
         if first.status() != StatusCode::UNAUTHORIZED {
             return Ok(first);
         }
-        if !self.keep_nonce(&first) {
-            self.forget_tokens().await?;
+        match first.headers().get(DPOP_NONCE).and_then(|nonce| nonce.to_str().ok()) {
+            Some(nonce) => {
+                *self.nonce() = Some(nonce.to_owned());
+            }
+            None => self.forget_tokens().await?,
         }
         self.attempt(call).await
     }
@@ -238,13 +229,7 @@ impl Desktop {
         Ok(request)
     }
 
-    /// Stores the nonce of a response; false if it has none.
-    fn keep_nonce(&self, response: &Response) -> bool {
-        let Some(nonce) = response.headers().get(DPOP_NONCE).and_then(|n| n.to_str().ok()) else {
-            return false;
-        };
-        let mut stored = self.nonce.lock().unwrap_or_else(PoisonError::into_inner);
-        *stored = Some(nonce.to_owned());
-        true
+    fn nonce(&self) -> MutexGuard<'_, Option<String>> {
+        self.nonce.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

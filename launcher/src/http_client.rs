@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use reqwest::Client;
+use reqwest::header::CONTENT_TYPE;
+use reqwest::{Client, RequestBuilder};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
@@ -20,21 +21,34 @@ pub fn plain() -> anyhow::Result<Client> {
 
 /// Client that trusts only the certificates in `ca_file`.
 pub(crate) fn trusting(ca_file: &Path) -> anyhow::Result<Client> {
+    build(roots_in(ca_file)?)
+}
+
+/// TLS configuration that trusts only the certificates in `ca_file`.
+pub fn tls_trusting(ca_file: &Path) -> anyhow::Result<ClientConfig> {
+    tls(roots_in(ca_file)?)
+}
+
+fn roots_in(ca_file: &Path) -> anyhow::Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
     let found = CertificateDer::pem_file_iter(ca_file)
         .with_context(|| format!("reading {}", ca_file.display()))?;
     for certificate in found {
         roots.add(certificate?)?;
     }
-    build(roots)
+    Ok(roots)
+}
+
+fn tls(roots: RootCertStore) -> anyhow::Result<ClientConfig> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    Ok(ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth())
 }
 
 fn build(roots: RootCertStore) -> anyhow::Result<Client> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut tls = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+    let mut tls = tls(roots)?;
     tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Client::builder()
         .tls_backend_preconfigured(tls)
@@ -44,4 +58,10 @@ fn build(roots: RootCertStore) -> anyhow::Result<Client> {
         .resolve("localhost", SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
         .build()
         .context("making an HTTP client")
+}
+
+/// Sets a form as the body of a request.
+pub(crate) fn with_form(request: RequestBuilder, form: &[(&str, &str)]) -> RequestBuilder {
+    let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+    request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(body)
 }

@@ -12,7 +12,7 @@ use serde_json::Value;
 use url::Url;
 
 use crate::desktop::connection_error;
-use crate::http_client;
+use crate::http_client::{self, with_form};
 use crate::stack_info::{Internal, StackInfo};
 
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(20);
@@ -93,23 +93,15 @@ impl InternalClient {
             format!("there is no service account {name}: use one of {}", known())
         })?;
         let url = Url::parse(&format!("{}/token", self.internal.issuer))?;
-        let form = [
+        let form: [(&str, &str); 4] = [
             ("grant_type", "client_credentials"),
             ("client_id", &account.email),
             ("client_secret", &account.secret),
             ("audience", &self.internal.audience),
         ];
-        let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
-        let request = self
-            .http
-            .post(url.clone())
-            .header("content-type", "application/x-www-form-urlencoded")
-            .body(body)
-            .timeout(RESPONSE_TIMEOUT);
-        let answer = request
-            .send()
-            .await
-            .map_err(|error| connection_error("The stand-in iam", &url, error))?;
+        let request = with_form(self.http.post(url.clone()), &form).timeout(RESPONSE_TIMEOUT);
+        let sent = request.send().await;
+        let answer = sent.map_err(|error| connection_error("The stand-in iam", &url, error))?;
         let status = answer.status();
         let body = answer.bytes().await?;
         if !status.is_success() {

@@ -25,6 +25,7 @@ pub mod servers;
 pub mod service_accounts;
 pub mod stack;
 pub mod stack_info;
+pub mod stop_signals;
 pub mod supervisor;
 pub mod tls;
 pub mod user_error;

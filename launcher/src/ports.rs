@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use rand::Rng;
 
-use crate::data_dir::{DataDir, write_private};
+use crate::data_dir::{DataDir, read_json, write_json};
 use crate::user_error::UserError;
 
 const LOWEST_PORT: u16 = 18_000;
@@ -38,10 +38,7 @@ pub struct Claims(#[expect(dead_code, reason = "held, not read")] Vec<UnixDatagr
 impl Ports {
     pub fn open(folder: &DataDir) -> Self {
         let file = folder.join("ports.json");
-        let before = fs::read(&file)
-            .ok()
-            .and_then(|text| serde_json::from_slice(&text).ok())
-            .unwrap_or_default();
+        let before = read_json(&file).unwrap_or_default();
         Self { file, before, held: BTreeMap::new() }
     }
 
@@ -64,7 +61,7 @@ impl Ports {
             chosen.insert(name, listener.local_addr()?.port());
             claims.push(claim);
         }
-        write_private(&self.file, &serde_json::to_vec_pretty(&chosen)?)?;
+        write_json(&self.file, &chosen)?;
         Ok(Claims(claims))
     }
 }

@@ -12,13 +12,13 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::Command;
-use tokio::time::{Instant, sleep};
+use tokio::time::{sleep, timeout};
 
 use crate::binaries::Binary;
 use crate::data_dir::{DataDir, write_private};
 use crate::readiness::ReadyCheck;
 use crate::run_as::{RunAs, give_to, owned_dir, remove_any};
-use crate::supervisor::{ChildSpec, DeathSignal, StopSignal};
+use crate::supervisor::{ChildSpec, StopSignal};
 use crate::user_error::UserError;
 
 pub(crate) const PROCESS_NAME: &str = "postgres";
@@ -63,7 +63,6 @@ pub(crate) async fn prepare(
         exclusive_dir: Some(data),
         log: folder.log(PROCESS_NAME),
         run_as: user.cloned(),
-        death: DeathSignal::Interrupt,
         stop: StopSignal::Interrupt,
         drain: DRAIN_TIMEOUT,
         ready: ReadyCheck::Postgres { url: admin_url(port, password) },
@@ -150,14 +149,9 @@ fn arguments(data: &Path, port: u16, durability: Durability) -> Vec<OsString> {
     arguments
 }
 
-/// Ends the server that a killed test run left in `folder`.
-pub(crate) async fn end_leftover(folder: &DataDir) -> anyhow::Result<()> {
-    end_predecessor(&folder.join(PROCESS_NAME).join("data")).await
-}
-
 /// Ends an earlier server. A killed launcher leaves one that is still shutting down, or a stale pid
 /// file whose pid another process may have taken.
-async fn end_predecessor(data: &Path) -> anyhow::Result<()> {
+pub(crate) async fn end_predecessor(data: &Path) -> anyhow::Result<()> {
     let pid_file = data.join("postmaster.pid");
     let Ok(text) = fs::read_to_string(&pid_file) else { return Ok(()) };
     let pid = text.lines().next().and_then(|line| line.trim().parse::<i32>().ok());
@@ -169,16 +163,15 @@ async fn end_predecessor(data: &Path) -> anyhow::Result<()> {
         // It may end between the check and the signal.
         let _ = kill_process(pid, signal);
         let _ = kill_process(pid, Signal::CONT);
-        wait_until_gone(pid, data, Duration::from_secs(5)).await;
+        let gone = async {
+            while serves(pid, data) {
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        // If it still runs then, the next signal is stronger.
+        let _ = timeout(Duration::from_secs(5), gone).await;
     }
     remove_any(&pid_file)
-}
-
-async fn wait_until_gone(pid: Pid, data: &Path, within: Duration) {
-    let deadline = Instant::now() + within;
-    while serves(pid, data) && Instant::now() < deadline {
-        sleep(Duration::from_millis(10)).await;
-    }
 }
 
 /// Whether `pid` is a Postgres on this data directory.

@@ -1,7 +1,7 @@
 //! Progress output: spinners on a terminal, plain lines elsewhere, nothing when quiet.
 
 use std::borrow::Cow;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::time::Duration;
 
 use console::style;
@@ -10,65 +10,40 @@ use tokio::time::Instant;
 
 const REDRAW_INTERVAL: Duration = Duration::from_millis(80);
 
-/// Where progress is shown. Cheap to clone.
+/// Where progress is shown, if at all. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Progress(Kind);
-
-#[derive(Debug, Clone)]
-enum Kind {
-    Quiet,
-    Plain,
-    Lines(MultiProgress),
-}
+pub struct Progress(Option<MultiProgress>);
 
 impl Progress {
-    /// Chooses spinners or plain lines by whether standard error is a terminal.
+    /// Shows spinners on standard error if it is a terminal, and lines in any case.
     pub fn for_screen() -> Self {
-        if std::io::stderr().is_terminal() {
-            let lines = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
-            Self(Kind::Lines(lines))
-        } else {
-            Self(Kind::Plain)
-        }
+        Self(Some(MultiProgress::with_draw_target(ProgressDrawTarget::stderr())))
     }
 
     pub fn quiet() -> Self {
-        Self(Kind::Quiet)
+        Self(None)
     }
 
     /// Starts a step that the user waits for.
     pub fn step(&self, what: impl Into<Cow<'static, str>>) -> Step {
-        let bar = match &self.0 {
-            Kind::Lines(lines) => {
-                let bar = lines.add(ProgressBar::new_spinner());
-                bar.set_style(spinner_style());
-                bar.set_message(what.into());
-                bar.enable_steady_tick(REDRAW_INTERVAL);
-                Some(bar)
-            }
-            Kind::Quiet | Kind::Plain => None,
-        };
+        let bar = self.0.as_ref().filter(|lines| !lines.is_hidden()).map(|lines| {
+            let bar = lines.add(ProgressBar::new_spinner());
+            let style = ProgressStyle::with_template("  {spinner:.cyan} {msg} {elapsed:.dim}");
+            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+            bar.set_message(what.into());
+            bar.enable_steady_tick(REDRAW_INTERVAL);
+            bar
+        });
         Step { progress: self.clone(), bar, begun: Instant::now() }
     }
 
     /// Prints one line.
     pub fn println(&self, line: &str) {
-        match &self.0 {
-            Kind::Quiet => {}
-            Kind::Plain => write_line(line),
-            Kind::Lines(lines) => lines.suspend(|| write_line(line)),
+        if let Some(lines) = &self.0 {
+            // A closed terminal is no reason to stop the stack.
+            lines.suspend(|| drop(writeln!(std::io::stderr().lock(), "{line}")));
         }
     }
-}
-
-fn spinner_style() -> ProgressStyle {
-    ProgressStyle::with_template("  {spinner:.cyan} {msg} {elapsed:.dim}")
-        .unwrap_or_else(|_| ProgressStyle::default_spinner())
-}
-
-fn write_line(line: &str) {
-    // A closed terminal is no reason to stop the stack.
-    let _ = writeln!(std::io::stderr().lock(), "{line}");
 }
 
 /// A running step. Dropping it unfinished removes its spinner silently.

@@ -34,7 +34,9 @@ impl ReadyCheck {
         let attempt = async {
             match self {
                 Self::Running => true,
-                Self::Http { url, client } => is_http_ok(client, url).await.unwrap_or(false),
+                Self::Http { url, client } => {
+                    client.get(url).send().await.is_ok_and(|answer| answer.status().is_success())
+                }
                 Self::Redis { port, password } => {
                     answers_ping(*port, password).await.unwrap_or(false)
                 }
@@ -43,10 +45,6 @@ impl ReadyCheck {
         };
         timeout(ATTEMPT_TIMEOUT, attempt).await.unwrap_or(false)
     }
-}
-
-async fn is_http_ok(client: &Client, url: &str) -> reqwest::Result<bool> {
-    Ok(client.get(url).send().await?.status().is_success())
 }
 
 async fn answers_ping(port: u16, password: &str) -> anyhow::Result<bool> {

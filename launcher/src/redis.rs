@@ -8,7 +8,7 @@ use crate::binaries::Binary;
 use crate::data_dir::{DataDir, write_private};
 use crate::readiness::ReadyCheck;
 use crate::run_as::{RunAs, give_to, owned_dir};
-use crate::supervisor::{ChildSpec, DeathSignal, StopSignal};
+use crate::supervisor::{ChildSpec, StopSignal};
 
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -23,7 +23,7 @@ pub(crate) enum Tier {
 }
 
 impl Tier {
-    pub(crate) fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Session => "redis-session",
             Self::SessionStandby { .. } => "redis-session-standby",
@@ -67,7 +67,6 @@ pub(crate) fn spec(
         exclusive_dir: None,
         log: folder.log(tier.name()),
         run_as: user.cloned(),
-        death: DeathSignal::Kill,
         stop: StopSignal::Terminate,
         drain: DRAIN_TIMEOUT,
         ready: ReadyCheck::Redis { port, password: password.to_owned() },

@@ -2,14 +2,14 @@
 //! by its owner only.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context;
 use rand::RngCore;
 use rcgen::KeyPair;
 use serde::{Deserialize, Serialize};
 
-use crate::data_dir::{DataDir, write_private};
+use crate::data_dir::{DataDir, read_json, write_json, write_private};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Secrets {
@@ -22,9 +22,7 @@ pub struct Secrets {
 impl Secrets {
     pub fn load_or_make(folder: &DataDir) -> anyhow::Result<Self> {
         let path = folder.join("secrets.json");
-        if let Ok(text) = fs::read(&path)
-            && let Ok(secrets) = serde_json::from_slice(&text)
-        {
+        if let Some(secrets) = read_json(&path) {
             return Ok(secrets);
         }
         let secrets = Self {
@@ -32,7 +30,7 @@ impl Secrets {
             redis: random_hex(24),
             postgres_roles: random_hex(24),
         };
-        write_private(&path, &serde_json::to_vec_pretty(&secrets)?)?;
+        write_json(&path, &secrets)?;
         Ok(secrets)
     }
 }
@@ -47,13 +45,10 @@ pub fn random_hex(bytes: usize) -> String {
 /// Returns the path of a P-256 key (PKCS#8 PEM) at `keys/<name>.pem`, generating it on first use.
 pub fn signing_key(folder: &DataDir, name: &str) -> anyhow::Result<PathBuf> {
     let path = folder.dir("keys")?.join(format!("{name}.pem"));
-    if !is_key(&path) {
+    let is_key = fs::read_to_string(&path).is_ok_and(|pem| KeyPair::from_pem(&pem).is_ok());
+    if !is_key {
         let key = KeyPair::generate().context("making a signing key")?;
         write_private(&path, key.serialize_pem().as_bytes())?;
     }
     Ok(path)
-}
-
-fn is_key(path: &Path) -> bool {
-    fs::read_to_string(path).is_ok_and(|pem| KeyPair::from_pem(&pem).is_ok())
 }

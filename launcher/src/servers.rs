@@ -7,11 +7,13 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use contracts::upstream::Upstream;
+
 use crate::data_dir::DataDir;
 use crate::ports::Ports;
 use crate::readiness::ReadyCheck;
-use crate::service_accounts::{self, EVENTS, OPERATORS, SCHEDULER, ServiceAccounts};
-use crate::supervisor::{ChildSpec, DeathSignal, StopSignal};
+use crate::service_accounts::{self, EVENTS, OPERATORS, SCHEDULER};
+use crate::supervisor::{ChildSpec, StopSignal};
 use crate::tls::Tls;
 
 /// Longer than any server's own drain time (`service_kit::lifecycle::DRAIN_TIMEOUT`, 10 s).
@@ -22,22 +24,6 @@ pub const GATEWAY: &str = "bff";
 pub const SECOND_GATEWAY: &str = "bff-2";
 pub const STAND_INS: &str = "stand-ins";
 pub const SERVICES: [&str; 3] = ["inventory", "housekeeping", "staff"];
-/// Upstreams that the stand-ins replace, one listener each.
-pub const STAND_IN_UPSTREAMS: [&str; 13] = [
-    "iam",
-    "tenant",
-    "property",
-    "reservation",
-    "pricing",
-    "maintenance",
-    "billing",
-    "lock",
-    "ai",
-    "notification",
-    "sync",
-    "analytics",
-    "audit",
-];
 const CALLERS_ISSUER: &str = "bff-backoffice";
 
 /// The values of all servers' settings.
@@ -50,7 +36,8 @@ pub(crate) struct Wiring {
     pub(crate) request_token_key: PathBuf,
     pub(crate) iam_key: PathBuf,
     pub(crate) oidc_key: PathBuf,
-    pub(crate) accounts: ServiceAccounts,
+    /// Secrets of the service accounts.
+    pub(crate) accounts: BTreeMap<String, String>,
     pub(crate) edge_rules: PathBuf,
     /// URL with the service's own role, by service.
     pub(crate) postgres_urls: BTreeMap<String, String>,
@@ -90,11 +77,6 @@ pub enum ListenerKind {
 }
 
 impl GatewayPorts {
-    fn choose_second(ports: &mut Ports, kind: ListenerKind) -> anyhow::Result<Self> {
-        let (public, internal) = (ports.choose(SECOND_GATEWAY)?, ports.choose("bff-2-internal")?);
-        Ok(Self { public, internal, kind })
-    }
-
     /// URL that clients send requests to.
     pub(crate) fn url(self) -> String {
         match self.kind {
@@ -118,17 +100,21 @@ impl ServerPorts {
             anyhow::Ok(((*name).to_owned(), ports.choose(&format!("{name}-passed-through"))?))
         });
         let passed_through = ports_by_service.collect::<anyhow::Result<_>>()?;
-        let mut several = |names: &[&str]| {
-            let chosen = names.iter().map(|name| Ok(((*name).to_owned(), ports.choose(name)?)));
-            chosen.collect::<anyhow::Result<BTreeMap<String, u16>>>()
-        };
-        let (services, stand_in_upstreams) = (several(&SERVICES)?, several(&STAND_IN_UPSTREAMS)?);
+        // The stand-ins replace every upstream that is not one of the services.
+        let (mut services, mut stand_in_upstreams) = (BTreeMap::new(), BTreeMap::new());
+        for name in Upstream::ALL.map(Upstream::name) {
+            let is_service = SERVICES.contains(&name);
+            let group = if is_service { &mut services } else { &mut stand_in_upstreams };
+            group.insert(name.to_owned(), ports.choose(name)?);
+        }
+        let second_gateway = second.map(|kind| {
+            let public = ports.choose(SECOND_GATEWAY)?;
+            anyhow::Ok(GatewayPorts { public, internal: ports.choose("bff-2-internal")?, kind })
+        });
         Ok(Self {
+            second_gateway: second_gateway.transpose()?,
             gateway: gateway.map_or_else(|| ports.choose(GATEWAY), Ok)?,
             gateway_internal: ports.choose("bff-internal")?,
-            second_gateway: second
-                .map(|kind| GatewayPorts::choose_second(ports, kind))
-                .transpose()?,
             stand_ins: ports.choose(STAND_INS)?,
             services,
             stand_in_upstreams,
@@ -288,7 +274,7 @@ impl Wiring {
     fn issuing(&self, env: &mut Env) {
         set(env, "OIDC__KEY_FILE", &self.oidc_key);
         set(env, "OIDC__DOMAIN", service_accounts::EMAIL_DOMAIN);
-        for (name, secret) in self.accounts.all() {
+        for (name, secret) in &self.accounts {
             let name = name.replace('-', "_").to_uppercase();
             set(env, &format!("OIDC__ACCOUNTS__{name}"), secret);
         }
@@ -312,7 +298,6 @@ impl Wiring {
             exclusive_dir: None,
             log: self.folder.log(name),
             run_as: None,
-            death: DeathSignal::Kill,
             stop: StopSignal::Terminate,
             drain: DRAIN_TIMEOUT,
             ready: ReadyCheck::http(format!("{}/health/ready", http(health)))?,

@@ -15,13 +15,14 @@ use crate::dependencies::{Dependencies, DependencyPorts, Durability};
 use crate::edge_rules;
 use crate::ports::{Claims, Ports, require_free};
 use crate::progress::Progress;
+use crate::run_as::remove_any;
 use crate::secrets::{Secrets, signing_key};
 use crate::seed;
 use crate::servers::{
     GATEWAY, ListenerKind, SECOND_GATEWAY, SERVICES, STAND_INS, ServerPorts, Wiring, http,
     public_url,
 };
-use crate::service_accounts::{self, ServiceAccounts};
+use crate::service_accounts;
 use crate::stack_info::{self, StackInfo};
 use crate::supervisor::{Notice, Process, Supervisor};
 use crate::tls::Tls;
@@ -90,7 +91,7 @@ impl Stack {
         let folder = DataDir::open(&options.folder)?;
         let lock = folder.lock()?;
         folder.require_space()?;
-        remove_stack_file(&folder)?;
+        remove_any(&folder.stack_file())?;
         if let Some(port) = options.gateway_port {
             require_free(port)?;
         }
@@ -106,22 +107,16 @@ impl Stack {
         )?;
         let claims = ports.release()?;
         let (supervisor, notices) = Supervisor::start()?;
-        let durability = Durability::Full;
-        let dependencies = Dependencies::start(
-            &folder,
-            &supervisor,
-            dependency_ports,
-            &secrets,
-            durability,
-            progress,
-        )
-        .await?;
+        let (ports, durability) = (dependency_ports, Durability::Full);
+        let dependencies =
+            Dependencies::start(&folder, &supervisor, ports, &secrets, durability, progress)
+                .await?;
         let wiring = Wiring {
             tls: Tls::load_or_make(&folder, &options.clock)?,
             request_token_key: signing_key(&folder, "request-token")?,
             iam_key: signing_key(&folder, "iam")?,
             oidc_key: signing_key(&folder, "oidc")?,
-            accounts: ServiceAccounts::load_or_make(&folder)?,
+            accounts: service_accounts::load_or_make(&folder)?,
             edge_rules: edge_rules::load_or_make(&folder)?,
             postgres_urls: databases::provision(&dependencies.admin_url, &secrets, progress)
                 .await?,
@@ -189,7 +184,7 @@ impl Stack {
 
     /// Stops gateways, servers, Postgres and Redis, in this order. Leaves no process.
     pub async fn stop(self) -> anyhow::Result<()> {
-        remove_stack_file(&self.folder)?;
+        remove_any(&self.folder.stack_file())?;
         let gateways = [GATEWAY, SECOND_GATEWAY].map(|name| self.processes.get(name));
         let gateways = gateways.into_iter().flatten().map(Process::stop);
         futures_util::future::join_all(gateways).await;
@@ -201,10 +196,6 @@ impl Stack {
         drop(self.lock);
         Ok(())
     }
-}
-
-fn remove_stack_file(folder: &DataDir) -> anyhow::Result<()> {
-    crate::run_as::remove_any(&folder.stack_file())
 }
 
 /// Starts all servers at once. Each waits for its own dependencies and reports readiness.
@@ -234,13 +225,12 @@ fn describe(
     clock: &Clock,
 ) -> anyhow::Result<StackInfo> {
     let pid = |process: &Process| process.pid().context("a ready process runs");
-    let server = |name: &str, url: String| {
-        anyhow::Ok(stack_info::Server { url, pid: pid(&processes[name])? })
-    };
+    let server =
+        |process: &Process, url: String| anyhow::Ok(stack_info::Server { url, pid: pid(process)? });
     let ports = &wiring.ports;
     let mut services = BTreeMap::new();
     for name in SERVICES {
-        services.insert(name.to_owned(), server(name, http(ports.services[name]))?);
+        services.insert(name.to_owned(), server(&processes[name], http(ports.services[name]))?);
     }
     let gateway = |name: &str, base_url: String, internal| {
         let internal_url = http(internal);
@@ -257,34 +247,28 @@ fn describe(
         iam: stack_info::Iam { issuer: wiring.issuer() },
         internal: internal(wiring),
         services,
-        stand_ins: server(STAND_INS, http(ports.stand_ins))?,
+        stand_ins: server(&processes[STAND_INS], http(ports.stand_ins))?,
         postgres: stack_info::Postgres {
             pid: pid(&dependencies.postgres)?,
             admin_url: dependencies.admin_url.clone(),
             urls: wiring.postgres_urls.clone(),
         },
         redis: stack_info::Redis {
-            session: stack_info::Server {
-                url: dependencies.session_url.clone(),
-                pid: pid(&dependencies.session)?,
-            },
-            cache: stack_info::Server {
-                url: dependencies.cache_url.clone(),
-                pid: pid(&dependencies.cache)?,
-            },
+            session: server(&dependencies.session, dependencies.session_url.clone())?,
+            cache: server(&dependencies.cache, dependencies.cache_url.clone())?,
         },
         operators: seed::operators(clock),
     })
 }
 
 fn internal(wiring: &Wiring) -> stack_info::Internal {
-    let account = |(name, secret): (&str, &str)| {
-        let (email, secret) = (service_accounts::email(name), secret.to_owned());
-        (name.to_owned(), stack_info::ServiceAccount { email, secret })
+    let account = |(name, secret): (&String, &String)| {
+        let (email, secret) = (service_accounts::email(name), secret.clone());
+        (name.clone(), stack_info::ServiceAccount { email, secret })
     };
     stack_info::Internal {
         issuer: wiring.accounts_issuer(),
         audience: wiring.audience(),
-        accounts: wiring.accounts.all().map(account).collect(),
+        accounts: wiring.accounts.iter().map(account).collect(),
     }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
-use crate::data_dir::write_private;
+use crate::data_dir::write_json;
 use crate::user_error::UserError;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,7 +111,7 @@ impl StackInfo {
     }
 
     pub fn write(&self, file: &Path) -> anyhow::Result<()> {
-        write_private(file, &serde_json::to_vec_pretty(self)?)
+        write_json(file, self)
     }
 
     /// Finds an operator by name; the error lists the known names.

@@ -21,7 +21,7 @@ mod child_task;
 mod exclusive_dir;
 mod process;
 
-pub use child_spec::{ChildSpec, DeathSignal, StopSignal};
+pub use child_spec::{ChildSpec, StopSignal};
 pub use process::{Process, State};
 
 /// A change of a child's state.

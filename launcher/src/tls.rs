@@ -15,7 +15,7 @@ use rcgen::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::data_dir::{DataDir, write_private};
+use crate::data_dir::{DataDir, read_json, write_json, write_private};
 
 const CA_DAYS: i64 = 3650;
 /// Clients refuse server certificates that are valid for very long.
@@ -102,8 +102,7 @@ impl Tls {
         let certificate = params.signed_by(&key, &issuer)?;
         write_private(&self.key_file, key.serialize_pem().as_bytes())?;
         write_private(&self.cert_file, certificate.pem().as_bytes())?;
-        let validity = serde_json::to_vec(&Validity { ca: ca_end, server: end })?;
-        write_private(&dir.join("validity.json"), &validity)
+        write_json(&dir.join("validity.json"), &Validity { ca: ca_end, server: end })
     }
 }
 
@@ -112,7 +111,7 @@ fn server_end(today: Date) -> anyhow::Result<Date> {
 }
 
 fn read_validity(dir: &Path) -> Option<Validity> {
-    serde_json::from_slice(&fs::read(dir.join("validity.json")).ok()?).ok()
+    read_json(&dir.join("validity.json"))
 }
 
 fn params(name: &str, today: Date, end: Date) -> anyhow::Result<CertificateParams> {

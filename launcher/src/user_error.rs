@@ -2,7 +2,11 @@
 //!
 //! Not here: faults of our own programs, which stay `anyhow` errors.
 
+use std::io::Write;
 use std::path::PathBuf;
+use std::process::ExitCode;
+
+use console::style;
 
 #[derive(Debug, thiserror::Error)]
 pub enum UserError {
@@ -77,8 +81,16 @@ pub enum UserError {
 }
 
 impl UserError {
+    /// Prints why a command failed to standard error, as one sentence.
+    pub fn print(error: &anyhow::Error) -> ExitCode {
+        let (sentence, cross) = (Self::sentence(error), style("✗").red().for_stderr());
+        // Standard error may be closed; there is nowhere else to report to.
+        let _ = writeln!(std::io::stderr().lock(), "{cross} {sentence}");
+        ExitCode::FAILURE
+    }
+
     /// The message to print: that of a known error, or the whole chain of any other.
-    pub fn sentence(error: &anyhow::Error) -> String {
+    fn sentence(error: &anyhow::Error) -> String {
         if error.chain().any(is_disk_full) {
             return Self::DiskFull.to_string();
         }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use launcher::readiness::ReadyCheck;
-use launcher::supervisor::{ChildSpec, DeathSignal, Notice, State, StopSignal, Supervisor};
+use launcher::supervisor::{ChildSpec, Notice, State, StopSignal, Supervisor};
 use launcher::user_error::UserError;
 use tokio::time::timeout;
 
@@ -21,7 +21,6 @@ fn shell(name: &str, script: &str) -> ChildSpec {
         dir,
         exclusive_dir: None,
         run_as: None,
-        death: DeathSignal::Kill,
         stop: StopSignal::Terminate,
         drain: Duration::from_millis(300),
         ready: ReadyCheck::Running,

@@ -4,8 +4,8 @@
 //! The machine is not changed: apt's and dpkg's own state is only read. `dpkg_status` builds the list
 //! of installed packages that apt sees.
 
-use std::ffi::OsString;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -14,8 +14,8 @@ use tokio::process::Command;
 
 use super::Env;
 use super::dpkg_status;
-use crate::data_dir::{DataDir, private_dir};
-use crate::run_as::{RunAs, owned_dir, remove_any};
+use crate::data_dir::private_dir;
+use crate::run_as::remove_any;
 
 /// Packages that the programs never load: the JIT compiler (switched off), wrapper scripts, and
 /// Prometheus' web page. Prefixes of package names.
@@ -42,13 +42,8 @@ const DPKG_STATUS: &str = "/var/lib/dpkg/status";
 const APT_PREFERENCES: &str = "Package: *\nPin: release o=Debian\nPin-Priority: 990\n\n\
                            Package: *\nPin: release o=Ubuntu\nPin-Priority: 990\n";
 
-/// Folder of the unpacked packages, reachable by the user who runs them.
-pub(super) fn unpacked_root(folder: &DataDir, user: Option<&RunAs>) -> anyhow::Result<PathBuf> {
-    Ok(owned_dir(folder, "debian", user)?.join("root"))
-}
-
-/// Library search path under `root`.
-fn library_path(root: &Path) -> OsString {
+/// Environment with which a program unpacked under `root` finds its libraries.
+pub(super) fn environment(root: &Path) -> Env {
     let mut folders = Vec::new();
     for top in ["usr/lib", "lib"] {
         let Ok(entries) = root.join(top).read_dir() else { continue };
@@ -57,12 +52,8 @@ fn library_path(root: &Path) -> OsString {
         folders.extend(multiarch.filter(|path| path.to_string_lossy().ends_with("-linux-gnu")));
     }
     let joined = std::env::join_paths(&folders).unwrap_or_default();
-    if joined.is_empty() { root.join("usr/lib").into_os_string() } else { joined }
-}
-
-/// Environment with which a program unpacked under `root` finds its libraries.
-pub(super) fn environment(root: &Path) -> Env {
-    vec![("LD_LIBRARY_PATH".to_owned(), library_path(root))]
+    let path = if joined.is_empty() { root.join("usr/lib").into_os_string() } else { joined };
+    vec![("LD_LIBRARY_PATH".to_owned(), path)]
 }
 
 /// Resolves, downloads and unpacks into `root`, which is created only once it is complete.
@@ -76,23 +67,19 @@ pub(super) async fn fetch(root: &Path, wanted: &[&str]) -> anyhow::Result<()> {
     apt.run("apt-get", &[&["download"], packages.as_slice()].concat()).await?;
     let fresh = work.join("root");
     private_dir(&fresh)?;
-    for entry in fs::read_dir(apt.debs())?.flatten() {
+    for entry in fs::read_dir(&apt.debs)?.flatten() {
         unpack(&entry.path(), &fresh).await?;
     }
     remove_any(root)?;
-    open_to_all(&fresh)?;
+    // The user who runs the servers reads the unpacked packages.
+    fs::set_permissions(&fresh, fs::Permissions::from_mode(0o755))?;
     fs::rename(&fresh, root)?;
     remove_any(&work)
 }
 
-/// Lets the user who runs the servers read the unpacked packages.
-fn open_to_all(root: &Path) -> anyhow::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    Ok(fs::set_permissions(root, fs::Permissions::from_mode(0o755))?)
-}
-
 struct Apt {
-    work: PathBuf,
+    /// Where packages are downloaded.
+    debs: PathBuf,
     config: PathBuf,
 }
 
@@ -106,11 +93,7 @@ impl Apt {
         fs::write(work.join("preferences"), APT_PREFERENCES)?;
         let config = work.join("apt.conf");
         fs::write(&config, apt_config(work))?;
-        Ok(Self { work: work.to_owned(), config })
-    }
-
-    fn debs(&self) -> PathBuf {
-        self.work.join("debs")
+        Ok(Self { debs: work.join("debs"), config })
     }
 
     /// Returns the packages that are needed and not installed.
@@ -131,7 +114,7 @@ impl Apt {
             .args(arguments)
             .env("LC_ALL", "C")
             .env("DEBIAN_FRONTEND", "noninteractive")
-            .current_dir(self.debs())
+            .current_dir(&self.debs)
             .stdin(Stdio::null())
             .kill_on_drop(true)
             .output()

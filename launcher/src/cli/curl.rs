@@ -1,5 +1,6 @@
 //! `launcher curl`: sends one request as a signed-in desktop and prints the response in colour.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -17,7 +18,7 @@ use crate::desktop::{Call, Desktop};
 use crate::stack_info::{Operator, StackInfo};
 
 /// Exit code for an error status, as of `curl --fail`.
-pub(super) const EXIT_REFUSED: u8 = 22;
+const EXIT_REFUSED: u8 = 22;
 
 #[derive(Debug, Args)]
 pub(super) struct CurlArguments {
@@ -68,9 +69,7 @@ pub(super) async fn run(
 ) -> anyhow::Result<ExitCode> {
     let desktop = desktop(&local, arguments.user.as_deref(), clock)?;
     let response = desktop.send(&arguments.call()?).await?;
-    let ok = response.status().is_success();
-    print_response(response, arguments.include).await?;
-    Ok(if ok { ExitCode::SUCCESS } else { ExitCode::from(EXIT_REFUSED) })
+    print_response(response, arguments.include).await
 }
 
 impl CurlArguments {
@@ -94,38 +93,36 @@ impl CurlArguments {
 }
 
 /// Prints the status to standard error, so that the body can be piped into `jq`.
-pub(super) async fn print_response(mut response: Response, include: bool) -> anyhow::Result<()> {
-    eprint(&head(&response, include));
+pub(super) async fn print_response(
+    mut response: Response,
+    include: bool,
+) -> anyhow::Result<ExitCode> {
+    let ok = response.status().is_success();
+    let code = if ok { ExitCode::SUCCESS } else { ExitCode::from(EXIT_REFUSED) };
+    // A closed standard error must not suppress the body.
+    let _ = std::io::stderr().lock().write_all(head(&response, include).as_bytes());
     let kind = response.headers().get("content-type").and_then(|kind| kind.to_str().ok());
     if kind.is_some_and(|kind| kind.ends_with("json") && !kind.contains("ndjson")) {
         let body: Value = serde_json::from_slice(&response.bytes().await?)?;
-        return Ok(print(&format!("{}\n", pretty(&body, 0)))?);
+        print(&format!("{}\n", pretty(&body, 0)))?;
+        return Ok(code);
     }
     while let Some(chunk) = response.chunk().await? {
         print(&String::from_utf8_lossy(&chunk))?;
     }
-    Ok(())
+    Ok(code)
 }
 
 fn head(response: &Response, include: bool) -> String {
-    let status = response.status().to_string();
-    let status = if response.status().is_success() {
-        style(&status).green().for_stderr().to_string()
-    } else {
-        style(&status).red().for_stderr().to_string()
-    };
-    let first =
-        format!("{} {status}\n", style(format!("{:?}", response.version())).dim().for_stderr());
+    let status = style(response.status()).for_stderr();
+    let status = if response.status().is_success() { status.green() } else { status.red() };
+    let version = style(format!("{:?}", response.version())).dim().for_stderr();
+    let first = format!("{version} {status}\n");
     let headers = response.headers().iter().filter(|_| include).map(|(name, value)| {
         let value = String::from_utf8_lossy(value.as_bytes());
         format!("{} {value}\n", style(format!("{name}:")).cyan().for_stderr())
     });
     std::iter::once(first).chain(headers).collect()
-}
-
-fn eprint(text: &str) {
-    // A closed standard error must not suppress the body.
-    let _ = std::io::Write::write_all(&mut std::io::stderr().lock(), text.as_bytes());
 }
 
 /// Formats JSON with two spaces per level and a colour per type.

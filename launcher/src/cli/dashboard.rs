@@ -59,11 +59,8 @@ pub(super) async fn run(
 }
 
 fn heading(dashboard: &Dashboard, property_name: &str, who: &str, took_ms: u128) -> String {
-    let state = if dashboard.partial {
-        style("partial").yellow().to_string()
-    } else {
-        style("complete").green().to_string()
-    };
+    let partial = dashboard.partial;
+    let state = if partial { style("partial").yellow() } else { style("complete").green() };
     format!(
         "\n  {}  {}\n  {who}, {state}, {took_ms} ms (deadline {} ms)\n\n",
         style(property_name).bold(),

@@ -8,7 +8,7 @@ use clap::Args;
 use contracts::clock::Clock;
 use reqwest::Method;
 
-use super::curl::{EXIT_REFUSED, print_response};
+use super::curl::print_response;
 use crate::internal::InternalClient;
 use crate::service_accounts::{EVENTS, OPERATORS, SCHEDULER};
 use crate::stack_info::StackInfo;
@@ -40,9 +40,7 @@ pub(super) async fn run(
     let caller = InternalClient::new(&StackInfo::read(&local.join("stack.json"))?, clock)?;
     let account = arguments.account.as_deref().unwrap_or_else(|| default_account(&arguments.path));
     let response = caller.call(account, arguments.method, &arguments.path, body.as_ref()).await?;
-    let ok = response.status().is_success();
-    print_response(response, arguments.include).await?;
-    Ok(if ok { ExitCode::SUCCESS } else { ExitCode::from(EXIT_REFUSED) })
+    print_response(response, arguments.include).await
 }
 
 /// Returns the account that a path requires.

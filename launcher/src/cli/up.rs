@@ -7,7 +7,6 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Args;
 use console::style;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 
 use super::print;
@@ -17,6 +16,7 @@ use crate::progress::Progress;
 use crate::run_as::remove_any;
 use crate::stack::{DEFAULT_PORT, Stack, StackOptions};
 use crate::stack_info::StackInfo;
+use crate::stop_signals::StopSignals;
 
 /// A server, a variable's full name, and its value.
 type Setting = (String, String, String);
@@ -87,7 +87,7 @@ pub(super) async fn run(arguments: UpArguments, local: PathBuf) -> anyhow::Resul
     let started = tokio::select! {
         started = Stack::start(options, &progress) => started?,
         // Dropping the half-started stack ends its children.
-        () = stops.next() => return Ok(ExitCode::from(130)),
+        _ = stops.next() => return Ok(ExitCode::from(130)),
     };
     print(&welcome(started.info(), begun.elapsed().as_secs_f32()))?;
     watch(started, &mut stops, &progress).await
@@ -111,7 +111,7 @@ async fn watch(
 ) -> anyhow::Result<ExitCode> {
     loop {
         tokio::select! {
-            () = stops.next() => break,
+            _ = stops.next() => break,
             notice = stack.next_notice() => if let Some(notice) = notice? {
                 progress.println(&format!("  {} {}", style("!").yellow().for_stderr(), notice.sentence()));
             },
@@ -124,34 +124,9 @@ async fn watch(
             stopped?;
             step.done("Stopped, no processes left");
         }
-        () = stops.next() => drop(step),
+        _ = stops.next() => drop(step),
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// SIGINT (Ctrl-C), SIGTERM (`kill`) and SIGHUP (closed terminal).
-struct StopSignals {
-    interrupt: Signal,
-    terminate: Signal,
-    hangup: Signal,
-}
-
-impl StopSignals {
-    fn listen() -> std::io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-            _ = self.hangup.recv() => {}
-        }
-    }
 }
 
 fn welcome(info: &StackInfo, seconds: f32) -> String {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use josekit::jwk::Jwk;
@@ -11,7 +11,6 @@ use josekit::jwk::alg::ec::{EcCurve, EcKeyPair};
 use josekit::jws::alg::ecdsa::EcdsaJwsSigner;
 use josekit::jws::{ES256, JwsSigner};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 use crate::data_dir::write_private;
 
@@ -59,44 +58,11 @@ impl DeviceKey {
         Ok(json!({"kty": "EC", "crv": "P-256", "x": member("x")?, "y": member("y")?}))
     }
 
-    /// The JWK including the private member, for proofs that wrongly include it.
-    pub fn private_jwk(&self) -> Value {
-        Value::Object(self.jwk.as_ref().clone())
-    }
-
-    /// RFC 7638 thumbprint, base64url; equals the token's `cnf.jkt`.
-    pub fn thumbprint(&self) -> anyhow::Result<String> {
-        thumbprint_of(&self.public_jwk()?)
-    }
-
     /// Signs a compact JWS over exactly this header and these claims.
     pub fn sign(&self, header: &Value, claims: &Value) -> anyhow::Result<String> {
         let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
         let message = format!("{}.{}", part(header), part(claims));
         let signature = self.signer.sign(message.as_bytes()).context("signing a proof")?;
         Ok(format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature)))
-    }
-}
-
-fn thumbprint_of(public: &Value) -> anyhow::Result<String> {
-    let (Some(x), Some(y)) = (public["x"].as_str(), public["y"].as_str()) else {
-        bail!("the device key's coordinates are no strings");
-    };
-    // The required members in the order of their names, without white space.
-    let canonical = format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#);
-    Ok(URL_SAFE_NO_PAD.encode(Sha256::digest(canonical)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_thumbprint_is_that_of_rfc_9449() {
-        // The key of RFC 9449 section 4.1, and `cnf.jkt` of section 6.1.
-        let public = json!({"kty": "EC", "crv": "P-256",
-            "x": "l8tFrhx-34tV3hRICRDY9zCkDlpBhF42UQUfWVAWBFs",
-            "y": "9VE4jf_Ok_o64zbTTlcuNJajHmt6v9TDVrU0CdvGRDA"});
-        assert_eq!(thumbprint_of(&public).unwrap(), "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I");
     }
 }

@@ -20,7 +20,9 @@ impl Stack {
         let user = RunAs::choose()?;
         let programs = Binaries::find(user.as_ref(), &Progress::quiet()).await?;
         let password = Secrets::load_or_make(&self.folder)?.redis;
-        let tier = Tier::SessionStandby { of: self.session_port()? };
+        let of = Url::parse(&self.dependencies.session_url)?.port();
+        let of = of.context("the session tier's URL names its port")?;
+        let tier = Tier::SessionStandby { of };
         let mut ports = Ports::open(&self.folder);
         let port = ports.choose(SESSION_STANDBY)?;
         self.claims.push(ports.release()?);
@@ -30,10 +32,5 @@ impl Stack {
         process.wait_ready(READY_WITHIN).await?;
         self.processes.insert(SESSION_STANDBY.to_owned(), process);
         Ok(redis::url(port, &password))
-    }
-
-    fn session_port(&self) -> anyhow::Result<u16> {
-        let url = Url::parse(&self.dependencies.session_url)?;
-        url.port().context("the session tier's URL names its port")
     }
 }

@@ -15,20 +15,14 @@ use crate::data_dir::{LOCAL_VAR, private_dir};
 use crate::readiness::ReadyCheck;
 use crate::run_as::RunAs;
 
-/// Signal that the kernel sends when the launcher is killed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DeathSignal {
-    /// Ends even a paused process.
-    Kill,
-    /// Lets Postgres close its files.
-    Interrupt,
-}
-
-/// Signal that requests a graceful stop.
+/// Signal that requests a graceful stop, and the signal that the kernel sends when the launcher is
+/// killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StopSignal {
+    /// SIGTERM, and SIGKILL, which ends even a paused process.
     Terminate,
-    /// Postgres' fast shutdown, which does not wait for clients to disconnect.
+    /// SIGINT in both cases: Postgres' fast shutdown, which closes its files and does not wait for clients
+    /// to disconnect.
     Interrupt,
 }
 
@@ -44,7 +38,6 @@ pub struct ChildSpec {
     /// Receives standard output and error; truncated at the first start.
     pub log: PathBuf,
     pub run_as: Option<RunAs>,
-    pub death: DeathSignal,
     pub stop: StopSignal,
     /// Time to end after the stop signal before SIGKILL.
     pub drain: Duration,
@@ -57,16 +50,16 @@ impl ChildSpec {
     pub(super) fn command(&self, first: bool) -> anyhow::Result<Command> {
         let log = self.open_log(first)?;
         let mut command = Command::new("setpriv");
-        let death = match self.death {
-            DeathSignal::Kill => "--pdeathsig=KILL",
-            DeathSignal::Interrupt => "--pdeathsig=INT",
-        };
-        command.arg(death);
+        command.arg(match self.stop {
+            StopSignal::Terminate => "--pdeathsig=KILL",
+            StopSignal::Interrupt => "--pdeathsig=INT",
+        });
         if let Some(user) = &self.run_as {
             command.args(user.setpriv_args());
         }
         command.arg("--").arg(&self.program).args(&self.args);
-        remove_launcher_settings(&mut command);
+        // The launcher's own settings: servers refuse settings that they do not know.
+        command.env_remove(IGNORE_INSTALLED_VAR).env_remove(LOCAL_VAR);
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command.current_dir(&self.dir).process_group(0).kill_on_drop(true);
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
@@ -84,9 +77,4 @@ impl ChildSpec {
         let file = OpenOptions::new().append(true).create(true).mode(0o600).open(&self.log);
         file.with_context(|| format!("opening {}", self.log.display()))
     }
-}
-
-/// Removes the launcher's own settings: servers refuse settings that they do not know.
-fn remove_launcher_settings(command: &mut Command) {
-    command.env_remove(IGNORE_INSTALLED_VAR).env_remove(LOCAL_VAR);
 }

@@ -150,36 +150,32 @@ impl Process {
     /// child ends.
     pub async fn wait_ready(&self, within: Duration) -> anyhow::Result<()> {
         let deadline = Instant::now() + within;
+        let (name, log) = (self.name.clone(), self.log.clone());
         loop {
             if let State::Down { how } = self.state() {
-                return Err(self.died_early(how));
+                return Err(UserError::DiedEarly {
+                    name,
+                    how,
+                    log,
+                    tail: tail(&self.log, TAIL_LINES),
+                }
+                .into());
             }
             let up = self.pid().is_some();
             if up && timeout_at(deadline, self.ready.check()).await.unwrap_or(false) {
                 return Ok(());
             }
             if Instant::now() >= deadline {
-                return Err(self.not_ready(within));
+                let seconds = within.as_secs();
+                return Err(UserError::NotReady {
+                    name,
+                    seconds,
+                    log,
+                    tail: tail(&self.log, TAIL_LINES),
+                }
+                .into());
             }
             sleep(POLL_INTERVAL).await;
         }
-    }
-
-    /// Waits until the child is no longer running.
-    pub async fn wait_down(&self) -> State {
-        let mut state = self.state.clone();
-        let seen = state.wait_for(|now| matches!(now, State::Down { .. } | State::Stopped)).await;
-        seen.map_or(State::Stopped, |state| state.clone())
-    }
-
-    fn died_early(&self, how: String) -> anyhow::Error {
-        let (name, log) = (self.name.clone(), self.log.clone());
-        UserError::DiedEarly { name, how, log, tail: tail(&self.log, TAIL_LINES) }.into()
-    }
-
-    fn not_ready(&self, within: Duration) -> anyhow::Error {
-        let (name, log) = (self.name.clone(), self.log.clone());
-        let seconds = within.as_secs();
-        UserError::NotReady { name, seconds, log, tail: tail(&self.log, TAIL_LINES) }.into()
     }
 }

@@ -1,6 +1,6 @@
 //! Renders the widgets as text, one tile each, with a coloured mark for the status.
 
-use console::style;
+use console::{Style, style};
 use contracts::dashboard::{Dashboard, Widget, WidgetStatus};
 use serde_json::Value;
 
@@ -19,12 +19,13 @@ pub(super) fn render(dashboard: &Dashboard) -> String {
 }
 
 fn tile(name: &str, widget: &Widget) -> String {
-    let (mark, bar) = match widget.status {
-        WidgetStatus::Ok => (style("●").green().to_string(), style("│").green().to_string()),
-        WidgetStatus::Stale => (style("◐").yellow().to_string(), style("│").yellow().to_string()),
-        WidgetStatus::Unavailable => (style("○").red().to_string(), style("│").red().to_string()),
-        WidgetStatus::Forbidden => (style("⊘").dim().to_string(), style("│").dim().to_string()),
+    let (mark, colour) = match widget.status {
+        WidgetStatus::Ok => ("●", Style::new().green()),
+        WidgetStatus::Stale => ("◐", Style::new().yellow()),
+        WidgetStatus::Unavailable => ("○", Style::new().red()),
+        WidgetStatus::Forbidden => ("⊘", Style::new().dim()),
     };
+    let (mark, bar) = (colour.apply_to(mark), colour.apply_to("│"));
     let title = style(format!("{:<TITLE_WIDTH$}", spaced(name))).bold().to_string();
     let head = format!("  {mark} {title} {}\n", style(notes(widget)).dim());
     let data = widget.data.as_ref().and_then(|raw| serde_json::from_str::<Value>(raw.get()).ok());
