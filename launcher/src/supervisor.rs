@@ -8,6 +8,7 @@
 //!
 //! Not here: what is started, and in which order.
 
+use std::path::PathBuf;
 use std::thread::JoinHandle;
 
 use anyhow::Context;
@@ -33,6 +34,9 @@ pub enum Notice {
     Waiting { name: String, pid: u32, how: String, delay_ms: u64 },
     /// The child was restarted.
     Restarted { name: String, old_pid: u32, how: String, pid: u32 },
+    /// Processes of an earlier run still work in the child's directory when the wait for their end is
+    /// over.
+    DirInUse { name: String, dir: PathBuf },
     /// The child could not be started.
     Failed { name: String, why: String },
 }
@@ -47,6 +51,11 @@ impl Notice {
             Self::Restarted { name, old_pid, how, pid } => {
                 format!("{name} (pid {old_pid}) {how}; restarted as pid {pid}.")
             }
+            Self::DirInUse { name, dir } => format!(
+                "{name}: processes of an earlier run still work in {} after {} s; starting {name} anyway.",
+                dir.display(),
+                exclusive_dir::WAIT_LIMIT.as_secs()
+            ),
             Self::Failed { name, why } => format!("{name} could not be started: {why}."),
         }
     }

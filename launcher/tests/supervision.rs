@@ -1,10 +1,12 @@
 //! Supervision of child processes: exits are detected, children restarted and never left behind.
 
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use launcher::readiness::ReadyCheck;
-use launcher::supervisor::{ChildSpec, Notice, State, StopSignal, Supervisor};
+use launcher::supervisor::{ChildSpec, Notice, Process, State, StopSignal, Supervisor};
 use launcher::user_error::UserError;
 use tokio::time::timeout;
 
@@ -101,6 +103,42 @@ async fn a_paused_child_can_be_stopped() {
     child.pause().await.unwrap();
     timeout(TEST_TIMEOUT, child.stop()).await.unwrap();
     assert!(!is_running(pid));
+}
+
+/// Launches a shell that works in a directory, and a child for which that directory must be unused.
+async fn with_its_dir_in_use(name: &str, supervisor: &Supervisor) -> [Process; 2] {
+    let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::create_dir_all(&dir).unwrap();
+    let user = ChildSpec { dir: dir.clone(), ..shell(&format!("{name}-user"), "exec sleep 60") };
+    let user = supervisor.launch(user);
+    user.wait_ready(TEST_TIMEOUT).await.unwrap();
+    let exclusive_dir = Some(dir);
+    let child = supervisor.launch(ChildSpec { exclusive_dir, ..shell(name, "exec sleep 60") });
+    [user, child]
+}
+
+#[tokio::test]
+async fn commands_are_handled_while_a_child_waits_for_its_directory() {
+    let (supervisor, _notices) = Supervisor::start().unwrap();
+    let [user, child] = with_its_dir_in_use("waits", &supervisor).await;
+    assert!(child.signal(rustix::process::Signal::TERM).await.is_err());
+    let both = async { tokio::join!(child.restart(), user.stop()).0.unwrap() };
+    let pid = timeout(Duration::from_secs(3), both).await.unwrap();
+    assert_eq!(child.pid(), Some(pid));
+    let [_user, child] = with_its_dir_in_use("waits-in-vain", &supervisor).await;
+    timeout(Duration::from_secs(3), child.stop()).await.unwrap();
+    assert_eq!(child.state(), State::Stopped);
+}
+
+#[tokio::test]
+async fn a_child_whose_directory_stays_in_use_is_started_with_a_notice() {
+    let (supervisor, mut notices) = Supervisor::start().unwrap();
+    let [_user, child] = with_its_dir_in_use("in-use", &supervisor).await;
+    let notice = timeout(TEST_TIMEOUT, notices.recv()).await.unwrap().unwrap();
+    let said = notice.sentence();
+    assert!(said.starts_with("in-use: processes of an earlier run still work in /"), "{said}");
+    assert!(said.ends_with("/in-use after 5 s; starting in-use anyway."), "{said}");
+    child.wait_ready(TEST_TIMEOUT).await.unwrap();
 }
 
 #[tokio::test]

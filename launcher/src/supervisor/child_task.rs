@@ -1,6 +1,7 @@
 //! The task that owns one child from start to end.
 
 use std::os::unix::process::ExitStatusExt;
+use std::pin::pin;
 use std::process::ExitStatus;
 use std::time::Duration;
 
@@ -31,11 +32,18 @@ pub(super) struct ChildTask {
     first: bool,
 }
 
-/// Why watching a child ended.
-enum WatchEnd {
-    Exited { pid: u32, how: String },
-    Restart(oneshot::Sender<anyhow::Result<u32>>),
-    Stopped,
+/// Answers a request to restart, with the new pid.
+type RestartReply = oneshot::Sender<anyhow::Result<u32>>;
+
+/// What the task does next.
+enum Next {
+    /// Starts the child, again if it has `ended` by itself: its pid, and how.
+    Start {
+        ended: Option<(u32, String)>,
+    },
+    Restart(RestartReply),
+    /// Without a reply when all handles were dropped, so that the child could no longer be stopped.
+    Stop(Option<oneshot::Sender<()>>),
 }
 
 impl ChildTask {
@@ -49,36 +57,71 @@ impl ChildTask {
     }
 
     pub(super) async fn run(mut self) {
-        let mut child = self.spawn().await.inspect_err(|error| self.fail(error)).ok();
+        let mut next = Next::Start { ended: None };
         loop {
-            let mut end = match child.take() {
-                Some(running) => self.watch(running).await,
-                None => self.wait_for_command().await,
-            };
-            if let WatchEnd::Exited { pid, how } = end {
-                if let Some(requested) = self.handle_exit(pid, &how).await {
-                    end = requested;
-                } else {
-                    child = self.respawn(pid, how).await;
-                    continue;
+            next = match next {
+                Next::Start { ended } => self.start(ended, vec![]).await,
+                Next::Restart(reply) => self.start(None, vec![reply]).await,
+                Next::Stop(reply) => {
+                    self.report.send_replace(State::Stopped);
+                    // The caller may no longer wait.
+                    let _ = reply.map(|reply| reply.send(()));
+                    return;
                 }
-            }
-            match end {
-                WatchEnd::Restart(reply) => child = self.restart(reply).await,
-                WatchEnd::Stopped | WatchEnd::Exited { .. } => return,
+            };
+        }
+    }
+
+    /// Starts the child and watches it until it ends or a command ends it.
+    async fn start(
+        &mut self,
+        ended: Option<(u32, String)>,
+        mut replies: Vec<RestartReply>,
+    ) -> Next {
+        if let Some(stop) = self.wait_for_dir(&mut replies).await {
+            return stop;
+        }
+        let started = self.spawn().inspect_err(|error| self.fail(error));
+        for reply in replies {
+            let pid = started.as_ref().map(|(_, pid)| *pid).map_err(|error| anyhow!("{error:#}"));
+            // The caller may no longer wait.
+            let _ = reply.send(pid);
+        }
+        let Ok((child, pid)) = started else { return self.next_request(None).await };
+        if let Some((old_pid, how)) = ended {
+            self.notify(Notice::Restarted { name: self.spec.name.clone(), old_pid, how, pid });
+        }
+        self.watch(child, pid).await
+    }
+
+    /// Waits until nothing of an earlier run works in the child's directory, or for the time limit.
+    /// Returns a stop that is requested meanwhile. A requested restart is this start.
+    async fn wait_for_dir(&mut self, replies: &mut Vec<RestartReply>) -> Option<Next> {
+        let dir = self.spec.exclusive_dir.clone()?;
+        let mut waiting = pin!(wait_until_unused(&dir));
+        loop {
+            tokio::select! {
+                unused = &mut waiting => {
+                    if !unused {
+                        let name = self.spec.name.clone();
+                        self.notify(Notice::DirInUse { name, dir: dir.clone() });
+                    }
+                    return None;
+                }
+                next = self.next_request(None) => match next {
+                    Next::Restart(reply) => replies.push(reply),
+                    stop => return Some(stop),
+                },
             }
         }
     }
 
-    async fn spawn(&mut self) -> anyhow::Result<Child> {
-        if let Some(dir) = &self.spec.exclusive_dir {
-            wait_until_unused(dir).await;
-        }
+    fn spawn(&mut self) -> anyhow::Result<(Child, u32)> {
         let mut command = self.spec.command(std::mem::take(&mut self.first))?;
         let child = command.spawn().context("running setpriv (package util-linux)")?;
         let pid = child.id().context("a new child has a pid")?;
         self.report.send_replace(State::Up { pid });
-        Ok(child)
+        Ok((child, pid))
     }
 
     fn fail(&self, error: &anyhow::Error) {
@@ -87,98 +130,58 @@ impl ChildTask {
         self.report.send_replace(State::Down { how: format!("could not be started: {why}") });
     }
 
-    /// Runs commands until the child ends by itself or is stopped.
-    async fn watch(&mut self, mut child: Child) -> WatchEnd {
+    async fn watch(&mut self, mut child: Child, pid: u32) -> Next {
         let born = Instant::now();
-        let pid = child.id().unwrap_or_default();
-        loop {
-            let command = tokio::select! {
-                status = child.wait() => {
-                    if born.elapsed() > STEADY_AFTER {
-                        self.deaths = 0;
-                    }
-                    return WatchEnd::Exited { pid, how: describe(status) };
+        let next = tokio::select! {
+            status = child.wait() => {
+                if born.elapsed() > STEADY_AFTER {
+                    self.deaths = 0;
                 }
-                command = self.commands.recv() => command,
-            };
-            match command {
-                Some(ChildCommand::Signal(signal, reply)) => {
-                    // The caller may no longer wait.
-                    let _ = reply.send(send(pid, signal));
-                }
-                Some(ChildCommand::KeepAlive(yes)) => self.keep_alive = yes,
-                Some(ChildCommand::SetEnv(name, value)) => self.spec.env.push((name, value)),
-                Some(ChildCommand::Restart(reply)) => {
-                    self.terminate(&mut child).await;
-                    return WatchEnd::Restart(reply);
-                }
-                Some(ChildCommand::Stop(reply)) => {
-                    self.terminate(&mut child).await;
-                    self.report.send_replace(State::Stopped);
-                    let _ = reply.send(());
-                    return WatchEnd::Stopped;
-                }
-                // All handles were dropped: the child could no longer be stopped.
-                None => {
-                    self.terminate(&mut child).await;
-                    return WatchEnd::Stopped;
-                }
+                return self.after_exit(pid, describe(status)).await;
             }
-        }
+            next = self.next_request(Some(pid)) => next,
+        };
+        self.terminate(&mut child).await;
+        next
     }
 
-    /// Handles commands while no child runs, until a restart or stop.
-    async fn wait_for_command(&mut self) -> WatchEnd {
+    /// Runs commands until one requests a restart or a stop. `pid`: of the child, while it runs.
+    async fn next_request(&mut self, pid: Option<u32>) -> Next {
         loop {
             match self.commands.recv().await {
-                Some(ChildCommand::Restart(reply)) => return WatchEnd::Restart(reply),
+                Some(ChildCommand::Signal(signal, reply)) => {
+                    let not_running = || anyhow!("{} is not running", self.spec.name);
+                    // The caller may no longer wait.
+                    let _ =
+                        reply.send(pid.ok_or_else(not_running).and_then(|pid| send(pid, signal)));
+                }
                 Some(ChildCommand::KeepAlive(yes)) => self.keep_alive = yes,
                 Some(ChildCommand::SetEnv(name, value)) => self.spec.env.push((name, value)),
-                Some(ChildCommand::Signal(_, reply)) => {
-                    let _ = reply.send(Err(anyhow!("{} is not running", self.spec.name)));
-                }
-                Some(ChildCommand::Stop(reply)) => {
-                    self.report.send_replace(State::Stopped);
-                    let _ = reply.send(());
-                    return WatchEnd::Stopped;
-                }
-                None => return WatchEnd::Stopped,
+                Some(ChildCommand::Restart(reply)) => return Next::Restart(reply),
+                Some(ChildCommand::Stop(reply)) => return Next::Stop(Some(reply)),
+                None => return Next::Stop(None),
             }
         }
     }
 
-    async fn restart(&mut self, reply: oneshot::Sender<anyhow::Result<u32>>) -> Option<Child> {
-        let started = self.spawn().await.inspect_err(|error| self.fail(error));
-        let pid = match &started {
-            Ok(child) => child.id().context("a new child has a pid"),
-            Err(error) => Err(anyhow!("{error:#}")),
-        };
-        // The caller may no longer wait.
-        let _ = reply.send(pid);
-        started.ok()
-    }
-
-    /// Handles an unrequested exit: waits before the restart, and returns a command that arrived
-    /// meanwhile. A child that is not kept alive waits for a command.
-    async fn handle_exit(&mut self, pid: u32, how: &str) -> Option<WatchEnd> {
-        let (name, how) = (self.spec.name.clone(), how.to_owned());
+    /// Handles an unrequested exit: waits before the restart, unless a command arrives meanwhile. A
+    /// child that is not kept alive waits for a command.
+    async fn after_exit(&mut self, pid: u32, how: String) -> Next {
+        let name = self.spec.name.clone();
         if !self.keep_alive {
             self.report.send_replace(State::Down { how: how.clone() });
             self.notify(Notice::Ended { name, pid, how });
-            return Some(self.wait_for_command().await);
+            return self.next_request(None).await;
         }
         self.report.send_replace(State::Starting);
-        let delay = self.next_delay()?;
-        let delay_ms = delay.as_millis() as u64;
-        self.notify(Notice::Waiting { name, pid, how, delay_ms });
-        timeout(delay, self.wait_for_command()).await.ok()
-    }
-
-    async fn respawn(&mut self, old_pid: u32, how: String) -> Option<Child> {
-        let child = self.spawn().await.inspect_err(|error| self.fail(error)).ok()?;
-        let (name, pid) = (self.spec.name.clone(), child.id()?);
-        self.notify(Notice::Restarted { name, old_pid, how, pid });
-        Some(child)
+        if let Some(delay) = self.next_delay() {
+            let delay_ms = delay.as_millis() as u64;
+            self.notify(Notice::Waiting { name, pid, how: how.clone(), delay_ms });
+            if let Ok(next) = timeout(delay, self.next_request(None)).await {
+                return next;
+            }
+        }
+        Next::Start { ended: Some((pid, how)) }
     }
 
     fn next_delay(&mut self) -> Option<Duration> {
