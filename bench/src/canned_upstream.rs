@@ -51,23 +51,17 @@ impl CannedUpstream {
         Router::new().fallback(answer).with_state(self)
     }
 
-    fn cached(&self, path: &str) -> Option<Arc<Availability>> {
-        self.0.answers.lock().unwrap_or_else(PoisonError::into_inner).get(path).cloned()
-    }
-
-    fn store(&self, path: String, answer: &Arc<Availability>) {
-        let mut answers = self.0.answers.lock().unwrap_or_else(PoisonError::into_inner);
-        if answers.len() < MAX_PROPERTIES {
-            answers.insert(path, Arc::clone(answer));
-        }
-    }
-
     async fn fortnight(&self, path: &str, headers: HeaderMap) -> anyhow::Result<Arc<Availability>> {
-        if let Some(cached) = self.cached(path) {
+        let answers = || self.0.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        let cached = answers().get(path).cloned();
+        if let Some(cached) = cached {
             return Ok(cached);
         }
         let answer = Arc::new(self.fetch(path, headers).await?);
-        self.store(path.to_owned(), &answer);
+        let mut answers = answers();
+        if answers.len() < MAX_PROPERTIES {
+            answers.insert(path.to_owned(), Arc::clone(&answer));
+        }
         Ok(answer)
     }
 

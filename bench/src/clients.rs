@@ -41,8 +41,11 @@ impl Clients {
         folder: &Path,
         clock: &Clock,
     ) -> anyhow::Result<Self> {
+        let sees_all = |operator: &Operator| {
+            operator.roles.iter().any(|role| ROLES_WITH_ALL_WIDGETS.contains(&role.as_str()))
+        };
         let owners: Vec<&Operator> =
-            info.operators.iter().filter(|operator| sees_all_widgets(operator)).collect();
+            info.operators.iter().filter(|operator| sees_all(operator)).collect();
         if owners.is_empty() {
             bail!("No demo operator sees every widget.");
         }
@@ -88,10 +91,6 @@ pub(crate) fn pick_connections(connections: usize, count: usize, seed: u64) -> V
         .collect()
 }
 
-fn sees_all_widgets(operator: &Operator) -> bool {
-    operator.roles.iter().any(|role| ROLES_WITH_ALL_WIDGETS.contains(&role.as_str()))
-}
-
 /// The request that one connection repeats. Only its proof changes.
 #[derive(Debug)]
 pub(crate) struct RequestTemplate {
@@ -101,7 +100,8 @@ pub(crate) struct RequestTemplate {
     url: Url,
     /// URL that it is sent to.
     to: Url,
-    nights: Option<Nights>,
+    /// Different ones in each request.
+    pub(crate) nights: Option<Nights>,
     token: String,
     authorization: HeaderValue,
     device: HeaderValue,
@@ -137,11 +137,6 @@ impl RequestTemplate {
         let mut to = gateway.join(self.url.path())?;
         to.set_query(self.url.query());
         Ok(Self { http: http_client::plain()?, to, ..self })
-    }
-
-    /// Requests different nights each time.
-    pub(crate) fn with_nights(self, nights: Nights) -> Self {
-        Self { nights: Some(nights), ..self }
     }
 
     pub(crate) fn tenant(&self) -> &str {

@@ -10,8 +10,8 @@ use launcher::progress::Progress;
 use launcher::servers::ListenerKind;
 
 use crate::environment::{self, Composition, Environment};
-use crate::options::{DashboardArguments, LoadArguments, Target};
-use crate::report::{self, MachineFigures, Phase, Report};
+use crate::options::{DashboardArguments, Target};
+use crate::report::{self, MachineFigures, Report};
 use crate::{calibration, phase, report_text, system};
 
 /// Returns a failure code if any request failed.
@@ -27,7 +27,7 @@ pub(crate) async fn run(arguments: &DashboardArguments) -> anyhow::Result<ExitCo
     // Standard output may be a closed pipe.
     let _ = write!(out, "{}", report_text::render(&report));
     let _ = writeln!(out, "\n  All figures: {}\n", file.display());
-    let failed = report.phases.iter().any(|phase| phase.failed > 0);
+    let failed = report.phases.iter().any(|phase| phase.figures.failed > 0);
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
@@ -40,7 +40,14 @@ async fn measure(
     let (composition, delayed) = prepare(environment, arguments).await?;
     let mut phases = Vec::new();
     for (target, length) in plan(arguments) {
-        phases.push(run_phase(environment, target, length, &arguments.load, progress).await?);
+        let step = progress.step(format!("{}, {} s", target.name(), length.as_secs_f64()));
+        let phase = phase::run(environment, target, length, &arguments.load).await?;
+        step.done(format!(
+            "{}: {} responses",
+            target.name(),
+            phase.figures.whole + phase.figures.partial
+        ));
+        phases.push(phase);
     }
     let (load_after, es256_after) = (system::load(), calibration::es256_us()?);
     Ok(Report {
@@ -83,17 +90,4 @@ fn plan(arguments: &DashboardArguments) -> Vec<(Target, Duration)> {
         .map(|kind| [Target::Session(kind), Target::Read(kind)]);
     let first = std::iter::once(Target::Hello).chain(guarded.into_iter().flatten());
     first.map(|target| (target, half)).chain(dashboards).collect()
-}
-
-async fn run_phase(
-    environment: &Environment,
-    target: Target,
-    length: Duration,
-    load: &LoadArguments,
-    progress: &Progress,
-) -> anyhow::Result<Phase> {
-    let step = progress.step(format!("{}, {} s", target.name(), length.as_secs_f64()));
-    let phase = phase::run(environment, target, length, load).await?;
-    step.done(format!("{}: {} responses", target.name(), phase.whole + phase.partial));
-    Ok(phase)
 }

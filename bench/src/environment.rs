@@ -124,7 +124,7 @@ impl Environment {
             };
             let mut template = RequestTemplate::new(connection, url, accept).await?;
             if let Target::Read(_) = target {
-                template = template.with_nights(self.nights.clone());
+                template.nights = Some(self.nights.clone());
             }
             match target {
                 Target::Session(ListenerKind::Plain) | Target::Read(ListenerKind::Plain) => {

@@ -4,9 +4,9 @@
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
 use contracts::clock::Clock;
 use launcher::progress::Progress;
 use launcher::servers::ListenerKind;
@@ -14,8 +14,8 @@ use serde::Serialize;
 
 use crate::environment::{self, Environment};
 use crate::options::{DashboardArguments, FloodArguments, Target};
-use crate::recorder::{Percentiles, Recorder};
-use crate::{phase, system};
+use crate::recorder::{Figures, Percentiles, Recorder};
+use crate::{phase, report, system};
 
 mod attack;
 
@@ -35,8 +35,7 @@ struct Report {
     flooded: SideFigures,
     /// Increase of the 99th percentile under the flood, percent.
     p99_higher_by: f64,
-    /// Counts of the flood, over all phases.
-    flood: FloodCounts,
+    flood: Arc<FloodCounts>,
 }
 
 /// Results of one side of the comparison, over all phases.
@@ -50,14 +49,6 @@ struct SideFigures {
     p99_ms: Vec<f64>,
 }
 
-/// Recorded phases of both sides.
-#[derive(Default)]
-struct Sides {
-    baseline: Vec<Recorder>,
-    flooded: Vec<Recorder>,
-    flood: FloodCounts,
-}
-
 /// Returns a failure code if the flood slowed the other address by more than allowed.
 pub(crate) async fn run(arguments: &FloodArguments) -> anyhow::Result<ExitCode> {
     let progress = Progress::for_screen();
@@ -66,10 +57,7 @@ pub(crate) async fn run(arguments: &FloodArguments) -> anyhow::Result<ExitCode> 
     let outcome = measure(&environment, arguments).await;
     environment.close().await?;
     let report = outcome?;
-    let file = environment::folder().join("flood.json");
-    std::fs::create_dir_all(environment::folder())?;
-    std::fs::write(&file, serde_json::to_string_pretty(&report)? + "\n")
-        .with_context(|| format!("writing {}", file.display()))?;
+    let file = report::write(&report, &environment::folder(), "flood")?;
     print(&report);
     println(&format!("  All figures: {}", file.display()));
     let is_good = report.p99_higher_by <= arguments.allowed
@@ -79,18 +67,18 @@ pub(crate) async fn run(arguments: &FloodArguments) -> anyhow::Result<ExitCode> 
 
 async fn measure(environment: &Environment, arguments: &FloodArguments) -> anyhow::Result<Report> {
     let load_before = system::load();
-    let mut sides = Sides::default();
+    let (mut baseline, mut flooded, counts) = (Vec::new(), Vec::new(), Arc::default());
     // Warm-up: the first requests of a gateway that has just started do not count.
     run_phase(environment, arguments).await?;
     for _ in 0..arguments.rounds {
-        sides.baseline.push(run_phase(environment, arguments).await?);
-        let flood = Flood::start(environment.info(), arguments)?;
+        baseline.push(run_phase(environment, arguments).await?);
+        let flood = Flood::start(environment.info(), arguments, &counts)?;
         tokio::time::sleep(SETTLE_TIME).await;
-        sides.flooded.push(run_phase(environment, arguments).await?);
-        sides.flood += flood.stop()?;
+        flooded.push(run_phase(environment, arguments).await?);
+        flood.stop()?;
         tokio::time::sleep(SETTLE_TIME).await;
     }
-    let (baseline, flooded) = (side_figures(&sides.baseline)?, side_figures(&sides.flooded)?);
+    let (baseline, flooded) = (side_figures(&baseline)?, side_figures(&flooded)?);
     Ok(Report {
         at: Clock::system().now(),
         arguments: arguments.clone(),
@@ -99,7 +87,7 @@ async fn measure(environment: &Environment, arguments: &FloodArguments) -> anyho
         p99_higher_by: (flooded.latency_ms.p99 / baseline.latency_ms.p99 - 1.0) * 100.0,
         baseline,
         flooded,
-        flood: sides.flood,
+        flood: counts,
     })
 }
 
@@ -116,12 +104,9 @@ fn side_figures(recorders: &[Recorder]) -> anyhow::Result<SideFigures> {
     for recorder in recorders {
         all.merge(recorder)?;
     }
-    Ok(SideFigures {
-        requests: all.requests(),
-        failed: all.failed(),
-        latency_ms: all.latency(),
-        p99_ms: recorders.iter().map(|recorder| recorder.latency().p99).collect(),
-    })
+    let p99 = |recorder: &Recorder| recorder.figures().latency_ms.p99;
+    let Figures { requests, failed, latency_ms, .. } = all.figures();
+    Ok(SideFigures { requests, failed, latency_ms, p99_ms: recorders.iter().map(p99).collect() })
 }
 
 fn print(report: &Report) {

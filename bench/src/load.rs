@@ -122,9 +122,10 @@ mod tests {
         drop(sender);
         let turn = Mutex::new(());
         let recorder = open(receiver, async |number| stalling(&turn, number).await).await;
-        assert_eq!(recorder.answered(), 50);
+        let figures = recorder.figures();
+        assert_eq!(figures.whole, 50);
         // Half of them were due before 250 ms and none completed before 500 ms.
-        assert!(recorder.latency().p50 > 250.0, "{:?}", recorder.latency());
+        assert!(figures.latency_ms.p50 > 250.0, "{:?}", figures.latency_ms);
     }
 
     #[tokio::test(start_paused = true)]
@@ -133,10 +134,10 @@ mod tests {
             sleep(Duration::from_millis(10)).await;
             reply()
         };
-        let by_count = closed(4, 10, Duration::from_secs(60), send).await;
-        assert_eq!(by_count.answered(), 10);
-        let by_time = closed(2, 1_000_000, Duration::from_millis(100), send).await;
-        assert!((18..=22).contains(&by_time.answered()), "{}", by_time.answered());
+        let by_count = closed(4, 10, Duration::from_secs(60), send).await.figures();
+        assert_eq!(by_count.whole, 10);
+        let by_time = closed(2, 1_000_000, Duration::from_millis(100), send).await.figures();
+        assert!((18..=22).contains(&by_time.whole), "{}", by_time.whole);
     }
 
     #[tokio::test]

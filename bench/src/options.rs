@@ -37,6 +37,15 @@ impl Target {
     }
 }
 
+/// When requests are sent.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Pace {
+    /// Open loop: evenly, this many a second.
+    Open { rate: u32 },
+    /// Closed loop: each client after its previous response.
+    Closed { clients: u32 },
+}
+
 /// Widgets whose upstreams are all stand-ins, so that `--upstream-ms` applies to each. None is added,
 /// so that figures remain comparable.
 static DEFAULT_WIDGETS: &[&WidgetSpec] = &[
@@ -126,6 +135,15 @@ pub(crate) struct LoadArguments {
     /// Name of the result file, .local/bench/<NAME>.json.
     #[arg(long, default_value = "last", value_parser = file_name)]
     pub(crate) name: String,
+}
+
+impl LoadArguments {
+    pub(crate) fn pace(&self) -> Pace {
+        match self.closed {
+            Some(clients) => Pace::Closed { clients: clients.get() },
+            None => Pace::Open { rate: self.rate.get() },
+        }
+    }
 }
 
 impl From<LoadArguments> for DashboardArguments {

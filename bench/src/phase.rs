@@ -6,41 +6,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use contracts::clock::Clock;
 use futures_util::StreamExt;
 use reqwest::Response;
 use serde::Deserialize;
+use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::clients::{RequestTemplate, pick_connections};
 use crate::environment::{Environment, MeasuredProcess};
 use crate::load::{closed, open, schedule};
-use crate::options::{Form, LoadArguments, Target};
-use crate::presigned::{self, Pace, PresignedRequest};
-use crate::recorder::{Outcome, Recorder, Reply};
+use crate::options::{Form, LoadArguments, Pace, Target};
+use crate::presigned::{self, MAX_PROOFS, PresignedRequest};
+use crate::recorder::{Figures, Outcome, Recorder, Reply};
 use crate::report::{CpuUse, Phase, ProcessFigures};
-use crate::system::{Machine, Processes, Usage, cores};
+use crate::system::{Processes, Usage, busy_time, cores};
 
 /// A request that takes longer counts as failed.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Requests a second to sign proofs for before the real rate is known.
 const ASSUMED_RATE: u32 = 3000;
-
-/// How the load is generated.
-#[derive(Debug, Clone, Copy)]
-enum LoadMode {
-    Open { rate: u32 },
-    Closed { clients: u32 },
-}
-
-impl LoadMode {
-    fn of(arguments: &LoadArguments) -> Self {
-        match arguments.closed {
-            Some(clients) => Self::Closed { clients: clients.get() },
-            None => Self::Open { rate: arguments.rate.get() },
-        }
-    }
-}
 
 /// Measures one target.
 pub(crate) async fn run(
@@ -50,10 +34,10 @@ pub(crate) async fn run(
     arguments: &LoadArguments,
 ) -> anyhow::Result<Phase> {
     let (templates, flood) = split(environment.templates(target).await?, arguments.flood)?;
-    let run = Run { templates, flood, target, mode: LoadMode::of(arguments) };
+    let run = Run { templates, flood, target, pace: arguments.pace() };
     let warmup = Duration::from_secs(arguments.warmup.into());
     let warm = run.load(warmup, ASSUMED_RATE, !arguments.seed).await?;
-    let expected = (warm.throughput() * 1.5) as u32 + 10;
+    let expected = (warm.figures().per_second * 1.5) as u32 + 10;
     let flood = run.presign_flood(length).await?;
     let requests = run.presign(length, expected, arguments.seed).await?;
     let processes = environment.measured_processes()?;
@@ -61,7 +45,9 @@ pub(crate) async fn run(
     let (recorder, flood_sent) = tokio::join!(run.send(length, requests), run.send_flood(flood));
     let (recorder, ()) = (recorder?, flood_sent?);
     let after = UsageSample::take(&processes)?;
-    Ok(Phase::new(target, &recorder, figures(&processes, &before, &after, &recorder)))
+    let figures = recorder.figures();
+    let used = cpu_use(&processes, &before, &after, figures.requests);
+    Ok(Phase { name: target.name(), target, figures, used })
 }
 
 /// Loads one target and records responses only, no processes.
@@ -71,8 +57,8 @@ pub(crate) async fn alone(
     length: Duration,
     arguments: &LoadArguments,
 ) -> anyhow::Result<Recorder> {
-    let (templates, mode) = (environment.templates(target).await?, LoadMode::of(arguments));
-    let run = Run { templates, flood: None, target, mode };
+    let (templates, pace) = (environment.templates(target).await?, arguments.pace());
+    let run = Run { templates, flood: None, target, pace };
     run.load(length, ASSUMED_RATE, arguments.seed).await
 }
 
@@ -100,7 +86,7 @@ struct Run {
     templates: Arc<Vec<RequestTemplate>>,
     flood: Option<Flood>,
     target: Target,
-    mode: LoadMode,
+    pace: Pace,
 }
 
 impl Run {
@@ -114,7 +100,7 @@ impl Run {
         let Some(Flood { templates, rate }) = &self.flood else { return Ok(vec![]) };
         let count = (f64::from(*rate) * length.as_secs_f64()) as usize;
         let picks = pick_connections(templates.len(), count, 0);
-        presigned::sign(templates, &picks, Pace::Scheduled { rate: *rate }, &Clock::system()).await
+        presigned::sign(templates, &picks, Pace::Open { rate: *rate }, length).await
     }
 
     /// Signs the requests that the schedule needs, or `expected` a second for a closed loop.
@@ -125,15 +111,12 @@ impl Run {
         seed: u64,
     ) -> anyhow::Result<Vec<PresignedRequest>> {
         let seconds = length.as_secs_f64();
-        let (count, pace) = match self.mode {
-            LoadMode::Open { rate } => (f64::from(rate) * seconds, Pace::Scheduled { rate }),
-            LoadMode::Closed { .. } => {
-                let likely = f64::from(expected) * seconds;
-                (likely.min(presigned::MAX_PROOFS as f64), Pace::Within { length })
-            }
+        let count = match self.pace {
+            Pace::Open { rate } => f64::from(rate) * seconds,
+            Pace::Closed { .. } => (f64::from(expected) * seconds).min(MAX_PROOFS as f64),
         };
         let picks = pick_connections(self.templates.len(), count as usize, seed);
-        presigned::sign(&self.templates, &picks, pace, &Clock::system()).await
+        presigned::sign(&self.templates, &picks, self.pace, length).await
     }
 
     async fn send_flood(&self, requests: Vec<PresignedRequest>) -> anyhow::Result<()> {
@@ -143,7 +126,7 @@ impl Run {
             self.send_one(&templates[request.connection], &request.proof).await
         };
         let recorder = open(schedule(requests.len(), *rate)?, send).await;
-        let (failed, all) = (recorder.failed(), recorder.requests());
+        let Figures { failed, requests: all, .. } = recorder.figures();
         // A refused flood would not be a load.
         anyhow::ensure!(failed == 0, "{failed} of {all} flood requests failed: lower --flood.");
         Ok(())
@@ -158,9 +141,9 @@ impl Run {
             let request = &requests[number];
             self.send_one(&self.templates[request.connection], &request.proof).await
         };
-        Ok(match self.mode {
-            LoadMode::Open { rate } => open(schedule(requests.len(), rate)?, send).await,
-            LoadMode::Closed { clients } => closed(clients, requests.len(), length, send).await,
+        Ok(match self.pace {
+            Pace::Open { rate } => open(schedule(requests.len(), rate)?, send).await,
+            Pace::Closed { clients } => closed(clients, requests.len(), length, send).await,
         })
     }
 
@@ -229,18 +212,16 @@ fn classify(target: Target, body: &[u8]) -> Outcome {
 }
 
 fn problem_code(body: &[u8]) -> String {
-    #[derive(Deserialize)]
-    struct Problem {
-        code: String,
-    }
-    serde_json::from_slice::<Problem>(body).map(|problem| problem.code).unwrap_or_default()
+    let problem: Value = serde_json::from_slice(body).unwrap_or_default();
+    problem["code"].as_str().unwrap_or_default().to_owned()
 }
 
 /// CPU and memory use of the measured processes, of this one and of the machine at one moment.
 struct UsageSample {
     usages: Vec<Usage>,
     own: Usage,
-    machine: Machine,
+    /// Of all cores.
+    busy: Duration,
     at: Instant,
 }
 
@@ -252,20 +233,20 @@ impl UsageSample {
         Ok(Self {
             usages,
             own: all.usage_alone(std::process::id())?,
-            machine: Machine::read()?,
+            busy: busy_time()?,
             at: Instant::now(),
         })
     }
 }
 
 /// Computes what each process and the rest of the machine used between two samples.
-fn figures(
+fn cpu_use(
     processes: &[MeasuredProcess],
     before: &UsageSample,
     after: &UsageSample,
-    recorder: &Recorder,
+    requests: u64,
 ) -> CpuUse {
-    let (requests, took) = (recorder.requests(), after.at - before.at);
+    let took = after.at - before.at;
     let of = |name: &str, now: &Usage, then: &Usage| {
         ProcessFigures::new(name, now, now.since(then), requests, took)
     };
@@ -273,7 +254,7 @@ fn figures(
     let mut processes: Vec<_> =
         looks.map(|(processes, (now, then))| of(&processes.name, now, then)).collect();
     processes.push(of("load generator", &after.own, &before.own));
-    let busy = after.machine.busy_since(&before.machine).div_duration_f64(took);
+    let busy = after.busy.saturating_sub(before.busy).div_duration_f64(took);
     let ours: f64 = processes.iter().map(|process| process.cores).sum();
     let others = (busy - ours).max(0.0);
     CpuUse { processes, others, idle: (cores() as f64 - busy).max(0.0) }

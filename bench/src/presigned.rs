@@ -13,6 +13,7 @@ use contracts::clock::Clock;
 use tokio::time::Instant;
 
 use crate::clients::RequestTemplate;
+use crate::options::Pace;
 
 /// Maximum proofs of one phase: less than half of what a gateway's replay store holds per minute.
 pub(crate) const MAX_PROOFS: usize = 60_000;
@@ -26,21 +27,12 @@ pub(crate) struct PresignedRequest {
     pub(crate) proof: String,
 }
 
-/// When the requests will be sent.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Pace {
-    /// Evenly, this many a second.
-    Scheduled { rate: u32 },
-    /// Some time within `length`.
-    Within { length: Duration },
-}
-
-/// Signs one proof per entry of `picks`, for that connection's template.
+/// Signs one proof per entry of `picks`, for that connection's template, to be used within `length`.
 pub(crate) async fn sign(
     templates: &Arc<Vec<RequestTemplate>>,
     picks: &[usize],
     pace: Pace,
-    clock: &Clock,
+    length: Duration,
 ) -> anyhow::Result<Vec<PresignedRequest>> {
     if picks.len() > MAX_PROOFS {
         bail!(
@@ -49,7 +41,7 @@ pub(crate) async fn sign(
         );
     }
     let begun = Instant::now();
-    let first_iat = clock.unix_seconds();
+    let first_iat = Clock::system().unix_seconds();
     let makers = std::thread::available_parallelism().map_or(1, NonZero::get);
     let size = picks.len().div_ceil(makers).max(1);
     let chunks = picks.chunks(size).enumerate().map(|(number, chunk)| {
@@ -60,8 +52,8 @@ pub(crate) async fn sign(
     let made = futures_util::future::try_join_all(chunks).await?;
     let oldest = begun.elapsed()
         + match pace {
-            Pace::Scheduled { .. } => Duration::ZERO,
-            Pace::Within { length } => length,
+            Pace::Open { .. } => Duration::ZERO,
+            Pace::Closed { .. } => length,
         };
     if oldest > MAX_PROOF_AGE {
         bail!("The proofs would be too old when they are used: lower --seconds or --rate.");
@@ -86,8 +78,8 @@ fn sign_chunk(
 
 fn seconds_into(pace: Pace, number: usize) -> i64 {
     match pace {
-        Pace::Scheduled { rate } => number as i64 / i64::from(rate),
-        Pace::Within { .. } => 0,
+        Pace::Open { rate } => number as i64 / i64::from(rate),
+        Pace::Closed { .. } => 0,
     }
 }
 
@@ -97,8 +89,8 @@ mod tests {
 
     #[test]
     fn a_scheduled_proof_is_dated_for_its_turn() {
-        let pace = Pace::Scheduled { rate: 100 };
+        let pace = Pace::Open { rate: 100 };
         assert_eq!([0, 99, 100, 6000].map(|n| seconds_into(pace, n)), [0, 0, 1, 60]);
-        assert_eq!(seconds_into(Pace::Within { length: MAX_PROOF_AGE }, 6000), 0);
+        assert_eq!(seconds_into(Pace::Closed { clients: 8 }, 6000), 0);
     }
 }

@@ -42,13 +42,33 @@ pub(crate) struct FinishedRequest {
 pub(crate) struct Recorder {
     begun: Instant,
     ended: Instant,
-    pub(crate) whole: u64,
-    pub(crate) partial: u64,
-    pub(crate) errors: BTreeMap<String, u64>,
+    whole: u64,
+    partial: u64,
+    errors: BTreeMap<String, u64>,
     bytes: u64,
     latency: Histogram<u64>,
     first_byte: Histogram<u64>,
     lateness: Histogram<u64>,
+}
+
+/// What was recorded, as written to the JSON file.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Figures {
+    pub(crate) seconds: f64,
+    pub(crate) requests: u64,
+    pub(crate) whole: u64,
+    pub(crate) partial: u64,
+    pub(crate) failed: u64,
+    pub(crate) errors: BTreeMap<String, u64>,
+    /// Successful responses a second.
+    pub(crate) per_second: f64,
+    /// Mean size of a body.
+    pub(crate) body_bytes: u64,
+    pub(crate) latency_ms: Percentiles,
+    pub(crate) first_byte_ms: Percentiles,
+    /// Delay between the scheduled and the actual sending.
+    pub(crate) sent_late_ms: Percentiles,
 }
 
 /// Milliseconds.
@@ -114,42 +134,22 @@ impl Recorder {
         *self.errors.entry(why.to_owned()).or_default() += 1;
     }
 
-    pub(crate) fn answered(&self) -> u64 {
-        self.whole + self.partial
-    }
-
-    pub(crate) fn failed(&self) -> u64 {
-        self.errors.values().sum()
-    }
-
-    pub(crate) fn requests(&self) -> u64 {
-        self.answered() + self.failed()
-    }
-
-    pub(crate) fn length(&self) -> Duration {
-        self.ended - self.begun
-    }
-
-    /// Successful responses a second.
-    pub(crate) fn throughput(&self) -> f64 {
-        self.answered() as f64 / self.length().as_secs_f64().max(f64::MIN_POSITIVE)
-    }
-
-    /// Mean body size, bytes.
-    pub(crate) fn body_bytes(&self) -> u64 {
-        self.bytes / self.answered().max(1)
-    }
-
-    pub(crate) fn latency(&self) -> Percentiles {
-        percentiles(&self.latency)
-    }
-
-    pub(crate) fn first_byte(&self) -> Percentiles {
-        percentiles(&self.first_byte)
-    }
-
-    pub(crate) fn lateness(&self) -> Percentiles {
-        percentiles(&self.lateness)
+    pub(crate) fn figures(&self) -> Figures {
+        let (answered, failed) = (self.whole + self.partial, self.errors.values().sum());
+        let seconds = (self.ended - self.begun).as_secs_f64();
+        Figures {
+            seconds,
+            requests: answered + failed,
+            whole: self.whole,
+            partial: self.partial,
+            failed,
+            errors: self.errors.clone(),
+            per_second: answered as f64 / seconds.max(f64::MIN_POSITIVE),
+            body_bytes: self.bytes / answered.max(1),
+            latency_ms: percentiles(&self.latency),
+            first_byte_ms: percentiles(&self.first_byte),
+            sent_late_ms: percentiles(&self.lateness),
+        }
     }
 }
 
@@ -187,8 +187,9 @@ mod tests {
     fn waiting_to_be_sent_is_part_of_the_latency() {
         let mut recorder = Recorder::new();
         recorder.add(&finished(Instant::now(), 100, 120, Outcome::Whole));
-        assert!((recorder.latency().p50 - 120.0).abs() < 0.5);
-        assert!((recorder.lateness().p50 - 100.0).abs() < 0.5);
+        let figures = recorder.figures();
+        assert!((figures.latency_ms.p50 - 120.0).abs() < 0.5);
+        assert!((figures.sent_late_ms.p50 - 100.0).abs() < 0.5);
     }
 
     #[test]
@@ -196,7 +197,8 @@ mod tests {
         let mut recorder = Recorder::new();
         recorder.add(&finished(Instant::now(), 0, 20, Outcome::Partial));
         recorder.add(&finished(Instant::now(), 0, 5000, Outcome::Failed("timeout".to_owned())));
-        assert_eq!((recorder.answered(), recorder.failed(), recorder.partial), (1, 1, 1));
-        assert!(recorder.latency().max < 21.0);
+        let figures = recorder.figures();
+        assert_eq!((figures.requests, figures.failed, figures.partial), (2, 1, 1));
+        assert!(figures.latency_ms.max < 21.0);
     }
 }

@@ -1,6 +1,5 @@
 //! Results of one measurement, as written to the JSON file.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use launcher::servers::ListenerKind;
 use serde::Serialize;
 
 use crate::options::{DashboardArguments, Form, Target};
-use crate::recorder::{Percentiles, Recorder};
+use crate::recorder::Figures;
 use crate::system::{CpuTime, Usage};
 
 pub(crate) const GATEWAY: &str = "gateway";
@@ -43,24 +42,12 @@ pub(crate) struct MachineFigures {
 }
 
 #[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
 pub(crate) struct Phase {
-    pub(crate) name: String,
+    pub(crate) name: &'static str,
     #[serde(skip)]
-    pub(crate) target: Option<Target>,
-    pub(crate) seconds: f64,
-    pub(crate) requests: u64,
-    pub(crate) whole: u64,
-    pub(crate) partial: u64,
-    pub(crate) failed: u64,
-    pub(crate) errors: BTreeMap<String, u64>,
-    pub(crate) per_second: f64,
-    /// Mean size of a body.
-    pub(crate) body_bytes: u64,
-    pub(crate) latency_ms: Percentiles,
-    pub(crate) first_byte_ms: Percentiles,
-    /// Delay between the scheduled and the actual sending.
-    pub(crate) sent_late_ms: Percentiles,
+    pub(crate) target: Target,
+    #[serde(flatten)]
+    pub(crate) figures: Figures,
     pub(crate) used: CpuUse,
 }
 
@@ -125,28 +112,9 @@ impl ProcessFigures {
 }
 
 impl Phase {
-    pub(crate) fn new(target: Target, recorder: &Recorder, used: CpuUse) -> Self {
-        Self {
-            name: target.name().to_owned(),
-            target: Some(target),
-            seconds: recorder.length().as_secs_f64(),
-            requests: recorder.requests(),
-            whole: recorder.whole,
-            partial: recorder.partial,
-            failed: recorder.failed(),
-            errors: recorder.errors.clone(),
-            per_second: recorder.throughput(),
-            body_bytes: recorder.body_bytes(),
-            latency_ms: recorder.latency(),
-            first_byte_ms: recorder.first_byte(),
-            sent_late_ms: recorder.lateness(),
-            used,
-        }
-    }
-
     /// Figures of the measured gateway instance.
     pub(crate) fn gateway(&self) -> Option<&ProcessFigures> {
-        let name = match self.target? {
+        let name = match self.target {
             Target::Hello => return None,
             Target::Session(ListenerKind::Plain) | Target::Read(ListenerKind::Plain) => {
                 PLAIN_GATEWAY
@@ -159,23 +127,23 @@ impl Phase {
 
 /// Computes the composer's share of every dashboard phase.
 pub(crate) fn shares(phases: &[Phase], widgets: usize) -> Vec<ComposerShare> {
-    let edge = phases.iter().find(|phase| phase.target == Some(Target::Session(ListenerKind::Tls)));
+    let edge = phases.iter().find(|phase| phase.target == Target::Session(ListenerKind::Tls));
     let share = |phase: &Phase| {
-        let Some(Target::Dashboard(form)) = phase.target else { return None };
+        let Target::Dashboard(form) = phase.target else { return None };
         let edge = edge?;
         let cpu_us = phase.gateway()?.cpu_us - edge.gateway()?.cpu_us;
         Some(ComposerShare {
             form,
             cpu_us,
             cpu_us_per_widget: cpu_us / widgets.max(1) as f64,
-            p50_ms: phase.latency_ms.p50 - edge.latency_ms.p50,
+            p50_ms: phase.figures.latency_ms.p50 - edge.figures.latency_ms.p50,
         })
     };
     phases.iter().filter_map(share).collect()
 }
 
 /// Writes `<name>.json` into `folder` and returns its path.
-pub(crate) fn write(report: &Report, folder: &Path, name: &str) -> anyhow::Result<PathBuf> {
+pub(crate) fn write(report: &impl Serialize, folder: &Path, name: &str) -> anyhow::Result<PathBuf> {
     let file = folder.join(format!("{name}.json"));
     std::fs::create_dir_all(folder)?;
     let text = serde_json::to_string_pretty(report)? + "\n";
@@ -186,6 +154,7 @@ pub(crate) fn write(report: &Report, folder: &Path, name: &str) -> anyhow::Resul
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::recorder::Recorder;
 
     fn phase(target: Target, cpu_us: f64) -> Phase {
         let (now, cpu_time) =
@@ -193,7 +162,7 @@ mod tests {
         let gateway = ProcessFigures::new(GATEWAY, &now, cpu_time, 1, Duration::from_secs(1));
         let gateway = ProcessFigures { cpu_us, ..gateway };
         let used = CpuUse { processes: vec![gateway], others: 0.0, idle: 0.0 };
-        Phase::new(target, &Recorder::new(), used)
+        Phase { name: target.name(), target, figures: Recorder::new().figures(), used }
     }
 
     #[test]

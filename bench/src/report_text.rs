@@ -21,9 +21,7 @@ pub(crate) fn render(report: &Report) -> String {
     text += &errors(report);
     text += &busy_warning(report);
     text += &gateway_table(report);
-    for phase in
-        report.phases.iter().filter(|phase| matches!(phase.target, Some(Target::Dashboard(_))))
-    {
+    for phase in report.phases.iter().filter(|phase| matches!(phase.target, Target::Dashboard(_))) {
         text += &process_table(phase);
     }
     text
@@ -79,22 +77,26 @@ fn latencies(report: &Report) -> String {
     let cells = ["answers", "a second", "failed", "partial", "p50 ms", "p90", "p99", "max", "KB"];
     let mut text = head("Latency", &cells);
     for phase in &report.phases {
-        let Percentiles { p50, p90, p99, max, .. } = phase.latency_ms;
+        let Percentiles { p50, p90, p99, max, .. } = phase.figures.latency_ms;
         let mut cells = vec![
-            (phase.whole + phase.partial).to_string(),
-            format!("{:.0}", phase.per_second),
-            phase.failed.to_string(),
-            phase.partial.to_string(),
+            (phase.figures.whole + phase.figures.partial).to_string(),
+            format!("{:.0}", phase.figures.per_second),
+            phase.figures.failed.to_string(),
+            phase.figures.partial.to_string(),
         ];
         cells.extend([p50, p90, p99, max].map(ms));
-        cells.push(format!("{:.1}", phase.body_bytes as f64 / 1e3));
-        text += &row(&phase.name, &cells);
-        if phase.target == Some(Target::Dashboard(Form::Ndjson)) {
-            text += &spread_row("  first byte", &phase.first_byte_ms);
+        cells.push(format!("{:.1}", phase.figures.body_bytes as f64 / 1e3));
+        text += &row(phase.name, &cells);
+        if phase.target == Target::Dashboard(Form::Ndjson) {
+            let Percentiles { p50, p90, p99, max, .. } = phase.figures.first_byte_ms;
+            let none = std::iter::repeat_n(String::new(), 4);
+            let cells: Vec<_> = none.chain([p50, p90, p99, max].map(ms)).collect();
+            text += &row("  first byte", &cells);
         }
     }
     if report.arguments.load.closed.is_none() {
-        let latest = report.phases.iter().map(|phase| phase.sent_late_ms.p99).fold(0.0, f64::max);
+        let latest =
+            report.phases.iter().map(|phase| phase.figures.sent_late_ms.p99).fold(0.0, f64::max);
         text += &style(format!(
             "  Counted from when a request was due; at p99 it was sent {latest:.2} ms late at most.\n"
         )).dim().to_string();
@@ -102,16 +104,10 @@ fn latencies(report: &Report) -> String {
     text
 }
 
-fn spread_row(name: &str, spread: &Percentiles) -> String {
-    let mut cells = vec![String::new(); 4];
-    cells.extend([spread.p50, spread.p90, spread.p99, spread.max].map(ms));
-    row(name, &cells)
-}
-
 fn errors(report: &Report) -> String {
     let mut text = String::new();
     for phase in &report.phases {
-        for (why, count) in &phase.errors {
+        for (why, count) in &phase.figures.errors {
             let line = format!("  {}: {count} × {why}", phase.name);
             let _ = writeln!(text, "{}", style(&line).red());
         }
@@ -138,8 +134,8 @@ fn gateway_table(report: &Report) -> String {
     for phase in &report.phases {
         let Some(used) = phase.gateway() else { continue };
         let mut cells: Vec<String> = vec![us(used.cpu_us), us(used.user_us), us(used.system_us)];
-        cells.push(ms(phase.latency_ms.p50));
-        text += &row(&phase.name, &cells);
+        cells.push(ms(phase.figures.latency_ms.p50));
+        text += &row(phase.name, &cells);
     }
     for ComposerShare { form, cpu_us, cpu_us_per_widget, p50_ms } in &report.shares {
         let none = String::new;

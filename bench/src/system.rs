@@ -174,28 +174,16 @@ impl Memory {
 }
 
 /// CPU time of all cores since the machine started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Machine {
-    busy: Duration,
+pub(crate) fn busy_time() -> anyhow::Result<Duration> {
+    let text = fs::read_to_string("/proc/stat").context("reading /proc/stat")?;
+    busy(&text).context("/proc/stat has no first line as expected")
 }
 
-impl Machine {
-    pub(crate) fn read() -> anyhow::Result<Self> {
-        let text = fs::read_to_string("/proc/stat").context("reading /proc/stat")?;
-        Self::of(&text).context("/proc/stat has no first line as expected")
-    }
-
-    /// Fields: user, nice, system, idle, iowait (both not counted), irq, softirq, steal.
-    fn of(text: &str) -> Option<Self> {
-        let numbers = text.lines().next()?.strip_prefix("cpu ")?.split_ascii_whitespace();
-        let ticks: Vec<u32> = numbers.map_while(|number| number.parse().ok()).collect();
-        let busy = ticks.get(..3)?.iter().chain(ticks.get(5..8)?).sum::<u32>();
-        Some(Self { busy: TICK * busy })
-    }
-
-    pub(crate) fn busy_since(&self, before: &Self) -> Duration {
-        self.busy.saturating_sub(before.busy)
-    }
+/// Fields: user, nice, system, idle, iowait (both not counted), irq, softirq, steal.
+fn busy(text: &str) -> Option<Duration> {
+    let numbers = text.lines().next()?.strip_prefix("cpu ")?.split_ascii_whitespace();
+    let ticks: Vec<u32> = numbers.map_while(|number| number.parse().ok()).collect();
+    Some(TICK * ticks.get(..3)?.iter().chain(ticks.get(5..8)?).sum::<u32>())
 }
 
 /// One-minute load average.
@@ -231,8 +219,8 @@ mod tests {
 
     #[test]
     fn idle_time_is_no_work() {
-        let machine = Machine::of("cpu  1 2 3 1000 50 4 5 6 9 9\ncpu0 …").unwrap();
-        assert_eq!(machine.busy, Duration::from_millis(210));
+        let busy = busy("cpu  1 2 3 1000 50 4 5 6 9 9\ncpu0 …").unwrap();
+        assert_eq!(busy, Duration::from_millis(210));
     }
 
     #[test]

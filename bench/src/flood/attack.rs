@@ -3,8 +3,6 @@
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::ops::AddAssign;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -14,10 +12,9 @@ use anyhow::{Context, anyhow};
 use contracts::clock::Clock;
 use launcher::StackInfo;
 use launcher::desktop::{DeviceKey, Proof};
+use launcher::http_client::tls_trusting;
 use reqwest::{Method, Url};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::pki_types::ServerName;
 use serde::Serialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
@@ -40,43 +37,30 @@ const RETRY_PAUSE: Duration = Duration::from_secs(1);
 const BODY_BYTE_INTERVAL: Duration = Duration::from_secs(4);
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What happened to the flood.
-#[derive(Debug, Clone, Copy, Default, Serialize)]
+/// What happened to the flood, counted over all phases.
+#[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct FloodCounts {
-    pub(crate) connections: u64,
+    connections: AtomicU64,
     /// Connections that the gateway refused or closed.
-    pub(crate) ended: u64,
+    ended: AtomicU64,
     /// Slow requests that got a response.
-    pub(crate) bodies_answered: u64,
-    pub(crate) health_answers: u64,
-}
-
-impl AddAssign for FloodCounts {
-    fn add_assign(&mut self, other: Self) {
-        self.connections += other.connections;
-        self.ended += other.ended;
-        self.bodies_answered += other.bodies_answered;
-        self.health_answers += other.health_answers;
-    }
+    bodies_answered: AtomicU64,
+    health_answers: AtomicU64,
 }
 
 impl fmt::Display for FloodCounts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         write!(
             f,
             "the flood opened {} connections; {} were refused or closed, {} slow requests and {} readiness requests got a response",
-            self.connections, self.ended, self.bodies_answered, self.health_answers
+            get(&self.connections),
+            get(&self.ended),
+            get(&self.bodies_answered),
+            get(&self.health_answers)
         )
     }
-}
-
-#[derive(Debug, Default)]
-struct AtomicCounts {
-    connections: AtomicU64,
-    ended: AtomicU64,
-    bodies_answered: AtomicU64,
-    health_answers: AtomicU64,
 }
 
 fn count(counter: &AtomicU64) {
@@ -87,13 +71,16 @@ fn count(counter: &AtomicU64) {
 pub(crate) struct Flood {
     stop: oneshot::Sender<()>,
     thread: JoinHandle<()>,
-    counts: Arc<AtomicCounts>,
 }
 
 impl Flood {
-    pub(crate) fn start(info: &StackInfo, arguments: &FloodArguments) -> anyhow::Result<Self> {
-        let attacker = Arc::new(Attacker::new(info)?);
-        let (counts, arguments) = (Arc::clone(&attacker.counts), arguments.clone());
+    pub(crate) fn start(
+        info: &StackInfo,
+        arguments: &FloodArguments,
+        counts: &Arc<FloodCounts>,
+    ) -> anyhow::Result<Self> {
+        let attacker = Arc::new(Attacker::new(info, Arc::clone(counts))?);
+        let arguments = arguments.clone();
         let (stop, stopped) = oneshot::channel();
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = std::thread::Builder::new().name("flood".to_owned()).spawn(move || {
@@ -102,20 +89,13 @@ impl Flood {
                 let _ = stopped.await;
             });
         })?;
-        Ok(Self { stop, thread, counts })
+        Ok(Self { stop, thread })
     }
 
     /// Closes all connections of the flood.
-    pub(crate) fn stop(self) -> anyhow::Result<FloodCounts> {
+    pub(crate) fn stop(self) -> anyhow::Result<()> {
         drop(self.stop);
-        self.thread.join().map_err(|_| anyhow!("the flood's thread panicked"))?;
-        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        Ok(FloodCounts {
-            connections: get(&self.counts.connections),
-            ended: get(&self.counts.ended),
-            bodies_answered: get(&self.counts.bodies_answered),
-            health_answers: get(&self.counts.health_answers),
-        })
+        self.thread.join().map_err(|_| anyhow!("the flood's thread panicked"))
     }
 }
 
@@ -126,23 +106,23 @@ struct Attacker {
     device: String,
     refresh: Url,
     health: String,
-    counts: Arc<AtomicCounts>,
+    counts: Arc<FloodCounts>,
 }
 
 impl Attacker {
-    fn new(info: &StackInfo) -> anyhow::Result<Self> {
+    fn new(info: &StackInfo, counts: Arc<FloodCounts>) -> anyhow::Result<Self> {
         let api = Url::parse(&info.gateway.api_url)?;
         let port = api.port().context("the gateway has a port")?;
         let path = api.path().trim_end_matches('/').to_owned();
         let operator = info.operators.first().context("there is an operator")?;
         Ok(Self {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
-            tls: connector(&info.ca_file)?,
+            tls: TlsConnector::from(Arc::new(tls_trusting(&info.ca_file)?)),
             key: DeviceKey::generate()?,
             device: operator.device_id.clone(),
             refresh: api.join(&format!("{path}/auth/refresh"))?,
             health: format!("{path}/health/ready"),
-            counts: Arc::default(),
+            counts,
         })
     }
 
@@ -251,17 +231,4 @@ impl Attacker {
             count(&self.counts.health_answers);
         }
     }
-}
-
-fn connector(ca_file: &Path) -> anyhow::Result<TlsConnector> {
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(ca_file)? {
-        roots.add(certificate?)?;
-    }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(TlsConnector::from(Arc::new(config)))
 }
