@@ -19,7 +19,7 @@ use crate::{phase, report, system};
 
 mod attack;
 
-use attack::{Flood, FloodCounts};
+use attack::{ATTACKER_PRIORITY, Flood, FloodCounts};
 
 /// Time for a flood to reach its full size, and for its connections to close.
 const SETTLE_TIME: Duration = Duration::from_secs(2);
@@ -35,6 +35,8 @@ struct Report {
     flooded: SideFigures,
     /// Increase of the 99th percentile under the flood, percent.
     p99_higher_by: f64,
+    /// Nice value of the flood's thread.
+    attacker_priority: i32,
     flood: Arc<FloodCounts>,
 }
 
@@ -87,6 +89,7 @@ async fn measure(environment: &Environment, arguments: &FloodArguments) -> anyho
         p99_higher_by: (flooded.latency_ms.p99 / baseline.latency_ms.p99 - 1.0) * 100.0,
         baseline,
         flooded,
+        attacker_priority: ATTACKER_PRIORITY,
         flood: counts,
     })
 }
@@ -122,6 +125,7 @@ fn print(report: &Report) {
     side("with flood", &report.flooded);
     println(&format!("  p99 is {:+.1} % under the flood", report.p99_higher_by));
     println(&format!("  {}", report.flood));
+    println(&format!("  the flood ran with the lowest priority, nice {ATTACKER_PRIORITY}"));
 }
 
 /// Prints a line, ignoring a closed pipe.

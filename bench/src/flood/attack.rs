@@ -1,5 +1,8 @@
-//! The flood: silent connections, slow bodies and `/health/ready` requests, all from 127.0.0.2, on
-//! its own thread so that it does not slow down the measuring thread.
+//! The flood: silent connections, slow bodies and `/health/ready` requests, all from 127.0.0.2.
+//!
+//! A real attacker has a machine of its own. This one shares the cores with the gateway and the load
+//! generator, so it has its own thread with the lowest scheduling priority, which runs in the time that
+//! both leave.
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -27,6 +30,8 @@ use tokio_rustls::client::TlsStream;
 
 use crate::options::FloodArguments;
 
+/// Nice value of the flood's thread: the lowest priority.
+pub(crate) const ATTACKER_PRIORITY: i32 = 19;
 /// Source address of the flood.
 const FLOOD_SOURCE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 /// Connections that share the `/health/ready` requests.
@@ -70,7 +75,7 @@ fn count(counter: &AtomicU64) {
 /// A running flood.
 pub(crate) struct Flood {
     stop: oneshot::Sender<()>,
-    thread: JoinHandle<()>,
+    thread: JoinHandle<anyhow::Result<()>>,
 }
 
 impl Flood {
@@ -84,19 +89,30 @@ impl Flood {
         let (stop, stopped) = oneshot::channel();
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = std::thread::Builder::new().name("flood".to_owned()).spawn(move || {
+            lower_priority()?;
             runtime.block_on(async {
                 let _tasks = attacker.spawn(&arguments);
                 let _ = stopped.await;
             });
+            Ok(())
         })?;
         Ok(Self { stop, thread })
     }
 
-    /// Closes all connections of the flood.
+    /// Closes all connections of the flood. Fails if it could not run as it should.
     pub(crate) fn stop(self) -> anyhow::Result<()> {
         drop(self.stop);
-        self.thread.join().map_err(|_| anyhow!("the flood's thread panicked"))
+        self.thread.join().map_err(|_| anyhow!("the flood's thread panicked"))?
     }
+}
+
+/// Gives this thread the lowest priority. Linux applies it to the thread alone.
+fn lower_priority() -> anyhow::Result<()> {
+    rustix::process::setpriority_process(None, ATTACKER_PRIORITY).with_context(|| {
+        format!(
+            "the flood's thread cannot be given nice value {ATTACKER_PRIORITY}, without which it would take CPU time from the gateway: allow setpriority, which a sandbox may forbid, and start again"
+        )
+    })
 }
 
 struct Attacker {
