@@ -33,3 +33,6 @@ pub use limits::Limits;
 pub use report::{LastCall, Latency, UpstreamReport};
 pub use request::{Call, IdempotentBody};
 pub use transport::{Connector, TransportError};
+// For the benchmark that compares HTTP clients.
+#[doc(hidden)]
+pub use transport::{ExchangeError, HttpRequest, RawResponse, Transport};

@@ -5,6 +5,24 @@
 //!
 //! With HTTP/1.1 the call itself polls its connection: no task per connection, a response wakes one
 //! task once, and dropping the call closes the connection.
+//!
+//! Compared with hyper-util 0.1.21's client, µs of CPU per call with a response of 0.8 and of 14 kB
+//! (`cargo bench -p upstream-clients --bench one_call -- HTTP/`, medians of five runs on two shared
+//! cores, which vary by a tenth):
+//!
+//! | | this client | hyper-util |
+//! |---|---|---|
+//! | HTTP/1.1, one call at a time | 7.3, 7.9 | 8.6, 9.2 |
+//! | HTTP/1.1, ten at once | 6.8, 7.9 | 7.3, 9.1 |
+//! | HTTP/2, one call at a time | 12.4, 13.5 | 13.0, 13.6 |
+//! | HTTP/2, ten at once | 7.3, 8.6 | 8.0, 9.2 |
+//!
+//! About a tenth in HTTP/1.1 and less in HTTP/2 would not justify this module alone. But hyper-util
+//! does not resend a repeatable request that got no response on a reused connection, has one HTTP/2
+//! connection per address however many calls wait for a stream, and replaces a silent one only when
+//! a ping times out. The tests require all three; around hyper-util's client they would need
+//! connection pools of our own, as here.
+//!
 //! Not here: time limits of a call, retries, and what a response means.
 
 mod coalescing_waker;
@@ -21,7 +39,7 @@ use tokio::sync::{Mutex, MutexGuard};
 use url::Url;
 
 pub use connector::{Connector, TransportError};
-pub(crate) use exchange::{ExchangeError, HttpRequest, RawResponse};
+pub use exchange::{ExchangeError, HttpRequest, RawResponse};
 use http1::Http1Connection;
 use http2::{Http2Connection, Http2Pool, StreamSlot, for_http2};
 use pool::Pool;
@@ -31,7 +49,7 @@ const CLEARTEXT_HTTP2: &str = "h2c";
 
 /// The connections to one address.
 #[derive(Debug)]
-pub(crate) struct Transport {
+pub struct Transport {
     base: Url,
     /// The `Host` of every request.
     host: HeaderValue,
@@ -55,7 +73,7 @@ enum ConnectionLease {
 }
 
 impl Transport {
-    pub(crate) fn new(base: Url, connector: Connector) -> Self {
+    pub fn new(base: Url, connector: Connector) -> Self {
         let authority = base.authority().rsplit('@').next().unwrap_or_default();
         let host = HeaderValue::from_str(authority).expect("an address is ASCII");
         let scheme = if base.scheme() == "https" { "https" } else { "http" };
@@ -78,7 +96,7 @@ impl Transport {
     ///
     /// The upstream may just have closed an idle connection. Then the request is sent again on a
     /// new one, if nothing of it was sent or it `is_repeatable`.
-    pub(crate) async fn exchange(
+    pub async fn exchange(
         &self,
         request: impl Fn() -> HttpRequest,
         is_repeatable: bool,

@@ -12,20 +12,20 @@ use hyper::client::conn::TrySendError;
 use super::connector::TransportError;
 
 /// A request whose body is in memory.
-pub(crate) type HttpRequest = Request<Full<Bytes>>;
+pub type HttpRequest = Request<Full<Bytes>>;
 
 /// A complete response.
 #[derive(Debug)]
-pub(crate) struct RawResponse {
-    pub(crate) status: StatusCode,
-    pub(crate) body: Bytes,
+pub struct RawResponse {
+    pub status: StatusCode,
+    pub body: Bytes,
     /// `Retry-After` of an unsuccessful response.
-    pub(crate) retry_after: Option<Duration>,
+    pub retry_after: Option<Duration>,
 }
 
 /// How an exchange failed, and what the upstream may have seen of it.
 #[derive(Debug)]
-pub(crate) enum ExchangeError {
+pub enum ExchangeError {
     /// Nothing of the request was sent.
     NotSent(TransportError),
     /// The request may have arrived; no response came.

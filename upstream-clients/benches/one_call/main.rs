@@ -1,8 +1,11 @@
 //! CPU cost of one read: the whole call to a server on loopback, and for comparison the same bytes
-//! over a plain socket: `cargo bench -p upstream-clients`.
+//! over a plain socket; then our HTTP client alone and hyper-util's (filter `HTTP/`):
+//! `cargo bench -p upstream-clients`.
 //!
 //! Measures the CPU time of the calling thread, from `/proc`, without the server's and without
 //! waiting.
+
+mod clients;
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -81,22 +84,28 @@ fn context() -> CallContext {
     }
 }
 
-fn stack() -> CallStack {
+fn connector() -> Connector {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("the provider has them")
         .with_root_certificates(rustls::RootCertStore::empty())
         .with_no_client_auth();
+    Connector::trusting(config)
+}
+
+fn stack() -> CallStack {
     let limits = Limits::of(Upstream::Inventory);
-    CallStack::new(Upstream::Inventory, server(), Connector::trusting(config), limits)
+    CallStack::new(Upstream::Inventory, server(), connector(), limits)
 }
 
 /// CPU time of this thread so far.
 fn cpu_time() -> Duration {
+    // The kernel updates the figure when it schedules, not when the file is read.
+    std::thread::yield_now();
     let line = std::fs::read_to_string("/proc/thread-self/schedstat").expect("this is Linux");
     let nanos = line.split(' ').next().and_then(|first| first.parse().ok());
-    Duration::from_nanos(nanos.expect("the first is the time cpu_time"))
+    Duration::from_nanos(nanos.expect("the first is the CPU time"))
 }
 
 async fn calls(stack: &CallStack, context: &CallContext, count: u64) {
@@ -145,5 +154,5 @@ fn one_call(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, one_call);
+criterion_group!(benches, one_call, clients::clients);
 criterion_main!(benches);
