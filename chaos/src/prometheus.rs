@@ -15,7 +15,7 @@ use launcher::http_client;
 use launcher::ports::{Claims, Ports};
 use launcher::readiness::ReadyCheck;
 use launcher::run_as::remove_any;
-use launcher::supervisor::{ChildSpec, DeathSignal, Process, State, StopSignal, Supervisor};
+use launcher::supervisor::{ChildSpec, Process, State, StopSignal, Supervisor};
 use launcher::{Progress, Stack};
 use reqwest::Client;
 use serde::Deserialize;
@@ -134,7 +134,6 @@ impl Prometheus {
             exclusive_dir: None,
             log: data.log(NAME),
             run_as: None,
-            death: DeathSignal::Kill,
             stop: StopSignal::Terminate,
             drain: DRAIN_TIMEOUT,
             ready: ReadyCheck::http(format!("{url}/-/ready"))?,

@@ -106,7 +106,8 @@ impl Report {
 
 impl RowResult {
     fn write_summary(&self, text: &mut String) -> std::fmt::Result {
-        let millis = |time: Option<u128>| time.map_or("–".to_owned(), |time| format!("{time} ms"));
+        let millis =
+            |time: Option<u128>| time.map_or("–".to_owned(), |time| format!("{time} ms"));
         let result = if self.result == DrillResult::Green { "green" } else { "**broken**" };
         writeln!(
             text,
@@ -151,7 +152,9 @@ mod tests {
         let report = Report { summary: catalog.summary(), skipped: None, rows: rows.collect() };
         let text = report.markdown().unwrap();
         assert_eq!(text.lines().next(), Some(catalog.summary().as_str()));
-        assert!(text.contains("| F-24 | an edge rule blocks legitimate desktops | emulated | gate |"));
+        assert!(
+            text.contains("| F-24 | an edge rule blocks legitimate desktops | emulated | gate |")
+        );
         assert!(text.contains("| the cloud firewall with rules in Terraform"), "{text}");
     }
 

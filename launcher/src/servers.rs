@@ -102,7 +102,7 @@ impl ServerPorts {
         let passed_through = ports_by_service.collect::<anyhow::Result<_>>()?;
         // The stand-ins replace every upstream that is not one of the services.
         let (mut services, mut stand_in_upstreams) = (BTreeMap::new(), BTreeMap::new());
-        for name in Upstream::ALL.iter().map(|upstream| upstream.name()) {
+        for name in Upstream::all().map(Upstream::name) {
             let is_service = SERVICES.contains(&name);
             let group = if is_service { &mut services } else { &mut stand_in_upstreams };
             group.insert(name.to_owned(), ports.choose(name)?);

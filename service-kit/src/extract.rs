@@ -257,14 +257,14 @@ mod tests {
         let named: Vec<_> =
             problem.errors.iter().map(|error| (&*error.field, &*error.code)).collect();
         let expected = [
-            ("body.roomNumbers[1]", "INVALID"),
             ("body.lastItems[1].soldBy", "UNKNOWN"),
             ("body.lastItems[2].soldBy", "UNKNOWN"),
+            ("body.roomNumbers[1]", "INVALID"),
         ];
         assert_eq!(named, expected);
         assert_eq!(
             problem.detail,
-            "body.roomNumbers[1] is not what this route takes: greater than 9. Send `us`. Send `us`."
+            "Send `us`. Send `us`. body.roomNumbers[1] is not what this route takes: greater than 9."
         );
         assert!(body::<Order>(br#"{"roomNumbers": [1], "lastItems": []}"#).is_ok());
     }

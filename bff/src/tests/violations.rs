@@ -1,4 +1,5 @@
-//! Rules of bodies: a problem names every member that breaks one, in the order of the members.
+//! Rules of bodies: a problem names every member that breaks one, in the order of
+//! their names.
 
 use contracts::id::{LockDeviceId, TenantId};
 use serde_json::{Value, json};
@@ -40,7 +41,7 @@ async fn internal_routes_name_all_of_them_and_change_nothing() {
         (
             "admin/edge-rules",
             wrong_override,
-            &[["body.rules", "INVALID"], ["body.reason", "INVALID"]][..],
+            &[["body.reason", "INVALID"], ["body.rules", "INVALID"]][..],
         ),
         ("sessions/revoke", wrong_target, &[["body.kind", "UNKNOWN"], ["body.reason", "INVALID"]]),
         ("admin/unfreeze-locks", json!({"reason": "  "}), &[["body.reason", "INVALID"]]),
