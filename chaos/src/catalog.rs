@@ -62,6 +62,12 @@ pub struct DrillEntry {
     /// The safeguards that `--sabotage` switches off, so that the row turns red.
     #[serde(default)]
     pub sabotage: Vec<ServerSafeguard>,
+    /// Names of findings, one of which must break without the safeguards.
+    #[serde(default)]
+    pub red: Vec<String>,
+    /// Names of further findings that may break without the safeguards.
+    #[serde(default)]
+    pub consequences: Vec<String>,
     /// Why no safeguard turns the row red yet: `--sabotage` skips it.
     #[serde(default)]
     pub no_safeguard: Option<String>,

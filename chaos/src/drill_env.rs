@@ -297,20 +297,42 @@ impl DrillEnv {
         Ok(service.with_context(|| format!("there is no service {name}"))?.url.clone())
     }
 
-    /// Sums a metric of the gateway over all series with these labels.
-    pub async fn metric(&self, name: &str, labels: &[(&str, &str)]) -> anyhow::Result<f64> {
-        self.metric_at(&self.stack.info().gateway, name, labels).await
+    fn metrics_url(&self) -> String {
+        metrics_of(&self.stack.info().gateway)
     }
 
-    /// Sums a metric of one instance.
-    pub async fn metric_at(
+    /// Sums a metric of the gateway over all series with these labels; an error if there is none.
+    pub async fn metric(&self, name: &str, labels: &[(&str, &str)]) -> anyhow::Result<f64> {
+        let found = self.metric_at(&self.metrics_url(), name, labels).await?;
+        found.with_context(|| {
+            format!("/metrics has no {name} with {labels:?}: has it been renamed?")
+        })
+    }
+
+    /// Sums a counter of the gateway; 0 while it has no series, which it gets with its first increment.
+    /// Compare two values: only a difference shows that the counter exists.
+    pub async fn counter(&self, name: &str, labels: &[(&str, &str)]) -> anyhow::Result<f64> {
+        self.counter_at(&self.metrics_url(), name, labels).await
+    }
+
+    /// Like [`Self::counter`], of any server.
+    pub async fn counter_at(
         &self,
-        gateway: &Gateway,
+        metrics_url: &str,
         name: &str,
         labels: &[(&str, &str)],
     ) -> anyhow::Result<f64> {
-        let text = self.http.get(metrics_of(gateway)).send().await?.text().await?;
-        Ok(sum(&text, name, labels))
+        Ok(self.metric_at(metrics_url, name, labels).await?.unwrap_or_default())
+    }
+
+    async fn metric_at(
+        &self,
+        metrics_url: &str,
+        name: &str,
+        labels: &[(&str, &str)],
+    ) -> anyhow::Result<Option<f64>> {
+        let response = self.http.get(metrics_url).send().await?.error_for_status()?;
+        Ok(sum(&response.text().await?, name, labels))
     }
 
     /// All instances of the gateway.
@@ -319,15 +341,15 @@ impl DrillEnv {
         std::iter::once(&info.gateway).chain(&info.second_gateway).cloned().collect()
     }
 
-    /// Sums a metric over all instances.
-    pub async fn metric_everywhere(
+    /// Like [`Self::counter`], over all instances.
+    pub async fn counter_everywhere(
         &self,
         name: &str,
         labels: &[(&str, &str)],
     ) -> anyhow::Result<f64> {
         let mut all = 0.0;
         for gateway in self.gateways() {
-            all += self.metric_at(&gateway, name, labels).await?;
+            all += self.counter_at(&metrics_of(&gateway), name, labels).await?;
         }
         Ok(all)
     }
@@ -344,17 +366,6 @@ impl DrillEnv {
     /// Connects to the session tier directly.
     pub async fn session_tier(&self) -> anyhow::Result<MultiplexedConnection> {
         connect(&self.stack.info().redis.session.url).await
-    }
-
-    /// Sums a metric of any server.
-    pub async fn metric_from(
-        &self,
-        metrics_url: &str,
-        name: &str,
-        labels: &[(&str, &str)],
-    ) -> anyhow::Result<f64> {
-        let text = self.http.get(metrics_url).send().await?.text().await?;
-        Ok(sum(&text, name, labels))
     }
 
     /// Runs statements in a service's database as administrator.
@@ -419,16 +430,16 @@ pub fn not_ok(body: &Value) -> BTreeSet<String> {
     not_ok.map(|(name, _)| name.clone()).collect()
 }
 
-fn sum(text: &str, name: &str, labels: &[(&str, &str)]) -> f64 {
+/// `None` if no series has this name and these labels.
+fn sum(text: &str, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
     let wanted: Vec<String> =
         labels.iter().map(|(label, value)| format!("{label}=\"{value}\"")).collect();
     let series = text.lines().filter(|line| {
         let rest = line.strip_prefix(name).unwrap_or_default();
         rest.starts_with(['{', ' ']) && wanted.iter().all(|label| rest.contains(label.as_str()))
     });
-    series
-        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
-        .fold(0.0, |sum, value| sum + value)
+    let values = series.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+    values.reduce(|sum, value| sum + value)
 }
 
 /// Body of a stand-in fault for one upstream.
@@ -455,7 +466,9 @@ mod tests {
     #[test]
     fn a_metric_is_summed_over_the_series_that_match() {
         let text = "# TYPE a counter\na{x=\"1\",y=\"2\"} 3\na{x=\"1\",y=\"3\"} 4\na{x=\"2\"} 5\nab{x=\"1\"} 9\n";
-        assert!((sum(text, "a", &[("x", "1")]) - 7.0).abs() < f64::EPSILON);
-        assert!((sum(text, "a", &[]) - 12.0).abs() < f64::EPSILON);
+        assert_eq!(sum(text, "a", &[("x", "1")]), Some(7.0));
+        assert_eq!(sum(text, "a", &[]), Some(12.0));
+        assert_eq!(sum(text, "a", &[("x", "9")]), None, "an absent series is not 0");
+        assert_eq!(sum(text, "b", &[]), None);
     }
 }

@@ -1,11 +1,6 @@
 //! The drills, one module per kind of failure.
 
-use std::time::Duration;
-
-use launcher::builder::Build;
-
-use crate::drill_env::{DrillEnv, EnvOptions};
-use crate::observations::Observations;
+use crate::drill_run::Drill;
 
 mod cache_tier;
 mod certificate;
@@ -33,146 +28,69 @@ mod upstream;
 mod widgets;
 mod wrong_audience;
 
+use decision::cases;
+use matrix::Deadlines;
 use read_probe::ReadProbe;
 use snapshots::{Route, SnapshotDrill};
 use upstream::{Fault, UpstreamDrill};
 
-/// Length of a drill.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// Includes the wait for the alert.
-    Full,
-    /// Takes seconds; used by `./check`.
-    Short,
-}
+/// The drills of the catalogue's rows.
+static DRILLS: &[(&str, &dyn Drill)] = &[
+    ("F-1", &renewal::TokenRenewal),
+    ("F-2", &second_factor::SecondFactor),
+    ("F-3", &profiles::Profiles),
+    ("F-4", &F_4),
+    ("F-5", &F_5),
+    ("F-6", &F_6),
+    ("F-7", &F_7),
+    ("F-8", &F_8),
+    ("F-9", &F_9),
+    ("F-10", &lock::Lock),
+    ("F-11", &F_11),
+    ("F-12", &F_12),
+    ("F-13", &handshake::Who::One),
+    ("F-14", &F_14),
+    ("F-15", &drift::Drift),
+    ("F-16", &F_16),
+    ("F-17", &cache_tier::CacheTier),
+    ("F-18", &session_tier::SessionTier),
+    ("F-19", &failover::Failover),
+    ("F-23", &certificate::Certificate),
+    ("F-24", &edge_rule::EdgeRule),
+    ("F-28", &replay_bypass::ReplayBypass),
+    ("F-29", &mfa_replay::MfaReplay),
+    ("F-30", &isolation::Isolation),
+    ("F-33", &F_33),
+    ("F-35", &cursors::Cursors),
+    ("F-41", &replay_pressure::ReplayPressure),
+    ("DT-1", &cases::DT_1),
+    ("DT-2", &cases::DT_2),
+    ("DT-3", &cases::DT_3),
+    ("DT-4", &cases::DT_4),
+    ("DT-5", &cases::DT_5),
+    ("DT-6", &cases::DT_6),
+    ("DT-7", &cases::DT_7),
+    ("DT-8", &cases::DT_8),
+    ("DT-9", &cases::DT_9),
+    ("DT-10", &cases::DT_10),
+    ("DT-11", &cases::DT_11),
+    ("DT-12", &cases::DT_12),
+    ("DT-13", &cases::DT_13),
+    ("DT-14", &cases::DT_14),
+    ("DT-15", &cases::DT_15),
+    ("DT-16", &cases::DT_16),
+    ("DT-17", &cases::DT_17),
+    ("DT-18", &cases::DT_18),
+    ("DT-19", &cases::DT_19),
+    ("GD-3", &replay_flood::ReplayFlood),
+    ("GD-5", &handshake::Who::All),
+    ("HK-3.3", &wrong_audience::WrongAudience),
+    ("HK-8.2", &supervisor_route::SupervisorRoute),
+];
 
-/// Whether a row has a drill.
-pub fn is_known(id: &str) -> bool {
-    drill(id).is_some()
-}
-
-/// Whether a row's drill leaves its environment unchanged, so that the next such row can reuse it.
-pub fn shares_env(id: &str) -> bool {
-    matches!(drill(id), Some(Drill::Decision(_)))
-}
-
-/// Adds what the row's drill needs to the options.
-pub fn env_options<'a>(id: &str, options: EnvOptions<'a>) -> EnvOptions<'a> {
-    match drill(id) {
-        Some(Drill::Deadlines) => EnvOptions { faults_on_services: true, ..options },
-        Some(Drill::Drift) => EnvOptions { cold: true, faults_on_services: true, ..options },
-        // Its fault is a gateway that accepts replays.
-        Some(Drill::ReplayBypass) => {
-            EnvOptions { build: Build::Sabotage, second_gateway: true, ..options }
-        }
-        Some(Drill::ReplayFlood | Drill::ReplayPressure | Drill::Failover) => {
-            EnvOptions { second_gateway: true, ..options }
-        }
-        _ => options,
-    }
-}
-
-/// Runs the drill of a row. Findings go to `seen`; an error means that the drill itself failed.
-pub async fn run(
-    id: &str,
-    mode: Mode,
-    objective: Duration,
-    env: &mut DrillEnv,
-    seen: &mut Observations,
-) -> anyhow::Result<()> {
-    match drill(id) {
-        Some(Drill::Upstream(drill)) => drill.run(mode, objective, env, seen).await,
-        Some(Drill::Deadlines) => {
-            F_33.run(mode, objective, env, seen).await?;
-            matrix::run(mode, objective, env, seen).await
-        }
-        Some(Drill::Snapshots(drill)) => drill.run(mode, objective, env, seen).await,
-        Some(Drill::Drift) => drift::run(mode, objective, env, seen).await,
-        Some(Drill::CacheTier) => cache_tier::run(mode, objective, env, seen).await,
-        Some(Drill::Decision(case)) => decision::run(case, mode, objective, env, seen).await,
-        Some(Drill::MfaReplay) => mfa_replay::run(mode, objective, env, seen).await,
-        Some(Drill::Renewal) => renewal::run(mode, objective, env, seen).await,
-        Some(Drill::SecondFactor) => second_factor::run(mode, objective, env, seen).await,
-        Some(Drill::Profiles) => profiles::run(mode, objective, env, seen).await,
-        Some(Drill::Certificate) => certificate::run(mode, objective, env, seen).await,
-        Some(Drill::SupervisorRoute) => supervisor_route::run(mode, objective, env, seen).await,
-        Some(Drill::Isolation) => isolation::run(mode, objective, env, seen).await,
-        Some(Drill::Lock) => lock::run(mode, objective, env, seen).await,
-        Some(Drill::WrongAudience) => wrong_audience::run(mode, objective, env, seen).await,
-        Some(Drill::EdgeRule) => edge_rule::run(mode, objective, env, seen).await,
-        Some(Drill::Handshake(who)) => handshake::run(who, mode, objective, env, seen).await,
-        Some(Drill::Cursors) => cursors::run(mode, objective, env, seen).await,
-        Some(Drill::SessionTier) => session_tier::run(mode, objective, env, seen).await,
-        Some(Drill::Failover) => failover::run(mode, objective, env, seen).await,
-        Some(Drill::ReplayBypass) => replay_bypass::run(mode, objective, env, seen).await,
-        Some(Drill::ReplayFlood) => replay_flood::run(mode, objective, env, seen).await,
-        Some(Drill::ReplayPressure) => replay_pressure::run(mode, objective, env, seen).await,
-        None => anyhow::bail!("{id} has no drill"),
-    }
-}
-
-/// The drill of a row, with its parameters.
-enum Drill {
-    Upstream(&'static UpstreamDrill),
-    Snapshots(&'static SnapshotDrill),
-    Deadlines,
-    Drift,
-    CacheTier,
-    Decision(&'static decision::DecisionCase),
-    MfaReplay,
-    Renewal,
-    SecondFactor,
-    Profiles,
-    Certificate,
-    EdgeRule,
-    Handshake(handshake::Who),
-    Cursors,
-    Isolation,
-    Lock,
-    WrongAudience,
-    SessionTier,
-    Failover,
-    ReplayBypass,
-    ReplayFlood,
-    ReplayPressure,
-    SupervisorRoute,
-}
-
-fn drill(id: &str) -> Option<Drill> {
-    match id {
-        "F-1" => Some(Drill::Renewal),
-        "F-2" => Some(Drill::SecondFactor),
-        "F-3" => Some(Drill::Profiles),
-        "F-4" => Some(Drill::Snapshots(&F_4)),
-        "F-5" => Some(Drill::Upstream(&F_5)),
-        "F-6" => Some(Drill::Upstream(&F_6)),
-        "F-7" => Some(Drill::Snapshots(&F_7)),
-        "F-8" => Some(Drill::Upstream(&F_8)),
-        "F-9" => Some(Drill::Upstream(&F_9)),
-        "F-10" => Some(Drill::Lock),
-        "F-11" => Some(Drill::Upstream(&F_11)),
-        "F-12" => Some(Drill::Upstream(&F_12)),
-        "F-13" => Some(Drill::Handshake(handshake::Who::One)),
-        "F-14" => Some(Drill::Upstream(&F_14)),
-        "F-15" => Some(Drill::Drift),
-        "F-16" => Some(Drill::Upstream(&F_16)),
-        "F-17" => Some(Drill::CacheTier),
-        "F-18" => Some(Drill::SessionTier),
-        "F-19" => Some(Drill::Failover),
-        "F-23" => Some(Drill::Certificate),
-        "F-24" => Some(Drill::EdgeRule),
-        "F-28" => Some(Drill::ReplayBypass),
-        "F-29" => Some(Drill::MfaReplay),
-        "F-30" => Some(Drill::Isolation),
-        "HK-3.3" => Some(Drill::WrongAudience),
-        "HK-8.2" => Some(Drill::SupervisorRoute),
-        "F-33" => Some(Drill::Deadlines),
-        "F-35" => Some(Drill::Cursors),
-        "F-41" => Some(Drill::ReplayPressure),
-        "GD-3" => Some(Drill::ReplayFlood),
-        "GD-5" => Some(Drill::Handshake(handshake::Who::All)),
-        _ => decision::case(id).map(Drill::Decision),
-    }
+/// The drill of a row.
+pub fn find(id: &str) -> Option<&'static dyn Drill> {
+    DRILLS.iter().find(|(row, _)| *row == id).map(|(_, drill)| *drill)
 }
 
 static F_4: SnapshotDrill = SnapshotDrill {
@@ -219,8 +137,8 @@ static F_14: UpstreamDrill = stand_in!("analytics", "BffUpstreamDown", []);
 static F_16: UpstreamDrill = stand_in!("property", "BffUpstreamDown", []);
 
 /// One upstream accepts requests and never responds; the process of another is stopped.
-static F_33: UpstreamDrill = UpstreamDrill {
+static F_33: Deadlines = Deadlines(UpstreamDrill {
     alert: "BffDashboardAwaitsDeadline",
     faults: &[Fault::StandIn { upstream: "pricing", kind: "hang" }, Fault::Pause("staff")],
     reads: &[],
-};
+});

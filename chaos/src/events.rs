@@ -42,5 +42,5 @@ pub async fn invalidate(env: &DrillEnv, upstream: &str) -> anyhow::Result<()> {
 }
 
 async fn invalidations(env: &DrillEnv) -> anyhow::Result<f64> {
-    env.metric("bff_backoffice_event_consumed_total", &[("outcome", "outdated")]).await
+    env.counter("bff_backoffice_event_consumed_total", &[("outcome", "outdated")]).await
 }

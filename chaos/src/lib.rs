@@ -7,6 +7,7 @@ pub mod attacker;
 pub mod catalog;
 pub mod client;
 pub mod drill_env;
+pub mod drill_run;
 pub mod drills;
 pub mod events;
 pub mod lock_fixture;

@@ -5,14 +5,19 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::Context;
 use chaos::catalog::{Catalog, DrilledRow, ServerSafeguard};
 use chaos::drill_env::{DrillEnv, EnvOptions};
-use chaos::drills::{self, Mode};
+use chaos::drill_run::{Drill, DrillRun, EnvAfter, Mode};
+use chaos::drills;
 use chaos::observations::Observations;
 use chaos::prometheus::Scale;
 use chaos::report::{self, DrillResult, Report, RowResult};
 use clap::{Parser, Subcommand};
 use launcher::progress::Progress;
+
+/// Data folder of the drills' stack.
+const STACK: &str = "drills/stack";
 
 /// Runs failure drills against their own stack.
 #[derive(Debug, Parser)]
@@ -32,7 +37,7 @@ enum Command {
     /// Run the drills with these ids, or all, and write a report.
     Run {
         ids: Vec<String>,
-        /// Switch each row's safeguard off: the row must then be reported as broken.
+        /// Switch each row's safeguards off: the findings that the row names must then break.
         #[arg(long)]
         sabotage: bool,
         /// Take seconds per row: do not wait for the alert.
@@ -89,88 +94,122 @@ fn list(only_missing: bool) -> anyhow::Result<bool> {
 /// Returns true when every row has the result that this kind of run requires. Drills wait for alerts
 /// if there is a scale for them.
 async fn run(ids: &[String], sabotage: bool, alerts: Option<Scale>) -> anyhow::Result<bool> {
-    let (catalog, progress) = (Catalog::load()?, Progress::for_screen());
+    let catalog = Catalog::load()?;
     println!("{}\n", catalog.summary());
-    let mut rows = Vec::new();
-    let mut shared = None;
     let chosen = catalog.chosen(ids)?;
     let (skipped, drilled): (Vec<_>, Vec<_>) =
         chosen.into_iter().partition(|it| sabotage && it.drill.no_safeguard.is_some());
+    let mut runner = Runner { sabotage, alerts, shared: None, progress: Progress::for_screen() };
+    let mut rows = Vec::new();
     for it in drilled {
-        let row = Box::pin(drill(it, sabotage, alerts, &mut shared, &progress)).await?;
+        println!("{} {}", it.row.id, it.row.title);
+        let row = Box::pin(runner.run(it)).await;
         print_row(&row);
         rows.push(row);
     }
-    if let Some(env) = shared {
-        env.close().await?;
-    }
-    let wanted = if sabotage { DrillResult::Broken } else { DrillResult::Green };
+    let closed = runner.close().await;
+    let wanted = if sabotage { DrillResult::Red } else { DrillResult::Green };
     let skipped = report::without_safeguard(skipped)?;
     let skipped = sabotage.then_some(skipped);
     let report = Report { summary: catalog.summary(), skipped, rows };
     let file = report.write(&DrillEnv::folder("drills"))?;
-    let right = report.rows.iter().filter(|row| row.result == wanted).count();
+    let (right, all) =
+        (report.rows.iter().filter(|row| row.result == wanted).count(), report.rows.len());
     print!("{}", report.skipped.as_deref().unwrap_or_default());
-    println!(
-        "{right} of {} drills are {wanted:?}, as expected. Report: {}",
-        report.rows.len(),
-        file.display()
-    );
-    Ok(right == report.rows.len())
+    println!("{right} of {all} drills are {wanted}, as expected. Report: {}", file.display());
+    closed?;
+    Ok(right == all)
 }
 
-/// Runs one drill. Every drill starts its own stack, except that drills which leave it unchanged share
-/// one; a sabotaged run restarts the shared gateway with the row's safeguard off.
-async fn drill(
-    it: DrilledRow<'_>,
+/// Runs drills one after the other. An error in one is its result.
+struct Runner {
     sabotage: bool,
     alerts: Option<Scale>,
-    shared: &mut Option<DrillEnv>,
-    progress: &Progress,
-) -> anyhow::Result<RowResult> {
-    let DrilledRow { row, drill } = it;
-    let id = row.id.as_str();
-    println!("{id} {}", row.title);
-    let off: &[ServerSafeguard] = if sabotage { &drill.sabotage } else { &[] };
-    let shares = drills::shares_env(id);
-    let mut env = match shared.take() {
-        Some(mut env) if shares => {
-            if sabotage {
-                env.without(off).await?;
-            }
-            env
+    /// The environment that the last drill left unchanged.
+    shared: Option<DrillEnv>,
+    progress: Progress,
+}
+
+impl Runner {
+    async fn run(&mut self, it: DrilledRow<'_>) -> RowResult {
+        let mut seen = Observations::default();
+        let mut outcome = self.drill(it, &mut seen).await;
+        // A drill that fails or stops early leaves its fault in the data too.
+        if self.shared.is_none() && (self.sabotage || outcome.is_err()) {
+            outcome = outcome.and(remove_data());
         }
-        other => {
-            if let Some(other) = other {
-                other.close().await?;
-            }
-            let options =
-                drills::env_options(id, EnvOptions::new(DrillEnv::folder("drills/stack")));
-            let options = EnvOptions { alerts, ..options };
-            let options = if sabotage { options.without(off) } else { options };
-            DrillEnv::open(options, progress).await?
+        RowResult::new(it, seen, outcome, self.sabotage)
+    }
+
+    async fn drill(&mut self, it: DrilledRow<'_>, seen: &mut Observations) -> anyhow::Result<()> {
+        let drill = drills::find(&it.row.id).context("the row is not in chaos/src/drills.rs")?;
+        let env = self.environment(it, drill).await?;
+        let objective = Duration::from_secs(it.drill.recover_within_s);
+        let mode = if self.alerts.is_some() { Mode::Full } else { Mode::Short };
+        let mut run = DrillRun::new(env, mode, objective);
+        let leaves = drill.leaves();
+        // A drill that stops early does not remove its fault.
+        if self.sabotage && leaves == EnvAfter::Changed {
+            run = run.stop_at(&it.drill.red);
         }
-    };
-    let mut seen = Observations::default();
-    let objective = Duration::from_secs(drill.recover_within_s);
-    let mode = if alerts.is_some() { Mode::Full } else { Mode::Short };
-    let mut outcome = drills::run(id, mode, objective, &mut env, &mut seen).await;
-    if let (Ok(()), Ok(alerts)) = (&outcome, env.alerts()) {
-        outcome = alerts.check_resolved(&mut seen).await;
+        let outcome = run.execute(drill).await;
+        let env;
+        (env, *seen) = run.finish();
+        if leaves == EnvAfter::Unchanged && outcome.is_ok() {
+            self.shared = Some(env);
+            return Ok(());
+        }
+        let closed = env.close().await;
+        outcome.and(closed)
     }
-    if shares && outcome.is_ok() {
-        *shared = Some(env);
-    } else {
-        env.close().await?;
+
+    /// Starts a stack, or takes the one that the last drill left unchanged. A sabotaged run switches the
+    /// row's safeguards off.
+    async fn environment(
+        &mut self,
+        it: DrilledRow<'_>,
+        drill: &dyn Drill,
+    ) -> anyhow::Result<DrillEnv> {
+        let off: &[ServerSafeguard] = if self.sabotage { &it.drill.sabotage } else { &[] };
+        match self.shared.take() {
+            Some(mut env) if drill.leaves() == EnvAfter::Unchanged => {
+                if self.sabotage {
+                    env.without(off).await?;
+                }
+                return Ok(env);
+            }
+            Some(env) => env.close().await?,
+            None => {}
+        }
+        let options = drill.environment(EnvOptions::new(DrillEnv::folder(STACK)));
+        let options = EnvOptions { alerts: self.alerts, ..options };
+        let options = if self.sabotage { options.without(off) } else { options };
+        DrillEnv::open(options, &self.progress).await
     }
-    outcome?;
-    Ok(RowResult::new(it, seen))
+
+    async fn close(self) -> anyhow::Result<()> {
+        match self.shared {
+            Some(env) => env.close().await,
+            None => Ok(()),
+        }
+    }
+}
+
+/// Removes the data of the drills' stack, so that the next one begins with new data.
+fn remove_data() -> anyhow::Result<()> {
+    let folder = DrillEnv::folder(STACK);
+    if folder.is_dir() {
+        std::fs::remove_dir_all(&folder)
+            .with_context(|| format!("removing {}", folder.display()))?;
+    }
+    Ok(())
 }
 
 fn print_row(row: &RowResult) {
     for finding in &row.findings {
         let mark = if finding.held { "✓" } else { "✗" };
-        println!("  {mark} {}: {} ({})", finding.step.name(), finding.expected, finding.found);
+        let fault = finding.fault.as_deref().map(|fault| format!("{fault}: ")).unwrap_or_default();
+        println!("  {mark} {}: {fault}{} ({})", finding.step.name(), finding.name, finding.found);
     }
-    println!("  {:?}\n", row.result);
+    println!("  {}\n", row.result);
 }

@@ -9,7 +9,10 @@ use serde::Serialize;
 #[derive(Debug, Clone, Serialize)]
 pub struct Finding {
     pub step: Step,
-    pub expected: String,
+    /// The fault that was injected last.
+    pub fault: Option<String>,
+    /// The expectation, in the same words in every run: the catalogue names findings by it.
+    pub name: String,
     pub found: String,
     pub held: bool,
 }
@@ -48,39 +51,39 @@ pub struct Observations {
     pub detected: Option<Duration>,
     /// Time from the end of the fault to steady state; the slowest of several faults.
     pub recovered: Option<Duration>,
+    /// The fault in force, or the last one.
+    fault: Option<String>,
 }
 
 impl Observations {
-    pub fn check(&mut self, step: Step, expected: impl Display, held: bool, found: impl Display) {
-        let (expected, found) = (expected.to_string(), found.to_string());
-        self.findings.push(Finding { step, expected, found, held });
+    pub fn check(&mut self, step: Step, name: impl Display, held: bool, found: impl Display) {
+        let (name, found) = (name.to_string(), found.to_string());
+        if step == Step::Steady {
+            self.fault = None;
+        }
+        let fault = self.fault.clone();
+        if step == Step::Fault {
+            self.fault = Some(name.clone());
+        }
+        self.findings.push(Finding { step, fault, name, found, held });
     }
 
-    /// Records a timed step; an error is a broken expectation.
+    /// Records a timed step; an error is a broken finding. Returns the time it took.
     pub fn check_timed(
         &mut self,
         step: Step,
-        expected: impl Display,
+        name: impl Display,
         outcome: anyhow::Result<Duration>,
     ) -> Option<Duration> {
-        let held = outcome.is_ok();
         let found = match &outcome {
             Ok(took) => format!("after {} ms", took.as_millis()),
             Err(error) => format!("{error:#}"),
         };
-        self.check(step, expected, held, found);
+        self.check(step, name, outcome.is_ok(), found);
         outcome.ok()
     }
 
     pub fn detected_after(&mut self, took: Option<Duration>) {
         self.detected = self.detected.max(took);
-    }
-
-    pub fn recovered_after(&mut self, took: Option<Duration>) {
-        self.recovered = self.recovered.max(took);
-    }
-
-    pub fn all_held(&self) -> bool {
-        !self.findings.is_empty() && self.findings.iter().all(|finding| finding.held)
     }
 }

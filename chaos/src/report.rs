@@ -1,13 +1,14 @@
 //! Report of a run, in JSON and Markdown.
 
-use std::fmt::Write;
+use std::collections::BTreeSet;
+use std::fmt::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::catalog::DrilledRow;
-use crate::observations::{Finding, Observations};
+use crate::catalog::{DrillEntry, DrilledRow};
+use crate::observations::{Finding, Observations, Step};
 
 /// Results of a run.
 #[derive(Debug, Serialize)]
@@ -34,16 +35,85 @@ pub struct RowResult {
     pub findings: Vec<Finding>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(into = "String")]
 pub enum DrillResult {
+    /// Every finding held.
     Green,
-    Broken,
+    /// Without its safeguards, the row broke as its entry requires.
+    Red,
+    /// Findings broke that had to hold, or held that had to break: why.
+    Broken(String),
+    /// The drill itself failed: its error.
+    Failed(String),
+}
+
+impl DrillResult {
+    /// Result of a run with all safeguards.
+    fn of(findings: &[Finding]) -> Self {
+        let broken = broken(findings);
+        match (findings.is_empty(), broken.is_empty()) {
+            (true, _) => Self::Broken("nothing was found".to_owned()),
+            (_, true) => Self::Green,
+            (_, false) => Self::Broken(format!("{broken:?}")),
+        }
+    }
+
+    /// Result of a run without the drill's safeguards; `chaos/catalog/README.md` states the rule.
+    fn of_sabotaged(findings: &[Finding], drill: &DrillEntry) -> Self {
+        let broken = broken(findings);
+        let steady = findings.iter().find(|finding| !finding.held && finding.step == Step::Steady);
+        let is_named = |name: &&str| drill.red.iter().any(|red| red == name);
+        let follows = |name: &&str| drill.consequences.iter().any(|other| other == name);
+        let others: Vec<_> =
+            broken.iter().filter(|name| !is_named(name) && !follows(name)).collect();
+        if let Some(steady) = steady {
+            Self::Broken(format!("already before the fault: {:?}", steady.name))
+        } else if !others.is_empty() {
+            Self::Broken(format!("not named by `red` or `consequences`: {others:?}"))
+        } else if !broken.iter().any(is_named) {
+            Self::Broken(format!("held without its safeguards: {:?}", drill.red))
+        } else {
+            Self::Red
+        }
+    }
+}
+
+/// Names of the findings that did not hold.
+fn broken(findings: &[Finding]) -> BTreeSet<&str> {
+    findings.iter().filter(|finding| !finding.held).map(|finding| finding.name.as_str()).collect()
+}
+
+impl fmt::Display for DrillResult {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Green => f.write_str("green"),
+            Self::Red => f.write_str("red"),
+            Self::Broken(why) => write!(f, "broken: {why}"),
+            Self::Failed(error) => write!(f, "failed: {error}"),
+        }
+    }
+}
+
+impl From<DrillResult> for String {
+    fn from(result: DrillResult) -> Self {
+        result.to_string()
+    }
 }
 
 impl RowResult {
-    pub fn new(it: DrilledRow<'_>, seen: Observations) -> Self {
+    pub fn new(
+        it: DrilledRow<'_>,
+        seen: Observations,
+        outcome: anyhow::Result<()>,
+        is_sabotaged: bool,
+    ) -> Self {
         let DrilledRow { row, drill } = it;
+        let result = match outcome {
+            Err(error) => DrillResult::Failed(format!("{error:#}")),
+            Ok(()) if is_sabotaged => DrillResult::of_sabotaged(&seen.findings, drill),
+            Ok(()) => DrillResult::of(&seen.findings),
+        };
         let millis = |time: Option<Duration>| time.map(|time| time.as_millis());
         Self {
             id: row.id.clone(),
@@ -51,7 +121,7 @@ impl RowResult {
             kind: drill.kind.name(),
             schedule: drill.schedule.name(),
             stands_for: drill.stands_for.clone(),
-            result: if seen.all_held() { DrillResult::Green } else { DrillResult::Broken },
+            result,
             time_to_detect_ms: millis(seen.detected),
             time_to_recover_ms: millis(seen.recovered),
             objective_ms: Duration::from_secs(drill.recover_within_s).as_millis(),
@@ -87,7 +157,7 @@ impl Report {
     fn markdown(&self) -> anyhow::Result<String> {
         let mut text = format!("{}\n\n# Drills\n\n", self.summary);
         if let Some(skipped) = &self.skipped {
-            text.push_str("Run with the safeguards switched off: every row must be broken.\n\n");
+            text.push_str("Run with the safeguards switched off: every row must be red.\n\n");
             writeln!(text, "```text\n{skipped}```\n")?;
         }
         text.push_str(
@@ -105,10 +175,14 @@ impl Report {
 }
 
 impl RowResult {
-    fn write_summary(&self, text: &mut String) -> std::fmt::Result {
+    fn write_summary(&self, text: &mut String) -> fmt::Result {
         let millis =
             |time: Option<u128>| time.map_or("–".to_owned(), |time| format!("{time} ms"));
-        let result = if self.result == DrillResult::Green { "green" } else { "**broken**" };
+        let result = cell(&self.result.to_string());
+        let result = match self.result {
+            DrillResult::Green | DrillResult::Red => result,
+            DrillResult::Broken(_) | DrillResult::Failed(_) => format!("**{result}**"),
+        };
         writeln!(
             text,
             "| {} | {} | {} | {} | {} | {} | {} ms | {result} | {} |",
@@ -123,21 +197,30 @@ impl RowResult {
         )
     }
 
-    fn write_findings(&self, text: &mut String) -> std::fmt::Result {
+    fn write_findings(&self, text: &mut String) -> fmt::Result {
         let Self { id, title, .. } = self;
-        write!(text, "\n## {id} {title}\n\n| step | expected | found | |\n|---|---|---|---|\n")?;
+        write!(
+            text,
+            "\n## {id} {title}\n\n| step | fault | expected | found | |\n|---|---|---|---|---|\n"
+        )?;
         for finding in &self.findings {
             let mark = if finding.held { "held" } else { "**broken**" };
             writeln!(
                 text,
-                "| {} | {} | {} | {mark} |",
+                "| {} | {} | {} | {} | {mark} |",
                 finding.step.name(),
-                finding.expected,
-                finding.found
+                cell(finding.fault.as_deref().unwrap_or("–")),
+                cell(&finding.name),
+                cell(&finding.found)
             )?;
         }
         Ok(())
     }
+}
+
+/// Text of a table's cell.
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|").replace('\n', " ")
 }
 
 #[cfg(test)]
@@ -148,7 +231,8 @@ mod tests {
     #[test]
     fn a_report_begins_with_the_number_of_rows_without_a_drill() {
         let catalog = Catalog::load().unwrap();
-        let rows = catalog.drilled().map(|it| RowResult::new(it, Observations::default()));
+        let rows =
+            catalog.drilled().map(|it| RowResult::new(it, Observations::default(), Ok(()), false));
         let report = Report { summary: catalog.summary(), skipped: None, rows: rows.collect() };
         let text = report.markdown().unwrap();
         assert_eq!(text.lines().next(), Some(catalog.summary().as_str()));
@@ -156,6 +240,47 @@ mod tests {
             text.contains("| F-24 | an edge rule blocks legitimate desktops | emulated | gate |")
         );
         assert!(text.contains("| the cloud firewall with rules in Terraform"), "{text}");
+    }
+
+    /// The first row that has safeguards, with these findings named.
+    fn with_red(red: &str, consequence: &str) -> DrillEntry {
+        let catalog = Catalog::load().unwrap();
+        let drill = catalog.drilled().find(|it| !it.drill.sabotage.is_empty()).unwrap().drill;
+        let (red, consequences) = (vec![red.to_owned()], vec![consequence.to_owned()]);
+        DrillEntry { red, consequences, ..drill.clone() }
+    }
+
+    #[test]
+    fn a_sabotaged_run_is_red_only_if_a_named_finding_breaks_and_no_other() {
+        let drill = with_red("a tile is stale", "a log line is written");
+        let result = |broken: &[(Step, &str)]| {
+            let mut seen = Observations::default();
+            seen.check(Step::Steady, "every widget is ok", true, "");
+            for (step, name) in broken {
+                seen.check(*step, name, false, "");
+            }
+            DrillResult::of_sabotaged(&seen.findings, &drill).to_string()
+        };
+        let (red, consequence) =
+            ((Step::User, "a tile is stale"), (Step::Detection, "a log line is written"));
+        assert_eq!(result(&[red]), "red");
+        assert_eq!(result(&[consequence, red]), "red");
+        assert!(result(&[]).starts_with("broken: held without its safeguards"));
+        assert!(result(&[consequence]).starts_with("broken: held without its safeguards"));
+        assert!(result(&[red, (Step::User, "x")]).starts_with("broken: not named by"));
+        let steady = result(&[(Step::Steady, "every widget is ok"), red]);
+        assert!(steady.starts_with("broken: already before the fault"), "{steady}");
+    }
+
+    #[test]
+    fn an_error_is_the_row_s_result() {
+        let catalog = Catalog::load().unwrap();
+        let it = catalog.drilled().next().unwrap();
+        let error = Err(anyhow::anyhow!("no stack"));
+        let row = RowResult::new(it, Observations::default(), error, false);
+        assert_eq!(row.result.to_string(), "failed: no stack");
+        let report = Report { summary: String::new(), skipped: None, rows: vec![row] };
+        assert!(report.markdown().unwrap().contains("**failed: no stack**"));
     }
 
     #[test]

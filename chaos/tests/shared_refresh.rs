@@ -68,7 +68,7 @@ async fn equal_refreshes_get_one_pair_whatever_became_of_the_first_answer() {
     env.clear_faults().await.unwrap();
 
     let roles = [("role", "follower")];
-    let followers = env.metric_everywhere("bff_backoffice_refresh_shared_total", &roles).await;
+    let followers = env.counter_everywhere("bff_backoffice_refresh_shared_total", &roles).await;
     assert!(followers.unwrap() >= 2.0, "no response was shared");
     assert!(env.dashboard().await.status == Some(200), "the new tokens are not accepted");
     env.close().await.unwrap();

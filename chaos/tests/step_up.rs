@@ -68,7 +68,7 @@ async fn five_of_many_wrong_codes_are_compared(env: &DrillEnv) {
             assert!(answer.body["retryAfter"].as_u64().unwrap() > 60, "{}", answer.body);
         }
     }
-    let lockouts = env.metric_everywhere("bff_backoffice_mfa_lockouts_total", &[]).await.unwrap();
+    let lockouts = env.counter_everywhere("bff_backoffice_mfa_lockouts_total", &[]).await.unwrap();
     assert!((lockouts - 1.0).abs() < f64::EPSILON, "{lockouts}");
 }
 

@@ -56,16 +56,22 @@ fn every_drill_is_registered_and_has_a_runbook_and_a_way_to_break_it() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../ops/runbooks");
     for row in load().rows() {
         let Some(drill) = &row.drill else {
-            assert!(!crate::drills::is_known(&row.id), "{} has a drill without entry", row.id);
+            assert!(crate::drills::find(&row.id).is_none(), "{} has a drill without entry", row.id);
             continue;
         };
-        assert!(crate::drills::is_known(&row.id), "{} has no drill", row.id);
+        assert!(crate::drills::find(&row.id).is_some(), "{} has no drill", row.id);
         let page = root.join(format!("{}.md", drill.runbook));
         assert!(page.is_file(), "{}: {} is missing", row.id, drill.runbook);
         assert_eq!(
             drill.sabotage.is_empty(),
             drill.no_safeguard.is_some(),
             "{} names a safeguard, or says why there is none",
+            row.id
+        );
+        assert_eq!(
+            drill.sabotage.is_empty(),
+            drill.red.is_empty(),
+            "{} names the findings that break without its safeguards",
             row.id
         );
         assert_eq!(drill.kind == Kind::Emulated, drill.stands_for.is_some(), "{}", row.id);

@@ -8,9 +8,8 @@ use contracts::clock::Entropy;
 use launcher::desktop::Call;
 use tokio::time::{Instant, sleep};
 
-use super::Mode;
 use crate::drill_env::{DashboardView, DrillEnv, connect};
-use crate::observations::{Observations, Step};
+use crate::drill_run::{Drill, DrillFuture, DrillRun};
 use crate::timed_call::{self, TimedResponse};
 
 const TIER: &str = "redis-cache";
@@ -33,44 +32,49 @@ enum Fault {
     Kill,
 }
 
-pub(super) async fn run(
-    mode: Mode,
-    objective: Duration,
-    env: &mut DrillEnv,
-    seen: &mut Observations,
-) -> anyhow::Result<()> {
+pub(super) struct CacheTier;
+
+impl Drill for CacheTier {
+    fn run<'a>(&'a self, run: &'a mut DrillRun) -> DrillFuture<'a> {
+        Box::pin(run_drill(run))
+    }
+}
+
+async fn run_drill(run: &mut DrillRun) -> anyhow::Result<()> {
     for fault in [Fault::Pause, Fault::Kill] {
-        let alert = fault == Fault::Pause && mode == Mode::Full;
-        drill_fault(fault, alert, objective, env, seen).await?;
+        let alerts: &[_] = if fault == Fault::Pause { &[ALERT] } else { &[] };
+        drill_fault(run, fault, alerts).await?;
     }
     Ok(())
 }
 
 async fn drill_fault(
+    run: &mut DrillRun,
     fault: Fault,
-    alert: bool,
-    objective: Duration,
-    env: &mut DrillEnv,
-    seen: &mut Observations,
+    alerts: &[&'static str],
 ) -> anyhow::Result<()> {
-    let steady = env.wait_until("a whole dashboard and a tier in use", objective, is_well).await;
-    seen.check_timed(Step::Steady, "every widget is ok and the tier holds what was read", steady);
-    let (before, injected_at) = (env.metric(MISSES_METRIC, &[]).await?, Instant::now());
-    inject(fault, env).await?;
-    seen.check(Step::Fault, format!("{fault:?} {TIER}"), true, "done");
-    let (during, reads) = watch_with_alert(alert.then_some(injected_at), env, seen).await?;
-    check_user_view(fault, &during, seen);
-    check_uncached_reads(fault, &reads, seen);
-    check_detection(injected_at, env, seen).await?;
-    let misses = env.metric(MISSES_METRIC, &[]).await? - before;
+    let steady =
+        run.env.wait_until("a whole dashboard and a tier in use", run.objective, is_well).await;
+    run.steady_within("every widget is ok and the tier holds what was read", steady);
+    let (misses, failures) =
+        (run.env.counter(MISSES_METRIC, &[]).await?, run.env.counter(COUNTER, &[]).await?);
+    let injected_at = Instant::now();
+    inject(fault, &run.env).await?;
+    run.inject(format!("{fault:?} {TIER}"));
+    let length = run.watch_length(alerts, WATCH_DURATION)?;
+    let watching = watch(length, &run.env);
+    let (during, reads) = run.raised_during(alerts, injected_at, watching).await??;
+    check_user_view(run, &during);
+    check_uncached_reads(run, &reads);
+    check_detection(run, failures, injected_at).await?;
+    let misses = run.env.counter(MISSES_METRIC, &[]).await? - misses;
     let what = "reads go to the upstreams";
-    seen.check(Step::Automatic, what, misses > 0.0, format!("{misses:.0} cache misses"));
+    run.automatic(what, misses > 0.0, format!("{misses:.0} cache misses"));
 
-    undo(fault, env).await?;
-    let back = env.wait_until("a tier in use", objective, is_well).await;
-    let what = format!("the tier is used again within {} s, automatically", objective.as_secs());
-    let took = seen.check_timed(Step::Recovery, what, back);
-    seen.recovered_after(took);
+    undo(fault, &mut run.env).await?;
+    let back = run.env.wait_until("a tier in use", run.objective, is_well).await;
+    let what = "the tier is used again, automatically";
+    run.recover_within(what, back);
     Ok(())
 }
 
@@ -90,38 +94,21 @@ async fn undo(fault: Fault, env: &mut DrillEnv) -> anyhow::Result<()> {
 }
 
 /// Readiness names the tier and stays 200, and the failures are counted.
-async fn check_detection(
-    injected_at: Instant,
-    env: &DrillEnv,
-    seen: &mut Observations,
-) -> anyhow::Result<()> {
+async fn check_detection(run: &DrillRun, before: f64, injected_at: Instant) -> anyhow::Result<()> {
     let named = async |env: &DrillEnv| {
         let ready = env.readiness(&env.stack.info().gateway).await?;
         Ok(ready == (200, vec![CHECK.to_owned()]))
     };
-    let named = env.wait_until("the tier's check", DETECT_WITHIN, named).await;
-    seen.check_timed(Step::Detection, format!("readiness is 200 and names {CHECK} as down"), named);
-    let counted = env.metric(COUNTER, &[]).await?;
-    seen.check(Step::Detection, format!("{COUNTER} counts"), counted > 0.0, counted);
-    seen.detected_after(Some(injected_at.elapsed()));
+    let named = run.env.wait_until("the tier's check", DETECT_WITHIN, named).await;
+    run.detect_within(format!("readiness is 200 and names {CHECK} as down"), named);
+    let counted = run.env.counter(COUNTER, &[]).await? - before;
+    run.detect(format!("{COUNTER} counts"), counted > 0.0, counted);
+    run.detected_after(Some(injected_at.elapsed()));
     Ok(())
 }
 
 /// Dashboards and uncached reads.
 type During = (Vec<DashboardView>, Vec<TimedResponse>);
-
-async fn watch_with_alert(
-    alert_since: Option<Instant>,
-    env: &DrillEnv,
-    seen: &mut Observations,
-) -> anyhow::Result<During> {
-    let Some(injected_at) = alert_since else { return watch(WATCH_DURATION, env).await };
-    let alerts = env.alerts()?;
-    let watching = watch(alerts.fire_within(&[ALERT])?, env);
-    let (during, raised) = alerts.raised_during(&[ALERT], injected_at, watching).await?;
-    raised.report(seen);
-    during
-}
 
 async fn watch(length: Duration, env: &DrillEnv) -> anyhow::Result<During> {
     let (end, mut dashboards, mut reads) = (Instant::now() + length, Vec::new(), Vec::new());
@@ -140,26 +127,23 @@ fn uncached_call(env: &DrillEnv) -> Call {
     Call::get(format!("/arrivals?propertyId={}&date={day}", env.property))
 }
 
-fn check_uncached_reads(fault: Fault, reads: &[TimedResponse], seen: &mut Observations) {
+fn check_uncached_reads(run: &DrillRun, reads: &[TimedResponse]) {
     let good = reads.iter().filter(|read| read.status == 200).count();
+    let odd = reads.iter().find(|read| read.status != 200).map(TimedResponse::summary);
+    let found = format!("{good} of {} {}", reads.len(), odd.unwrap_or_default());
+    run.user("uncached reads are 200", good == reads.len() && good > 0, found.trim());
     let slowest = reads.iter().map(|read| read.took).max().unwrap_or_default();
-    let within = ANSWER_WITHIN.as_millis();
-    let what = format!("{fault:?}: uncached reads are 200 within {within} ms");
-    let found = format!("{good} of {}, the slowest in {} ms", reads.len(), slowest.as_millis());
-    let held = good == reads.len() && good > 0 && slowest <= ANSWER_WITHIN;
-    seen.check(Step::User, what, held, found);
+    let found = format!("the slowest in {} ms", slowest.as_millis());
+    run.user("uncached reads are in time", slowest <= ANSWER_WITHIN, found);
 }
 
-fn check_user_view(fault: Fault, during: &[DashboardView], seen: &mut Observations) {
+fn check_user_view(run: &DrillRun, during: &[DashboardView]) {
     let whole = during.iter().filter(|view| view.is_whole()).count();
-    let what = format!("{fault:?}: every dashboard is whole");
     let not_ok: BTreeSet<_> = during.iter().flat_map(|view| &view.not_ok).collect();
     let found = format!("{whole} of {}, not ok: {not_ok:?}", during.len());
-    seen.check(Step::User, what, whole == during.len() && whole > 0, found);
+    run.user("every dashboard is whole", whole == during.len() && whole > 0, found);
     let slowest = during.iter().map(|view| view.took).max().unwrap_or_default();
-    let what = format!("{fault:?}: each within {} ms", ANSWER_WITHIN.as_millis());
-    let found = format!("the slowest in {} ms", slowest.as_millis());
-    seen.check(Step::User, what, slowest <= ANSWER_WITHIN, found);
+    run.user_in_time(slowest, ANSWER_WITHIN);
 }
 
 /// Whether dashboards are whole, no check is down, and the tier holds new snapshots.

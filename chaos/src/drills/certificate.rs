@@ -8,9 +8,9 @@ use launcher::data_dir::DataDir;
 use launcher::tls::Tls;
 use tokio::time::Instant;
 
-use super::Mode;
 use crate::drill_env::DrillEnv;
-use crate::observations::{Observations, Step};
+use crate::drill_run::{Drill, DrillFuture, DrillRun};
+use crate::observations::Step;
 
 const METRIC: &str = "bff_backoffice_tls_certificate_expiry_seconds";
 const ALERT: &str = "BffTlsCertificateEndsInADay";
@@ -21,66 +21,59 @@ const DAY_SECONDS: i64 = 86_400;
 /// Validity of a renewed certificate.
 const RENEWED_DAYS: i64 = 90;
 
-pub(super) async fn run(
-    mode: Mode,
-    objective: Duration,
-    env: &mut DrillEnv,
-    seen: &mut Observations,
-) -> anyhow::Result<()> {
-    let folder = DataDir::open(&env.folder)?;
+pub(super) struct Certificate;
+
+impl Drill for Certificate {
+    fn run<'a>(&'a self, run: &'a mut DrillRun) -> DrillFuture<'a> {
+        Box::pin(run_drill(run))
+    }
+}
+
+async fn run_drill(run: &mut DrillRun) -> anyhow::Result<()> {
+    let folder = DataDir::open(&run.env.folder)?;
     let clock = Clock::system();
-    let pid = env.stack.process("bff")?.pid();
-    let steady = until_left(env, objective, |left| left > 30 * DAY_SECONDS).await;
-    seen.check_timed(Step::Steady, "the certificate lasts more than 30 days", steady);
-    check_whole(Step::Steady, objective, env, seen).await?;
+    let pid = run.env.stack.process("bff")?.pid();
+    let steady = until_left(&run.env, run.objective, |left| left > 30 * DAY_SECONDS).await;
+    run.steady_within("the certificate lasts more than 30 days", steady);
+    check_whole(run, Step::Steady).await?;
 
     let renewed_at = Instant::now();
     Tls::renew(&folder, &clock, 1)?;
-    seen.check(Step::Fault, "the certificate ends at midnight", true, "done");
-    let noticed = until_left(env, DETECT_WITHIN, |left| (0..DAY_SECONDS).contains(&left)).await;
-    let took = seen.check_timed(Step::Detection, format!("{METRIC} shows it"), noticed);
-    seen.detected_after(took);
-    if mode == Mode::Full {
-        watch_with_alert(renewed_at, env, seen).await?;
-    }
-    check_whole(Step::User, objective, env, seen).await?;
+    run.inject("the certificate ends at midnight");
+    let noticed =
+        until_left(&run.env, DETECT_WITHIN, |left| (0..DAY_SECONDS).contains(&left)).await;
+    let took = run.detect_within(format!("{METRIC} shows it"), noticed);
+    run.detected_after(took);
+    run.raised_during(&[ALERT], renewed_at, async {}).await?;
+    check_whole(run, Step::User).await?;
 
     Tls::renew(&folder, &clock, -1)?;
-    seen.check(Step::Fault, "the certificate has ended", true, "done");
-    let ended = until_left(env, DETECT_WITHIN, |left| left < 0).await;
-    seen.check_timed(Step::Detection, format!("{METRIC} is in the past"), ended);
-    env.reconnect()?;
-    let answer = env.dashboard().await;
-    seen.check(
-        Step::User,
+    run.inject("the certificate has ended");
+    let ended = until_left(&run.env, DETECT_WITHIN, |left| left < 0).await;
+    run.detect_within(format!("{METRIC} is in the past"), ended);
+    run.env.reconnect()?;
+    let answer = run.env.dashboard().await;
+    run.user(
         "a new connection fails because of the certificate, and the desktop works offline",
         answer.status.is_none(),
         format!("{:?}", answer.status),
     );
 
     Tls::renew(&folder, &clock, RENEWED_DAYS)?;
-    let back = env.until_whole_again(objective).await;
-    let within = objective.as_secs();
-    let took =
-        seen.check_timed(Step::Recovery, format!("desktops connect again within {within} s"), back);
-    seen.recovered_after(took);
-    let now = env.stack.process("bff")?.pid();
-    seen.check(Step::Automatic, "the gateway was not restarted", now == pid, format!("{now:?}"));
+    let back = run.env.until_whole_again(run.objective).await;
+    run.recover_within("desktops connect again", back);
+    let now = run.env.stack.process("bff")?.pid();
+    run.automatic("the gateway was not restarted", now == pid, format!("{now:?}"));
     Ok(())
 }
 
 /// Checks that new connections get whole dashboards.
-async fn check_whole(
-    step: Step,
-    objective: Duration,
-    env: &mut DrillEnv,
-    seen: &mut Observations,
-) -> anyhow::Result<()> {
-    let whole = env.until_whole_again(objective).await;
-    seen.check_timed(step, "a new connection gets a whole dashboard", whole);
-    let during = env.watch(WATCH_DURATION, REQUEST_PAUSE).await;
+async fn check_whole(run: &mut DrillRun, step: Step) -> anyhow::Result<()> {
+    let whole = run.env.until_whole_again(run.objective).await;
+    run.within(step, "a new connection gets a whole dashboard", whole);
+    let during = run.env.watch(WATCH_DURATION, REQUEST_PAUSE).await;
     let good = during.iter().filter(|dashboard| dashboard.is_whole()).count();
-    seen.check(
+    run.check(
         step,
         "and all later ones too",
         good == during.len(),
@@ -98,17 +91,7 @@ async fn until_left(
     let clock = Clock::system();
     let is_so = async |env: &DrillEnv| {
         let ends = env.metric(METRIC, &[]).await?;
-        Ok(ends > 0.0 && wanted(ends as i64 - clock.unix_seconds()))
+        Ok(wanted(ends as i64 - clock.unix_seconds()))
     };
     env.wait_until(METRIC, within, is_so).await
-}
-
-async fn watch_with_alert(
-    renewed_at: Instant,
-    env: &DrillEnv,
-    seen: &mut Observations,
-) -> anyhow::Result<()> {
-    let ((), raised) = env.alerts()?.raised_during(&[ALERT], renewed_at, async {}).await?;
-    raised.report(seen);
-    Ok(())
 }

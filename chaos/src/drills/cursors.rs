@@ -11,9 +11,9 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::Mode;
 use crate::drill_env::DrillEnv;
-use crate::observations::{Observations, Step};
+use crate::drill_run::{Drill, DrillFuture, DrillRun};
+use crate::observations::Step;
 use crate::sync_client::{DesktopFleet, cursor, handshake};
 use crate::timed_call;
 
@@ -36,150 +36,127 @@ struct CursorFault {
     moved_by: i64,
 }
 
-pub(super) async fn run(
-    mode: Mode,
-    objective: Duration,
-    env: &mut DrillEnv,
-    seen: &mut Observations,
-) -> anyhow::Result<()> {
+pub(super) struct Cursors;
+
+impl Drill for Cursors {
+    fn run<'a>(&'a self, run: &'a mut DrillRun) -> DrillFuture<'a> {
+        Box::pin(run_drill(run))
+    }
+}
+
+async fn run_drill(run: &mut DrillRun) -> anyhow::Result<()> {
     // This stack's iam does not accept tokens of an earlier stack.
-    env.desktop.forget_tokens().await?;
+    run.env.desktop.forget_tokens().await?;
     // This stack's sync-service starts without cursors, so every desktop needs a new one.
-    let answers = DesktopFleet::open(env).await?.handshake_in_turn().await;
+    let answers = DesktopFleet::open(&run.env).await?.handshake_in_turn().await;
     let good = answers.iter().filter(|answer| answer.status == 200).count();
     let found = format!("{good} of {}", answers.len());
-    seen.check(Step::Steady, "every handshake succeeds", good == answers.len(), found);
-    let scheduler = InternalClient::new(env.stack.info(), Clock::system())?;
+    run.steady("every handshake succeeds", good == answers.len(), found);
+    let scheduler = InternalClient::new(run.env.stack.info(), Clock::system())?;
     let agree = async |env: &DrillEnv| {
         Ok(compare(&scheduler).await?["diverged"] == 0 && stale(env).await? == 0)
     };
-    let agreed = env.wait_until("matching cursors", SETTLE_TIMEOUT, agree).await;
-    seen.check_timed(Step::Steady, "and every cursor is stored", agreed);
+    let agreed = run.env.wait_until("matching cursors", SETTLE_TIMEOUT, agree).await;
+    run.steady_within("and every cursor is stored", agreed);
     for (number, fault) in FAULTS.into_iter().enumerate() {
-        let alert = number == 0 && mode == Mode::Full;
-        drill_fault(fault, alert, &scheduler, objective, env, seen).await?;
+        let alerts: &[_] = if number == 0 { &[ALERT] } else { &[] };
+        drill_fault(run, fault, alerts, &scheduler).await?;
     }
     Ok(())
 }
 
 async fn drill_fault(
+    run: &DrillRun,
     fault: CursorFault,
-    alert: bool,
+    alerts: &[&'static str],
     scheduler: &InternalClient,
-    objective: Duration,
-    env: &DrillEnv,
-    seen: &mut Observations,
 ) -> anyhow::Result<()> {
-    let agreed = agree(env, scheduler, objective, seen, Step::Steady).await?;
+    let agreed = agree(run, scheduler, Step::Steady).await?;
     let moved = agreed.checked_add_signed(fault.moved_by).context("a cursor has few versions")?;
-    let diverging = diverge(fault.what, moved, scheduler, env, seen);
-    if alert {
-        let alerts = env.alerts()?;
-        let (diverged, raised) = alerts.raised_during(&[ALERT], Instant::now(), diverging).await?;
-        diverged?;
-        raised.report(seen);
-    } else {
-        diverging.await?;
-    }
-    check_recovery(moved, agreed, scheduler, objective, env, seen).await
+    let diverging = diverge(run, fault.what, moved, scheduler);
+    run.raised_during(alerts, Instant::now(), diverging).await??;
+    check_recovery(run, moved, agreed, scheduler).await
 }
 
 /// Sends a handshake, checks that both cursors agree, and returns the version.
-async fn agree(
-    env: &DrillEnv,
-    scheduler: &InternalClient,
-    within: Duration,
-    seen: &mut Observations,
-    step: Step,
-) -> anyhow::Result<u64> {
-    let whole = env
-        .wait_until("a whole dashboard", within, async |env| Ok(env.dashboard().await.is_whole()))
-        .await;
-    seen.check_timed(step, "every widget is ok", whole);
-    let answer = timed_call::send(&env.desktop, &handshake(None)).await?;
+async fn agree(run: &DrillRun, scheduler: &InternalClient, step: Step) -> anyhow::Result<u64> {
+    let whole = run.until_whole().await;
+    run.within(step, "every widget is ok", whole);
+    let answer = timed_call::send(&run.env.desktop, &handshake(None)).await?;
     let version = answer.body["cursor"]["version"].as_u64().context("no handshake")?;
     let ran = compare(scheduler).await?;
-    let (cached, stale) = (cursor(&env.desktop).await?, stale(env).await?);
+    let (cached, stale) = (cursor(&run.env.desktop).await?, stale(&run.env).await?);
     let held = cached["cursor"]["version"] == version
         && cached["stale"] == false
         && stale == 0
         && ran["diverged"] == 0
         && ran["unasked"] == 0;
     let what = "the cached cursor is sync-service's, and no desktop is stale";
-    seen.check(step, what, held, format!("{version}, cached {cached}, {stale} stale, {ran}"));
+    run.check(step, what, held, format!("{version}, cached {cached}, {stale} stale, {ran}"));
     Ok(version)
 }
 
 async fn diverge(
+    run: &DrillRun,
     fault: &str,
     moved: u64,
     scheduler: &InternalClient,
-    env: &DrillEnv,
-    seen: &mut Observations,
 ) -> anyhow::Result<()> {
-    let before = env.metric(METRIC, &[("outcome", "diverged")]).await?;
-    let url = format!("{}/control/sync/cursors", env.stack.info().stand_ins.url);
+    let before = run.env.counter(METRIC, &[("outcome", "diverged")]).await?;
+    let url = format!("{}/control/sync/cursors", run.env.stack.info().stand_ins.url);
     let pulled = wire_time(Clock::system().now() - PULL_AGE);
-    let device = &env.desktop.operator().device_id;
+    let device = &run.env.desktop.operator().device_id;
     let body = json!({"deviceId": device, "version": moved, "lastPullAt": pulled});
-    env.http().put(url).json(&body).send().await?.error_for_status()?;
-    seen.check(Step::Fault, fault, true, format!("sync-service says {moved}"));
+    run.env.http().put(url).json(&body).send().await?.error_for_status()?;
+    run.inject(fault);
     let begun = Instant::now();
     let ran = compare(scheduler).await?;
     let again = compare(scheduler).await?;
-    seen.check(
-        Step::Automatic,
+    run.automatic(
         "the job marks the one desktop, once, and corrects nothing",
         ran["diverged"] == 1 && again["diverged"] == 0,
         format!("{ran}, then {again}"),
     );
-    let counted = env.metric(METRIC, &[("outcome", "diverged")]).await? - before;
+    let counted = run.env.counter(METRIC, &[("outcome", "diverged")]).await? - before;
     let once = (counted - 1.0).abs() < 0.5;
-    seen.check(Step::Detection, format!("{METRIC} counts it"), once, counted);
-    seen.detected_after(Some(begun.elapsed()));
-    let whole = env
-        .wait_until("a whole dashboard", SETTLE_TIMEOUT, async |env| {
-            Ok(env.dashboard().await.is_whole())
-        })
-        .await;
-    seen.check_timed(Step::User, "every widget is still ok", whole);
-    let stale = stale(env).await?;
+    run.detect(format!("{METRIC} counts it"), once, counted);
+    run.detected_after(Some(begun.elapsed()));
+    let whole = run.until_whole().await;
+    run.user_within("every widget is still ok", whole);
+    let stale = stale(&run.env).await?;
     let what = "the dashboard's syncStatus shows one stale desktop";
-    seen.check(Step::User, what, stale == 1, stale);
-    let cached = cursor(&env.desktop).await?;
+    run.user(what, stale == 1, stale);
+    let cached = cursor(&run.env.desktop).await?;
     let what = "the desktop gets the cached cursor, marked as stale";
-    seen.check(Step::User, what, cached["stale"] == true, cached);
+    run.user(what, cached["stale"] == true, cached);
     Ok(())
 }
 
 /// The desktop sends a handshake with its version, as when it reconnects.
 async fn check_recovery(
+    run: &DrillRun,
     moved: u64,
     has: u64,
     scheduler: &InternalClient,
-    objective: Duration,
-    env: &DrillEnv,
-    seen: &mut Observations,
 ) -> anyhow::Result<()> {
     let begun = Instant::now();
-    let answer = timed_call::send(&env.desktop, &handshake(Some(has))).await?;
+    let answer = timed_call::send(&run.env.desktop, &handshake(Some(has))).await?;
     let (cursor, full_resync) = (&answer.body["cursor"]["version"], &answer.body["fullResync"]);
-    seen.check(
-        Step::Recovery,
+    run.recover(
         "the handshake returns sync-service's cursor, and requires a full resync if it went back",
         answer.status == 200 && *cursor == moved && *full_resync == (moved < has),
         format!("{} cursor {cursor} fullResync {full_resync}", answer.summary()),
     );
-    let cached = self::cursor(&env.desktop).await?;
-    let stale = stale(env).await?;
+    let cached = self::cursor(&run.env.desktop).await?;
+    let stale = stale(&run.env).await?;
     let held = cached["cursor"]["version"] == moved && cached["stale"] == false && stale == 0;
     let what = "the cached cursor is the same, and no desktop is stale";
-    seen.check(Step::Recovery, what, held, format!("{cached}, {stale} stale"));
+    run.recover(what, held, format!("{cached}, {stale} stale"));
     let ran = compare(scheduler).await?;
     let took = begun.elapsed();
-    let held = ran["diverged"] == 0 && ran["healed"] == 0 && took < objective;
-    seen.check(Step::Recovery, "and the job finds no difference", held, ran);
-    seen.recovered_after(Some(took));
+    let held = ran["diverged"] == 0 && ran["healed"] == 0 && took < run.objective;
+    run.recover("and the job finds no difference", held, ran);
+    run.recovered_after(Some(took));
     Ok(())
 }
 

@@ -9,16 +9,14 @@ use launcher::edge_rules::FILE_NAME;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use super::Mode;
 use crate::client::ApiResponse;
 use crate::drill_env::{DrillEnv, not_ok};
+use crate::drill_run::{Drill, DrillFuture, DrillRun, EnvAfter};
 use crate::events;
-use crate::observations::{Observations, Step};
 
-mod cases;
+pub(super) mod cases;
 mod probe;
 
-pub(super) use cases::case;
 use probe::{Probe, ProbeContext};
 
 const STEADY_WITHIN: Duration = Duration::from_secs(5);
@@ -30,7 +28,6 @@ const ERRORS_METRIC: &str = "bff_backoffice_errors_total";
 /// One row of the tree.
 #[derive(Debug)]
 pub(super) struct DecisionCase {
-    id: &'static str,
     failure: Failure,
     /// Probes during the failure, in order.
     probes: &'static [(Probe, Expected)],
@@ -119,8 +116,8 @@ impl Expected {
 impl Signal {
     async fn counted(self, env: &DrillEnv) -> anyhow::Result<f64> {
         match self {
-            Self::Code(code) => env.metric(ERRORS_METRIC, &[("error_code", code)]).await,
-            Self::Series(name, labels) => env.metric(name, labels).await,
+            Self::Code(code) => env.counter(ERRORS_METRIC, &[("error_code", code)]).await,
+            Self::Series(name, labels) => env.counter(name, labels).await,
         }
     }
 
@@ -190,64 +187,53 @@ async fn state(env: &DrillEnv, what: &str) -> anyhow::Result<()> {
     events::publish(env, &format!("tenant.tenant.{what}.v1"), &data).await
 }
 
-pub(super) async fn run(
-    case: &DecisionCase,
-    mode: Mode,
-    objective: Duration,
-    env: &mut DrillEnv,
-    seen: &mut Observations,
-) -> anyhow::Result<()> {
-    let context = ProbeContext::prepare(case.probes, env).await?;
-    let steady = context.wait_until(Probe::Dashboard, Expected::Whole, STEADY_WITHIN, env).await?;
-    seen.check(Step::Steady, "a dashboard is whole", steady.0, steady.1);
-    let outcome = fail(case, mode, &context, env, seen).await;
+impl Drill for DecisionCase {
+    fn leaves(&self) -> EnvAfter {
+        EnvAfter::Unchanged
+    }
+
+    fn run<'a>(&'a self, run: &'a mut DrillRun) -> DrillFuture<'a> {
+        Box::pin(run_case(run, self))
+    }
+}
+
+async fn run_case(run: &mut DrillRun, case: &DecisionCase) -> anyhow::Result<()> {
+    let context = ProbeContext::prepare(case.probes, &run.env).await?;
+    let steady =
+        context.wait_until(Probe::Dashboard, Expected::Whole, STEADY_WITHIN, &run.env).await?;
+    run.steady("a dashboard is whole", steady.0, steady.1);
+    let outcome = fail(run, case, &context).await;
     // Undo the failure in any case: the next drill uses the same environment.
-    case.failure.undo(env).await?;
+    case.failure.undo(&mut run.env).await?;
     outcome?;
     let begun = Instant::now();
     for &(probe, expected) in case.afterwards {
-        let (met, answer) = context.wait_until(probe, expected, objective, env).await?;
-        seen.check(Step::Recovery, expected.sentence(probe), met, answer);
+        let (met, answer) = context.wait_until(probe, expected, run.objective, &run.env).await?;
+        run.recover(expected.sentence(probe), met, answer);
     }
-    seen.recovered_after(Some(begun.elapsed()));
+    run.recovered_after(Some(begun.elapsed()));
     Ok(())
 }
 
-async fn fail(
-    case: &DecisionCase,
-    mode: Mode,
-    context: &ProbeContext,
-    env: &DrillEnv,
-    seen: &mut Observations,
-) -> anyhow::Result<()> {
-    let Some(alert) = case.alert.filter(|_| mode == Mode::Full) else {
-        return inject(case, context, env, seen).await;
-    };
-    let (alerts, injecting) = (env.alerts()?, inject(case, context, env, seen));
-    let (outcome, raised) = alerts.raised_during(&[alert], Instant::now(), injecting).await?;
-    raised.report(seen);
-    outcome
+async fn fail(run: &DrillRun, case: &DecisionCase, context: &ProbeContext) -> anyhow::Result<()> {
+    let injecting = inject(run, case, context);
+    run.raised_during(case.alert.as_slice(), Instant::now(), injecting).await?
 }
 
-async fn inject(
-    case: &DecisionCase,
-    context: &ProbeContext,
-    env: &DrillEnv,
-    seen: &mut Observations,
-) -> anyhow::Result<()> {
-    let (before, begun) = (case.signal.counted(env).await?, Instant::now());
-    case.failure.inject(env).await?;
-    seen.check(Step::Fault, case.failure.sentence(), true, "done");
+async fn inject(run: &DrillRun, case: &DecisionCase, context: &ProbeContext) -> anyhow::Result<()> {
+    let (before, begun) = (case.signal.counted(&run.env).await?, Instant::now());
+    case.failure.inject(&run.env).await?;
+    run.inject(case.failure.sentence());
     for (number, &(probe, expected)) in case.probes.iter().enumerate() {
         // A read may be late on a busy machine.
         let slow = number == 0 && case.failure.is_slow() || matches!(expected, Expected::Whole);
         let within = if slow { IN_FORCE_WITHIN } else { Duration::ZERO };
-        let (met, answer) = context.wait_until(probe, expected, within, env).await?;
-        seen.check(Step::User, expected.sentence(probe), met, answer);
+        let (met, answer) = context.wait_until(probe, expected, within, &run.env).await?;
+        run.user(expected.sentence(probe), met, answer);
     }
-    let counted = case.signal.counted(env).await? - before;
-    seen.check(Step::Detection, case.signal.sentence(), counted > 0.0, counted);
-    seen.detected_after(Some(begun.elapsed()));
+    let counted = case.signal.counted(&run.env).await? - before;
+    run.detect(case.signal.sentence(), counted > 0.0, counted);
+    run.detected_after(Some(begun.elapsed()));
     Ok(())
 }
 

@@ -9,9 +9,9 @@ use launcher::desktop::Call;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::{Mode, widgets};
-use crate::drill_env::{DashboardView, DrillEnv, stand_in_fault};
-use crate::observations::{Observations, Step};
+use super::widgets;
+use crate::drill_env::{DashboardView, DrillEnv, EnvOptions, stand_in_fault};
+use crate::drill_run::{Drill, DrillFuture, DrillRun};
 use crate::timed_call::{self, TimedResponse};
 
 const ALERT: &str = "BffSchemaDrift";
@@ -35,25 +35,29 @@ static DRIFTS: [UpstreamDrift; 2] = [
     UpstreamDrift { upstream: "inventory", read: Some("/inventory/availability") },
 ];
 
-pub(super) async fn run(
-    mode: Mode,
-    objective: Duration,
-    env: &mut DrillEnv,
-    seen: &mut Observations,
-) -> anyhow::Result<()> {
-    let guests = guests(env).await?;
-    for (number, one) in DRIFTS.iter().enumerate() {
-        one.drift(mode == Mode::Full && number == 0, objective, env, seen).await?;
+pub(super) struct Drift;
+
+impl Drill for Drift {
+    fn environment<'a>(&self, options: EnvOptions<'a>) -> EnvOptions<'a> {
+        EnvOptions { cold: true, faults_on_services: true, ..options }
     }
-    let log = std::fs::read_to_string(env.stack.process("bff")?.log())?;
+
+    fn run<'a>(&'a self, run: &'a mut DrillRun) -> DrillFuture<'a> {
+        Box::pin(run_drill(run))
+    }
+}
+
+async fn run_drill(run: &mut DrillRun) -> anyhow::Result<()> {
+    let guests = guests(&run.env).await?;
+    for (number, one) in DRIFTS.iter().enumerate() {
+        let alerts: &[_] = if number == 0 { &[ALERT] } else { &[] };
+        one.drift(run, alerts).await?;
+    }
+    let log = std::fs::read_to_string(run.env.stack.process("bff")?.log())?;
     let leaked: BTreeSet<_> = guests.iter().filter(|name| log.contains(name.as_str())).collect();
-    let what = format!("none of the {} guests' names is in the gateway's log", guests.len());
-    seen.check(
-        Step::Automatic,
-        what,
-        leaked.is_empty() && !guests.is_empty(),
-        format!("{leaked:?}"),
-    );
+    let found = format!("{leaked:?} of {} names", guests.len());
+    let held = leaked.is_empty() && !guests.is_empty();
+    run.automatic("no guest's name is in the gateway's log", held, found);
     Ok(())
 }
 
@@ -69,52 +73,30 @@ fn read(path: &str, env: &DrillEnv) -> Call {
 }
 
 impl UpstreamDrift {
-    async fn drift(
-        &self,
-        alert: bool,
-        objective: Duration,
-        env: &DrillEnv,
-        seen: &mut Observations,
-    ) -> anyhow::Result<()> {
-        let whole = async |env: &DrillEnv| Ok(env.dashboard().await.is_whole());
-        let steady = env.wait_until("a whole dashboard", objective, whole).await;
-        seen.check_timed(Step::Steady, "every widget is ok", steady);
-        let (counted, refused) = (self.counted(env).await?, self.refused(env).await?);
-        env.add_fault(&stand_in_fault(self.upstream, "drift")).await?;
-        seen.check(Step::Fault, format!("{} violates its contract", self.upstream), true, "done");
+    async fn drift(&self, run: &DrillRun, alerts: &[&'static str]) -> anyhow::Result<()> {
+        let steady = run.until_whole().await;
+        run.steady_within("every widget is ok", steady);
+        let (counted, refused) = (self.counted(&run.env).await?, self.refused(&run.env).await?);
+        run.env.add_fault(&stand_in_fault(self.upstream, "drift")).await?;
+        run.inject(format!("{} violates its contract", self.upstream));
 
-        let (dashboards, reads) = self.watch_with_alert(alert, env, seen).await?;
-        self.check_user_view(&dashboards, &reads, seen);
+        let (dashboards, reads) =
+            run.raised_during(alerts, Instant::now(), self.watch(&run.env)).await??;
+        self.check_user_view(run, &dashboards, &reads);
         let grown = async |env: &DrillEnv| Ok(self.counted(env).await? > counted);
-        let grown = env.wait_until("the counter", DETECT_WITHIN, grown).await;
-        let took = seen.check_timed(Step::Detection, format!("{COUNTER} counts it"), grown);
-        seen.detected_after(took);
-        self.check_log(env, seen)?;
-        let spared = self.refused(env).await? - refused;
+        let grown = run.env.wait_until("the counter", DETECT_WITHIN, grown).await;
+        let took = run.detect_within(format!("{COUNTER} counts it"), grown);
+        run.detected_after(took);
+        self.check_log(run)?;
+        let spared = self.refused(&run.env).await? - refused;
         let what = "the breaker stays closed, and the first valid response is used";
-        seen.check(Step::Automatic, what, spared < 0.5, format!("{spared:.0} calls spared"));
+        run.automatic(what, spared < 0.5, format!("{spared:.0} calls spared"));
 
-        env.clear_faults().await?;
-        let back = env.wait_until("a whole dashboard", objective, whole).await;
-        let what = format!("every widget is ok within {} s", objective.as_secs());
-        let took = seen.check_timed(Step::Recovery, what, back);
-        seen.recovered_after(took);
+        run.env.clear_faults().await?;
+        let back = run.until_whole().await;
+        let what = "every widget is ok";
+        run.recover_within(what, back);
         Ok(())
-    }
-
-    async fn watch_with_alert(
-        &self,
-        alert: bool,
-        env: &DrillEnv,
-        seen: &mut Observations,
-    ) -> anyhow::Result<(Vec<DashboardView>, Vec<TimedResponse>)> {
-        if !alert {
-            return self.watch(env).await;
-        }
-        let (alerts, watching) = (env.alerts()?, self.watch(env));
-        let (given, raised) = alerts.raised_during(&[ALERT], Instant::now(), watching).await?;
-        raised.report(seen);
-        given
     }
 
     async fn watch(
@@ -132,9 +114,9 @@ impl UpstreamDrift {
 
     fn check_user_view(
         &self,
+        run: &DrillRun,
         dashboards: &[DashboardView],
         reads: &[TimedResponse],
-        seen: &mut Observations,
     ) {
         let good = dashboards.iter().filter(|view| self.shows_drift(view)).count();
         let what = format!(
@@ -142,7 +124,7 @@ impl UpstreamDrift {
             widgets::of_upstream(self.upstream)
         );
         let all = dashboards.len();
-        seen.check(Step::User, what, good == all && good > 0, format!("{good} of {all}"));
+        run.user(what, good == all && good > 0, format!("{good} of {all}"));
         let shows_drift = |response: &&TimedResponse| {
             response.is(502, CODE) && response.body["runbook"] == "bff-backoffice/schema-drift"
         };
@@ -151,7 +133,7 @@ impl UpstreamDrift {
             format!("{} is 502 {CODE} and names the runbook", self.read.unwrap_or("no read"));
         let found = reads.first().map_or_else(String::new, TimedResponse::summary);
         let held = good == reads.len() && reads.is_empty() == self.read.is_none();
-        seen.check(Step::User, what, held, found);
+        run.user(what, held, found);
     }
 
     fn shows_drift(&self, dashboard: &DashboardView) -> bool {
@@ -167,28 +149,23 @@ impl UpstreamDrift {
             && own.iter().all(says)
     }
 
-    fn check_log(&self, env: &DrillEnv, seen: &mut Observations) -> anyhow::Result<()> {
-        let log = std::fs::read_to_string(env.stack.process("bff")?.log())?;
+    fn check_log(&self, run: &DrillRun) -> anyhow::Result<()> {
+        let log = std::fs::read_to_string(run.env.stack.process("bff")?.log())?;
         let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         let own = lines.filter(|line| {
             line["message"] == DRIFT_LOG_MESSAGE && line["upstream"] == self.upstream
         });
         let paths: BTreeSet<String> = own.map(|line| line["path"].to_string()).collect();
         let named = !paths.is_empty() && paths.iter().all(|path| path.len() > "\".\"".len());
-        seen.check(
-            Step::Detection,
-            "the log names the path of the violation",
-            named,
-            format!("{paths:?}"),
-        );
+        run.detect("the log names the path of the violation", named, format!("{paths:?}"));
         Ok(())
     }
 
     async fn counted(&self, env: &DrillEnv) -> anyhow::Result<f64> {
-        env.metric(COUNTER, &[("upstream", self.upstream)]).await
+        env.counter(COUNTER, &[("upstream", self.upstream)]).await
     }
 
     async fn refused(&self, env: &DrillEnv) -> anyhow::Result<f64> {
-        env.metric(CALLS_METRIC, &[("upstream", self.upstream), ("outcome", "BREAKER_OPEN")]).await
+        env.counter(CALLS_METRIC, &[("upstream", self.upstream), ("outcome", "BREAKER_OPEN")]).await
     }
 }

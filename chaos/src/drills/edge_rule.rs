@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Mode;
-use crate::drill_env::{DashboardView, DrillEnv};
-use crate::observations::{Observations, Step};
+use crate::drill_env::DashboardView;
+use crate::drill_run::{Drill, DrillFuture, DrillRun};
 
 const RULE_METRIC: &str = "bff_backoffice_edge_rule_total";
 const RULES_REFUSED_METRIC: &str = "bff_backoffice_edge_rules_refused";
@@ -25,40 +24,40 @@ fn rules(mode: &str) -> String {
     )
 }
 
-pub(super) async fn run(
-    mode: Mode,
-    objective: Duration,
-    env: &mut DrillEnv,
-    seen: &mut Observations,
-) -> anyhow::Result<()> {
-    let steady = until_whole(env, objective).await;
-    seen.check_timed(Step::Steady, "every widget is ok", steady);
-    run_in_shadow(env, seen).await?;
-    enforce(mode, env, seen).await?;
-    write_broken_file(env, seen).await?;
-    env.write_edge_rules(&rules("shadow"))?;
-    let back = until_whole(env, objective).await;
-    let within = objective.as_secs();
-    let took =
-        seen.check_timed(Step::Recovery, format!("back in shadow: whole within {within} s"), back);
-    seen.recovered_after(took);
-    env.write_edge_rules("")
+pub(super) struct EdgeRule;
+
+impl Drill for EdgeRule {
+    fn run<'a>(&'a self, run: &'a mut DrillRun) -> DrillFuture<'a> {
+        Box::pin(run_drill(run))
+    }
 }
 
-async fn run_in_shadow(env: &DrillEnv, seen: &mut Observations) -> anyhow::Result<()> {
-    env.write_edge_rules(&rules("shadow"))?;
-    seen.check(Step::Fault, "a rule that matches every desktop runs in shadow mode", true, "done");
-    let during = env.watch(SHADOW_DURATION, REQUEST_PAUSE).await;
+async fn run_drill(run: &mut DrillRun) -> anyhow::Result<()> {
+    let steady = run.until_whole().await;
+    run.steady_within("every widget is ok", steady);
+    run_in_shadow(run).await?;
+    enforce(run).await?;
+    write_broken_file(run).await?;
+    run.env.write_edge_rules(&rules("shadow"))?;
+    let back = run.until_whole().await;
+    run.recover_within("back in shadow: whole", back);
+    run.env.write_edge_rules("")
+}
+
+async fn run_in_shadow(run: &DrillRun) -> anyhow::Result<()> {
+    let labels = [("rule", "drill"), ("mode", "shadow")];
+    let before = run.env.counter(RULE_METRIC, &labels).await?;
+    run.env.write_edge_rules(&rules("shadow"))?;
+    run.inject("a rule that matches every desktop runs in shadow mode");
+    let during = run.env.watch(SHADOW_DURATION, REQUEST_PAUSE).await;
     let good = during.iter().filter(|dashboard| dashboard.is_whole()).count();
-    seen.check(
-        Step::Automatic,
+    run.automatic(
         "in shadow mode every dashboard is whole",
         good == during.len(),
         format!("{good} of {}", during.len()),
     );
-    let counted = env.metric(RULE_METRIC, &[("rule", "drill"), ("mode", "shadow")]).await?;
-    seen.check(
-        Step::Detection,
+    let counted = run.env.counter(RULE_METRIC, &labels).await? - before;
+    run.detect(
         format!("{RULE_METRIC} counts what it would block"),
         counted > 0.0,
         format!("{counted:.0} requests"),
@@ -66,54 +65,49 @@ async fn run_in_shadow(env: &DrillEnv, seen: &mut Observations) -> anyhow::Resul
     Ok(())
 }
 
-async fn enforce(mode: Mode, env: &DrillEnv, seen: &mut Observations) -> anyhow::Result<()> {
+async fn enforce(run: &DrillRun) -> anyhow::Result<()> {
+    let (metric, labels) = ("bff_backoffice_errors_total", [("error_code", CODE)]);
+    let before = run.env.counter(metric, &labels).await?;
     let enforced_at = Instant::now();
-    env.write_edge_rules(&rules("enforce"))?;
-    seen.check(Step::Fault, "the rule is enforced", true, "done");
-    let blocked = env
+    run.env.write_edge_rules(&rules("enforce"))?;
+    run.inject("the rule is enforced");
+    let blocked = run
+        .env
         .wait_until("a block", DETECT_WITHIN, async |env| Ok(is_blocked(&env.dashboard().await)))
         .await;
-    let took = seen.check_timed(Step::User, format!("desktops get 403 {CODE}"), blocked);
-    let during = if mode == Mode::Full {
-        watch_with_alert(enforced_at, env, seen).await?
-    } else {
-        env.watch(WATCH_DURATION, REQUEST_PAUSE).await
-    };
+    let took = run.user_within(format!("desktops get 403 {CODE}"), blocked);
+    let length = run.watch_length(&[ALERT], WATCH_DURATION)?;
+    let watching = run.env.watch(length, REQUEST_PAUSE);
+    let during = run.raised_during(&[ALERT], enforced_at, watching).await?;
     let refused = during.iter().filter(|dashboard| is_blocked(dashboard)).count();
-    let names_runbook = during.iter().all(|seen| seen.body["runbook"] == "bff-backoffice/waf-fp");
-    seen.check(
-        Step::User,
+    let names_runbook = during.iter().all(|view| view.body["runbook"] == "bff-backoffice/waf-fp");
+    run.user(
         "each response is that problem and names the runbook",
         names_runbook && refused == during.len(),
         format!("{refused} of {}", during.len()),
     );
-    let counted = env.metric("bff_backoffice_errors_total", &[("error_code", CODE)]).await?;
-    seen.check(
-        Step::Detection,
+    let counted = run.env.counter(metric, &labels).await? - before;
+    run.detect(
         "bff_backoffice_errors_total shows the 403 spike",
         counted > 0.0,
         format!("{counted:.0} requests"),
     );
-    seen.detected_after(took);
+    run.detected_after(took);
     Ok(())
 }
 
 /// The rules file is saved with a syntax error.
-async fn write_broken_file(env: &DrillEnv, seen: &mut Observations) -> anyhow::Result<()> {
-    env.write_edge_rules("[[deny]]\nname = \"dri")?;
-    let refused = env
+async fn write_broken_file(run: &DrillRun) -> anyhow::Result<()> {
+    run.env.write_edge_rules("[[deny]]\nname = \"dri")?;
+    let refused = run
+        .env
         .wait_until("the refusal", DETECT_WITHIN, async |env| {
             Ok(env.metric(RULES_REFUSED_METRIC, &[]).await? > 0.0)
         })
         .await;
-    seen.check_timed(
-        Step::Detection,
-        format!("{RULES_REFUSED_METRIC} shows that the file is invalid"),
-        refused,
-    );
-    let answer = env.dashboard().await;
-    seen.check(
-        Step::Automatic,
+    run.detect_within(format!("{RULES_REFUSED_METRIC} shows that the file is invalid"), refused);
+    let answer = run.env.dashboard().await;
+    run.automatic(
         "and the previous rules stay in force",
         is_blocked(&answer),
         format!("{:?}", answer.status),
@@ -123,21 +117,4 @@ async fn write_broken_file(env: &DrillEnv, seen: &mut Observations) -> anyhow::R
 
 fn is_blocked(dashboard: &DashboardView) -> bool {
     dashboard.status == Some(403) && dashboard.body["code"] == CODE
-}
-
-async fn until_whole(env: &DrillEnv, within: Duration) -> anyhow::Result<Duration> {
-    let is_so = async |env: &DrillEnv| Ok(env.dashboard().await.is_whole());
-    env.wait_until("a whole dashboard", within, is_so).await
-}
-
-async fn watch_with_alert(
-    enforced_at: Instant,
-    env: &DrillEnv,
-    seen: &mut Observations,
-) -> anyhow::Result<Vec<DashboardView>> {
-    let alerts = env.alerts()?;
-    let watching = env.watch(alerts.fire_within(&[ALERT])?, REQUEST_PAUSE);
-    let (during, raised) = alerts.raised_during(&[ALERT], enforced_at, watching).await?;
-    raised.report(seen);
-    Ok(during)
 }

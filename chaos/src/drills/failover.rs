@@ -14,10 +14,9 @@ use redis::aio::MultiplexedConnection;
 use reqwest::{Response, Url};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::Mode;
 use crate::attacker::{Attacker, ReplayOutcome, StolenProof};
-use crate::drill_env::{DashboardView, DrillEnv, connect};
-use crate::observations::{Observations, Step};
+use crate::drill_env::{DashboardView, DrillEnv, EnvOptions, connect};
+use crate::drill_run::{Drill, DrillFuture, DrillRun};
 use crate::proxy::Proxy;
 
 const STORE_METRIC: &str = "bff_backoffice_dpop_replay_store_total";
@@ -40,36 +39,34 @@ struct Standby {
     connection: MultiplexedConnection,
 }
 
-pub(super) async fn run(
-    mode: Mode,
-    objective: Duration,
-    env: &mut DrillEnv,
-    seen: &mut Observations,
-) -> anyhow::Result<()> {
-    let mut standby = prepare(env).await?;
-    let env = &*env;
-    let steady = env.wait_until("a whole dashboard", objective, is_whole).await;
-    seen.check_timed(Step::Steady, "every widget is ok", steady);
-    let used = use_proofs(env, seen).await?;
-    let in_step = until_in_step(env, &mut standby).await;
-    seen.check_timed(Step::Steady, "the standby holds what the tier holds", in_step);
+pub(super) struct Failover;
+
+impl Drill for Failover {
+    fn environment<'a>(&self, options: EnvOptions<'a>) -> EnvOptions<'a> {
+        EnvOptions { second_gateway: true, ..options }
+    }
+
+    fn run<'a>(&'a self, run: &'a mut DrillRun) -> DrillFuture<'a> {
+        Box::pin(run_drill(run))
+    }
+}
+
+async fn run_drill(run: &mut DrillRun) -> anyhow::Result<()> {
+    let mut standby = prepare(&mut run.env).await?;
+    let steady = run.until_whole().await;
+    run.steady_within("every widget is ok", steady);
+    let used = use_proofs(run).await?;
+    let in_step = until_in_step(&run.env, &mut standby).await;
+    run.steady_within("the standby holds what the tier holds", in_step);
     let call = Call { within: None, ..Call::get("/sse/stream") };
-    let mut stream = env.desktop.send(&call).await?.error_for_status()?;
+    let mut stream = run.env.desktop.send(&call).await?.error_for_status()?;
     stream.chunk().await?;
 
-    let failing = fail_over(objective, env, &mut standby, seen);
-    let during = if mode == Mode::Full {
-        let alerts = env.alerts()?;
-        let (during, raised) = alerts.raised_during(&[ALERT], Instant::now(), failing).await?;
-        let during = during?;
-        raised.report(seen);
-        during
-    } else {
-        failing.await?
-    };
-    check_user_view(&during, seen);
-    check_stream_open(&mut stream, seen).await;
-    check_preserved(env, &used, seen).await
+    let failing = fail_over(run, &mut standby);
+    let during = run.raised_during(&[ALERT], Instant::now(), failing).await??;
+    check_user_view(run, &during);
+    check_stream_open(run, &mut stream).await;
+    check_preserved(run, &used).await
 }
 
 /// Starts the standby and puts the proxy between the gateways and the tier.
@@ -99,20 +96,15 @@ fn address(url: &Url) -> anyhow::Result<SocketAddr> {
 }
 
 /// Uses proofs at the first instance, so that the other knows them only from the tier.
-async fn use_proofs(env: &DrillEnv, seen: &mut Observations) -> anyhow::Result<Vec<StolenProof>> {
-    let attacker = Attacker::with(env, 1)?;
+async fn use_proofs(run: &DrillRun) -> anyhow::Result<Vec<StolenProof>> {
+    let attacker = Attacker::with(&run.env, 1)?;
     let proofs = attacker.steal_proofs(USED_PROOFS).await?;
     let mut accepted = 0;
     for stolen in &proofs {
         accepted += usize::from(attacker.send(0, stolen).await == ReplayOutcome::Accepted);
     }
     let expected = "proofs are used at the first instance";
-    seen.check(
-        Step::Steady,
-        expected,
-        accepted == USED_PROOFS,
-        format!("{accepted} of {USED_PROOFS}"),
-    );
+    run.steady(expected, accepted == USED_PROOFS, format!("{accepted} of {USED_PROOFS}"));
     Ok(proofs)
 }
 
@@ -136,22 +128,17 @@ async fn replication(server: &mut MultiplexedConnection) -> anyhow::Result<InfoD
 }
 
 /// Fails over while a desktop keeps reading.
-async fn fail_over(
-    objective: Duration,
-    env: &DrillEnv,
-    standby: &mut Standby,
-    seen: &mut Observations,
-) -> anyhow::Result<Vec<DashboardView>> {
+async fn fail_over(run: &DrillRun, standby: &mut Standby) -> anyhow::Result<Vec<DashboardView>> {
     let over = Cell::new(false);
     let event = async {
-        let outcome = replace(objective, env, standby, seen).await;
+        let outcome = replace(run, standby).await;
         over.set(true);
         outcome
     };
     let reading = async {
         let mut during = Vec::new();
         while !over.get() {
-            during.push(env.dashboard().await);
+            during.push(run.env.dashboard().await);
             sleep(REQUEST_PAUSE).await;
         }
         during
@@ -160,50 +147,33 @@ async fn fail_over(
     outcome.map(|()| during)
 }
 
-async fn replace(
-    objective: Duration,
-    env: &DrillEnv,
-    standby: &mut Standby,
-    seen: &mut Observations,
-) -> anyhow::Result<()> {
-    let before = env.metric(FAILOVER_METRIC, &[]).await?;
+async fn replace(run: &DrillRun, standby: &mut Standby) -> anyhow::Result<()> {
+    let before = run.env.counter(FAILOVER_METRIC, &[]).await?;
     let injected_at = Instant::now();
-    env.stack.process("redis-session")?.kill().await?;
-    seen.check(Step::Fault, "the session tier's server is killed with -9", true, "done");
-    let down = env.wait_until("the tier's check", DETECT_WITHIN, is_noticed).await;
-    let took = seen.check_timed(Step::Detection, "readiness is 503 and names session-tier", down);
-    seen.detected_after(took);
+    run.env.stack.process("redis-session")?.kill().await?;
+    run.inject("the session tier's server is killed with -9");
+    let down = run.env.wait_until("the tier's check", DETECT_WITHIN, is_noticed).await;
+    let took = run.detect_within("readiness is 503 and names session-tier", down);
+    run.detected_after(took);
     sleep(FAILURE_CONFIRMED_AFTER.saturating_sub(injected_at.elapsed())).await;
     let mut promoting = redis::cmd("REPLICAOF");
     promoting.arg("NO").arg("ONE");
     promoting.query_async::<()>(&mut standby.connection).await?;
     standby.proxy.retarget(standby.address);
-    let moved = format!("after {} ms", injected_at.elapsed().as_millis());
-    seen.check(Step::Fault, "the standby is promoted and the address points to it", true, moved);
+    run.inject("the standby is promoted and the address points to it");
 
-    let noted = env.metric_everywhere(STORE_METRIC, &[("store", "shared")]).await?;
+    let noted = run.env.counter_everywhere(STORE_METRIC, &[("store", "shared")]).await?;
     let is_back = async |env: &DrillEnv| {
-        let now = env.metric_everywhere(STORE_METRIC, &[("store", "shared")]).await?;
+        let now = env.counter_everywhere(STORE_METRIC, &[("store", "shared")]).await?;
         Ok(now > noted && are_ready(env).await?)
     };
-    let back = env.wait_until("the tier", objective, is_back).await.map(|_| injected_at.elapsed());
-    let within = objective.as_secs();
-    let what = format!(
-        "both instances are ready and record proofs in the tier within {within} s of the kill"
-    );
-    let took = seen.check_timed(
-        Step::Recovery,
-        what,
-        back.and_then(|took| require_below(took, objective)),
-    );
-    seen.recovered_after(took);
-    let is_counted = async |env: &DrillEnv| Ok(env.metric(FAILOVER_METRIC, &[]).await? > before);
-    let counted = env.wait_until("the failover's counter", DETECT_WITHIN, is_counted).await;
-    seen.check_timed(
-        Step::Detection,
-        format!("{FAILOVER_METRIC} counts the change of server"),
-        counted,
-    );
+    let back =
+        run.env.wait_until("the tier", run.objective, is_back).await.map(|_| injected_at.elapsed());
+    let what = "both instances are ready and record proofs in the tier";
+    run.recover_within(what, back.and_then(|took| require_below(took, run.objective)));
+    let is_counted = async |env: &DrillEnv| Ok(env.counter(FAILOVER_METRIC, &[]).await? > before);
+    let counted = run.env.wait_until("the failover's counter", DETECT_WITHIN, is_counted).await;
+    run.detect_within(format!("{FAILOVER_METRIC} counts the change of server"), counted);
     Ok(())
 }
 
@@ -212,28 +182,19 @@ fn require_below(took: Duration, most: Duration) -> anyhow::Result<Duration> {
     Ok(took)
 }
 
-fn check_user_view(during: &[DashboardView], seen: &mut Observations) {
+fn check_user_view(run: &DrillRun, during: &[DashboardView]) {
     let good = during.iter().filter(|dashboard| dashboard.status == Some(200)).count();
-    seen.check(
-        Step::User,
+    run.user(
         "every dashboard is 200",
         good == during.len() && good > 0,
         format!("{good} of {}", during.len()),
     );
-    let mut took: Vec<Duration> = during.iter().map(|dashboard| dashboard.took).collect();
-    took.sort();
-    let slowest = took.last().copied().unwrap_or_default();
-    let late = took.iter().filter(|took| **took > Duration::from_millis(600)).count();
-    seen.check(
-        Step::User,
-        format!("each within {} ms", ANSWER_WITHIN.as_millis()),
-        slowest < ANSWER_WITHIN,
-        format!("the slowest in {} ms, {late} above 600 ms", slowest.as_millis()),
-    );
+    let slowest = during.iter().map(|dashboard| dashboard.took).max().unwrap_or_default();
+    run.user_in_time(slowest, ANSWER_WITHIN);
 }
 
 /// Checks that the stream has not ended. The next heartbeat may be 15 s away.
-async fn check_stream_open(stream: &mut Response, seen: &mut Observations) {
+async fn check_stream_open(run: &DrillRun, stream: &mut Response) {
     let mut ended = None;
     while let Ok(read) = timeout(Duration::from_secs(1), stream.chunk()).await {
         if !matches!(&read, Ok(Some(_))) {
@@ -242,34 +203,25 @@ async fn check_stream_open(stream: &mut Response, seen: &mut Observations) {
         }
     }
     let found = ended.clone().unwrap_or_else(|| "open".to_owned());
-    seen.check(Step::User, "an open stream stays open", ended.is_none(), found);
+    run.user("an open stream stays open", ended.is_none(), found);
 }
 
 /// Checks that the second instance refuses the used proofs, which it knows only from the tier.
-async fn check_preserved(
-    env: &DrillEnv,
-    used: &[StolenProof],
-    seen: &mut Observations,
-) -> anyhow::Result<()> {
-    let attacker = Attacker::with(env, 1)?;
+async fn check_preserved(run: &DrillRun, used: &[StolenProof]) -> anyhow::Result<()> {
+    let attacker = Attacker::with(&run.env, 1)?;
     let mut refused = 0;
     for stolen in used {
         refused += usize::from(attacker.send(1, stolen).await == ReplayOutcome::Refused);
     }
-    seen.check(
-        Step::Recovery,
+    run.recover(
         "no data is lost: the other instance refuses the used proofs",
         refused == used.len(),
         format!("{refused} of {}", used.len()),
     );
     let fresh = attacker.send_fresh(1).await?;
     let expected = "and the same session continues";
-    seen.check(Step::Recovery, expected, fresh == ReplayOutcome::Accepted, format!("{fresh:?}"));
+    run.recover(expected, fresh == ReplayOutcome::Accepted, format!("{fresh:?}"));
     Ok(())
-}
-
-async fn is_whole(env: &DrillEnv) -> anyhow::Result<bool> {
-    Ok(env.dashboard().await.is_whole())
 }
 
 async fn is_noticed(env: &DrillEnv) -> anyhow::Result<bool> {

@@ -8,9 +8,8 @@ use launcher::desktop::Call;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use super::Mode;
 use crate::drill_env::{DashboardView, DrillEnv, stand_in_fault};
-use crate::observations::{Observations, Step};
+use crate::drill_run::{Drill, DrillFuture, DrillRun};
 use crate::sync_client::{
     DesktopFleet, HANDSHAKE, cursor, handshakes_received, pull, report_pull, send_handshake,
 };
@@ -63,24 +62,24 @@ impl Desktops {
     }
 }
 
-pub(super) async fn run(
-    who: Who,
-    mode: Mode,
-    objective: Duration,
-    env: &mut DrillEnv,
-    seen: &mut Observations,
-) -> anyhow::Result<()> {
+impl Drill for Who {
+    fn run<'a>(&'a self, run: &'a mut DrillRun) -> DrillFuture<'a> {
+        Box::pin(run_drill(run, *self))
+    }
+}
+
+async fn run_drill(run: &DrillRun, who: Who) -> anyhow::Result<()> {
     // This stack's iam does not accept tokens of an earlier stack.
-    env.desktop.forget_tokens().await?;
-    let desktops = Desktops::open(who, env).await?;
-    let pids = pids(env);
+    run.env.desktop.forget_tokens().await?;
+    let desktops = Desktops::open(who, &run.env).await?;
+    let pids = pids(&run.env);
     for (number, kind) in who.kinds().iter().enumerate() {
-        let alert = number == 0 && mode == Mode::Full;
-        drill_fault(kind, alert, &desktops, objective, env, seen).await?;
+        let alerts: &[_] = if number == 0 { &[ALERT] } else { &[] };
+        drill_fault(run, kind, alerts, &desktops).await?;
     }
     let what = "no process was restarted";
-    let same = self::pids(env) == pids;
-    seen.check(Step::Automatic, what, same, format!("{} processes", pids.len()));
+    let same = self::pids(&run.env) == pids;
+    run.automatic(what, same, format!("{} processes", pids.len()));
     Ok(())
 }
 
@@ -89,59 +88,52 @@ fn pids(env: &DrillEnv) -> Vec<(String, Option<u32>)> {
 }
 
 async fn drill_fault(
+    run: &DrillRun,
     kind: &str,
-    alert: bool,
+    alerts: &[&'static str],
     desktops: &Desktops,
-    objective: Duration,
-    env: &DrillEnv,
-    seen: &mut Observations,
 ) -> anyhow::Result<()> {
     let (who, fleet) = (desktops.who, desktops.fleet.as_ref());
     let is_well = async |env: &DrillEnv| {
         let all = wave(env, fleet).await.iter().all(|answer| answer.status == 200);
         Ok(all && env.dashboard().await.is_whole())
     };
-    let steady = env.wait_until("handshakes and a whole dashboard", objective, is_well).await;
-    let count = fleet.map_or(1, DesktopFleet::len);
-    let what = format!("all {count} desktops come online, every widget is ok");
-    seen.check_timed(Step::Steady, what, steady);
-    let known = cursor(&env.desktop).await?;
-    let (before, injected_at) = (counted("failed", env).await?, Instant::now());
-    let arrived = handshakes_received(env).await?;
-    env.add_fault(&sync_fault(kind)).await?;
-    seen.check(Step::Fault, format!("sync: {kind}"), true, "done");
+    let steady =
+        run.env.wait_until("handshakes and a whole dashboard", run.objective, is_well).await;
+    run.steady_within("every desktop comes online, every widget is ok", steady);
+    let known = cursor(&run.env.desktop).await?;
+    let (before, injected_at) = (counted("failed", &run.env).await?, Instant::now());
+    let arrived = handshakes_received(&run.env).await?;
+    run.env.add_fault(&sync_fault(kind)).await?;
+    run.inject(format!("sync: {kind}"));
 
-    let during = watch_with_alert(alert.then_some(injected_at), fleet, env, seen).await?;
-    seen.detected_after(during.first.map(|first| first - injected_at));
-    check_user_view(kind, who, &during, seen);
+    let length = run.watch_length(alerts, WATCH_DURATION)?;
+    let watching = watch(length, fleet, &run.env);
+    let during = run.raised_during(alerts, injected_at, watching).await??;
+    run.detected_after(during.first.map(|first| first - injected_at));
+    check_user_view(run, kind, who, &during);
     let grown = async |env: &DrillEnv| Ok(counted("failed", env).await? > before);
-    let counted = env.wait_until("the counter", DETECT_WITHIN, grown).await;
-    seen.check_timed(
-        Step::Detection,
-        format!("{HANDSHAKES_METRIC} counts the failed ones"),
-        counted,
-    );
-    check_automatic(kind, who, &during, handshakes_received(env).await? - arrived, seen);
-    let same = cursor(&env.desktop).await? == known;
-    let what = format!("{kind}: the cached cursor is served as before");
-    seen.check(Step::User, what, same, known["cursor"]["version"].clone());
+    let counted = run.env.wait_until("the counter", DETECT_WITHIN, grown).await;
+    run.detect_within(format!("{HANDSHAKES_METRIC} counts the failed ones"), counted);
+    check_automatic(run, who, &during, handshakes_received(&run.env).await? - arrived);
+    let same = cursor(&run.env.desktop).await? == known;
+    let what = "the cached cursor is served as before";
+    run.user(what, same, known["cursor"]["version"].clone());
 
-    env.clear_faults().await?;
-    let back = env.wait_until("handshakes and a whole dashboard", objective, is_well).await;
-    let within = objective.as_secs();
-    let what = format!("all of them come online again within {within} s, automatically");
-    let took = seen.check_timed(Step::Recovery, what, back);
-    seen.recovered_after(took);
-    check_sync_works(env, seen).await
+    run.env.clear_faults().await?;
+    let back = run.env.wait_until("handshakes and a whole dashboard", run.objective, is_well).await;
+    let what = "all of them come online again, automatically";
+    run.recover_within(what, back);
+    check_sync_works(run).await
 }
 
 /// Checks that a handshake's token opens sync-service and that the pull can be reported.
-async fn check_sync_works(env: &DrillEnv, seen: &mut Observations) -> anyhow::Result<()> {
-    let answer = send_handshake(&env.desktop).await;
+async fn check_sync_works(run: &DrillRun) -> anyhow::Result<()> {
+    let answer = send_handshake(&run.env.desktop).await;
     let has = answer.body["cursor"]["version"].as_u64().unwrap_or_default();
-    let (held, found) = match pull(&env.desktop, &answer.body).await {
+    let (held, found) = match pull(&run.env.desktop, &answer.body).await {
         Ok(pulled) => {
-            let reported = report_pull(&env.desktop, pulled).await?;
+            let reported = report_pull(&run.env.desktop, pulled).await?;
             (
                 pulled == has + 1 && reported == pulled,
                 format!("from {has} to {pulled}, reported {reported}"),
@@ -150,7 +142,7 @@ async fn check_sync_works(env: &DrillEnv, seen: &mut Observations) -> anyhow::Re
         Err(error) => (false, format!("{error:#}")),
     };
     let what = "a desktop pulls with its token and its own key, and reports it";
-    seen.check(Step::Recovery, what, held, found);
+    run.recover(what, held, found);
     Ok(())
 }
 
@@ -182,22 +174,6 @@ struct During {
     late: (u64, u64),
 }
 
-async fn watch_with_alert(
-    alert_since: Option<Instant>,
-    fleet: Option<&DesktopFleet>,
-    env: &DrillEnv,
-    seen: &mut Observations,
-) -> anyhow::Result<During> {
-    let Some(injected_at) = alert_since else {
-        return watch(WATCH_DURATION, fleet, env).await;
-    };
-    let alerts = env.alerts()?;
-    let watching = watch(alerts.fire_within(&[ALERT])?, fleet, env);
-    let (given, raised) = alerts.raised_during(&[ALERT], injected_at, watching).await?;
-    raised.report(seen);
-    given
-}
-
 async fn watch(
     length: Duration,
     fleet: Option<&DesktopFleet>,
@@ -226,36 +202,26 @@ async fn watch(
     Ok(during)
 }
 
-fn check_user_view(kind: &str, who: Who, during: &During, seen: &mut Observations) {
+fn check_user_view(run: &DrillRun, kind: &str, who: Who, during: &During) {
     let is_expected = |answer: &&TimedResponse| {
         let fitting = answer.is(UNAVAILABLE.0, UNAVAILABLE.1)
             || kind == "hang" && answer.is(TIMED_OUT.0, TIMED_OUT.1)
             || who == Who::All && answer.is(OVERLOADED.0, OVERLOADED.1);
-        let (body, within) = (&answer.body, answer.took <= who.within());
-        fitting && within && body["retryAfter"] == 30 && body["runbook"] == RUNBOOK
+        fitting && answer.body["retryAfter"] == 30 && answer.body["runbook"] == RUNBOOK
     };
     let (all, good) = (during.answers.len(), during.answers.iter().filter(is_expected).count());
-    let odd = during.answers.iter().find(|answer| !is_expected(answer));
+    let odd = during.answers.iter().find(|answer| !is_expected(answer)).map(TimedResponse::summary);
+    let found = format!("{good} of {all} {}", odd.unwrap_or_default());
+    let what = "every handshake is a 502, 503 or 504 with retryAfter 30";
+    run.user(what, good == all && all > 0, found.trim());
     let slowest = during.answers.iter().map(|answer| answer.took).max().unwrap_or_default();
-    seen.check(
-        Step::User,
-        format!(
-            "{kind}: every handshake is a 502, 503 or 504 with retryAfter 30, within {} ms",
-            who.within().as_millis()
-        ),
-        good == all && all > 0,
-        format!(
-            "{good} of {all}, the slowest in {} ms{}",
-            slowest.as_millis(),
-            odd.map(|answer| format!(", but {}", answer.summary())).unwrap_or_default()
-        ),
-    );
+    run.user_in_time(slowest, who.within());
     let (all, good) = (during.dashboards.len(), count_whole(&during.dashboards));
-    let what = format!("{kind}: every dashboard has all widgets from upstreams");
-    seen.check(Step::User, what, good == all && all > 0, format!("{good} of {all}"));
+    let what = "every dashboard has all widgets from upstreams";
+    run.user(what, good == all && all > 0, format!("{good} of {all}"));
     let good = during.reads.iter().filter(|answer| answer.status == 200).count();
-    let what = format!("{kind}: and every list of arrivals is 200");
-    seen.check(Step::User, what, good == all, format!("{good} of {all}"));
+    let what = "and every list of arrivals is 200";
+    run.user(what, good == all, format!("{good} of {all}"));
 }
 
 fn count_whole(dashboards: &[DashboardView]) -> usize {
@@ -267,19 +233,19 @@ fn count_whole(dashboards: &[DashboardView]) -> usize {
 
 /// A single desktop's handshake is tried at most twice. Of a storm, less than half gets through once
 /// the breaker has seen enough failures.
-fn check_automatic(kind: &str, who: Who, during: &During, arrived: u64, seen: &mut Observations) {
+fn check_automatic(run: &DrillRun, who: Who, during: &During, arrived: u64) {
     if who == Who::One {
         let all = during.answers.len() as u64;
-        let what = format!("{kind}: no handshake is tried more than twice");
+        let what = "no handshake is tried more than twice";
         let found = format!("{arrived} arrived for {all}");
-        return seen.check(Step::Automatic, what, arrived <= 2 * all, found);
+        return run.automatic(what, arrived <= 2 * all, found);
     }
     let (all, arrived) = during.late;
-    let what = format!("{kind}: the breaker keeps more than half of the storm away from sync");
+    let what = "the breaker keeps more than half of the storm away from sync";
     let found = format!("{arrived} of {all} arrived in the second half");
-    seen.check(Step::Automatic, what, arrived * 2 < all, found);
+    run.automatic(what, arrived * 2 < all, found);
 }
 
 async fn counted(outcome: &str, env: &DrillEnv) -> anyhow::Result<f64> {
-    env.metric(HANDSHAKES_METRIC, &[("outcome", outcome)]).await
+    env.counter(HANDSHAKES_METRIC, &[("outcome", outcome)]).await
 }

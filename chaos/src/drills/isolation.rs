@@ -1,6 +1,5 @@
-//! A table loses its row-level security. Operators do not notice; the nightly probe does.
-
-use std::time::Duration;
+//! Two tenants use the same keys, and no store mixes them up. Then a table loses its row-level security:
+//! operators do not notice; the nightly probe does.
 
 use anyhow::Context;
 use contracts::clock::Clock;
@@ -10,9 +9,8 @@ use reqwest::Method;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::Mode;
 use crate::drill_env::DrillEnv;
-use crate::observations::{Observations, Step};
+use crate::drill_run::{Drill, DrillFuture, DrillRun};
 
 const PATH: &str = "/internal/jobs/probe-tenant-isolation";
 const METRIC: &str = "bff_backoffice_tenant_isolation_probe_total";
@@ -21,69 +19,55 @@ const DATABASE: &str = "bff";
 const DISABLE_RLS_SQL: &str = "ALTER TABLE bff.outbox DISABLE ROW LEVEL SECURITY";
 /// Statement from the runbook.
 const ENABLE_RLS_SQL: &str = "SELECT bff.isolate_by_tenant('bff.outbox')";
-const SETTLE_TIMEOUT: Duration = Duration::from_secs(10);
 
-pub(super) async fn run(
-    mode: Mode,
-    objective: Duration,
-    env: &mut DrillEnv,
-    seen: &mut Observations,
-) -> anyhow::Result<()> {
-    let whole = until_whole(env).await;
-    seen.check_timed(Step::Steady, "every widget is ok", whole);
-    let scheduler = InternalClient::new(env.stack.info(), Clock::system())?;
-    let steady = probe(&scheduler).await?;
-    let held = outcome(&steady) == "clean";
-    seen.check(
-        Step::Steady,
-        "the probe finds tenants isolated in every store",
-        held,
-        summary(&steady),
-    );
+pub(super) struct Isolation;
 
-    let leaking = leak(env, &scheduler, seen);
-    if mode == Mode::Full {
-        let alerts = env.alerts()?;
-        let (leaked, raised) = alerts.raised_during(&[ALERT], Instant::now(), leaking).await?;
-        leaked?;
-        raised.report(seen);
-    } else {
-        leaking.await?;
+impl Drill for Isolation {
+    fn run<'a>(&'a self, run: &'a mut DrillRun) -> DrillFuture<'a> {
+        Box::pin(run_drill(run))
     }
+}
 
-    env.run_sql(DATABASE, ENABLE_RLS_SQL).await?;
+async fn run_drill(run: &mut DrillRun) -> anyhow::Result<()> {
+    let whole = run.until_whole().await;
+    run.steady_within("every widget is ok", whole);
+    let scheduler = InternalClient::new(run.env.stack.info(), Clock::system())?;
+    // The probe writes as one tenant and reads as another, with the same keys.
+    run.inject("two tenants use the same keys");
+    let probed = probe(&scheduler).await?;
+    let is_clean = outcome(&probed) == "clean";
+    run.automatic("no store gives a tenant another's value", is_clean, summary(&probed));
+
+    run.raised_during(&[ALERT], Instant::now(), leak(run, &scheduler)).await??;
+
+    run.env.run_sql(DATABASE, ENABLE_RLS_SQL).await?;
     let begun = Instant::now();
     let after = probe(&scheduler).await?;
     let took = begun.elapsed();
-    let held = outcome(&after) == "clean" && took < objective;
-    seen.check(Step::Recovery, "isolated again, the probe is clean", held, summary(&after));
-    seen.recovered_after(Some(took));
+    let held = outcome(&after) == "clean" && took < run.objective;
+    run.recover("isolated again, the probe is clean", held, summary(&after));
+    run.recovered_after(Some(took));
     Ok(())
 }
 
-async fn leak(
-    env: &DrillEnv,
-    scheduler: &InternalClient,
-    seen: &mut Observations,
-) -> anyhow::Result<()> {
-    env.run_sql(DATABASE, DISABLE_RLS_SQL).await?;
-    seen.check(Step::Fault, "a table's row-level security is switched off", true, "done");
-    let begun = Instant::now();
+async fn leak(run: &DrillRun, scheduler: &InternalClient) -> anyhow::Result<()> {
+    run.env.run_sql(DATABASE, DISABLE_RLS_SQL).await?;
+    run.inject("a table's row-level security is switched off");
+    let (before, begun) = (leaks(&run.env).await?, Instant::now());
     let during = probe(scheduler).await?;
     let named = summary(&during) == "leak: postgres: bff.outbox";
-    seen.check(Step::Automatic, "the probe names that table and no other", named, summary(&during));
-    let counted = env.metric(METRIC, &[("outcome", "leak")]).await?;
-    let once = counted >= 1.0;
-    seen.check(Step::Detection, format!("{METRIC} counts a leak"), once, counted);
-    seen.detected_after(Some(begun.elapsed()));
-    let whole = until_whole(env).await;
-    seen.check_timed(Step::User, "operators do not notice: every widget is ok", whole);
+    run.automatic("the probe names that table and no other", named, summary(&during));
+    let counted = leaks(&run.env).await? - before;
+    let once = (counted - 1.0).abs() < 0.5;
+    run.detect(format!("{METRIC} counts a leak"), once, counted);
+    run.detected_after(Some(begun.elapsed()));
+    let whole = run.until_whole().await;
+    run.user_within("operators do not notice: every widget is ok", whole);
     Ok(())
 }
 
-async fn until_whole(env: &DrillEnv) -> anyhow::Result<Duration> {
-    let is_so = async |env: &DrillEnv| Ok(env.dashboard().await.is_whole());
-    env.wait_until("a whole dashboard", SETTLE_TIMEOUT, is_so).await
+async fn leaks(env: &DrillEnv) -> anyhow::Result<f64> {
+    env.counter(METRIC, &[("outcome", "leak")]).await
 }
 
 async fn probe(scheduler: &InternalClient) -> anyhow::Result<Value> {

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use composer::compose::ROUTE_DEADLINE;
 
-use super::{Mode, widgets};
-use crate::drill_env::{DashboardView, DrillEnv, stand_in_fault};
-use crate::observations::{Observations, Step};
+use super::upstream::UpstreamDrill;
+use super::widgets;
+use crate::drill_env::{DashboardView, DrillEnv, EnvOptions, stand_in_fault};
+use crate::drill_run::{Drill, DrillFuture, DrillRun, Mode};
 
 mod cached;
 mod other_tenant;
@@ -38,29 +39,41 @@ struct Cell {
     recovery: anyhow::Result<Duration>,
 }
 
-pub(super) async fn run(
-    mode: Mode,
-    objective: Duration,
-    env: &mut DrillEnv,
-    seen: &mut Observations,
-) -> anyhow::Result<()> {
-    env.keep(false).await?;
-    let whole = async |env: &DrillEnv| Ok(env.dashboard().await.is_whole());
-    let steady = env.wait_until("a whole dashboard", objective, whole).await;
-    seen.check_timed(Step::Steady, "the cache is off, and every widget is ok", steady);
+/// First one upstream accepts requests and never responds, and the process of another is stopped.
+#[derive(Debug)]
+pub(super) struct Deadlines(pub(super) UpstreamDrill);
+
+impl Drill for Deadlines {
+    fn environment<'a>(&self, options: EnvOptions<'a>) -> EnvOptions<'a> {
+        EnvOptions { faults_on_services: true, ..options }
+    }
+
+    fn run<'a>(&'a self, run: &'a mut DrillRun) -> DrillFuture<'a> {
+        Box::pin(async move {
+            self.0.run_drill(run).await?;
+            run_matrix(run).await
+        })
+    }
+}
+
+async fn run_matrix(run: &mut DrillRun) -> anyhow::Result<()> {
+    run.env.keep(false).await?;
+    let steady = run.until_whole().await;
+    run.steady_within("the cache is off, and every widget is ok", steady);
     let widgets = widgets::by_upstream();
     for (number, (kind, reason)) in KINDS.into_iter().enumerate() {
+        run.inject(format!("each upstream: {kind}"));
         let mut cells = Vec::new();
         let chosen = widgets.keys().copied().enumerate();
         // In a short run each upstream fails in one way only.
-        let chosen = chosen.filter(|(at, _)| mode == Mode::Full || at % KINDS.len() == number);
+        let chosen = chosen.filter(|(at, _)| run.mode == Mode::Full || at % KINDS.len() == number);
         for (_, upstream) in chosen {
-            cells.push(run_cell(upstream, kind, objective, env).await?);
+            cells.push(run_cell(upstream, kind, run.objective, &run.env).await?);
         }
-        check_cells(kind, reason, &cells, &widgets, objective, seen);
+        check_cells(run, reason, &cells, &widgets);
     }
-    other_tenant::run(mode, env, seen).await?;
-    cached::run(objective, env, seen).await
+    other_tenant::run(run).await?;
+    cached::run(run).await
 }
 
 async fn run_cell(
@@ -90,42 +103,38 @@ async fn run_cell(
 }
 
 fn check_cells(
-    kind: &str,
+    run: &DrillRun,
     reason: &str,
     cells: &[Cell],
     widgets: &BTreeMap<&str, BTreeSet<String>>,
-    objective: Duration,
-    seen: &mut Observations,
 ) {
     let all = || cells.iter().flat_map(|cell| &cell.during);
     let (good, count) = (all().filter(|view| view.status == Some(200)).count(), all().count());
-    let what = format!("{kind} at each of {} upstreams: every dashboard is 200", cells.len());
-    seen.check(Step::User, what, good == count && count > 0, format!("{good} of {count}"));
+    run.user("every dashboard is 200", good == count && count > 0, format!("{good} of {count}"));
 
     let is_odd = |cell: &&Cell| {
         cell.during.iter().any(|view| view.upstream_widgets_not_ok() != widgets[cell.upstream])
     };
     let odd: Vec<String> = cells.iter().filter(is_odd).map(describe_cell).collect();
-    let what = format!("{kind}: exactly the widgets of this upstream are not ok");
-    seen.check(Step::User, what, odd.is_empty(), format!("otherwise at {odd:?}"));
+    let what = "exactly the widgets of this upstream are not ok";
+    run.user(what, odd.is_empty(), format!("otherwise at {odd:?}"));
 
     let unreported =
         |cell: &&Cell| !cell.during.iter().any(|view| has_reason(view, cell.upstream, reason));
     let unreported: Vec<&str> = cells.iter().filter(unreported).map(|cell| cell.upstream).collect();
-    let what = format!("{kind}: with reason {reason}");
-    seen.check(Step::User, what, unreported.is_empty(), format!("not at {unreported:?}"));
+    let found = format!("{reason}, not at {unreported:?}");
+    run.user("with the fault's reason", unreported.is_empty(), found);
 
     let times = Times::of(all());
-    let what = format!("{kind}: the p99 is within {} ms", P99_WITHIN.as_millis());
-    seen.check(Step::User, what, times.p99 <= P99_WITHIN, &times);
+    run.user("the p99 is in time", times.p99 <= P99_WITHIN, &times);
 
     let slowest = cells.iter().filter_map(|cell| cell.recovery.as_ref().ok()).max().copied();
     let late: Vec<&str> =
         cells.iter().filter(|cell| cell.recovery.is_err()).map(|cell| cell.upstream).collect();
-    let what = format!("{kind}: whole again within {} s, automatically", objective.as_secs());
+    let what = "whole again, automatically";
     let found = format!("slowest {} ms", slowest.unwrap_or_default().as_millis());
-    seen.check(Step::Recovery, what, late.is_empty(), format!("{found}, not after {late:?}"));
-    seen.recovered_after(slowest);
+    run.recover(what, late.is_empty(), format!("{found}, not after {late:?}"));
+    run.recovered_after(slowest);
 }
 
 /// Whether a widget of this upstream is not ok for this reason.

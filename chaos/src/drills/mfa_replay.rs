@@ -9,10 +9,9 @@ use futures_util::{StreamExt, stream};
 use launcher::desktop::Desktop;
 use tokio::time::{Instant, sleep};
 
-use super::Mode;
 use crate::client::{self, ApiResponse, Refundable};
 use crate::drill_env::DrillEnv;
-use crate::observations::{Observations, Step};
+use crate::drill_run::{Drill, DrillFuture, DrillRun};
 
 const CODE: &str = "MELMASTOON.BFF.MFA_INVALID_OR_USED";
 const METRIC: &str = "bff_backoffice_mfa_attestation_total";
@@ -25,69 +24,64 @@ const EXTRA_CONNECTIONS: usize = 7;
 const MAX_TRIES: usize = 40;
 const REQUEST_PAUSE: Duration = Duration::from_millis(250);
 
-pub(super) async fn run(
-    mode: Mode,
-    objective: Duration,
-    env: &mut DrillEnv,
-    seen: &mut Observations,
-) -> anyhow::Result<()> {
-    let folio = Refundable::find(env).await?;
-    let before = folio.paid_back(env).await?;
-    let first = attestation(env).await?;
-    let call = folio.refund(&client::new_key(), Some(&first))?;
-    let paid = client::send(&env.desktop, &call).await?;
-    seen.check(Step::Steady, "a refund with a fresh factor is 201", paid.status == 201, &paid);
-    let again = client::send(&env.desktop, &call).await?;
-    let same = again.status == 201 && again.replayed && again.body == paid.body;
-    seen.check(Step::Steady, "its repeat gets the stored response", same, &again);
+pub(super) struct MfaReplay;
 
-    let replaying = replay(&folio, &first, before, env, seen);
-    if mode == Mode::Full {
-        let alerts = env.alerts()?;
-        let (replayed, raised) = alerts.raised_during(&[ALERT], Instant::now(), replaying).await?;
-        replayed?;
-        raised.report(seen);
-    } else {
-        replaying.await?;
+impl Drill for MfaReplay {
+    fn run<'a>(&'a self, run: &'a mut DrillRun) -> DrillFuture<'a> {
+        Box::pin(run_drill(run))
     }
-    recover(&folio, objective, env, seen).await
+}
+
+async fn run_drill(run: &mut DrillRun) -> anyhow::Result<()> {
+    let folio = Refundable::find(&run.env).await?;
+    let before = folio.paid_back(&run.env).await?;
+    let first = attestation(&run.env).await?;
+    let call = folio.refund(&client::new_key(), Some(&first))?;
+    let paid = client::send(&run.env.desktop, &call).await?;
+    run.steady("a refund with a fresh factor is 201", paid.status == 201, &paid);
+    let again = client::send(&run.env.desktop, &call).await?;
+    let same = again.status == 201 && again.replayed && again.body == paid.body;
+    run.steady("its repeat gets the stored response", same, &again);
+
+    let replaying = replay(run, &folio, &first, before);
+    run.raised_during(&[ALERT], Instant::now(), replaying).await??;
+    recover(run, &folio).await
 }
 
 /// Uses the used attestation again, then a fresh one in a hundred requests at once.
 async fn replay(
+    run: &DrillRun,
     folio: &Refundable,
     used: &str,
     before: usize,
-    env: &DrillEnv,
-    seen: &mut Observations,
 ) -> anyhow::Result<()> {
     let begun = Instant::now();
     let what = "a used attestation is used again; then a fresh one a hundred times at once";
-    seen.check(Step::Fault, what, true, "done");
-    let counted = env.metric(METRIC, &[("outcome", "replayed")]).await?;
+    run.inject(what);
+    let counted = run.env.counter(METRIC, &[("outcome", "replayed")]).await?;
     let call = folio.refund(&client::new_key(), Some(used))?;
-    let answer = client::send(&env.desktop, &call).await?;
+    let answer = client::send(&run.env.desktop, &call).await?;
     let refused = is_refused(&answer);
-    seen.check(Step::User, format!("the used one is refused: 401 {CODE}"), refused, &answer);
+    run.user(format!("the used one is refused: 401 {CODE}"), refused, &answer);
 
-    let answers = at_once(folio, &attestation(env).await?, env).await?;
+    let answers = at_once(folio, &attestation(&run.env).await?, &run.env).await?;
     let paid = answers.iter().filter(|answer| answer.status == 201).count();
     let refused = answers.iter().filter(|answer| is_refused(answer)).count();
     let held = paid == 1 && refused == ATTEMPTS - 1;
     let odd = answers.iter().find(|answer| answer.status != 201 && !is_refused(answer));
     let odd = odd.map(|answer| format!(", one {answer}")).unwrap_or_default();
     let found = format!("{paid} paid, {refused} refused{odd}");
-    seen.check(Step::User, format!("of {ATTEMPTS}, one is 201 and the others 401"), held, found);
-    let done = folio.paid_back(env).await? - before;
+    run.user(format!("of {ATTEMPTS}, one is 201 and the others 401"), held, found);
+    let done = folio.paid_back(&run.env).await? - before;
     let what = "billing made one refund per attestation";
-    seen.check(Step::Automatic, what, done == 2, format!("{done} for 2"));
-    let replays = env.metric(METRIC, &[("outcome", "replayed")]).await? - counted;
+    run.automatic(what, done == 2, format!("{done} for 2"));
+    let replays = run.env.counter(METRIC, &[("outcome", "replayed")]).await? - counted;
     let held = replays >= ATTEMPTS as f64;
-    seen.check(Step::Detection, format!("{METRIC} counts each replay"), held, replays);
-    seen.detected_after(Some(begun.elapsed()));
-    let through = env.metric(REPLAY_SUCCESS_METRIC, &[]).await?;
+    run.detect(format!("{METRIC} counts each replay"), held, replays);
+    run.detected_after(Some(begun.elapsed()));
+    let through = run.env.metric(REPLAY_SUCCESS_METRIC, &[]).await?;
     let none = through.abs() < f64::EPSILON;
-    seen.check(Step::Detection, format!("{REPLAY_SUCCESS_METRIC} is 0"), none, through);
+    run.detect(format!("{REPLAY_SUCCESS_METRIC} is 0"), none, through);
     Ok(())
 }
 
@@ -129,22 +123,17 @@ async fn attempt(desktop: &Desktop, call: &launcher::desktop::Call) -> anyhow::R
     Ok(ApiResponse::of(desktop.request(call, &token, &proof)?.send().await?).await)
 }
 
-async fn recover(
-    folio: &Refundable,
-    objective: Duration,
-    env: &DrillEnv,
-    seen: &mut Observations,
-) -> anyhow::Result<()> {
-    let (begun, before) = (Instant::now(), folio.paid_back(env).await?);
-    let fresh = attestation(env).await?;
+async fn recover(run: &DrillRun, folio: &Refundable) -> anyhow::Result<()> {
+    let (begun, before) = (Instant::now(), folio.paid_back(&run.env).await?);
+    let fresh = attestation(&run.env).await?;
     let call = folio.refund(&client::new_key(), Some(&fresh))?;
-    let answer = client::send(&env.desktop, &call).await?;
+    let answer = client::send(&run.env.desktop, &call).await?;
     let took = begun.elapsed();
-    let held = answer.status == 201 && took < objective;
-    seen.check(Step::Recovery, "a fresh factor permits the next refund", held, &answer);
-    let done = folio.paid_back(env).await? - before;
-    seen.check(Step::Recovery, "and billing makes it once", done == 1, done);
-    seen.recovered_after(Some(took));
+    let held = answer.status == 201 && took < run.objective;
+    run.recover("a fresh factor permits the next refund", held, &answer);
+    let done = folio.paid_back(&run.env).await? - before;
+    run.recover("and billing makes it once", done == 1, done);
+    run.recovered_after(Some(took));
     Ok(())
 }
 

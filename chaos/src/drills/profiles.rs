@@ -11,9 +11,8 @@ use launcher::desktop::{Call, Desktop};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use super::Mode;
 use crate::drill_env::{DashboardView, DrillEnv};
-use crate::observations::{Observations, Step};
+use crate::drill_run::{Drill, DrillFuture, DrillRun};
 use crate::timed_call::{self, TimedResponse};
 
 const ALERTS: [&str; 2] = ["BffTenantDegraded", "BffOperatorProfilesMissing"];
@@ -29,18 +28,21 @@ const NEXT_WITHIN: Duration = Duration::from_millis(700);
 /// Pause before tenant-service is called again for an operator after a failure.
 const RETRY_PAUSE: Duration = Duration::from_secs(5);
 
-pub(super) async fn run(
-    mode: Mode,
-    objective: Duration,
-    env: &mut DrillEnv,
-    seen: &mut Observations,
-) -> anyhow::Result<()> {
+pub(super) struct Profiles;
+
+impl Drill for Profiles {
+    fn run<'a>(&'a self, run: &'a mut DrillRun) -> DrillFuture<'a> {
+        Box::pin(run_drill(run))
+    }
+}
+
+async fn run_drill(run: &mut DrillRun) -> anyhow::Result<()> {
     let slow = json!({"upstream": "tenant", "kind": "latency", "ms": 2_000});
     let down = json!({"upstream": "tenant", "kind": "refuse"});
-    let newcomers = newcomers(env)?;
+    let newcomers = newcomers(&run.env)?;
     for (number, (fault, newcomer)) in [slow, down].iter().zip(&newcomers).enumerate() {
-        let alert = number == 0 && mode == Mode::Full;
-        drill_fault(fault, alert, newcomer, objective, env, seen).await?;
+        let alerts: &[_] = if number == 0 { &ALERTS } else { &[] };
+        drill_fault(run, fault, alerts, newcomer).await?;
     }
     Ok(())
 }
@@ -60,60 +62,48 @@ fn newcomers(env: &DrillEnv) -> anyhow::Result<[Desktop; 2]> {
 }
 
 async fn drill_fault(
+    run: &DrillRun,
     fault: &Value,
-    alert: bool,
+    alerts: &[&'static str],
     newcomer: &Desktop,
-    objective: Duration,
-    env: &DrillEnv,
-    seen: &mut Observations,
 ) -> anyhow::Result<()> {
     let kind = fault["kind"].as_str().unwrap_or_default();
-    let steady = env.wait_until("a whole dashboard and a profile", objective, is_well).await;
-    seen.check_timed(
-        Step::Steady,
-        "every widget is ok and the operator's profile is known",
-        steady,
-    );
+    let steady =
+        run.env.wait_until("a whole dashboard and a profile", run.objective, is_well).await;
+    run.steady_within("every widget is ok and the operator's profile is known", steady);
     // Signing in does not use tenant-service.
     newcomer.access_token().await?;
     let (before, calls_before, injected_at) =
-        (requests_without_profile(env).await?, profile_calls(env).await?, Instant::now());
-    env.add_fault(fault).await?;
-    seen.check(Step::Fault, format!("tenant: {kind}"), true, "done");
+        (requests_without_profile(&run.env).await?, profile_calls(&run.env).await?, Instant::now());
+    run.env.add_fault(fault).await?;
+    run.inject(format!("tenant: {kind}"));
     let first = timed_call::send(newcomer, &Call::get("/session")).await?;
-    seen.detected_after(Some(injected_at.elapsed()));
-    check_first_response(kind, newcomer, &first, seen);
-    let during = watch_with_alert(alert.then_some(injected_at), newcomer, env, seen).await?;
-    check_user_view(kind, &during, seen);
-    check_automatic(calls_before, injected_at.elapsed(), env, seen).await?;
-    let counted = env
+    run.detected_after(Some(injected_at.elapsed()));
+    check_first_response(run, newcomer, &first);
+    let length = run.watch_length(alerts, WATCH_DURATION)?;
+    let watching = watch(length, newcomer, &run.env);
+    let during = run.raised_during(alerts, injected_at, watching).await??;
+    check_user_view(run, &during);
+    check_automatic(run, calls_before, injected_at.elapsed()).await?;
+    let counted = run
+        .env
         .wait_until("the counter", DETECT_WITHIN, async |env| {
             Ok(requests_without_profile(env).await? > before)
         })
         .await;
-    seen.check_timed(
-        Step::Detection,
-        format!("{PROFILES_METRIC} counts requests without a profile"),
-        counted,
-    );
-    env.clear_faults().await?;
-    let back = env
-        .wait_until("the newcomer's profile", objective, async |_| is_known(newcomer).await)
+    run.detect_within(format!("{PROFILES_METRIC} counts requests without a profile"), counted);
+    run.env.clear_faults().await?;
+    let back = run
+        .env
+        .wait_until("the newcomer's profile", run.objective, async |_| is_known(newcomer).await)
         .await;
-    let within = objective.as_secs();
-    let what = format!("the newcomer has a name within {within} s, loaded in the background");
-    let took = seen.check_timed(Step::Recovery, what, back);
-    seen.recovered_after(took);
+    let what = "the newcomer has a name, loaded in the background";
+    run.recover_within(what, back);
     Ok(())
 }
 
 /// Checks that the first request is admitted by the token alone.
-fn check_first_response(
-    kind: &str,
-    newcomer: &Desktop,
-    first: &TimedResponse,
-    seen: &mut Observations,
-) {
+fn check_first_response(run: &DrillRun, newcomer: &Desktop, first: &TimedResponse) {
     let operator = newcomer.operator();
     let session = &first.body;
     let by_token = first.status == 200
@@ -121,18 +111,13 @@ fn check_first_response(
         && session["displayName"].is_null()
         && session["roles"] == json!(operator.roles)
         && session["propertyIds"] == json!(operator.property_ids);
-    seen.check(
-        Step::User,
-        format!("{kind}: a newcomer has the token's roles and properties, and no name"),
+    run.user(
+        "a newcomer has the token's roles and properties, and no name",
         by_token,
         format!("{} profile {} roles {}", first.summary(), session["profile"], session["roles"]),
     );
-    seen.check(
-        Step::User,
-        format!("{kind}: within {} ms", FIRST_WITHIN.as_millis()),
-        first.took < FIRST_WITHIN,
-        format!("{} ms", first.took.as_millis()),
-    );
+    let found = format!("{} ms", first.took.as_millis());
+    run.user("the newcomer's first response is in time", first.took < FIRST_WITHIN, found);
 }
 
 /// Observations during the fault.
@@ -141,22 +126,6 @@ struct During {
     dashboards: Vec<DashboardView>,
     known: Vec<TimedResponse>,
     newcomers: Vec<TimedResponse>,
-}
-
-async fn watch_with_alert(
-    alert_since: Option<Instant>,
-    newcomer: &Desktop,
-    env: &DrillEnv,
-    seen: &mut Observations,
-) -> anyhow::Result<During> {
-    let Some(injected_at) = alert_since else {
-        return watch(WATCH_DURATION, newcomer, env).await;
-    };
-    let alerts = env.alerts()?;
-    let watching = watch(alerts.fire_within(&ALERTS)?, newcomer, env);
-    let (given, raised) = alerts.raised_during(&ALERTS, injected_at, watching).await?;
-    raised.report(seen);
-    given
 }
 
 async fn watch(length: Duration, newcomer: &Desktop, env: &DrillEnv) -> anyhow::Result<During> {
@@ -172,54 +141,36 @@ async fn watch(length: Duration, newcomer: &Desktop, env: &DrillEnv) -> anyhow::
     Ok(during)
 }
 
-fn check_user_view(kind: &str, during: &During, seen: &mut Observations) {
+fn check_user_view(run: &DrillRun, during: &During) {
     let good = during.dashboards.iter().filter(|dashboard| dashboard.is_whole()).count();
     let all = during.dashboards.len();
-    seen.check(
-        Step::User,
-        format!("{kind}: every dashboard of an operator with a cached profile is whole"),
+    run.user(
+        "every dashboard of an operator with a cached profile is whole",
         good == all && good > 0,
         format!("{good} of {all}"),
     );
     let is_cached =
         |answer: &&TimedResponse| answer.status == 200 && answer.body["profile"] == "fresh";
     let (good, all) = (during.known.iter().filter(is_cached).count(), during.known.len());
-    seen.check(
-        Step::User,
-        format!("{kind}: whose profile stays cached"),
-        good == all && good > 0,
-        format!("{good} of {all}"),
-    );
+    run.user("whose profile stays cached", good == all && good > 0, format!("{good} of {all}"));
     let good = during.newcomers.iter().filter(|answer| answer.status == 200).count();
     let all = during.newcomers.len();
-    seen.check(
-        Step::User,
-        format!("{kind}: every dashboard of the newcomer is 200"),
+    run.user(
+        "every dashboard of the newcomer is 200",
         good == all && good > 0,
         format!("{good} of {all}"),
     );
     let times = during.dashboards.iter().map(|dashboard| dashboard.took);
     let times = times.chain(during.newcomers.iter().map(|answer| answer.took));
     let slowest = times.max().unwrap_or_default();
-    seen.check(
-        Step::User,
-        format!("{kind}: each within {} ms", NEXT_WITHIN.as_millis()),
-        slowest < NEXT_WITHIN,
-        format!("the slowest in {} ms", slowest.as_millis()),
-    );
+    run.user_in_time(slowest, NEXT_WITHIN);
 }
 
 /// Checks that tenant-service is called at most once in five seconds per operator.
-async fn check_automatic(
-    before: f64,
-    length: Duration,
-    env: &DrillEnv,
-    seen: &mut Observations,
-) -> anyhow::Result<()> {
-    let calls = profile_calls(env).await? - before;
+async fn check_automatic(run: &DrillRun, before: f64, length: Duration) -> anyhow::Result<()> {
+    let calls = profile_calls(&run.env).await? - before;
     let most = length.as_secs_f64() / RETRY_PAUSE.as_secs_f64() + 1.0;
-    seen.check(
-        Step::Automatic,
+    run.automatic(
         "tenant-service is not called for 5 s after each failure",
         calls > 0.0 && calls <= most,
         format!("{calls:.0} calls in {} s", length.as_secs()),
@@ -237,9 +188,9 @@ async fn is_well(env: &DrillEnv) -> anyhow::Result<bool> {
 }
 
 async fn requests_without_profile(env: &DrillEnv) -> anyhow::Result<f64> {
-    env.metric(PROFILES_METRIC, &[("outcome", "token_only")]).await
+    env.counter(PROFILES_METRIC, &[("outcome", "token_only")]).await
 }
 
 async fn profile_calls(env: &DrillEnv) -> anyhow::Result<f64> {
-    env.metric(CALLS_METRIC, &[("upstream", "tenant")]).await
+    env.counter(CALLS_METRIC, &[("upstream", "tenant")]).await
 }

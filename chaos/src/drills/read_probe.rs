@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::client::Refundable;
 use crate::drill_env::DrillEnv;
-use crate::observations::{Observations, Step};
+use crate::drill_run::DrillRun;
 
 /// A read that one upstream serves, and its behaviour when that upstream fails.
 #[derive(Debug, Clone, Copy)]
@@ -37,22 +37,17 @@ impl ReadProbe {
     }
 
     /// Checks the response during the fault.
-    pub(super) async fn check(self, env: &DrillEnv, seen: &mut Observations) -> anyhow::Result<()> {
-        let ReadView { status, cache, has_age, body } = self.read(env).await?;
+    pub(super) async fn check(self, run: &DrillRun) -> anyhow::Result<()> {
+        let ReadView { status, cache, has_age, body } = self.read(&run.env).await?;
         let found = format!("{status} {cache}");
         if let Self::Emptied(path) = self {
             let is_empty = body["items"].as_array().is_some_and(Vec::is_empty);
             let held = status == 200 && is_empty && body["degraded"] == true;
-            seen.check(Step::User, format!("{path} is 200, empty and degraded"), held, found);
+            run.user(format!("{path} is 200, empty and degraded"), held, found);
             return Ok(());
         }
         let held = status == 200 && cache == "STALE" && has_age;
-        seen.check(
-            Step::User,
-            format!("{} is 200 and STALE with its Age", self.name()),
-            held,
-            found,
-        );
+        run.user(format!("{} is 200 and STALE with its Age", self.name()), held, found);
         Ok(())
     }
 

@@ -8,9 +8,8 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use super::Mode;
 use crate::drill_env::{DashboardView, DrillEnv, stand_in_fault};
-use crate::observations::{Observations, Step};
+use crate::drill_run::{Drill, DrillFuture, DrillRun};
 use crate::timed_call::TimedResponse;
 
 const ALERT: &str = "BffIamRefreshDown";
@@ -24,31 +23,30 @@ const REQUEST_PAUSE: Duration = Duration::from_millis(200);
 /// The gateway's timeout for iam plus overhead on a busy machine.
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
-pub(super) async fn run(
-    mode: Mode,
-    objective: Duration,
-    env: &mut DrillEnv,
-    seen: &mut Observations,
-) -> anyhow::Result<()> {
-    // This stack's iam does not accept refresh tokens of an earlier stack.
-    env.desktop.forget_tokens().await?;
-    for kind in ["status", "hang", "refuse"] {
-        drill_fault(kind, mode, objective, env, seen).await?;
+pub(super) struct TokenRenewal;
+
+impl Drill for TokenRenewal {
+    fn run<'a>(&'a self, run: &'a mut DrillRun) -> DrillFuture<'a> {
+        Box::pin(run_drill(run))
     }
-    lost_answer(objective, env, seen).await
 }
 
-async fn drill_fault(
-    kind: &str,
-    mode: Mode,
-    objective: Duration,
-    env: &DrillEnv,
-    seen: &mut Observations,
-) -> anyhow::Result<()> {
-    let steady = env.wait_until("a whole dashboard and a refresh", objective, is_well).await;
-    seen.check_timed(Step::Steady, "every widget is ok and the token is refreshed", steady);
-    let token = env.desktop.access_token().await?;
-    let before = failed(env).await?;
+async fn run_drill(run: &mut DrillRun) -> anyhow::Result<()> {
+    // This stack's iam does not accept refresh tokens of an earlier stack.
+    run.env.desktop.forget_tokens().await?;
+    for kind in ["status", "hang", "refuse"] {
+        let alerts: &[_] = if kind == "status" { &[ALERT] } else { &[] };
+        drill_fault(run, kind, alerts).await?;
+    }
+    lost_answer(run).await
+}
+
+async fn drill_fault(run: &DrillRun, kind: &str, alerts: &[&'static str]) -> anyhow::Result<()> {
+    let steady =
+        run.env.wait_until("a whole dashboard and a refresh", run.objective, is_well).await;
+    run.steady_within("every widget is ok and the token is refreshed", steady);
+    let token = run.env.desktop.access_token().await?;
+    let (before, spared_before) = (failed(&run.env).await?, spared(&run.env).await?);
     let injected_at = Instant::now();
     // The status fault applies to one route, the others to all of iam, its key set included.
     let what = if kind == "status" {
@@ -56,25 +54,30 @@ async fn drill_fault(
     } else {
         stand_in_fault("iam", kind)
     };
-    env.add_fault(&what).await?;
-    seen.check(Step::Fault, format!("iam: {kind}"), true, "done");
-    let alert = (kind == "status" && mode == Mode::Full).then_some(injected_at);
-    let (dashboards, renewals) = watch_with_alert(alert, env, seen).await?;
-    check_user_view(kind, &dashboards, &renewals, seen);
-    let counted = env
+    run.env.add_fault(&what).await?;
+    run.inject(format!("iam: {kind}"));
+    let length = run.watch_length(alerts, WATCH_DURATION)?;
+    let watching = watch(length, &run.env);
+    let (dashboards, renewals) = run.raised_during(alerts, injected_at, watching).await?;
+    check_user_view(run, kind, &dashboards, &renewals);
+    let counted = run
+        .env
         .wait_until("the counter", DETECT_WITHIN, async |env| Ok(failed(env).await? > before))
         .await;
     let what = "bff_backoffice_refresh_total counts the failed refreshes";
-    seen.detected_after(seen_after(&renewals, injected_at));
-    seen.check_timed(Step::Detection, what, counted);
-    check_automatic(&token, env, seen).await?;
-    env.clear_faults().await?;
-    let back = env.wait_until("a refresh", objective, is_renewed).await;
-    let within = objective.as_secs();
-    let what =
-        format!("the same refresh token works again within {within} s, without a new sign-in");
-    let took = seen.check_timed(Step::Recovery, what, back);
-    seen.recovered_after(took);
+    run.detected_after(seen_after(&renewals, injected_at));
+    run.detect_within(what, counted);
+    check_token_kept(run, &token).await?;
+    // A call that hangs takes so long that there are too few for the breaker.
+    if kind != "hang" {
+        let spared = spared(&run.env).await? - spared_before;
+        let found = format!("{spared:.0} calls spared");
+        run.automatic("the breaker opened and spared iam calls", spared > 0.0, found);
+    }
+    run.env.clear_faults().await?;
+    let back = run.env.wait_until("a refresh", run.objective, is_renewed).await;
+    let what = "the same refresh token works again, without a new sign-in";
+    run.recover_within(what, back);
     Ok(())
 }
 
@@ -87,19 +90,6 @@ fn seen_after(renewals: &[Renewal], injected_at: Instant) -> Option<Duration> {
 struct Renewal {
     at: Instant,
     answer: TimedResponse,
-}
-
-async fn watch_with_alert(
-    alert_since: Option<Instant>,
-    env: &DrillEnv,
-    seen: &mut Observations,
-) -> anyhow::Result<(Vec<DashboardView>, Vec<Renewal>)> {
-    let Some(injected_at) = alert_since else { return Ok(watch(WATCH_DURATION, env).await) };
-    let alerts = env.alerts()?;
-    let watching = watch(alerts.fire_within(&[ALERT])?, env);
-    let (given, raised) = alerts.raised_during(&[ALERT], injected_at, watching).await?;
-    raised.report(seen);
-    Ok(given)
 }
 
 async fn watch(length: Duration, env: &DrillEnv) -> (Vec<DashboardView>, Vec<Renewal>) {
@@ -121,12 +111,7 @@ async fn renew(env: &DrillEnv) -> anyhow::Result<TimedResponse> {
     Ok(TimedResponse::of(status, body, begun.elapsed()))
 }
 
-fn check_user_view(
-    kind: &str,
-    dashboards: &[DashboardView],
-    renewals: &[Renewal],
-    seen: &mut Observations,
-) {
+fn check_user_view(run: &DrillRun, kind: &str, dashboards: &[DashboardView], renewals: &[Renewal]) {
     let is_expected = |answer: &TimedResponse| {
         let fitting = answer.is(UNAVAILABLE.0, UNAVAILABLE.1)
             || kind == "hang" && answer.is(TIMED_OUT.0, TIMED_OUT.1);
@@ -134,10 +119,8 @@ fn check_user_view(
     };
     let good = renewals.iter().filter(|renewal| is_expected(&renewal.answer)).count();
     let odd = renewals.iter().find(|renewal| !is_expected(&renewal.answer));
-    let also = if kind == "hang" { ", or 504 UPSTREAM_TIMEOUT" } else { "" };
-    seen.check(
-        Step::User,
-        format!("{kind}: every refresh is a retriable 502{also} that names its runbook"),
+    run.user(
+        "every refresh is a retriable 502 or 504 that names its runbook",
         good == renewals.len() && good > 0,
         format!(
             "{good} of {}{}",
@@ -148,66 +131,43 @@ fn check_user_view(
     if kind == "hang" {
         let slow =
             renewals.iter().filter(|renewal| renewal.answer.is(TIMED_OUT.0, TIMED_OUT.1)).count();
-        seen.check(Step::User, "the first of them are 504", slow > 0, format!("{slow}"));
+        run.user("the first of them are 504", slow > 0, format!("{slow}"));
     }
     let slowest = renewals.iter().map(|renewal| renewal.answer.took).max().unwrap_or_default();
-    seen.check(
-        Step::User,
-        format!("{kind}: each within {} ms", ANSWER_WITHIN.as_millis()),
-        slowest < ANSWER_WITHIN,
-        format!("the slowest in {} ms", slowest.as_millis()),
-    );
+    run.user_in_time(slowest, ANSWER_WITHIN);
     let good = dashboards.iter().filter(|dashboard| dashboard.is_whole()).count();
-    seen.check(
-        Step::User,
-        format!("{kind}: every dashboard is whole"),
+    run.user(
+        "every dashboard is whole",
         good == dashboards.len() && good > 0,
         format!("{good} of {}", dashboards.len()),
     );
 }
 
-/// Checks that the current token still works and that the breaker spares iam.
-async fn check_automatic(
-    token: &str,
-    env: &DrillEnv,
-    seen: &mut Observations,
-) -> anyhow::Result<()> {
-    let is_same = env.desktop.access_token().await.is_ok_and(|now| now == token);
-    seen.check(
-        Step::Automatic,
+/// Checks that the current token still works.
+async fn check_token_kept(run: &DrillRun, token: &str) -> anyhow::Result<()> {
+    let is_same = run.env.desktop.access_token().await.is_ok_and(|now| now == token);
+    run.automatic(
         "the desktop still works with its current token",
         is_same,
         if is_same { "the same" } else { "another, or none" },
-    );
-    let labels = [("upstream", "iam"), ("outcome", "BREAKER_OPEN")];
-    let spared = env.metric("bff_backoffice_upstream_request_total", &labels).await?;
-    seen.check(
-        Step::Automatic,
-        "the breaker opened and spared iam calls",
-        spared > 0.0,
-        format!("{spared:.0} calls spared"),
     );
     Ok(())
 }
 
 /// iam refreshes a token but its response is lost. iam returns the same pair for 30 s, so the repeat
 /// with the same refresh token gets it.
-async fn lost_answer(
-    objective: Duration,
-    env: &DrillEnv,
-    seen: &mut Observations,
-) -> anyhow::Result<()> {
+async fn lost_answer(run: &DrillRun) -> anyhow::Result<()> {
     let lost = json!({"upstream": "iam", "route": ROUTE, "kind": "lost_answer", "times": 1});
-    env.add_fault(&lost).await?;
-    seen.check(Step::Fault, "iam refreshes once and its response is lost", true, "done");
-    let first = renew(env).await?;
+    run.env.add_fault(&lost).await?;
+    run.inject("iam refreshes once and its response is lost");
+    let first = renew(&run.env).await?;
     let what = "the refresh is a 502";
-    seen.check(Step::User, what, first.is(UNAVAILABLE.0, UNAVAILABLE.1), first.summary());
-    let again = renew(env).await?;
+    run.user(what, first.is(UNAVAILABLE.0, UNAVAILABLE.1), first.summary());
+    let again = renew(&run.env).await?;
     let what = "the repeat gets the same pair";
-    seen.check(Step::User, what, again.status == 200, again.summary());
-    let back = env.wait_until("a whole dashboard and a refresh", objective, is_well).await;
-    seen.check_timed(Step::Recovery, "the operator keeps working without a new sign-in", back);
+    run.user(what, again.status == 200, again.summary());
+    let back = run.env.wait_until("a whole dashboard and a refresh", run.objective, is_well).await;
+    run.recover_within("the operator keeps working without a new sign-in", back);
     Ok(())
 }
 
@@ -219,6 +179,12 @@ async fn is_well(env: &DrillEnv) -> anyhow::Result<bool> {
     Ok(env.dashboard().await.is_whole() && is_renewed(env).await?)
 }
 
+/// Number of calls to iam that the breaker refused so far.
+async fn spared(env: &DrillEnv) -> anyhow::Result<f64> {
+    let labels = [("upstream", "iam"), ("outcome", "BREAKER_OPEN")];
+    env.counter("bff_backoffice_upstream_request_total", &labels).await
+}
+
 async fn failed(env: &DrillEnv) -> anyhow::Result<f64> {
-    env.metric("bff_backoffice_refresh_total", &[("outcome", "failed")]).await
+    env.counter("bff_backoffice_refresh_total", &[("outcome", "failed")]).await
 }

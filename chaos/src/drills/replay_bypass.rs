@@ -5,14 +5,15 @@
 use std::time::Duration;
 
 use contracts::safeguard::Safeguard;
+use launcher::builder::Build;
 use launcher::servers::SECOND_GATEWAY;
 use launcher::stack_info::Gateway;
 use tokio::time::Instant;
 
-use super::Mode;
 use crate::attacker::{Attacker, ReplayCounts};
-use crate::drill_env::{DrillEnv, GUARDS_OFF};
-use crate::observations::{Observations, Step};
+use crate::drill_env::{DrillEnv, EnvOptions, GUARDS_OFF, metrics_of};
+use crate::drill_run::{Drill, DrillFuture, DrillRun};
+use crate::observations::Step;
 
 const PROBE_METRIC: &str = "bff_backoffice_dpop_replay_probe_total";
 const BLOCKED_METRIC: &str = "bff_backoffice_dpop_replay_blocked_total";
@@ -26,31 +27,34 @@ const CONNECTIONS: usize = 2;
 const PROOFS: usize = 10;
 const COPIES_PER_PROOF: usize = 5;
 
-pub(super) async fn run(
-    mode: Mode,
-    objective: Duration,
-    env: &mut DrillEnv,
-    seen: &mut Observations,
-) -> anyhow::Result<()> {
-    let env = &*env;
-    check_steady(env, objective, seen).await?;
-    deploy(env, &[Safeguard::Replay]).await?;
+pub(super) struct ReplayBypass;
+
+impl Drill for ReplayBypass {
+    fn environment<'a>(&self, options: EnvOptions<'a>) -> EnvOptions<'a> {
+        // The fault is a gateway that accepts replays.
+        EnvOptions { build: Build::Sabotage, second_gateway: true, ..options }
+    }
+
+    fn run<'a>(&'a self, run: &'a mut DrillRun) -> DrillFuture<'a> {
+        Box::pin(run_drill(run))
+    }
+}
+
+async fn run_drill(run: &mut DrillRun) -> anyhow::Result<()> {
+    check_steady(run).await?;
+    deploy(&run.env, &[Safeguard::Replay]).await?;
     let deployed_at = Instant::now();
     let what = "one instance is replaced by a revision that accepts replays";
-    seen.check(Step::Fault, what, true, "done");
-    drill_bad_revision(mode, deployed_at, env, seen).await?;
+    run.inject(what);
+    drill_bad_revision(run, deployed_at).await?;
     let begun = Instant::now();
-    deploy(env, &[]).await?;
-    let good = |probes: f64| probes > 0.0;
-    let back = until_probed(env, "refused", objective, good).await.map(|_| begun.elapsed());
+    deploy(&run.env, &[]).await?;
+    let back = until_probed(&run.env, "refused", run.objective).await.map(|_| begun.elapsed());
     let what = "after the rollback the probe shows that replays are refused";
-    let took = seen.check_timed(Step::Recovery, what, back);
-    seen.recovered_after(took);
+    run.recover_within(what, back);
     let after =
-        check_replays(env, Step::Recovery, "both instances refuse every replay again", seen)
-            .await?;
-    seen.check(
-        Step::Recovery,
+        check_replays(run, Step::Recovery, "both instances refuse every replay again").await?;
+    run.recover(
         "and every first use was accepted",
         after.used() == PROOFS,
         format!("{} of {PROOFS}", after.used()),
@@ -58,83 +62,57 @@ pub(super) async fn run(
     Ok(())
 }
 
-async fn check_steady(
-    env: &DrillEnv,
-    objective: Duration,
-    seen: &mut Observations,
-) -> anyhow::Result<()> {
-    check_replays(env, Step::Steady, "both instances refuse every replay", seen).await?;
-    let probed = until_probed(env, "refused", objective, |probes| probes > 0.0).await;
-    seen.check_timed(Step::Steady, "and the instance's own probe was refused", probed);
+async fn check_steady(run: &DrillRun) -> anyhow::Result<()> {
+    let before = run.env.counter_everywhere(BLOCKED_METRIC, &[]).await?;
+    let counts = check_replays(run, Step::Steady, "both instances refuse every replay").await?;
+    let counted = run.env.counter_everywhere(BLOCKED_METRIC, &[]).await? - before;
+    let all = (counted - counts.refused as f64).abs() < 0.5;
+    run.steady(format!("{BLOCKED_METRIC} counts them"), all, counted);
     Ok(())
 }
 
-async fn drill_bad_revision(
-    mode: Mode,
-    deployed_at: Instant,
-    env: &DrillEnv,
-    seen: &mut Observations,
-) -> anyhow::Result<()> {
-    let bad = second_gateway(env)?;
-    let before = env.metric_at(&bad, BLOCKED_METRIC, &[]).await?;
-    let attacker = Attacker::with(env, CONNECTIONS)?;
+async fn drill_bad_revision(run: &DrillRun, deployed_at: Instant) -> anyhow::Result<()> {
+    let bad = second_gateway(&run.env)?;
+    let before = run.env.counter_at(&metrics_of(&bad), BLOCKED_METRIC, &[]).await?;
+    let attacker = Attacker::with(&run.env, CONNECTIONS)?;
     let counts =
         attacker.flood(&attacker.steal_proofs(PROOFS).await?, COPIES_PER_PROOF, false).await;
     let replayed = counts.replayed();
     let what = format!("{replayed} replays accepted");
-    seen.check(Step::User, "replays are accepted", replayed > 0, what);
-    let whole = async |env: &DrillEnv| Ok(env.dashboard().await.is_whole());
-    let whole = env.wait_until("a whole dashboard", DETECT_WITHIN, whole).await;
-    seen.check_timed(Step::User, "and operators do not notice: every widget is ok", whole);
-    let counted = env.metric_at(&bad, BLOCKED_METRIC, &[]).await? - before;
-    seen.check(
-        Step::Detection,
+    run.user("replays are accepted", replayed > 0, what);
+    let whole = run.until_whole().await;
+    run.user_within("and operators do not notice: every widget is ok", whole);
+    let counted = run.env.counter_at(&metrics_of(&bad), BLOCKED_METRIC, &[]).await? - before;
+    run.detect(
         format!("{BLOCKED_METRIC} of that instance does not grow"),
         counted < 0.5,
         format!("{counted:.0} counted"),
     );
-    let probing = until_probed(env, "accepted", DETECT_WITHIN, |probes| probes > 0.0);
-    let noticed = if mode == Mode::Full {
-        let alerts = env.alerts()?;
-        let (noticed, raised) = alerts.raised_during(&[ALERT], deployed_at, probing).await?;
-        raised.report(seen);
-        noticed
-    } else {
-        probing.await
-    };
+    let probing = until_probed(&run.env, "accepted", DETECT_WITHIN);
+    let noticed = run.raised_during(&[ALERT], deployed_at, probing).await?;
     let what = format!("{PROBE_METRIC} of that instance shows accepted replays");
-    let took = seen.check_timed(Step::Detection, what, noticed);
-    seen.detected_after(took);
-    check_not_ready(env, &bad, seen).await
+    let took = run.detect_within(what, noticed);
+    run.detected_after(took);
+    check_not_ready(run, &bad).await
 }
 
 /// Checks that the broken instance is not ready, so that the load balancer removes it.
-async fn check_not_ready(
-    env: &DrillEnv,
-    bad: &Gateway,
-    seen: &mut Observations,
-) -> anyhow::Result<()> {
+async fn check_not_ready(run: &DrillRun, bad: &Gateway) -> anyhow::Result<()> {
     let unready = async |env: &DrillEnv| {
         let (status, down) = env.readiness(bad).await?;
         Ok(status == 503 && down == ["replay-check"])
     };
-    let unready = env.wait_until("the readiness of that instance", UNREADY_WITHIN, unready).await;
+    let unready =
+        run.env.wait_until("the readiness of that instance", UNREADY_WITHIN, unready).await;
     let what = "that instance is not ready, so that it gets no traffic";
-    seen.check_timed(Step::Automatic, what, unready);
-    let (status, down) = env.readiness(&env.stack.info().gateway).await?;
-    seen.check(
-        Step::Automatic,
-        "the other one is ready",
-        status == 200,
-        format!("{status} {down:?}"),
-    );
-    let accepted = env.metric(PROBE_METRIC, &[("outcome", "accepted")]).await?;
-    seen.check(
-        Step::Detection,
-        "and its probe shows no accepted replay",
-        accepted < 0.5,
-        format!("{accepted:.0}"),
-    );
+    run.automatic_within(what, unready);
+    let (status, down) = run.env.readiness(&run.env.stack.info().gateway).await?;
+    run.automatic("the other one is ready", status == 200, format!("{status} {down:?}"));
+    let probes = async |outcome: &str| run.env.counter(PROBE_METRIC, &[("outcome", outcome)]).await;
+    let (accepted, refused) = (probes("accepted").await?, probes("refused").await?);
+    let held = accepted < 0.5 && refused > 0.5;
+    let found = format!("{accepted:.0}, and {refused:.0} refused");
+    run.detect("and its probe shows no accepted replay", held, found);
     Ok(())
 }
 
@@ -156,29 +134,20 @@ fn second_gateway(env: &DrillEnv) -> anyhow::Result<Gateway> {
     anyhow::Context::context(env.gateways().into_iter().nth(1), "there are two instances")
 }
 
-async fn until_probed(
-    env: &DrillEnv,
-    outcome: &str,
-    within: Duration,
-    is_so: impl Fn(f64) -> bool,
-) -> anyhow::Result<Duration> {
-    let second = second_gateway(env)?;
-    let look = async |env: &DrillEnv| {
-        Ok(is_so(env.metric_at(&second, PROBE_METRIC, &[("outcome", outcome)]).await?))
+/// Waits until the second instance's own probe has had this outcome.
+async fn until_probed(env: &DrillEnv, outcome: &str, within: Duration) -> anyhow::Result<Duration> {
+    let url = metrics_of(&second_gateway(env)?);
+    let is_counted = async |env: &DrillEnv| {
+        Ok(env.counter_at(&url, PROBE_METRIC, &[("outcome", outcome)]).await? > 0.0)
     };
-    env.wait_until(&format!("a probe with the outcome {outcome}"), within, look).await
+    env.wait_until(&format!("a probe with the outcome {outcome}"), within, is_counted).await
 }
 
-async fn check_replays(
-    env: &DrillEnv,
-    step: Step,
-    expected: &str,
-    seen: &mut Observations,
-) -> anyhow::Result<ReplayCounts> {
-    let attacker = Attacker::with(env, CONNECTIONS)?;
+async fn check_replays(run: &DrillRun, step: Step, expected: &str) -> anyhow::Result<ReplayCounts> {
+    let attacker = Attacker::with(&run.env, CONNECTIONS)?;
     let counts =
         attacker.flood(&attacker.steal_proofs(PROOFS).await?, COPIES_PER_PROOF, false).await;
     let all = PROOFS * (COPIES_PER_PROOF - 1);
-    seen.check(step, expected, counts.refused == all, format!("{} of {all}", counts.refused));
+    run.check(step, expected, counts.refused == all, format!("{} of {all}", counts.refused));
     Ok(counts)
 }

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::Mode;
 use crate::attacker::{Attacker, ReplayOutcome, StolenProof};
-use crate::drill_env::{DashboardView, DrillEnv};
-use crate::observations::{Observations, Step};
+use crate::drill_env::{DashboardView, DrillEnv, EnvOptions};
+use crate::drill_run::{Drill, DrillFuture, DrillRun, Mode};
+use crate::observations::Step;
 
 const BLOCKED_METRIC: &str = "bff_backoffice_dpop_replay_blocked_total";
 const ALERT: &str = "BffDpopReplayFlood";
@@ -34,40 +34,38 @@ struct Total {
     other: Vec<String>,
 }
 
-pub(super) async fn run(
-    mode: Mode,
-    objective: Duration,
-    env: &mut DrillEnv,
-    seen: &mut Observations,
-) -> anyhow::Result<()> {
-    let env = &*env;
-    let steady = until_whole(env, objective).await;
-    seen.check_timed(Step::Steady, "every widget is ok", steady);
-    let attacker = Attacker::with(env, CONNECTIONS)?;
-    let waves = if mode == Mode::Full { WAVES_FULL } else { WAVES_SHORT };
-    flood(waves, mode, env, &attacker, seen).await?;
-    let quiet = env.metric_everywhere(BLOCKED_METRIC, &[]).await?;
-    let back = until_whole(env, objective).await;
-    let took = seen.check_timed(Step::Recovery, "every widget is ok after the flood", back);
-    seen.recovered_after(took);
-    let still = env.metric_everywhere(BLOCKED_METRIC, &[]).await?;
-    seen.check(
-        Step::Recovery,
+pub(super) struct ReplayFlood;
+
+impl Drill for ReplayFlood {
+    fn environment<'a>(&self, options: EnvOptions<'a>) -> EnvOptions<'a> {
+        EnvOptions { second_gateway: true, ..options }
+    }
+
+    fn run<'a>(&'a self, run: &'a mut DrillRun) -> DrillFuture<'a> {
+        Box::pin(run_drill(run))
+    }
+}
+
+async fn run_drill(run: &mut DrillRun) -> anyhow::Result<()> {
+    let steady = run.until_whole().await;
+    run.steady_within("every widget is ok", steady);
+    let attacker = Attacker::with(&run.env, CONNECTIONS)?;
+    let waves = if run.mode == Mode::Full { WAVES_FULL } else { WAVES_SHORT };
+    flood(run, waves, &attacker).await?;
+    let quiet = run.env.counter_everywhere(BLOCKED_METRIC, &[]).await?;
+    let back = run.until_whole().await;
+    run.recover_within("every widget is ok after the flood", back);
+    let still = run.env.counter_everywhere(BLOCKED_METRIC, &[]).await?;
+    run.recover(
         "and nothing more is blocked",
         (still - quiet).abs() < 0.5,
         format!("{:.0} more", still - quiet),
     );
-    drill_silent_tier(env, &attacker, objective, seen).await
+    drill_silent_tier(run, &attacker).await
 }
 
-async fn flood(
-    waves: usize,
-    mode: Mode,
-    env: &DrillEnv,
-    attacker: &Attacker<'_>,
-    seen: &mut Observations,
-) -> anyhow::Result<()> {
-    let before = env.metric_everywhere(BLOCKED_METRIC, &[]).await?;
+async fn flood(run: &DrillRun, waves: usize, attacker: &Attacker<'_>) -> anyhow::Result<()> {
+    let before = run.env.counter_everywhere(BLOCKED_METRIC, &[]).await?;
     let (begun, over) = (Instant::now(), Cell::new(false));
     let work = async {
         let flooding = async {
@@ -75,34 +73,27 @@ async fn flood(
             over.set(true);
             total
         };
-        tokio::join!(flooding, watch_dashboards(env, &over))
+        tokio::join!(flooding, watch_dashboards(&run.env, &over))
     };
-    let (total, dashboards) = if mode == Mode::Full {
-        let (work, raised) = env.alerts()?.raised_during(&[ALERT], begun, work).await?;
-        raised.report(seen);
-        work
-    } else {
-        work.await
-    };
+    let (total, dashboards) = run.raised_during(&[ALERT], begun, work).await?;
     let (total, took) = (total?, begun.elapsed());
     let proofs = waves * PROOFS;
     let what = format!(
         "{} replays of {proofs} proofs over {} connections to {} instances",
         proofs * REPLAYS_PER_PROOF,
-        CONNECTIONS * env.gateways().len(),
-        env.gateways().len()
+        CONNECTIONS * run.env.gateways().len(),
+        run.env.gateways().len()
     );
-    seen.check(Step::Fault, what, true, format!("in {} s", took.as_secs()));
-    check_totals(&total, proofs, seen);
-    let blocked = env.metric_everywhere(BLOCKED_METRIC, &[]).await? - before;
-    seen.check(
-        Step::Detection,
+    run.check(Step::Fault, what, true, format!("in {} s", took.as_secs()));
+    check_totals(run, &total, proofs);
+    let blocked = run.env.counter_everywhere(BLOCKED_METRIC, &[]).await? - before;
+    run.detect(
         format!("{BLOCKED_METRIC} of both instances grew by the number refused"),
         (blocked - total.refused as f64).abs() < 0.5,
         format!("{blocked:.0} counted, {} refused", total.refused),
     );
-    seen.detected_after(Some(Duration::ZERO));
-    check_dashboards(&dashboards, seen);
+    run.detected_after(Some(Duration::ZERO));
+    check_dashboards(run, &dashboards);
     Ok(())
 }
 
@@ -122,21 +113,18 @@ async fn send(waves: usize, attacker: &Attacker<'_>) -> anyhow::Result<Total> {
     Ok(total)
 }
 
-fn check_totals(total: &Total, proofs: usize, seen: &mut Observations) {
-    seen.check(
-        Step::Automatic,
+fn check_totals(run: &DrillRun, total: &Total, proofs: usize) {
+    run.automatic(
         "no proof was accepted twice",
         total.replayed == 0,
         format!("{} of {} requests", total.replayed, total.sent),
     );
-    seen.check(
-        Step::Automatic,
+    run.automatic(
         "each proof was accepted once, even when all copies raced",
         total.used == proofs,
         format!("{} of {proofs}", total.used),
     );
-    seen.check(
-        Step::User,
+    run.user(
         "every replay gets 401 DPOP_INVALID",
         total.other.is_empty() && total.refused == total.sent - proofs,
         format!("{} refused, others {:?}", total.refused, total.other),
@@ -153,11 +141,10 @@ async fn watch_dashboards(env: &DrillEnv, over: &Cell<bool>) -> Vec<DashboardVie
     seen
 }
 
-fn check_dashboards(dashboards: &[DashboardView], seen: &mut Observations) {
+fn check_dashboards(run: &DrillRun, dashboards: &[DashboardView]) {
     let good = dashboards.iter().filter(|dashboard| dashboard.status == Some(200)).count();
     let slowest = dashboards.iter().map(|dashboard| dashboard.took).max().unwrap_or_default();
-    seen.check(
-        Step::User,
+    run.user(
         "a desktop gets every dashboard during the flood",
         good == dashboards.len() && good > 0,
         format!("{good} of {}, the slowest in {} ms", dashboards.len(), slowest.as_millis()),
@@ -166,52 +153,43 @@ fn check_dashboards(dashboards: &[DashboardView], seen: &mut Observations) {
 
 /// While the tier does not respond, an instance refuses replays of proofs that it accepted itself. It
 /// does not know the other instance's proofs until the tier is back (gateway-api section 3).
-async fn drill_silent_tier(
-    env: &DrillEnv,
-    attacker: &Attacker<'_>,
-    objective: Duration,
-    seen: &mut Observations,
-) -> anyhow::Result<()> {
-    let tier = env.stack.process("redis-session")?.clone();
-    let before = check_first_use(attacker, seen).await?;
+async fn drill_silent_tier(run: &DrillRun, attacker: &Attacker<'_>) -> anyhow::Result<()> {
+    let tier = run.env.stack.process("redis-session")?.clone();
+    let before = check_first_use(run, attacker).await?;
     tier.pause().await?;
-    seen.check(Step::Fault, "the session tier is stopped with SIGSTOP", true, "done");
+    run.inject("the session tier is stopped with SIGSTOP");
     let during = attacker.steal_proof().await?;
     let first = attacker.send(0, &during).await;
-    seen.check(
-        Step::User,
+    run.user(
         "a fresh proof is accepted without the tier",
         first == ReplayOutcome::Accepted,
         format!("{first:?}"),
     );
     check_refused(
+        run,
         "without the tier, what this instance accepted",
         attacker,
         &[0],
         &[&before, &during],
-        seen,
     )
     .await;
-    check_other_instance(attacker, &[&before, &during], seen).await;
-    check_tier_wait(attacker, seen).await?;
+    check_other_instance(run, attacker, &[&before, &during]).await;
+    check_tier_wait(run, attacker).await?;
     let used_once = attacker.steal_proof().await?;
     attacker.send(0, &used_once).await;
     tier.resume().await?;
-    let ready = env.wait_until("readiness", objective, is_ready).await;
-    let took =
-        seen.check_timed(Step::Recovery, "the tier responds and the gateway is ready", ready);
-    seen.recovered_after(took);
+    let ready = run.env.wait_until("readiness", run.objective, is_ready).await;
+    run.recover_within("the tier responds and the gateway is ready", ready);
     check_refused(
+        run,
         "afterwards, what either instance accepted",
         attacker,
         &[0, 1],
         &[&before, &during],
-        seen,
     )
     .await;
     let late = [attacker.send(1, &used_once).await, attacker.send(1, &used_once).await];
-    seen.check(
-        Step::Recovery,
+    run.recover(
         "a proof accepted by the first instance meanwhile is accepted by the other at most once",
         late[1] == ReplayOutcome::Refused,
         format!("{late:?}"),
@@ -219,23 +197,20 @@ async fn drill_silent_tier(
     Ok(())
 }
 
-async fn check_first_use(
-    attacker: &Attacker<'_>,
-    seen: &mut Observations,
-) -> anyhow::Result<StolenProof> {
+async fn check_first_use(run: &DrillRun, attacker: &Attacker<'_>) -> anyhow::Result<StolenProof> {
     let stolen = attacker.steal_proof().await?;
     let answer = attacker.send(0, &stolen).await;
     let held = answer == ReplayOutcome::Accepted;
-    seen.check(Step::Steady, "a proof is accepted", held, format!("{answer:?}"));
+    run.steady("a proof is accepted", held, format!("{answer:?}"));
     Ok(stolen)
 }
 
 async fn check_refused(
+    run: &DrillRun,
     when: &str,
     attacker: &Attacker<'_>,
     instances: &[usize],
     all: &[&StolenProof],
-    seen: &mut Observations,
 ) {
     let mut answers = Vec::new();
     for instance in instances {
@@ -244,23 +219,18 @@ async fn check_refused(
         }
     }
     let held = answers.iter().all(|answer| *answer == ReplayOutcome::Refused);
-    seen.check(Step::Automatic, format!("{when} is refused"), held, format!("{answers:?}"));
+    run.automatic(format!("{when} is refused"), held, format!("{answers:?}"));
 }
 
 /// Checks the documented limit: the other instance accepts each proof at most once.
-async fn check_other_instance(
-    attacker: &Attacker<'_>,
-    all: &[&StolenProof],
-    seen: &mut Observations,
-) {
+async fn check_other_instance(run: &DrillRun, attacker: &Attacker<'_>, all: &[&StolenProof]) {
     let mut first = Vec::new();
     let mut second = Vec::new();
     for stolen in all {
         first.push(attacker.send(1, stolen).await);
         second.push(attacker.send(1, stolen).await);
     }
-    seen.check(
-        Step::Automatic,
+    run.automatic(
         "without the tier the other instance accepts each at most once",
         second.iter().all(|answer| *answer == ReplayOutcome::Refused),
         format!("at first {first:?}, then {second:?}"),
@@ -268,7 +238,7 @@ async fn check_other_instance(
 }
 
 /// Measures how long requests wait for a tier that does not respond.
-async fn check_tier_wait(attacker: &Attacker<'_>, seen: &mut Observations) -> anyhow::Result<()> {
+async fn check_tier_wait(run: &DrillRun, attacker: &Attacker<'_>) -> anyhow::Result<()> {
     let (mut took, mut good) = (Vec::new(), 0);
     for _ in 0..SAMPLE_READS {
         let begun = Instant::now();
@@ -278,8 +248,7 @@ async fn check_tier_wait(attacker: &Attacker<'_>, seen: &mut Observations) -> an
     took.sort();
     let (middle, slowest) =
         (took[SAMPLE_READS / 2].as_millis(), took[SAMPLE_READS - 1].as_millis());
-    seen.check(
-        Step::User,
+    run.user(
         "reads succeed, each waiting for the tier only up to its limit",
         good == SAMPLE_READS && slowest < 400,
         format!("{good} of {SAMPLE_READS}, the median in {middle} ms, the slowest in {slowest} ms"),
@@ -294,9 +263,4 @@ async fn is_ready(env: &DrillEnv) -> anyhow::Result<bool> {
         }
     }
     Ok(true)
-}
-
-async fn until_whole(env: &DrillEnv, within: Duration) -> anyhow::Result<Duration> {
-    let is_so = async |env: &DrillEnv| Ok(env.dashboard().await.is_whole());
-    env.wait_until("a whole dashboard", within, is_so).await
 }

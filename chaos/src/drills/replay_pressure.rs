@@ -9,10 +9,10 @@ use redis::InfoDict;
 use redis::aio::MultiplexedConnection;
 use tokio::time::Instant;
 
-use super::Mode;
 use crate::attacker::{Attacker, ReplayOutcome, StolenProof};
-use crate::drill_env::{DashboardView, DrillEnv};
-use crate::observations::{Observations, Step};
+use crate::drill_env::{DrillEnv, EnvOptions};
+use crate::drill_run::{Drill, DrillFuture, DrillRun, Mode};
+use crate::observations::Step;
 
 const STORE_METRIC: &str = "bff_backoffice_dpop_replay_store_total";
 const MEMORY_RATIO_METRIC: &str = "bff_backoffice_session_tier_memory_ratio";
@@ -30,44 +30,49 @@ const FRESH_REQUESTS: usize = 200;
 /// The gateway checks the tier every 5 s.
 const DETECT_WITHIN: Duration = Duration::from_secs(15);
 
-pub(super) async fn run(
-    mode: Mode,
-    objective: Duration,
-    env: &mut DrillEnv,
-    seen: &mut Observations,
-) -> anyhow::Result<()> {
-    let env = &*env;
-    let mut tier = env.session_tier().await?;
+pub(super) struct ReplayPressure;
+
+impl Drill for ReplayPressure {
+    fn environment<'a>(&self, options: EnvOptions<'a>) -> EnvOptions<'a> {
+        EnvOptions { second_gateway: true, ..options }
+    }
+
+    fn run<'a>(&'a self, run: &'a mut DrillRun) -> DrillFuture<'a> {
+        Box::pin(run_drill(run))
+    }
+}
+
+async fn run_drill(run: &mut DrillRun) -> anyhow::Result<()> {
+    let mut tier = run.env.session_tier().await?;
     let limit = memory(&mut tier).await?.1;
-    let steady = env.wait_until("a whole dashboard", objective, is_whole).await;
-    seen.check_timed(Step::Steady, "every widget is ok", steady);
-    let attacker = Attacker::with(env, CONNECTIONS)?;
+    let steady = run.until_whole().await;
+    run.steady_within("every widget is ok", steady);
+    let attacker = Attacker::with(&run.env, CONNECTIONS)?;
     let before =
-        check_used(&attacker, Step::Steady, "proofs are accepted and recorded exactly", seen)
+        check_used(run, &attacker, Step::Steady, "proofs are accepted and recorded exactly")
             .await?;
 
     let room = memory(&mut tier).await?.0 + FREE_BYTES;
     set_limit(&mut tier, room).await?;
     let injected_at = Instant::now();
-    let sent = spike(env, &attacker).await?;
+    let sent = spike(&run.env, &attacker).await?;
     let what = format!("unique proofs until {} KiB of memory are full", FREE_BYTES / 1024);
-    seen.check(Step::Fault, what, sent < MAX_SPIKE_PROOFS, format!("{sent} proofs"));
-    check_detection(mode, injected_at, env, &attacker, seen).await?;
-    check_user_view(env, &attacker, seen).await?;
+    run.check(Step::Fault, what, sent < MAX_SPIKE_PROOFS, format!("{sent} proofs"));
+    check_detection(run, injected_at, &attacker).await?;
+    check_user_view(run, &attacker).await?;
     let during =
-        check_used(&attacker, Step::User, "under pressure fresh proofs are accepted", seen).await?;
-    check_replays_refused(Step::Automatic, "used before the pressure", &attacker, &before, seen)
+        check_used(run, &attacker, Step::User, "under pressure fresh proofs are accepted").await?;
+    check_replays_refused(run, Step::Automatic, "used before the pressure", &attacker, &before)
         .await;
-    check_replays_refused(Step::Automatic, "used under pressure", &attacker, &during, seen).await;
+    check_replays_refused(run, Step::Automatic, "used under pressure", &attacker, &during).await;
     let most = memory(&mut tier).await?.0;
-    seen.check(
-        Step::Automatic,
+    run.automatic(
         format!("memory stays within {} MiB of the limit", MAX_GROWTH_BYTES / 1024 / 1024),
         most < room + MAX_GROWTH_BYTES,
         format!("{} KiB above", most.saturating_sub(room) / 1024),
     );
-    check_recovery(limit, objective, env, &mut tier, &attacker, seen).await?;
-    check_replays_refused(Step::Recovery, "used under pressure", &attacker, &during, seen).await;
+    check_recovery(run, limit, &mut tier, &attacker).await?;
+    check_replays_refused(run, Step::Recovery, "used under pressure", &attacker, &during).await;
     Ok(())
 }
 
@@ -86,43 +91,33 @@ async fn spike(env: &DrillEnv, attacker: &Attacker<'_>) -> anyhow::Result<usize>
 }
 
 async fn check_detection(
-    mode: Mode,
+    run: &DrillRun,
     injected_at: Instant,
-    env: &DrillEnv,
     attacker: &Attacker<'_>,
-    seen: &mut Observations,
 ) -> anyhow::Result<()> {
-    let noticed = env
+    let noticed = run
+        .env
         .wait_until("the filter", DETECT_WITHIN, async |env| {
             attacker.send_fresh(0).await?;
             Ok(proofs_filtered(env).await? > 0.0)
         })
         .await;
     let what = format!("{STORE_METRIC} counts decisions of the filter");
-    let took = seen.check_timed(Step::Detection, what, noticed).map(|_| injected_at.elapsed());
-    seen.detected_after(took);
+    let took = run.detect_within(what, noticed).map(|_| injected_at.elapsed());
+    run.detected_after(took);
     let is_full = async |env: &DrillEnv| Ok(env.metric(MEMORY_RATIO_METRIC, &[]).await? > 0.8);
-    let noticed = env.wait_until("a full tier", DETECT_WITHIN, is_full).await;
-    seen.check_timed(
-        Step::Detection,
-        format!("{MEMORY_RATIO_METRIC} shows that the tier is full"),
-        noticed,
-    );
-    if mode == Mode::Full {
-        let alerts = env.alerts()?;
-        let watching = env.watch(alerts.fire_within(&ALERTS)?, Duration::from_millis(100));
-        let (_, raised) = alerts.raised_during(&ALERTS, injected_at, watching).await?;
-        raised.report(seen);
+    let noticed = run.env.wait_until("a full tier", DETECT_WITHIN, is_full).await;
+    run.detect_within(format!("{MEMORY_RATIO_METRIC} shows that the tier is full"), noticed);
+    if run.mode == Mode::Full {
+        let length = run.watch_length(&ALERTS, Duration::ZERO)?;
+        let watching = run.env.watch(length, Duration::from_millis(100));
+        run.raised_during(&ALERTS, injected_at, watching).await?;
     }
     Ok(())
 }
 
 /// Checks that desktops keep working. A false positive of the filter is retried with a new proof.
-async fn check_user_view(
-    env: &DrillEnv,
-    attacker: &Attacker<'_>,
-    seen: &mut Observations,
-) -> anyhow::Result<()> {
+async fn check_user_view(run: &DrillRun, attacker: &Attacker<'_>) -> anyhow::Result<()> {
     let (mut again, mut lost) = (0, 0);
     for number in 0..FRESH_REQUESTS {
         if attacker.send_fresh(number).await? != ReplayOutcome::Accepted {
@@ -130,16 +125,14 @@ async fn check_user_view(
             lost += usize::from(attacker.send_fresh(number).await? != ReplayOutcome::Accepted);
         }
     }
-    seen.check(
-        Step::User,
+    run.user(
         "every fresh request succeeds, at the latest with a second proof",
         lost == 0 && again <= FRESH_REQUESTS / 50,
         format!("{FRESH_REQUESTS} requests, {again} with a second proof, {lost} lost"),
     );
-    let during = env.watch(Duration::from_secs(2), Duration::from_millis(40)).await;
-    let good = during.iter().filter(|seen| DashboardView::is_whole(seen)).count();
-    seen.check(
-        Step::User,
+    let during = run.env.watch(Duration::from_secs(2), Duration::from_millis(40)).await;
+    let good = during.iter().filter(|view| view.is_whole()).count();
+    run.user(
         "and every dashboard is whole",
         good == during.len() && good > 0,
         format!("{good} of {}", during.len()),
@@ -148,16 +141,15 @@ async fn check_user_view(
 }
 
 async fn check_recovery(
+    run: &DrillRun,
     limit: u64,
-    objective: Duration,
-    env: &DrillEnv,
     tier: &mut MultiplexedConnection,
     attacker: &Attacker<'_>,
-    seen: &mut Observations,
 ) -> anyhow::Result<()> {
     set_limit(tier, limit).await?;
-    let exact = env
-        .wait_until("an exact answer", objective, async |env| {
+    let exact = run
+        .env
+        .wait_until("an exact answer", run.objective, async |env| {
             let before = proofs_filtered(env).await?;
             let exactly = proofs_noted(env, "shared").await?;
             let fresh = [attacker.send_fresh(0).await?, attacker.send_fresh(1).await?];
@@ -166,33 +158,31 @@ async fn check_recovery(
             Ok(is_let_in && more < 0.5 && proofs_noted(env, "shared").await? > exactly + 1.5)
         })
         .await;
-    let took =
-        seen.check_timed(Step::Recovery, "with free memory, proofs are recorded exactly", exact);
-    seen.recovered_after(took);
+    run.recover_within("with free memory, proofs are recorded exactly", exact);
     Ok(())
 }
 
 /// Uses some proofs, half of them at each instance.
 async fn check_used(
+    run: &DrillRun,
     attacker: &Attacker<'_>,
     step: Step,
     expected: &str,
-    seen: &mut Observations,
 ) -> anyhow::Result<Vec<StolenProof>> {
     let stolen = attacker.steal_proofs(SAMPLE_PROOFS).await?;
     let counts = attacker.flood(&stolen, 1, false).await;
     let held = counts.used() + 1 >= SAMPLE_PROOFS;
-    seen.check(step, expected, held, format!("{} of {SAMPLE_PROOFS}", counts.used()));
+    run.check(step, expected, held, format!("{} of {SAMPLE_PROOFS}", counts.used()));
     Ok(stolen)
 }
 
 /// Replays each proof to both instances.
 async fn check_replays_refused(
+    run: &DrillRun,
     step: Step,
     what: &str,
     attacker: &Attacker<'_>,
     stolen: &[StolenProof],
-    seen: &mut Observations,
 ) {
     let mut refused = 0;
     for one in stolen {
@@ -201,7 +191,7 @@ async fn check_replays_refused(
         }
     }
     let all = stolen.len() * 2;
-    seen.check(
+    run.check(
         step,
         format!("proofs {what} are refused by both instances"),
         refused == all,
@@ -214,11 +204,7 @@ async fn proofs_filtered(env: &DrillEnv) -> anyhow::Result<f64> {
 }
 
 async fn proofs_noted(env: &DrillEnv, store: &str) -> anyhow::Result<f64> {
-    env.metric_everywhere(STORE_METRIC, &[("store", store)]).await
-}
-
-async fn is_whole(env: &DrillEnv) -> anyhow::Result<bool> {
-    Ok(env.dashboard().await.is_whole())
+    env.counter_everywhere(STORE_METRIC, &[("store", store)]).await
 }
 
 /// Used bytes and the limit.

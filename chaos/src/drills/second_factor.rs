@@ -9,10 +9,9 @@ use launcher::desktop::Desktop;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use super::Mode;
 use crate::client::{self, Refundable};
 use crate::drill_env::{DashboardView, DrillEnv};
-use crate::observations::{Observations, Step};
+use crate::drill_run::{Drill, DrillFuture, DrillRun};
 use crate::timed_call::{self, TimedResponse};
 
 const ALERT: &str = "BffMfaDown";
@@ -30,30 +29,37 @@ const REQUEST_PAUSE: Duration = Duration::from_millis(200);
 /// Never a valid code, because codes have six digits.
 const NO_CODE: &str = "00000000";
 
-pub(super) async fn run(
-    mode: Mode,
-    objective: Duration,
-    env: &mut DrillEnv,
-    seen: &mut Observations,
-) -> anyhow::Result<()> {
-    let folio = Refundable::find(env).await?;
-    let mut guests = timed_call::reservations_to_check_in(env).await?.into_iter();
-    let before = timed_call::obtain_attestation(env).await;
-    let what = "a second factor is attested";
-    seen.check(Step::Steady, what, before.is_ok(), format!("{before:?}"));
-    for (kind, colleague) in [("status", 0), ("hang", 1)] {
-        let work =
-            Work { folio: &folio, guest: guests.next(), colleague: colleague_of(env, colleague)? };
-        let alert = kind == "status" && mode == Mode::Full;
-        drill_fault(kind, alert, work, objective, env, seen).await?;
+pub(super) struct SecondFactor;
+
+impl Drill for SecondFactor {
+    fn run<'a>(&'a self, run: &'a mut DrillRun) -> DrillFuture<'a> {
+        Box::pin(run_drill(run))
     }
-    check_kept_attestation(&folio, before.ok(), env, seen).await?;
-    let answer = refund(&folio, Some(&timed_call::obtain_attestation(env).await?), env).await?;
+}
+
+async fn run_drill(run: &mut DrillRun) -> anyhow::Result<()> {
+    let folio = Refundable::find(&run.env).await?;
+    let mut guests = timed_call::reservations_to_check_in(&run.env).await?.into_iter();
+    let before = timed_call::obtain_attestation(&run.env).await;
+    let what = "a second factor is attested";
+    run.steady(what, before.is_ok(), format!("{before:?}"));
+    for (kind, colleague) in [("status", 0), ("hang", 1)] {
+        let work = Work {
+            folio: &folio,
+            guest: guests.next(),
+            colleague: colleague_of(&run.env, colleague)?,
+        };
+        let alerts: &[_] = if kind == "status" { &[ALERT] } else { &[] };
+        drill_fault(run, kind, alerts, work).await?;
+    }
+    check_kept_attestation(run, &folio, before.ok()).await?;
+    let answer =
+        refund(&folio, Some(&timed_call::obtain_attestation(&run.env).await?), &run.env).await?;
     let what = "a second factor permits a refund again";
-    seen.check(Step::Recovery, what, answer.status == 201, answer.summary());
-    let done = folio.paid_back(env).await?;
+    run.recover(what, answer.status == 201, answer.summary());
+    let done = folio.paid_back(&run.env).await?;
     let what = "billing made exactly the 2 permitted refunds";
-    seen.check(Step::Recovery, what, done == 2, done);
+    run.recover(what, done == 2, done);
     Ok(())
 }
 
@@ -75,46 +81,43 @@ fn colleague_of(env: &DrillEnv, number: usize) -> anyhow::Result<Desktop> {
 }
 
 async fn drill_fault(
+    run: &DrillRun,
     kind: &str,
-    alert: bool,
+    alerts: &[&'static str],
     work: Work<'_>,
-    objective: Duration,
-    env: &DrillEnv,
-    seen: &mut Observations,
 ) -> anyhow::Result<()> {
     let Work { folio, guest, colleague } = work;
     let is_well = async |env: &DrillEnv| is_well(&colleague, env).await;
-    let steady = env.wait_until("a whole dashboard and iam's response", objective, &is_well).await;
-    seen.check_timed(Step::Steady, "every widget is ok and iam checks codes", steady);
-    let (before, injected_at) = (failed(env).await?, Instant::now());
+    let steady =
+        run.env.wait_until("a whole dashboard and iam's response", run.objective, &is_well).await;
+    run.steady_within("every widget is ok and iam checks codes", steady);
+    let (before, injected_at) = (failed(&run.env).await?, Instant::now());
     let mut fault = json!({"upstream": "iam", "route": ROUTE, "kind": kind});
     if kind == "status" {
         fault["status"] = json!(503);
     }
-    env.add_fault(&fault).await?;
-    seen.check(Step::Fault, format!("iam checks no factor: {kind}"), true, "done");
-    let during = watch_with_alert(alert.then_some(injected_at), folio, env, seen).await?;
-    seen.detected_after(during.first_failure.map(|at| at - injected_at));
-    check_user_view(kind, &during, seen);
+    run.env.add_fault(&fault).await?;
+    run.inject(format!("iam checks no factor: {kind}"));
+    let length = run.watch_length(alerts, WATCH_DURATION)?;
+    let watching = watch(length, folio, &run.env);
+    let during = run.raised_during(alerts, injected_at, watching).await??;
+    run.detected_after(during.first_failure.map(|at| at - injected_at));
+    check_user_view(run, kind, &during);
     let (guest, room) = guest.context("fewer than two guests arrive today")?;
     let check_in = client::check_in(&guest, &room, &client::new_key())?;
-    let answer = timed_call::send(&env.desktop, &check_in).await?;
-    let what = format!("{kind}: a guest can be checked in");
-    seen.check(Step::User, what, answer.status == 200, answer.summary());
-    let counted = env
+    let answer = timed_call::send(&run.env.desktop, &check_in).await?;
+    let what = "a guest can be checked in";
+    run.user(what, answer.status == 200, answer.summary());
+    let counted = run
+        .env
         .wait_until("the counter", DETECT_WITHIN, async |env| Ok(failed(env).await? > before))
         .await;
-    seen.check_timed(
-        Step::Detection,
-        format!("{REQUESTS_METRIC} counts the failed step-ups"),
-        counted,
-    );
-    env.clear_faults().await?;
-    let back = env.wait_until("a whole dashboard and iam's response", objective, &is_well).await;
-    let within = objective.as_secs();
-    let what = format!("codes are checked again within {within} s, automatically");
-    let took = seen.check_timed(Step::Recovery, what, back);
-    seen.recovered_after(took);
+    run.detect_within(format!("{REQUESTS_METRIC} counts the failed step-ups"), counted);
+    run.env.clear_faults().await?;
+    let back =
+        run.env.wait_until("a whole dashboard and iam's response", run.objective, &is_well).await;
+    let what = "codes are checked again, automatically";
+    run.recover_within(what, back);
     Ok(())
 }
 
@@ -125,22 +128,6 @@ struct During {
     step_ups: Vec<TimedResponse>,
     refunds: Vec<TimedResponse>,
     first_failure: Option<Instant>,
-}
-
-async fn watch_with_alert(
-    alert_since: Option<Instant>,
-    folio: &Refundable,
-    env: &DrillEnv,
-    seen: &mut Observations,
-) -> anyhow::Result<During> {
-    let Some(injected_at) = alert_since else {
-        return watch(WATCH_DURATION, folio, env).await;
-    };
-    let alerts = env.alerts()?;
-    let watching = watch(alerts.fire_within(&[ALERT])?, folio, env);
-    let (given, raised) = alerts.raised_during(&[ALERT], injected_at, watching).await?;
-    raised.report(seen);
-    given
 }
 
 async fn watch(length: Duration, folio: &Refundable, env: &DrillEnv) -> anyhow::Result<During> {
@@ -159,54 +146,51 @@ async fn watch(length: Duration, folio: &Refundable, env: &DrillEnv) -> anyhow::
     Ok(during)
 }
 
-fn check_user_view(kind: &str, during: &During, seen: &mut Observations) {
+fn check_user_view(run: &DrillRun, kind: &str, during: &During) {
     let is_expected = |answer: &TimedResponse| {
         let fitting = answer.is(UNAVAILABLE.0, UNAVAILABLE.1)
             || kind == "hang" && answer.is(TIMED_OUT.0, TIMED_OUT.1);
         fitting && answer.body["retriable"] == true && answer.body["runbook"] == RUNBOOK
     };
-    let also = if kind == "hang" { ", or 504 UPSTREAM_TIMEOUT" } else { "" };
-    let what = format!("{kind}: every step-up is a retriable 502{also} that names its runbook");
-    check_all(what, &during.step_ups, is_expected, seen);
-    let what = format!("{kind}: every refund without one is 401 MFA_REQUIRED");
-    check_all(what, &during.refunds, |answer| answer.is(MFA_REQUIRED.0, MFA_REQUIRED.1), seen);
+    let what = "every step-up is a retriable 502 or 504 that names its runbook";
+    check_all(run, what, &during.step_ups, is_expected);
+    let what = "every refund without one is 401 MFA_REQUIRED";
+    check_all(run, what, &during.refunds, |answer| answer.is(MFA_REQUIRED.0, MFA_REQUIRED.1));
     let good = during.dashboards.iter().filter(|dashboard| dashboard.is_whole()).count();
-    seen.check(
-        Step::User,
-        format!("{kind}: every dashboard is whole"),
+    run.user(
+        "every dashboard is whole",
         good == during.dashboards.len() && good > 0,
         format!("{good} of {}", during.dashboards.len()),
     );
 }
 
 fn check_all(
-    expected: String,
+    run: &DrillRun,
+    expected: &str,
     answers: &[TimedResponse],
     is_right: impl Fn(&TimedResponse) -> bool,
-    seen: &mut Observations,
 ) {
     let good = answers.iter().filter(|answer| is_right(answer)).count();
     let odd = answers.iter().find(|answer| !is_right(answer)).map(TimedResponse::summary);
     let found = format!("{good} of {} {}", answers.len(), odd.unwrap_or_default());
-    seen.check(Step::User, expected, good == answers.len() && good > 0, found.trim());
+    run.user(expected, good == answers.len() && good > 0, found.trim());
 }
 
 /// Checks that an attestation from before the faults still works, once.
 async fn check_kept_attestation(
+    run: &DrillRun,
     folio: &Refundable,
     attestation: Option<String>,
-    env: &DrillEnv,
-    seen: &mut Observations,
 ) -> anyhow::Result<()> {
     let hang = json!({"upstream": "iam", "route": ROUTE, "kind": "hang"});
-    env.add_fault(&hang).await?;
-    let answer = refund(folio, attestation.as_deref(), env).await?;
+    run.env.add_fault(&hang).await?;
+    let answer = refund(folio, attestation.as_deref(), &run.env).await?;
     let what = "an attestation from before the fault permits a refund during it";
-    seen.check(Step::Automatic, what, answer.status == 201, answer.summary());
-    let answer = refund(folio, attestation.as_deref(), env).await?;
+    run.automatic(what, answer.status == 201, answer.summary());
+    let answer = refund(folio, attestation.as_deref(), &run.env).await?;
     let what = "and no second one";
-    seen.check(Step::Automatic, what, answer.status == 401, answer.summary());
-    env.clear_faults().await
+    run.automatic(what, answer.status == 401, answer.summary());
+    run.env.clear_faults().await
 }
 
 /// Sends a refund with a new idempotency key.
@@ -228,5 +212,5 @@ async fn is_well(colleague: &Desktop, env: &DrillEnv) -> anyhow::Result<bool> {
 }
 
 async fn failed(env: &DrillEnv) -> anyhow::Result<f64> {
-    env.metric(REQUESTS_METRIC, &[("route", STEP_UP_PATH), ("status_class", "5xx")]).await
+    env.counter(REQUESTS_METRIC, &[("route", STEP_UP_PATH), ("status_class", "5xx")]).await
 }

@@ -11,10 +11,10 @@ use reqwest::header::RETRY_AFTER;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::Mode;
 use crate::attacker::{Attacker, ReplayOutcome, StolenProof};
 use crate::drill_env::{DashboardView, DrillEnv};
-use crate::observations::{Observations, Step};
+use crate::drill_run::{Drill, DrillFuture, DrillRun};
+use crate::observations::Step;
 
 const TIER: &str = "redis-session";
 const CHECK: &str = "session-tier";
@@ -43,57 +43,55 @@ struct CallOutcome {
     retry_after: Option<String>,
 }
 
-pub(super) async fn run(
-    mode: Mode,
-    objective: Duration,
-    env: &mut DrillEnv,
-    seen: &mut Observations,
-) -> anyhow::Result<()> {
+pub(super) struct SessionTier;
+
+impl Drill for SessionTier {
+    fn run<'a>(&'a self, run: &'a mut DrillRun) -> DrillFuture<'a> {
+        Box::pin(run_drill(run))
+    }
+}
+
+async fn run_drill(run: &mut DrillRun) -> anyhow::Result<()> {
     for fault in [Fault::Pause, Fault::Kill] {
-        let alert = fault == Fault::Pause && mode == Mode::Full;
-        drill_fault(fault, alert, objective, env, seen).await?;
+        let alerts: &[_] = if fault == Fault::Pause { &[ALERT] } else { &[] };
+        drill_fault(run, fault, alerts).await?;
     }
     Ok(())
 }
 
 async fn drill_fault(
+    run: &mut DrillRun,
     fault: Fault,
-    alert: bool,
-    objective: Duration,
-    env: &mut DrillEnv,
-    seen: &mut Observations,
+    alerts: &[&'static str],
 ) -> anyhow::Result<()> {
-    let steady =
-        env.wait_until("a whole dashboard, a stream and a change", objective, is_well).await;
-    seen.check_timed(Step::Steady, "every widget is ok, streams open and changes arrive", steady);
-    let used = Attacker::with(env, 1)?.steal_proof().await?;
-    let first = Attacker::with(env, 1)?.send(0, &used).await;
-    seen.check(
-        Step::Steady,
-        "a proof is accepted",
-        first == ReplayOutcome::Accepted,
-        format!("{first:?}"),
-    );
+    let steady = run
+        .env
+        .wait_until("a whole dashboard, a stream and a change", run.objective, is_well)
+        .await;
+    run.steady_within("every widget is ok, streams open and changes arrive", steady);
+    let used = Attacker::with(&run.env, 1)?.steal_proof().await?;
+    let first = Attacker::with(&run.env, 1)?.send(0, &used).await;
+    run.steady("a proof is accepted", first == ReplayOutcome::Accepted, format!("{first:?}"));
     let injected_at = Instant::now();
-    inject(fault, env).await?;
+    inject(fault, &run.env).await?;
     let away = Instant::now() + TIER_LATE_AFTER;
-    seen.check(Step::Fault, format!("{fault:?} {TIER}"), true, "done");
-    let noticed = env.wait_until("the tier's check", DETECT_WITHIN, is_noticed).await;
+    run.inject(format!("{fault:?} {TIER}"));
+    let noticed = run.env.wait_until("the tier's check", DETECT_WITHIN, is_noticed).await;
     let what = format!("readiness is 503 and names {CHECK}");
-    let took = seen.check_timed(Step::Detection, what, noticed);
-    seen.detected_after(took);
-    check_user_view(alert.then_some(injected_at), away, env, seen).await?;
-    check_refused(&used, Step::Automatic, "a replay is refused without the tier", env, seen)
-        .await?;
-    undo(fault, env).await?;
-    let back = env.wait_until("a whole dashboard, a stream and a change", objective, is_well).await;
-    let within = objective.as_secs();
-    let what = format!("streams open and changes arrive again within {within} s, automatically");
-    let took = seen.check_timed(Step::Recovery, what, back);
-    seen.recovered_after(took);
-    let ready = env.wait_until("readiness", objective, is_ready).await;
-    seen.check_timed(Step::Recovery, "the gateway is ready", ready);
-    check_refused(&used, Step::Recovery, "and the replay is still refused", env, seen).await
+    let took = run.detect_within(what, noticed);
+    run.detected_after(took);
+    check_user_view(run, alerts, injected_at, away).await?;
+    check_refused(run, &used, Step::Automatic, "a replay is refused without the tier").await?;
+    undo(fault, &mut run.env).await?;
+    let back = run
+        .env
+        .wait_until("a whole dashboard, a stream and a change", run.objective, is_well)
+        .await;
+    let what = "streams open and changes arrive again, automatically";
+    run.recover_within(what, back);
+    let ready = run.env.wait_until("readiness", run.objective, is_ready).await;
+    run.recover_within("the gateway is ready", ready);
+    check_refused(run, &used, Step::Recovery, "and the replay is still refused").await
 }
 
 async fn inject(fault: Fault, env: &DrillEnv) -> anyhow::Result<()> {
@@ -113,20 +111,14 @@ async fn undo(fault: Fault, env: &mut DrillEnv) -> anyhow::Result<()> {
 
 /// `away`: when the gateway stops treating the tier as late.
 async fn check_user_view(
-    alert_since: Option<Instant>,
+    run: &DrillRun,
+    alerts: &[&'static str],
+    injected_at: Instant,
     away: Instant,
-    env: &DrillEnv,
-    seen: &mut Observations,
 ) -> anyhow::Result<()> {
-    let (dashboards, outcomes) = if let Some(injected_at) = alert_since {
-        let alerts = env.alerts()?;
-        let watching = watch(alerts.fire_within(&[ALERT])?, env);
-        let (given, raised) = alerts.raised_during(&[ALERT], injected_at, watching).await?;
-        raised.report(seen);
-        given
-    } else {
-        watch(WATCH_DURATION, env).await
-    };
+    let length = run.watch_length(alerts, WATCH_DURATION)?;
+    let watching = watch(length, &run.env);
+    let (dashboards, outcomes) = run.raised_during(alerts, injected_at, watching).await?;
     let good = |dashboard: &&DashboardView| {
         // While the edge waits for the tier, the own widget's deadline of 100 ms passes.
         let comes = dashboard.status == Some(200);
@@ -134,32 +126,19 @@ async fn check_user_view(
     };
     let good = dashboards.iter().filter(good).count();
     let whole = dashboards.iter().filter(|dashboard| dashboard.is_whole()).count();
-    seen.check(
-        Step::User,
+    run.user(
         "every dashboard is 200, and whole once the tier counts as down",
         good == dashboards.len() && whole > 0,
         format!("{good} of {}, {whole} whole", dashboards.len()),
     );
-    let mut took: Vec<Duration> = dashboards.iter().map(|dashboard| dashboard.took).collect();
-    took.sort();
-    let (middle, slowest) = (took[took.len() / 2], took[took.len() - 1]);
-    seen.check(
-        Step::User,
-        format!("each within {} ms", ANSWER_WITHIN.as_millis()),
-        slowest < ANSWER_WITHIN,
-        format!(
-            "the median in {} ms, the slowest in {} ms",
-            middle.as_millis(),
-            slowest.as_millis()
-        ),
-    );
+    let slowest = dashboards.iter().map(|dashboard| dashboard.took).max().unwrap_or_default();
+    run.user_in_time(slowest, ANSWER_WITHIN);
     for (what, outcomes) in ["stream", "change"].into_iter().zip(&outcomes) {
         let is_right = |outcome: &&CallOutcome| {
             outcome.status == 503 && outcome.code == CODE && outcome.retry_after.is_some()
         };
         let good = outcomes.iter().filter(is_right).count();
-        seen.check(
-            Step::User,
+        run.user(
             format!("every {what} is 503 {CODE} with Retry-After"),
             good == outcomes.len() && good > 0,
             format!("{good} of {}: {:?}", outcomes.len(), outcomes.first()),
@@ -204,14 +183,13 @@ async fn send_call(env: &DrillEnv, call: &Call) -> anyhow::Result<CallOutcome> {
 }
 
 async fn check_refused(
+    run: &DrillRun,
     stolen: &StolenProof,
     step: Step,
     expected: &str,
-    env: &DrillEnv,
-    seen: &mut Observations,
 ) -> anyhow::Result<()> {
-    let answer = Attacker::with(env, 1)?.send(0, stolen).await;
-    seen.check(step, expected, answer == ReplayOutcome::Refused, format!("{answer:?}"));
+    let answer = Attacker::with(&run.env, 1)?.send(0, stolen).await;
+    run.check(step, expected, answer == ReplayOutcome::Refused, format!("{answer:?}"));
     Ok(())
 }
 

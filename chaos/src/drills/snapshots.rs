@@ -8,13 +8,11 @@ use launcher::desktop::Call;
 use reqwest::header::AGE;
 use tokio::time::{Instant, sleep};
 
-use super::Mode;
 use super::upstream::{Fault, failures};
 use super::widgets;
-use crate::client;
 use crate::drill_env::{DashboardView, DrillEnv};
-use crate::observations::{Observations, Step};
-use crate::timed_call;
+use crate::drill_run::{Drill, DrillFuture, DrillRun};
+use crate::{client, timed_call};
 
 const CALLS_METRIC: &str = "bff_backoffice_upstream_request_total";
 const STALE: &str = "bff_backoffice_cache_stale_total";
@@ -51,59 +49,62 @@ pub(super) struct SnapshotDrill {
     pub(super) route: Option<Route>,
 }
 
+impl Drill for SnapshotDrill {
+    fn run<'a>(&'a self, run: &'a mut DrillRun) -> DrillFuture<'a> {
+        Box::pin(self.run_drill(run))
+    }
+}
+
 impl SnapshotDrill {
-    pub(super) async fn run(
-        &self,
-        mode: Mode,
-        objective: Duration,
-        env: &mut DrillEnv,
-        seen: &mut Observations,
-    ) -> anyhow::Result<()> {
-        let steady = env
-            .wait_until("a whole dashboard", objective, async |env: &DrillEnv| {
+    async fn run_drill(&self, run: &mut DrillRun) -> anyhow::Result<()> {
+        let steady = run
+            .env
+            .wait_until("a whole dashboard", run.objective, async |env: &DrillEnv| {
                 self.is_well(env).await
             })
             .await;
-        seen.check_timed(Step::Steady, "every widget is ok, and the route responds", steady);
-        let (failed, stale) = (failures(env, self.fault).await?, env.metric(STALE, &[]).await?);
-        let injected_at = Instant::now();
-        self.fault.inject(env).await?;
-        seen.check(Step::Fault, self.fault.sentence(), true, "done");
-
-        let mut during = self.wait_until_stale(injected_at, env, seen).await;
-        during.extend(watch_with_alert(mode, injected_at, env, seen).await?);
-        let fresh = if self.route.is_some() { ROUTE_STALE_WITHIN } else { Duration::ZERO };
-        during.extend(env.watch(fresh.saturating_sub(injected_at.elapsed()), REQUEST_PAUSE).await);
-        self.check_dashboards(&during, seen);
-        self.check_route(env, seen).await?;
+        run.steady_within("every widget is ok, and the route responds", steady);
         let (failed, stale) =
-            (failures(env, self.fault).await? - failed, env.metric(STALE, &[]).await? - stale);
+            (failures(&run.env, self.fault).await?, run.env.counter(STALE, &[]).await?);
+        let injected_at = Instant::now();
+        self.fault.inject(&run.env).await?;
+        run.inject(self.fault.sentence());
+
+        let mut during = self.wait_until_stale(run, injected_at).await;
+        let length = run.watch_length(&[ALERT], WATCH_DURATION)?;
+        let watching = run.env.watch(length, REQUEST_PAUSE);
+        during.extend(run.raised_during(&[ALERT], injected_at, watching).await?);
+        let fresh = if self.route.is_some() { ROUTE_STALE_WITHIN } else { Duration::ZERO };
+        during.extend(
+            run.env.watch(fresh.saturating_sub(injected_at.elapsed()), REQUEST_PAUSE).await,
+        );
+        self.check_dashboards(run, &during);
+        self.check_route(run).await?;
+        let (failed, stale) = (
+            failures(&run.env, self.fault).await? - failed,
+            run.env.counter(STALE, &[]).await? - stale,
+        );
         let what = format!("{CALLS_METRIC} counts its failures, {STALE} the stale data shown");
         let found = format!("{failed:.0} failed, {stale:.0} stale");
-        seen.check(Step::Detection, what, failed > 0.0 && stale > 0.0, found);
+        run.detect(what, failed > 0.0 && stale > 0.0, found);
 
-        self.fault.undo(env).await?;
-        let back = env
-            .wait_until("a whole dashboard", objective, async |env: &DrillEnv| {
+        self.fault.undo(&mut run.env).await?;
+        let back = run
+            .env
+            .wait_until("a whole dashboard", run.objective, async |env: &DrillEnv| {
                 self.is_well(env).await
             })
             .await;
-        let what = format!("every widget and the route are fresh within {} s", objective.as_secs());
-        let took = seen.check_timed(Step::Recovery, what, back);
-        seen.recovered_after(took);
+        let what = "every widget and the route are fresh";
+        run.recover_within(what, back);
         Ok(())
     }
 
     /// Requests dashboards until the widgets are stale.
-    async fn wait_until_stale(
-        &self,
-        injected_at: Instant,
-        env: &DrillEnv,
-        seen: &mut Observations,
-    ) -> Vec<DashboardView> {
+    async fn wait_until_stale(&self, run: &DrillRun, injected_at: Instant) -> Vec<DashboardView> {
         let mut before = Vec::new();
         while injected_at.elapsed() < STALE_WITHIN {
-            let dashboard = env.dashboard().await;
+            let dashboard = run.env.dashboard().await;
             let is_missed = self.is_missed(&dashboard);
             before.push(dashboard);
             if is_missed {
@@ -113,8 +114,8 @@ impl SnapshotDrill {
         }
         let is_missed = before.last().is_some_and(|last| self.is_missed(last));
         let what = "the cached responses are stale and cannot be refreshed";
-        seen.check(Step::Detection, what, is_missed, format!("after {:?}", injected_at.elapsed()));
-        seen.detected_after(is_missed.then(|| injected_at.elapsed()));
+        run.detect(what, is_missed, format!("after {:?}", injected_at.elapsed()));
+        run.detected_after(is_missed.then(|| injected_at.elapsed()));
         before
     }
 
@@ -126,21 +127,19 @@ impl SnapshotDrill {
         dashboard.not_ok.is_superset(&self.widgets())
     }
 
-    fn check_dashboards(&self, during: &[DashboardView], seen: &mut Observations) {
-        let (what, all) = (self.fault.sentence(), during.len());
+    fn check_dashboards(&self, run: &DrillRun, during: &[DashboardView]) {
+        let all = during.len();
         let good = during.iter().filter(|view| view.status == Some(200)).count();
-        let expected = format!("{what}: every dashboard is 200");
-        seen.check(Step::User, expected, good == all && good > 0, format!("{good} of {all}"));
+        let expected = "every dashboard is 200";
+        run.user(expected, good == all && good > 0, format!("{good} of {all}"));
         let slowest = during.iter().map(|view| view.took).max().unwrap_or_default();
-        let expected = format!("{what}: every response within {} ms", ANSWER_WITHIN.as_millis());
-        let found = format!("slowest {} ms", slowest.as_millis());
-        seen.check(Step::User, expected, slowest <= ANSWER_WITHIN, found);
+        run.user_in_time(slowest, ANSWER_WITHIN);
 
         let own = self.widgets();
         let others: BTreeSet<_> =
             during.iter().flat_map(|view| view.not_ok.difference(&own)).collect();
-        let expected = format!("{what}: every other widget is ok");
-        seen.check(Step::User, expected, others.is_empty(), format!("{others:?}"));
+        let expected = "every other widget is ok";
+        run.user(expected, others.is_empty(), format!("{others:?}"));
 
         let not_ok = |name: &str| {
             let having = during.iter().filter(|view| view.not_ok.contains(name));
@@ -155,29 +154,29 @@ impl SnapshotDrill {
         let (stale, all) = (stale.count(), widgets.len());
         let oldest =
             widgets.iter().filter_map(|widget| widget["ageMs"].as_u64()).max().unwrap_or_default();
-        let expected = format!("{what}: its widgets show the last data, with its age");
+        let expected = "its widgets show the last data, with its age";
         let found = format!("{stale} of {all}, the oldest of {oldest} ms");
-        seen.check(Step::User, expected, stale == all && all > 0, found);
+        run.user(expected, stale == all && all > 0, found);
     }
 
     /// Checks that a cached read is served stale and an uncached one fails.
-    async fn check_route(&self, env: &DrillEnv, seen: &mut Observations) -> anyhow::Result<()> {
+    async fn check_route(&self, run: &DrillRun) -> anyhow::Result<()> {
         let Some(route) = &self.route else { return Ok(()) };
-        let answer = env.desktop.send(&route.call(env)).await?;
+        let answer = run.env.desktop.send(&route.call(&run.env)).await?;
         let header = |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok());
         let found = format!("{} {:?}", answer.status(), (header("x-cache"), header(AGE.as_str())));
         let held = answer.status() == 200
             && header("x-cache") == Some("STALE")
             && header(AGE.as_str()).is_some_and(|age| age != "0");
         let what = format!("{} is 200 and STALE with its Age", route.path);
-        seen.check(Step::User, what, held, found);
+        run.user(what, held, found);
         let Some(uncached_query) = route.uncached_query else { return Ok(()) };
-        let mut call = route.call(env);
+        let mut call = route.call(&run.env);
         call.path.push_str(uncached_query);
-        let answer = timed_call::send(&env.desktop, &call).await?;
+        let answer = timed_call::send(&run.env.desktop, &call).await?;
         let held = answer.is(502, UNAVAILABLE) && answer.body["retriable"] == true;
         let what = format!("{} without cached data is a retriable 502", route.path);
-        seen.check(Step::User, what, held && answer.took <= ANSWER_WITHIN, answer.summary());
+        run.user(what, held && answer.took <= ANSWER_WITHIN, answer.summary());
         Ok(())
     }
 
@@ -190,20 +189,4 @@ impl SnapshotDrill {
         let is_stale = answer.headers().get("x-cache").is_none_or(|value| value == "STALE");
         Ok(client::ApiResponse::of(answer).await.status == 200 && !is_stale)
     }
-}
-
-async fn watch_with_alert(
-    mode: Mode,
-    injected_at: Instant,
-    env: &DrillEnv,
-    seen: &mut Observations,
-) -> anyhow::Result<Vec<DashboardView>> {
-    if mode == Mode::Short {
-        return Ok(env.watch(WATCH_DURATION, REQUEST_PAUSE).await);
-    }
-    let alerts = env.alerts()?;
-    let watching = env.watch(alerts.fire_within(&[ALERT])?, REQUEST_PAUSE);
-    let (during, raised) = alerts.raised_during(&[ALERT], injected_at, watching).await?;
-    raised.report(seen);
-    Ok(during)
 }

@@ -15,9 +15,8 @@ use reqwest::Response;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::Mode;
 use crate::drill_env::DrillEnv;
-use crate::observations::{Observations, Step};
+use crate::drill_run::{Drill, DrillFuture, DrillRun};
 
 const SERVICE: &str = "housekeeping";
 const METRIC: &str = "housekeeping_auth_role_unexpected_total";
@@ -33,71 +32,57 @@ struct RoomRoute<'a> {
     path: String,
 }
 
-pub(super) async fn run(
-    mode: Mode,
-    objective: Duration,
-    env: &mut DrillEnv,
-    seen: &mut Observations,
-) -> anyhow::Result<()> {
-    let route = RoomRoute::open(env).await?;
-    let flipped = route.flip(Role::HousekeepingManager, "out_of_order").await?;
-    seen.check(Step::Steady, "a supervisor changes a room's status", flipped.is_done(), &flipped);
-    let counted = route.counted().await?;
-    seen.check(Step::Steady, format!("{METRIC} is 0"), counted.abs() < f64::EPSILON, counted);
+pub(super) struct SupervisorRoute;
 
-    let attempting = attempts(&route, seen);
-    if mode == Mode::Full {
-        let alerts = env.alerts()?;
-        let (tried, raised) = alerts.raised_during(&[ALERT], Instant::now(), attempting).await?;
-        tried?;
-        raised.report(seen);
-    } else {
-        attempting.await?;
+impl Drill for SupervisorRoute {
+    fn run<'a>(&'a self, run: &'a mut DrillRun) -> DrillFuture<'a> {
+        Box::pin(run_drill(run))
     }
-    recover(&route, objective, seen).await
 }
 
-async fn attempts(route: &RoomRoute<'_>, seen: &mut Observations) -> anyhow::Result<()> {
-    let before = route.state().await?;
+async fn run_drill(run: &mut DrillRun) -> anyhow::Result<()> {
+    let route = RoomRoute::open(&run.env).await?;
+    let flipped = route.flip(Role::HousekeepingManager, "out_of_order").await?;
+    run.steady("a supervisor changes a room's status", flipped.is_done(), &flipped);
+
+    run.raised_during(&[ALERT], Instant::now(), attempts(run, &route)).await??;
+    recover(run, &route).await
+}
+
+async fn attempts(run: &DrillRun, route: &RoomRoute<'_>) -> anyhow::Result<()> {
+    let (before, counted_before) = (route.state().await?, route.counted().await?);
     let what = "a room attendant calls the supervisor route five times";
-    seen.check(Step::Fault, what, true, "done");
+    run.inject(what);
     let mut refused = 0;
     for _ in 0..ATTEMPTS {
         let answer = route.flip(Role::Housekeeping, "dirty").await?;
         refused += usize::from(answer.status == 403 && answer.body["code"] == CODE);
     }
-    seen.check(
-        Step::User,
+    run.user(
         format!("each call gets 403 {CODE}"),
         refused == ATTEMPTS,
         format!("{refused} of {ATTEMPTS}"),
     );
     let after = route.state().await?;
-    seen.check(Step::Automatic, "the room is unchanged", before == after, &after);
-    let counted = route
-        .env
-        .wait_until(METRIC, Duration::from_secs(5), async |_| Ok(route.counted().await? >= 5.0))
-        .await;
-    let took = seen.check_timed(Step::Detection, format!("{METRIC} counts each of them"), counted);
-    seen.detected_after(took);
+    run.automatic("the room is unchanged", before == after, &after);
+    let is_counted = async |_: &DrillEnv| Ok(route.counted().await? - counted_before >= 5.0);
+    let counted = run.env.wait_until(METRIC, Duration::from_secs(5), is_counted).await;
+    let took = run.detect_within(format!("{METRIC} counts each of them"), counted);
+    run.detected_after(took);
     Ok(())
 }
 
-async fn recover(
-    route: &RoomRoute<'_>,
-    objective: Duration,
-    seen: &mut Observations,
-) -> anyhow::Result<()> {
+async fn recover(run: &DrillRun, route: &RoomRoute<'_>) -> anyhow::Result<()> {
     let before = route.counted().await?;
     let begun = Instant::now();
     let flipped = route.flip(Role::HousekeepingManager, "dirty").await?;
     let took = begun.elapsed();
-    let within = flipped.is_done() && took < objective;
-    seen.check(Step::Recovery, "the supervisor can still change the status", within, &flipped);
-    seen.recovered_after(Some(took));
+    let within = flipped.is_done() && took < run.objective;
+    run.recover("the supervisor can still change the status", within, &flipped);
+    run.recovered_after(Some(took));
     let counted = route.counted().await?;
     let still = (counted - before).abs() < f64::EPSILON;
-    seen.check(Step::Recovery, format!("{METRIC} does not grow"), still, counted);
+    run.recover(format!("{METRIC} does not grow"), still, counted);
     Ok(())
 }
 
@@ -147,7 +132,7 @@ impl<'a> RoomRoute<'a> {
     }
 
     async fn counted(&self) -> anyhow::Result<f64> {
-        self.env.metric_from(&self.metrics_url(), METRIC, &[]).await
+        self.env.counter_at(&self.metrics_url(), METRIC, &[]).await
     }
 
     async fn state(&self) -> anyhow::Result<String> {

@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Mode;
 use super::read_probe::ReadProbe;
 use super::widgets;
 use crate::drill_env::{DashboardView, DrillEnv, stand_in_fault};
+use crate::drill_run::{Drill, DrillFuture, DrillRun};
 use crate::events;
-use crate::observations::{Observations, Step};
 
 /// The route's deadline plus connection overhead on a busy machine.
 const ANSWER_WITHIN: Duration = Duration::from_millis(700);
@@ -79,158 +78,90 @@ pub(super) struct UpstreamDrill {
     pub(super) reads: &'static [ReadProbe],
 }
 
+impl Drill for UpstreamDrill {
+    fn run<'a>(&'a self, run: &'a mut DrillRun) -> DrillFuture<'a> {
+        Box::pin(self.run_drill(run))
+    }
+}
+
 impl UpstreamDrill {
-    pub(super) async fn run(
-        &self,
-        mode: Mode,
-        objective: Duration,
-        env: &mut DrillEnv,
-        seen: &mut Observations,
-    ) -> anyhow::Result<()> {
+    pub(super) async fn run_drill(&self, run: &mut DrillRun) -> anyhow::Result<()> {
         for (number, fault) in self.faults.iter().enumerate() {
-            let alert = (number == 0 && mode == Mode::Full).then_some(self.alert);
-            self.drill_fault(*fault, alert, objective, env, seen).await?;
+            let alerts: &[_] = if number == 0 { &[self.alert] } else { &[] };
+            self.drill_fault(run, *fault, alerts).await?;
         }
         Ok(())
     }
 
     async fn drill_fault(
         &self,
+        run: &mut DrillRun,
         fault: Fault,
-        alert: Option<&'static str>,
-        objective: Duration,
-        env: &mut DrillEnv,
-        seen: &mut Observations,
+        alerts: &[&'static str],
     ) -> anyhow::Result<()> {
-        let steady = env
-            .wait_until("a whole dashboard", objective, async |env| {
-                Ok(env.dashboard().await.is_whole())
-            })
-            .await;
-        seen.check_timed(Step::Steady, "every widget is ok", steady);
+        let steady = run.until_whole().await;
+        run.steady_within("every widget is ok", steady);
         for read in self.reads {
-            read.open(env).await?;
+            read.open(&run.env).await?;
         }
-        let before = failures(env, fault).await?;
-        events::invalidate(env, fault.upstream()).await?;
+        let (before, spared) = (failures(&run.env, fault).await?, spared(&run.env, fault).await?);
+        events::invalidate(&run.env, fault.upstream()).await?;
         let injected_at = Instant::now();
-        fault.inject(env).await?;
-        seen.check(Step::Fault, fault.sentence(), true, "done");
+        fault.inject(&run.env).await?;
+        run.inject(fault.sentence());
 
-        let during = match alert {
-            Some(alert) => watch_with_alert(alert, injected_at, env, seen).await?,
-            None => env.watch(WATCH_DURATION, REQUEST_PAUSE).await,
-        };
+        let length = run.watch_length(alerts, WATCH_DURATION)?;
+        let watching = run.env.watch(length, REQUEST_PAUSE);
+        let during = run.raised_during(alerts, injected_at, watching).await?;
         let expected = widgets::of_upstream(fault.upstream());
-        check_user_view(&during, &expected, fault, seen);
+        check_user_view(run, &during, &expected);
         for read in self.reads {
-            read.check(env, seen).await?;
+            read.check(run).await?;
         }
-        let signal = env
+        let signal = run
+            .env
             .wait_until("the failure counter", DETECT_WITHIN, async |env| {
                 Ok(failures(env, fault).await? > before)
             })
             .await;
         let not_ok = during.iter().find(|dashboard| !dashboard.not_ok.is_empty());
         let noticed = not_ok.map(|first| first.at + first.took - injected_at);
-        seen.check_timed(
-            Step::Detection,
-            "bff_backoffice_upstream_request_total counts its failures",
-            signal,
-        );
-        seen.detected_after(noticed);
-        check_automatic(env, fault, seen).await?;
+        run.detect_within("bff_backoffice_upstream_request_total counts its failures", signal);
+        run.detected_after(noticed);
+        let spared = self::spared(&run.env, fault).await? - spared;
+        let what = "the breaker opened and spared the upstream calls";
+        run.automatic(what, spared > 0.0, format!("{spared:.0} calls spared"));
 
-        fault.undo(env).await?;
-        let back = env
-            .wait_until("a whole dashboard", objective, async |env| {
-                Ok(env.dashboard().await.is_whole())
-            })
-            .await;
-        let took = seen.check_timed(
-            Step::Recovery,
-            format!("every widget is ok again within {} s", objective.as_secs()),
-            back,
-        );
-        seen.recovered_after(took);
+        fault.undo(&mut run.env).await?;
+        let back = run.until_whole().await;
+        run.recover_within("every widget is ok again", back);
         Ok(())
     }
-}
-
-/// Requests dashboards long enough for the alert, and checks that it fires.
-async fn watch_with_alert(
-    alert: &'static str,
-    injected_at: Instant,
-    env: &DrillEnv,
-    seen: &mut Observations,
-) -> anyhow::Result<Vec<DashboardView>> {
-    let alerts = env.alerts()?;
-    let watching = env.watch(alerts.fire_within(&[alert])?, REQUEST_PAUSE);
-    let (during, raised) = alerts.raised_during(&[alert], injected_at, watching).await?;
-    raised.report(seen);
-    Ok(during)
 }
 
 /// Number of failed calls to the upstream so far.
 pub(super) async fn failures(env: &DrillEnv, fault: Fault) -> anyhow::Result<f64> {
     let name = "bff_backoffice_upstream_request_total";
-    let all = env.metric(name, &[("upstream", fault.upstream())]).await?;
-    let good = env.metric(name, &[("upstream", fault.upstream()), ("outcome", "ok")]).await?;
+    let all = env.counter(name, &[("upstream", fault.upstream())]).await?;
+    let good = env.counter(name, &[("upstream", fault.upstream()), ("outcome", "ok")]).await?;
     Ok(all - good)
 }
 
-fn check_user_view(
-    during: &[DashboardView],
-    expected: &BTreeSet<String>,
-    fault: Fault,
-    seen: &mut Observations,
-) {
-    let what = fault.sentence();
+fn check_user_view(run: &DrillRun, during: &[DashboardView], expected: &BTreeSet<String>) {
     let count = during.len();
     let good = during.iter().filter(|dashboard| dashboard.status == Some(200)).count();
-    seen.check(
-        Step::User,
-        format!("{what}: every dashboard is 200"),
-        good == count && count > 0,
-        format!("{good} of {count}"),
-    );
+    run.user("every dashboard is 200", good == count && count > 0, format!("{good} of {count}"));
     let slowest = during.iter().map(|dashboard| dashboard.took).max().unwrap_or_default();
-    seen.check(
-        Step::User,
-        format!("{what}: every response within {} ms", ANSWER_WITHIN.as_millis()),
-        slowest <= ANSWER_WITHIN,
-        format!("slowest {} ms", slowest.as_millis()),
-    );
+    run.user_in_time(slowest, ANSWER_WITHIN);
     let missed: BTreeSet<_> =
         during.iter().flat_map(DashboardView::upstream_widgets_not_ok).collect();
     let others: BTreeSet<_> = missed.difference(expected).collect();
-    seen.check(
-        Step::User,
-        format!("{what}: every other widget is ok"),
-        others.is_empty(),
-        format!("{others:?}"),
-    );
-    seen.check(
-        Step::User,
-        format!("{what}: its widgets are not ok"),
-        missed.is_superset(expected),
-        format!("{missed:?}"),
-    );
+    run.user("every other widget is ok", others.is_empty(), format!("{others:?}"));
+    run.user("its widgets are not ok", missed.is_superset(expected), format!("{missed:?}"));
 }
 
-/// Checks that the breaker opened.
-async fn check_automatic(
-    env: &DrillEnv,
-    fault: Fault,
-    seen: &mut Observations,
-) -> anyhow::Result<()> {
+/// Number of calls to the upstream that the breaker refused so far.
+async fn spared(env: &DrillEnv, fault: Fault) -> anyhow::Result<f64> {
     let labels = [("upstream", fault.upstream()), ("outcome", "BREAKER_OPEN")];
-    let refused = env.metric("bff_backoffice_upstream_request_total", &labels).await?;
-    seen.check(
-        Step::Automatic,
-        "the breaker opened and spared the upstream calls",
-        refused > 0.0,
-        format!("{refused:.0} calls spared"),
-    );
-    Ok(())
+    env.counter("bff_backoffice_upstream_request_total", &labels).await
 }

@@ -1,8 +1,6 @@
 //! Events are pushed to housekeeping with a token for another audience, as after a typo in a push
 //! subscription, and without a token.
 
-use std::time::Duration;
-
 use contracts::clock::{Clock, Entropy};
 use contracts::id::{EventId, Id};
 use launcher::internal::InternalClient;
@@ -11,9 +9,8 @@ use reqwest::Response;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::Mode;
 use crate::drill_env::DrillEnv;
-use crate::observations::{Observations, Step};
+use crate::drill_run::{Drill, DrillFuture, DrillRun};
 
 const SERVICE: &str = "housekeeping";
 const FAILURES_METRIC: &str = "housekeeping_internal_auth_failure_total";
@@ -22,7 +19,6 @@ const ALERT: &str = "HousekeepingInternalAuthFailures";
 const CODE: &str = "MELMASTOON.GENERAL.UNAUTHENTICATED";
 /// Maximum deliveries of a subscription.
 const DELIVERIES: usize = 10;
-const SETTLE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// One push request and the tokens to deliver it with.
 struct Push<'a> {
@@ -35,70 +31,62 @@ struct Push<'a> {
     body: Value,
 }
 
-pub(super) async fn run(
-    mode: Mode,
-    objective: Duration,
-    env: &mut DrillEnv,
-    seen: &mut Observations,
-) -> anyhow::Result<()> {
-    let whole = until_whole(env).await;
-    seen.check_timed(Step::Steady, "every widget is ok", whole);
-    let push = Push::of(env).await?;
-    let status = push.deliver(Some(&push.right)).await?.status().as_u16();
-    seen.check(Step::Steady, "an event is acknowledged with 204", status == 204, status);
+pub(super) struct WrongAudience;
 
-    let failing = refuse_deliveries(&push, seen);
-    if mode == Mode::Full {
-        let alerts = env.alerts()?;
-        let (failed, raised) = alerts.raised_during(&[ALERT], Instant::now(), failing).await?;
-        failed?;
-        raised.report(seen);
-    } else {
-        failing.await?;
+impl Drill for WrongAudience {
+    fn run<'a>(&'a self, run: &'a mut DrillRun) -> DrillFuture<'a> {
+        Box::pin(run_drill(run))
     }
+}
 
-    let begun = Instant::now();
+async fn run_drill(run: &mut DrillRun) -> anyhow::Result<()> {
+    let whole = run.until_whole().await;
+    run.steady_within("every widget is ok", whole);
+    let push = Push::of(&run.env).await?;
+    let status = push.deliver(Some(&push.right)).await?.status().as_u16();
+    run.steady("an event is acknowledged with 204", status == 204, status);
+
+    run.raised_during(&[ALERT], Instant::now(), refuse_deliveries(run, &push)).await??;
+
+    let (before, begun) = (push.counted(CONSUMED_METRIC).await?, Instant::now());
     let status = push.deliver(Some(&push.right)).await?.status().as_u16();
     let took = begun.elapsed();
-    let held = status == 204 && took < objective;
-    seen.check(Step::Recovery, "with the right audience it is accepted", held, status);
-    let consumed = push.counted(CONSUMED_METRIC).await?;
-    let twice = (consumed - 2.0).abs() < f64::EPSILON;
-    seen.check(Step::Recovery, format!("{CONSUMED_METRIC} counts it"), twice, consumed);
-    seen.recovered_after(Some(took));
+    let held = status == 204 && took < run.objective;
+    run.recover("with the right audience it is accepted", held, status);
+    let consumed = push.counted(CONSUMED_METRIC).await? - before;
+    let once = (consumed - 1.0).abs() < 0.5;
+    run.recover(format!("{CONSUMED_METRIC} counts it"), once, consumed);
+    run.recovered_after(Some(took));
     Ok(())
 }
 
-async fn refuse_deliveries(push: &Push<'_>, seen: &mut Observations) -> anyhow::Result<()> {
-    let begun = Instant::now();
+async fn refuse_deliveries(run: &DrillRun, push: &Push<'_>) -> anyhow::Result<()> {
+    let (failures, consumed_before, begun) = (
+        push.counted(FAILURES_METRIC).await?,
+        push.counted(CONSUMED_METRIC).await?,
+        Instant::now(),
+    );
     let what = "ten deliveries with a token for the gateway, then one without any";
-    seen.check(Step::Fault, what, true, "done");
+    run.inject(what);
     let mut refused = 0;
     for _ in 0..DELIVERIES {
         refused += usize::from(is_refused(push.deliver(Some(&push.wrong)).await?).await);
     }
     refused += usize::from(is_refused(push.deliver(None).await?).await);
-    seen.check(
-        Step::User,
+    run.user(
         format!("each gets 401 {CODE}"),
         refused == DELIVERIES + 1,
         format!("{refused} of {}", DELIVERIES + 1),
     );
-    let counted = push.counted(FAILURES_METRIC).await?;
+    let counted = push.counted(FAILURES_METRIC).await? - failures;
     let all = counted >= DELIVERIES as f64;
-    seen.check(Step::Detection, format!("{FAILURES_METRIC} grows"), all, counted);
-    seen.detected_after(Some(begun.elapsed()));
-    let consumed = push.counted(CONSUMED_METRIC).await?;
-    let once = (consumed - 1.0).abs() < f64::EPSILON;
-    seen.check(Step::Automatic, "none of them is accepted", once, consumed);
-    let whole = until_whole(push.env).await;
-    seen.check_timed(Step::User, "operators do not notice: every widget is ok", whole);
+    run.detect(format!("{FAILURES_METRIC} grows"), all, counted);
+    run.detected_after(Some(begun.elapsed()));
+    let consumed = push.counted(CONSUMED_METRIC).await? - consumed_before;
+    run.automatic("none of them is accepted", consumed < 0.5, consumed);
+    let whole = run.until_whole().await;
+    run.user_within("operators do not notice: every widget is ok", whole);
     Ok(())
-}
-
-async fn until_whole(env: &DrillEnv) -> anyhow::Result<Duration> {
-    let is_so = async |env: &DrillEnv| Ok(env.dashboard().await.is_whole());
-    env.wait_until("a whole dashboard", SETTLE_TIMEOUT, is_so).await
 }
 
 async fn is_refused(answer: Response) -> bool {
@@ -136,7 +124,7 @@ impl<'a> Push<'a> {
     }
 
     async fn counted(&self, metric: &str) -> anyhow::Result<f64> {
-        self.env.metric_from(&self.metrics_url(), metric, &[]).await
+        self.env.counter_at(&self.metrics_url(), metric, &[]).await
     }
 
     async fn deliver(&self, token: Option<&str>) -> anyhow::Result<Response> {

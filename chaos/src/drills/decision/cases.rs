@@ -21,195 +21,177 @@ const USED_FACTOR: &str = "MELMASTOON.BFF.MFA_INVALID_OR_USED";
 const DRIFT: &str = "MELMASTOON.BFF.SCHEMA_DRIFT";
 const NO_STORE: &str = "MELMASTOON.BFF.STORE_UNAVAILABLE";
 
-/// Returns the case of a row.
-pub(in crate::drills) fn case(id: &str) -> Option<&'static DecisionCase> {
-    CASES.iter().find(|case| case.id == id)
-}
-
 /// A case whose request itself is wrong.
-const fn refused(
-    id: &'static str,
-    probes: &'static [(Probe, Expected)],
-    code: &'static str,
-) -> DecisionCase {
+const fn refused(probes: &'static [(Probe, Expected)], code: &'static str) -> DecisionCase {
     let (failure, signal) = (Failure::Nothing, Signal::Code(code));
-    DecisionCase { id, failure, probes, signal, alert: None, afterwards: BACK_TO_NORMAL }
+    DecisionCase { failure, probes, signal, alert: None, afterwards: BACK_TO_NORMAL }
 }
 
-static CASES: [DecisionCase; 19] = [
-    DecisionCase {
-        id: "DT-1",
-        failure: Failure::EdgeRule,
-        probes: &[
-            (Probe::Dashboard, Expected::Problem(403, BLOCKED)),
-            (Probe::Unsigned, Expected::Problem(403, BLOCKED)),
-        ],
-        signal: Signal::Code(BLOCKED),
-        alert: None,
-        afterwards: BACK_TO_NORMAL,
-    },
-    refused(
-        "DT-2",
-        &[
-            (Probe::Unsigned, Expected::Problem(401, NO_SESSION)),
-            (Probe::UnsignedNowhere, Expected::Problem(401, NO_SESSION)),
-        ],
-        NO_SESSION,
+pub(in crate::drills) static DT_1: DecisionCase = DecisionCase {
+    failure: Failure::EdgeRule,
+    probes: &[
+        (Probe::Dashboard, Expected::Problem(403, BLOCKED)),
+        (Probe::Unsigned, Expected::Problem(403, BLOCKED)),
+    ],
+    signal: Signal::Code(BLOCKED),
+    alert: None,
+    afterwards: BACK_TO_NORMAL,
+};
+
+pub(in crate::drills) static DT_2: DecisionCase = refused(
+    &[
+        (Probe::Unsigned, Expected::Problem(401, NO_SESSION)),
+        (Probe::UnsignedNowhere, Expected::Problem(401, NO_SESSION)),
+    ],
+    NO_SESSION,
+);
+
+pub(in crate::drills) static DT_3: DecisionCase = refused(
+    &[
+        (Probe::WithoutProof, Expected::Problem(401, BAD_PROOF)),
+        (Probe::ProofOfOtherKey, Expected::Problem(401, BAD_PROOF)),
+        (Probe::ProofOfOtherMethod, Expected::Problem(401, BAD_PROOF)),
+    ],
+    BAD_PROOF,
+);
+
+pub(in crate::drills) static DT_4: DecisionCase =
+    refused(&[(Probe::ExpiredToken, Expected::Problem(401, EXPIRED))], EXPIRED);
+
+pub(in crate::drills) static DT_5: DecisionCase =
+    refused(&[(Probe::OtherDevice, Expected::Problem(403, OTHER_DEVICE))], OTHER_DEVICE);
+
+pub(in crate::drills) static DT_6: DecisionCase = DecisionCase {
+    failure: Failure::Suspension,
+    probes: &[
+        (Probe::Dashboard, Expected::Problem(503, SUSPENDED)),
+        (Probe::Session, Expected::Problem(503, SUSPENDED)),
+    ],
+    signal: Signal::Code(SUSPENDED),
+    alert: None,
+    afterwards: BACK_TO_NORMAL,
+};
+
+pub(in crate::drills) static DT_7: DecisionCase =
+    refused(&[(Probe::OtherProperty, Expected::Problem(403, OUT_OF_SCOPE))], OUT_OF_SCOPE);
+
+pub(in crate::drills) static DT_8: DecisionCase = DecisionCase {
+    failure: Failure::SessionTier,
+    probes: &[
+        (Probe::CheckIn, Expected::Later(503, NO_TIER)),
+        (Probe::Stream, Expected::Later(503, NO_TIER)),
+        (Probe::Dashboard, Expected::Whole),
+        (Probe::CheckIns, Expected::Effects(0)),
+    ],
+    signal: Signal::Code(NO_TIER),
+    alert: None,
+    afterwards: &[(Probe::CheckIn, Expected::Status(200)), (Probe::CheckIns, Expected::Effects(1))],
+};
+
+pub(in crate::drills) static DT_9: DecisionCase = DecisionCase {
+    failure: Failure::Nothing,
+    probes: BACK_TO_NORMAL,
+    signal: Signal::Series("bff_backoffice_widget_total", &[("outcome", "ok")]),
+    alert: None,
+    afterwards: BACK_TO_NORMAL,
+};
+
+pub(in crate::drills) static DT_10: DecisionCase = DecisionCase {
+    failure: Failure::Upstream(&[("pricing", "status", None)]),
+    probes: &[(Probe::Dashboard, Expected::Without("rateSnapshot"))],
+    signal: Signal::Series("bff_backoffice_dashboard_partial_total", &[]),
+    alert: None,
+    afterwards: BACK_TO_NORMAL,
+};
+
+pub(in crate::drills) static DT_11: DecisionCase = DecisionCase {
+    failure: Failure::Upstream(&[("reservation", "refuse", None)]),
+    probes: &[(Probe::Arrivals, Expected::Problem(502, NO_UPSTREAM))],
+    signal: Signal::Code(NO_UPSTREAM),
+    alert: None,
+    afterwards: &[(Probe::Arrivals, Expected::Status(200)), (Probe::Dashboard, Expected::Whole)],
+};
+
+/// The change succeeds but its response is lost; then the upstream is too slow to repeat it.
+pub(in crate::drills) static DT_12: DecisionCase = DecisionCase {
+    failure: Failure::Upstream(&[
+        ("reservation", "lost_answer", Some(1)),
+        ("reservation", "hang", None),
+    ]),
+    probes: &[(Probe::CheckIn, Expected::Problem(504, SLOW_UPSTREAM))],
+    signal: Signal::Code(SLOW_UPSTREAM),
+    alert: None,
+    afterwards: &[
+        (Probe::CheckIn, Expected::Status(200)),
+        (Probe::CheckIn, Expected::Replayed(200)),
+        (Probe::CheckIns, Expected::Effects(1)),
+    ],
+};
+
+pub(in crate::drills) static DT_13: DecisionCase = DecisionCase {
+    failure: Failure::Upstream(&[("lock", "refuse", None)]),
+    probes: &[
+        (Probe::IssueKey, Expected::Problem(502, NO_UPSTREAM)),
+        (Probe::LockRows, Expected::Rows("requested failure")),
+        (Probe::KeysMade, Expected::Effects(0)),
+        (Probe::Dashboard, Expected::Whole),
+    ],
+    signal: Signal::Series("bff_backoffice_lock_action_total", &[("outcome", "failure")]),
+    alert: None,
+    afterwards: &[
+        (Probe::IssueKey, Expected::Status(201)),
+        (Probe::IssueKey, Expected::Replayed(201)),
+        (Probe::LockRows, Expected::Rows("requested failure requested success")),
+        (Probe::KeysMade, Expected::Effects(1)),
+    ],
+};
+
+pub(in crate::drills) static DT_14: DecisionCase =
+    refused(&[(Probe::RefundWithoutFactor, Expected::Problem(401, NO_FACTOR))], NO_FACTOR);
+
+pub(in crate::drills) static DT_15: DecisionCase =
+    refused(&[(Probe::RefundWithUsedFactor, Expected::Problem(401, USED_FACTOR))], USED_FACTOR);
+
+pub(in crate::drills) static DT_16: DecisionCase = DecisionCase {
+    failure: Failure::Upstream(&[("reservation", "drift", None)]),
+    probes: &[(Probe::Arrivals, Expected::Problem(502, DRIFT))],
+    signal: Signal::Series(
+        "bff_backoffice_upstream_schema_drift_total",
+        &[("upstream", "reservation")],
     ),
-    refused(
-        "DT-3",
-        &[
-            (Probe::WithoutProof, Expected::Problem(401, BAD_PROOF)),
-            (Probe::ProofOfOtherKey, Expected::Problem(401, BAD_PROOF)),
-            (Probe::ProofOfOtherMethod, Expected::Problem(401, BAD_PROOF)),
-        ],
-        BAD_PROOF,
-    ),
-    refused("DT-4", &[(Probe::ExpiredToken, Expected::Problem(401, EXPIRED))], EXPIRED),
-    refused("DT-5", &[(Probe::OtherDevice, Expected::Problem(403, OTHER_DEVICE))], OTHER_DEVICE),
-    DecisionCase {
-        id: "DT-6",
-        failure: Failure::Suspension,
-        probes: &[
-            (Probe::Dashboard, Expected::Problem(503, SUSPENDED)),
-            (Probe::Session, Expected::Problem(503, SUSPENDED)),
-        ],
-        signal: Signal::Code(SUSPENDED),
-        alert: None,
-        afterwards: BACK_TO_NORMAL,
-    },
-    refused("DT-7", &[(Probe::OtherProperty, Expected::Problem(403, OUT_OF_SCOPE))], OUT_OF_SCOPE),
-    DecisionCase {
-        id: "DT-8",
-        failure: Failure::SessionTier,
-        probes: &[
-            (Probe::CheckIn, Expected::Later(503, NO_TIER)),
-            (Probe::Stream, Expected::Later(503, NO_TIER)),
-            (Probe::Dashboard, Expected::Whole),
-            (Probe::CheckIns, Expected::Effects(0)),
-        ],
-        signal: Signal::Code(NO_TIER),
-        alert: None,
-        afterwards: &[
-            (Probe::CheckIn, Expected::Status(200)),
-            (Probe::CheckIns, Expected::Effects(1)),
-        ],
-    },
-    DecisionCase {
-        id: "DT-9",
-        failure: Failure::Nothing,
-        probes: BACK_TO_NORMAL,
-        signal: Signal::Series("bff_backoffice_widget_total", &[("outcome", "ok")]),
-        alert: None,
-        afterwards: BACK_TO_NORMAL,
-    },
-    DecisionCase {
-        id: "DT-10",
-        failure: Failure::Upstream(&[("pricing", "status", None)]),
-        probes: &[(Probe::Dashboard, Expected::Without("rateSnapshot"))],
-        signal: Signal::Series("bff_backoffice_dashboard_partial_total", &[]),
-        alert: None,
-        afterwards: BACK_TO_NORMAL,
-    },
-    DecisionCase {
-        id: "DT-11",
-        failure: Failure::Upstream(&[("reservation", "refuse", None)]),
-        probes: &[(Probe::Arrivals, Expected::Problem(502, NO_UPSTREAM))],
-        signal: Signal::Code(NO_UPSTREAM),
-        alert: None,
-        afterwards: &[
-            (Probe::Arrivals, Expected::Status(200)),
-            (Probe::Dashboard, Expected::Whole),
-        ],
-    },
-    // The change succeeds but its response is lost; then the upstream is too slow to repeat it.
-    DecisionCase {
-        id: "DT-12",
-        failure: Failure::Upstream(&[
-            ("reservation", "lost_answer", Some(1)),
-            ("reservation", "hang", None),
-        ]),
-        probes: &[(Probe::CheckIn, Expected::Problem(504, SLOW_UPSTREAM))],
-        signal: Signal::Code(SLOW_UPSTREAM),
-        alert: None,
-        afterwards: &[
-            (Probe::CheckIn, Expected::Status(200)),
-            (Probe::CheckIn, Expected::Replayed(200)),
-            (Probe::CheckIns, Expected::Effects(1)),
-        ],
-    },
-    DecisionCase {
-        id: "DT-13",
-        failure: Failure::Upstream(&[("lock", "refuse", None)]),
-        probes: &[
-            (Probe::IssueKey, Expected::Problem(502, NO_UPSTREAM)),
-            (Probe::LockRows, Expected::Rows("requested failure")),
-            (Probe::KeysMade, Expected::Effects(0)),
-            (Probe::Dashboard, Expected::Whole),
-        ],
-        signal: Signal::Series("bff_backoffice_lock_action_total", &[("outcome", "failure")]),
-        alert: None,
-        afterwards: &[
-            (Probe::IssueKey, Expected::Status(201)),
-            (Probe::IssueKey, Expected::Replayed(201)),
-            (Probe::LockRows, Expected::Rows("requested failure requested success")),
-            (Probe::KeysMade, Expected::Effects(1)),
-        ],
-    },
-    refused("DT-14", &[(Probe::RefundWithoutFactor, Expected::Problem(401, NO_FACTOR))], NO_FACTOR),
-    refused(
-        "DT-15",
-        &[(Probe::RefundWithUsedFactor, Expected::Problem(401, USED_FACTOR))],
-        USED_FACTOR,
-    ),
-    DecisionCase {
-        id: "DT-16",
-        failure: Failure::Upstream(&[("reservation", "drift", None)]),
-        probes: &[(Probe::Arrivals, Expected::Problem(502, DRIFT))],
-        signal: Signal::Series(
-            "bff_backoffice_upstream_schema_drift_total",
-            &[("upstream", "reservation")],
-        ),
-        alert: Some("BffSchemaDrift"),
-        afterwards: &[
-            (Probe::Arrivals, Expected::Status(200)),
-            (Probe::Dashboard, Expected::Whole),
-        ],
-    },
-    DecisionCase {
-        id: "DT-17",
-        failure: Failure::Nothing,
-        probes: &[(Probe::Refund, Expected::Status(201))],
-        signal: Signal::Series(MFA_METRIC, &[("outcome", "used")]),
-        alert: None,
-        afterwards: BACK_TO_NORMAL,
-    },
-    DecisionCase {
-        id: "DT-18",
-        failure: Failure::Nothing,
-        probes: &[
-            (Probe::CheckIn, Expected::Status(200)),
-            (Probe::CheckIn, Expected::Replayed(200)),
-        ],
-        signal: Signal::Series("bff_backoffice_mutation_settled_total", &[("outcome", "stored")]),
-        alert: None,
-        afterwards: &[(Probe::CheckIns, Expected::Effects(1))],
-    },
-    DecisionCase {
-        id: "DT-19",
-        failure: Failure::Postgres,
-        probes: &[
-            (Probe::CheckIn, Expected::Problem(503, NO_STORE)),
-            (Probe::CheckIns, Expected::Effects(0)),
-            (Probe::Dashboard, Expected::Without("syncStatus")),
-            (Probe::Readiness, Expected::Problem(503, "durable-store")),
-        ],
-        signal: Signal::Code(NO_STORE),
-        alert: None,
-        afterwards: &[
-            (Probe::CheckIn, Expected::Status(200)),
-            (Probe::CheckIns, Expected::Effects(1)),
-            (Probe::Readiness, Expected::Status(200)),
-        ],
-    },
-];
+    alert: Some("BffSchemaDrift"),
+    afterwards: &[(Probe::Arrivals, Expected::Status(200)), (Probe::Dashboard, Expected::Whole)],
+};
+
+pub(in crate::drills) static DT_17: DecisionCase = DecisionCase {
+    failure: Failure::Nothing,
+    probes: &[(Probe::Refund, Expected::Status(201))],
+    signal: Signal::Series(MFA_METRIC, &[("outcome", "used")]),
+    alert: None,
+    afterwards: BACK_TO_NORMAL,
+};
+
+pub(in crate::drills) static DT_18: DecisionCase = DecisionCase {
+    failure: Failure::Nothing,
+    probes: &[(Probe::CheckIn, Expected::Status(200)), (Probe::CheckIn, Expected::Replayed(200))],
+    signal: Signal::Series("bff_backoffice_mutation_settled_total", &[("outcome", "stored")]),
+    alert: None,
+    afterwards: &[(Probe::CheckIns, Expected::Effects(1))],
+};
+
+pub(in crate::drills) static DT_19: DecisionCase = DecisionCase {
+    failure: Failure::Postgres,
+    probes: &[
+        (Probe::CheckIn, Expected::Problem(503, NO_STORE)),
+        (Probe::CheckIns, Expected::Effects(0)),
+        (Probe::Dashboard, Expected::Without("syncStatus")),
+        (Probe::Readiness, Expected::Problem(503, "durable-store")),
+    ],
+    signal: Signal::Code(NO_STORE),
+    alert: None,
+    afterwards: &[
+        (Probe::CheckIn, Expected::Status(200)),
+        (Probe::CheckIns, Expected::Effects(1)),
+        (Probe::Readiness, Expected::Status(200)),
+    ],
+};

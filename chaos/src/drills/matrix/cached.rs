@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{Times, widgets};
 use crate::drill_env::{DashboardView, DrillEnv, stand_in_fault};
-use crate::observations::{Observations, Step};
+use crate::drill_run::DrillRun;
 
 /// Upstreams whose responses are fresh for ten seconds at most.
 const HANGING_UPSTREAMS: [&str; 3] = ["reservation", "housekeeping", "notification"];
@@ -19,31 +19,23 @@ const REQUEST_PAUSE: Duration = Duration::from_millis(50);
 /// The 100 ms that a refresh of stale data is awaited, plus the rest of a dashboard.
 const P99_WITHIN: Duration = Duration::from_millis(250);
 
-pub(super) async fn run(
-    objective: Duration,
-    env: &mut DrillEnv,
-    seen: &mut Observations,
-) -> anyhow::Result<()> {
-    env.keep(true).await?;
-    let whole = async |env: &DrillEnv| Ok(env.dashboard().await.is_whole());
-    let steady = env.wait_until("a whole dashboard", objective, whole).await;
-    seen.check_timed(Step::Steady, "the cache is on, and every widget is ok", steady);
+pub(super) async fn run(run: &mut DrillRun) -> anyhow::Result<()> {
+    run.env.keep(true).await?;
+    let steady = run.until_whole().await;
+    run.steady_within("the cache is on, and every widget is ok", steady);
     for upstream in HANGING_UPSTREAMS {
-        env.add_fault(&stand_in_fault(upstream, "hang")).await?;
+        run.env.add_fault(&stand_in_fault(upstream, "hang")).await?;
     }
+    run.inject(format!("{HANGING_UPSTREAMS:?} hang"));
     let wanted = wanted();
     let old = async |env: &DrillEnv| Ok(env.dashboard().await.upstream_widgets_not_ok() == wanted);
-    let old = env.wait_until("stale widgets", STALE_WITHIN, old).await;
-    seen.check_timed(
-        Step::Detection,
-        format!("{HANGING_UPSTREAMS:?} hang: {wanted:?} are not ok"),
-        old,
-    );
-    let during = watch(env).await;
-    check_stale_views(&during, &wanted, seen);
-    env.clear_faults().await?;
-    let back = env.wait_until("a whole dashboard", objective, whole).await;
-    seen.check_timed(Step::Recovery, "and every widget is ok again", back);
+    let old = run.env.wait_until("stale widgets", STALE_WITHIN, old).await;
+    run.detect_within("their widgets are not ok", old);
+    let during = watch(&run.env).await;
+    check_stale_views(run, &during, &wanted);
+    run.env.clear_faults().await?;
+    let back = run.until_whole().await;
+    run.recover_within("and every widget is ok again", back);
     Ok(())
 }
 
@@ -60,17 +52,15 @@ async fn watch(env: &DrillEnv) -> Vec<DashboardView> {
     during
 }
 
-fn check_stale_views(during: &[DashboardView], wanted: &BTreeSet<String>, seen: &mut Observations) {
+fn check_stale_views(run: &DrillRun, during: &[DashboardView], wanted: &BTreeSet<String>) {
     let good = during.iter().filter(|view| is_stale(view, wanted)).count();
-    seen.check(
-        Step::User,
-        "cached: the last responses are shown as stale, with age and reason",
+    run.user(
+        "the last responses are shown as stale, with age and reason",
         good == during.len() && good > 0,
         format!("{good} of {} dashboards", during.len()),
     );
     let times = Times::of(during.iter());
-    let what = format!("cached: the p99 is within {} ms", P99_WITHIN.as_millis());
-    seen.check(Step::User, what, times.p99 <= P99_WITHIN, &times);
+    run.user("the p99 of cached dashboards is in time", times.p99 <= P99_WITHIN, &times);
 }
 
 /// Whether it is 200 and exactly these widgets are stale, with data, age and reason.

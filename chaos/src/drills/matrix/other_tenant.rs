@@ -13,10 +13,9 @@ use launcher::stack_info::Operator;
 use serde_json::json;
 use tokio::time::sleep;
 
-use super::super::Mode;
 use super::Times;
 use crate::drill_env::{DashboardView, DrillEnv};
-use crate::observations::{Observations, Step};
+use crate::drill_run::{DrillRun, Mode};
 
 /// Dashboards per round, and rounds. A p99 of only a few hundred would be one busy moment.
 const SHORT_RUN: (usize, usize) = (40, 2);
@@ -52,33 +51,34 @@ impl OtherTenant {
 }
 
 /// Alternates rounds without and with the fault, so that other load on the machine affects both.
-pub(super) async fn run(mode: Mode, env: &DrillEnv, seen: &mut Observations) -> anyhow::Result<()> {
-    let other = OtherTenant::find(env)?;
+pub(super) async fn run(run: &DrillRun) -> anyhow::Result<()> {
+    let other = OtherTenant::find(&run.env)?;
     // Warm-up: signs in and connects.
-    let (count, turns) = if mode == Mode::Full { FULL_RUN } else { SHORT_RUN };
-    other.dashboards(count, env).await;
+    let (count, turns) = if run.mode == Mode::Full { FULL_RUN } else { SHORT_RUN };
+    other.dashboards(count, &run.env).await;
+    run.inject("pricing hangs for one tenant");
     let (mut quiet, mut faulty) = (Vec::new(), Vec::new());
     for _ in 0..turns {
-        quiet.extend(dashboards_under_load(count, env, &other).await);
-        let tenant = &env.desktop.operator().tenant_id;
-        env.add_fault(&json!({"upstream": "pricing", "kind": "hang", "tenantId": tenant})).await?;
-        faulty.extend(dashboards_under_load(count, env, &other).await);
-        env.clear_faults().await?;
+        quiet.extend(dashboards_under_load(count, &run.env, &other).await);
+        let tenant = &run.env.desktop.operator().tenant_id;
+        run.env
+            .add_fault(&json!({"upstream": "pricing", "kind": "hang", "tenantId": tenant}))
+            .await?;
+        faulty.extend(dashboards_under_load(count, &run.env, &other).await);
+        run.env.clear_faults().await?;
     }
     let has_all = |view: &&DashboardView| {
         view.status == Some(200) && view.upstream_widgets_not_ok().is_empty()
     };
     let whole = faulty.iter().filter(has_all).count();
-    let what =
-        "pricing hangs for one tenant: another tenant's dashboards have all widgets from upstreams";
-    seen.check(Step::User, what, whole == faulty.len(), format!("{whole} of {}", faulty.len()));
+    let what = "another tenant's dashboards have all widgets from upstreams";
+    run.user(what, whole == faulty.len(), format!("{whole} of {}", faulty.len()));
     // Eighty dashboards on a busy machine are too few for a p99.
-    if mode == Mode::Full {
+    if run.mode == Mode::Full {
         let (before, during) = (Times::of(quiet.iter()), Times::of(faulty.iter()));
-        let what =
-            "pricing hangs for one tenant: another tenant's p99 increases by at most a tenth";
+        let what = "another tenant's p99 increases by at most a tenth";
         let held = during.p99 <= before.p99 * 11 / 10;
-        seen.check(Step::User, what, held, format!("{during}; without the fault {before}"));
+        run.user(what, held, format!("{during}; without the fault {before}"));
     }
     Ok(())
 }

@@ -1,0 +1,225 @@
+//! A drill, and one run of it: its environment, what is required of it, and what it finds.
+
+use std::cell::RefCell;
+use std::fmt::Display;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::LocalBoxFuture;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::drill_env::{DrillEnv, EnvOptions};
+use crate::observations::{Observations, Step};
+
+pub type DrillFuture<'a> = LocalBoxFuture<'a, anyhow::Result<()>>;
+
+/// Injects a failure into real processes and records what it finds.
+pub trait Drill: Sync {
+    /// Adds what the drill needs to the options of its environment.
+    fn environment<'a>(&self, options: EnvOptions<'a>) -> EnvOptions<'a> {
+        options
+    }
+
+    fn leaves(&self) -> EnvAfter {
+        EnvAfter::Changed
+    }
+
+    /// Runs the drill. An error means that the drill itself failed.
+    fn run<'a>(&'a self, run: &'a mut DrillRun) -> DrillFuture<'a>;
+}
+
+/// The environment after a drill.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EnvAfter {
+    /// As it was, so that the next drill that leaves it so can reuse it.
+    Unchanged,
+    Changed,
+}
+
+/// Length of a drill.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Includes the wait for the alert.
+    Full,
+    /// Takes seconds; used by `./check`.
+    Short,
+}
+
+#[derive(Debug)]
+pub struct DrillRun {
+    pub env: DrillEnv,
+    pub mode: Mode,
+    /// Time from the end of a fault to steady state.
+    pub objective: Duration,
+    observations: RefCell<Observations>,
+    /// Names of the findings at which the run stops when one breaks.
+    stops_at: Vec<String>,
+    stop: Arc<Notify>,
+}
+
+impl DrillRun {
+    pub fn new(env: DrillEnv, mode: Mode, objective: Duration) -> Self {
+        let (observations, stop) = (RefCell::default(), Arc::default());
+        Self { env, mode, objective, observations, stops_at: Vec::new(), stop }
+    }
+
+    /// Stops the run when a finding with one of these names breaks.
+    #[must_use]
+    pub fn stop_at(self, findings: &[String]) -> Self {
+        Self { stops_at: findings.to_vec(), ..self }
+    }
+
+    /// Runs the drill to its end, or until it stops.
+    pub async fn execute(&mut self, drill: &dyn Drill) -> anyhow::Result<()> {
+        let stop = Arc::clone(&self.stop);
+        tokio::select! {
+            biased;
+            () = stop.notified() => return Ok(()),
+            outcome = drill.run(self) => outcome?,
+        }
+        self.check_resolved().await
+    }
+
+    pub fn finish(self) -> (DrillEnv, Observations) {
+        (self.env, self.observations.into_inner())
+    }
+
+    pub fn check(&self, step: Step, name: impl Display, held: bool, found: impl Display) {
+        let name = name.to_string();
+        self.stop_if_named(&name, held);
+        self.observations.borrow_mut().check(step, name, held, found);
+    }
+
+    fn stop_if_named(&self, name: &String, held: bool) {
+        if !held && self.stops_at.contains(name) {
+            self.stop.notify_one();
+        }
+    }
+
+    /// Records a finding of the state before the fault.
+    pub fn steady(&self, name: impl Display, held: bool, found: impl Display) {
+        self.check(Step::Steady, name, held, found);
+    }
+
+    /// Records that a fault is in force. Findings from now on belong to it.
+    pub fn inject(&self, fault: impl Display) {
+        self.check(Step::Fault, fault, true, "done");
+    }
+
+    /// Records a finding about how the failure is detected.
+    pub fn detect(&self, name: impl Display, held: bool, found: impl Display) {
+        self.check(Step::Detection, name, held, found);
+    }
+
+    /// Records a finding about what users see.
+    pub fn user(&self, name: impl Display, held: bool, found: impl Display) {
+        self.check(Step::User, name, held, found);
+    }
+
+    /// Records a finding about what happens without a person.
+    pub fn automatic(&self, name: impl Display, held: bool, found: impl Display) {
+        self.check(Step::Automatic, name, held, found);
+    }
+
+    /// Records a finding of the state after the fault.
+    pub fn recover(&self, name: impl Display, held: bool, found: impl Display) {
+        self.check(Step::Recovery, name, held, found);
+    }
+
+    /// Records a timed step; an error is a broken finding. Returns the time it took.
+    pub fn within(
+        &self,
+        step: Step,
+        name: impl Display,
+        outcome: anyhow::Result<Duration>,
+    ) -> Option<Duration> {
+        let name = name.to_string();
+        self.stop_if_named(&name, outcome.is_ok());
+        self.observations.borrow_mut().check_timed(step, name, outcome)
+    }
+
+    pub fn steady_within(&self, name: impl Display, outcome: anyhow::Result<Duration>) {
+        self.within(Step::Steady, name, outcome);
+    }
+
+    /// Returns the time it took; for time to detect, pass it to [`Self::detected_after`].
+    pub fn detect_within(
+        &self,
+        name: impl Display,
+        outcome: anyhow::Result<Duration>,
+    ) -> Option<Duration> {
+        self.within(Step::Detection, name, outcome)
+    }
+
+    pub fn user_within(
+        &self,
+        name: impl Display,
+        outcome: anyhow::Result<Duration>,
+    ) -> Option<Duration> {
+        self.within(Step::User, name, outcome)
+    }
+
+    /// Records whether the slowest response was within the limit.
+    pub fn user_in_time(&self, slowest: Duration, limit: Duration) {
+        let found = format!("the slowest in {} of {} ms", slowest.as_millis(), limit.as_millis());
+        self.user("every response is in time", slowest <= limit, found);
+    }
+
+    pub fn automatic_within(&self, name: impl Display, outcome: anyhow::Result<Duration>) {
+        self.within(Step::Automatic, name, outcome);
+    }
+
+    /// Records the way back to steady state, and its time as time to recover.
+    pub fn recover_within(&self, name: impl Display, outcome: anyhow::Result<Duration>) {
+        let took = self.within(Step::Recovery, name, outcome);
+        self.recovered_after(took);
+    }
+
+    pub fn detected_after(&self, took: Option<Duration>) {
+        self.observations.borrow_mut().detected_after(took);
+    }
+
+    pub fn recovered_after(&self, took: Option<Duration>) {
+        let mut observations = self.observations.borrow_mut();
+        observations.recovered = observations.recovered.max(took);
+    }
+
+    /// Waits until a dashboard is whole, for as long as recovery may take.
+    pub async fn until_whole(&self) -> anyhow::Result<Duration> {
+        let is_whole = async |env: &DrillEnv| Ok(env.dashboard().await.is_whole());
+        self.env.wait_until("a whole dashboard", self.objective, is_whole).await
+    }
+
+    /// Runs `work`. A full run also checks that these alerts are raised by `fault`.
+    pub async fn raised_during<T>(
+        &self,
+        alerts: &[&'static str],
+        fault: Instant,
+        work: impl Future<Output = T>,
+    ) -> anyhow::Result<T> {
+        if alerts.is_empty() || self.mode == Mode::Short {
+            return Ok(work.await);
+        }
+        let (given, raised) = self.env.alerts()?.raised_during(alerts, fault, work).await?;
+        raised.report(&mut self.observations.borrow_mut());
+        Ok(given)
+    }
+
+    /// Time to watch a fault: in a full run until these alerts must fire, else `short`.
+    pub fn watch_length(&self, alerts: &[&str], short: Duration) -> anyhow::Result<Duration> {
+        if alerts.is_empty() || self.mode == Mode::Short {
+            return Ok(short);
+        }
+        self.env.alerts()?.fire_within(alerts)
+    }
+
+    /// Checks that the alerts that the drill raised are inactive again.
+    async fn check_resolved(&self) -> anyhow::Result<()> {
+        let Ok(alerts) = self.env.alerts() else { return Ok(()) };
+        let mut seen = self.observations.take();
+        let outcome = alerts.check_resolved(&mut seen).await;
+        self.observations.replace(seen);
+        outcome
+    }
+}
