@@ -15,6 +15,7 @@ use chaos::prometheus::Scale;
 use chaos::report::{self, DrillResult, Report, RowResult};
 use clap::{Parser, Subcommand};
 use launcher::progress::Progress;
+use launcher::run_as::remove_any;
 
 /// Data folder of the drills' stack.
 const STACK: &str = "drills/stack";
@@ -135,8 +136,10 @@ impl Runner {
         let mut seen = Observations::default();
         let mut outcome = self.drill(it, &mut seen).await;
         // A drill that fails or stops early leaves its fault in the data too.
-        if self.shared.is_none() && (self.sabotage || outcome.is_err()) {
-            outcome = outcome.and(remove_data());
+        if self.shared.is_none() && outcome.is_err() {
+            outcome = outcome.and(keep_data(&it.row.id));
+        } else if self.shared.is_none() && self.sabotage {
+            outcome = remove_any(&DrillEnv::folder(STACK));
         }
         RowResult::new(it, seen, outcome, self.sabotage)
     }
@@ -195,12 +198,14 @@ impl Runner {
     }
 }
 
-/// Removes the data of the drills' stack, so that the next one begins with new data.
-fn remove_data() -> anyhow::Result<()> {
-    let folder = DrillEnv::folder(STACK);
-    if folder.is_dir() {
-        std::fs::remove_dir_all(&folder)
-            .with_context(|| format!("removing {}", folder.display()))?;
+/// Moves the data and logs of a failed drill's stack away, so that the next one begins with new data.
+fn keep_data(id: &str) -> anyhow::Result<()> {
+    let (data, kept) = (DrillEnv::folder(STACK), DrillEnv::folder("drills/failed").join(id));
+    if data.is_dir() {
+        remove_any(&kept)?;
+        std::fs::create_dir_all(DrillEnv::folder("drills/failed"))?;
+        std::fs::rename(&data, &kept).with_context(|| format!("moving {}", data.display()))?;
+        println!("  Data and logs of the failed drill: {}", kept.display());
     }
     Ok(())
 }

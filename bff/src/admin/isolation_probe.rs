@@ -1,7 +1,9 @@
-//! Probes that tenants are isolated in every store and cache that is keyed by a tenant (seed F-30): a
-//! value is written as one synthetic tenant and read as another, then removed.
+//! Probes that tenants are isolated in every table, in the session store and in the instance's memory
+//! of revocations and operator profiles (seed F-30): a value is written as one synthetic tenant and
+//! read as another, then removed.
 //!
-//! Not here: when it runs; a scheduler starts it each night.
+//! Not here: cached upstream responses, which are not probed, and when the probe runs; a scheduler
+//! starts it each night.
 
 use std::time::Duration;
 

@@ -14,7 +14,7 @@ const SERVERS: [&str; 4] = ["bff/src", "domain-services", "service-kit/src", "st
 const RAW: [&str; 8] = [
     // `Json`, and `body` for those that need the bytes too.
     "service-kit/src/extract.rs",
-    // Published events, which nobody can correct.
+    // Published events: a refusal does not reach the publisher.
     "service-kit/src/pubsub_push.rs",
     // Fingerprints of the bytes; read with `extract::body`.
     "bff/src/mutation/request.rs",
