@@ -11,7 +11,6 @@ use std::sync::Arc;
 
 use contracts::clock::Clock;
 use http::HeaderMap;
-use tokio::time::Instant;
 
 use crate::jwks::KeySet;
 use crate::principal::Principal;
@@ -80,25 +79,14 @@ impl Authenticator {
         Ok(self.verifier.verify_issued(token, &keys, self.clock.now())?)
     }
 
-    /// Finds or opens the caller's session, then consumes the proof, in one round trip. A late session
-    /// store is waited for until the request's deadline, if it has one.
-    pub async fn admit(
-        &self,
-        verified: &Verified,
-        claim: &SessionClaim<'_>,
-        deadline: Option<Instant>,
-    ) -> AdmitOutcome {
-        self.replays.admit(verified.replay, claim, deadline, self.clock.now()).await
+    /// Finds or opens the caller's session, then consumes the proof, in one round trip.
+    pub async fn admit(&self, verified: &Verified, claim: &SessionClaim<'_>) -> AdmitOutcome {
+        self.replays.admit(verified.replay, claim, self.clock.now()).await
     }
 
     /// Checks the session without consuming the proof, for a request that is refused anyway.
-    pub async fn peek(
-        &self,
-        verified: &Verified,
-        claim: &SessionClaim<'_>,
-        deadline: Option<Instant>,
-    ) -> AdmitOutcome {
-        self.replays.peek(verified.replay, claim, deadline, self.clock.now()).await
+    pub async fn peek(&self, verified: &Verified, claim: &SessionClaim<'_>) -> AdmitOutcome {
+        self.replays.peek(verified.replay, claim, self.clock.now()).await
     }
 
     /// The nonce the next proof should carry, when nonces are required (RFC 9449 section 8.2).

@@ -10,7 +10,6 @@ use auth::replay::{ProofUse, ReplayKey};
 use contracts::id::{DeviceId, Id, OperatorId, SessionId, TenantId};
 use jiff::Timestamp;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use tokio::time::Instant;
 
 const SPAN: Duration = Duration::from_secs(72);
 
@@ -149,22 +148,6 @@ async fn a_late_store_is_waited_for_and_a_replay_is_still_refused() {
 }
 
 #[tokio::test]
-async fn a_silent_store_is_waited_for_until_the_request_s_deadline() {
-    let redis = Redis::start().await;
-    let store = ReplayStore::new(Some(redis.connection()), SPAN);
-    let own = claim(Some(id(7)), 1);
-    session(store.admit(proof("a"), &own, None, now()).await);
-    redis.run::<()>(&["CLIENT", "PAUSE", "60000", "ALL"]).await.unwrap();
-    let begun = Instant::now();
-    let deadline = Some(begun + Duration::from_millis(200));
-    let admitted = store.admit(proof("b"), &own, deadline, now()).await;
-    assert_eq!(admitted, AdmitOutcome::Admitted(None));
-    let took = begun.elapsed();
-    assert!((200..800).contains(&took.as_millis()), "{took:?}");
-    assert_eq!(store.admit(proof("b"), &own, deadline, now()).await, AdmitOutcome::Replayed);
-}
-
-#[tokio::test]
 async fn while_redis_is_down_an_instance_remembers_its_own_proofs() {
     let redis = Redis::start().await;
     let one = redis.instance();
@@ -228,18 +211,18 @@ async fn a_session_is_opened_once_and_a_mismatch_consumes_no_proof() {
     let redis = Redis::start().await;
     let (one, other) = (redis.instance(), redis.instance());
     let own = claim(Some(id(7)), 1);
-    let opened = session(one.admit(proof("a"), &own, None, now()).await);
+    let opened = session(one.admit(proof("a"), &own, now()).await);
     assert_eq!((opened.id, opened.is_new), (id(7), true));
-    let found = session(other.admit(proof("b"), &own, None, now()).await);
+    let found = session(other.admit(proof("b"), &own, now()).await);
     assert_eq!(found, StoredSession { is_new: false, ..opened });
     let foreign = claim(Some(id(7)), 2);
     for store in [&one, &one, &other] {
-        assert_eq!(store.admit(proof("c"), &foreign, None, now()).await, AdmitOutcome::Mismatch);
+        assert_eq!(store.admit(proof("c"), &foreign, now()).await, AdmitOutcome::Mismatch);
     }
-    assert_eq!(one.peek(proof("c"), &foreign, None, now()).await, AdmitOutcome::Mismatch);
-    assert_eq!(session(one.peek(proof("c"), &own, None, now()).await).id, id(7));
-    assert_eq!(session(one.admit(proof("c"), &own, None, now()).await).id, id(7));
-    assert_eq!(other.admit(proof("c"), &own, None, now()).await, AdmitOutcome::Replayed);
+    assert_eq!(one.peek(proof("c"), &foreign, now()).await, AdmitOutcome::Mismatch);
+    assert_eq!(session(one.peek(proof("c"), &own, now()).await).id, id(7));
+    assert_eq!(session(one.admit(proof("c"), &own, now()).await).id, id(7));
+    assert_eq!(other.admit(proof("c"), &own, now()).await, AdmitOutcome::Replayed);
 }
 
 #[tokio::test]
@@ -247,25 +230,18 @@ async fn out_of_memory_an_unwritable_session_neither_refuses_nor_weakens() {
     let redis = Redis::start().await;
     let (one, other) = (redis.instance(), redis.instance());
     let (kept, new) = (claim(Some(id(7)), 1), claim(Some(id(8)), 2));
-    assert!(session(one.admit(proof("before"), &kept, None, now()).await).is_new);
+    assert!(session(one.admit(proof("before"), &kept, now()).await).is_new);
     redis.fill().await;
     for jti in ["a", "b"] {
-        assert_eq!(session(one.admit(proof(jti), &new, None, now()).await).id, id(8));
-        assert_eq!(
-            other.admit(proof(jti), &new, None, now()).await,
-            AdmitOutcome::Replayed,
-            "{jti}"
-        );
+        assert_eq!(session(one.admit(proof(jti), &new, now()).await).id, id(8));
+        assert_eq!(other.admit(proof(jti), &new, now()).await, AdmitOutcome::Replayed, "{jti}");
     }
-    assert!(!session(one.admit(proof("c"), &kept, None, now()).await).is_new, "it is there still");
-    assert_eq!(
-        one.admit(proof("d"), &claim(Some(id(7)), 2), None, now()).await,
-        AdmitOutcome::Mismatch
-    );
+    assert!(!session(one.admit(proof("c"), &kept, now()).await).is_new, "it is there still");
+    assert_eq!(one.admit(proof("d"), &claim(Some(id(7)), 2), now()).await, AdmitOutcome::Mismatch);
     redis.run::<()>(&["CONFIG", "SET", "maxmemory", "0"]).await.unwrap();
     assert!(
-        session(other.admit(proof("e"), &new, None, now()).await).is_new,
+        session(other.admit(proof("e"), &new, now()).await).is_new,
         "opened after Redis had memory again"
     );
-    assert_eq!(other.admit(proof("a"), &new, None, now()).await, AdmitOutcome::Replayed);
+    assert_eq!(other.admit(proof("a"), &new, now()).await, AdmitOutcome::Replayed);
 }

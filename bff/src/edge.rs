@@ -11,7 +11,7 @@ use auth::verifier::Verified;
 use axum::extract::{FromRequestParts, OptionalFromRequestParts, OriginalUri, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
-use contracts::id::{PropertyId, TenantId};
+use contracts::id::PropertyId;
 use contracts::problem::{Problem, code};
 use contracts::safeguard;
 use http::HeaderMap;
@@ -20,7 +20,6 @@ use serde::Deserialize;
 use service_kit::extract::Query;
 use service_kit::problem::ApiError;
 use service_kit::request::RequestContext;
-use tokio::time::Instant;
 
 pub(crate) use crate::caller_context::CallerContext;
 use crate::paths::BASE_PATH;
@@ -102,12 +101,11 @@ async fn authenticate_request(
     let details = details(headers);
     let claim = gateway.sessions.claim(&verified.principal, &details);
     let profile = gateway.profiles.lookup(&verified.principal, context).await;
-    let deadline = read_deadline(gateway, line, claim.tenant, context);
     if safeguard!(TenantSuspension) && gateway.tenant_statuses.is_suspended(claim.tenant) {
-        check_admission(gateway.authenticator.peek(&verified, &claim, deadline).await)?;
+        check_admission(gateway.authenticator.peek(&verified, &claim).await)?;
         return Err(Refusal::Suspended(claim.tenant));
     }
-    let admission = gateway.authenticator.admit(&verified, &claim, deadline).await;
+    let admission = gateway.authenticator.admit(&verified, &claim).await;
     if is_sign_out && admission == AdmitOutcome::Ended {
         return Err(already_signed_out(gateway, verified, headers).await);
     }
@@ -125,18 +123,6 @@ async fn authenticate_request(
             profile,
         }),
     }
-}
-
-/// Until when a read waits for a late session store: the deadline of a dashboard, which is that of other
-/// reads too. A change or a sign-out needs the store, and waits as long as it counts as late.
-fn read_deadline(
-    gateway: &Gateway,
-    line: RequestLine<'_>,
-    tenant: TenantId,
-    context: Option<&RequestContext>,
-) -> Option<Instant> {
-    let context = context.filter(|_| matches!(line.method, "GET" | "HEAD"))?;
-    Some(context.received + gateway.composer.route_deadline(tenant))
 }
 
 /// Checks a sign-out whose session has already ended: device and proof must be valid as for the

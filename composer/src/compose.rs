@@ -170,11 +170,6 @@ impl Composer {
         self.limit.usage()
     }
 
-    /// The timeout of a tenant's dashboards, counted from the receipt of the request.
-    pub fn route_deadline(&self, tenant: TenantId) -> Duration {
-        time_limit(Safeguard::Deadlines, self.deadlines.of(tenant))
-    }
-
     pub(crate) fn meters(&self) -> &Meters {
         &self.meters
     }
@@ -194,7 +189,7 @@ impl Composer {
         let (allowed, forbidden) = wanted
             .into_iter()
             .partition(|spec: &&WidgetSpec| spec.roles.intersects(principal.roles));
-        let route_deadline = self.route_deadline(principal.tenant);
+        let route_deadline = time_limit(Safeguard::Deadlines, self.deadlines.of(principal.tenant));
         let permit = self.limit.try_acquire(principal.tenant, admitted, route_deadline);
         let permit = permit.ok_or(PlanError::Overloaded)?;
         Ok(Plan {

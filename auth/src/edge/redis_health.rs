@@ -2,8 +2,7 @@
 //!
 //! A healthy store is waited for up to [`SILENCE_LIMIT`], so that one late reply does not make an
 //! instance fall back to its local replay store: that one does not know the proofs used elsewhere,
-//! and an attacker could slow an instance down to replay one (GD-3). A request with an earlier
-//! deadline waits until that, but never less than for a store that is down.
+//! and an attacker could slow an instance down to replay one (GD-3).
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -37,15 +36,13 @@ impl RedisHealth {
         Self { unresponsive_timeout, ..self }
     }
 
-    /// Starts a call of a request with this deadline, if it has one.
-    pub(super) fn begin(&self, request_deadline: Option<Instant>) -> PendingReply<'_> {
+    /// Starts a call.
+    pub(super) fn begin(&self) -> PendingReply<'_> {
         let now = Instant::now();
         let started = (now - self.begun).as_millis() as u64;
         let first = self.silent_since.fetch_min(started, Ordering::Relaxed).min(started);
         let late = self.begun + Duration::from_millis(first) + SILENCE_LIMIT;
-        let deadline = request_deadline.map_or(late, |limit| limit.min(late));
-        let deadline = deadline.max(now + self.unresponsive_timeout);
-        PendingReply { health: self, started, deadline }
+        PendingReply { health: self, started, deadline: late.max(now + self.unresponsive_timeout) }
     }
 }
 
@@ -88,7 +85,7 @@ mod tests {
     async fn a_store_is_waited_for_until_it_has_been_silent_for_long() {
         let (health, pass) = (RedisHealth::new(), tokio::time::advance);
         let wait = || {
-            let reply = health.begin(None);
+            let reply = health.begin();
             let until = reply.deadline;
             reply.failed();
             until - Instant::now()
@@ -99,34 +96,15 @@ mod tests {
         assert_eq!(wait(), Duration::from_millis(400));
         pass(Duration::from_mins(1)).await;
         assert_eq!(wait(), UNRESPONSIVE_TIMEOUT, "down");
-        health.begin(None).received();
+        health.begin().received();
         assert_eq!(wait(), SILENCE_LIMIT, "up again");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_cancelled_call_does_not_count_as_silence() {
         let health = RedisHealth::new();
-        drop(health.begin(None));
+        drop(health.begin());
         tokio::time::advance(Duration::from_mins(1)).await;
-        assert_eq!(health.begin(None).deadline - Instant::now(), SILENCE_LIMIT);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_request_waits_no_longer_than_its_deadline_and_as_long_as_for_a_store_that_is_down() {
-        let wait = |milliseconds| {
-            let limit = Instant::now() + Duration::from_millis(milliseconds);
-            RedisHealth::new().begin(Some(limit)).deadline - Instant::now()
-        };
-        assert_eq!(wait(550), Duration::from_millis(550));
-        assert_eq!(wait(5_000), SILENCE_LIMIT);
-        assert_eq!(wait(0), UNRESPONSIVE_TIMEOUT);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_store_that_missed_a_request_s_deadline_is_silent_since_then() {
-        let health = RedisHealth::new();
-        health.begin(Some(Instant::now() + Duration::from_millis(400))).failed();
-        tokio::time::advance(Duration::from_millis(400)).await;
-        assert_eq!(health.begin(None).deadline - Instant::now(), Duration::from_millis(600));
+        assert_eq!(health.begin().deadline - Instant::now(), SILENCE_LIMIT);
     }
 }

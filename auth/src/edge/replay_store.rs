@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use metrics::{Counter, counter};
 use redis::aio::ConnectionManager;
 use redis::{Cmd, FromRedisValue};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout_at;
 
 use super::redis_health::RedisHealth;
 use super::script::CachedScript;
@@ -90,19 +90,17 @@ impl ReplayStore {
 
     /// Consumes the proof of a request without a session. Returns whether it was fresh.
     pub async fn first_use(&self, proof: ProofUse, now: Timestamp) -> bool {
-        matches!(self.consume(proof, None, None, now).await, AdmitOutcome::Admitted(_))
+        matches!(self.consume(proof, None, now).await, AdmitOutcome::Admitted(_))
     }
 
-    /// Finds or opens the session, and consumes the proof if the session is the caller's. Waits for Redis
-    /// until `deadline`, the request's, if it has one.
+    /// Finds or opens the session, and consumes the proof if the session is the caller's.
     pub async fn admit(
         &self,
         proof: ProofUse,
         claim: &SessionClaim<'_>,
-        deadline: Option<Instant>,
         now: Timestamp,
     ) -> AdmitOutcome {
-        self.consume(proof, Some(claim), deadline, now).await
+        self.consume(proof, Some(claim), now).await
     }
 
     /// Checks the session as [`admit`](Self::admit) does, without consuming or writing anything.
@@ -110,11 +108,9 @@ impl ReplayStore {
         &self,
         proof: ProofUse,
         claim: &SessionClaim<'_>,
-        deadline: Option<Instant>,
         now: Timestamp,
     ) -> AdmitOutcome {
-        let (store, claim, mode) = (self, Some(claim), Mode::Peek);
-        let call = StoreCall { store, proof, claim, mode, deadline, now };
+        let call = StoreCall { store: self, proof, claim: Some(claim), mode: Mode::Peek, now };
         call.shared().await.unwrap_or(AdmitOutcome::Admitted(None))
     }
 
@@ -124,18 +120,17 @@ impl ReplayStore {
         &self,
         proof: ProofUse,
         claim: Option<&SessionClaim<'_>>,
-        deadline: Option<Instant>,
         now: Timestamp,
     ) -> AdmitOutcome {
         let local = self.local.record(proof, now);
         if !safeguard!(Replay) {
-            return self.without_replay_check(proof, claim, deadline, now).await;
+            return self.without_replay_check(proof, claim, now).await;
         }
         if local == ReplayCheck::Used {
             return AdmitOutcome::Replayed;
         }
-        let mode = Mode::Consume;
-        let shared = StoreCall { store: self, proof, claim, mode, deadline, now }.shared().await;
+        let shared =
+            StoreCall { store: self, proof, claim, mode: Mode::Consume, now }.shared().await;
         if let Some(AdmitOutcome::Mismatch | AdmitOutcome::Ended) = shared {
             self.local.forget(proof);
         }
@@ -151,11 +146,10 @@ impl ReplayStore {
         &self,
         proof: ProofUse,
         claim: Option<&SessionClaim<'_>>,
-        deadline: Option<Instant>,
         now: Timestamp,
     ) -> AdmitOutcome {
         match claim {
-            Some(claim) => self.peek(proof, claim, deadline, now).await,
+            Some(claim) => self.peek(proof, claim, now).await,
             None => AdmitOutcome::Admitted(None),
         }
     }
@@ -167,8 +161,6 @@ struct StoreCall<'a> {
     proof: ProofUse,
     claim: Option<&'a SessionClaim<'a>>,
     mode: Mode,
-    /// The request's.
-    deadline: Option<Instant>,
     now: Timestamp,
 }
 
@@ -209,7 +201,7 @@ impl StoreCall<'_> {
 
     async fn run_script<T: FromRedisValue>(&self, script: &CachedScript) -> Option<T> {
         let mut connection = self.store.shared.clone()?;
-        let reply = self.store.health.begin(self.deadline);
+        let reply = self.store.health.begin();
         let run = script.run(&mut connection, |command| self.fill(command));
         match timeout_at(reply.deadline, run).await {
             Ok(Ok(answer)) => {

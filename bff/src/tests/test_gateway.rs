@@ -55,8 +55,6 @@ pub(crate) struct TestOptions {
     pub(crate) clock: Clock,
     /// URL of the session store.
     pub(crate) redis_url: String,
-    /// Longest wait for a session store that is down.
-    pub(crate) unresponsive_timeout: Duration,
     /// Connections to Postgres.
     pub(crate) pool: usize,
 }
@@ -71,7 +69,6 @@ impl TestOptions {
             limits: Limits::of,
             clock: Clock::system(),
             redis_url: session_url(),
-            unresponsive_timeout: REDIS_TIMEOUT,
             pool: 4,
         }
     }
@@ -258,7 +255,7 @@ fn state(options: &TestOptions, jwks_url: &str, database: &TestDatabase) -> Gate
     builder.env = Env::new(options.clock.clone(), Entropy::system());
     builder.firewall = Some(Arc::clone(&options.rules));
     builder.limits = options.limits;
-    builder.unresponsive_timeout = Some(options.unresponsive_timeout);
+    builder.unresponsive_timeout = Some(REDIS_TIMEOUT);
     builder.build().unwrap()
 }
 
