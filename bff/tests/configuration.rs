@@ -55,6 +55,22 @@ fn a_valid_configuration_is_checked_without_opening_anything() {
 }
 
 #[test]
+fn a_web_view_s_origin_and_the_settings_of_tests_are_accepted() {
+    let origins = r#"["https://console.test","tauri://localhost","app://desk:8080"]"#;
+    let check = |settings: &[(&str, &str)]| {
+        run(&["--check-config"], &[&[("PUBLIC__LISTEN", "127.0.0.1:0")], settings].concat())
+    };
+    let settings = [("PUBLIC__ALLOWED_ORIGINS", origins), ("TEST_X__", "1"), ("test_y__", "1")];
+    let output = check(&settings);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    for wrong in [r#"["tauri://localhost/"]"#, r#"["https://a.test/x"]"#, r#"["file:///a"]"#] {
+        let output = check(&[("PUBLIC__ALLOWED_ORIGINS", wrong)]);
+        assert!(stderr(&output).contains("is not an origin"), "{wrong}: {}", stderr(&output));
+    }
+    assert_eq!(check(&[("X__", "1")]).status.code(), Some(1));
+}
+
+#[test]
 fn all_errors_are_reported_at_once_and_no_secret() {
     let settings = [
         (

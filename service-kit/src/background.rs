@@ -87,7 +87,7 @@ impl TaskDriver {
     }
 
     /// Activates the task after the schedule's jitter and then on `schedule`, until shutdown begins. Its
-    /// name is the label `task` of the metric; no other task has it.
+    /// name is the label `task` of the metric; only the same work, started over HTTP, has it too.
     pub fn start(&self, name: &'static str, task: impl BackgroundTask, schedule: Schedule) {
         self.start_with_wake_up(name, task, schedule, Arc::default());
     }

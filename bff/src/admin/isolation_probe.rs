@@ -156,6 +156,12 @@ fn worst(findings: &[Finding]) -> Outcome {
     }
 }
 
+/// Counts a probe by its outcome, also one that could not begin.
+pub(crate) fn count(outcome: Outcome) {
+    let label: &'static str = outcome.into();
+    counter!("bff_backoffice_tenant_isolation_probe_total", "outcome" => label).increment(1);
+}
+
 fn report(findings: &[Finding], clock: &Clock) -> Outcome {
     for Finding { store, outcome, reason } in findings {
         match outcome {
@@ -167,8 +173,7 @@ fn report(findings: &[Finding], clock: &Clock) -> Outcome {
         }
     }
     let outcome = worst(findings);
-    let label: &'static str = outcome.into();
-    counter!("bff_backoffice_tenant_isolation_probe_total", "outcome" => label).increment(1);
+    count(outcome);
     if outcome == Outcome::Clean {
         gauge!("bff_backoffice_tenant_isolation_probe_last_success_timestamp_seconds")
             .set(clock.unix_seconds() as f64);

@@ -48,9 +48,16 @@ pub struct TlsConfig {
     pub key_file: PathBuf,
 }
 
-/// Requires the form in which browsers send an origin.
+/// Requires the form in which browsers, and web views with a scheme of their own, send an origin.
 fn origin(text: &str, _: &()) -> garde::Result {
-    let is_origin = Url::parse(text).is_ok_and(|url| url.origin().ascii_serialization() == text);
+    let is_origin = Url::parse(text).is_ok_and(|url| {
+        let origin = url.origin();
+        if origin.is_tuple() {
+            return origin.ascii_serialization() == text;
+        }
+        let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+        url.host_str().is_some_and(|host| format!("{}://{host}{port}", url.scheme()) == text)
+    });
     require(is_origin, "is not an origin, such as https://console.hotel.example")
 }
 

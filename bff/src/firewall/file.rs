@@ -17,6 +17,8 @@ use super::mode::Mode;
 
 /// Every rule is checked for every request.
 const MAX_RULES: usize = 200;
+/// Of what the parser says.
+const MAX_MESSAGE_CHARS: usize = 200;
 const MAX_FILE_BYTES: u64 = 256 * 1024;
 const MAX_NAME_LENGTH: usize = 40;
 /// Names of the limits in metrics and headers; no deny rule may have one.
@@ -81,13 +83,14 @@ pub enum RulesError {
 }
 
 impl RulesError {
-    /// In one line, without the excerpt of the text that the parser's error has.
+    /// In one line, without the excerpt of the text that the parser's error has. A long name is cut.
     fn toml(text: &str, error: &toml::de::Error) -> Self {
         let start = error.span().map_or(0, |span| span.start);
         let before = text.get(..start).unwrap_or(text);
         let column = before.chars().rev().take_while(|one| *one != '\n').count() + 1;
         let message: Vec<&str> = error.message().lines().map(str::trim).collect();
-        Self::Toml { line: before.matches('\n').count() + 1, column, message: message.join(", ") }
+        let message = message.join(", ").chars().take(MAX_MESSAGE_CHARS).collect();
+        Self::Toml { line: before.matches('\n').count() + 1, column, message }
     }
 }
 
@@ -122,9 +125,12 @@ pub(crate) fn read(path: &Path) -> Result<Rules, RulesError> {
 
 /// Validates the text.
 pub(crate) fn parse(text: &str) -> Result<Rules, RulesError> {
+    if text.len() as u64 > MAX_FILE_BYTES {
+        return Err(RulesError::TooMany);
+    }
     let document: Document =
         toml::from_str(text).map_err(|error| RulesError::toml(text, &error))?;
-    if text.len() as u64 > MAX_FILE_BYTES || document.deny.len() > MAX_RULES {
+    if document.deny.len() > MAX_RULES {
         return Err(RulesError::TooMany);
     }
     check("limits.address", document.limits.address)?;

@@ -116,6 +116,7 @@ async fn a_lost_session_store_fails_the_probe() {
     let gateway = TestGateway::without_session_store().await;
     let response = probe(&gateway).await.status(503);
     assert_eq!(response.body["outcome"], "failed", "{}", response.body);
+    assert_eq!(response.header("retry-after"), "60", "by then the lease has expired");
     assert_eq!(bad(&response).len(), 2, "the two kinds of keys there: {}", response.body);
 }
 

@@ -43,13 +43,23 @@ async fn internal_routes_name_all_of_them_and_change_nothing() {
             wrong_override,
             &[["body.reason", "INVALID"], ["body.rules", "INVALID"]][..],
         ),
-        ("sessions/revoke", wrong_target, &[["body.kind", "UNKNOWN"], ["body.reason", "INVALID"]]),
+        ("sessions/revoke", wrong_target, &[["body.kind", "UNKNOWN"]]),
         ("admin/unfreeze-locks", json!({"reason": "  "}), &[["body.reason", "INVALID"]]),
     ] {
         let response = gateway.account(FIRST).post(format!("/internal/{path}")).json(&body).await;
         assert_violations(response, expected);
     }
     assert!(gateway.database.rows("SELECT step FROM bff.admin_audit").await.is_empty());
+}
+
+#[tokio::test]
+async fn a_blank_reason_prevents_no_revocation() {
+    let gateway = TestGateway::open().await;
+    let body = json!({
+        "tenantId": gateway.tenant, "kind": "operator", "id": gateway.operator, "reason": " "
+    });
+    gateway.account(FIRST).post("/internal/sessions/revoke").json(&body).await.status(200);
+    gateway.get(format!("{BASE}/session")).await.status(401);
 }
 
 #[tokio::test]

@@ -71,3 +71,11 @@ fn a_single_address_is_a_range_of_one() {
     assert_eq!(range("2001:db8::1").unwrap().to_string(), "2001:db8::1/128");
     assert_eq!(range("203.0.113.7/24").unwrap().to_string(), "203.0.113.0/24");
 }
+
+#[test]
+fn a_long_text_is_refused_by_its_size_and_repeated_only_in_part() {
+    let error = parse(&format!("{} = 1", "A".repeat(100_000))).unwrap_err().to_string();
+    assert!(error.len() < 300, "{} bytes", error.len());
+    let long = "nonsense ".repeat(MAX_FILE_BYTES as usize / 9 + 1);
+    assert!(matches!(parse(&long), Err(RulesError::TooMany)));
+}

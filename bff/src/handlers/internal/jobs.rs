@@ -3,15 +3,18 @@
 //! Internal listener only, for the scheduler. Each is safe to run twice and concurrently. Not here: what
 //! the jobs do, which stands with their subjects.
 
+use axum::body::Body;
 use axum::extract::State;
+use axum::response::IntoResponse;
 use http::StatusCode;
+use http::header::RETRY_AFTER;
 use serde::Serialize;
 use service_kit::extract::Json;
 use service_kit::postgres::StoreError;
 use service_kit::problem::ApiResult;
 use service_kit::table_maintenance::{RetentionSweep, SweepReport};
 
-use crate::admin::isolation_probe::{IsolationProbe, Outcome, Probed};
+use crate::admin::isolation_probe::{self, IsolationProbe, Outcome};
 use crate::admin::table_maintenance::RETENTION;
 use crate::background::job::{self, Job};
 use crate::edge::proof_only::ServiceCalls;
@@ -41,20 +44,25 @@ async fn run<J: Job>(gateway: &Gateway, job: J) -> Result<Option<J::Status>, Sto
 }
 
 /// 503 if a store could not be probed, with what was found in the others, so that the scheduler tries
-/// again. A leak is 200: the probe worked.
+/// again: after the lease, which a store that failed may still hold. A leak is 200: the probe worked.
 pub(crate) async fn probe_isolation(
     State(gateway): State<Gateway>,
-) -> ApiResult<(StatusCode, Json<Ran<Probed>>)> {
+) -> ApiResult<http::Response<Body>> {
     let probe = IsolationProbe {
         database: gateway.database.clone(),
         session_redis: gateway.session_redis.clone(),
         profiles: gateway.profiles.clone(),
         env: gateway.env.clone(),
     };
-    let ran = response(run(&gateway, probe).await)?;
+    let ran = run(&gateway, probe).await.inspect_err(|_| isolation_probe::count(Outcome::Failed));
+    let ran = response(ran)?;
     let is_failed = ran.0.done.as_ref().is_some_and(|probed| probed.outcome == Outcome::Failed);
-    let status = if is_failed { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
-    Ok((status, ran))
+    if is_failed {
+        let after = IsolationProbe::LEASE.unwrap_or_default().as_secs();
+        let headers = [(RETRY_AFTER, after.to_string())];
+        return Ok((StatusCode::SERVICE_UNAVAILABLE, headers, ran).into_response());
+    }
+    Ok(ran.into_response())
 }
 
 pub(crate) async fn reconcile_cursors(

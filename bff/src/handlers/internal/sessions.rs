@@ -7,7 +7,7 @@ use axum::extract::State;
 use contracts::env::Env;
 use contracts::id::TenantId;
 use contracts::problem::Problem;
-use contracts::rules::{not_blank, violation};
+use contracts::rules::violation;
 use contracts::text::Reason;
 use garde::{Path, Report, Validate};
 use jiff::Timestamp;
@@ -71,6 +71,7 @@ impl RevokeRequest {
     }
 }
 
+/// A blank reason is accepted: nothing about a reason prevents a revocation.
 impl Validate for RevokeRequest {
     type Context = ();
 
@@ -78,9 +79,6 @@ impl Validate for RevokeRequest {
         if let Err(error) = self.target() {
             let (member, code) = error.member();
             report.append(path().join(member), violation(code, error));
-        }
-        if let Err(error) = not_blank(&self.reason, &()) {
-            report.append(path().join("reason"), error);
         }
     }
 }
