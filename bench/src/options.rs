@@ -186,7 +186,7 @@ impl Form {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct FloodArguments {
     /// Number of rounds; each has a phase without the flood and one with it.
-    #[arg(long, default_value = "5", value_parser = clap::value_parser!(u32).range(1..=60))]
+    #[arg(long, default_value = "12", value_parser = clap::value_parser!(u32).range(1..=60))]
     pub(crate) rounds: u32,
     /// `GET /session` requests a second from the measured address.
     #[arg(long, default_value = "50")]
@@ -203,7 +203,7 @@ pub(crate) struct FloodArguments {
     /// `GET /health/ready` requests a second of the flood.
     #[arg(long, default_value = "200")]
     pub(crate) health_rate: NonZeroU32,
-    /// Allowed increase of the 99th percentile under the flood, percent.
+    /// Allowed increase of the median of the phases' 99th percentiles, percent.
     #[arg(long, default_value = "10")]
     pub(crate) allowed: f64,
     /// Worker threads of a gateway. The default is that of an instance with one core.

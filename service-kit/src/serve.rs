@@ -177,7 +177,11 @@ impl Server {
                 () = shutdown.drain.cancelled() => return,
             };
             match accepted {
-                Ok((socket, peer)) => self.admit(socket, peer, acceptor.clone(), shutdown, tasks),
+                Ok((socket, peer)) => {
+                    self.admit(socket, peer, acceptor.clone(), shutdown, tasks);
+                    // A burst of connections must not hold up the requests of others.
+                    tokio::task::yield_now().await;
+                }
                 Err(error) => {
                     // Usually out of file descriptors: wait until some are closed.
                     tracing::error!(%error, "Failed to accept a connection.");

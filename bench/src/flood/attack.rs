@@ -1,17 +1,19 @@
 //! The flood: silent connections, slow bodies and `/health/ready` requests, all from 127.0.0.2.
 //!
 //! A real attacker has a machine of its own. This one shares the cores with the gateway and the load
-//! generator, so it has its own thread with the lowest scheduling priority, which runs in the time that
-//! both leave.
+//! generator, so it has its own thread under Linux' idle policy, which runs only in the time that both
+//! leave. The lowest nice value is not enough: a thread that becomes ready waits for the end of that
+//! thread's time slice, which alone adds 1 ms to the 99th percentile.
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, ensure};
 use contracts::clock::Clock;
 use launcher::StackInfo;
 use launcher::desktop::{DeviceKey, Proof};
@@ -30,8 +32,6 @@ use tokio_rustls::client::TlsStream;
 
 use crate::options::FloodArguments;
 
-/// Nice value of the flood's thread: the lowest priority.
-pub(crate) const ATTACKER_PRIORITY: i32 = 19;
 /// Source address of the flood.
 const FLOOD_SOURCE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 /// Connections that share the `/health/ready` requests.
@@ -89,7 +89,7 @@ impl Flood {
         let (stop, stopped) = oneshot::channel();
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = std::thread::Builder::new().name("flood".to_owned()).spawn(move || {
-            lower_priority()?;
+            run_when_idle()?;
             runtime.block_on(async {
                 let _tasks = attacker.spawn(&arguments);
                 let _ = stopped.await;
@@ -106,13 +106,14 @@ impl Flood {
     }
 }
 
-/// Gives this thread the lowest priority. Linux applies it to the thread alone.
-fn lower_priority() -> anyhow::Result<()> {
-    rustix::process::setpriority_process(None, ATTACKER_PRIORITY).with_context(|| {
-        format!(
-            "the flood's thread cannot be given nice value {ATTACKER_PRIORITY}, without which it would take CPU time from the gateway: allow setpriority, which a sandbox may forbid, and start again"
-        )
-    })
+/// Puts this thread under the idle policy (`SCHED_IDLE`), with a tool of util-linux.
+fn run_when_idle() -> anyhow::Result<()> {
+    let thread = rustix::thread::gettid().to_string();
+    let status = Command::new("chrt").args(["--idle", "--pid", "0", &thread]).status();
+    let what = "the flood's thread cannot be put under the idle policy, without which it would take CPU time from the gateway";
+    let status = status.with_context(|| format!("{what}: install util-linux, which has chrt"))?;
+    ensure!(status.success(), "{what}: allow sched_setscheduler, which a sandbox may forbid");
+    Ok(())
 }
 
 struct Attacker {
