@@ -95,7 +95,7 @@ enum Claim {
     Lead,
     /// An instance calls iam under this lease.
     Wait(String),
-    WidgetResult(Vec<u8>),
+    Result(Vec<u8>),
 }
 
 /// What sharing needs from the gateway's state.
@@ -123,7 +123,7 @@ impl RefreshSharing {
             match self.claim(&seal, &lease, &awaited).await {
                 Ok(Claim::Lead) => return self.lead(seal, lease, call).await,
                 Ok(Claim::Wait(other)) => awaited = other,
-                Ok(Claim::WidgetResult(sealed)) => match opened(&seal, sealed) {
+                Ok(Claim::Result(sealed)) => match opened(&seal, sealed) {
                     Some(outcome) => return outcome,
                     None => return self.unshared(call).await,
                 },
@@ -171,7 +171,7 @@ impl RefreshSharing {
         Ok(match kind.as_str() {
             "N" => Claim::Lead,
             "L" => Claim::Wait(String::from_utf8_lossy(&value).into_owned()),
-            _ => Claim::WidgetResult(value),
+            _ => Claim::Result(value),
         })
     }
 
