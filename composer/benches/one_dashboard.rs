@@ -158,7 +158,7 @@ impl Desk {
         let mut text = serde_json::to_vec(&plan.skeleton()).expect("plain JSON");
         let mut results = pin!(self.composer.compose_buffered(&plan, &context));
         while let Some(result) = results.next().await {
-            assert!(!result.is_degraded(), "{result:?}");
+            assert!(!result.makes_partial(), "{result:?}");
             let record = Record::Widget { name: result.name.to_owned(), widget: result.widget };
             serde_json::to_writer(&mut text, &record).expect("plain JSON");
         }

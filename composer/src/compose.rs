@@ -219,13 +219,14 @@ impl Composer {
         let (composer, context) = (self.clone(), context.clone());
         let permit = Arc::clone(&plan.permit);
         let (tenant, property) = (plan.tenant, plan.property);
-        let plan = (plan.allowed.clone(), plan.admitted, plan.deadline());
+        let (allowed, route) = (plan.allowed.clone(), plan.deadline());
         let fetching = async move {
-            let (allowed, admitted, route) = plan;
+            // Not since admission: a slow edge must not use up the time of the shortest reads.
+            let begun = Instant::now();
             composer.prefetch(&allowed, tenant, property).await;
             let widget = |spec: &'static WidgetSpec| {
                 let limit = time_limit(Safeguard::Deadlines, spec.read.policy.deadline);
-                let deadline = (admitted + limit).min(route);
+                let deadline = (begun + limit).min(route);
                 composer.clone().widget(spec, context.with_deadline(deadline), tenant, property)
             };
             allowed.into_iter().map(widget).collect::<FuturesUnordered<_>>()
@@ -281,11 +282,13 @@ impl Composer {
     /// Composes the whole dashboard.
     pub async fn compose(&self, plan: &Plan, context: &CallContext) -> Composed {
         let settled: Vec<WidgetResult> = self.compose_stream(plan, context).collect().await;
-        let partial = settled.iter().any(WidgetResult::is_degraded);
+        let partial = settled.iter().any(WidgetResult::makes_partial);
         let mut origins: Vec<WidgetOrigin> = settled.iter().map(WidgetOrigin::of).collect();
         origins.sort_by_key(|origin| origin.name);
-        let widgets: BTreeMap<_, _> =
-            settled.into_iter().map(|settled| (settled.name.to_owned(), settled.widget)).collect();
+        let widgets: BTreeMap<_, _> = settled
+            .into_iter()
+            .map(|settled| (settled.spec.name.to_owned(), settled.widget))
+            .collect();
         self.meters.dashboard(partial);
         let dashboard = Dashboard {
             id: plan.id,
@@ -345,10 +348,10 @@ fn widget_result(
     provenance: &Provenance,
     took: Duration,
 ) -> WidgetResult {
-    let WidgetOrigin { name, upstream, source: origin, tag, .. } = provenance.origin();
+    let WidgetOrigin { source: origin, tag, .. } = provenance.origin();
     let Part { status, source, as_of, age_ms, reason } = provenance.part();
     let took_ms = (status != WidgetStatus::Forbidden).then(|| milliseconds(took));
     let data = provenance.reading().and_then(|reading| reading.snapshot.part(spec.part).cloned());
     let widget = Widget { status, source, as_of, age_ms, took_ms, reason, data };
-    WidgetResult { name, upstream, widget, source: origin, tag, took }
+    WidgetResult { spec, widget, source: origin, tag, took }
 }

@@ -6,11 +6,11 @@ use contracts::dashboard::{Widget, WidgetStatus};
 use contracts::upstream::Upstream;
 
 use crate::source::Source;
+use crate::widgets::WidgetSpec;
 
 #[derive(Debug)]
 pub struct WidgetResult {
-    pub name: &'static str,
-    pub upstream: Option<Upstream>,
+    pub spec: &'static WidgetSpec,
     pub widget: Widget,
     /// `None` when there is no content.
     pub source: Option<Source>,
@@ -21,9 +21,11 @@ pub struct WidgetResult {
 }
 
 impl WidgetResult {
-    /// Whether it makes the dashboard partial: stale or unavailable.
-    pub fn is_degraded(&self) -> bool {
-        matches!(self.widget.status, WidgetStatus::Stale | WidgetStatus::Unavailable)
+    /// Whether it makes the dashboard partial: stale or unavailable, and not optional.
+    pub fn makes_partial(&self) -> bool {
+        let is_degraded =
+            matches!(self.widget.status, WidgetStatus::Stale | WidgetStatus::Unavailable);
+        is_degraded && !self.spec.is_optional
     }
 }
 
@@ -40,7 +42,8 @@ pub struct WidgetOrigin {
 
 impl WidgetOrigin {
     pub(crate) fn of(result: &WidgetResult) -> Self {
-        let WidgetResult { name, upstream, source, tag, took, .. } = *result;
+        let WidgetResult { spec, source, tag, took, .. } = *result;
+        let (name, upstream) = (spec.name, spec.read.policy.upstream);
         Self { name, upstream, status: result.widget.status, source, tag, took }
     }
 }

@@ -18,6 +18,8 @@ pub struct WidgetSpec {
     pub roles: RoleSet,
     /// A widget that shows part of another's read has the same one.
     pub read: PropertyRead,
+    /// Whether a dashboard is not partial without it (F-11).
+    pub is_optional: bool,
     /// Which part of the snapshot it shows.
     pub(crate) part: usize,
 }
@@ -31,7 +33,13 @@ impl WidgetSpec {
 
 /// A widget that shows the whole response, under the name of the read.
 const fn widget(roles: RoleSet, policy: ReadPolicy, call: PropertyCall) -> WidgetSpec {
-    WidgetSpec { name: policy.name, roles, read: PropertyRead { policy, call }, part: 0 }
+    WidgetSpec {
+        name: policy.name,
+        roles,
+        read: PropertyRead { policy, call },
+        is_optional: false,
+        part: 0,
+    }
 }
 
 /// The upstream's default: two weeks from today in the property's time zone.
@@ -114,11 +122,14 @@ widgets! {
         |to| fetch(async move { to.upstreams.alerts(&to.context, to.property).await }),
     );
     /// Never shown stale.
-    AI_SUGGESTIONS = widget(
-        RoleSet::ANY_MANAGER,
-        ReadPolicy::new("aiSuggestions", Upstream::Ai, 500).fresh_secs(60),
-        |to| fetch(async move { to.upstreams.suggestions(&to.context, to.property).await }),
-    );
+    AI_SUGGESTIONS = WidgetSpec {
+        is_optional: true,
+        ..widget(
+            RoleSet::ANY_MANAGER,
+            ReadPolicy::new("aiSuggestions", Upstream::Ai, 500).fresh_secs(60),
+            |to| fetch(async move { to.upstreams.suggestions(&to.context, to.property).await }),
+        )
+    };
     KPIS = widget(
         RoleSet::OWNER,
         ReadPolicy::new("kpis", Upstream::Analytics, 450)

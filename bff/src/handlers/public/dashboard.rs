@@ -145,8 +145,8 @@ fn records(
     let steps = settled.map(Some).chain(stream::once(async { None }));
     steps.scan(false, move |partial, step| {
         let record = if let Some(settled) = step {
-            *partial |= settled.is_degraded();
-            Record::Widget { name: settled.name.to_owned(), widget: settled.widget }
+            *partial |= settled.makes_partial();
+            Record::Widget { name: settled.spec.name.to_owned(), widget: settled.widget }
         } else {
             composer.done(*partial)
         };
