@@ -28,6 +28,9 @@ use crate::result::{WidgetOrigin, WidgetResult, milliseconds};
 use crate::snapshots::{FetchFuture, Key, Snapshots};
 use crate::widgets::{WIDGETS, WidgetSpec, by_name};
 
+#[cfg(test)]
+mod tests;
+
 /// The route's default timeout, counted from the receipt of the request.
 pub const ROUTE_DEADLINE: Duration = Duration::from_millis(550);
 
