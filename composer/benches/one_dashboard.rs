@@ -159,7 +159,8 @@ impl Desk {
         let mut results = pin!(self.composer.compose_buffered(&plan, &context));
         while let Some(result) = results.next().await {
             assert!(!result.makes_partial(), "{result:?}");
-            let record = Record::Widget { name: result.spec.name.to_owned(), widget: result.widget };
+            let record =
+                Record::Widget { name: result.spec.name.to_owned(), widget: result.widget };
             serde_json::to_writer(&mut text, &record).expect("plain JSON");
         }
         text
