@@ -1,22 +1,18 @@
-//! The typed clients: one function per route, in tables ([`property_reads`]) and one file per
-//! upstream. `contracts::upstream` has the response types.
+//! The typed clients: one function per route, in tables ([`reads`], [`commands`]), or in the file of
+//! its upstream if it fits none. `contracts::upstream` has the response types.
 
-mod billing;
+mod commands;
 mod iam;
-mod inventory;
 mod lock;
-mod property;
-mod property_reads;
-mod reservation;
+mod reads;
 mod sync;
-mod tenant;
 
 use std::collections::BTreeMap;
 
 use contracts::upstream::Upstream;
 use url::Url;
 
-pub use self::inventory::DateRange;
+pub use self::reads::DateRange;
 use crate::call_stack::CallStack;
 use crate::error::CallError;
 use crate::limits::Limits;

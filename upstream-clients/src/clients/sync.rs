@@ -1,25 +1,13 @@
-//! sync: its routes. Response types are in `contracts::upstream::sync`.
+//! sync: the start of a sync.
 
-use contracts::id::{PropertyId, TenantId};
 use contracts::upstream::Upstream;
-use contracts::upstream::sync::{Handshake, HandshakeRequest, SyncCursors};
+use contracts::upstream::sync::{Handshake, HandshakeRequest};
 
 use super::{CallResult, Upstreams};
 use crate::context::CallContext;
 use crate::request::IdempotentBody;
 
 impl Upstreams {
-    /// The sync cursor of each desktop of the property, for the gateway itself and no operator.
-    pub async fn sync_cursors_of(
-        &self,
-        context: &CallContext,
-        tenant: TenantId,
-        property: PropertyId,
-    ) -> CallResult<SyncCursors> {
-        let path = format!("/api/v1/sync/tenants/{tenant}/cursors");
-        self.stack(Upstream::Sync)?.get(context, &path, &[("propertyId", property)]).await
-    }
-
     /// Starts or resumes the caller's sync. Idempotent per key.
     pub async fn handshake(
         &self,
