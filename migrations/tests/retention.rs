@@ -72,7 +72,7 @@ async fn a_batch_is_bounded_and_skips_locked_rows() {
 }
 
 /// Attestations of a given age, named by the idempotency key that used them.
-const ATTESTATIONS: &str = "
+const ATTESTATIONS_SQL: &str = "
     CREATE TEMPORARY TABLE made AS SELECT * FROM (VALUES
         ('fresh', 'expired', '1 minute'), ('recent', 'expired', '47 hours'), ('old', 'expired', '49 hours'),
         ('tied-to-claim', 'died', '49 hours'), ('tied-to-answer', 'fresh', '49 hours'),
@@ -91,7 +91,7 @@ const ATTESTATIONS: &str = "
 async fn attestations_and_uses_go_two_days_later_unless_a_key_still_needs_them() {
     let database = TestDatabase::create(Schema::Bff).await;
     database.run(KEYS_SQL).await;
-    database.run(ATTESTATIONS).await;
+    database.run(ATTESTATIONS_SQL).await;
     let service = connect(database.url()).await;
     let unused = sweep_all(&service, "bff.sweep_mfa_attestations").await;
     assert_eq!(unused, 2, "keys hold the others");
@@ -107,7 +107,7 @@ async fn attestations_and_uses_go_two_days_later_unless_a_key_still_needs_them()
 #[tokio::test]
 async fn until_then_not_even_the_owner_can_change_or_delete_them() {
     let database = TestDatabase::create(Schema::Bff).await;
-    database.run(ATTESTATIONS).await;
+    database.run(ATTESTATIONS_SQL).await;
     let (admin, service) = (connect(database.admin_url()).await, connect(database.url()).await);
     for table in ["mfa_attestation_uses", "mfa_attestations"] {
         for change in [

@@ -152,7 +152,7 @@ async fn audit_tables_are_append_only_by_trigger_and_by_right() {
     }
 }
 
-const STAFF_ROWS: &str = "
+const STAFF_ROWS_SQL: &str = "
     INSERT INTO staff.departments (tenant_id, id, property_id, name) VALUES ('t', 'dpt', 'ppt', 'Desk');
     INSERT INTO staff.positions (tenant_id, id, department_id, name) VALUES ('t', 'pos', 'dpt', 'Clerk');
     INSERT INTO staff.staff (tenant_id, id, position_id, display_name) VALUES ('t', 'stf', 'pos', 'Ann');
@@ -168,7 +168,7 @@ const STAFF_ROWS: &str = "
 async fn nobody_is_the_primary_of_two_shifts_at_once() {
     let database = TestDatabase::create(Schema::Staff).await;
     let admin = connect(database.admin_url()).await;
-    sql(&admin, STAFF_ROWS).await.unwrap();
+    sql(&admin, STAFF_ROWS_SQL).await.unwrap();
     let overlap = "UPDATE staff.shifts SET starts_at = '2026-11-21 13:00Z' WHERE id = 'late'";
     assert_eq!(sql(&admin, overlap).await, Err(SqlState::EXCLUSION_VIOLATION));
     let moved = "UPDATE staff.shifts SET ends_at = '2026-11-21 23:00Z' WHERE id = 'late'";
@@ -182,7 +182,7 @@ async fn nobody_is_the_primary_of_two_shifts_at_once() {
 async fn a_punch_is_never_rewritten() {
     let database = TestDatabase::create(Schema::Staff).await;
     let admin = connect(database.admin_url()).await;
-    sql(&admin, STAFF_ROWS).await.unwrap();
+    sql(&admin, STAFF_ROWS_SQL).await.unwrap();
     for change in
         ["UPDATE staff.clock_entries SET direction = 'out'", "DELETE FROM staff.clock_entries"]
     {
@@ -190,7 +190,7 @@ async fn a_punch_is_never_rewritten() {
     }
 }
 
-const ROOM_ROWS: &str = "
+const ROOM_ROWS_SQL: &str = "
     INSERT INTO inventory.properties (tenant_id, id, time_zone) VALUES ('t', 'ppt', 'Asia/Kabul');
     INSERT INTO inventory.room_types (tenant_id, id, property_id, name) VALUES ('t', 'rty', 'ppt', 'Twin');
     INSERT INTO inventory.rooms (tenant_id, id, property_id, room_type_id, number)
@@ -208,7 +208,7 @@ fn stay(id: &str, check_in: &str, check_out: &str, status: &str) -> String {
 async fn a_room_is_never_given_to_two_live_stays_of_a_night() {
     let database = TestDatabase::create(Schema::Inventory).await;
     let admin = connect(database.admin_url()).await;
-    sql(&admin, ROOM_ROWS).await.unwrap();
+    sql(&admin, ROOM_ROWS_SQL).await.unwrap();
     sql(&admin, &stay("a", "2026-11-21", "2026-11-23", "confirmed")).await.unwrap();
     sql(&admin, &stay("b", "2026-11-23", "2026-11-24", "confirmed")).await.unwrap();
     sql(&admin, &stay("c", "2026-11-22", "2026-11-24", "released")).await.unwrap();
@@ -220,7 +220,7 @@ async fn a_room_is_never_given_to_two_live_stays_of_a_night() {
 async fn a_night_is_never_sold_beyond_the_cap() {
     let database = TestDatabase::create(Schema::Inventory).await;
     let admin = connect(database.admin_url()).await;
-    sql(&admin, ROOM_ROWS).await.unwrap();
+    sql(&admin, ROOM_ROWS_SQL).await.unwrap();
     let night = |date: &str| {
         format!(
             "INSERT INTO inventory.room_type_inventory_daily
@@ -240,18 +240,22 @@ async fn a_night_is_never_sold_beyond_the_cap() {
     assert_eq!(negative, Err(SqlState::CHECK_VIOLATION));
 }
 
-const INSERT_REVOCATION: &str = "
+const INSERT_REVOCATION_SQL: &str = "
     INSERT INTO bff.revocations (tenant_id, kind, target_id, revoked_at, reason, cause, recorded_at)
     VALUES ('t', 'device', 'd', now(), 'lost', 'c', now()) ON CONFLICT DO NOTHING";
 
-const INSERT_TENANT_STATUS: &str = "
+const INSERT_TENANT_STATUS_SQL: &str = "
     INSERT INTO bff.tenant_standings (tenant_id, suspended, stated_at, reason, cause, recorded_at)
     VALUES ('t', true, now(), 'unpaid', 'd', now()) ON CONFLICT DO NOTHING";
 
 /// Table, insert statement, and the function that reads new rows of all tenants.
 const FOLLOWED_TABLES: [(&str, &str, &str); 2] = [
-    ("bff.revocations", INSERT_REVOCATION, "bff.revocations_after(0, now() - interval '1 hour')"),
-    ("bff.tenant_standings", INSERT_TENANT_STATUS, "bff.tenant_standings_after(0)"),
+    (
+        "bff.revocations",
+        INSERT_REVOCATION_SQL,
+        "bff.revocations_after(0, now() - interval '1 hour')",
+    ),
+    ("bff.tenant_standings", INSERT_TENANT_STATUS_SQL, "bff.tenant_standings_after(0)"),
 ];
 
 #[tokio::test]

@@ -26,7 +26,7 @@ mod tests;
 
 use connection::CleanUp;
 
-pub use connection::{Connection, Transaction, Values};
+pub use connection::{Connection, Sql, SqlValue, Transaction, Values};
 pub use error::{Category, StoreError};
 
 /// TCP keepalive, so that a lost peer is detected in seconds instead of hours.
@@ -115,9 +115,7 @@ impl Database {
 
     /// Runs one statement without a tenant, which sees only what functions of the schema return.
     pub async fn query(&self, sql: &str, values: Values<'_>) -> Result<Vec<Row>, StoreError> {
-        let connection = self.connection().await?;
-        let statement = connection.prepare_cached(sql).await?;
-        connection.query(&statement, values).await
+        self.connection().await?.query(sql, values).await
     }
 
     /// Runs one statement in a transaction of [`read`].
@@ -129,8 +127,7 @@ impl Database {
     ) -> Result<Vec<Row>, StoreError> {
         let mut connection = self.connection().await?;
         let transaction = read(&mut connection, tenant).await?;
-        let statement = transaction.prepare_cached(sql).await?;
-        transaction.query(&statement, values).await
+        transaction.query(sql, values).await
     }
 
     /// Runs one statement in a transaction of [`write`], and returns the number of changed rows.
@@ -142,8 +139,7 @@ impl Database {
     ) -> Result<u64, StoreError> {
         let mut connection = self.connection().await?;
         let transaction = write(&mut connection, tenant).await?;
-        let statement = transaction.prepare_cached(sql).await?;
-        let changed = transaction.execute(&statement, values).await?;
+        let changed = transaction.execute(sql, values).await?;
         transaction.commit().await?;
         Ok(changed)
     }

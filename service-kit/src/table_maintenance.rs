@@ -164,10 +164,9 @@ impl Months {
 
     async fn make_all(&self, database: &Database) -> Result<Vec<String>, StoreError> {
         let connection = database.connection().await?;
-        let statement = connection.prepare_cached(self.make).await?;
         let mut made = Vec::new();
         while let Some(partition) =
-            connection.query_one(&statement, &[]).await?.get::<_, Option<String>>(0)
+            connection.query_one(self.make, &[]).await?.get::<_, Option<String>>(0)
         {
             tracing::info!(partition, "Created a partition.");
             made.push(partition);
@@ -177,8 +176,7 @@ impl Months {
 
     async fn measure(&self, database: &Database) -> Result<(), StoreError> {
         let connection = database.connection().await?;
-        let statement = connection.prepare_cached(self.state).await?;
-        for row in connection.query(&statement, &[]).await? {
+        for row in connection.query(self.state, &[]).await? {
             let table: String = pg_row::get(&row, "parent")?;
             let default_rows = pg_row::total(&row, "default_rows")?;
             let months_ahead = pg_row::total(&row, "months_ahead")?;
@@ -241,10 +239,13 @@ impl Sweep {
         until: Instant,
     ) -> Result<Option<Batches>, StoreError> {
         let connection = database.connection().await?;
-        let statement = connection.prepare_cached(self.statement).await?;
         let mut rows = 0;
         while Instant::now() < until {
-            match connection.query_one(&statement, &[&BATCH_ROWS]).await?.get::<_, Option<i64>>(0) {
+            match connection
+                .query_one(self.statement, &[&BATCH_ROWS])
+                .await?
+                .get::<_, Option<i64>>(0)
+            {
                 Some(0) => return Ok(Some(Batches { rows, complete: true })),
                 Some(batch) => rows += batch,
                 None => return Ok(None),

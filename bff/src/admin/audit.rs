@@ -33,7 +33,7 @@ pub(crate) struct Entry<'a> {
     pub digest: [u8; 32],
 }
 
-const WRITE: &str = "
+const WRITE_SQL: &str = "
     INSERT INTO bff.admin_audit
         (tenant_id, action, step, request_id, account, subject, reason, digest, occurred_at)
     VALUES (bff.current_tenant_id(), $1, $2, $3, $4, $5, $6, $7, $8)";
@@ -46,7 +46,6 @@ pub(crate) async fn write(
 ) -> Result<(), StoreError> {
     let (step, request, digest) = (entry.step.name(), entry.request.as_str(), &entry.digest[..]);
     let account = entry.account;
-    let statement = transaction.prepare_cached(WRITE).await?;
     let values: [&(dyn tokio_postgres::types::ToSql + Sync); 8] = [
         &entry.action,
         &step,
@@ -57,6 +56,6 @@ pub(crate) async fn write(
         &digest,
         &now,
     ];
-    transaction.execute(&statement, &values).await?;
+    transaction.execute(WRITE_SQL, &values).await?;
     Ok(())
 }

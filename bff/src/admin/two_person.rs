@@ -166,8 +166,7 @@ impl TwoPersonAction {
              ON CONFLICT DO NOTHING",
             self.requests
         );
-        let statement = transaction.prepare_cached(&sql).await?;
-        Ok(transaction.execute(&statement, &values).await? == 1)
+        Ok(transaction.execute(&sql, &values).await? == 1)
     }
 
     async fn find(
@@ -181,8 +180,7 @@ impl TwoPersonAction {
             self.content.as_ref().map_or("NULL::text", |content| content.name),
             self.requests
         );
-        let statement = transaction.prepare_cached(&sql).await?;
-        let row = transaction.query_opt(&statement, &[&id.as_str()]).await?;
+        let row = transaction.query_opt(&sql, &[&id.as_str()]).await?;
         row.as_ref().map(from_row).transpose()
     }
 
@@ -202,7 +200,6 @@ impl TwoPersonAction {
              ON CONFLICT (tenant_id, request_id) DO NOTHING",
             self.approvals
         );
-        let statement = transaction.prepare_cached(&sql).await?;
         let values: [&(dyn tokio_postgres::types::ToSql + Sync); 7] = [
             &request.id.as_str(),
             &request.by.email,
@@ -212,7 +209,7 @@ impl TwoPersonAction {
             &by.subject,
             &now,
         ];
-        Ok(transaction.execute(&statement, &values).await? == 1)
+        Ok(transaction.execute(&sql, &values).await? == 1)
     }
 
     async fn audit(

@@ -12,7 +12,7 @@ use std::time::Duration;
 use contracts::clock::Entropy;
 use contracts::id::TenantId;
 use service_kit::background::{BackgroundTask, TaskDriver};
-use service_kit::postgres::{Database, StoreError, write};
+use service_kit::postgres::{Database, StoreError, Values};
 use service_kit::problem::chain;
 
 /// A background task that a scheduler starts over HTTP.
@@ -76,24 +76,14 @@ impl Lease {
     }
 
     async fn acquire(&self, database: &Database) -> Result<bool, StoreError> {
-        let mut connection = database.connection().await?;
-        let transaction = write(&mut connection, TenantId::platform()).await?;
-        let statement = transaction.prepare_cached(ACQUIRE_SQL).await?;
-        let seconds = self.ttl.as_secs_f64();
-        let acquired =
-            transaction.execute(&statement, &[&self.job, &self.holder, &seconds]).await?;
-        transaction.commit().await?;
-        Ok(acquired == 1)
+        let values: Values<'_> = &[&self.job, &self.holder, &self.ttl.as_secs_f64()];
+        Ok(database.write(TenantId::platform(), ACQUIRE_SQL, values).await? == 1)
     }
 
     /// Leaves a lease alone that expired and was acquired by another run.
     async fn release(&self, database: &Database) -> Result<(), StoreError> {
-        let mut connection = database.connection().await?;
-        let transaction = write(&mut connection, TenantId::platform()).await?;
-        let statement = transaction.prepare_cached(RELEASE_SQL).await?;
-        transaction.execute(&statement, &[&self.job, &self.holder]).await?;
-        transaction.commit().await?;
-        Ok(())
+        let values: Values<'_> = &[&self.job, &self.holder];
+        database.write(TenantId::platform(), RELEASE_SQL, values).await.map(drop)
     }
 }
 

@@ -18,8 +18,7 @@ const LOCK_CHAIN_HEAD_SQL: &str = "
 pub(super) async fn lock_head(
     transaction: &Transaction<'_>,
 ) -> Result<tokio_postgres::Row, StoreError> {
-    let statement = transaction.prepare_cached(LOCK_CHAIN_HEAD_SQL).await?;
-    transaction.query_one(&statement, &[&&GENESIS_HASH[..]]).await
+    transaction.query_one(LOCK_CHAIN_HEAD_SQL, &[&&GENESIS_HASH[..]]).await
 }
 
 const APPEND_SQL: &str = "
@@ -80,7 +79,6 @@ async fn insert(
         &before,
         &&hash[..],
     ];
-    let statement = transaction.prepare_cached(APPEND_SQL).await?;
-    transaction.execute(&statement, &values).await?;
+    transaction.execute(APPEND_SQL, &values).await?;
     Ok(())
 }

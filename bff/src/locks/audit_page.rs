@@ -62,10 +62,9 @@ pub(crate) async fn page(
     let limit = usize::from(query.limit);
     let one_more = i64::from(query.limit) + 1;
     let property = query.property.as_str();
-    let statement = transaction.prepare_cached(PAGE_SQL).await?;
     let values: [&(dyn tokio_postgres::types::ToSql + Sync); 6] =
         [&property, &query.from, &query.to, &at, &sequence, &one_more];
-    let mut found = transaction.query(&statement, &values).await?;
+    let mut found = transaction.query(PAGE_SQL, &values).await?;
     let is_last = found.len() <= limit;
     found.truncate(limit);
     let next = found.last().filter(|_| !is_last).map(cursor).transpose()?;

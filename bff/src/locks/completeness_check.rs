@@ -64,7 +64,6 @@ async fn count(
     before: Timestamp,
 ) -> Result<(Completeness, bool), StoreError> {
     let connection = database.connection().await?;
-    let statement = connection.prepare_cached(COUNT_SQL).await?;
-    let row = connection.query_one(&statement, &[&since, &before]).await?;
+    let row = connection.query_one(COUNT_SQL, &[&since, &before]).await?;
     Ok((Completeness { actions: row.get(0), complete: row.get(1) }, row.get(2)))
 }

@@ -84,7 +84,7 @@ async fn fetch(
     Ok(LockLocation { property: property_id, vendor: vendor.to_string() })
 }
 
-const LAST_LOCATION: &str = "
+const LAST_LOCATION_SQL: &str = "
     SELECT property_id, coalesce(detail->>'vendor', 'unknown') AS vendor
     FROM bff.lock_action_proxy_audit
     WHERE tenant_id = bff.current_tenant_id() AND lock_id = $1 AND property_id IS NOT NULL
@@ -97,7 +97,7 @@ async fn last_location(
     tenant: TenantId,
     lock: LockDeviceId,
 ) -> Result<Option<LockLocation>, StoreError> {
-    let rows = database.read(tenant, LAST_LOCATION, &[&lock.as_str()]).await?;
+    let rows = database.read(tenant, LAST_LOCATION_SQL, &[&lock.as_str()]).await?;
     let Some(row) = rows.first() else { return Ok(None) };
     let (property, vendor) = (pg_row::id(row, "property_id")?, pg_row::get(row, "vendor")?);
     Ok(Some(LockLocation { property, vendor }))

@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde_json::Value;
 use service_kit::background::BackgroundTask;
 use service_kit::pg_row;
-use service_kit::postgres::{StoreError, read, write};
+use service_kit::postgres::{StoreError, Values, write};
 use service_kit::problem::chain;
 use tokio::time::Instant;
 
@@ -91,9 +91,8 @@ const TENANTS_SQL: &str = "SELECT bff.tenants_with_open_lock_actions($1, $2) AS 
 /// Runs as the system.
 async fn tenants(gateway: &Gateway) -> Result<Vec<TenantId>, StoreError> {
     let now = gateway.env.now();
-    let connection = gateway.database.connection().await?;
-    let statement = connection.prepare_cached(TENANTS_SQL).await?;
-    let rows = connection.query(&statement, &[&(now - LOOKBACK), &(now - MIN_AGE)]).await?;
+    let values: Values<'_> = &[&(now - LOOKBACK), &(now - MIN_AGE)];
+    let rows = gateway.database.query(TENANTS_SQL, values).await?;
     rows.iter().map(|row| pg_row::id(row, "tenant_id")).collect()
 }
 
@@ -112,12 +111,8 @@ const OPEN_ACTIONS_SQL: &str = "
 
 async fn open_actions(gateway: &Gateway, tenant: TenantId) -> Result<Vec<OpenAction>, StoreError> {
     let now = gateway.env.now();
-    let mut connection = gateway.database.connection().await?;
-    let transaction = read(&mut connection, tenant).await?;
-    let statement = transaction.prepare_cached(OPEN_ACTIONS_SQL).await?;
-    let rows = transaction
-        .query(&statement, &[&(now - LOOKBACK), &(now - MIN_AGE), &MAX_ACTIONS_PER_TENANT])
-        .await?;
+    let values: Values<'_> = &[&(now - LOOKBACK), &(now - MIN_AGE), &MAX_ACTIONS_PER_TENANT];
+    let rows = gateway.database.read(tenant, OPEN_ACTIONS_SQL, values).await?;
     let action = |row: &tokio_postgres::Row| {
         Ok(OpenAction { row: from_row(row)?, is_unknown: pg_row::get(row, "is_unknown")? })
     };
@@ -187,9 +182,7 @@ async fn append_once(gateway: &Gateway, tenant: TenantId, row: Row) -> Result<bo
     let mut connection = gateway.database.connection().await?;
     let transaction = write(&mut connection, tenant).await?;
     audit_log::lock_head(&transaction).await?;
-    let statement = transaction.prepare_cached(HAS_ENDED_SQL).await?;
-    let values: [&(dyn tokio_postgres::types::ToSql + Sync); 2] = [&row.action_id, &row.phase];
-    if transaction.query_one(&statement, &values).await?.get(0) {
+    if transaction.query_one(HAS_ENDED_SQL, &[&row.action_id, &row.phase]).await?.get(0) {
         return Ok(false);
     }
     audit_log::append(&transaction, row, gateway.env.now()).await?;

@@ -79,7 +79,7 @@ const HEAD_SQL: &str = "
     SELECT sequence, hash FROM bff.lock_audit_heads WHERE tenant_id = bff.current_tenant_id()";
 
 /// Rows appended meanwhile are not read.
-const SET_REPEATABLE_READ: &str = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ";
+const SET_REPEATABLE_READ_SQL: &str = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ";
 
 const TENANTS_SQL: &str = "SELECT bff.tenants_with_lock_actions() AS tenant_id";
 
@@ -106,10 +106,7 @@ impl BackgroundTask for ChainVerification {
 
 /// Runs as the system, which sees only the tenants' ids.
 async fn verify_all(database: &Database) -> Result<Verified, StoreError> {
-    let connection = database.connection().await?;
-    let statement = connection.prepare_cached(TENANTS_SQL).await?;
-    let rows = connection.query(&statement, &[]).await?;
-    drop(connection);
+    let rows = database.query(TENANTS_SQL, &[]).await?;
     let mut reports = Vec::with_capacity(rows.len());
     for row in &rows {
         reports.push(verify(database, pg_row::id(row, "tenant_id")?).await?);
@@ -131,7 +128,7 @@ pub(crate) async fn verify(
 ) -> Result<ChainReport, StoreError> {
     let mut connection = database.connection().await?;
     let transaction = read(&mut connection, tenant).await?;
-    transaction.batch_execute(SET_REPEATABLE_READ).await?;
+    transaction.batch_execute(SET_REPEATABLE_READ_SQL).await?;
     let (last, hash) = head(&transaction).await?;
     let mut cursor = ChainCursor { sequence: 0, hash: GENESIS_HASH.to_vec() };
     let first_fault = loop {
@@ -149,8 +146,7 @@ pub(crate) async fn verify(
 }
 
 async fn head(transaction: &Transaction<'_>) -> Result<(i64, Vec<u8>), StoreError> {
-    let statement = transaction.prepare_cached(HEAD_SQL).await?;
-    match transaction.query_opt(&statement, &[]).await? {
+    match transaction.query_opt(HEAD_SQL, &[]).await? {
         Some(head) => Ok((pg_row::get(&head, "sequence")?, pg_row::get(&head, "hash")?)),
         None => Ok((0, GENESIS_HASH.to_vec())),
     }
@@ -161,8 +157,7 @@ impl ChainCursor {
         &mut self,
         transaction: &Transaction<'_>,
     ) -> Result<Option<FirstFault>, StoreError> {
-        let statement = transaction.prepare_cached(BATCH_SQL).await?;
-        for row in transaction.query(&statement, &[&self.sequence, &BATCH_ROWS]).await? {
+        for row in transaction.query(BATCH_SQL, &[&self.sequence, &BATCH_ROWS]).await? {
             if let Some(first_fault) = self.check_row(&row)? {
                 return Ok(Some(first_fault));
             }

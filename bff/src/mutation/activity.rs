@@ -22,7 +22,7 @@ pub(crate) struct Activity<'a> {
     pub detail: Value,
 }
 
-const INSERT: &str = "
+const INSERT_SQL: &str = "
     INSERT INTO bff.operator_activity
         (tenant_id, id, occurred_at, operator_id, device_id, session_id, action, resource_id,
          outcome, request_id, trace_id, detail)
@@ -37,7 +37,6 @@ pub(crate) async fn record(
     let id: ActivityId = env.new_id();
     let Activity { principal, session, request, action, resource, outcome, detail } = activity;
     let session = session.as_ref().map(SessionId::as_str);
-    let statement = transaction.prepare_cached(INSERT).await?;
     let values: [&(dyn tokio_postgres::types::ToSql + Sync); 12] = [
         &principal.tenant.as_str(),
         &id.as_str(),
@@ -52,6 +51,6 @@ pub(crate) async fn record(
         &request.trace_id,
         detail,
     ];
-    transaction.execute(&statement, &values).await?;
+    transaction.execute(INSERT_SQL, &values).await?;
     Ok(id)
 }

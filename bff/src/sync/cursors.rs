@@ -65,11 +65,11 @@ const UPSERT_SQL: &str = "
         version = s.version + 1";
 
 /// Forwards only: a late, older report changes nothing, and no report clears the divergence mark.
-const ADVANCE_CONDITION: &str =
+const ADVANCE_CONDITION_SQL: &str =
     " WHERE s.cursor_version IS NULL OR s.cursor_version < excluded.cursor_version";
 
 /// In any direction, because sync-service is the authority; but a later report is kept.
-const RESET_CONDITION: &str = ", cursor_diverged_at = NULL
+const RESET_CONDITION_SQL: &str = ", cursor_diverged_at = NULL
     WHERE s.cursor_noted_at IS NULL OR s.cursor_noted_at <= excluded.cursor_noted_at";
 
 /// Advances the cursor to the desktop's report.
@@ -78,7 +78,7 @@ pub(crate) async fn advance(
     report: &CursorReport,
     env: &Env,
 ) -> Result<(), StoreError> {
-    put(database, report, &[UPSERT_SQL, ADVANCE_CONDITION].concat(), env).await
+    put(database, report, &[UPSERT_SQL, ADVANCE_CONDITION_SQL].concat(), env).await
 }
 
 /// Replaces the cursor with sync-service's (row F-35).
@@ -87,7 +87,7 @@ pub(crate) async fn reset(
     report: &CursorReport,
     env: &Env,
 ) -> Result<(), StoreError> {
-    put(database, report, &[UPSERT_SQL, RESET_CONDITION].concat(), env).await
+    put(database, report, &[UPSERT_SQL, RESET_CONDITION_SQL].concat(), env).await
 }
 
 async fn put(

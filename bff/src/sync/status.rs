@@ -80,9 +80,8 @@ async fn count(
 ) -> Result<SyncStatus, StoreError> {
     let mut connection = database.connection().await?;
     let transaction = read(&mut connection, tenant).await?;
-    let statement = transaction.prepare_cached(COUNT_SQL).await?;
     let row =
-        transaction.query_one(&statement, &[&property.as_str(), &(now - ONLINE_WINDOW)]).await?;
+        transaction.query_one(COUNT_SQL, &[&property.as_str(), &(now - ONLINE_WINDOW)]).await?;
     Ok(SyncStatus {
         property_id: property,
         as_of: now,

@@ -16,7 +16,7 @@ async fn sweep(gateway: &TestGateway) -> TestResponse {
 }
 
 /// For each of two tenants: an expired key, a valid one, and one in progress.
-const KEYS: &str = "
+const KEYS_SQL: &str = "
     INSERT INTO bff.idempotency
         (tenant_id, operator_id, device_id, method, route, idempotency_key, fingerprint, state, claimed_at,
          lease_expires_at, expires_at, completed_at, response_status, response_headers, response_body)
@@ -31,7 +31,7 @@ const KEYS: &str = "
 #[tokio::test]
 async fn expired_keys_of_all_tenants_go_and_the_others_stay() {
     let gateway = TestGateway::open().await;
-    gateway.database.run(KEYS).await;
+    gateway.database.run(KEYS_SQL).await;
     let response = sweep(&gateway).await.status(200);
     let rows = json!({
         "idempotency": 2, "mfa_attestations": 0, "mfa_attempts": 0, "inbox": 0, "outbox": 0,
@@ -48,7 +48,7 @@ async fn expired_keys_of_all_tenants_go_and_the_others_stay() {
 #[tokio::test]
 async fn only_one_instance_sweeps_at_a_time() {
     let gateway = TestGateway::open().await;
-    gateway.database.run(KEYS).await;
+    gateway.database.run(KEYS_SQL).await;
     let lock = "SELECT pg_advisory_xact_lock(hashtextextended('bff.sweep-idempotency', 0))";
     let sweeping = gateway.database.hold(lock).await;
     let second = sweep(&gateway).await;

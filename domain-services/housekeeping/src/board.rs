@@ -122,8 +122,7 @@ async fn rooms(
     property: PropertyId,
     now: Timestamp,
 ) -> Result<Vec<RoomInColumn>, StoreError> {
-    let statement = transaction.prepare_cached(BOARD_SQL).await?;
-    let rows = transaction.query(&statement, &[&property.as_str(), &now]).await?;
+    let rows = transaction.query(BOARD_SQL, &[&property.as_str(), &now]).await?;
     rows.iter().map(from_row).collect()
 }
 

@@ -155,10 +155,8 @@ impl Flip {
     async fn flip(&self, transaction: &Transaction<'_>) -> Result<Option<u32>, StoreError> {
         let (room, property) = (self.room.as_str(), self.found.property.as_str());
         let (status, read) = (self.request.status.name(), self.found.version.cast_signed());
-        let statement = transaction.prepare_cached(FLIP_SQL).await?;
-        let row = transaction
-            .query_opt(&statement, &[&room, &property, &status, &self.at, &read])
-            .await?;
+        let row =
+            transaction.query_opt(FLIP_SQL, &[&room, &property, &status, &self.at, &read]).await?;
         row.map(|row| service_kit::pg_row::count(&row, "version")).transpose()
     }
 
@@ -167,20 +165,18 @@ impl Flip {
         // The first flip has no earlier status.
         let from = self.found.has_status.then(|| self.found.status.name());
         let (to, operator) = (self.request.status.name(), self.caller.0.operator.as_str());
-        let statement = transaction.prepare_cached(INSERT_AUDIT_SQL).await?;
         let values: [&(dyn tokio_postgres::types::ToSql + Sync); 7] =
             [&room, &property, &from, &to, &self.request.reason.as_str(), &operator, &self.at];
-        transaction.execute(&statement, &values).await?;
+        transaction.execute(INSERT_AUDIT_SQL, &values).await?;
         Ok(())
     }
 
     async fn write_event(&self, transaction: &Transaction<'_>, shared: &Shared) -> ApiResult<()> {
         let event = self.event(EventId::generate(&shared.clock, &shared.entropy));
         let whole = serde_json::to_value(&event).expect("an event is plain JSON");
-        let statement = transaction.prepare_cached(INSERT_OUTBOX_SQL).await?;
         let (id, kind) = (event.id.as_str(), event.kind.as_str());
         transaction
-            .execute(&statement, &[&id, &kind, &event.orderingkey, &whole, &self.at])
+            .execute(INSERT_OUTBOX_SQL, &[&id, &kind, &event.orderingkey, &whole, &self.at])
             .await?;
         Ok(())
     }

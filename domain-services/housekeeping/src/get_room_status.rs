@@ -94,8 +94,7 @@ impl Room {
         transaction: &Transaction<'_>,
         room: RoomId,
     ) -> Result<Option<Self>, StoreError> {
-        let statement = transaction.prepare_cached(ROOM_SQL).await?;
-        let row = transaction.query_opt(&statement, &[&room.as_str()]).await?;
+        let row = transaction.query_opt(ROOM_SQL, &[&room.as_str()]).await?;
         row.as_ref().map(Self::from_row).transpose()
     }
 

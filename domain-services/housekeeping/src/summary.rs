@@ -102,8 +102,7 @@ pub(crate) async fn find(
     property: PropertyId,
     now: Timestamp,
 ) -> Result<Option<Summary>, StoreError> {
-    let statement = transaction.prepare_cached(SUMMARY_SQL).await?;
-    let row = transaction.query_opt(&statement, &[&property.as_str(), &now]).await?;
+    let row = transaction.query_opt(SUMMARY_SQL, &[&property.as_str(), &now]).await?;
     row.map(|row| from_row(&row, property, now)).transpose()
 }
 

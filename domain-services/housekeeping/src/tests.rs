@@ -8,7 +8,7 @@ use service_kit::testing::{Harness, assert_committed, contract, prepare_all};
 use crate::app::SERVICE;
 
 /// Two tenants with a property each. The first is in Kabul, where the 22nd began half an hour ago.
-const PROPERTIES: &str = "
+const PROPERTIES_SQL: &str = "
     INSERT INTO housekeeping.properties (tenant_id, id, time_zone) VALUES
         ('tnt_01K0000000000000000000000A', 'ppt_01K0000000000000000000000A', 'Asia/Kabul'),
         ('tnt_01K0000000000000000000000B', 'ppt_01K0000000000000000000000B', 'UTC')";
@@ -22,7 +22,7 @@ pub(crate) struct Fixture {
 impl Fixture {
     pub(crate) async fn new() -> Self {
         let database = TestDatabase::create(Schema::Housekeeping).await;
-        database.run(PROPERTIES).await;
+        database.run(PROPERTIES_SQL).await;
         let harness = Harness::start(SERVICE, database.url(), NOW.parse().unwrap()).await;
         Self { harness, database }
     }

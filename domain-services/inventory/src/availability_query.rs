@@ -108,9 +108,8 @@ impl Nights {
         window: Window,
         now: Timestamp,
     ) -> ApiResult<Self> {
-        let statement = transaction.prepare_cached(NIGHTS_SQL).await?;
         let rows = transaction
-            .query(&statement, &[&property.as_str(), &now, &window.first, &window.past])
+            .query(NIGHTS_SQL, &[&property.as_str(), &now, &window.first, &window.past])
             .await?;
         let nights = Self::from_rows(&rows)?.ok_or_else(ApiError::not_found)?;
         caller.require(property)?;

@@ -85,8 +85,7 @@ async fn rooms(
     transaction: &Transaction<'_>,
     property: PropertyId,
 ) -> Result<Vec<CalendarRoom>, StoreError> {
-    let statement = transaction.prepare_cached(ROOMS_SQL).await?;
-    let rows = transaction.query(&statement, &[&property.as_str()]).await?;
+    let rows = transaction.query(ROOMS_SQL, &[&property.as_str()]).await?;
     rows.iter().map(room).collect()
 }
 
@@ -112,9 +111,8 @@ async fn stays(
     property: PropertyId,
     nights: &Nights,
 ) -> Result<Vec<CalendarStay>, StoreError> {
-    let statement = transaction.prepare_cached(STAYS_SQL).await?;
     let rows =
-        transaction.query(&statement, &[&property.as_str(), &nights.first, &nights.past]).await?;
+        transaction.query(STAYS_SQL, &[&property.as_str(), &nights.first, &nights.past]).await?;
     rows.iter().map(stay).collect()
 }
 
@@ -143,9 +141,8 @@ async fn blocks(
     property: PropertyId,
     nights: &Nights,
 ) -> Result<Vec<CalendarBlock>, StoreError> {
-    let statement = transaction.prepare_cached(BLOCKS_SQL).await?;
     let rows =
-        transaction.query(&statement, &[&property.as_str(), &nights.first, &nights.past]).await?;
+        transaction.query(BLOCKS_SQL, &[&property.as_str(), &nights.first, &nights.past]).await?;
     rows.iter().map(block).collect()
 }
 

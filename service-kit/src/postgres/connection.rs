@@ -9,16 +9,31 @@ use std::time::Duration;
 
 use contracts::id::TenantId;
 use deadpool_postgres::Object;
+use derive_more::From;
 use futures_util::FutureExt;
 use tokio::time::timeout;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Row, SimpleQueryMessage, Statement, ToStatement};
+use tokio_postgres::{Row, SimpleQueryMessage, Statement};
 
 use super::{Database, StoreError, limit};
 
 /// The values of a statement, from $1 on.
-pub type Values<'a> = &'a [&'a (dyn ToSql + Sync)];
+pub type Values<'a> = &'a [SqlValue<'a>];
+pub type SqlValue<'a> = &'a (dyn ToSql + Sync);
 type Outcome<T> = Result<T, tokio_postgres::Error>;
+
+/// A statement: its text, which is prepared once per connection, or prepared before.
+#[derive(Debug, Clone, Copy, From)]
+pub enum Sql<'a> {
+    Text(&'a str),
+    Prepared(&'a Statement),
+}
+
+impl<'a> From<&'a String> for Sql<'a> {
+    fn from(text: &'a String) -> Self {
+        Self::Text(text)
+    }
+}
 
 /// A connection of the pool. May be dropped at any time, even during a statement.
 #[derive(Debug)]
@@ -61,42 +76,42 @@ impl Connection {
         self.limited(self.client().prepare(sql)).await
     }
 
-    pub async fn query<T>(&self, statement: &T, values: Values<'_>) -> Result<Vec<Row>, StoreError>
-    where
-        T: ?Sized + ToStatement + Sync,
-    {
-        self.ready().await?;
-        self.limited(self.client().query(statement, values)).await
+    pub async fn query(
+        &self,
+        sql: impl Into<Sql<'_>>,
+        values: Values<'_>,
+    ) -> Result<Vec<Row>, StoreError> {
+        let statement = self.prepared(sql.into()).await?;
+        self.limited(self.client().query(&statement, values)).await
     }
 
     /// Fails unless there is exactly one row.
-    pub async fn query_one<T>(&self, statement: &T, values: Values<'_>) -> Result<Row, StoreError>
-    where
-        T: ?Sized + ToStatement + Sync,
-    {
-        self.ready().await?;
-        self.limited(self.client().query_one(statement, values)).await
+    pub async fn query_one(
+        &self,
+        sql: impl Into<Sql<'_>>,
+        values: Values<'_>,
+    ) -> Result<Row, StoreError> {
+        let statement = self.prepared(sql.into()).await?;
+        self.limited(self.client().query_one(&statement, values)).await
     }
 
-    pub async fn query_opt<T>(
+    pub async fn query_opt(
         &self,
-        statement: &T,
+        sql: impl Into<Sql<'_>>,
         values: Values<'_>,
-    ) -> Result<Option<Row>, StoreError>
-    where
-        T: ?Sized + ToStatement + Sync,
-    {
-        self.ready().await?;
-        self.limited(self.client().query_opt(statement, values)).await
+    ) -> Result<Option<Row>, StoreError> {
+        let statement = self.prepared(sql.into()).await?;
+        self.limited(self.client().query_opt(&statement, values)).await
     }
 
     /// Returns the number of changed rows.
-    pub async fn execute<T>(&self, statement: &T, values: Values<'_>) -> Result<u64, StoreError>
-    where
-        T: ?Sized + ToStatement + Sync,
-    {
-        self.ready().await?;
-        self.limited(self.client().execute(statement, values)).await
+    pub async fn execute(
+        &self,
+        sql: impl Into<Sql<'_>>,
+        values: Values<'_>,
+    ) -> Result<u64, StoreError> {
+        let statement = self.prepared(sql.into()).await?;
+        self.limited(self.client().execute(&statement, values)).await
     }
 
     /// Runs statements without values, in one message.
@@ -108,6 +123,16 @@ impl Connection {
     pub async fn simple_query(&self, sql: &str) -> Result<Vec<SimpleQueryMessage>, StoreError> {
         self.ready().await?;
         self.limited(self.client().simple_query(sql)).await
+    }
+
+    async fn prepared(&self, sql: Sql<'_>) -> Result<Statement, StoreError> {
+        match sql {
+            Sql::Text(text) => self.prepare_cached(text).await,
+            Sql::Prepared(statement) => {
+                self.ready().await?;
+                Ok(statement.clone())
+            }
+        }
     }
 
     /// Opens a transaction with `begin`, in one message with the settings of every transaction and with

@@ -33,7 +33,7 @@ impl RuleOverride {
     }
 }
 
-const NEWEST: &str = "
+const NEWEST_SQL: &str = "
     SELECT approval.sequence, request.rules, request.id, request.reason, approval.requested_by,
            approval.approved_by, approval.approved_at
     FROM bff.edge_rules AS approval
@@ -45,7 +45,7 @@ const NEWEST: &str = "
 
 /// Reads the newest override.
 pub(super) async fn newest(database: &Database) -> Result<Option<RuleOverride>, StoreError> {
-    let rows = database.read(TenantId::platform(), NEWEST, &[]).await?;
+    let rows = database.read(TenantId::platform(), NEWEST_SQL, &[]).await?;
     rows.first().map(from_row).transpose()
 }
 

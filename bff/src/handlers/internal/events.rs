@@ -156,7 +156,7 @@ async fn consume(
     Ok(true)
 }
 
-const RECEIVE: &str = "
+const RECEIVE_SQL: &str = "
     INSERT INTO bff.inbox (tenant_id, event_type, event_id, received_at, processed_at, attempts)
     VALUES ($1, $2, $3, $4, $4, 1) ON CONFLICT DO NOTHING";
 
@@ -166,8 +166,7 @@ async fn receive(
     event: &Event,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
-    let statement = transaction.prepare_cached(RECEIVE).await?;
     let (tenant, id) = (event.tenantid.as_str(), event.id.as_str());
-    let rows = transaction.execute(&statement, &[&tenant, &event.kind, &id, &now]).await?;
+    let rows = transaction.execute(RECEIVE_SQL, &[&tenant, &event.kind, &id, &now]).await?;
     Ok(rows == 1)
 }

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::Timestamp;
 use serde_json::Value;
 use service_kit::pg_row;
-use service_kit::postgres::{StoreError, Transaction};
+use service_kit::postgres::{SqlValue, StoreError, Transaction};
 use tokio_postgres::Row;
 
 use super::{Fingerprint, IdempotencyScope, Reach, StoredResponse};
@@ -65,7 +65,7 @@ impl Claim {
 /// $12 the reach. An expired row is claimed like a missing one; an unfinished row of the same request is
 /// taken over when its lease has expired, and keeps its reach. A row that stays unchanged is locked all
 /// the same, so that the second statement reads what this one saw.
-const CLAIM: &str = "
+const CLAIM_SQL: &str = "
     INSERT INTO bff.idempotency AS known
         (tenant_id, operator_id, device_id, method, route, idempotency_key,
          fingerprint, state, claimed_at, lease_expires_at, expires_at, property_id, property_ids)
@@ -85,7 +85,7 @@ const CLAIM: &str = "
            AND known.lease_expires_at <= excluded.claimed_at)
     RETURNING fence, resumed, property_id, property_ids";
 
-const EXISTING: &str = "
+const EXISTING_SQL: &str = "
     SELECT fingerprint = $7 AS is_repeat, state, response_status, response_headers, response_body,
            property_id, property_ids
     FROM bff.idempotency
@@ -99,29 +99,17 @@ pub(crate) async fn claim(
     claim: &ClaimRequest<'_>,
 ) -> Result<Claim, StoreError> {
     let ClaimRequest { scope, fingerprint, reach, now, lease } = claim;
-    let [tenant, operator, device, method, route, key] = columns(scope);
+    let columns = columns(scope);
     let digest = fingerprint.as_bytes().as_slice();
-    let statement = transaction.prepare_cached(CLAIM).await?;
     let (lease_end, expires_at) = (*now + *lease, *now + *lease + RESPONSE_TTL);
-    let values: [&(dyn tokio_postgres::types::ToSql + Sync); 12] = [
-        &tenant,
-        &operator,
-        &device,
-        &method,
-        &route,
-        &key,
-        &digest,
-        now,
-        &lease_end,
-        &expires_at,
-        &reach.property,
-        &reach.scope,
-    ];
-    if let Some(row) = transaction.query_opt(&statement, &values).await? {
+    let values = with_scope(
+        &columns,
+        &[&digest, now, &lease_end, &expires_at, &reach.property, &reach.scope],
+    );
+    if let Some(row) = transaction.query_opt(CLAIM_SQL, &values).await? {
         return acquired(&row);
     }
-    let statement = transaction.prepare_cached(EXISTING).await?;
-    existing(&transaction.query_one(&statement, &values[..7]).await?)
+    existing(&transaction.query_one(EXISTING_SQL, &values[..7]).await?)
 }
 
 fn acquired(row: &Row) -> Result<Claim, StoreError> {
@@ -162,7 +150,7 @@ fn from_row(row: &Row) -> Result<StoredResponse, StoreError> {
 
 /// $1 to $6 the scope, $7 the fence, $8 to $10 the response, $11 now, $12 when it expires, $13 the property
 /// of the effect, if the response has it.
-const COMPLETE: &str = "
+const COMPLETE_SQL: &str = "
     UPDATE bff.idempotency
     SET state = 'completed', response_status = $8, response_headers = $9, response_body = $10,
         completed_at = $11, expires_at = $12,
@@ -178,32 +166,19 @@ pub(crate) async fn complete(
     response: &StoredResponse,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
-    let [tenant, operator, device, method, route, key] = columns(scope);
+    let columns = columns(scope);
     let status = i16::try_from(response.status).unwrap_or(i16::MAX);
     let (headers, body) = (to_json(&response.headers), response.body.as_ref());
     let property = response.property();
     let property = property.as_ref().map(PropertyId::as_str);
-    let statement = transaction.prepare_cached(COMPLETE).await?;
-    let values: [&(dyn tokio_postgres::types::ToSql + Sync); 13] = [
-        &tenant,
-        &operator,
-        &device,
-        &method,
-        &route,
-        &key,
-        &fence,
-        &status,
-        &headers,
-        &body,
-        &now,
-        &(now + RESPONSE_TTL),
-        &property,
-    ];
-    Ok(transaction.execute(&statement, &values).await? == 1)
+    let expires_at = now + RESPONSE_TTL;
+    let values =
+        with_scope(&columns, &[&fence, &status, &headers, &body, &now, &expires_at, &property]);
+    Ok(transaction.execute(COMPLETE_SQL, &values).await? == 1)
 }
 
 /// $1 to $6 the scope, $7 the fence, $8 now.
-const RELEASE: &str = "
+const RELEASE_SQL: &str = "
     UPDATE bff.idempotency SET lease_expires_at = $8
     WHERE tenant_id = $1 AND operator_id = $2 AND device_id = $3
       AND method = $4 AND route = $5 AND idempotency_key = $6
@@ -216,16 +191,19 @@ pub(crate) async fn release(
     FencedScope { scope, fence }: FencedScope<'_>,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
-    let [tenant, operator, device, method, route, key] = columns(scope);
-    let statement = transaction.prepare_cached(RELEASE).await?;
-    let values: [&(dyn tokio_postgres::types::ToSql + Sync); 8] =
-        [&tenant, &operator, &device, &method, &route, &key, &fence, &now];
-    Ok(transaction.execute(&statement, &values).await? == 1)
+    let columns = columns(scope);
+    let values = with_scope(&columns, &[&fence, &now]);
+    Ok(transaction.execute(RELEASE_SQL, &values).await? == 1)
 }
 
 fn columns(scope: &IdempotencyScope) -> [&str; 6] {
     let IdempotencyScope { tenant, operator, device, method, route, key } = scope;
     [tenant.as_str(), operator.as_str(), device.as_str(), method, route, key.as_str()]
+}
+
+/// The values of a statement whose first six are the scope.
+fn with_scope<'a>(scope: &'a [&str; 6], others: &[SqlValue<'a>]) -> Vec<SqlValue<'a>> {
+    scope.iter().map(|column| column as SqlValue<'a>).chain(others.iter().copied()).collect()
 }
 
 /// Whether a header belongs to one response alone. Such a header is not stored, so never sent again.
@@ -253,7 +231,7 @@ fn from_json(headers: &Value) -> HeaderMap {
 
 /// Every statement of this module, for the test that prepares them on the migrated schema.
 #[cfg(test)]
-pub(crate) const STATEMENTS: [&str; 4] = [CLAIM, EXISTING, COMPLETE, RELEASE];
+pub(crate) const STATEMENTS: [&str; 4] = [CLAIM_SQL, EXISTING_SQL, COMPLETE_SQL, RELEASE_SQL];
 
 #[cfg(test)]
 mod tests {

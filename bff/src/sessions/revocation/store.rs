@@ -37,9 +37,8 @@ pub(crate) async fn insert(
     let (tenant, reason, cause) =
         (revocation.tenant.as_str(), revocation.reason.as_str(), &revocation.cause);
     let (kind, id) = (revocation.target.kind(), revocation.target.id());
-    let statement = transaction.prepare_cached(INSERT_SQL).await?;
     let rows = transaction
-        .execute(&statement, &[&tenant, &kind, &id, &revocation.revoked_at, &reason, cause, &now])
+        .execute(INSERT_SQL, &[&tenant, &kind, &id, &revocation.revoked_at, &reason, cause, &now])
         .await?;
     Ok(rows == 1)
 }
@@ -91,9 +90,9 @@ pub(crate) async fn was_revoked(
     target: Target,
     since: Timestamp,
 ) -> Result<bool, StoreError> {
-    let statement = transaction.prepare_cached(WAS_REVOKED_SQL).await?;
     let values = [tenant.as_str(), target.kind(), target.id()];
-    let row =
-        transaction.query_one(&statement, &[&values[0], &values[1], &values[2], &since]).await?;
+    let row = transaction
+        .query_one(WAS_REVOKED_SQL, &[&values[0], &values[1], &values[2], &since])
+        .await?;
     Ok(row.get(0))
 }

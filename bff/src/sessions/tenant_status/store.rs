@@ -23,11 +23,10 @@ pub(crate) async fn insert(
     reason: &str,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let statement = transaction.prepare_cached(INSERT_SQL).await?;
     let (tenant, cause) = (status.tenant.as_str(), cause.as_str());
     let TenantStatus { suspended, stated_at, .. } = status;
     transaction
-        .execute(&statement, &[&tenant, suspended, stated_at, &reason, &cause, &now])
+        .execute(INSERT_SQL, &[&tenant, suspended, stated_at, &reason, &cause, &now])
         .await?;
     Ok(())
 }

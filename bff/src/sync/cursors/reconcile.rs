@@ -87,9 +87,7 @@ const PROPERTIES_SQL: &str =
 async fn properties_with_cursors(
     gateway: &Gateway,
 ) -> Result<Vec<(TenantId, PropertyId)>, StoreError> {
-    let connection = gateway.database.connection().await?;
-    let statement = connection.prepare_cached(PROPERTIES_SQL).await?;
-    let rows = connection.query(&statement, &[]).await?;
+    let rows = gateway.database.query(PROPERTIES_SQL, &[]).await?;
     rows.iter()
         .map(|row| Ok((pg_row::id(row, "tenant_id")?, pg_row::id(row, "property_id")?)))
         .collect()
@@ -157,10 +155,9 @@ async fn mark(
     let property = reported.property_id.as_str();
     let mut connection = gateway.database.connection().await?;
     let transaction = write(&mut connection, tenant).await?;
-    let statement = transaction.prepare_cached(MARK_SQL).await?;
     let values: [&(dyn ToSql + Sync); 6] =
         [&property, &devices, &versions, &pulled, &requested_at, &(requested_at - REPORT_GRACE)];
-    let rows = transaction.query(&statement, &values).await?;
+    let rows = transaction.query(MARK_SQL, &values).await?;
     transaction.commit().await?;
     let diverged = rows.iter().filter(|row| row.get::<_, bool>(0)).count();
     Ok((diverged as u32, (rows.len() - diverged) as u32))

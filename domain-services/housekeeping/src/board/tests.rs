@@ -14,7 +14,7 @@ async fn fetch(harness: &Harness) -> Value {
 
 /// Local midnight was at 19:30 UTC of the 21st; it is 20:00. Room C is archived, S another
 /// property's.
-const ROOMS_AND_TASKS: &str = "
+const ROOMS_AND_TASKS_SQL: &str = "
     CREATE TEMPORARY TABLE ids AS SELECT 'tnt_01K0000000000000000000000A' AS tenant,
         'ppt_01K0000000000000000000000A' AS here, 'ppt_01K0000000000000000000000D' AS sister;
     CREATE FUNCTION pg_temp.id(kind text, letter text) RETURNS text LANGUAGE sql
@@ -53,7 +53,7 @@ fn id(kind: &str, letter: char) -> String {
 #[tokio::test]
 async fn every_room_is_in_its_column_with_its_most_pressing_task() {
     let Fixture { harness, database } = Fixture::new().await;
-    database.run(ROOMS_AND_TASKS).await;
+    database.run(ROOMS_AND_TASKS_SQL).await;
     let column = |status: &str, rooms: Value| json!({"status": status, "rooms": rooms});
     assert_eq!(
         fetch(&harness).await,
@@ -89,7 +89,7 @@ async fn every_room_is_in_its_column_with_its_most_pressing_task() {
 #[tokio::test]
 async fn of_equal_tasks_the_oldest_is_the_most_pressing() {
     let Fixture { harness, database } = Fixture::new().await;
-    database.run(ROOMS_AND_TASKS).await;
+    database.run(ROOMS_AND_TASKS_SQL).await;
     database.run("UPDATE housekeeping.housekeeping_tasks SET priority = 'normal'").await;
     let task = fetch(&harness).await["columns"][0]["rooms"][0]["task"].take();
     assert_eq!(
@@ -158,7 +158,7 @@ async fn the_board_of_a_large_hotel_is_read_by_index() {
 #[tokio::test]
 async fn the_next_arrival_is_that_of_a_turnover_finished_today() {
     let Fixture { harness, database } = Fixture::new().await;
-    database.run(ROOMS_AND_TASKS).await;
+    database.run(ROOMS_AND_TASKS_SQL).await;
     let next = async || {
         let rooms = fetch(&harness).await["columns"][0]["rooms"].take();
         rooms[1]["nextArrivalAt"].as_str().map(str::to_owned)

@@ -10,7 +10,7 @@ async fn fetch(harness: &Harness, query: &str) -> TestResponse {
 }
 
 /// The tests read the nights of the 22nd and the 23rd. Ids end in a letter.
-const CALENDAR_ROWS: &str = "
+const CALENDAR_ROWS_SQL: &str = "
     CREATE TEMPORARY TABLE ids AS SELECT 'tnt_01K0000000000000000000000A' AS tenant,
         'ppt_01K0000000000000000000000A' AS here, 'ppt_01K0000000000000000000000D' AS sister;
     CREATE FUNCTION pg_temp.id(kind text, letter text) RETURNS text LANGUAGE sql
@@ -64,7 +64,7 @@ fn id(kind: &str, letter: char) -> String {
 #[tokio::test]
 async fn it_shows_who_has_which_room() {
     let Fixture { harness, database } = Fixture::new().await;
-    database.run(CALENDAR_ROWS).await;
+    database.run(CALENDAR_ROWS_SQL).await;
     let mut body = fetch(&harness, WINDOW_QUERY).await.ok();
     let nights = body["roomTypes"][0]["nights"].take();
     assert_eq!((&nights[0]["held"], &nights[0]["available"]), (&json!(1), &json!(0)));
@@ -126,7 +126,7 @@ async fn bad_dates_are_named() {
 #[tokio::test]
 async fn the_tag_changes_with_a_stay() {
     let Fixture { harness, database } = Fixture::new().await;
-    database.run(CALENDAR_ROWS).await;
+    database.run(CALENDAR_ROWS_SQL).await;
     let before = fetch(&harness, WINDOW_QUERY).await;
     database
         .run("UPDATE inventory.room_allocations SET status = 'confirmed' WHERE status = 'held'")
