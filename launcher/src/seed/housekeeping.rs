@@ -1,8 +1,8 @@
 //! Demo data of housekeeping: rooms, their states, and the day's tasks.
 
+use contracts::upstream::housekeeping::TaskKind;
 use jiff::Timestamp;
 use serde_json::json;
-use stand_ins::demo::housekeeping::TaskKind;
 use stand_ins::demo::{DemoData, Reservation, Task};
 
 use super::{Batch, properties};

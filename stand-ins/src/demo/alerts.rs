@@ -1,11 +1,11 @@
 //! Alerts for the front desk that follow from the demo data: closed rooms, late turnovers, arrivals
 //! without a room.
 
-use contracts::upstream::housekeeping::TaskStatus;
+use contracts::upstream::housekeeping::{TaskPriority, TaskStatus};
 use contracts::upstream::notification::{Alert, Severity};
 use jiff::Timestamp;
 
-use super::housekeeping::{Priority, Task};
+use super::housekeeping::Task;
 use super::properties::{Closed, Property, Room};
 use super::reservations::Reservation;
 use super::seed::{self, plus_days, plus_minutes};
@@ -42,7 +42,7 @@ fn closed_room(property: &Property, room: &Room, now: Timestamp) -> Option<Alert
 
 fn late_turnover(demo: &DemoData, task: &Task) -> Option<Alert> {
     let open = !matches!(task.status, TaskStatus::Completed | TaskStatus::Cancelled);
-    if !open || task.priority != Priority::Urgent {
+    if !open || task.priority != TaskPriority::Urgent {
         return None;
     }
     let room = demo.rooms.iter().find(|room| room.id == task.room_id)?;

@@ -1,7 +1,7 @@
 //! The state of every room, and the tasks of the day that explain it.
 
 use contracts::id::{HousekeepingTaskId, PropertyId, ReservationId, RoomId, StaffId, TenantId};
-use contracts::upstream::housekeeping::{RoomStatus, TaskStatus};
+use contracts::upstream::housekeeping::{RoomStatus, TaskKind, TaskPriority, TaskStatus};
 use contracts::upstream::reservation::ReservationState;
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -23,23 +23,6 @@ pub struct RoomState {
     pub occupied: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TaskKind {
-    Turnover,
-    MidStayClean,
-    DeepClean,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Priority {
-    Low,
-    Normal,
-    High,
-    Urgent,
-}
-
 #[derive(Debug, Clone, Serialize)]
 pub struct Task {
     pub id: HousekeepingTaskId,
@@ -49,7 +32,7 @@ pub struct Task {
     pub reservation_id: Option<ReservationId>,
     pub kind: TaskKind,
     pub status: TaskStatus,
-    pub priority: Priority,
+    pub priority: TaskPriority,
     pub assigned_to: Option<StaffId>,
     pub created_at: Timestamp,
     pub scheduled_for: Timestamp,
@@ -150,7 +133,7 @@ impl RoomPlanner<'_> {
             TaskStatus::InProgress | TaskStatus::Paused => (RoomStatus::Cleaning, timeline.started),
             _ => (RoomStatus::Dirty, timeline.created),
         };
-        let task = self.task(room, &timeline, &label, Some(guest.id), Priority::Normal);
+        let task = self.task(room, &timeline, &label, Some(guest.id), TaskPriority::Normal);
         (state(room, status, since, true), Some(task))
     }
 
@@ -172,9 +155,9 @@ impl RoomPlanner<'_> {
             _ => (RoomStatus::Dirty, left.leaves_at),
         };
         let priority = match next {
-            Some(next) if next.arrives_at < plus_minutes(self.now, 90) => Priority::Urgent,
-            Some(_) => Priority::High,
-            None => Priority::Normal,
+            Some(next) if next.arrives_at < plus_minutes(self.now, 90) => TaskPriority::Urgent,
+            Some(_) => TaskPriority::High,
+            None => TaskPriority::Normal,
         };
         let task = self.task(room, &timeline, &label, Some(left.id), priority);
         (state(room, status, since, false), Some(task))
@@ -196,7 +179,7 @@ impl RoomPlanner<'_> {
             TaskStatus::Completed => (RoomStatus::Clean, timeline.completed),
             _ => (RoomStatus::Ready, since),
         };
-        let task = self.task(room, &timeline, &label, None, Priority::Low);
+        let task = self.task(room, &timeline, &label, None, TaskPriority::Low);
         (state(room, status, since, false), Some(task))
     }
 
@@ -206,7 +189,7 @@ impl RoomPlanner<'_> {
         timeline: &TaskTimeline,
         label: &str,
         reservation_id: Option<ReservationId>,
-        priority: Priority,
+        priority: TaskPriority,
     ) -> Task {
         let status = timeline.status(label, self.now);
         let assigned_to = (status != TaskStatus::Pending).then(|| self.worker(label, timeline));

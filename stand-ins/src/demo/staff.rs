@@ -4,6 +4,7 @@ use contracts::id::{
     AssignmentId, ClockEntryId, DepartmentId, DeviceId, PositionId, PropertyId, ShiftId, StaffId,
     TenantId,
 };
+use contracts::upstream::staff::ShiftStatus;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::Serialize;
@@ -44,14 +45,6 @@ pub struct StaffMember {
     rota: Rota,
     #[serde(skip)]
     turn: i64,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ShiftStatus {
-    Scheduled,
-    InProgress,
-    Completed,
 }
 
 /// A shift of one department.

@@ -2,11 +2,11 @@
 //! arrival, and the room to clean next.
 
 use contracts::upstream::ai::{Provenance, Suggestion, SuggestionKind};
-use contracts::upstream::housekeeping::TaskStatus;
+use contracts::upstream::housekeeping::{TaskPriority, TaskStatus};
 use contracts::upstream::maintenance::WorkOrder;
 use jiff::civil::Date;
 
-use super::housekeeping::{Priority, Task};
+use super::housekeeping::Task;
 use super::inventory::Night;
 use super::properties::Property;
 use super::reservations::Reservation;
@@ -85,10 +85,10 @@ impl SuggestionBuilder<'_> {
     fn clean<'t>(&self, tasks: impl Iterator<Item = &'t Task>) -> Option<Suggestion> {
         let waiting = tasks.filter(|task| {
             matches!(task.status, TaskStatus::Pending | TaskStatus::Assigned)
-                && matches!(task.priority, Priority::Urgent | Priority::High)
+                && matches!(task.priority, TaskPriority::Urgent | TaskPriority::High)
         });
         let task = waiting
-            .min_by_key(|task| (task.priority != Priority::Urgent, task.created_at, task.id))?;
+            .min_by_key(|task| (task.priority != TaskPriority::Urgent, task.created_at, task.id))?;
         let room = self.demo.room(task.room_id)?;
         Some(Suggestion {
             suggestion_id: seed::id(self.today, &format!("clean/{}", task.id)),
