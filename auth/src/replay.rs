@@ -1,10 +1,10 @@
 //! Replay detection (RFC 9449 section 11.1): each used proof is remembered until it expires.
 
 use std::collections::HashSet;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
 /// SHA-256 of `jkt:jti`, so that a key consumes only its own proofs and a long `jti` costs no memory.
@@ -108,7 +108,7 @@ impl LocalReplays {
     /// Records a use. Of concurrent calls with one key, at most one returns `First`.
     pub fn record(&self, proof: ProofUse, now: Timestamp) -> ReplayCheck {
         let shard = &self.shards[usize::from(proof.key.0[31]) % SHARDS];
-        let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shard = shard.lock();
         shard.rotate(now.as_millisecond(), self.window);
         shard.record(proof.key, self.capacity)
     }
@@ -117,7 +117,7 @@ impl LocalReplays {
     /// client must then send a new proof.
     pub fn forget(&self, proof: ProofUse) {
         let shard = &self.shards[usize::from(proof.key.0[31]) % SHARDS];
-        let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shard = shard.lock();
         shard.current.exact.remove(&proof.key);
         shard.previous.exact.remove(&proof.key);
     }

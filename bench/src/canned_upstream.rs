@@ -3,7 +3,7 @@
 //! Postgres.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use axum::Router;
 use axum::extract::{Query, State};
@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use contracts::upstream::inventory::Availability;
 use jiff::ToSpan;
 use jiff::civil::Date;
+use parking_lot::Mutex;
 use reqwest::{Client, Url};
 use serde::Deserialize;
 
@@ -52,7 +53,7 @@ impl CannedUpstream {
     }
 
     async fn fortnight(&self, path: &str, headers: HeaderMap) -> anyhow::Result<Arc<Availability>> {
-        let answers = || self.0.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        let answers = || self.0.answers.lock();
         let cached = answers().get(path).cloned();
         if let Some(cached) = cached {
             return Ok(cached);

@@ -6,7 +6,7 @@
 
 use std::net::IpAddr;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use auth::verifier::single;
@@ -14,6 +14,7 @@ use contracts::headers;
 use contracts::safeguard;
 use http::HeaderMap;
 use metrics::counter;
+use parking_lot::Mutex;
 use serde::Serialize;
 use service_kit::serve;
 
@@ -89,8 +90,7 @@ impl Firewall {
     pub fn load(file: Option<&Path>, hops: usize) -> Result<Self, RulesError> {
         let rules = file.map_or_else(|| Ok(Rules::default()), file::read)?;
         let mut firewall = Self::new(rules, hops);
-        firewall.sources.get_mut().unwrap_or_else(PoisonError::into_inner).has_file =
-            file.is_some();
+        firewall.sources.get_mut().has_file = file.is_some();
         Ok(firewall)
     }
 
@@ -114,7 +114,7 @@ impl Firewall {
 
     /// Returns the active rules' text and its source.
     pub fn active(&self) -> (Source, Arc<str>) {
-        let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        let sources = self.sources.lock();
         let source = match (&sources.overriding, sources.has_file) {
             (Some(_), _) => Source::Override,
             (None, true) => Source::File,
@@ -124,7 +124,7 @@ impl Firewall {
     }
 
     fn change(&self, change: impl FnOnce(&mut Sources)) {
-        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sources = self.sources.lock();
         change(&mut sources);
         self.replace(sources.effective().clone());
     }

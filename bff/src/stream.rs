@@ -7,11 +7,12 @@
 //! removes its successor.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use contracts::id::{DeviceId, TenantId};
 use metrics::counter;
+use parking_lot::Mutex;
 use redis::aio::ConnectionManager;
 use redis::{Msg, Script};
 use service_kit::background::TaskDriver;
@@ -185,7 +186,7 @@ impl Streams {
     }
 
     fn with<T>(&self, change: impl FnOnce(&mut HashMap<Device, Open>) -> T) -> T {
-        change(&mut self.0.open.lock().unwrap_or_else(PoisonError::into_inner))
+        change(&mut self.0.open.lock())
     }
 
     /// Follows the streams of other instances until shutdown. A missed message is made up for by the next

@@ -1,10 +1,11 @@
 //! The clock and the random number generator, injected so that tests control both.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::Offset;
+use parking_lot::Mutex;
 use rand::{Rng, RngCore, SeedableRng, rngs::StdRng};
 
 /// Reads the wall clock. Cheap to clone.
@@ -73,9 +74,7 @@ impl Entropy {
     fn with<T>(&self, draw: impl FnOnce(&mut dyn RngCore) -> T) -> T {
         match &self.0 {
             Source::System => draw(&mut rand::rng()),
-            Source::Seeded(rng) => {
-                draw(&mut *rng.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
-            }
+            Source::Seeded(rng) => draw(&mut *rng.lock()),
         }
     }
 }

@@ -5,12 +5,12 @@
 //! Not here: verification. No code is shared with the gateway.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
 use contracts::clock::Clock;
 use contracts::headers::{DEVICE_ID, DPOP, DPOP_NONCE};
+use parking_lot::Mutex;
 use reqwest::header::{AUTHORIZATION, HeaderMap};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use stand_ins::totp;
@@ -181,7 +181,7 @@ impl Desktop {
     /// Builds a fresh proof for one request with `token`.
     pub fn proof(&self, method: &Method, url: &Url, token: &str) -> Proof {
         let proof = Proof::new(method, url, self.clock.unix_seconds()).for_token(token);
-        match self.nonce().as_deref() {
+        match self.nonce.lock().as_deref() {
             Some(nonce) => proof.claim("nonce", nonce),
             None => proof,
         }
@@ -196,7 +196,7 @@ impl Desktop {
         }
         match first.headers().get(DPOP_NONCE).and_then(|nonce| nonce.to_str().ok()) {
             Some(nonce) => {
-                *self.nonce() = Some(nonce.to_owned());
+                *self.nonce.lock() = Some(nonce.to_owned());
             }
             None => self.forget_tokens().await?,
         }
@@ -227,9 +227,5 @@ impl Desktop {
             request = request.timeout(within);
         }
         Ok(request)
-    }
-
-    fn nonce(&self) -> MutexGuard<'_, Option<String>> {
-        self.nonce.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -9,12 +9,13 @@ use std::any::Any;
 use std::error::Error;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use contracts::env::Env;
 use futures_util::FutureExt;
 use metrics::histogram;
+use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
@@ -198,7 +199,7 @@ impl TaskDriver {
     }
 
     fn with_reports<T>(&self, change: impl FnOnce(&mut Vec<TaskReport>) -> T) -> T {
-        change(&mut self.0.reports.lock().unwrap_or_else(PoisonError::into_inner))
+        change(&mut self.0.reports.lock())
     }
 }
 

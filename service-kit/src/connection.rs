@@ -4,9 +4,10 @@
 //! Not here: the sockets and the HTTP protocol, which are in [`crate::serve`].
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use http::Extensions;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -82,28 +83,28 @@ impl Connection {
     }
 
     pub(crate) fn received(&self, received: Received) {
-        self.progress().received(received, Instant::now());
+        self.progress.lock().received(received, Instant::now());
     }
 
     pub(crate) fn wrote(&self, is_blocked: bool) {
-        self.progress().wrote(is_blocked, Instant::now());
+        self.progress.lock().wrote(is_blocked, Instant::now());
     }
 
     pub(crate) fn is_http2(&self) -> bool {
-        self.progress().is_http2()
+        self.progress.lock().is_http2()
     }
 
     pub(crate) fn is_reading_headers(&self) -> bool {
-        self.progress().is_reading_headers()
+        self.progress.lock().is_reading_headers()
     }
 
     pub(crate) fn expiry(&self) -> Option<Expiry> {
-        self.progress().expiry(&self.limits)
+        self.progress.lock().expiry(&self.limits)
     }
 
     /// Begins a request, which is active until the returned value is dropped.
     pub(crate) fn request(self: &Arc<Self>) -> ActiveRequest {
-        self.progress().request_began();
+        self.progress.lock().request_began();
         ActiveRequest(Arc::clone(self))
     }
 
@@ -125,10 +126,6 @@ impl Connection {
         // The sender lives in `self`: this does not fail.
         let _ = self.close_kind.subscribe().wait_for(Option::is_some).await;
     }
-
-    fn progress(&self) -> MutexGuard<'_, Progress> {
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// A request of a connection, until its response was sent or dropped.
@@ -137,6 +134,6 @@ pub(crate) struct ActiveRequest(Arc<Connection>);
 
 impl Drop for ActiveRequest {
     fn drop(&mut self) {
-        self.0.progress().request_ended(Instant::now());
+        self.0.progress.lock().request_ended(Instant::now());
     }
 }

@@ -1,14 +1,12 @@
 //! Records every effect of the stand-ins and counts requests, for tests, drills and audit.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Mutex;
 
 use contracts::id::{OperatorId, TenantId};
 use contracts::upstream::Upstream;
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use serde::Serialize;
-
-use crate::mutex::lock;
 
 /// Effects kept; the oldest are dropped first.
 const MAX_EFFECTS: usize = 100_000;
@@ -49,7 +47,7 @@ pub(crate) struct Effects {
 
 impl Effects {
     pub(crate) fn record(&self, effect: Effect) {
-        let mut effects = lock(&self.effects);
+        let mut effects = self.effects.lock();
         if effects.len() == MAX_EFFECTS {
             effects.pop_front();
         }
@@ -58,12 +56,12 @@ impl Effects {
 
     /// The effects of an upstream, or all, in order.
     pub(crate) fn effects(&self, of: Option<Upstream>) -> Vec<Effect> {
-        let effects = lock(&self.effects);
+        let effects = self.effects.lock();
         effects.iter().filter(|effect| of.is_none_or(|of| of == effect.upstream)).cloned().collect()
     }
 
     pub(crate) fn count(&self, upstream: Upstream, route: &str) {
-        let mut requests = lock(&self.requests);
+        let mut requests = self.requests.lock();
         let known = requests.len() < MAX_COUNTED_ROUTES
             || requests.contains_key(&(upstream, route.to_owned()));
         let route = if known { route } else { "other" };
@@ -71,7 +69,7 @@ impl Effects {
     }
 
     pub(crate) fn requests(&self, of: Option<Upstream>) -> Vec<RequestCount> {
-        let requests = lock(&self.requests);
+        let requests = self.requests.lock();
         let wanted =
             requests.iter().filter(|((upstream, _), _)| of.is_none_or(|of| of == *upstream));
         wanted

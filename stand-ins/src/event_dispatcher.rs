@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::collections::btree_map::{BTreeMap, Entry};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
@@ -15,12 +15,12 @@ use contracts::clock::{Clock, wire_time};
 use contracts::event::CloudEvent;
 use http::header::AUTHORIZATION;
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use serde::Serialize;
 use serde_json::json;
 use service_kit::lifecycle::Lifecycle;
 
 use crate::config::{EVENTS_ACCOUNT, EventsConfig};
-use crate::mutex::lock;
 use crate::oidc::Oidc;
 
 /// Deliveries of one event before it becomes a dead letter.
@@ -83,7 +83,7 @@ impl EventDispatcher {
     /// Queues the event for every subscriber, or for none when the queues are full.
     pub(crate) fn publish(self: &Arc<Self>, event: CloudEvent) -> Result<(), QueueFull> {
         let event = Arc::new(event);
-        let mut queues = lock(&self.queues);
+        let mut queues = self.queues.lock();
         let waiting: usize = queues.values().map(VecDeque::len).sum();
         if waiting + self.config.subscribers.len() > MAX_QUEUED_EVENTS {
             return Err(QueueFull);
@@ -102,15 +102,15 @@ impl EventDispatcher {
 
     /// The dead letters, oldest first.
     pub(crate) fn dead_letters(&self) -> Vec<DeadLetter> {
-        lock(&self.dead_letters).iter().cloned().collect()
+        self.dead_letters.lock().iter().cloned().collect()
     }
 
     /// Delivers the events of a queue until it is empty.
     async fn drain(&self, key: QueueKey) {
-        let first = || lock(&self.queues).get(&key)?.front().cloned();
+        let first = || self.queues.lock().get(&key)?.front().cloned();
         while let Some(event) = first() {
             self.deliver(&key.0, &event).await;
-            let mut queues = lock(&self.queues);
+            let mut queues = self.queues.lock();
             if let Entry::Occupied(mut queue) = queues.entry(key.clone()) {
                 queue.get_mut().pop_front();
                 if queue.get().is_empty() {
@@ -166,7 +166,7 @@ impl EventDispatcher {
 
     fn give_up(&self, subscriber: &str, event: &Arc<CloudEvent>, last_refusal: String) {
         tracing::error!(subscriber, event = %event.id, last_refusal, "Event delivery failed for good. The event is now a dead letter.");
-        let mut dead_letters = lock(&self.dead_letters);
+        let mut dead_letters = self.dead_letters.lock();
         if dead_letters.len() == MAX_DEAD_LETTERS {
             dead_letters.pop_front();
         }

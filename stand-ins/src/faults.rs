@@ -8,18 +8,17 @@ mod precise_delay;
 mod wire;
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 
 use contracts::id::TenantId;
 use contracts::problem::Problem;
 use contracts::rules::invalid;
 use contracts::upstream::Upstream;
 use garde::{Path, Report, Validate};
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use service_kit::problem::ApiError;
 
 use crate::listener::ListenerSwitch;
-use crate::mutex::lock;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -164,7 +163,7 @@ impl Faults {
         };
         let _one = self.changing.lock().await;
         let refuses = fault.kind == Kind::Refuse;
-        lock(&self.set).push(fault);
+        self.set.lock().push(fault);
         if refuses {
             switch.set(false).await;
         }
@@ -174,14 +173,14 @@ impl Faults {
     /// Removes all faults, and returns once every port is open.
     pub(crate) async fn clear(&self) {
         let _one = self.changing.lock().await;
-        lock(&self.set).clear();
+        self.set.lock().clear();
         for switch in self.switches.values() {
             switch.set(true).await;
         }
     }
 
     pub(crate) fn list(&self) -> Vec<Fault> {
-        lock(&self.set).clone()
+        self.set.lock().clone()
     }
 
     pub(crate) fn upstreams(&self) -> Vec<Upstream> {
@@ -190,7 +189,7 @@ impl Faults {
 
     /// The fault that applies to the request, with its `times` counted down.
     fn take(&self, request: &Target<'_>) -> Option<Fault> {
-        let mut set = lock(&self.set);
+        let mut set = self.set.lock();
         let at = set.iter().position(|fault| fault.matches(request))?;
         let fault = set[at].clone();
         match set[at].times.as_mut() {

@@ -4,7 +4,6 @@
 //! Not here: error responses, which are not stored: the request had no effect and may succeed later.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
@@ -16,6 +15,7 @@ use contracts::upstream::Upstream;
 use garde::Validate;
 use http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -24,7 +24,6 @@ use service_kit::idempotency_key::{IdempotencyKey, KeyError};
 use service_kit::problem::{ApiError, ApiResult};
 use sha2::{Digest, Sha256};
 
-use crate::mutex::lock;
 use crate::refusal::refusal;
 
 /// How long a response is stored (gateway-api section 5).
@@ -110,7 +109,7 @@ impl IdempotencyStore {
         now: Timestamp,
         effect: impl FnOnce() -> ApiResult<(StatusCode, T)>,
     ) -> ApiResult<Response> {
-        let mut stored = lock(&self.0);
+        let mut stored = self.0.lock();
         if stored.len() > PURGE_ABOVE {
             stored.retain(|_, response| response.until > now);
         }

@@ -20,7 +20,6 @@ mod faults;
 mod iam;
 mod idempotency;
 mod listener;
-mod mutex;
 mod oauth;
 mod oidc;
 mod refusal;

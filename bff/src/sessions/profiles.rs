@@ -3,7 +3,7 @@
 //!
 //! A profile can only narrow what a token grants.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -20,6 +20,7 @@ use foldhash::quality::RandomState;
 use jiff::Timestamp;
 use metrics::{Counter, counter};
 use moka::sync::Cache;
+use parking_lot::Mutex;
 use serde::Serialize;
 use service_kit::lifecycle::Lifecycle;
 use service_kit::problem::chain;
@@ -143,7 +144,7 @@ impl ProfileEntry {
     /// a pause.
     fn begin_fetch(&self) -> Option<(Instant, bool)> {
         let now = Instant::now();
-        let mut fetch_state = self.fetch_state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut fetch_state = self.fetch_state.lock();
         if let Some(since) = fetch_state.since.filter(|since| now < *since + 2 * FETCH_TIMEOUT) {
             return Some((since, false));
         }
@@ -159,7 +160,7 @@ impl ProfileEntry {
         if let Some(read) = answer {
             self.read.store(Some(Arc::new(read)));
         }
-        let mut fetch_state = self.fetch_state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut fetch_state = self.fetch_state.lock();
         *fetch_state = FetchState { since: None, not_before: Instant::now() + pause };
         drop(fetch_state);
         self.finished.send_replace(());

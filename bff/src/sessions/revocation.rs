@@ -5,7 +5,7 @@
 //! two seconds ([`feed`]). Not here: who may revoke.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use auth::Principal;
@@ -13,6 +13,7 @@ use contracts::id::{DeviceId, Id, IdError, OperatorId, SessionId, TenantId};
 use contracts::json::Fault;
 use contracts::safeguard;
 use jiff::Timestamp;
+use parking_lot::RwLock;
 use tokio::sync::watch;
 
 use super::TenantLookup;
@@ -117,7 +118,7 @@ impl Revocations {
     /// As [`Self::against`], for what the principal was granted at `granted`. A new token of an old
     /// session is as old as the session.
     pub fn since(&self, principal: &Principal, granted: Timestamp) -> Option<Arc<str>> {
-        let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
+        let live = self.live.read();
         if live.is_empty() {
             return None;
         }
@@ -136,7 +137,7 @@ impl Revocations {
         session: SessionId,
         issued_at: Timestamp,
     ) -> Option<Arc<str>> {
-        let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
+        let live = self.live.read();
         let revocation = live.get(&key(tenant, Target::Session(session)))?;
         let is_earlier = issued_at.as_second() <= revocation.revoked_at.as_second();
         is_earlier.then(|| Arc::clone(&revocation.reason))
@@ -150,7 +151,7 @@ impl Revocations {
         let written = Revocation { tenant: one, target, revoked_at: now, reason, recorded_at: now };
         let probed = Self::default();
         probed.apply(vec![written], now);
-        let live = probed.live.read().unwrap_or_else(PoisonError::into_inner);
+        let live = probed.live.read();
         let finds = |tenant| live.contains_key(&key(tenant, target));
         TenantLookup { by_own: finds(one), by_other: finds(other) }
     }
@@ -162,7 +163,7 @@ impl Revocations {
 
     /// Number of revocations in memory.
     pub fn len(&self) -> usize {
-        self.live.read().unwrap_or_else(PoisonError::into_inner).len()
+        self.live.read().len()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -175,7 +176,7 @@ impl Revocations {
             return;
         }
         let is_news = !news.is_empty();
-        let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
+        let mut live = self.live.write();
         live.retain(|_, kept| kept.recorded_at >= now - REVOCATION_TTL);
         for revocation in news {
             let known = live.entry(key(revocation.tenant, revocation.target));

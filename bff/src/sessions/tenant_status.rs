@@ -4,12 +4,13 @@
 //! Not here: the refusal (`edge`) and the end of streams (`handlers::public::stream`).
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use contracts::id::TenantId;
 use jiff::Timestamp;
 use metrics::{counter, gauge};
+use parking_lot::RwLock;
 use redis::aio::ConnectionManager;
 use service_kit::background::{BackgroundTask, TaskDriver};
 use service_kit::postgres::{Database, StoreError, read_again};
@@ -62,7 +63,7 @@ impl TenantStatuses {
 
     /// Whether the tenant is suspended; an unknown tenant is not.
     pub fn is_suspended(&self, tenant: TenantId) -> bool {
-        let latest = self.0.latest.read().unwrap_or_else(PoisonError::into_inner);
+        let latest = self.0.latest.read();
         latest.get(&tenant).is_some_and(|status| status.suspended)
     }
 
@@ -76,7 +77,7 @@ impl TenantStatuses {
         if self.is_known(&status) {
             return;
         }
-        let mut latest = self.0.latest.write().unwrap_or_else(PoisonError::into_inner);
+        let mut latest = self.0.latest.write();
         let current = latest.get(&status.tenant);
         if current.is_some_and(|current| !is_later(&status, current)) {
             return;
@@ -94,7 +95,7 @@ impl TenantStatuses {
 
     /// Covers the usual case without the write lock.
     fn is_known(&self, status: &TenantStatus) -> bool {
-        let latest = self.0.latest.read().unwrap_or_else(PoisonError::into_inner);
+        let latest = self.0.latest.read();
         latest.get(&status.tenant).is_some_and(|current| !is_later(status, current))
     }
 

@@ -4,13 +4,14 @@
 //! reads everything else on the socket. Then only the stream of that answer ends.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use hyper::rt::Executor;
 use hyper_util::rt::TokioExecutor;
+use parking_lot::Mutex;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -46,12 +47,12 @@ impl Delivery {
     }
 
     pub(crate) fn is_waiting(&self) -> bool {
-        self.waiting().bytes > 0
+        self.0.lock().bytes > 0
     }
 
     /// Resolves when the client took all that was sent.
     pub(crate) fn poll_taken(&self, cx: &Context<'_>) -> Poll<()> {
-        let mut waiting = self.waiting();
+        let mut waiting = self.0.lock();
         if waiting.bytes == 0 {
             return Poll::Ready(());
         }
@@ -60,27 +61,23 @@ impl Delivery {
     }
 
     fn waiting_since(&self) -> Option<Instant> {
-        let waiting = self.waiting();
+        let waiting = self.0.lock();
         (waiting.bytes > 0).then_some(waiting.since)
     }
 
     fn began(&self, bytes: usize) {
-        let mut waiting = self.waiting();
+        let mut waiting = self.0.lock();
         (waiting.bytes, waiting.since) = (waiting.bytes + bytes, Instant::now());
     }
 
     fn took(&self, bytes: usize) {
-        let mut waiting = self.waiting();
+        let mut waiting = self.0.lock();
         (waiting.bytes, waiting.since) = (waiting.bytes.saturating_sub(bytes), Instant::now());
         if waiting.bytes == 0
             && let Some(body) = waiting.body.take()
         {
             body.wake();
         }
-    }
-
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

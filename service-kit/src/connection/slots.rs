@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use parking_lot::Mutex;
 
 use super::limits::ConnectionLimits;
 use super::metrics::{Meters, Reason};
@@ -63,7 +65,7 @@ impl Slots {
     }
 
     fn take(&self, group: IpAddr) -> Result<(), Reason> {
-        let mut counts = locked(&self.unauthenticated);
+        let mut counts = self.unauthenticated.lock();
         let count = counts.entry(group).or_default();
         if *count >= self.limits.max_unauthenticated_per_address {
             if *count == 0 {
@@ -76,7 +78,7 @@ impl Slots {
     }
 
     fn give_back(&self, group: IpAddr) {
-        let mut counts = locked(&self.unauthenticated);
+        let mut counts = self.unauthenticated.lock();
         if let Some(count) = counts.get_mut(&group) {
             *count -= 1;
             if *count == 0 {
@@ -90,7 +92,7 @@ impl Slot {
     /// Counts this connection for the address, unless it already counts for one or carried an
     /// authenticated request.
     pub(crate) fn claim(&self, address: IpAddr) -> Result<(), Reason> {
-        let mut own = locked(&self.address);
+        let mut own = self.address.lock();
         if own.is_some() || self.is_authenticated.load(Ordering::Relaxed) {
             return Ok(());
         }
@@ -117,7 +119,7 @@ impl Slot {
     }
 
     fn free_address(&self) {
-        let address = locked(&self.address).take();
+        let address = self.address.lock().take();
         if let Some(group) = address {
             self.slots.give_back(group);
         }
@@ -132,10 +134,6 @@ impl Drop for Slot {
         let is_authenticated = *self.is_authenticated.get_mut();
         if is_authenticated { &meters.authenticated } else { &meters.unauthenticated }.decrement(1);
     }
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -192,7 +190,7 @@ mod tests {
         }
         drop(first);
         assert_eq!(slots.open.load(Ordering::Relaxed), 0);
-        assert!(locked(&slots.unauthenticated).is_empty());
+        assert!(slots.unauthenticated.lock().is_empty());
     }
 
     #[test]

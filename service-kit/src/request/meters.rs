@@ -3,13 +3,14 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use contracts::id::TenantId;
 use foldhash::quality::RandomState;
 use http::{Method, StatusCode};
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+use parking_lot::RwLock;
 
 use super::RequestMetrics;
 
@@ -36,7 +37,7 @@ impl Meters {
 
     /// The metrics of `route`, which must be a route of the router, so that there are few.
     pub(super) fn of(&self, route: &str) -> Arc<RouteMeters> {
-        let known = self.routes.read().unwrap_or_else(PoisonError::into_inner).get(route).cloned();
+        let known = self.routes.read().get(route).cloned();
         known.unwrap_or_else(|| {
             let made = Arc::new(RouteMeters::new(self.names, route));
             keep(&self.routes, route.to_owned(), made)
@@ -92,8 +93,7 @@ impl RouteMeters {
     }
 
     pub(super) fn answered(&self, labels: ResponseLabels, took: Duration) {
-        let known =
-            self.answered.read().unwrap_or_else(PoisonError::into_inner).get(&labels).cloned();
+        let known = self.answered.read().get(&labels).cloned();
         let counts = known.unwrap_or_else(|| keep(&self.answered, labels, self.register(&labels)));
         counts.total.increment(1);
         counts.duration.record(took.as_secs_f64());
@@ -122,7 +122,7 @@ fn keep<K: Eq + Hash, V>(
     key: K,
     made: Arc<V>,
 ) -> Arc<V> {
-    let mut kept = kept.write().unwrap_or_else(PoisonError::into_inner);
+    let mut kept = kept.write();
     if kept.len() >= MAX_LABEL_SETS {
         return made;
     }

@@ -4,10 +4,11 @@
 
 use std::io::{self, Write};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tracing::{Level, Metadata};
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -53,27 +54,21 @@ impl<W: Write + Send + 'static> Batch<W> {
 
     /// Writes the buffered lines.
     pub(super) fn flush(&self) {
-        self.0.lines().flush();
+        self.0.lines.lock().flush();
     }
 }
 
 fn flush_periodically<W: Write>(lines: &Weak<Shared<W>>, end: &Receiver<()>) {
     while end.recv_timeout(FLUSH_INTERVAL) == Err(RecvTimeoutError::Timeout) {
         if let Some(shared) = lines.upgrade() {
-            shared.lines().flush();
+            shared.lines.lock().flush();
         }
-    }
-}
-
-impl<W: Write> Shared<W> {
-    fn lines(&self) -> MutexGuard<'_, Lines<W>> {
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl<W: Write> Drop for Shared<W> {
     fn drop(&mut self) {
-        self.lines().flush();
+        self.lines.lock().flush();
     }
 }
 
@@ -97,7 +92,7 @@ pub(super) struct Line<'a, W: Write> {
 
 impl<W: Write> Write for Line<'_, W> {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
-        let mut lines = self.shared.lines();
+        let mut lines = self.shared.lines.lock();
         lines.buffered.extend_from_slice(text);
         if self.is_urgent || lines.buffered.len() >= FLUSH_BYTES {
             lines.flush();
@@ -134,7 +129,7 @@ mod tests {
 
     impl Write for Out {
         fn write(&mut self, text: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().push(String::from_utf8(text.to_vec()).unwrap());
+            self.0.lock().push(String::from_utf8(text.to_vec()).unwrap());
             Ok(text.len())
         }
 
@@ -145,7 +140,7 @@ mod tests {
 
     impl Out {
         fn writes(&self) -> Vec<String> {
-            self.0.lock().unwrap().clone()
+            self.0.lock().clone()
         }
     }
 
@@ -161,13 +156,14 @@ mod tests {
         let out = Out::default();
         logging(&out, |batch| {
             // Not through the subscriber, or the flusher thread could write in between.
-            let buffered = |text: &str| batch.0.lines().buffered.extend_from_slice(text.as_bytes());
+            let buffered =
+                |text: &str| batch.0.lines.lock().buffered.extend_from_slice(text.as_bytes());
             buffered("one\n");
             buffered("two\n");
             tracing::warn!("three");
             let last = out.writes().pop().unwrap();
             assert!(last.ends_with('\n') && last.contains("three"), "{last}");
-            assert!(batch.0.lines().buffered.is_empty());
+            assert!(batch.0.lines.lock().buffered.is_empty());
         });
         assert!(out.writes().concat().starts_with("one\ntwo\n"));
     }
@@ -194,7 +190,7 @@ mod tests {
     fn a_full_buffer_and_the_end_of_the_program_flush() {
         let out = Out::default();
         logging(&out, |batch| {
-            batch.0.lines().buffered = vec![b'x'; FLUSH_BYTES];
+            batch.0.lines.lock().buffered = vec![b'x'; FLUSH_BYTES];
             tracing::info!("much");
             assert!(out.writes().concat().contains("much"));
             tracing::info!("last");

@@ -2,14 +2,13 @@
 //! ones locks the operator for a while.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
 
 use contracts::id::OperatorId;
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::Mutex;
 use subtle::ConstantTimeEq;
 
 use crate::demo::Operator;
-use crate::mutex::lock;
 use crate::totp;
 
 /// Periods by which a client's clock may differ (RFC 6238 section 5.2 recommends one).
@@ -45,7 +44,7 @@ pub(super) enum CodeCheck {
 impl Factors {
     /// Accepts a code that is current and unused, marks it as used, and ends the series of wrong ones.
     pub(super) fn check(&self, operator: &Operator, code: &str, now: Timestamp) -> CodeCheck {
-        let mut all = lock(&self.0);
+        let mut all = self.0.lock();
         let attempts = all.entry(operator.id).or_default();
         if let Some(retry_after) = attempts.locked_for(now) {
             return CodeCheck::Locked { retry_after };

@@ -3,17 +3,16 @@
 //! the same pair again: the first response may have been lost.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
 
 use contracts::clock::Entropy;
 use contracts::env::Env;
 use contracts::id::{DeviceId, OperatorId, SessionId, TenantId};
 use contracts::upstream::iam::TokenResponse;
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
 use crate::demo::Operator;
-use crate::mutex::lock;
 
 /// Lifetime of an unused refresh token.
 const REFRESH_TOKEN_TTL: SignedDuration = SignedDuration::from_hours(30 * 24);
@@ -138,7 +137,7 @@ impl Sessions {
             ends_at: env.now() + REFRESH_TOKEN_TTL,
             revoked: false,
         };
-        let mut table = lock(&self.0);
+        let mut table = self.0.lock();
         table.purge(env.now());
         table.tokens.insert(current, session.id);
         table.sessions.insert(session.id, session.clone());
@@ -154,7 +153,7 @@ impl Sessions {
         issue: impl FnOnce(&Session, String) -> Option<TokenResponse>,
     ) -> Refreshed {
         let (given, now) = (digest(presented.token), env.now());
-        let mut table = lock(&self.0);
+        let mut table = self.0.lock();
         table.exchanged.retain(|_, exchanged| now < exchanged.at + REPEAT_GRACE);
         let again = table.exchanged.get(&given).map(|exchanged| exchanged.pair.clone());
         let Some(session) = table.session_of(&given) else { return Refreshed::Refused };
@@ -188,7 +187,7 @@ impl Sessions {
         operator: OperatorId,
         device: DeviceId,
     ) -> SignedOut {
-        let mut table = lock(&self.0);
+        let mut table = self.0.lock();
         let found = table.sessions.get_mut(&id);
         let own = found.filter(|session| session.operator == operator && session.device == device);
         match own {
@@ -203,7 +202,7 @@ impl Sessions {
 
     /// Revokes the sessions of the target in `tenant`, and returns those not revoked before.
     pub(super) fn revoke(&self, tenant: TenantId, target: Target) -> Vec<Session> {
-        let mut table = lock(&self.0);
+        let mut table = self.0.lock();
         let hit = table.sessions.values_mut().filter(|session| {
             session.tenant == tenant && target.is_of(session) && !session.revoked
         });

@@ -4,7 +4,7 @@
 //! Not here: the vendors of the locks. What they would do takes effect at once.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
@@ -21,6 +21,7 @@ use contracts::upstream::lock::{
 };
 use http::StatusCode;
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use serde::Deserialize;
 use service_kit::caller::{Caller, ServiceCaller};
 use service_kit::extract::{Json, Path, Query};
@@ -29,7 +30,6 @@ use service_kit::problem::{ApiError, ApiResult};
 use super::{Platform, UpstreamState};
 use crate::demo::{DemoData, Lock, Property};
 use crate::idempotency::{Mutation, RequestKey};
-use crate::mutex::lock as locked;
 use crate::refusal::refusal;
 
 static KEY_INVALID: Code = refusal(422, "MELMASTOON.LOCK.KEY_INVALID", "The key cannot be issued");
@@ -94,7 +94,7 @@ async fn operation(
     Path(key): Path<String>,
     Query(query): Query<TenantQuery>,
 ) -> ApiResult<Json<LockOperation>> {
-    let operations = locked(&platform.keys.operations);
+    let operations = platform.keys.operations.lock();
     let found = operations.get(&(query.tenant_id, key)).cloned();
     found.map(Json).ok_or_else(ApiError::not_found)
 }
@@ -135,7 +135,7 @@ impl Keyring {
 
     /// The keys of a property, or all keys, that are valid now or later.
     pub(crate) fn list(&self, property: Option<PropertyId>, now: Timestamp) -> Vec<LockKey> {
-        let keys = locked(&self.keys);
+        let keys = self.keys.lock();
         let open = keys.values().filter(|key| {
             let is_good = key.state == KeyState::Active && key.wire.valid_until > now;
             is_good && property.is_none_or(|property| property == key.lock.property_id)
@@ -187,7 +187,7 @@ impl Platform {
             issued_at: env.now(),
         };
         let key = Key { lock, wire, state: KeyState::Active };
-        locked(&self.keys.keys).insert(id, key);
+        self.keys.keys.lock().insert(id, key);
         Ok(issued)
     }
 
@@ -221,7 +221,7 @@ impl Platform {
         request_key: &RequestKey,
     ) -> ApiResult<RevokedKey> {
         let lock = self.lock(caller, id)?;
-        let mut keys = locked(&self.keys.keys);
+        let mut keys = self.keys.keys.lock();
         let own = keys.get_mut(&key).filter(|key| key.lock.id == id);
         let held = own.ok_or_else(ApiError::not_found)?;
         if held.state != KeyState::Active {
@@ -263,6 +263,6 @@ impl Platform {
             vendor: lock.vendor.to_owned(),
             done_at: self.env.now(),
         };
-        locked(&self.keys.operations).insert((caller.0.tenant, request_key.key.clone()), operation);
+        self.keys.operations.lock().insert((caller.0.tenant, request_key.key.clone()), operation);
     }
 }

@@ -3,7 +3,7 @@
 //! Not here: whether a room is free (inventory) or clean (housekeeping).
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
@@ -15,6 +15,7 @@ use contracts::upstream::Upstream;
 use contracts::upstream::reservation::{CheckInRequest, CheckedIn, ReservationState, Stay, Stays};
 use http::StatusCode;
 use jiff::civil::Date;
+use parking_lot::Mutex;
 use serde::Deserialize;
 use service_kit::caller::Caller;
 use service_kit::extract::{Json, Path, Query};
@@ -23,7 +24,6 @@ use service_kit::problem::{ApiError, ApiResult};
 use super::{Platform, UpstreamState};
 use crate::demo::{DemoData, Property, Reservation};
 use crate::idempotency::{Mutation, RequestKey};
-use crate::mutex::lock;
 use crate::refusal::refusal;
 
 static NOT_ARRIVING: Code =
@@ -96,7 +96,7 @@ impl Platform {
         request_key: &RequestKey,
         request: CheckInRequest,
     ) -> ApiResult<CheckedIn> {
-        let mut stays = lock(&self.reservations.0);
+        let mut stays = self.reservations.0.lock();
         let stay = stays.get_mut(&id).ok_or_else(ApiError::not_found)?;
         let property = self.property(caller, stay.property_id)?;
         let now = self.env.now();
@@ -135,7 +135,7 @@ impl Reservations {
     }
 
     fn live(&self, of: &Property) -> Vec<Reservation> {
-        let stays = lock(&self.0);
+        let stays = self.0.lock();
         let own = stays.values().filter(|stay| stay.property_id == of.id && stay.is_live());
         own.cloned().collect()
     }

@@ -7,7 +7,7 @@
 mod transfer;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use auth::htu::Htu;
 use auth::proof::{ProofVerifier, Window};
@@ -22,6 +22,7 @@ use contracts::upstream::sync::{
 };
 use garde::Validate;
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use serde::Deserialize;
 use service_kit::caller::{Caller, ServiceCaller};
 use service_kit::extract::{Json, Path, Query};
@@ -29,7 +30,6 @@ use service_kit::problem::{ApiError, ApiResult};
 
 use super::{Platform, PropertyQuery, UpstreamState};
 use crate::demo::{Property, desktops};
-use crate::mutex::lock;
 use crate::refusal::refusal;
 
 /// A cursor may be at most this many versions old: a week of pulls.
@@ -132,7 +132,7 @@ impl Cursors {
     }
 
     fn of(&self, device: DeviceId, now: Timestamp) -> DeviceCursor {
-        let known = lock(&self.known).get(&device).cloned();
+        let known = self.known.lock().get(&device).cloned();
         known.unwrap_or_else(|| desktops::cursor(device, now))
     }
 
@@ -143,7 +143,7 @@ impl Cursors {
         now: Timestamp,
         change: impl FnOnce(&mut DeviceCursor),
     ) -> DeviceCursor {
-        let mut known = lock(&self.known);
+        let mut known = self.known.lock();
         let cursor = known.entry(device).or_insert_with(|| desktops::cursor(device, now));
         change(cursor);
         cursor.clone()

@@ -1,20 +1,20 @@
 //! tenant: profiles and preferences of operators, and the status of tenants.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
 use axum::routing::get;
 use contracts::id::{OperatorId, TenantId};
 use contracts::upstream::tenant::{OperatorPreferences, OperatorProfile, TenantStatus, Theme};
+use parking_lot::Mutex;
 use service_kit::caller::Caller;
 use service_kit::extract::{Json, Path};
 use service_kit::problem::{ApiError, ApiResult};
 
 use super::{Platform, UpstreamState};
 use crate::demo::Operator;
-use crate::mutex::lock;
 
 /// Which tenants are suspended. `POST /control/events` changes it.
 #[derive(Debug, Default)]
@@ -22,7 +22,7 @@ pub(crate) struct TenantStatuses(Mutex<BTreeSet<TenantId>>);
 
 impl TenantStatuses {
     pub(crate) fn set(&self, tenant: TenantId, status: TenantStatus) {
-        let mut suspended = lock(&self.0);
+        let mut suspended = self.0.lock();
         match status {
             TenantStatus::Suspended => suspended.insert(tenant),
             TenantStatus::Active => suspended.remove(&tenant),
@@ -30,7 +30,7 @@ impl TenantStatuses {
     }
 
     fn status(&self, tenant: TenantId) -> TenantStatus {
-        let suspended = lock(&self.0).contains(&tenant);
+        let suspended = self.0.lock().contains(&tenant);
         if suspended { TenantStatus::Suspended } else { TenantStatus::Active }
     }
 }

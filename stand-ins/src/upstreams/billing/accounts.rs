@@ -1,19 +1,18 @@
 //! The folios and their refunds.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 
 use contracts::id::{FolioId, PropertyId, ReservationId};
 use contracts::money::Money;
 use contracts::problem::Code;
 use contracts::upstream::billing::{BillingSummary, Folio, FolioBalance, FolioState, Refund};
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use serde::Serialize;
 use service_kit::caller::Caller;
 use service_kit::problem::{ApiError, ApiResult};
 
 use crate::demo::{self, DemoData, Property, Reservation};
-use crate::mutex::lock;
 use crate::refusal::refusal;
 
 static REFUND_EXCEEDS_PAID: Code =
@@ -55,7 +54,7 @@ impl Folios {
 
     /// The folios of a property, or all.
     pub(crate) fn list(&self, property: Option<PropertyId>) -> Vec<FolioSummary> {
-        let all = lock(&self.0);
+        let all = self.0.lock();
         let wanted = all.values().filter(|account| {
             property.is_none_or(|property| property == account.folio.property_id)
         });
@@ -65,13 +64,13 @@ impl Folios {
     /// Opens the folio of a guest who has just checked in.
     pub(crate) fn open(&self, property: &Property, stay: &Reservation, now: Timestamp) {
         if let Some(folio) = demo::folios::of_stay(property, stay, now) {
-            lock(&self.0).entry(folio.id).or_insert_with(|| Account::opened(folio));
+            self.0.lock().entry(folio.id).or_insert_with(|| Account::opened(folio));
         }
     }
 
     /// The property of a folio.
     pub(crate) fn property(&self, folio: FolioId) -> Option<PropertyId> {
-        lock(&self.0).get(&folio).map(|account| account.folio.property_id)
+        self.0.lock().get(&folio).map(|account| account.folio.property_id)
     }
 
     /// Runs `act` on an account of the caller's tenant, in the caller's scope.
@@ -81,7 +80,7 @@ impl Folios {
         id: FolioId,
         act: impl FnOnce(&mut Account) -> ApiResult<T>,
     ) -> ApiResult<T> {
-        let mut all = lock(&self.0);
+        let mut all = self.0.lock();
         let own = all.get_mut(&id).filter(|account| account.folio.tenant_id == caller.0.tenant);
         let account = own.ok_or_else(ApiError::not_found)?;
         caller.require(account.folio.property_id)?;
@@ -94,12 +93,12 @@ impl Folios {
             reservation_id: account.folio.reservation_id,
             balance: account.balance(),
         };
-        let all = lock(&self.0);
+        let all = self.0.lock();
         all.values().filter(|account| account.folio.property_id == of).map(balance).collect()
     }
 
     pub(super) fn totals(&self, of: &Property, now: Timestamp) -> BillingSummary {
-        let all = lock(&self.0);
+        let all = self.0.lock();
         let open: Vec<_> =
             all.values().filter(|account| account.folio.property_id == of.id).collect();
         let owing = || open.iter().filter(|account| account.balance().amount_micro > 0);
