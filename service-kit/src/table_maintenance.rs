@@ -65,6 +65,39 @@ pub struct Sweep {
     pub statement: &'static str,
 }
 
+/// The statements and metrics of a schema with monthly partitions, by schema and metric prefix.
+#[macro_export]
+macro_rules! months {
+    ($schema:literal, $prefix:literal) => {
+        $crate::table_maintenance::Months {
+            make: concat!("SELECT ", $schema, ".make_next_month()"),
+            state: concat!(
+                "SELECT parent, default_rows, months_ahead FROM ",
+                $schema,
+                ".partition_state()"
+            ),
+            rotations: concat!($prefix, "_partition_rotation_total"),
+            default_rows: concat!($prefix, "_default_partition_rows"),
+            months_ahead: concat!($prefix, "_partition_months_ahead"),
+        }
+    };
+}
+
+/// The statements and metrics of a schema's retention, by schema, metric prefix and tables.
+#[macro_export]
+macro_rules! retention {
+    ($schema:literal, $prefix:literal, [$($table:literal),* $(,)?]) => {
+        $crate::table_maintenance::Retention {
+            sweeps: &[$($crate::table_maintenance::Sweep {
+                table: $table,
+                statement: concat!("SELECT ", $schema, ".sweep_", $table, "($1)"),
+            }),*],
+            swept: concat!($prefix, "_swept_rows_total"),
+            last_success: concat!($prefix, "_sweep_last_success_timestamp_seconds"),
+        }
+    };
+}
+
 /// The result of a sweep.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]

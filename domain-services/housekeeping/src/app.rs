@@ -1,9 +1,10 @@
-//! The definition of the service: its name, metrics and routes.
+//! The definition of the service: its name, metrics, routes, and the maintenance of its tables. The
+//! retention times are in the migration `retention`.
 
 use service_kit::service::{Internal, Service};
+use service_kit::table_maintenance::TableMaintenance;
 
 use crate::router;
-use crate::table_maintenance::MAINTENANCE;
 
 pub const SERVICE: Service = Service {
     name: "housekeeping",
@@ -14,5 +15,8 @@ pub const SERVICE: Service = Service {
         routes: router::internal,
         failures: "housekeeping_internal_auth_failure_total",
     },
-    maintenance: MAINTENANCE,
+    maintenance: TableMaintenance {
+        months: Some(service_kit::months!("housekeeping", "housekeeping")),
+        retention: service_kit::retention!("housekeeping", "housekeeping", ["inbox", "outbox"]),
+    },
 };

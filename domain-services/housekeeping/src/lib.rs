@@ -14,7 +14,6 @@ pub mod list_room_statuses;
 pub mod router;
 pub mod summary;
 pub mod supervisor;
-pub mod table_maintenance;
 
 #[cfg(test)]
 mod tests;
@@ -30,5 +29,5 @@ pub fn statements() -> Vec<&'static str> {
         flip_room_status::INSERT_AUDIT_SQL,
         flip_room_status::INSERT_OUTBOX_SQL,
     ];
-    own.into_iter().chain(table_maintenance::MAINTENANCE.statements()).collect()
+    own.into_iter().chain(app::SERVICE.maintenance.statements()).collect()
 }

@@ -1,9 +1,10 @@
-//! The definition of the service: its name, metrics and routes.
+//! The definition of the service: its name, metrics, routes, and the maintenance of its tables. The
+//! retention times are in the migration `retention`.
 
 use service_kit::service::{Internal, Service, no_internal_routes};
+use service_kit::table_maintenance::TableMaintenance;
 
 use crate::router;
-use crate::table_maintenance::MAINTENANCE;
 
 pub const SERVICE: Service = Service {
     name: "inventory",
@@ -14,5 +15,8 @@ pub const SERVICE: Service = Service {
         routes: no_internal_routes,
         failures: "inventory_internal_auth_failure_total",
     },
-    maintenance: MAINTENANCE,
+    maintenance: TableMaintenance {
+        months: Some(service_kit::months!("inventory", "inventory")),
+        retention: service_kit::retention!("inventory", "inventory", ["inbox", "outbox"]),
+    },
 };

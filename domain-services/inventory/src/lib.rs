@@ -10,7 +10,6 @@ pub mod availability;
 pub mod availability_query;
 pub mod calendar;
 pub mod router;
-pub mod table_maintenance;
 
 #[cfg(test)]
 mod tests;
@@ -23,5 +22,5 @@ pub fn statements() -> Vec<&'static str> {
         calendar::STAYS_SQL,
         calendar::BLOCKS_SQL,
     ];
-    own.into_iter().chain(table_maintenance::MAINTENANCE.statements()).collect()
+    own.into_iter().chain(app::SERVICE.maintenance.statements()).collect()
 }

@@ -13,7 +13,6 @@ mod presence_sql;
 pub mod router;
 pub mod shifts;
 pub mod staffing_gaps;
-pub mod table_maintenance;
 
 #[cfg(test)]
 mod tests;
@@ -26,5 +25,5 @@ pub fn statements() -> Vec<&'static str> {
         shifts::SHIFTS_SQL,
         staffing_gaps::STAFFING_GAPS_SQL,
     ];
-    own.into_iter().chain(table_maintenance::MAINTENANCE.statements()).collect()
+    own.into_iter().chain(app::SERVICE.maintenance.statements()).collect()
 }

@@ -8,21 +8,8 @@ use crate::lifecycle::Lifecycle;
 use crate::testing::postgres;
 
 const MAINTENANCE: TableMaintenance = TableMaintenance {
-    months: Some(Months {
-        make: "SELECT housekeeping.make_next_month()",
-        state: "SELECT parent, default_rows, months_ahead FROM housekeeping.partition_state()",
-        rotations: "test_partition_rotation_total",
-        default_rows: "test_default_partition_rows",
-        months_ahead: "test_partition_months_ahead",
-    }),
-    retention: Retention {
-        sweeps: &[
-            Sweep { table: "inbox", statement: "SELECT housekeeping.sweep_inbox($1)" },
-            Sweep { table: "outbox", statement: "SELECT housekeeping.sweep_outbox($1)" },
-        ],
-        swept: "test_swept_rows_total",
-        last_success: "test_sweep_last_success_timestamp_seconds",
-    },
+    months: Some(months!("housekeeping", "test")),
+    retention: retention!("housekeeping", "test", ["inbox", "outbox"]),
 };
 
 /// 1,201 expired rows, and tasks of a month that was never made and of a far year.
