@@ -24,9 +24,10 @@ use contracts::id::PropertyId;
 use contracts::problem::Code;
 use contracts::upstream::Upstream;
 use http::request::Parts;
+use jiff::Timestamp;
 use serde::Deserialize;
 use service_kit::caller::{Caller, Callers};
-use service_kit::extract::Query;
+use service_kit::extract::PropertyQuery;
 use service_kit::problem::{ApiError, ApiResult};
 
 use crate::demo::{DemoData, Property};
@@ -116,12 +117,6 @@ pub(crate) struct UpstreamState {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct PropertyQuery {
-    property_id: PropertyId,
-}
-
-#[derive(Debug, Deserialize)]
 struct LimitQuery {
     limit: Option<usize>,
 }
@@ -133,13 +128,22 @@ impl LimitQuery {
 }
 
 /// Extracts the property that `propertyId` names, if the caller may read it.
-impl FromRequestParts<UpstreamState> for Property {
+struct PropertyRead {
+    platform: Arc<Platform>,
+    property: Property,
+    now: Timestamp,
+}
+
+impl FromRequestParts<UpstreamState> for PropertyRead {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &UpstreamState) -> ApiResult<Self> {
         let caller = Caller::from_request_parts(parts, state).await?;
-        let Query(query) = Query::<PropertyQuery>::from_request_parts(parts, state).await?;
-        state.platform.property(&caller, query.property_id).cloned()
+        let PropertyQuery { property_id } = PropertyQuery::from_request_parts(parts, state).await?;
+        let platform = Arc::clone(&state.platform);
+        let property = platform.property(&caller, property_id)?.clone();
+        let now = platform.env.now();
+        Ok(Self { platform, property, now })
     }
 }
 

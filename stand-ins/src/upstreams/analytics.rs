@@ -1,9 +1,6 @@
 //! analytics: yesterday's closed business day, computed from the stays of that night.
 
-use std::sync::Arc;
-
 use axum::Router;
-use axum::extract::State;
 use axum::routing::get;
 use contracts::money::Money;
 use contracts::upstream::analytics::Kpis;
@@ -11,15 +8,14 @@ use contracts::upstream::reservation::ReservationState;
 use jiff::civil::Date;
 use service_kit::extract::Json;
 
-use super::{Platform, UpstreamState};
+use super::{PropertyRead, UpstreamState};
 use crate::demo::{DemoData, Property, properties::Closed, rates};
 
 pub(super) fn routes() -> Router<UpstreamState> {
     Router::new().route("/api/v1/analytics/kpis", get(kpis))
 }
 
-async fn kpis(State(platform): State<Arc<Platform>>, property: Property) -> Json<Kpis> {
-    let now = platform.env.now();
+async fn kpis(PropertyRead { platform, property, now }: PropertyRead) -> Json<Kpis> {
     let today = property.today(now);
     let night = Night::of(&platform.demo, &property, today.yesterday().unwrap_or(today));
     Json(Kpis {

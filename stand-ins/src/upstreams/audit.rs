@@ -1,16 +1,12 @@
 //! audit: what operators did at a property, from the recorded effects.
 
-use std::sync::Arc;
-
 use axum::Router;
-use axum::extract::State;
 use axum::routing::get;
 use contracts::id::PropertyId;
 use contracts::upstream::audit::{AuditEntries, AuditEntry};
 use service_kit::extract::{Json, Query};
 
-use super::{LimitQuery, Platform, UpstreamState};
-use crate::demo::Property;
+use super::{LimitQuery, Platform, PropertyRead, UpstreamState};
 use crate::effects::Effect;
 
 pub(super) fn routes() -> Router<UpstreamState> {
@@ -18,14 +14,13 @@ pub(super) fn routes() -> Router<UpstreamState> {
 }
 
 async fn entries(
-    State(platform): State<Arc<Platform>>,
-    property: Property,
+    PropertyRead { platform, property, now }: PropertyRead,
     Query(query): Query<LimitQuery>,
 ) -> Json<AuditEntries> {
     let effects = platform.effects.effects(None).into_iter().rev();
     let own = effects.filter(|effect| property_of(effect, &platform) == Some(property.id));
     let items = own.filter_map(entry).take(query.limit()).collect();
-    Json(AuditEntries { property_id: property.id, as_of: platform.env.now(), items })
+    Json(AuditEntries { property_id: property.id, as_of: now, items })
 }
 
 /// `None` for effects without an operator: the platform caused them itself.

@@ -18,8 +18,7 @@ use service_kit::caller::Caller;
 use service_kit::extract::{Json, Path};
 use service_kit::problem::ApiResult;
 
-use super::{Platform, UpstreamState};
-use crate::demo::Property;
+use super::{Platform, PropertyRead, UpstreamState};
 use crate::idempotency::{Mutation, RequestKey};
 
 pub(crate) use accounts::{FolioSummary, Folios};
@@ -38,16 +37,13 @@ pub(super) fn routes() -> Router<UpstreamState> {
         .route("/api/v1/folios/{id}/refunds", post(refund))
 }
 
-async fn summary(
-    State(platform): State<Arc<Platform>>,
-    property: Property,
-) -> Json<BillingSummary> {
-    Json(platform.folios.totals(&property, platform.env.now()))
+async fn summary(PropertyRead { platform, property, now }: PropertyRead) -> Json<BillingSummary> {
+    Json(platform.folios.totals(&property, now))
 }
 
-async fn balances(State(platform): State<Arc<Platform>>, property: Property) -> Json<Balances> {
-    let (as_of, items) = (platform.env.now(), platform.folios.balances(property.id));
-    Json(Balances { property_id: property.id, as_of, items })
+async fn balances(PropertyRead { platform, property, now }: PropertyRead) -> Json<Balances> {
+    let items = platform.folios.balances(property.id);
+    Json(Balances { property_id: property.id, as_of: now, items })
 }
 
 async fn folio(
@@ -59,7 +55,7 @@ async fn folio(
     platform.folios.with(&caller, id, |account| Ok(Json(account.to_wire(now))))
 }
 
-async fn list(State(platform): State<Arc<Platform>>, property: Property) -> Json<FolioList> {
+async fn list(PropertyRead { platform, property, .. }: PropertyRead) -> Json<FolioList> {
     Json(FolioList { items: platform.folios.list(Some(property.id)) })
 }
 

@@ -27,8 +27,8 @@ use service_kit::caller::{Caller, ServiceCaller};
 use service_kit::extract::{Json, Path, Query};
 use service_kit::problem::{ApiError, ApiResult};
 
-use super::{Platform, UpstreamState};
-use crate::demo::{DemoData, Lock, Property};
+use super::{Platform, PropertyRead, UpstreamState};
+use crate::demo::{DemoData, Lock};
 use crate::idempotency::{Mutation, RequestKey};
 use crate::refusal::refusal;
 
@@ -81,10 +81,9 @@ async fn device(
     }))
 }
 
-async fn list(State(platform): State<Arc<Platform>>, property: Property) -> Json<LockKeys> {
-    let (property_id, as_of) = (property.id, platform.env.now());
-    let items = platform.keys.list(Some(property_id), as_of);
-    Json(LockKeys { property_id, as_of, items })
+async fn list(PropertyRead { platform, property, now }: PropertyRead) -> Json<LockKeys> {
+    let items = platform.keys.list(Some(property.id), now);
+    Json(LockKeys { property_id: property.id, as_of: now, items })
 }
 
 /// The outcome of a request. For the gateway itself, not for operators.

@@ -1,10 +1,8 @@
 //! maintenance: work orders by state, and the rooms they close.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::State;
 use axum::routing::get;
 use contracts::upstream::maintenance::{
     MaintenanceBoard, MaintenanceColumn, MaintenanceSummary, RoomOutOfOrder, WorkOrder,
@@ -13,7 +11,7 @@ use contracts::upstream::maintenance::{
 use jiff::Timestamp;
 use service_kit::extract::Json;
 
-use super::{Platform, UpstreamState};
+use super::{PropertyRead, UpstreamState};
 use crate::demo::{DemoData, Property};
 
 pub(super) fn routes() -> Router<UpstreamState> {
@@ -23,11 +21,9 @@ pub(super) fn routes() -> Router<UpstreamState> {
 }
 
 async fn summary(
-    State(platform): State<Arc<Platform>>,
-    property: Property,
+    PropertyRead { platform, property, now }: PropertyRead,
 ) -> Json<MaintenanceSummary> {
-    let (demo, now) = (&platform.demo, platform.env.now());
-    let shown = shown(demo, &property, now);
+    let shown = shown(&platform.demo, &property, now);
     let pending: Vec<_> = shown.iter().filter(|order| order.state.is_pending()).copied().collect();
     Json(MaintenanceSummary {
         property_id: property.id,
@@ -42,12 +38,8 @@ async fn summary(
     })
 }
 
-async fn board(
-    State(platform): State<Arc<Platform>>,
-    property: Property,
-) -> Json<MaintenanceBoard> {
-    let (demo, now) = (&platform.demo, platform.env.now());
-    let mut shown = shown(demo, &property, now);
+async fn board(PropertyRead { platform, property, now }: PropertyRead) -> Json<MaintenanceBoard> {
+    let mut shown = shown(&platform.demo, &property, now);
     shown.sort_by_key(|order| {
         (std::cmp::Reverse(order.severity), order.due_at, order.work_order_id)
     });

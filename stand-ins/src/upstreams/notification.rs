@@ -1,26 +1,21 @@
 //! notification: alerts that nobody has acknowledged.
 
-use std::sync::Arc;
-
 use axum::Router;
-use axum::extract::State;
 use axum::routing::get;
 use contracts::upstream::notification::Alerts;
 use service_kit::extract::{Json, Query};
 
-use super::{LimitQuery, Platform, UpstreamState};
-use crate::demo::Property;
+use super::{LimitQuery, PropertyRead, UpstreamState};
 
 pub(super) fn routes() -> Router<UpstreamState> {
     Router::new().route("/api/v1/alerts", get(alerts))
 }
 
 async fn alerts(
-    State(platform): State<Arc<Platform>>,
-    property: Property,
+    PropertyRead { platform, property, now }: PropertyRead,
     Query(query): Query<LimitQuery>,
 ) -> Json<Alerts> {
     let own = platform.demo.alerts.iter().filter(|one| one.property_id == property.id);
     let items = own.map(|one| one.item.clone()).take(query.limit()).collect();
-    Json(Alerts { property_id: property.id, as_of: platform.env.now(), items })
+    Json(Alerts { property_id: property.id, as_of: now, items })
 }

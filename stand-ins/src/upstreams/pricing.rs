@@ -1,15 +1,12 @@
 //! pricing: tonight's best available rates.
 
-use std::sync::Arc;
-
 use axum::Router;
-use axum::extract::State;
 use axum::routing::get;
 use contracts::upstream::pricing::{Rate, RateSnapshot};
 use jiff::civil::Date;
 use service_kit::extract::Json;
 
-use super::{Platform, UpstreamState};
+use super::{PropertyRead, UpstreamState};
 use crate::demo::{Property, RoomType, rates};
 
 pub(super) fn routes() -> Router<UpstreamState> {
@@ -17,10 +14,8 @@ pub(super) fn routes() -> Router<UpstreamState> {
 }
 
 async fn rate_snapshot(
-    State(platform): State<Arc<Platform>>,
-    property: Property,
+    PropertyRead { platform, property, now }: PropertyRead,
 ) -> Json<RateSnapshot> {
-    let now = platform.env.now();
     let tonight = property.today(now);
     let types = platform.demo.room_types_of(property.id);
     let rates = types.map(|room_type| rate(&property, room_type, tonight)).collect();

@@ -21,7 +21,7 @@ use service_kit::caller::Caller;
 use service_kit::extract::{Json, Path, Query};
 use service_kit::problem::{ApiError, ApiResult};
 
-use super::{Platform, UpstreamState};
+use super::{Platform, PropertyRead, UpstreamState};
 use crate::demo::{DemoData, Property, Reservation};
 use crate::idempotency::{Mutation, RequestKey};
 use crate::refusal::refusal;
@@ -51,22 +51,17 @@ enum List {
 
 pub(super) fn routes() -> Router<UpstreamState> {
     Router::new()
-        .route("/api/v1/reservations/arrivals", get(async |s, p, q| stays(List::Arrivals, s, p, q)))
-        .route(
-            "/api/v1/reservations/departures",
-            get(async |s, p, q| stays(List::Departures, s, p, q)),
-        )
-        .route("/api/v1/reservations/in-house", get(async |s, p, q| stays(List::InHouse, s, p, q)))
+        .route("/api/v1/reservations/arrivals", get(async |p, q| stays(List::Arrivals, p, q)))
+        .route("/api/v1/reservations/departures", get(async |p, q| stays(List::Departures, p, q)))
+        .route("/api/v1/reservations/in-house", get(async |p, q| stays(List::InHouse, p, q)))
         .route("/api/v1/reservations/{id}/check-in", post(check_in))
 }
 
 fn stays(
     list: List,
-    State(platform): State<Arc<Platform>>,
-    property: Property,
+    PropertyRead { platform, property, now }: PropertyRead,
     Query(query): Query<DayQuery>,
 ) -> Json<Stays> {
-    let now = platform.env.now();
     let today = property.today(now);
     let date = query.date.unwrap_or(today);
     let mut stays = platform.reservations.live(&property);

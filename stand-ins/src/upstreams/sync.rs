@@ -25,11 +25,11 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use serde::Deserialize;
 use service_kit::caller::{Caller, ServiceCaller};
-use service_kit::extract::{Json, Path, Query};
+use service_kit::extract::{Json, Path, PropertyQuery};
 use service_kit::problem::{ApiError, ApiResult};
 
-use super::{Platform, PropertyQuery, UpstreamState};
-use crate::demo::{Property, desktops};
+use super::{Platform, PropertyRead, UpstreamState};
+use crate::demo::desktops;
 use crate::refusal::refusal;
 
 /// A cursor may be at most this many versions old: a week of pulls.
@@ -70,7 +70,7 @@ pub(super) fn routes() -> Router<UpstreamState> {
         .route(transfer::PUSH_PATH, post(transfer::push))
 }
 
-async fn cursors(State(platform): State<Arc<Platform>>, property: Property) -> Json<SyncCursors> {
+async fn cursors(PropertyRead { platform, property, .. }: PropertyRead) -> Json<SyncCursors> {
     Json(platform.cursors_at(property.id))
 }
 
@@ -79,9 +79,9 @@ async fn cursors_of_tenant(
     State(platform): State<Arc<Platform>>,
     _: ServiceCaller,
     Path(tenant): Path<TenantId>,
-    Query(query): Query<PropertyQuery>,
+    PropertyQuery { property_id }: PropertyQuery,
 ) -> ApiResult<Json<SyncCursors>> {
-    let found = platform.demo.property(query.property_id);
+    let found = platform.demo.property(property_id);
     let own = found.filter(|property| property.tenant_id == tenant);
     Ok(Json(platform.cursors_at(own.ok_or_else(ApiError::not_found)?.id)))
 }
