@@ -89,6 +89,14 @@ impl<'de> DeserializeSeed<'de> for Wanted<'_> {
     }
 }
 
+macro_rules! read_as_null {
+    ($($visit:ident: $type:ty),*) => {$(
+        fn $visit<E>(self, _: $type) -> Result<Value<'de>, E> {
+            Ok(Value::Null)
+        }
+    )*};
+}
+
 /// What is no object has none of the members, and is read as null.
 impl<'de> Visitor<'de> for Wanted<'_> {
     type Value = Value<'de>;
@@ -101,25 +109,7 @@ impl<'de> Visitor<'de> for Wanted<'_> {
         Ok(Value::Null)
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Value<'de>, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Value<'de>, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<Value<'de>, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Value<'de>, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<Value<'de>, E> {
-        Ok(Value::Null)
-    }
+    read_as_null! { visit_bool: bool, visit_i64: i64, visit_u64: u64, visit_f64: f64, visit_str: &str }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value<'de>, A::Error> {
         while list.next_element::<IgnoredAny>()?.is_some() {}

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use axum::response::Response;
-use contracts::id::{PropertyId, TenantId};
+use contracts::id::PropertyId;
 use contracts::upstream::housekeeping::{Summary, TaskStatus};
 use jiff::Timestamp;
 use service_kit::extract::PropertyQuery;
 use service_kit::pg_row;
-use service_kit::postgres::{self, Database, StoreError, Transaction};
+use service_kit::postgres::{StoreError, Transaction};
 use service_kit::problem::ApiResult;
 use service_kit::property_read::PropertyRead;
 use service_kit::service::ReadProblems;
@@ -31,8 +31,8 @@ mod tests;
     security(("requestToken" = [])),
 )]
 pub(crate) async fn handler(request: PropertyRead) -> ApiResult<Response> {
-    let found = read(&request.database, request.tenant(), request.property, request.now).await?;
-    let body = request.found(found)?;
+    let rows = request.rows(SUMMARY_SQL, &[&request.now]).await?;
+    let body = from_row(&rows[0], request.property, request.now)?;
     let basis = (
         &body.tasks,
         body.urgent_open,
@@ -83,18 +83,6 @@ pub(crate) const SUMMARY_SQL: &str = "
           AND task.kind = 'turnover' AND task.checked_out_at IS NOT NULL
     )
     SELECT numbers.*, ready.median_minutes FROM day, numbers, ready";
-
-/// `None` when the tenant has no such property.
-async fn read(
-    database: &Database,
-    tenant: TenantId,
-    property: PropertyId,
-    now: Timestamp,
-) -> Result<Option<Summary>, StoreError> {
-    let mut connection = database.connection().await?;
-    let transaction = postgres::read(&mut connection, tenant).await?;
-    find(&transaction, property, now).await
-}
 
 /// `None` when the tenant has no such property.
 pub(crate) async fn find(
