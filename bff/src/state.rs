@@ -1,6 +1,5 @@
 //! Shared state of the handlers. A handler extracts only the fields it needs, through [`FromRef`].
 
-use std::ops::Deref;
 use std::sync::Arc;
 
 use auth::edge::Authenticator;
@@ -8,6 +7,7 @@ use auth::request_token::RequestTokens;
 use axum::extract::FromRef;
 use composer::Composer;
 use contracts::env::Env;
+use derive_more::{Deref, From};
 use service_kit::background::TaskDriver;
 use service_kit::lifecycle::Lifecycle;
 use service_kit::postgres::Database;
@@ -23,8 +23,9 @@ use crate::sessions::{Profiles, Sessions};
 use crate::stream::Streams;
 
 /// Handle to the state. One `Arc`, because routes and their state are cloned for every request.
-#[derive(Debug, Clone)]
-pub struct Gateway(Arc<AppState>);
+#[derive(Debug, Clone, Deref, From)]
+#[from(AppState)]
+pub struct Gateway(#[deref(forward)] Arc<AppState>);
 
 macro_rules! app_state {
     ($($field:ident: $kind:ty,)*) => {
@@ -60,18 +61,4 @@ app_state! {
     env: Env,
     background: TaskDriver,
     lifecycle: Lifecycle,
-}
-
-impl From<AppState> for Gateway {
-    fn from(state: AppState) -> Self {
-        Self(Arc::new(state))
-    }
-}
-
-impl Deref for Gateway {
-    type Target = AppState;
-
-    fn deref(&self) -> &AppState {
-        &self.0
-    }
 }

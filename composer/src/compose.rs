@@ -2,7 +2,6 @@
 //! under the route's.
 
 use std::collections::{BTreeMap, HashMap};
-use std::ops::Deref;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +12,7 @@ use contracts::env::Env;
 use contracts::id::{DashboardId, PropertyId, TenantId};
 use contracts::safeguard::{Safeguard, time_limit};
 use contracts::workbench::Part;
+use derive_more::Deref;
 use futures_util::stream::{FuturesUnordered, Stream, StreamExt};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -109,8 +109,8 @@ pub struct Composed {
 }
 
 /// Entry point of this crate. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct Composer(Arc<Inner>);
+#[derive(Debug, Clone, Deref)]
+pub struct Composer(#[deref(forward)] Arc<Inner>);
 
 #[derive(Debug, Clone)]
 pub struct Inner {
@@ -120,14 +120,6 @@ pub struct Inner {
     limit: ConcurrencyLimit,
     deadlines: Arc<Deadlines>,
     pub(crate) env: Env,
-}
-
-impl Deref for Composer {
-    type Target = Inner;
-
-    fn deref(&self) -> &Inner {
-        &self.0
-    }
 }
 
 impl Composer {

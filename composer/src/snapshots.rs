@@ -19,7 +19,6 @@ mod snapshot;
 mod tests;
 mod time_zones;
 
-use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +27,7 @@ use contracts::id::{PropertyId, TenantId};
 use contracts::safeguard;
 use contracts::safeguard::{Safeguard, time_limit};
 use contracts::upstream::Upstream;
+use derive_more::Deref;
 use futures_util::FutureExt;
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
@@ -54,8 +54,8 @@ const MAX_WAIT_WITH_STALE: Duration = Duration::from_millis(100);
 const TIER_ANSWERS_WITHIN: Duration = Duration::from_millis(25);
 
 /// Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct Snapshots(Arc<Inner>);
+#[derive(Debug, Clone, Deref)]
+pub struct Snapshots(#[deref(forward)] Arc<Inner>);
 
 #[derive(Debug, Clone)]
 pub struct Inner {
@@ -68,14 +68,6 @@ pub struct Inner {
     clock: Clock,
     tasks: TaskTracker,
     is_caching: bool,
-}
-
-impl Deref for Snapshots {
-    type Target = Inner;
-
-    fn deref(&self) -> &Inner {
-        &self.0
-    }
 }
 
 impl Snapshots {

@@ -3,13 +3,12 @@
 //!
 //! A connection with an abandoned statement returns to the pool only after the server has replied.
 
-use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use contracts::id::TenantId;
 use deadpool_postgres::Object;
-use derive_more::From;
+use derive_more::{Deref, From};
 use futures_util::FutureExt;
 use tokio::time::timeout;
 use tokio_postgres::types::ToSql;
@@ -256,8 +255,9 @@ impl CleanUp {
 
 /// A transaction that sees one tenant's rows. Dropped without [`commit`](Self::commit), it is
 /// rolled back.
-#[derive(Debug)]
+#[derive(Debug, Deref)]
 pub struct Transaction<'a> {
+    #[deref(forward)]
     connection: &'a mut Connection,
 }
 
@@ -274,14 +274,6 @@ impl Transaction<'_> {
         self.connection.batch_execute(sql).await?;
         self.connection.is_in_transaction = false;
         Ok(())
-    }
-}
-
-impl Deref for Transaction<'_> {
-    type Target = Connection;
-
-    fn deref(&self) -> &Connection {
-        self.connection
     }
 }
 
