@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context;
+use contracts::headers::MFA_ATTESTATION;
 use launcher::desktop::Call;
 use serde_json::{Value, json};
 
@@ -39,6 +40,38 @@ impl LockFixture {
     /// Builds a request for another card like the guest's.
     pub fn issue(&self, key: &str) -> anyhow::Result<Call> {
         client::change(format!("/locks/{}/issue-key", self.lock), key, self.key_request.clone())
+    }
+}
+
+/// A room key that was issued.
+#[derive(Debug, Clone)]
+pub struct IssuedKey {
+    lock: String,
+    id: String,
+}
+
+impl IssuedKey {
+    /// Issues a key for the lock.
+    pub async fn issue(env: &DrillEnv, at: &LockFixture) -> anyhow::Result<Self> {
+        let issued = client::send(&env.desktop, &at.issue(&client::new_key())?).await?;
+        let id = issued.body["keyCredentialId"].as_str();
+        let id = id.with_context(|| format!("no key was issued: {issued}"))?;
+        Ok(Self { lock: at.lock.clone(), id: id.to_owned() })
+    }
+
+    /// Builds the request that revokes it.
+    pub fn revoke(&self, key: &str, attestation: Option<&str>) -> anyhow::Result<Call> {
+        let body = json!({"keyCredentialId": self.id, "reason": "a drill"});
+        let mut call = client::change(format!("/locks/{}/revoke-key", self.lock), key, body)?;
+        if let Some(attestation) = attestation {
+            client::set(&mut call, MFA_ATTESTATION, attestation)?;
+        }
+        Ok(call)
+    }
+
+    /// Counts how often lock-integration revoked it.
+    pub async fn times_revoked(&self, env: &DrillEnv) -> anyhow::Result<usize> {
+        client::effects(env, "lock", "key.revoked", &self.id).await
     }
 }
 

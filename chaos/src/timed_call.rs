@@ -43,10 +43,18 @@ impl TimedResponse {
 
 /// Sends once, without signing in again after a 401.
 pub async fn send(desktop: &Desktop, call: &Call) -> anyhow::Result<TimedResponse> {
-    let begun = Instant::now();
-    let (token, url) = (desktop.access_token().await?, desktop.url(&call.path)?);
-    let proof = desktop.proof(&call.method, &url, &token).sign(desktop.key())?;
-    let answer = desktop.request(call, &token, &proof)?.send().await?;
+    send_with(desktop, call, &desktop.access_token().await?).await
+}
+
+/// Sends once, with this token instead of the desktop's.
+pub async fn send_with(
+    desktop: &Desktop,
+    call: &Call,
+    token: &str,
+) -> anyhow::Result<TimedResponse> {
+    let (begun, url) = (Instant::now(), desktop.url(&call.path)?);
+    let proof = desktop.proof(&call.method, &url, token).sign(desktop.key())?;
+    let answer = desktop.request(call, token, &proof)?.send().await?;
     let status = answer.status().as_u16();
     let body = answer.json().await.context("a response is JSON")?;
     Ok(TimedResponse::of(status, body, begun.elapsed()))
@@ -64,23 +72,31 @@ pub async fn reservations_to_check_in(env: &DrillEnv) -> anyhow::Result<Vec<(Str
         .collect())
 }
 
-/// Steps up for refunds with this code.
-pub async fn step_up(env: &DrillEnv, code: &str) -> anyhow::Result<TimedResponse> {
-    step_up_at(&env.desktop, code).await
-}
+/// The scopes of second factors that drills use.
+pub const REFUND_SCOPE: &str = "folio.refund";
+pub const REVOKE_SCOPE: &str = "lock.revoke";
 
 /// Steps up at any desktop.
-pub async fn step_up_at(desktop: &Desktop, code: &str) -> anyhow::Result<TimedResponse> {
-    let body = json!({"method": "totp", "code": code, "scope": "folio.refund"});
+pub async fn step_up_at(
+    desktop: &Desktop,
+    scope: &str,
+    code: &str,
+) -> anyhow::Result<TimedResponse> {
+    let body = json!({"method": "totp", "code": code, "scope": scope});
     let call = Call { json: Some(body), ..Call::new(Method::POST, "/auth/mfa/step-up") };
     send(desktop, &call).await
 }
 
 /// Steps up with a valid code and returns the attestation id.
-pub async fn obtain_attestation(env: &DrillEnv) -> anyhow::Result<String> {
+pub async fn obtain_attestation(env: &DrillEnv, scope: &str) -> anyhow::Result<String> {
+    obtain_attestation_at(&env.desktop, scope).await
+}
+
+/// Steps up with a valid code at any desktop and returns the attestation id.
+pub async fn obtain_attestation_at(desktop: &Desktop, scope: &str) -> anyhow::Result<String> {
     let mut last = String::new();
-    for code in env.desktop.codes()? {
-        let answer = step_up(env, &code).await?;
+    for code in desktop.codes()? {
+        let answer = step_up_at(desktop, scope, &code).await?;
         if answer.status == 201 {
             let id = answer.body["id"].as_str().context("an attestation has an id")?;
             return Ok(id.to_owned());

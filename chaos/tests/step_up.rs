@@ -4,7 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 use chaos::drill_env::{DrillEnv, EnvOptions};
-use chaos::timed_call::{TimedResponse, send, step_up_at};
+use chaos::timed_call::{REFUND_SCOPE, TimedResponse, send, step_up_at};
 use contracts::clock::Clock;
 use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
@@ -53,7 +53,7 @@ async fn five_of_many_wrong_codes_are_compared(env: &DrillEnv) {
         assert_eq!(send(desktop, &Call::get("/session")).await.unwrap().status, 200);
     }
     let guesses = stream::iter(0..GUESSES)
-        .map(|number| step_up_at(&desktops[number % desktops.len()], NO_CODE))
+        .map(|number| step_up_at(&desktops[number % desktops.len()], REFUND_SCOPE, NO_CODE))
         .buffer_unordered(CONCURRENT_STEP_UPS);
     let answers: Vec<TimedResponse> = guesses.map(Result::unwrap).collect().await;
     let wrong = answers.iter().filter(|answer| answer.is(401, CODE_INVALID)).count();
@@ -63,7 +63,7 @@ async fn five_of_many_wrong_codes_are_compared(env: &DrillEnv) {
     assert_eq!((wrong, locked), (5, GUESSES - 5), "{:?}", odd.map(TimedResponse::summary));
     for desktop in &desktops {
         for code in env.desktop.codes().unwrap() {
-            let answer = step_up_at(desktop, &code).await.unwrap();
+            let answer = step_up_at(desktop, REFUND_SCOPE, &code).await.unwrap();
             assert!(answer.is(429, LOCKED), "{}", answer.summary());
             assert!(answer.body["retryAfter"].as_u64().unwrap() > 60, "{}", answer.body);
         }
@@ -89,7 +89,8 @@ async fn a_slow_iam_holds_up_nobody_else(env: &DrillEnv) {
     let desktop = at_each_instance(env, colleague).remove(0);
     assert_eq!(send(&desktop, &Call::get("/session")).await.unwrap().status, 200);
     let [code, ..] = desktop.codes().unwrap();
-    let step_ups = join_all((0..CONCURRENT_STEP_UPS).map(|_| step_up_at(&desktop, &code)));
+    let step_ups =
+        join_all((0..CONCURRENT_STEP_UPS).map(|_| step_up_at(&desktop, REFUND_SCOPE, &code)));
     let (step_ups, changed) = tokio::join!(step_ups, changes.send(16));
     env.clear_faults().await.unwrap();
     assert!(changed.iter().all(is_untouched), "{:?}", summaries(&changed));

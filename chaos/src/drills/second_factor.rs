@@ -12,7 +12,8 @@ use tokio::time::{Instant, sleep};
 use crate::client::{self, Refundable};
 use crate::drill_env::{DashboardView, DrillEnv};
 use crate::drill_run::{Drill, DrillFuture, DrillRun};
-use crate::timed_call::{self, TimedResponse};
+use crate::lock_fixture::{IssuedKey, LockFixture};
+use crate::timed_call::{self, REFUND_SCOPE, REVOKE_SCOPE, TimedResponse};
 
 const ALERT: &str = "BffMfaDown";
 const ROUTE: &str = "POST /api/v1/auth/mfa/attest";
@@ -40,12 +41,14 @@ impl Drill for SecondFactor {
 async fn run_drill(run: &mut DrillRun) -> anyhow::Result<()> {
     let folio = Refundable::find(&run.env).await?;
     let mut guests = timed_call::reservations_to_check_in(&run.env).await?.into_iter();
-    let before = timed_call::obtain_attestation(&run.env).await;
+    let key = IssuedKey::issue(&run.env, &LockFixture::find(&run.env).await?).await?;
+    let before = timed_call::obtain_attestation(&run.env, REFUND_SCOPE).await;
     let what = "a second factor is attested";
     run.steady(what, before.is_ok(), format!("{before:?}"));
     for (kind, colleague) in [("status", 0), ("hang", 1)] {
         let work = Work {
             folio: &folio,
+            key: &key,
             guest: guests.next(),
             colleague: colleague_of(&run.env, colleague)?,
         };
@@ -53,19 +56,35 @@ async fn run_drill(run: &mut DrillRun) -> anyhow::Result<()> {
         drill_fault(run, kind, alerts, work).await?;
     }
     check_kept_attestation(run, &folio, before.ok()).await?;
-    let answer =
-        refund(&folio, Some(&timed_call::obtain_attestation(&run.env).await?), &run.env).await?;
+    let fresh = timed_call::obtain_attestation(&run.env, REFUND_SCOPE).await?;
+    let answer = refund(&folio, Some(&fresh), &run.env).await?;
     let what = "a second factor permits a refund again";
     run.recover(what, answer.status == 201, answer.summary());
+    check_revoked(run, &key).await?;
     let done = folio.paid_back(&run.env).await?;
     let what = "billing made exactly the 2 permitted refunds";
     run.recover(what, done == 2, done);
     Ok(())
 }
 
+/// Checks that the key, which nothing has revoked so far, can be revoked again.
+async fn check_revoked(run: &DrillRun, key: &IssuedKey) -> anyhow::Result<()> {
+    let before = key.times_revoked(&run.env).await?;
+    let what = "lock-integration has revoked no key until then";
+    run.recover(what, before == 0, before);
+    let fresh = timed_call::obtain_attestation(&run.env, REVOKE_SCOPE).await?;
+    let answer = revoke(key, Some(&fresh), &run.env).await?;
+    let what = "a second factor permits revoking a room key again";
+    run.recover(what, answer.status == 200, answer.summary());
+    let done = key.times_revoked(&run.env).await?;
+    run.recover("and lock-integration revokes it once", done == 1, done);
+    Ok(())
+}
+
 /// Resources used during the fault.
 struct Work<'a> {
     folio: &'a Refundable,
+    key: &'a IssuedKey,
     guest: Option<(String, String)>,
     /// Sends wrong codes to check whether iam verifies them. Not the drill's own operator, whose second
     /// factor they would lock.
@@ -86,7 +105,7 @@ async fn drill_fault(
     alerts: &[&'static str],
     work: Work<'_>,
 ) -> anyhow::Result<()> {
-    let Work { folio, guest, colleague } = work;
+    let Work { folio, key, guest, colleague } = work;
     let is_well = async |env: &DrillEnv| is_well(&colleague, env).await;
     let steady =
         run.env.wait_until("a whole dashboard and iam's response", run.objective, &is_well).await;
@@ -99,7 +118,7 @@ async fn drill_fault(
     run.env.add_fault(&fault).await?;
     run.inject(format!("iam checks no factor: {kind}"));
     let length = run.watch_length(alerts, WATCH_DURATION)?;
-    let watching = watch(length, folio, &run.env);
+    let watching = watch(length, folio, key, &run.env);
     let during = run.raised_during(alerts, injected_at, watching).await??;
     run.detected_after(during.first_failure.map(|at| at - injected_at));
     check_user_view(run, kind, &during);
@@ -127,18 +146,27 @@ struct During {
     dashboards: Vec<DashboardView>,
     step_ups: Vec<TimedResponse>,
     refunds: Vec<TimedResponse>,
+    revocations: Vec<TimedResponse>,
     first_failure: Option<Instant>,
 }
 
-async fn watch(length: Duration, folio: &Refundable, env: &DrillEnv) -> anyhow::Result<During> {
+async fn watch(
+    length: Duration,
+    folio: &Refundable,
+    key: &IssuedKey,
+    env: &DrillEnv,
+) -> anyhow::Result<During> {
     let (end, mut during) = (Instant::now() + length, During::default());
     while Instant::now() < end {
         let [_, code, _] = env.desktop.codes()?;
-        let answer = timed_call::step_up(env, &code).await?;
+        // Alternates between the scopes.
+        let scope = if during.step_ups.len() % 2 == 0 { REFUND_SCOPE } else { REVOKE_SCOPE };
+        let answer = timed_call::step_up_at(&env.desktop, scope, &code).await?;
         if answer.status >= 500 {
             during.first_failure.get_or_insert_with(Instant::now);
         }
         during.step_ups.push(answer);
+        during.revocations.push(revoke(key, None, env).await?);
         during.refunds.push(refund(folio, None, env).await?);
         during.dashboards.push(env.dashboard().await);
         sleep(REQUEST_PAUSE).await;
@@ -155,7 +183,10 @@ fn check_user_view(run: &DrillRun, kind: &str, during: &During) {
     let what = "every step-up is a retriable 502 or 504 that names its runbook";
     check_all(run, what, &during.step_ups, is_expected);
     let what = "every refund without one is 401 MFA_REQUIRED";
-    check_all(run, what, &during.refunds, |answer| answer.is(MFA_REQUIRED.0, MFA_REQUIRED.1));
+    let is_required = |answer: &TimedResponse| answer.is(MFA_REQUIRED.0, MFA_REQUIRED.1);
+    check_all(run, what, &during.refunds, is_required);
+    let what = "every revocation of a room key without one is 401 MFA_REQUIRED";
+    check_all(run, what, &during.revocations, is_required);
     let good = during.dashboards.iter().filter(|dashboard| dashboard.is_whole()).count();
     run.user(
         "every dashboard is whole",
@@ -202,13 +233,24 @@ async fn refund(
     timed_call::send(&env.desktop, &folio.refund(&client::new_key(), attestation)?).await
 }
 
+/// Revokes the key with a new idempotency key.
+async fn revoke(
+    key: &IssuedKey,
+    attestation: Option<&str>,
+    env: &DrillEnv,
+) -> anyhow::Result<TimedResponse> {
+    timed_call::send(&env.desktop, &key.revoke(&client::new_key(), attestation)?).await
+}
+
 /// Whether dashboards are whole and iam refuses a wrong code, which uses no valid one up. The code is
 /// sent last, because five wrong ones lock.
 async fn is_well(colleague: &Desktop, env: &DrillEnv) -> anyhow::Result<bool> {
     if !env.dashboard().await.is_whole() {
         return Ok(false);
     }
-    Ok(timed_call::step_up_at(colleague, NO_CODE).await?.is(CODE_INVALID.0, CODE_INVALID.1))
+    Ok(timed_call::step_up_at(colleague, REFUND_SCOPE, NO_CODE)
+        .await?
+        .is(CODE_INVALID.0, CODE_INVALID.1))
 }
 
 async fn failed(env: &DrillEnv) -> anyhow::Result<f64> {
