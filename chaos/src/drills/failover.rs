@@ -1,5 +1,6 @@
 //! The session tier's server is killed and its standby is promoted behind the same address. Reads
-//! continue, no data of the tier is lost, and the gateway recovers within half a minute.
+//! continue, no data of the tier is lost, sessions included, and the gateway recovers within half a
+//! minute.
 //!
 //! The drill does the tier's failover itself: it promotes the standby and moves the address.
 
@@ -8,16 +9,19 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Context;
-use launcher::desktop::Call;
+use contracts::clock::Clock;
+use launcher::desktop::{Call, Desktop};
 use redis::InfoDict;
 use redis::aio::MultiplexedConnection;
 use reqwest::{Response, Url};
+use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::attacker::{Attacker, ReplayOutcome, StolenProof};
 use crate::drill_env::{DashboardView, DrillEnv, EnvOptions, connect};
 use crate::drill_run::{Drill, DrillFuture, DrillRun};
 use crate::proxy::Proxy;
+use crate::{client, timed_call};
 
 const STORE_METRIC: &str = "bff_backoffice_dpop_replay_store_total";
 const FAILOVER_METRIC: &str = "bff_backoffice_session_tier_failover_total";
@@ -31,6 +35,8 @@ const REQUEST_PAUSE: Duration = Duration::from_millis(40);
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 /// Number of proofs used before the failover.
 const USED_PROOFS: usize = 20;
+/// Number of sessions opened before the failover.
+const SESSIONS: usize = 4;
 
 /// The proxy at the address that the gateway uses, and the standby.
 struct Standby {
@@ -56,6 +62,7 @@ async fn run_drill(run: &mut DrillRun) -> anyhow::Result<()> {
     let steady = run.until_whole().await;
     run.steady_within("every widget is ok", steady);
     let used = use_proofs(run).await?;
+    let sessions = OpenSessions::open(run).await?;
     let in_step = until_in_step(&run.env, &mut standby).await;
     run.steady_within("the standby holds what the tier holds", in_step);
     let call = Call { within: None, ..Call::get("/sse/stream") };
@@ -66,7 +73,9 @@ async fn run_drill(run: &mut DrillRun) -> anyhow::Result<()> {
     let during = run.raised_during(&[ALERT], Instant::now(), failing).await??;
     check_user_view(run, &during);
     check_stream_open(run, &mut stream).await;
-    check_preserved(run, &used).await
+    check_preserved(run, &used).await?;
+    sessions.check_preserved(run).await?;
+    check_change(run).await
 }
 
 /// Starts the standby and puts the proxy between the gateways and the tier.
@@ -219,8 +228,65 @@ async fn check_preserved(run: &DrillRun, used: &[StolenProof]) -> anyhow::Result
         format!("{refused} of {}", used.len()),
     );
     let fresh = attacker.send_fresh(1).await?;
-    let expected = "and the same session continues";
+    let expected = "and it accepts a fresh one";
     run.recover(expected, fresh == ReplayOutcome::Accepted, format!("{fresh:?}"));
+    Ok(())
+}
+
+/// Sessions of several desktops: id and opening time, as the gateway states them.
+struct OpenSessions(Vec<(Desktop, (Value, Value))>);
+
+impl OpenSessions {
+    async fn open(run: &DrillRun) -> anyhow::Result<Self> {
+        let (env, mut sessions) = (&run.env, Vec::new());
+        // Not the drill's own, which a second sign-in on its device would replace.
+        let own = &env.desktop.operator().username;
+        let others = env.stack.info().operators.iter().filter(|other| other.username != *own);
+        let folder = env.folder.join("desktop");
+        for operator in others.take(SESSIONS) {
+            let desktop =
+                Desktop::open(env.stack.info(), &operator.username, &folder, Clock::system())?;
+            // This stack's iam does not accept tokens of an earlier stack.
+            desktop.forget_tokens().await?;
+            let session = session(&desktop).await?;
+            sessions.push((desktop, session));
+        }
+        let all = sessions.iter().filter(|(_, (id, at))| id.is_string() && at.is_string()).count();
+        run.steady("sessions are open", all == SESSIONS, format!("{all} of {SESSIONS}"));
+        Ok(Self(sessions))
+    }
+
+    /// Checks that each session is the same one, and was not opened again.
+    async fn check_preserved(&self, run: &DrillRun) -> anyhow::Result<()> {
+        let (mut same, mut odd) = (0, String::new());
+        for (desktop, before) in &self.0 {
+            let after = session(desktop).await?;
+            if after == *before {
+                same += 1;
+            } else {
+                odd = format!(", one was {before:?} and is {after:?}");
+            }
+        }
+        let what = "every session has the id and the opening time of before";
+        run.recover(what, same == self.0.len(), format!("{same} of {}{odd}", self.0.len()));
+        Ok(())
+    }
+}
+
+/// Id and opening time of the desktop's session.
+async fn session(desktop: &Desktop) -> anyhow::Result<(Value, Value)> {
+    let answer = timed_call::send(desktop, &Call::get("/session")).await?;
+    anyhow::ensure!(answer.status == 200, "no session: {}", answer.summary());
+    Ok((answer.body["sessionId"].clone(), answer.body["openedAt"].clone()))
+}
+
+/// Checks that a change, which requires a session, succeeds.
+async fn check_change(run: &DrillRun) -> anyhow::Result<()> {
+    let guests = timed_call::reservations_to_check_in(&run.env).await?;
+    let (guest, room) = guests.first().context("no guest arrives today")?;
+    let check_in = client::check_in(guest, room, &client::new_key())?;
+    let answer = timed_call::send(&run.env.desktop, &check_in).await?;
+    run.recover("a guest can be checked in", answer.status == 200, answer.summary());
     Ok(())
 }
 
