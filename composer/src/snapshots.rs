@@ -8,6 +8,7 @@
 
 mod cache_store;
 mod invalidation;
+mod isolation;
 mod key;
 mod local;
 mod meters;
@@ -39,6 +40,7 @@ use crate::read_policy::ReadPolicy;
 pub use crate::source::Source;
 pub use cache_store::{CacheStore, INVALIDATION_CHANNEL};
 use invalidation::Invalidations;
+pub use isolation::FoundBy;
 pub use key::Key;
 use local::LocalCache;
 pub use meters::CacheCounts;

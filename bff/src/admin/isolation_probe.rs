@@ -1,12 +1,13 @@
-//! Probes that tenants are isolated in every table, in the session store and in the instance's memory
-//! of revocations and operator profiles (seed F-30): a value is written as one synthetic tenant and
-//! read as another, then removed.
+//! Probes that tenants are isolated in every table, in the session store, in the instance's memory of
+//! revocations, operator profiles and cached upstream responses, and in the cache store (seed F-30): a
+//! value is written as one synthetic tenant and read as another, then removed.
 //!
-//! Not here: cached upstream responses, which are not probed, and when the probe runs; a scheduler
-//! starts it each night.
+//! Not here: when the probe runs; a scheduler starts it each night.
 
 use std::time::Duration;
 
+use composer::Snapshots;
+use composer::snapshots::FoundBy;
 use contracts::clock::Clock;
 use contracts::env::Env;
 use contracts::id::{Id, TenantId};
@@ -92,6 +93,7 @@ pub(crate) struct IsolationProbe {
     pub database: Database,
     pub session_redis: SessionRedis,
     pub profiles: Profiles,
+    pub snapshots: Snapshots,
     pub env: Env,
 }
 
@@ -122,17 +124,35 @@ impl IsolationProbe {
         }
         findings.extend(session_keys::probe(&self.session_redis, tenants).await);
         findings.extend(self.in_memory(tenants));
+        findings.extend(self.in_cache_store(tenants).await);
         findings
     }
 
+    /// Cached upstream responses in the store that all instances share. Nothing without one.
+    async fn in_cache_store(&self, tenants: SyntheticTenants) -> Option<Finding> {
+        let store = "cache tier: upstream responses";
+        match self.snapshots.probe_cache_store(tenants.one, tenants.other).await? {
+            Ok(by) => Some(found(store, lookup(by))),
+            Err(error) => {
+                tracing::warn!(%error, "Failed to probe the cache store.");
+                Some(Finding::failed(store, "the cache tier could not be asked"))
+            }
+        }
+    }
+
     /// What an instance keeps in memory, through the keys that requests use.
-    fn in_memory(&self, tenants: SyntheticTenants) -> [Finding; 2] {
+    fn in_memory(&self, tenants: SyntheticTenants) -> [Finding; 3] {
         let (one, other, now) = (tenants.one, tenants.other, self.env.now());
         [
             found("memory: revocations", Revocations::probe(one, other, now)),
             found("memory: operator profiles", self.profiles.probe(one, other)),
+            found("memory: upstream responses", lookup(self.snapshots.probe_memory(one, other))),
         ]
     }
+}
+
+fn lookup(by: FoundBy) -> TenantLookup {
+    TenantLookup { by_own: by.own, by_other: by.other }
 }
 
 /// Builds the finding from whether a value was found by its own tenant, and by another.

@@ -37,7 +37,7 @@ async fn tenants_are_isolated_in_every_store_and_the_probe_leaves_nothing_behind
     let response = probe(&gateway).await.status(200);
     assert_eq!(bad(&response), []);
     assert_eq!((&response.body["ran"], &response.body["outcome"]), (&json!(true), &json!("clean")));
-    assert_eq!(response.body["stores"].as_array().unwrap().len(), SAMPLES.len() + 4);
+    assert_eq!(response.body["stores"].as_array().unwrap().len(), SAMPLES.len() + 5);
     for sample in &SAMPLES {
         let rows = format!("SELECT tenant_id FROM bff.{}", sample.table);
         assert!(gateway.database.rows(&rows).await.is_empty(), "{}", sample.table);
@@ -142,6 +142,7 @@ async fn the_task_counts_its_failure_without_a_request() {
         database: state.database.clone(),
         session_redis: state.session_redis.clone(),
         profiles: state.profiles.clone(),
+        snapshots: state.composer.snapshots().clone(),
         env: state.env.clone(),
     };
     gateway.database.go_away().await;

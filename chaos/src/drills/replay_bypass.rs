@@ -5,13 +5,12 @@
 use std::time::Duration;
 
 use contracts::safeguard::Safeguard;
-use launcher::builder::Build;
-use launcher::servers::SECOND_GATEWAY;
 use launcher::stack_info::Gateway;
 use tokio::time::Instant;
 
+use super::second_revision::{self, deploy, second_gateway};
 use crate::attacker::{Attacker, ReplayCounts};
-use crate::drill_env::{DrillEnv, EnvOptions, GUARDS_OFF, metrics_of};
+use crate::drill_env::{DrillEnv, EnvOptions, metrics_of};
 use crate::drill_run::{Drill, DrillFuture, DrillRun};
 use crate::observations::Step;
 
@@ -22,7 +21,6 @@ const ALERT: &str = "BffDpopReplayAccepted";
 const DETECT_WITHIN: Duration = Duration::from_secs(15);
 /// A gateway reports a readiness that is at most one second old.
 const UNREADY_WITHIN: Duration = Duration::from_secs(3);
-const START_WITHIN: Duration = Duration::from_secs(30);
 const CONNECTIONS: usize = 2;
 const PROOFS: usize = 10;
 const COPIES_PER_PROOF: usize = 5;
@@ -31,8 +29,7 @@ pub(super) struct ReplayBypass;
 
 impl Drill for ReplayBypass {
     fn environment<'a>(&self, options: EnvOptions<'a>) -> EnvOptions<'a> {
-        // The fault is a gateway that accepts replays.
-        EnvOptions { build: Build::Sabotage, second_gateway: true, ..options }
+        second_revision::environment(options)
     }
 
     fn run<'a>(&'a self, run: &'a mut DrillRun) -> DrillFuture<'a> {
@@ -114,24 +111,6 @@ async fn check_not_ready(run: &DrillRun, bad: &Gateway) -> anyhow::Result<()> {
     let found = format!("{accepted:.0}, and {refused:.0} refused");
     run.detect("and its probe shows no accepted replay", held, found);
     Ok(())
-}
-
-/// Restarts the second instance with these safeguards switched off.
-async fn deploy(env: &DrillEnv, disabled: &[Safeguard]) -> anyhow::Result<()> {
-    let mut off = env.safeguards_off.clone();
-    off.extend(disabled);
-    let gateway = env.stack.process(SECOND_GATEWAY)?;
-    gateway.set_env(GUARDS_OFF, serde_json::to_string(&off)?).await?;
-    gateway.restart().await?;
-    // Waits for a response only: a broken instance may never be ready.
-    let second = second_gateway(env)?;
-    let answers = async |env: &DrillEnv| Ok(env.readiness(&second).await.is_ok());
-    env.wait_until("the new instance", START_WITHIN, answers).await?;
-    Ok(())
-}
-
-fn second_gateway(env: &DrillEnv) -> anyhow::Result<Gateway> {
-    anyhow::Context::context(env.gateways().into_iter().nth(1), "there are two instances")
 }
 
 /// Waits until the second instance's own probe has had this outcome.

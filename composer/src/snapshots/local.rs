@@ -51,11 +51,23 @@ impl LocalCache {
     }
 
     pub(super) fn get(&self, key: &Key) -> Option<Arc<Snapshot>> {
-        self.0.get(key).map(|entry| entry.snapshot)
+        self.0.get(&*key.kept()).map(|entry| entry.snapshot)
     }
 
     pub(super) fn put(&self, key: &Key, snapshot: Arc<Snapshot>, policy: &ReadPolicy) {
-        self.0.insert(key.clone(), Entry { snapshot, ttl: policy.fresh + policy.stale });
+        self.0
+            .insert(key.kept().into_owned(), Entry { snapshot, ttl: policy.fresh + policy.stale });
+    }
+
+    pub(super) fn remove(&self, key: &Key) {
+        self.0.invalidate(&*key.kept());
+    }
+
+    /// Number of snapshots, without those that have expired.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> u64 {
+        self.0.run_pending_tasks();
+        self.0.entry_count()
     }
 
     /// Inserts the snapshot unless this process has a newer one.

@@ -360,3 +360,17 @@ async fn a_read_that_is_never_stale_fails_after_an_invalidation() {
         upstream.snapshots.read(&ADVICE, &key, &within(400), upstream.fetch()).await.unwrap_err();
     assert_eq!(error.reason(), Reason::UpstreamError);
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_isolation_probe_sees_a_key_that_two_tenants_share_and_leaves_nothing_behind() {
+    let snapshots = Snapshots::new(Clock::system(), TaskTracker::new(), None);
+    let probe = |other| snapshots.probe_memory(tenant('A'), tenant(other));
+    assert_eq!(probe('B'), FoundBy { own: true, other: false });
+    assert_eq!(
+        probe('A'),
+        FoundBy { own: true, other: true },
+        "the same key, as without the tenant"
+    );
+    assert_eq!(snapshots.local.len(), 0);
+    assert!(snapshots.probe_cache_store(tenant('A'), tenant('B')).await.is_none());
+}

@@ -52,6 +52,7 @@ pub(crate) async fn probe_isolation(
         database: gateway.database.clone(),
         session_redis: gateway.session_redis.clone(),
         profiles: gateway.profiles.clone(),
+        snapshots: gateway.composer.snapshots().clone(),
         env: gateway.env.clone(),
     };
     let ran = run(&gateway, probe).await.inspect_err(|_| isolation_probe::count(Outcome::Failed));

@@ -5,14 +5,11 @@ use std::convert::Infallible;
 use std::pin::pin;
 use std::time::Duration;
 
-use anyhow::Context;
-use contracts::clock::Clock;
 use futures_util::future::{Either, select};
-use launcher::desktop::Desktop;
-use launcher::stack_info::Operator;
 use serde_json::json;
 use tokio::time::sleep;
 
+use super::super::other_manager::OtherManager;
 use super::Times;
 use crate::drill_env::{DashboardView, DrillEnv};
 use crate::drill_run::{DrillRun, Mode};
@@ -23,39 +20,21 @@ const FULL_RUN: (usize, usize) = (100, 12);
 /// Request interval of the affected tenant, so that its load is constant.
 const REQUEST_PACE: Duration = Duration::from_millis(500);
 
-/// A general manager of another tenant, and their first property.
-struct OtherTenant {
-    desktop: Desktop,
-    property: String,
-}
-
-impl OtherTenant {
-    fn find(env: &DrillEnv) -> anyhow::Result<Self> {
-        let (info, own) = (env.stack.info(), &env.desktop.operator().tenant_id);
-        let is_it =
-            |operator: &&Operator| operator.tenant_id != *own && operator.roles == ["property.gm"];
-        let found = info.operators.iter().find(is_it).context("there is only one tenant")?;
-        let folder = env.folder.join("desktop");
-        let desktop = Desktop::open(info, &found.username, &folder, Clock::system())?;
-        let property = found.property_ids.first().context("the manager has no property")?;
-        Ok(Self { desktop, property: property.clone() })
+/// The other tenant's dashboards, one after the other.
+async fn dashboards(other: &OtherManager, count: usize, env: &DrillEnv) -> Vec<DashboardView> {
+    let mut seen = Vec::new();
+    for _ in 0..count {
+        seen.push(other.dashboard(env).await);
     }
-
-    async fn dashboards(&self, count: usize, env: &DrillEnv) -> Vec<DashboardView> {
-        let mut seen = Vec::new();
-        for _ in 0..count {
-            seen.push(env.dashboard_at(&self.desktop, &self.property).await);
-        }
-        seen
-    }
+    seen
 }
 
 /// Alternates rounds without and with the fault, so that other load on the machine affects both.
 pub(super) async fn run(run: &DrillRun) -> anyhow::Result<()> {
-    let other = OtherTenant::find(&run.env)?;
+    let other = OtherManager::find(&run.env)?;
     // Warm-up: signs in and connects.
     let (count, turns) = if run.mode == Mode::Full { FULL_RUN } else { SHORT_RUN };
-    other.dashboards(count, &run.env).await;
+    dashboards(&other, count, &run.env).await;
     run.inject("pricing hangs for one tenant");
     let (mut quiet, mut faulty) = (Vec::new(), Vec::new());
     for _ in 0..turns {
@@ -87,9 +66,9 @@ pub(super) async fn run(run: &DrillRun) -> anyhow::Result<()> {
 async fn dashboards_under_load(
     count: usize,
     env: &DrillEnv,
-    other: &OtherTenant,
+    other: &OtherManager,
 ) -> Vec<DashboardView> {
-    let (watching, requesting) = (pin!(other.dashboards(count, env)), pin!(request_forever(env)));
+    let (watching, requesting) = (pin!(dashboards(other, count, env)), pin!(request_forever(env)));
     match select(watching, requesting).await {
         Either::Left((seen, _)) => seen,
         Either::Right((never, _)) => match never {},
