@@ -2,6 +2,7 @@
 
 use crate::drill_run::Drill;
 
+mod all_upstreams;
 mod cache_tier;
 mod certificate;
 mod cursors;
@@ -73,7 +74,7 @@ static DRILLS: &[(&str, &dyn Drill)] = &[
     ("DT-6", &cases::DT_6),
     ("DT-7", &cases::DT_7),
     ("DT-8", &cases::DT_8),
-    ("DT-9", &cases::DT_9),
+    ("DT-9", &all_upstreams::AllUpstreams),
     ("DT-10", &cases::DT_10),
     ("DT-11", &cases::DT_11),
     ("DT-12", &cases::DT_12),

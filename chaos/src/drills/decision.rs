@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use launcher::edge_rules::FILE_NAME;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use crate::client::ApiResponse;
@@ -49,6 +49,11 @@ enum Failure {
     Postgres,
     /// Stand-in faults, applied in order: upstream, kind, number of requests.
     Upstream(&'static [(&'static str, &'static str, Option<u32>)]),
+    /// Stand-in faults of one route of reservation, in order, each for one request.
+    Reservation {
+        route: &'static str,
+        kinds: &'static [&'static str],
+    },
 }
 
 /// Expected response.
@@ -62,8 +67,10 @@ enum Expected {
     Replayed(u16),
     /// A whole dashboard.
     Whole,
-    /// A dashboard in which at most this widget is not ok.
+    /// A dashboard in which only this widget is not ok, but unavailable.
     Without(&'static str),
+    /// A dashboard in which only this widget is not ok, but shows the last data with its age.
+    Stale(&'static str),
     /// Number of executed effects.
     Effects(u64),
     /// Phases in the lock audit log.
@@ -90,8 +97,11 @@ impl Expected {
             Self::Replayed(status) => answer.replayed && answer.status == status,
             Self::Whole => answer.status == 200 && answer.body["partial"] == false && widgets(),
             Self::Without(widget) => {
-                let others = not_ok(&answer.body).into_iter().all(|name| name == widget);
-                answer.status == 200 && answer.body["partial"] == true && widgets() && others
+                is_partial_by(widget, answer)
+                    && answer.body["widgets"][widget]["status"] == "unavailable"
+            }
+            Self::Stale(widget) => {
+                is_partial_by(widget, answer) && is_stale(&answer.body["widgets"][widget])
             }
             Self::Effects(count) => answer.body == count,
             Self::Rows(phases) => answer.body == phases,
@@ -107,10 +117,27 @@ impl Expected {
             Self::Replayed(status) => format!("{probe}: {status} as stored"),
             Self::Whole => format!("{probe}: 200, whole"),
             Self::Without(widget) => format!("{probe}: 200, partial, only {widget} is missing"),
+            Self::Stale(widget) => {
+                format!("{probe}: 200, partial, only {widget} is stale, with its age and last data")
+            }
             Self::Effects(count) => format!("{probe}: {count}"),
             Self::Rows(phases) => format!("{probe}: {phases}"),
         }
     }
+}
+
+/// Whether only this widget makes the dashboard partial.
+fn is_partial_by(widget: &str, answer: &ApiResponse) -> bool {
+    answer.status == 200
+        && answer.body["partial"] == true
+        && not_ok(&answer.body).into_iter().eq([widget.to_owned()])
+}
+
+fn is_stale(widget: &Value) -> bool {
+    widget["status"] == "stale"
+        && widget["ageMs"].as_u64() > Some(0)
+        && widget["asOf"].is_string()
+        && !widget["data"].is_null()
 }
 
 impl Signal {
@@ -138,12 +165,15 @@ impl Failure {
             Self::SessionTier => "the session tier is killed with -9",
             Self::Postgres => "the gateway's database takes no connections",
             Self::Upstream(_) => "an upstream fails",
+            Self::Reservation { .. } => {
+                "reservation fails a change, then the gateway's repeat of it"
+            }
         }
     }
 
     /// Whether it takes a moment to take effect.
     fn is_slow(self) -> bool {
-        !matches!(self, Self::Nothing | Self::Upstream(_))
+        !matches!(self, Self::Nothing | Self::Upstream(_) | Self::Reservation { .. })
     }
 
     async fn inject(self, env: &DrillEnv) -> anyhow::Result<()> {
@@ -155,6 +185,13 @@ impl Failure {
             Self::Suspension => state(env, "suspended").await,
             Self::SessionTier => env.stack.process("redis-session")?.kill().await,
             Self::Postgres => env.set_database_available("bff", false).await,
+            Self::Reservation { route, kinds } => {
+                for kind in kinds {
+                    let fault = json!({"upstream": "reservation", "route": route, "kind": kind, "times": 1});
+                    env.add_fault(&fault).await?;
+                }
+                Ok(())
+            }
             Self::Upstream(faults) => {
                 for (upstream, kind, times) in faults {
                     events::invalidate(env, upstream).await?;
@@ -176,7 +213,7 @@ impl Failure {
             Self::Suspension => state(env, "reactivated").await,
             Self::SessionTier => env.stack.restart("redis-session").await.map(drop),
             Self::Postgres => env.set_database_available("bff", true).await,
-            Self::Upstream(_) => env.clear_faults().await,
+            Self::Upstream(_) | Self::Reservation { .. } => env.clear_faults().await,
         }
     }
 }

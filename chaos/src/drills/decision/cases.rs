@@ -88,17 +88,9 @@ pub(in crate::drills) static DT_8: DecisionCase = DecisionCase {
     afterwards: &[(Probe::CheckIn, Expected::Status(200)), (Probe::CheckIns, Expected::Effects(1))],
 };
 
-pub(in crate::drills) static DT_9: DecisionCase = DecisionCase {
-    failure: Failure::Nothing,
-    probes: BACK_TO_NORMAL,
-    signal: Signal::Series("bff_backoffice_widget_total", &[("outcome", "ok")]),
-    alert: None,
-    afterwards: BACK_TO_NORMAL,
-};
-
 pub(in crate::drills) static DT_10: DecisionCase = DecisionCase {
     failure: Failure::Upstream(&[("pricing", "status", None)]),
-    probes: &[(Probe::Dashboard, Expected::Without("rateSnapshot"))],
+    probes: &[(Probe::Dashboard, Expected::Stale("rateSnapshot"))],
     signal: Signal::Series("bff_backoffice_dashboard_partial_total", &[]),
     alert: None,
     afterwards: BACK_TO_NORMAL,
@@ -112,20 +104,23 @@ pub(in crate::drills) static DT_11: DecisionCase = DecisionCase {
     afterwards: &[(Probe::Arrivals, Expected::Status(200)), (Probe::Dashboard, Expected::Whole)],
 };
 
-/// The change succeeds but its response is lost; then the upstream is too slow to repeat it.
+/// The change succeeds but its response is lost; then reservation is too slow for the gateway's repeat.
+/// The operator repeats it with the same key.
 pub(in crate::drills) static DT_12: DecisionCase = DecisionCase {
-    failure: Failure::Upstream(&[
-        ("reservation", "lost_answer", Some(1)),
-        ("reservation", "hang", None),
-    ]),
-    probes: &[(Probe::CheckIn, Expected::Problem(504, SLOW_UPSTREAM))],
-    signal: Signal::Code(SLOW_UPSTREAM),
-    alert: None,
-    afterwards: &[
+    failure: Failure::Reservation {
+        route: "POST /api/v1/reservations/{id}/check-in",
+        kinds: &["lost_answer", "hang"],
+    },
+    probes: &[
+        (Probe::CheckIn, Expected::Problem(504, SLOW_UPSTREAM)),
+        (Probe::CheckIns, Expected::Effects(1)),
         (Probe::CheckIn, Expected::Status(200)),
         (Probe::CheckIn, Expected::Replayed(200)),
         (Probe::CheckIns, Expected::Effects(1)),
     ],
+    signal: Signal::Code(SLOW_UPSTREAM),
+    alert: None,
+    afterwards: BACK_TO_NORMAL,
 };
 
 pub(in crate::drills) static DT_13: DecisionCase = DecisionCase {
@@ -173,7 +168,12 @@ pub(in crate::drills) static DT_17: DecisionCase = DecisionCase {
 
 pub(in crate::drills) static DT_18: DecisionCase = DecisionCase {
     failure: Failure::Nothing,
-    probes: &[(Probe::CheckIn, Expected::Status(200)), (Probe::CheckIn, Expected::Replayed(200))],
+    probes: &[
+        (Probe::CheckIn, Expected::Status(200)),
+        (Probe::Activity, Expected::Rows("requested success")),
+        (Probe::CheckIn, Expected::Replayed(200)),
+        (Probe::Activity, Expected::Rows("requested success")),
+    ],
     signal: Signal::Series("bff_backoffice_mutation_settled_total", &[("outcome", "stored")]),
     alert: None,
     afterwards: &[(Probe::CheckIns, Expected::Effects(1))],
@@ -182,9 +182,11 @@ pub(in crate::drills) static DT_18: DecisionCase = DecisionCase {
 pub(in crate::drills) static DT_19: DecisionCase = DecisionCase {
     failure: Failure::Postgres,
     probes: &[
-        (Probe::CheckIn, Expected::Problem(503, NO_STORE)),
+        (Probe::CheckIn, Expected::Later(503, NO_STORE)),
         (Probe::CheckIns, Expected::Effects(0)),
         (Probe::Dashboard, Expected::Without("syncStatus")),
+        (Probe::Arrivals, Expected::Status(200)),
+        (Probe::Session, Expected::Status(200)),
         (Probe::Readiness, Expected::Problem(503, "durable-store")),
     ],
     signal: Signal::Code(NO_STORE),
@@ -192,6 +194,7 @@ pub(in crate::drills) static DT_19: DecisionCase = DecisionCase {
     afterwards: &[
         (Probe::CheckIn, Expected::Status(200)),
         (Probe::CheckIns, Expected::Effects(1)),
+        (Probe::Activity, Expected::Rows("requested success")),
         (Probe::Readiness, Expected::Status(200)),
     ],
 };

@@ -1,20 +1,19 @@
 //! Requests of the cases, correct and wrong ones.
 
 use anyhow::Context;
-use auth::jwt::decoded;
 use contracts::clock::{Clock, Entropy};
 use contracts::headers::DEVICE_ID;
 use contracts::id::{DeviceId, Id, PropertyId};
-use launcher::data_dir::DataDir;
 use launcher::desktop::{Call, DeviceKey, Proof};
-use launcher::secrets::signing_key;
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::Expected;
 use crate::client::{self, ApiResponse, Refundable};
 use crate::drill_env::DrillEnv;
+use crate::durable_records;
 use crate::lock_fixture::{self, LockFixture};
+use crate::minted_token::Mint;
 
 /// A request to the gateway, or a query of its effects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +26,8 @@ pub(super) enum Probe {
     /// Checks in the case's reservation, always with the case's idempotency key.
     CheckIn,
     CheckIns,
+    /// Outcomes in the operator activity for the case's idempotency key.
+    Activity,
     /// With its own step-up.
     Refund,
     RefundWithoutFactor,
@@ -61,6 +62,7 @@ impl Probe {
             Self::Stream => "a stream",
             Self::CheckIn => "a check-in, with one idempotency key",
             Self::CheckIns => "executed check-ins",
+            Self::Activity => "its rows in the operator activity",
             Self::Refund => "a refund with a second factor",
             Self::RefundWithoutFactor => "a refund without a second factor",
             Self::RefundWithUsedFactor => "a refund with a used second factor",
@@ -131,6 +133,10 @@ impl ProbeContext {
                 let action = "reservation.checked_in";
                 let count = client::effects(env, "reservation", action, subject).await?;
                 Ok(ApiResponse { status: 200, body: json!(count), ..ApiResponse::default() })
+            }
+            Probe::Activity => {
+                let outcomes = durable_records::activity(env, &self.key).await?;
+                Ok(ApiResponse { status: 200, body: json!(outcomes), ..ApiResponse::default() })
             }
             Probe::Refund | Probe::RefundWithoutFactor | Probe::RefundWithUsedFactor => {
                 self.refund(probe, env).await
@@ -222,7 +228,7 @@ async fn send_wrong(probe: Probe, env: &DrillEnv) -> anyhow::Result<ApiResponse>
     let (desktop, mut call) = (&env.desktop, Call::get("/session"));
     let (mut token, url) = (desktop.access_token().await?, desktop.url("/session")?);
     if probe == Probe::ExpiredToken {
-        token = expired(&token, env)?;
+        token = Mint::of(env)?.ending_in(&token, -60)?;
     }
     if probe == Probe::OtherDevice {
         let other = DeviceId::generate(&Clock::system(), &Entropy::system());
@@ -241,20 +247,6 @@ async fn send_wrong(probe: Probe, env: &DrillEnv) -> anyhow::Result<ApiResponse>
         request.headers_mut().remove(contracts::headers::DPOP);
     }
     Ok(ApiResponse::of(desktop.http().execute(request).await?).await)
-}
-
-/// Signs the token again, with the iam key, as if issued 16 minutes ago.
-fn expired(token: &str, env: &DrillEnv) -> anyhow::Result<String> {
-    let mut parts = token.split('.').map(|part| {
-        let bytes = decoded(part).context("a token is base64url")?;
-        anyhow::Ok(serde_json::from_slice::<Value>(&bytes)?)
-    });
-    let header = parts.next().context("a token has a header")??;
-    let mut claims = parts.next().context("a token has claims")??;
-    let ended = Clock::system().unix_seconds() - 60;
-    (claims["iat"], claims["exp"]) = (json!(ended - 15 * 60), json!(ended));
-    let pem = std::fs::read(signing_key(&DataDir::open(&env.folder)?, "iam")?)?;
-    DeviceKey::from_pem(&pem)?.sign(&header, &claims)
 }
 
 async fn readiness(env: &DrillEnv) -> anyhow::Result<ApiResponse> {
