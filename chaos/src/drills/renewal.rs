@@ -1,7 +1,8 @@
 //! iam fails token refreshes. The desktop gets a retriable problem, keeps working with its token, and
 //! its next try after the fault succeeds. No client is signed out.
 //!
-//! Finally iam refreshes a token but its response is lost; the repeat gets the same pair.
+//! Then iam refreshes a token but its response is lost; the repeat gets the same pair. Finally the token
+//! ends during the fault, see [`token_end`].
 
 use std::time::Duration;
 
@@ -11,6 +12,8 @@ use tokio::time::{Instant, sleep};
 use crate::drill_env::{DashboardView, DrillEnv, stand_in_fault};
 use crate::drill_run::{Drill, DrillFuture, DrillRun};
 use crate::timed_call::TimedResponse;
+
+mod token_end;
 
 const ALERT: &str = "BffIamRefreshDown";
 const ROUTE: &str = "POST /api/v1/auth/refresh";
@@ -38,7 +41,8 @@ async fn run_drill(run: &mut DrillRun) -> anyhow::Result<()> {
         let alerts: &[_] = if kind == "status" { &[ALERT] } else { &[] };
         drill_fault(run, kind, alerts).await?;
     }
-    lost_answer(run).await
+    lost_answer(run).await?;
+    token_end::drill(run).await
 }
 
 async fn drill_fault(run: &DrillRun, kind: &str, alerts: &[&'static str]) -> anyhow::Result<()> {
