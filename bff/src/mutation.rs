@@ -44,7 +44,7 @@ mod outcome;
 pub(crate) mod request;
 
 use activity::Activity;
-use attestation::{MfaScope, Presented, Scope, Use};
+use attestation::{MfaScope, Presented, Scope, Use, freeze};
 use idempotency::Reach;
 use idempotency::store::{self, Claim, ClaimRequest, FencedScope};
 use outcome::{Outcome, outcome};
@@ -335,11 +335,17 @@ impl SecondFactorCheck<'_> {
         let principal = &request.principal;
         let is_to_be_done = matches!(claim, Claim::Acquired { .. } | Claim::TakenOver { .. });
         if is_to_be_done {
+            self.check_not_frozen().await?;
             attestation::consume(transaction, principal, attestation, &wanted, *now).await?;
         } else {
             attestation::check(transaction, principal, attestation, &wanted).await?;
         }
         Ok(())
+    }
+
+    async fn check_not_frozen(&self) -> ApiResult<()> {
+        let is_frozen = freeze::is_frozen(self.transaction).await.map_err(unavailable)?;
+        if is_frozen && safeguard!(SecondFactorFreeze) { Err(freeze::frozen()) } else { Ok(()) }
     }
 }
 

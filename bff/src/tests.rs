@@ -39,6 +39,7 @@ mod response;
 mod retention;
 mod revocation;
 mod rule_overrides;
+mod second_factor_freeze;
 mod service_reads;
 mod session_store;
 mod sessions;

@@ -19,3 +19,4 @@ pub mod proxy;
 pub mod report;
 pub mod sync_client;
 pub mod timed_call;
+pub mod unfreeze;

@@ -72,6 +72,8 @@ safeguards! {
     SecondFactorCheck = "second-factor",
     /// Refuses an attestation that was used before.
     SingleUseAttestation = "single-use",
+    /// Stops the routes that require a second factor after an attestation was used twice.
+    SecondFactorFreeze = "mfa-freeze",
     /// Records a change durably before it is sent upstream.
     DurableClaim = "store",
     /// Sends a repeat upstream under the idempotency key of the first request.

@@ -16,7 +16,9 @@ use tower_http::set_header::SetResponseHeaderLayer;
 
 use crate::admin::isolation_probe::IsolationProbe;
 use crate::background::job::Job;
-use crate::handlers::internal::admin::{background, composition, override_rules, unfreeze_locks};
+use crate::handlers::internal::admin::{
+    background, composition, override_rules, unfreeze_locks, unfreeze_second_factor,
+};
 use crate::handlers::internal::{events, jobs, sessions};
 use crate::locks::reconcile::LockReconciler;
 use crate::locks::verify_chain::ChainVerification;
@@ -71,6 +73,11 @@ fn admin_routes(gateway: Gateway) -> Router {
         .route("/admin/edge-rules/{id}/approve", post(override_rules::approve))
         .route("/admin/unfreeze-locks", get(unfreeze_locks::state).post(unfreeze_locks::request))
         .route("/admin/unfreeze-locks/{id}/approve", post(unfreeze_locks::approve))
+        .route(
+            "/admin/unfreeze-second-factor",
+            get(unfreeze_second_factor::state).post(unfreeze_second_factor::request),
+        )
+        .route("/admin/unfreeze-second-factor/{id}/approve", post(unfreeze_second_factor::approve))
         .with_state(gateway)
 }
 

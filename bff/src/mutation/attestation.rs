@@ -3,7 +3,8 @@
 //!
 //! A use is a row with the attestation as its key, written in the caller's transaction: single use
 //! is a Postgres constraint, and a rolled-back use has not happened. [`attempts`] counts wrong
-//! codes. Not here: verifying the code (iam) and `POST /auth/mfa/step-up`.
+//! codes, [`watch`] finds attestations that were used twice, and [`freeze`] stops the routes then.
+//! Not here: verifying the code (iam) and `POST /auth/mfa/step-up`.
 
 use std::marker::PhantomData;
 
@@ -20,6 +21,7 @@ use service_kit::postgres::StoreError;
 use service_kit::problem::ApiError;
 
 pub(crate) mod attempts;
+pub(crate) mod freeze;
 mod store;
 pub(crate) mod watch;
 
@@ -28,7 +30,8 @@ pub(crate) use store::{check, consume, issue};
 /// Every statement about attestations, for the test that prepares them on the migrated schema.
 #[cfg(test)]
 pub(crate) fn statements() -> Vec<&'static str> {
-    [&store::STATEMENTS[..], &attempts::STATEMENTS].concat()
+    [&store::STATEMENTS[..], &attempts::STATEMENTS, &freeze::STATEMENTS, &watch::STATEMENTS]
+        .concat()
 }
 
 /// What an attestation permits.

@@ -278,6 +278,7 @@ async fn an_invalid_body_on_the_internal_listener_is_refused_with_the_name_of_th
         ("/internal/sessions/revoke", FIRST, &revocation, 200),
         ("/internal/admin/edge-rules", FIRST, &json!({"rules": "", "reason": "calm"}), 202),
         ("/internal/admin/unfreeze-locks", FIRST, &json!({"reason": "mended"}), 202),
+        ("/internal/admin/unfreeze-second-factor", FIRST, &json!({"reason": "mended"}), 202),
         (PUSH, EVENTS, &push, 204),
     ] {
         for wrong in malformed(valid) {

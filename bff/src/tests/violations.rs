@@ -45,6 +45,7 @@ async fn internal_routes_name_all_of_them_and_change_nothing() {
         ),
         ("sessions/revoke", wrong_target, &[["body.kind", "UNKNOWN"]]),
         ("admin/unfreeze-locks", json!({"reason": "  "}), &[["body.reason", "INVALID"]]),
+        ("admin/unfreeze-second-factor", json!({"reason": "  "}), &[["body.reason", "INVALID"]]),
     ] {
         let response = gateway.account(FIRST).post(format!("/internal/{path}")).json(&body).await;
         assert_violations(response, expected);

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use contracts::safeguard::Safeguard;
 use launcher::edge_rules::FILE_NAME;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
@@ -12,7 +13,7 @@ use tokio::time::{Instant, sleep};
 use crate::client::ApiResponse;
 use crate::drill_env::{DrillEnv, not_ok};
 use crate::drill_run::{Drill, DrillFuture, DrillRun, EnvAfter};
-use crate::events;
+use crate::{events, unfreeze};
 
 pub(super) mod cases;
 mod probe;
@@ -22,6 +23,8 @@ use probe::{Probe, ProbeContext};
 const STEADY_WITHIN: Duration = Duration::from_secs(5);
 /// Time for a fault to take effect.
 const IN_FORCE_WITHIN: Duration = Duration::from_secs(3);
+/// Each instance looks for second uses every five seconds.
+const FROZEN_WITHIN: Duration = Duration::from_secs(15);
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 const ERRORS_METRIC: &str = "bff_backoffice_errors_total";
 
@@ -43,6 +46,8 @@ pub(super) struct DecisionCase {
 enum Failure {
     /// The request itself is wrong.
     Nothing,
+    /// The request itself uses an attestation again. If that succeeds, it freezes the routes.
+    SecondUse,
     EdgeRule,
     Suspension,
     SessionTier,
@@ -159,7 +164,7 @@ impl Signal {
 impl Failure {
     fn sentence(self) -> &'static str {
         match self {
-            Self::Nothing => "the request itself",
+            Self::Nothing | Self::SecondUse => "the request itself",
             Self::EdgeRule => "an edge rule blocks every desktop",
             Self::Suspension => "tenant-service suspends the tenant",
             Self::SessionTier => "the session tier is killed with -9",
@@ -173,12 +178,15 @@ impl Failure {
 
     /// Whether it takes a moment to take effect.
     fn is_slow(self) -> bool {
-        !matches!(self, Self::Nothing | Self::Upstream(_) | Self::Reservation { .. })
+        !matches!(
+            self,
+            Self::Nothing | Self::SecondUse | Self::Upstream(_) | Self::Reservation { .. }
+        )
     }
 
     async fn inject(self, env: &DrillEnv) -> anyhow::Result<()> {
         match self {
-            Self::Nothing => Ok(()),
+            Self::Nothing | Self::SecondUse => Ok(()),
             Self::EdgeRule => env.write_edge_rules(
                 "[[deny]]\nname = \"drill\"\nmode = \"enforce\"\naddresses = [\"127.0.0.0/8\", \"::1\"]\n",
             ),
@@ -209,6 +217,7 @@ impl Failure {
     async fn undo(self, env: &mut DrillEnv) -> anyhow::Result<()> {
         match self {
             Self::Nothing => Ok(()),
+            Self::SecondUse => unfreeze_after_second_use(env).await,
             Self::EdgeRule => Ok(std::fs::write(env.folder.join(FILE_NAME), "")?),
             Self::Suspension => state(env, "reactivated").await,
             Self::SessionTier => env.stack.restart("redis-session").await.map(drop),
@@ -216,6 +225,16 @@ impl Failure {
             Self::Upstream(_) | Self::Reservation { .. } => env.clear_faults().await,
         }
     }
+}
+
+/// Without the safeguard the second use succeeds, is noticed within seconds, and freezes the routes, which
+/// the next drill needs.
+async fn unfreeze_after_second_use(env: &DrillEnv) -> anyhow::Result<()> {
+    if env.safeguards_off.contains(&Safeguard::SingleUseAttestation) {
+        env.wait_until("the freeze", FROZEN_WITHIN, unfreeze::is_frozen).await?;
+        unfreeze::by_two_people(env).await?;
+    }
+    Ok(())
 }
 
 /// Publishes a tenant-service event about the operator's tenant.

@@ -1,5 +1,6 @@
 //! One attestation is used for a hundred concurrent refunds with different idempotency keys, over
-//! several connections. One succeeds; the others are refused and counted.
+//! several connections. One succeeds; the others are refused and counted. Then second uses succeed, see
+//! [`bypass`].
 
 use std::time::Duration;
 
@@ -9,9 +10,12 @@ use futures_util::{StreamExt, stream};
 use launcher::desktop::Desktop;
 use tokio::time::{Instant, sleep};
 
+use super::second_revision;
 use crate::client::{self, ApiResponse, Refundable};
-use crate::drill_env::DrillEnv;
+use crate::drill_env::{DrillEnv, EnvOptions};
 use crate::drill_run::{Drill, DrillFuture, DrillRun};
+
+mod bypass;
 
 const CODE: &str = "MELMASTOON.BFF.MFA_INVALID_OR_USED";
 const METRIC: &str = "bff_backoffice_mfa_attestation_total";
@@ -27,6 +31,10 @@ const REQUEST_PAUSE: Duration = Duration::from_millis(250);
 pub(super) struct MfaReplay;
 
 impl Drill for MfaReplay {
+    fn environment<'a>(&self, options: EnvOptions<'a>) -> EnvOptions<'a> {
+        second_revision::environment(options)
+    }
+
     fn run<'a>(&'a self, run: &'a mut DrillRun) -> DrillFuture<'a> {
         Box::pin(run_drill(run))
     }
@@ -45,7 +53,8 @@ async fn run_drill(run: &mut DrillRun) -> anyhow::Result<()> {
 
     let replaying = replay(run, &folio, &first, before);
     run.raised_during(&[ALERT], Instant::now(), replaying).await??;
-    recover(run, &folio).await
+    recover(run, &folio).await?;
+    bypass::drill(run, &folio).await
 }
 
 /// Uses the used attestation again, then a fresh one in a hundred requests at once.

@@ -91,6 +91,7 @@ codes! {
     ADMIN_SECOND_PERSON_REQUIRED "BFF.ADMIN_SECOND_PERSON_REQUIRED" 403 "A second person must approve this" no;
     ADMIN_REQUEST_CLOSED "BFF.ADMIN_REQUEST_CLOSED" 409 "The request can no longer be approved" no;
     LOCK_PROXY_FROZEN "BFF.LOCK_PROXY_FROZEN" 503 "Lock actions are stopped" 300 "bff-backoffice/lock-audit-gap";
+    MUTATIONS_HALTED "BFF.MUTATIONS_HALTED" 503 "Changes of this kind are stopped" 300 "bff-backoffice/mfa-replay-bypass";
     SYNC_CURSOR_EXPIRED "BFF.SYNC_CURSOR_EXPIRED" 410 "The sync cursor has expired" no;
     DRAINING "BFF.DRAINING" 503 "The server is shutting down" 1;
 

@@ -19,7 +19,7 @@ const fn of_the_platform(table: &'static str, row: &'static str) -> Sample {
     Sample { table, is_platform_s: true, row }
 }
 
-pub(crate) static SAMPLES: [Sample; 19] = [
+pub(crate) static SAMPLES: [Sample; 22] = [
     sample(
         "outbox",
         "INSERT INTO bff.outbox
@@ -124,6 +124,27 @@ pub(crate) static SAMPLES: [Sample; 19] = [
              (tenant_id, id, reason, requested_by, requested_subject, requested_at, expires_at)
          VALUES (bff.current_tenant_id(), 'probe', 'probe', 'a', 'a', now(), now() + interval '1 hour');
          INSERT INTO bff.lock_unfreezes
+             (tenant_id, request_id, requested_by, requested_subject, expires_at,
+              approved_by, approved_subject, approved_at)
+         VALUES (bff.current_tenant_id(), 'probe', 'a', 'a', now() + interval '1 hour', 'b', 'b', now())",
+    ),
+    of_the_platform(
+        "second_factor_freezes",
+        "INSERT INTO bff.second_factor_freezes (tenant_id, attestations, frozen_at)
+         VALUES (bff.current_tenant_id(), 1, now())",
+    ),
+    of_the_platform(
+        "second_factor_unfreeze_requests",
+        "INSERT INTO bff.second_factor_unfreeze_requests
+             (tenant_id, id, reason, requested_by, requested_subject, requested_at, expires_at)
+         VALUES (bff.current_tenant_id(), 'probe', 'probe', 'a', 'a', now(), now() + interval '1 hour')",
+    ),
+    of_the_platform(
+        "second_factor_unfreezes",
+        "INSERT INTO bff.second_factor_unfreeze_requests
+             (tenant_id, id, reason, requested_by, requested_subject, requested_at, expires_at)
+         VALUES (bff.current_tenant_id(), 'probe', 'probe', 'a', 'a', now(), now() + interval '1 hour');
+         INSERT INTO bff.second_factor_unfreezes
              (tenant_id, request_id, requested_by, requested_subject, expires_at,
               approved_by, approved_subject, approved_at)
          VALUES (bff.current_tenant_id(), 'probe', 'a', 'a', now() + interval '1 hour', 'b', 'b', now())",

@@ -4,6 +4,7 @@ pub(crate) mod background;
 pub(crate) mod composition;
 pub(crate) mod override_rules;
 pub(crate) mod unfreeze_locks;
+pub(crate) mod unfreeze_second_factor;
 
 use contracts::id::RequestId;
 use contracts::problem::{Problem, code};

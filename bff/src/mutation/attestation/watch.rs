@@ -1,17 +1,20 @@
-//! Checks that no attestation was used twice (row F-29). A constraint forbids it; this check reads
-//! the rows, so that a lost constraint is noticed.
+//! Checks that no attestation was used twice (row F-29). A constraint and the code in front of it forbid
+//! it; this check reads what was recorded, so that the loss of either is noticed. A second use freezes
+//! the routes that require a second factor: one that permits two actions permits any number.
 
 use std::time::Duration;
 
 use contracts::clock::Clock;
 use jiff::{SignedDuration, Timestamp};
-use metrics::counter;
+use metrics::{counter, gauge};
 use serde::Serialize;
 use service_kit::background::{BackgroundTask, Schedule};
 use service_kit::postgres::{Database, StoreError};
 
+use super::freeze::freeze;
+
 pub(crate) const CHECK: Schedule = Schedule::every(Duration::from_secs(5));
-/// Older uses are not checked again.
+/// Older uses are not checked again; a freeze stays.
 const LOOKBACK: SignedDuration = SignedDuration::from_hours(24);
 
 /// Counts attestations that were used twice.
@@ -24,10 +27,14 @@ pub(crate) struct AttestationCheck {
 }
 
 /// What a check found.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Found {
-    used_twice: u64,
+pub(crate) struct SecondUses {
+    pub used_twice: i64,
+    /// Of these, the ones that were used since the routes were unfrozen last.
+    pub unapproved: i64,
+    /// Whether the routes were frozen before this check.
+    frozen: bool,
 }
 
 impl AttestationCheck {
@@ -37,13 +44,22 @@ impl AttestationCheck {
 }
 
 impl BackgroundTask for AttestationCheck {
-    type Status = Found;
+    type Status = SecondUses;
     type Error = StoreError;
 
-    async fn activate(&mut self) -> Result<Found, StoreError> {
-        let used_twice = used_twice(&self.database, self.clock.now() - LOOKBACK).await?;
-        self.reported = report(used_twice, self.reported);
-        Ok(Found { used_twice })
+    async fn activate(&mut self) -> Result<SecondUses, StoreError> {
+        let now = self.clock.now();
+        let found = second_uses(&self.database, now - LOOKBACK).await?;
+        self.reported = report(found.used_twice.max(0).unsigned_abs(), self.reported);
+        if found.unapproved > 0 && freeze(&self.database, found.unapproved, now).await? {
+            tracing::error!(
+                attestations = found.unapproved,
+                "Attestations were used twice; the routes that require a second factor are frozen."
+            );
+        }
+        let is_frozen = found.frozen || found.unapproved > 0;
+        gauge!("bff_backoffice_second_factor_frozen").set(f64::from(u8::from(is_frozen)));
+        Ok(found)
     }
 }
 
@@ -57,12 +73,21 @@ fn report(number: u64, reported: u64) -> u64 {
     highest
 }
 
-const USED_TWICE_SQL: &str = "SELECT bff.mfa_attestations_used_twice($1)";
+const SECOND_USES_SQL: &str = "
+    SELECT used_twice, unapproved, bff.second_factor_routes_are_frozen() FROM bff.mfa_second_uses($1)";
 
-/// Attestations of all tenants with two uses by different requests since then. Runs as the system.
-pub(crate) async fn used_twice(database: &Database, since: Timestamp) -> Result<u64, StoreError> {
+/// Attestations of all tenants with two uses by different requests since then. Runs as the system, which
+/// sees only the counts.
+pub(crate) async fn second_uses(
+    database: &Database,
+    since: Timestamp,
+) -> Result<SecondUses, StoreError> {
     let connection = database.connection().await?;
-    let statement = connection.prepare_cached(USED_TWICE_SQL).await?;
-    let number: i64 = connection.query_one(&statement, &[&since]).await?.get(0);
-    Ok(number.max(0).unsigned_abs())
+    let statement = connection.prepare_cached(SECOND_USES_SQL).await?;
+    let row = connection.query_one(&statement, &[&since]).await?;
+    Ok(SecondUses { used_twice: row.get(0), unapproved: row.get(1), frozen: row.get(2) })
 }
+
+/// Every statement of this module, for the test that prepares them on the migrated schema.
+#[cfg(test)]
+pub(super) const STATEMENTS: [&str; 1] = [SECOND_USES_SQL];

@@ -144,8 +144,10 @@ pub(in crate::drills) static DT_13: DecisionCase = DecisionCase {
 pub(in crate::drills) static DT_14: DecisionCase =
     refused(&[(Probe::RefundWithoutFactor, Expected::Problem(401, NO_FACTOR))], NO_FACTOR);
 
-pub(in crate::drills) static DT_15: DecisionCase =
-    refused(&[(Probe::RefundWithUsedFactor, Expected::Problem(401, USED_FACTOR))], USED_FACTOR);
+pub(in crate::drills) static DT_15: DecisionCase = DecisionCase {
+    failure: Failure::SecondUse,
+    ..refused(&[(Probe::RefundWithUsedFactor, Expected::Problem(401, USED_FACTOR))], USED_FACTOR)
+};
 
 pub(in crate::drills) static DT_16: DecisionCase = DecisionCase {
     failure: Failure::Upstream(&[("reservation", "drift", None)]),

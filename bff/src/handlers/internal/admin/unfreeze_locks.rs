@@ -23,17 +23,19 @@ use crate::locks::freeze::{self, UNFREEZE};
 use crate::problems::unavailable;
 use crate::state::Gateway;
 
+/// Request to unfreeze routes.
 #[derive(Debug, Deserialize, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct UnfreezeRequest {
     /// For the audit: the cause that was found.
     #[garde(custom(not_blank))]
-    reason: Reason,
+    pub(super) reason: Reason,
 }
 
+/// Whether routes are frozen.
 #[derive(Debug, Serialize)]
 pub(crate) struct FreezeStatus {
-    frozen: bool,
+    pub(super) frozen: bool,
 }
 
 /// Requests the change. Its id is the `X-Request-Id`.
