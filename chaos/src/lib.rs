@@ -6,6 +6,7 @@
 pub mod attacker;
 pub mod catalog;
 pub mod client;
+pub mod desktop_storm;
 pub mod drill_env;
 pub mod drill_run;
 pub mod drills;

@@ -1,4 +1,4 @@
-//! Desktops that come back online: handshakes, alone and all at once, and pulls from sync-service.
+//! Desktops that come back online: handshakes, and pulls from sync-service.
 //!
 //! Not here: expectations, which are part of the drills.
 
@@ -7,7 +7,6 @@ use std::time::Duration;
 use anyhow::Context;
 use contracts::clock::Clock;
 use contracts::headers::DPOP;
-use futures_util::future::join_all;
 use launcher::desktop::{Call, Desktop};
 use reqwest::header::AUTHORIZATION;
 use reqwest::{Method, Url};
@@ -105,10 +104,5 @@ impl DesktopFleet {
             answers.push(send_handshake(desktop).await);
         }
         answers
-    }
-
-    /// Sends all handshakes at once.
-    pub async fn handshake_all(&self) -> Vec<TimedResponse> {
-        join_all(self.0.iter().map(send_handshake)).await
     }
 }

@@ -1,5 +1,5 @@
 //! sync-service fails handshakes. A reconnecting desktop gets a problem that says to retry in 30 s (F-13),
-//! or all desktops of all hotels retry at once (GD-5). The breaker protects sync-service, everything else
+//! or hundreds of desktops retry at once (GD-5). The breaker protects sync-service, everything else
 //! works, and afterwards every desktop comes online.
 
 use std::time::Duration;
@@ -8,10 +8,11 @@ use launcher::desktop::Call;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
+use crate::desktop_storm::DesktopStorm;
 use crate::drill_env::{DashboardView, DrillEnv, stand_in_fault};
 use crate::drill_run::{Drill, DrillFuture, DrillRun};
 use crate::sync_client::{
-    DesktopFleet, HANDSHAKE, cursor, handshakes_received, pull, report_pull, send_handshake,
+    HANDSHAKE, cursor, handshakes_received, pull, report_pull, send_handshake,
 };
 use crate::timed_call::{self, TimedResponse};
 
@@ -27,6 +28,10 @@ const REQUEST_PAUSE: Duration = Duration::from_millis(200);
 /// The route's 800 ms plus overhead; in a storm, handshakes also wait for each other.
 const ANSWER_WITHIN: Duration = Duration::from_millis(1500);
 const STORM_WITHIN: Duration = Duration::from_millis(2500);
+/// Desktops in a storm.
+const STORM_SIZE: usize = 500;
+/// Desktops that come online at a time without a storm.
+const GROUP: usize = 32;
 
 /// Which desktops reconnect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,13 +57,38 @@ impl Who {
 struct Desktops {
     who: Who,
     /// `None` for the drill's own desktop.
-    fleet: Option<DesktopFleet>,
+    storm: Option<DesktopStorm>,
 }
 
 impl Desktops {
     async fn open(who: Who, env: &DrillEnv) -> anyhow::Result<Self> {
-        let fleet = if who == Who::All { Some(DesktopFleet::open(env).await?) } else { None };
-        Ok(Self { who, fleet })
+        let storm = match who {
+            Who::One => None,
+            Who::All => Some(DesktopStorm::open(env, STORM_SIZE).await?),
+        };
+        Ok(Self { who, storm })
+    }
+
+    /// Sends the handshakes of all desktops at once.
+    async fn wave(&self, env: &DrillEnv) -> anyhow::Result<Vec<TimedResponse>> {
+        match &self.storm {
+            Some(storm) => storm.handshake_all().await,
+            None => Ok(vec![send_handshake(&env.desktop).await]),
+        }
+    }
+
+    /// Waits until every desktop has a session, the drill's own too, and dashboards are whole.
+    async fn all_online(&self, run: &DrillRun) -> anyhow::Result<Duration> {
+        let begun = Instant::now();
+        if let Some(storm) = &self.storm {
+            storm.come_online(GROUP, run.objective).await?;
+        }
+        let is_well = async |env: &DrillEnv| {
+            Ok(send_handshake(&env.desktop).await.status == 200 && env.dashboard().await.is_whole())
+        };
+        let left = run.objective.saturating_sub(begun.elapsed());
+        run.env.wait_until("a handshake and a whole dashboard", left, is_well).await?;
+        Ok(begun.elapsed())
     }
 }
 
@@ -93,13 +123,8 @@ async fn drill_fault(
     alerts: &[&'static str],
     desktops: &Desktops,
 ) -> anyhow::Result<()> {
-    let (who, fleet) = (desktops.who, desktops.fleet.as_ref());
-    let is_well = async |env: &DrillEnv| {
-        let all = wave(env, fleet).await.iter().all(|answer| answer.status == 200);
-        Ok(all && env.dashboard().await.is_whole())
-    };
-    let steady =
-        run.env.wait_until("handshakes and a whole dashboard", run.objective, is_well).await;
+    let who = desktops.who;
+    let steady = desktops.all_online(run).await;
     run.steady_within("every desktop comes online, every widget is ok", steady);
     let known = cursor(&run.env.desktop).await?;
     let (before, injected_at) = (counted("failed", &run.env).await?, Instant::now());
@@ -108,7 +133,7 @@ async fn drill_fault(
     run.inject(format!("sync: {kind}"));
 
     let length = run.watch_length(alerts, WATCH_DURATION)?;
-    let watching = watch(length, fleet, &run.env);
+    let watching = watch(length, desktops, &run.env);
     let during = run.raised_during(alerts, injected_at, watching).await??;
     run.detected_after(during.first.map(|first| first - injected_at));
     check_user_view(run, kind, who, &during);
@@ -121,7 +146,7 @@ async fn drill_fault(
     run.user(what, same, known["cursor"]["version"].clone());
 
     run.env.clear_faults().await?;
-    let back = run.env.wait_until("handshakes and a whole dashboard", run.objective, is_well).await;
+    let back = desktops.all_online(run).await;
     let what = "all of them come online again, automatically";
     run.recover_within(what, back);
     check_sync_works(run).await
@@ -154,13 +179,6 @@ fn sync_fault(kind: &str) -> serde_json::Value {
     json!({"upstream": "sync", "route": HANDSHAKE, "kind": kind})
 }
 
-async fn wave(env: &DrillEnv, fleet: Option<&DesktopFleet>) -> Vec<TimedResponse> {
-    match fleet {
-        Some(fleet) => fleet.handshake_all().await,
-        None => vec![send_handshake(&env.desktop).await],
-    }
-}
-
 /// Observations during the fault.
 #[derive(Default)]
 struct During {
@@ -174,11 +192,7 @@ struct During {
     late: (u64, u64),
 }
 
-async fn watch(
-    length: Duration,
-    fleet: Option<&DesktopFleet>,
-    env: &DrillEnv,
-) -> anyhow::Result<During> {
+async fn watch(length: Duration, desktops: &Desktops, env: &DrillEnv) -> anyhow::Result<During> {
     let (begun, mut during) = (Instant::now(), During::default());
     let read = Call::get(format!("/arrivals?propertyId={}", env.property));
     let (mut since, mut is_late) = ((0, handshakes_received(env).await?), false);
@@ -189,9 +203,9 @@ async fn watch(
         let other_reads = async {
             (Box::pin(env.dashboard()).await, Box::pin(timed_call::send(&env.desktop, &read)).await)
         };
-        let (answers, (dashboard, read)) = tokio::join!(wave(env, fleet), other_reads);
+        let (answers, (dashboard, read)) = tokio::join!(desktops.wave(env), other_reads);
         during.first.get_or_insert_with(Instant::now);
-        during.answers.extend(answers);
+        during.answers.extend(answers?);
         during.dashboards.push(dashboard);
         during.reads.extend(read);
         sleep(REQUEST_PAUSE).await;

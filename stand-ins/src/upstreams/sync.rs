@@ -92,9 +92,10 @@ async fn handshake(
     Json(request): Json<HandshakeRequest>,
 ) -> ApiResult<Json<Handshake>> {
     let (device, tenant) = (caller.0.device, caller.0.tenant);
+    // An operator may have further devices, for which iam's key signed tokens.
     let mut operators = platform.demo.operators.iter();
     let operator =
-        operators.find(|operator| operator.device_id == device && operator.tenant_id == tenant);
+        operators.find(|operator| operator.id == caller.0.operator && operator.tenant_id == tenant);
     let property = operator.and_then(|operator| operator.property_ids.first());
     let property_id = *property.ok_or_else(ApiError::not_found)?;
     let cursor = platform.cursors.change(device, platform.env.now(), |_| ());
