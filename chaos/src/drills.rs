@@ -28,6 +28,7 @@ mod session_tier;
 mod snapshots;
 mod supervisor_route;
 mod upstream;
+mod widget_states;
 mod widgets;
 mod wrong_audience;
 
@@ -36,6 +37,7 @@ use matrix::Deadlines;
 use read_probe::ReadProbe;
 use snapshots::{Route, SnapshotDrill};
 use upstream::{Fault, UpstreamDrill};
+use widget_states::Shown;
 
 /// The drills of the catalogue's rows.
 static DRILLS: &[(&str, &dyn Drill)] = &[
@@ -111,14 +113,16 @@ static F_7: SnapshotDrill = SnapshotDrill {
 static F_5: UpstreamDrill = UpstreamDrill {
     faults: &[Fault::TakeDatabase("inventory"), Fault::Kill("inventory")],
     alert: "BffInventoryDown",
+    shown: Shown::LastData,
     reads: &[ReadProbe::Kept("/inventory/calendar")],
 };
 
 /// Responds with errors, then refuses connections.
 macro_rules! stand_in {
-    ($upstream:literal, $alert:literal, $reads:expr) => {
+    ($upstream:literal, $alert:literal, $shown:ident, $reads:expr) => {
         UpstreamDrill {
             alert: $alert,
+            shown: Shown::$shown,
             faults: &[
                 Fault::StandIn { upstream: $upstream, kind: "status" },
                 Fault::StandIn { upstream: $upstream, kind: "refuse" },
@@ -128,20 +132,21 @@ macro_rules! stand_in {
     };
 }
 
-static F_6: UpstreamDrill = stand_in!("pricing", "BffPricingDown", []);
+static F_6: UpstreamDrill = stand_in!("pricing", "BffPricingDown", LastData, []);
 static F_8: UpstreamDrill =
-    stand_in!("maintenance", "BffUpstreamDown", [ReadProbe::Kept("/maintenance/board")]);
-static F_9: UpstreamDrill = stand_in!("billing", "BffUpstreamDown", [ReadProbe::Folio]);
+    stand_in!("maintenance", "BffUpstreamDown", LastData, [ReadProbe::Kept("/maintenance/board")]);
+static F_9: UpstreamDrill = stand_in!("billing", "BffUpstreamDown", LastData, [ReadProbe::Folio]);
 static F_11: UpstreamDrill =
-    stand_in!("ai", "BffUpstreamDown", [ReadProbe::Emptied("/ai/suggestions")]);
+    stand_in!("ai", "BffUpstreamDown", Hidden, [ReadProbe::Emptied("/ai/suggestions")]);
 static F_12: UpstreamDrill =
-    stand_in!("notification", "BffNotificationDown", [ReadProbe::Kept("/alerts")]);
-static F_14: UpstreamDrill = stand_in!("analytics", "BffUpstreamDown", []);
-static F_16: UpstreamDrill = stand_in!("property", "BffUpstreamDown", []);
+    stand_in!("notification", "BffNotificationDown", LastData, [ReadProbe::Kept("/alerts")]);
+static F_14: UpstreamDrill = stand_in!("analytics", "BffUpstreamDown", LastData, []);
+static F_16: UpstreamDrill = stand_in!("property", "BffUpstreamDown", LastData, []);
 
 /// One upstream accepts requests and never responds; the process of another is stopped.
 static F_33: Deadlines = Deadlines(UpstreamDrill {
     alert: "BffDashboardAwaitsDeadline",
+    shown: Shown::LastData,
     faults: &[Fault::StandIn { upstream: "pricing", kind: "hang" }, Fault::Pause("staff")],
     reads: &[],
 });

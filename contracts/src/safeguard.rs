@@ -84,6 +84,8 @@ safeguards! {
     Deadlines = "deadlines",
     /// Ends a handshake with sync-service at its route's deadline.
     HandshakeDeadline = "handshake-deadline",
+    /// Refuses calls to an upstream that keeps failing.
+    CircuitBreaker = "breaker",
     /// Shows kept answers, with their age, while their upstream fails.
     StaleSnapshots = "snapshots",
     /// Replaces a cached cursor by the one that sync-service states.

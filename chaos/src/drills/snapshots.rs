@@ -9,6 +9,7 @@ use reqwest::header::AGE;
 use tokio::time::{Instant, sleep};
 
 use super::upstream::{Fault, failures};
+use super::widget_states::{LastData, Moment};
 use super::widgets;
 use crate::drill_env::{DashboardView, DrillEnv};
 use crate::drill_run::{Drill, DrillFuture, DrillRun};
@@ -66,7 +67,9 @@ impl SnapshotDrill {
         run.steady_within("every widget is ok, and the route responds", steady);
         let (failed, stale) =
             (failures(&run.env, self.fault).await?, run.env.counter(STALE, &[]).await?);
-        let injected_at = Instant::now();
+        let last_data = LastData::of(&run.env.dashboard().await, &self.widgets())?;
+        let injected = Moment::now();
+        let injected_at = injected.at;
         self.fault.inject(&run.env).await?;
         run.inject(self.fault.sentence());
 
@@ -79,6 +82,7 @@ impl SnapshotDrill {
             run.env.watch(fresh.saturating_sub(injected_at.elapsed()), REQUEST_PAUSE).await,
         );
         self.check_dashboards(run, &during);
+        last_data.check(run, &during, injected);
         self.check_route(run).await?;
         let (failed, stale) = (
             failures(&run.env, self.fault).await? - failed,
@@ -140,23 +144,6 @@ impl SnapshotDrill {
             during.iter().flat_map(|view| view.not_ok.difference(&own)).collect();
         let expected = "every other widget is ok";
         run.user(expected, others.is_empty(), format!("{others:?}"));
-
-        let not_ok = |name: &str| {
-            let having = during.iter().filter(|view| view.not_ok.contains(name));
-            having.map(|view| &view.body["widgets"][name]).collect::<Vec<_>>()
-        };
-        let widgets: Vec<_> = own.iter().flat_map(|name| not_ok(name)).collect();
-        let stale = widgets.iter().filter(|widget| {
-            widget["status"] == "stale"
-                && widget["ageMs"].as_u64() > Some(0)
-                && widget["data"].is_object()
-        });
-        let (stale, all) = (stale.count(), widgets.len());
-        let oldest =
-            widgets.iter().filter_map(|widget| widget["ageMs"].as_u64()).max().unwrap_or_default();
-        let expected = "its widgets show the last data, with its age";
-        let found = format!("{stale} of {all}, the oldest of {oldest} ms");
-        run.user(expected, stale == all && all > 0, found);
     }
 
     /// Checks that a cached read is served stale and an uncached one fails.

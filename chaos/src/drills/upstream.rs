@@ -4,9 +4,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use tokio::time::Instant;
-
+use super::other_manager::OtherManager;
 use super::read_probe::ReadProbe;
+use super::widget_states::{LastData, Moment, Shown, check_hidden, check_without_data};
 use super::widgets;
 use crate::drill_env::{DashboardView, DrillEnv, stand_in_fault};
 use crate::drill_run::{Drill, DrillFuture, DrillRun};
@@ -74,6 +74,8 @@ pub(super) struct UpstreamDrill {
     pub(super) faults: &'static [Fault],
     /// Alert that must fire on the first fault in a full run.
     pub(super) alert: &'static str,
+    /// What its widgets show meanwhile.
+    pub(super) shown: Shown,
     /// Other reads that the upstream serves.
     pub(super) reads: &'static [ReadProbe],
 }
@@ -105,16 +107,16 @@ impl UpstreamDrill {
             read.open(&run.env).await?;
         }
         let (before, spared) = (failures(&run.env, fault).await?, spared(&run.env, fault).await?);
+        let view = self.view_before(run, fault).await?;
         events::invalidate(&run.env, fault.upstream()).await?;
-        let injected_at = Instant::now();
+        let injected = Moment::now();
         fault.inject(&run.env).await?;
         run.inject(fault.sentence());
 
         let length = run.watch_length(alerts, WATCH_DURATION)?;
         let watching = run.env.watch(length, REQUEST_PAUSE);
-        let during = run.raised_during(alerts, injected_at, watching).await?;
-        let expected = widgets::of_upstream(fault.upstream());
-        check_user_view(run, &during, &expected);
+        let during = run.raised_during(alerts, injected.at, watching).await?;
+        self.check_user_view(run, &during, &view, injected).await;
         for read in self.reads {
             read.check(run).await?;
         }
@@ -125,7 +127,7 @@ impl UpstreamDrill {
             })
             .await;
         let not_ok = during.iter().find(|dashboard| !dashboard.not_ok.is_empty());
-        let noticed = not_ok.map(|first| first.at + first.took - injected_at);
+        let noticed = not_ok.map(|first| first.at + first.took - injected.at);
         run.detect_within("bff_backoffice_upstream_request_total counts its failures", signal);
         run.detected_after(noticed);
         let spared = self::spared(&run.env, fault).await? - spared;
@@ -137,6 +139,38 @@ impl UpstreamDrill {
         run.recover_within("every widget is ok again", back);
         Ok(())
     }
+
+    /// Reads what the upstream's widgets show before the fault, and signs the other hotel's manager in.
+    async fn view_before(&self, run: &DrillRun, fault: Fault) -> anyhow::Result<ViewBefore> {
+        let own = widgets::of_upstream(fault.upstream());
+        let last_data = LastData::of(&run.env.dashboard().await, &own)?;
+        let other = OtherManager::find(&run.env)?;
+        other.desktop.access_token().await?;
+        Ok(ViewBefore { own, last_data, other })
+    }
+
+    async fn check_user_view(
+        &self,
+        run: &DrillRun,
+        during: &[DashboardView],
+        before: &ViewBefore,
+        injected: Moment,
+    ) {
+        let ViewBefore { own, last_data, other } = before;
+        check_dashboards(run, during, own);
+        match self.shown {
+            Shown::LastData => last_data.check(run, during, injected),
+            Shown::Hidden => check_hidden(run, during, own),
+        }
+        check_without_data(run, other, own).await;
+    }
+}
+
+/// The upstream's widgets before the fault.
+struct ViewBefore {
+    own: BTreeSet<String>,
+    last_data: LastData,
+    other: OtherManager,
 }
 
 /// Number of failed calls to the upstream so far.
@@ -147,7 +181,7 @@ pub(super) async fn failures(env: &DrillEnv, fault: Fault) -> anyhow::Result<f64
     Ok(all - good)
 }
 
-fn check_user_view(run: &DrillRun, during: &[DashboardView], expected: &BTreeSet<String>) {
+fn check_dashboards(run: &DrillRun, during: &[DashboardView], expected: &BTreeSet<String>) {
     let count = during.len();
     let good = during.iter().filter(|dashboard| dashboard.status == Some(200)).count();
     run.user("every dashboard is 200", good == count && count > 0, format!("{good} of {count}"));
