@@ -22,6 +22,7 @@ use crate::supervisor::{ChildSpec, StopSignal};
 use crate::user_error::UserError;
 
 pub(crate) const PROCESS_NAME: &str = "postgres";
+pub(crate) const STANDBY_NAME: &str = "postgres-standby";
 const ADMIN_ROLE: &str = "melmastoon_admin";
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -54,19 +55,68 @@ pub(crate) async fn prepare(
         init(&dir, &data, program, user, password).await?;
     }
     end_predecessor(&data).await?;
-    Ok(ChildSpec {
-        name: PROCESS_NAME.to_owned(),
-        program: program.path.join("postgres"),
-        args: arguments(&data, port, durability),
-        env: program.env.clone(),
-        dir,
-        exclusive_dir: Some(data),
-        log: folder.log(PROCESS_NAME),
-        run_as: user.cloned(),
-        stop: StopSignal::Interrupt,
-        drain: DRAIN_TIMEOUT,
-        ready: ReadyCheck::Postgres { url: admin_url(port, password) },
-    })
+    Ok(Server { folder, program, user, port, password }.spec(PROCESS_NAME, dir, durability))
+}
+
+/// What decides how a server is started, besides its data.
+struct Server<'a> {
+    folder: &'a DataDir,
+    program: &'a Binary,
+    user: Option<&'a RunAs>,
+    port: u16,
+    password: &'a str,
+}
+
+impl Server<'_> {
+    /// Describes the server on `dir/data`.
+    fn spec(&self, name: &str, dir: PathBuf, durability: Durability) -> ChildSpec {
+        let data = dir.join("data");
+        ChildSpec {
+            name: name.to_owned(),
+            program: self.program.path.join("postgres"),
+            args: arguments(&data, self.port, durability),
+            env: self.program.env.clone(),
+            dir,
+            exclusive_dir: Some(data),
+            log: self.folder.log(name),
+            run_as: self.user.cloned(),
+            stop: StopSignal::Interrupt,
+            drain: DRAIN_TIMEOUT,
+            ready: ReadyCheck::Postgres { url: admin_url(self.port, self.password) },
+        }
+    }
+}
+
+/// Copies the running server on port `primary`, and returns how to start the copy as its standby.
+pub(crate) async fn prepare_standby(
+    folder: &DataDir,
+    program: &Binary,
+    user: Option<&RunAs>,
+    primary: u16,
+    port: u16,
+    password: &str,
+) -> anyhow::Result<ChildSpec> {
+    let dir = owned_dir(folder, STANDBY_NAME, user)?;
+    let data = dir.join("data");
+    end_predecessor(&data).await?;
+    remove_any(&data)?;
+    let mut command = as_user(user, &program.path.join("pg_basebackup"));
+    command
+        .args(["--host=127.0.0.1", "--checkpoint=fast", "--wal-method=stream", "--no-sync"])
+        .args(["--write-recovery-conf", "--no-password"])
+        .args([format!("--port={primary}"), format!("--username={ADMIN_ROLE}")])
+        .arg("--pgdata")
+        .arg(&data)
+        .envs(program.env.iter().map(|(name, value)| (name, value)))
+        .env("PGPASSWORD", password)
+        .current_dir(&dir);
+    let output = command.stdin(Stdio::null()).output().await.context("running pg_basebackup")?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        bail!("pg_basebackup could not copy the database: {}", said.trim());
+    }
+    let server = Server { folder, program, user, port, password };
+    Ok(server.spec(STANDBY_NAME, dir, Durability::Full))
 }
 
 fn check_version(folder: &DataDir, data: &Path, program: &Binary) -> anyhow::Result<()> {

@@ -29,7 +29,7 @@ use crate::tls::Tls;
 
 mod standby;
 
-pub use standby::SESSION_STANDBY;
+pub use standby::{POSTGRES_STANDBY, SESSION_STANDBY};
 
 const READY_WITHIN: Duration = Duration::from_secs(30);
 const API_BASE_PATH: &str = "/api/bff/backoffice/v1";
@@ -150,7 +150,7 @@ impl Stack {
     }
 
     /// Finds a process by name: bff, bff-2, inventory, housekeeping, staff, stand-ins, postgres,
-    /// redis-session, redis-session-standby or redis-cache.
+    /// redis-session, redis-session-standby, postgres-standby or redis-cache.
     pub fn process(&self, name: &str) -> anyhow::Result<&Process> {
         self.processes()
             .find(|process| process.name() == name)

@@ -1,5 +1,5 @@
-//! A standby of the session tier, for failover drills. `./up` does not start one, because it would
-//! protect nothing on one machine.
+//! Standbys of the session tier and of Postgres, for failover drills. `./up` starts none, because they
+//! would protect nothing on one machine.
 
 use anyhow::Context;
 use url::Url;
@@ -7,12 +7,14 @@ use url::Url;
 use super::{READY_WITHIN, Stack};
 use crate::binaries::Binaries;
 use crate::ports::Ports;
+use crate::postgres;
 use crate::progress::Progress;
 use crate::redis::{self, Tier};
 use crate::run_as::RunAs;
 use crate::secrets::Secrets;
 
 pub const SESSION_STANDBY: &str = "redis-session-standby";
+pub const POSTGRES_STANDBY: &str = postgres::STANDBY_NAME;
 
 impl Stack {
     /// Starts a replica of the session tier and returns its URL. It is not promoted automatically.
@@ -32,5 +34,26 @@ impl Stack {
         process.wait_ready(READY_WITHIN).await?;
         self.processes.insert(SESSION_STANDBY.to_owned(), process);
         Ok(redis::url(port, &password))
+    }
+
+    /// Starts a standby of Postgres and returns the administrator's URL. It is neither promoted nor made
+    /// synchronous automatically.
+    pub async fn start_postgres_standby(&mut self) -> anyhow::Result<String> {
+        let user = RunAs::choose()?;
+        let programs = Binaries::find(user.as_ref(), &Progress::quiet()).await?;
+        let password = Secrets::load_or_make(&self.folder)?.postgres_admin;
+        let primary = Url::parse(&self.dependencies.admin_url)?.port();
+        let primary = primary.context("the administrator's URL names its port")?;
+        let mut ports = Ports::open(&self.folder);
+        let port = ports.choose(POSTGRES_STANDBY)?;
+        self.claims.push(ports.release()?);
+        let (folder, program) = (&self.folder, &programs.postgres);
+        let spec =
+            postgres::prepare_standby(folder, program, user.as_ref(), primary, port, &password)
+                .await?;
+        let process = self.supervisor.launch(spec);
+        process.wait_ready(READY_WITHIN).await?;
+        self.processes.insert(POSTGRES_STANDBY.to_owned(), process);
+        Ok(postgres::admin_url(port, &password))
     }
 }
