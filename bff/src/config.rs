@@ -13,6 +13,7 @@ mod dpop;
 mod edge;
 mod iam;
 mod internal;
+mod lock_audit;
 mod mfa;
 mod public;
 mod redis;
@@ -24,6 +25,7 @@ pub(crate) use dpop::DpopConfig;
 pub(crate) use edge::EdgeConfig;
 pub(crate) use iam::IamConfig;
 pub(crate) use internal::InternalConfig;
+pub(crate) use lock_audit::{LockAuditAges, LockAuditConfig};
 pub(crate) use mfa::{ATTESTATION_LIFETIME, Lockout, MfaConfig};
 pub(crate) use public::{PublicConfig, TlsConfig};
 pub(crate) use redis::RedisConfig;
@@ -54,6 +56,9 @@ pub struct GatewayConfig {
     #[serde(default)]
     #[garde(dive)]
     pub mfa: MfaConfig,
+    #[serde(default)]
+    #[garde(dive)]
+    pub lock_audit: LockAuditConfig,
     #[serde(default)]
     #[garde(dive)]
     pub dashboard: DashboardConfig,

@@ -13,7 +13,7 @@ use service_kit::lifecycle::Lifecycle;
 use service_kit::postgres::Database;
 use upstream_clients::Upstreams;
 
-use crate::config::Lockout;
+use crate::config::{LockAuditAges, Lockout};
 use crate::firewall::Firewall;
 use crate::firewall::rule_override::RuleOverrides;
 use crate::sessions::revocation::Feed;
@@ -58,6 +58,7 @@ app_state! {
     streams: Streams,
     database: Database,
     lockout: Lockout,
+    lock_audit_ages: LockAuditAges,
     env: Env,
     background: TaskDriver,
     lifecycle: Lifecycle,

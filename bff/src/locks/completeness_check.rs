@@ -13,8 +13,6 @@ use service_kit::postgres::{Database, StoreError};
 use super::freeze::{Completeness, freeze};
 
 pub(crate) const CHECK: Schedule = Schedule::every(Duration::from_secs(5));
-/// Time for the reconciler to write the row of a crashed process.
-pub(crate) const COMPLETION_GRACE: SignedDuration = SignedDuration::from_mins(5);
 /// Older actions are not checked again; a freeze stays.
 const LOOKBACK: SignedDuration = SignedDuration::from_hours(24);
 
@@ -23,6 +21,8 @@ const LOOKBACK: SignedDuration = SignedDuration::from_hours(24);
 pub(crate) struct CompletenessCheck {
     pub database: Database,
     pub clock: Clock,
+    /// Age at which an action without its second row is a gap.
+    pub gap_age: SignedDuration,
 }
 
 impl BackgroundTask for CompletenessCheck {
@@ -30,14 +30,18 @@ impl BackgroundTask for CompletenessCheck {
     type Error = StoreError;
 
     async fn activate(&mut self) -> Result<Completeness, StoreError> {
-        check(&self.database, &self.clock).await
+        check(&self.database, &self.clock, self.gap_age).await
     }
 }
 
 /// Counts the actions, sets the gauges, and freezes the routes if rows are missing.
-pub(crate) async fn check(database: &Database, clock: &Clock) -> Result<Completeness, StoreError> {
+pub(crate) async fn check(
+    database: &Database,
+    clock: &Clock,
+    gap_age: SignedDuration,
+) -> Result<Completeness, StoreError> {
     let now = clock.now();
-    let (found, mut is_frozen) = count(database, now - LOOKBACK, now - COMPLETION_GRACE).await?;
+    let (found, mut is_frozen) = count(database, now - LOOKBACK, now - gap_age).await?;
     gauge!("bff_backoffice_lock_audit_completeness").set(found.share());
     if !found.is_complete() {
         if freeze(database, found, now).await? {

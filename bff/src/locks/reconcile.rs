@@ -24,8 +24,6 @@ use crate::background::job::Job;
 use crate::edge::proof_only::ServiceCalls;
 use crate::state::Gateway;
 
-/// Younger actions may still be running: longer than any lease and than lock-integration takes.
-pub(crate) const MIN_AGE: SignedDuration = SignedDuration::from_secs(60);
 const LOOKBACK: SignedDuration = SignedDuration::from_hours(72);
 /// Timeout of one call.
 const CALL_TIMEOUT: Duration = Duration::from_millis(1200);
@@ -90,8 +88,8 @@ const TENANTS_SQL: &str = "SELECT bff.tenants_with_open_lock_actions($1, $2) AS 
 
 /// Runs as the system.
 async fn tenants(gateway: &Gateway) -> Result<Vec<TenantId>, StoreError> {
-    let now = gateway.env.now();
-    let values: Values<'_> = &[&(now - LOOKBACK), &(now - MIN_AGE)];
+    let (now, min_age) = (gateway.env.now(), gateway.lock_audit_ages.reconcile);
+    let values: Values<'_> = &[&(now - LOOKBACK), &(now - min_age)];
     let rows = gateway.database.query(TENANTS_SQL, values).await?;
     rows.iter().map(|row| pg_row::id(row, "tenant_id")).collect()
 }
@@ -110,8 +108,8 @@ const OPEN_ACTIONS_SQL: &str = "
     LIMIT $3";
 
 async fn open_actions(gateway: &Gateway, tenant: TenantId) -> Result<Vec<OpenAction>, StoreError> {
-    let now = gateway.env.now();
-    let values: Values<'_> = &[&(now - LOOKBACK), &(now - MIN_AGE), &MAX_ACTIONS_PER_TENANT];
+    let (now, min_age) = (gateway.env.now(), gateway.lock_audit_ages.reconcile);
+    let values: Values<'_> = &[&(now - LOOKBACK), &(now - min_age), &MAX_ACTIONS_PER_TENANT];
     let rows = gateway.database.read(tenant, OPEN_ACTIONS_SQL, values).await?;
     let action = |row: &tokio_postgres::Row| {
         Ok(OpenAction { row: from_row(row)?, is_unknown: pg_row::get(row, "is_unknown")? })

@@ -41,8 +41,10 @@ async fn a_task_shows_its_interval_and_its_last_result() {
     let state = &gateway.state;
     let (database, clock) = (state.database.clone(), state.env.clock.clone());
     let schedule = Schedule::every(Duration::from_millis(50));
+    let gap_age = state.lock_audit_ages.gap;
+    let check = CompletenessCheck { database, clock, gap_age };
     let name = "check-lock-audit-completeness";
-    state.background.start(name, CompletenessCheck { database, clock }, schedule);
+    state.background.start(name, check, schedule);
     let good = ended(&gateway, name, "ok").await;
     assert_eq!((&good["trigger"], &good["intervalMs"]), (&json!("interval"), &json!(50)));
     assert_eq!(good["lastResult"]["status"], json!({"actions": 0, "complete": 0}));

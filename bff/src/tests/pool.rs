@@ -24,7 +24,6 @@ use service_kit::testing::malformed::example;
 use upstream_clients::BaseUrls;
 
 use crate::http::endpoints::Endpoint;
-use crate::locks::reconcile::MIN_AGE;
 use crate::tests::bodies::meaningful;
 use crate::tests::fake_upstreams::{FakeUpstreams, Locks};
 use crate::tests::fixture::{BASE, fresh_key, movable_clock};
@@ -183,7 +182,7 @@ async fn no_job_holds_a_connection_while_it_calls_an_upstream() {
     gateway.post(format!("{BASE}/sync/cursor")).json(&json!({"version": 3})).await.status(200);
     let placed = format!("UPDATE bff.device_sync_status SET property_id = '{}'", gateway.property);
     gateway.database.run(&placed).await;
-    ahead.store(MIN_AGE.as_secs() + 1, Ordering::SeqCst);
+    ahead.store(gateway.state.lock_audit_ages.reconcile.as_secs() + 1, Ordering::SeqCst);
     for job in ["reconcile-locks", "reconcile-cursors"] {
         witness.calls();
         let path = format!("/internal/jobs/{job}");

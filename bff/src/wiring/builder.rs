@@ -123,6 +123,7 @@ impl<'a> GatewayBuilder<'a> {
             revocations: Feed::new(followers, session.clone(), clock.clone()),
             database,
             lockout: config.mfa.lockout(),
+            lock_audit_ages: config.lock_audit.ages(),
             streams: Streams::new(session.clone()),
             session_redis: SessionRedis(session.clone()),
             sessions: Sessions::new(clock, self.env.entropy.clone()),
