@@ -3,16 +3,21 @@
 use crate::drill_run::Drill;
 
 mod all_upstreams;
+mod audit_completeness;
 mod cache_tier;
 mod certificate;
 mod cursors;
 mod decision;
 mod drift;
 mod edge_rule;
+mod exactly_once;
 mod failover;
+mod forced_sign_out;
 mod handshake;
+mod idempotency_bypass;
 mod isolation;
 mod lock;
+mod lock_audit_gap;
 mod matrix;
 mod mfa_replay;
 mod other_manager;
@@ -62,9 +67,11 @@ static DRILLS: &[(&str, &dyn Drill)] = &[
     ("F-19", &failover::Failover),
     ("F-23", &certificate::Certificate),
     ("F-24", &edge_rule::EdgeRule),
+    ("F-27", &lock_audit_gap::LockAuditGap),
     ("F-28", &replay_bypass::ReplayBypass),
     ("F-29", &mfa_replay::MfaReplay),
     ("F-30", &isolation::Isolation),
+    ("F-32", &idempotency_bypass::IdempotencyBypass),
     ("F-33", &F_33),
     ("F-35", &cursors::Cursors),
     ("F-41", &replay_pressure::ReplayPressure),
@@ -87,6 +94,9 @@ static DRILLS: &[(&str, &dyn Drill)] = &[
     ("DT-17", &cases::DT_17),
     ("DT-18", &cases::DT_18),
     ("DT-19", &cases::DT_19),
+    ("RO-6", &audit_completeness::AuditCompleteness),
+    ("RO-7", &exactly_once::ExactlyOnce),
+    ("RO-8", &forced_sign_out::ForcedSignOut),
     ("GD-3", &replay_flood::ReplayFlood),
     ("GD-5", &handshake::Who::All),
     ("HK-3.3", &wrong_audience::WrongAudience),

@@ -23,8 +23,13 @@ pub struct LockFixture {
 impl LockFixture {
     /// Finds the first lock with a key in the operator's property.
     pub async fn find(env: &DrillEnv) -> anyhow::Result<Self> {
+        Self::find_at(env, &env.property).await
+    }
+
+    /// Finds the first lock with a key in any property.
+    pub async fn find_at(env: &DrillEnv, property: &str) -> anyhow::Result<Self> {
         let url = format!("{}/demo/keys", env.stack.info().stand_ins.url);
-        let request = env.http().get(url).query(&[("propertyId", &env.property)]);
+        let request = env.http().get(url).query(&[("propertyId", property)]);
         let list: Value = request.send().await?.error_for_status()?.json().await?;
         let key = list["items"].get(0).context("no guest of the property has a key")?;
         let lock = key["lockId"].as_str().context("a key has a lock")?.to_owned();

@@ -64,6 +64,8 @@ safeguards! {
     TenantKeys = "tenant-keys",
     /// Requires a session for changes and streams.
     LiveSession = "live-session",
+    /// Ends open streams of revoked sessions, devices, operators and tenants.
+    ForcedSignOut = "forced-sign-out",
     /// Limits the wait for a missing operator profile.
     ProfileWait = "profile-wait",
     /// Requires a second factor where a route demands one.
@@ -80,6 +82,8 @@ safeguards! {
     SameIdempotencyKey = "same-key",
     /// Records lock actions in the lock audit, before and after the call.
     LockAudit = "lock-ledger",
+    /// Refuses lock actions while audit rows of earlier ones are missing.
+    LockFreeze = "lock-freeze",
     /// Ends upstream calls at their deadline.
     Deadlines = "deadlines",
     /// Ends a handshake with sync-service at its route's deadline.

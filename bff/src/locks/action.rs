@@ -81,7 +81,7 @@ impl Action {
         if !safeguard!(LockAudit) {
             return Ok(());
         }
-        if freeze::is_frozen(transaction).await.map_err(unavailable)? {
+        if safeguard!(LockFreeze) && freeze::is_frozen(transaction).await.map_err(unavailable)? {
             return Err(freeze::frozen());
         }
         let row = self.row(claimed, self.id, LockActionPhase::Requested);

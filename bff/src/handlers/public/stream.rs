@@ -14,6 +14,7 @@ use axum::response::{IntoResponse, Response};
 use contracts::clock::Entropy;
 use contracts::id::EventId;
 use contracts::problem::{Problem, code};
+use contracts::safeguard;
 use futures_util::{Stream, StreamExt, stream};
 use http::header::CACHE_CONTROL;
 use http::{HeaderName, Method};
@@ -224,6 +225,9 @@ impl Connection {
     /// whose tenant was suspended. Checks the principal that opened the stream; a refresh does not
     /// change it.
     fn force_logout(&self) -> Option<Result<(), Disconnected>> {
+        if !safeguard!(ForcedSignOut) {
+            return None;
+        }
         let (live, session) = (self.revocations.live(), &self.session);
         let revoked = live
             .against(&self.principal)
