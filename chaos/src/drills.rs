@@ -21,6 +21,7 @@ mod lock_audit_gap;
 mod matrix;
 mod mfa_replay;
 mod other_manager;
+mod primary_down;
 mod profiles;
 mod read_probe;
 mod renewal;
@@ -65,6 +66,7 @@ static DRILLS: &[(&str, &dyn Drill)] = &[
     ("F-17", &cache_tier::CacheTier),
     ("F-18", &session_tier::SessionTier),
     ("F-19", &failover::Failover),
+    ("F-20", &primary_down::PrimaryDown),
     ("F-23", &certificate::Certificate),
     ("F-24", &edge_rule::EdgeRule),
     ("F-27", &lock_audit_gap::LockAuditGap),
