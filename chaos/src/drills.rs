@@ -4,6 +4,7 @@ use crate::drill_run::Drill;
 
 mod all_upstreams;
 mod audit_completeness;
+mod blast_radius;
 mod cache_tier;
 mod certificate;
 mod cursors;
@@ -96,6 +97,14 @@ static DRILLS: &[(&str, &dyn Drill)] = &[
     ("DT-17", &cases::DT_17),
     ("DT-18", &cases::DT_18),
     ("DT-19", &cases::DT_19),
+    ("BR-1", &blast_radius::cases::BR_1),
+    ("BR-2", &blast_radius::cases::BR_2),
+    ("BR-3", &blast_radius::cases::BR_3),
+    ("BR-4", &blast_radius::cases::BR_4),
+    ("BR-5", &blast_radius::cases::BR_5),
+    ("BR-6", &blast_radius::cases::BR_6),
+    ("BR-7", &blast_radius::cases::BR_7),
+    ("BR-8", &blast_radius::cases::BR_8),
     ("RO-6", &audit_completeness::AuditCompleteness),
     ("RO-7", &exactly_once::ExactlyOnce),
     ("RO-8", &forced_sign_out::ForcedSignOut),
