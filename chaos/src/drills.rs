@@ -9,6 +9,7 @@ mod cache_tier;
 mod certificate;
 mod cursors;
 mod decision;
+mod detection_time;
 mod drift;
 mod edge_rule;
 mod exactly_once;
@@ -105,6 +106,7 @@ static DRILLS: &[(&str, &dyn Drill)] = &[
     ("BR-6", &blast_radius::cases::BR_6),
     ("BR-7", &blast_radius::cases::BR_7),
     ("BR-8", &blast_radius::cases::BR_8),
+    ("RO-3", &detection_time::DetectionTime),
     ("RO-6", &audit_completeness::AuditCompleteness),
     ("RO-7", &exactly_once::ExactlyOnce),
     ("RO-8", &forced_sign_out::ForcedSignOut),
