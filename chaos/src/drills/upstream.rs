@@ -19,7 +19,7 @@ const WATCH_DURATION: Duration = Duration::from_secs(3);
 const REQUEST_PAUSE: Duration = Duration::from_millis(40);
 
 /// Fault of an upstream.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
     /// `kill -9`
     Kill(&'static str),
@@ -146,7 +146,10 @@ impl UpstreamDrill {
         let last_data = LastData::of(&run.env.dashboard().await, &own)?;
         let other = OtherManager::find(&run.env)?;
         other.desktop.access_token().await?;
-        Ok(ViewBefore { own, last_data, other })
+        // An earlier fault of another upstream has made the other hotel read this one's data.
+        let mut earlier = self.faults.iter().take_while(|earlier| **earlier != fault);
+        let is_unread = earlier.all(|earlier| earlier.upstream() == fault.upstream());
+        Ok(ViewBefore { own, last_data, other, is_unread })
     }
 
     async fn check_user_view(
@@ -156,13 +159,15 @@ impl UpstreamDrill {
         before: &ViewBefore,
         injected: Moment,
     ) {
-        let ViewBefore { own, last_data, other } = before;
+        let ViewBefore { own, last_data, other, is_unread } = before;
         check_dashboards(run, during, own);
         match self.shown {
             Shown::LastData => last_data.check(run, during, injected),
             Shown::Hidden => check_hidden(run, during, own),
         }
-        check_without_data(run, other, own).await;
+        if *is_unread {
+            check_without_data(run, other, own).await;
+        }
     }
 }
 
@@ -171,6 +176,8 @@ struct ViewBefore {
     own: BTreeSet<String>,
     last_data: LastData,
     other: OtherManager,
+    /// Whether the other hotel has no data of the upstream.
+    is_unread: bool,
 }
 
 /// Number of failed calls to the upstream so far.
