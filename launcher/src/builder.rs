@@ -7,6 +7,7 @@ use std::process::Stdio;
 use anyhow::{Context, bail};
 use serde_json::Value;
 use tokio::process::Command;
+use tokio::sync::OnceCell;
 
 use crate::user_error::UserError;
 
@@ -43,6 +44,11 @@ pub fn workspace_root() -> &'static Path {
     package.parent().unwrap_or(package)
 }
 
+/// What cargo built for this process, which asks it once.
+static DEV: OnceCell<BTreeMap<String, PathBuf>> = OnceCell::const_new();
+static RELEASE: OnceCell<BTreeMap<String, PathBuf>> = OnceCell::const_new();
+static SABOTAGE: OnceCell<BTreeMap<String, PathBuf>> = OnceCell::const_new();
+
 /// Returns the path of each server's executable, building it if necessary. cargo shows its own
 /// progress.
 pub async fn programs(build: &Build) -> anyhow::Result<BTreeMap<String, PathBuf>> {
@@ -50,9 +56,9 @@ pub async fn programs(build: &Build) -> anyhow::Result<BTreeMap<String, PathBuf>
         Build::Done { folder } => {
             SERVERS.iter().map(|name| ((*name).to_owned(), folder.join(name))).collect()
         }
-        Build::Dev => cargo_build(&[]).await?,
-        Build::Sabotage => sabotaged().await?,
-        Build::Release => cargo_build(&["--release"]).await?,
+        Build::Dev => dev().await?,
+        Build::Sabotage => SABOTAGE.get_or_try_init(sabotaged).await?.clone(),
+        Build::Release => RELEASE.get_or_try_init(|| cargo_build(&["--release"])).await?.clone(),
     };
     for name in SERVERS {
         if !found.get(name).is_some_and(|path| path.is_file()) {
@@ -62,10 +68,14 @@ pub async fn programs(build: &Build) -> anyhow::Result<BTreeMap<String, PathBuf>
     Ok(found)
 }
 
+async fn dev() -> anyhow::Result<BTreeMap<String, PathBuf>> {
+    Ok(DEV.get_or_try_init(|| cargo_build(&[])).await?.clone())
+}
+
 /// Builds all servers, then the sabotaged ones one by one: packages built together would share
 /// the `sabotage` feature.
 async fn sabotaged() -> anyhow::Result<BTreeMap<String, PathBuf>> {
-    let mut found = cargo_build(&[]).await?;
+    let mut found = dev().await?;
     for server in SABOTAGED {
         let name = format!("{server}-sabotaged");
         let arguments = ["build", "--package", server, "--features", "sabotage", "--bin", &name];

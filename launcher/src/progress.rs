@@ -37,6 +37,14 @@ impl Progress {
         Step { progress: self.clone(), bar, begun: Instant::now() }
     }
 
+    /// Runs `print`, which writes to standard output, without spinners in between.
+    pub fn suspend(&self, print: impl FnOnce()) {
+        match &self.0 {
+            Some(lines) => lines.suspend(print),
+            None => print(),
+        }
+    }
+
     /// Prints one line.
     pub fn println(&self, line: &str) {
         if let Some(lines) = &self.0 {
