@@ -1,14 +1,14 @@
 //! Environment of a drill: its own stack, an operator's desktop, and functions to observe and to
 //! break the stack.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use contracts::clock::Clock;
 use contracts::safeguard::Safeguard;
-use launcher::builder::{Build, SERVERS, workspace_root};
+use launcher::builder::workspace_root;
 use launcher::desktop::{Call, Desktop};
 use launcher::edge_rules;
 use launcher::http_client;
@@ -21,8 +21,19 @@ use reqwest::Client;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::catalog::ServerSafeguard;
-use crate::prometheus::{Alerts, Scale};
+use crate::prometheus::Alerts;
+
+mod condition;
+mod managers;
+mod options;
+mod settings;
+
+pub use condition::Pids;
+pub use managers::DeviceUse;
+use managers::Managers;
+use options::of_gateway;
+pub use options::{EnvKind, EnvOptions};
+use settings::Settings;
 
 /// How often a condition is looked at.
 const POLL_INTERVAL: Duration = Duration::from_millis(25);
@@ -44,78 +55,11 @@ pub struct DrillEnv {
     pub folder: PathBuf,
     /// Safeguards that the gateway runs without.
     pub safeguards_off: Vec<Safeguard>,
+    settings: Settings,
+    managers: Managers,
+    /// Bytes that the session tier may use.
+    session_memory: u64,
     http: Client,
-}
-
-/// Options of a drill's environment.
-#[derive(Debug, Clone)]
-pub struct EnvOptions<'a> {
-    pub folder: PathBuf,
-    pub build: Build,
-    /// Starts two instances of the gateway.
-    pub second_gateway: bool,
-    /// Disables the gateway's cache, so that every dashboard is cold.
-    pub cold: bool,
-    /// Makes faults of the stand-ins apply to the services too.
-    pub faults_on_services: bool,
-    /// Safeguards that the servers are run without.
-    pub safeguards_off: &'a [ServerSafeguard],
-    /// Where the gateway and the services send their traces.
-    pub collector: Option<String>,
-    /// Evaluates the alert rules, with their durations divided by this scale.
-    pub alerts: Option<Scale>,
-}
-
-fn by_server(safeguards: &[ServerSafeguard]) -> BTreeMap<&'static str, Vec<Safeguard>> {
-    let mut servers: BTreeMap<_, Vec<_>> = BTreeMap::new();
-    for ServerSafeguard { server, safeguard } in safeguards {
-        servers.entry(*server).or_default().push(*safeguard);
-    }
-    servers
-}
-
-fn of_gateway(safeguards: &[ServerSafeguard]) -> Vec<Safeguard> {
-    by_server(safeguards).remove(GATEWAY).unwrap_or_default()
-}
-
-impl<'a> EnvOptions<'a> {
-    pub fn new(folder: PathBuf) -> Self {
-        Self {
-            folder,
-            build: Build::Dev,
-            second_gateway: false,
-            cold: false,
-            faults_on_services: false,
-            safeguards_off: &[],
-            collector: None,
-            alerts: None,
-        }
-    }
-
-    /// Without these safeguards, in a build that allows it.
-    #[must_use]
-    pub fn without(self, safeguards_off: &'a [ServerSafeguard]) -> Self {
-        Self { safeguards_off, build: Build::Sabotage, ..self }
-    }
-
-    fn environment(&self) -> anyhow::Result<BTreeMap<String, BTreeMap<String, String>>> {
-        let mut environment: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
-        for (server, safeguards) in by_server(self.safeguards_off) {
-            let value = serde_json::to_string(&safeguards)?;
-            let server = environment.entry(server.to_owned()).or_default();
-            server.insert(GUARDS_OFF.to_owned(), value);
-        }
-        if self.cold {
-            let gateway = environment.entry(GATEWAY.to_owned()).or_default();
-            gateway.insert(KEEP_SETTING.to_owned(), "false".to_owned());
-        }
-        for server in SERVERS.iter().filter(|_| self.collector.is_some()) {
-            let value = self.collector.clone().unwrap_or_default();
-            let server = environment.entry((*server).to_owned()).or_default();
-            server.insert("MELMASTOON_TELEMETRY__OTLP_ENDPOINT".to_owned(), value);
-        }
-        Ok(environment)
-    }
 }
 
 /// One dashboard response.
@@ -161,43 +105,33 @@ impl DrillEnv {
         std::fs::create_dir_all(&folder)?;
         std::fs::write(folder.join(edge_rules::FILE_NAME), "")?;
         let stack = Stack::start(stack_options, progress).await?;
-        let info = stack.info();
-        let manager = info
-            .operators
-            .iter()
-            .find(|operator| operator.roles.iter().any(|role| role == "property.gm"));
-        let manager = manager.context("the demo data has no general manager")?;
-        let desktop =
-            Desktop::open(info, &manager.username, &folder.join("desktop"), Clock::system())?;
-        let property = manager.property_ids.first().context("the manager has no property")?.clone();
+        let managers = Managers::of(stack.info())?;
+        let (desktop, property) = managers.first().desktop(stack.info(), &folder)?;
         let http = http_client::plain()?;
-        let safeguards_off = of_gateway(options.safeguards_off);
+        let (settings, safeguards_off) =
+            (Settings::of(&options), of_gateway(options.safeguards_off));
+        let session_memory = condition::session_memory(&stack).await?;
         let alerts = match options.alerts {
             Some(scale) => Some(Alerts::start(&stack, scale).await?),
             None => None,
         };
-        Ok(Self { alerts, stack, desktop, property, folder, safeguards_off, http })
+        Ok(Self {
+            alerts,
+            stack,
+            desktop,
+            property,
+            folder,
+            safeguards_off,
+            settings,
+            managers,
+            session_memory,
+            http,
+        })
     }
 
     /// Data folder for drills or tests.
     pub fn folder(name: &str) -> std::path::PathBuf {
         workspace_root().join(".local").join(name)
-    }
-
-    /// Runs the gateway without these safeguards and with all others from now on.
-    pub async fn without(&mut self, safeguards: &[ServerSafeguard]) -> anyhow::Result<()> {
-        self.safeguards_off = of_gateway(safeguards);
-        let value = serde_json::to_string(&self.safeguards_off)?;
-        self.stack.process(GATEWAY)?.set_env(GUARDS_OFF, value).await?;
-        self.stack.restart(GATEWAY).await?;
-        self.reconnect()
-    }
-
-    /// Restarts the gateway with its response cache on or off.
-    pub async fn keep(&mut self, keep: bool) -> anyhow::Result<()> {
-        self.stack.process(GATEWAY)?.set_env(KEEP_SETTING, keep.to_string()).await?;
-        self.stack.restart(GATEWAY).await?;
-        self.reconnect()
     }
 
     pub async fn close(self) -> anyhow::Result<()> {
@@ -450,18 +384,6 @@ pub fn stand_in_fault(upstream: &str, kind: &str) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn each_server_gets_its_own_safeguards() {
-        let names = ["shadow", "housekeeping:roles", "housekeeping:identity"];
-        let safeguards = names.map(|name| name.parse().unwrap());
-        let of_housekeeping = vec![Safeguard::SupervisorRole, Safeguard::ServiceIdentity];
-        assert_eq!(
-            by_server(&safeguards),
-            [("bff", vec![Safeguard::ShadowMode]), ("housekeeping", of_housekeeping)].into()
-        );
-        assert_eq!(of_gateway(&safeguards), [Safeguard::ShadowMode]);
-    }
 
     #[test]
     fn a_metric_is_summed_over_the_series_that_match() {

@@ -9,7 +9,7 @@ use futures_util::future::LocalBoxFuture;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::drill_env::{DrillEnv, EnvOptions};
+use crate::drill_env::{DeviceUse, DrillEnv, EnvOptions};
 use crate::observations::{Observations, Step};
 
 pub type DrillFuture<'a> = LocalBoxFuture<'a, anyhow::Result<()>>;
@@ -21,20 +21,52 @@ pub trait Drill: Sync {
         options
     }
 
+    /// How the drill leaves its environment, once it has run to its end.
     fn leaves(&self) -> EnvAfter {
         EnvAfter::Changed
+    }
+
+    /// What the drill needs of the machine.
+    fn load(&self) -> Load {
+        Load::Light
+    }
+
+    /// What the drill uses up of the operator's device, if other drills need it too.
+    fn uses_up(&self) -> DeviceUse {
+        DeviceUse::default()
     }
 
     /// Runs the drill. An error means that the drill itself failed.
     fn run<'a>(&'a self, run: &'a mut DrillRun) -> DrillFuture<'a>;
 }
 
-/// The environment after a drill.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The environment after a drill. The runner checks it before another drill uses the environment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum EnvAfter {
-    /// As it was, so that the next drill that leaves it so can reuse it.
+    /// As it was: the same processes, well, without a fault.
     Unchanged,
+    /// The same, but these processes were started again.
+    Restarted(&'static [&'static str]),
+    /// Of no use to another drill.
     Changed,
+}
+
+/// What a drill needs of the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Load {
+    /// It asserts response times: beside it, only light drills run, and not another such drill.
+    Timed,
+    /// It mostly waits.
+    Light,
+    /// It keeps a processor busy.
+    Heavy,
+}
+
+impl Load {
+    /// Whether drills with these loads may run at the same time.
+    pub fn may_run_beside(self, other: Self) -> bool {
+        matches!((self, other), (Self::Light, _) | (_, Self::Light) | (Self::Heavy, Self::Heavy))
+    }
 }
 
 /// Length of a drill.
@@ -79,6 +111,11 @@ impl DrillRun {
             outcome = drill.run(self) => outcome?,
         }
         self.check_resolved().await
+    }
+
+    /// Whether a finding is about response times.
+    pub fn asserts_times(&self) -> bool {
+        self.observations.borrow().asserts_times
     }
 
     pub fn finish(self) -> (DrillEnv, Observations) {
@@ -160,8 +197,10 @@ impl DrillRun {
         self.within(Step::User, name, outcome)
     }
 
-    /// Records whether the slowest response was within the limit.
+    /// Records whether the slowest response was within the limit. The drill's load must be
+    /// [`Load::Timed`].
     pub fn user_in_time(&self, slowest: Duration, limit: Duration) {
+        self.observations.borrow_mut().asserts_times = true;
         let found = format!("the slowest in {} of {} ms", slowest.as_millis(), limit.as_millis());
         self.user("every response is in time", slowest <= limit, found);
     }

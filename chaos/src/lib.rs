@@ -21,6 +21,8 @@ pub mod observations;
 pub mod prometheus;
 pub mod proxy;
 pub mod report;
+pub mod restore;
+pub mod runner;
 pub mod sync_client;
 pub mod timed_call;
 pub mod unfreeze;

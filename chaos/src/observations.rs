@@ -51,6 +51,8 @@ pub struct Observations {
     pub detected: Option<Duration>,
     /// Time from the end of the fault to steady state; the slowest of several faults.
     pub recovered: Option<Duration>,
+    /// Whether a finding is about response times.
+    pub asserts_times: bool,
     /// The fault in force, or the last one.
     fault: Option<String>,
 }

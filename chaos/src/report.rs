@@ -32,7 +32,35 @@ pub struct RowResult {
     pub time_to_detect_ms: Option<u128>,
     pub time_to_recover_ms: Option<u128>,
     pub objective_ms: u128,
+    /// Including the start of an environment and its check.
+    pub took_ms: u128,
+    /// Ids of the rows that ran at the same time.
+    pub beside: BTreeSet<String>,
+    pub environment: EnvOutcome,
     pub findings: Vec<Finding>,
+}
+
+/// What became of a row's environment.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(into = "String")]
+pub enum EnvOutcome {
+    /// The next row could use it.
+    Kept,
+    /// No other row could use it, as the drill declares.
+    #[default]
+    Spent,
+    /// No other row could use it, although the drill declares otherwise: why.
+    Replaced(String),
+}
+
+impl From<EnvOutcome> for String {
+    fn from(outcome: EnvOutcome) -> Self {
+        match outcome {
+            EnvOutcome::Kept => "kept".to_owned(),
+            EnvOutcome::Spent => "spent".to_owned(),
+            EnvOutcome::Replaced(reason) => format!("replaced: {reason}"),
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -125,6 +153,9 @@ impl RowResult {
             time_to_detect_ms: millis(seen.detected),
             time_to_recover_ms: millis(seen.recovered),
             objective_ms: Duration::from_secs(drill.recover_within_s).as_millis(),
+            took_ms: 0,
+            beside: BTreeSet::new(),
+            environment: EnvOutcome::default(),
             findings: seen.findings,
         }
     }
@@ -213,6 +244,12 @@ impl RowResult {
                 cell(&finding.name),
                 cell(&finding.found)
             )?;
+        }
+        if let EnvOutcome::Replaced(reason) = &self.environment {
+            writeln!(text, "\nIts environment was replaced: {reason}.")?;
+        }
+        if !self.beside.is_empty() {
+            writeln!(text, "\nBeside it: {:?}.", self.beside)?;
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use launcher::desktop::Call;
 use tokio::time::{Instant, sleep};
 
 use crate::drill_env::{DashboardView, DrillEnv, connect};
-use crate::drill_run::{Drill, DrillFuture, DrillRun};
+use crate::drill_run::{Drill, DrillFuture, DrillRun, EnvAfter, Load};
 use crate::timed_call::{self, TimedResponse};
 
 const TIER: &str = "redis-cache";
@@ -35,6 +35,14 @@ enum Fault {
 pub(super) struct CacheTier;
 
 impl Drill for CacheTier {
+    fn leaves(&self) -> EnvAfter {
+        EnvAfter::Restarted(&["redis-cache"])
+    }
+
+    fn load(&self) -> Load {
+        Load::Timed
+    }
+
     fn run<'a>(&'a self, run: &'a mut DrillRun) -> DrillFuture<'a> {
         Box::pin(run_drill(run))
     }

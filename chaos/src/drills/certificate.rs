@@ -9,7 +9,7 @@ use launcher::tls::Tls;
 use tokio::time::Instant;
 
 use crate::drill_env::DrillEnv;
-use crate::drill_run::{Drill, DrillFuture, DrillRun};
+use crate::drill_run::{Drill, DrillFuture, DrillRun, EnvAfter};
 use crate::observations::Step;
 
 const METRIC: &str = "bff_backoffice_tls_certificate_expiry_seconds";
@@ -24,6 +24,10 @@ const RENEWED_DAYS: i64 = 90;
 pub(super) struct Certificate;
 
 impl Drill for Certificate {
+    fn leaves(&self) -> EnvAfter {
+        EnvAfter::Unchanged
+    }
+
     fn run<'a>(&'a self, run: &'a mut DrillRun) -> DrillFuture<'a> {
         Box::pin(run_drill(run))
     }
@@ -90,8 +94,9 @@ async fn until_left(
 ) -> anyhow::Result<Duration> {
     let clock = Clock::system();
     let is_so = async |env: &DrillEnv| {
-        let ends = env.metric(METRIC, &[]).await?;
-        Ok(wanted(ends as i64 - clock.unix_seconds()))
+        // A gateway that has just started has no series for a moment.
+        let ends = env.metric(METRIC, &[]).await;
+        Ok(ends.is_ok_and(|ends| wanted(ends as i64 - clock.unix_seconds())))
     };
     env.wait_until(METRIC, within, is_so).await
 }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::drill_env::DrillEnv;
-use crate::drill_run::{Drill, DrillFuture, DrillRun};
+use crate::drill_run::{Drill, DrillFuture, DrillRun, EnvAfter};
 use crate::observations::Step;
 use crate::sync_client::{DesktopFleet, cursor, handshake};
 use crate::timed_call;
@@ -39,6 +39,10 @@ struct CursorFault {
 pub(super) struct Cursors;
 
 impl Drill for Cursors {
+    fn leaves(&self) -> EnvAfter {
+        EnvAfter::Unchanged
+    }
+
     fn run<'a>(&'a self, run: &'a mut DrillRun) -> DrillFuture<'a> {
         Box::pin(run_drill(run))
     }

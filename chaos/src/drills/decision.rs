@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use crate::client::ApiResponse;
-use crate::drill_env::{DrillEnv, not_ok};
+use crate::drill_env::{DeviceUse, DrillEnv, not_ok};
 use crate::drill_run::{Drill, DrillFuture, DrillRun, EnvAfter};
 use crate::{events, unfreeze};
 
@@ -245,7 +245,18 @@ async fn state(env: &DrillEnv, what: &str) -> anyhow::Result<()> {
 
 impl Drill for DecisionCase {
     fn leaves(&self) -> EnvAfter {
-        EnvAfter::Unchanged
+        match self.failure {
+            Failure::SessionTier => EnvAfter::Restarted(&["redis-session"]),
+            _ => EnvAfter::Unchanged,
+        }
+    }
+
+    fn uses_up(&self) -> DeviceUse {
+        let uses_factor = |(probe, _): &&(Probe, Expected)| {
+            matches!(probe, Probe::Refund | Probe::RefundWithUsedFactor)
+        };
+        let second_factors = self.probes.iter().chain(self.afterwards).filter(uses_factor).count();
+        DeviceUse { second_factors, ..DeviceUse::default() }
     }
 
     fn run<'a>(&'a self, run: &'a mut DrillRun) -> DrillFuture<'a> {
@@ -259,7 +270,7 @@ async fn run_case(run: &mut DrillRun, case: &DecisionCase) -> anyhow::Result<()>
         context.wait_until(Probe::Dashboard, Expected::Whole, STEADY_WITHIN, &run.env).await?;
     run.steady("a dashboard is whole", steady.0, steady.1);
     let outcome = fail(run, case, &context).await;
-    // Undo the failure in any case: the next drill uses the same environment.
+    // In any case: the next drill uses the same environment.
     case.failure.undo(&mut run.env).await?;
     outcome?;
     let begun = Instant::now();
@@ -281,8 +292,9 @@ async fn inject(run: &DrillRun, case: &DecisionCase, context: &ProbeContext) -> 
     case.failure.inject(&run.env).await?;
     run.inject(case.failure.sentence());
     for (number, &(probe, expected)) in case.probes.iter().enumerate() {
-        // A read may be late on a busy machine.
-        let slow = number == 0 && case.failure.is_slow() || matches!(expected, Expected::Whole);
+        // A read may be late on a busy machine, and readiness is up to a second old.
+        let may_be_late = matches!(expected, Expected::Whole) || probe == Probe::Readiness;
+        let slow = number == 0 && case.failure.is_slow() || may_be_late;
         let within = if slow { IN_FORCE_WITHIN } else { Duration::ZERO };
         let (met, answer) = context.wait_until(probe, expected, within, &run.env).await?;
         run.user(expected.sentence(probe), met, answer);

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::widgets;
 use crate::drill_env::{DashboardView, DrillEnv, EnvOptions, stand_in_fault};
-use crate::drill_run::{Drill, DrillFuture, DrillRun};
+use crate::drill_run::{Drill, DrillFuture, DrillRun, EnvAfter};
 use crate::timed_call::{self, TimedResponse};
 
 const ALERT: &str = "BffSchemaDrift";
@@ -42,6 +42,10 @@ impl Drill for Drift {
         EnvOptions { cold: true, faults_on_services: true, ..options }
     }
 
+    fn leaves(&self) -> EnvAfter {
+        EnvAfter::Unchanged
+    }
+
     fn run<'a>(&'a self, run: &'a mut DrillRun) -> DrillFuture<'a> {
         Box::pin(run_drill(run))
     }
@@ -53,7 +57,7 @@ async fn run_drill(run: &mut DrillRun) -> anyhow::Result<()> {
         let alerts: &[_] = if number == 0 { &[ALERT] } else { &[] };
         one.drift(run, alerts).await?;
     }
-    let log = std::fs::read_to_string(run.env.stack.process("bff")?.log())?;
+    let log = log(run)?;
     let leaked: BTreeSet<_> = guests.iter().filter(|name| log.contains(name.as_str())).collect();
     let found = format!("{leaked:?} of {} names", guests.len());
     let held = leaked.is_empty() && !guests.is_empty();
@@ -68,6 +72,11 @@ async fn guests(env: &DrillEnv) -> anyhow::Result<BTreeSet<String>> {
     Ok(items.iter().filter_map(|stay| Some(stay["guestName"].as_str()?.to_owned())).collect())
 }
 
+/// The gateway's log.
+fn log(run: &DrillRun) -> anyhow::Result<String> {
+    Ok(std::fs::read_to_string(run.env.stack.process("bff")?.log())?)
+}
+
 fn read(path: &str, env: &DrillEnv) -> Call {
     Call::get(format!("{path}?propertyId={}", env.property))
 }
@@ -77,6 +86,7 @@ impl UpstreamDrift {
         let steady = run.until_whole().await;
         run.steady_within("every widget is ok", steady);
         let (counted, refused) = (self.counted(&run.env).await?, self.refused(&run.env).await?);
+        let logged = log(run)?.len();
         run.env.add_fault(&stand_in_fault(self.upstream, "drift")).await?;
         run.inject(format!("{} violates its contract", self.upstream));
 
@@ -87,7 +97,7 @@ impl UpstreamDrift {
         let grown = run.env.wait_until("the counter", DETECT_WITHIN, grown).await;
         let took = run.detect_within(format!("{COUNTER} counts it"), grown);
         run.detected_after(took);
-        self.check_log(run)?;
+        self.check_log(run, logged)?;
         let spared = self.refused(&run.env).await? - refused;
         let what = "the breaker stays closed, and the first valid response is used";
         run.automatic(what, spared < 0.5, format!("{spared:.0} calls spared"));
@@ -149,9 +159,11 @@ impl UpstreamDrift {
             && own.iter().all(says)
     }
 
-    fn check_log(&self, run: &DrillRun) -> anyhow::Result<()> {
-        let log = std::fs::read_to_string(run.env.stack.process("bff")?.log())?;
-        let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    /// Checks what was logged after the first `logged` bytes.
+    fn check_log(&self, run: &DrillRun, logged: usize) -> anyhow::Result<()> {
+        let log = log(run)?;
+        let new = log.get(logged..).context("the log became shorter")?;
+        let lines = new.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         let own = lines.filter(|line| {
             line["message"] == DRIFT_LOG_MESSAGE && line["upstream"] == self.upstream
         });

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::drill_env::DashboardView;
-use crate::drill_run::{Drill, DrillFuture, DrillRun};
+use crate::drill_run::{Drill, DrillFuture, DrillRun, EnvAfter};
 
 const RULE_METRIC: &str = "bff_backoffice_edge_rule_total";
 const RULES_REFUSED_METRIC: &str = "bff_backoffice_edge_rules_refused";
@@ -27,6 +27,10 @@ fn rules(mode: &str) -> String {
 pub(super) struct EdgeRule;
 
 impl Drill for EdgeRule {
+    fn leaves(&self) -> EnvAfter {
+        EnvAfter::Unchanged
+    }
+
     fn run<'a>(&'a self, run: &'a mut DrillRun) -> DrillFuture<'a> {
         Box::pin(run_drill(run))
     }

@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::attacker::{Attacker, ReplayOutcome, StolenProof};
 use crate::drill_env::{DashboardView, DrillEnv, EnvOptions, connect};
-use crate::drill_run::{Drill, DrillFuture, DrillRun};
+use crate::drill_run::{Drill, DrillFuture, DrillRun, Load};
 use crate::proxy::Proxy;
 use crate::{client, timed_call};
 
@@ -50,6 +50,10 @@ pub(super) struct Failover;
 impl Drill for Failover {
     fn environment<'a>(&self, options: EnvOptions<'a>) -> EnvOptions<'a> {
         EnvOptions { second_gateway: true, ..options }
+    }
+
+    fn load(&self) -> Load {
+        Load::Timed
     }
 
     fn run<'a>(&'a self, run: &'a mut DrillRun) -> DrillFuture<'a> {

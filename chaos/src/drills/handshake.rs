@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::desktop_storm::DesktopStorm;
 use crate::drill_env::{DashboardView, DrillEnv, stand_in_fault};
-use crate::drill_run::{Drill, DrillFuture, DrillRun};
+use crate::drill_run::{Drill, DrillFuture, DrillRun, EnvAfter, Load};
 use crate::sync_client::{
     HANDSHAKE, cursor, handshakes_received, pull, report_pull, send_handshake,
 };
@@ -93,6 +93,14 @@ impl Desktops {
 }
 
 impl Drill for Who {
+    fn leaves(&self) -> EnvAfter {
+        EnvAfter::Unchanged
+    }
+
+    fn load(&self) -> Load {
+        Load::Timed
+    }
+
     fn run<'a>(&'a self, run: &'a mut DrillRun) -> DrillFuture<'a> {
         Box::pin(run_drill(run, *self))
     }

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::client;
 use crate::drill_env::{DashboardView, DrillEnv, stand_in_fault};
-use crate::drill_run::{Drill, DrillFuture, DrillRun};
+use crate::drill_run::{Drill, DrillFuture, DrillRun, EnvAfter, Load};
 use crate::lock_fixture::{self, LockFixture};
 use crate::timed_call::{self, TimedResponse};
 
@@ -36,6 +36,14 @@ struct LockFault {
 pub(super) struct Lock;
 
 impl Drill for Lock {
+    fn leaves(&self) -> EnvAfter {
+        EnvAfter::Unchanged
+    }
+
+    fn load(&self) -> Load {
+        Load::Timed
+    }
+
     fn run<'a>(&'a self, run: &'a mut DrillRun) -> DrillFuture<'a> {
         Box::pin(run_drill(run))
     }

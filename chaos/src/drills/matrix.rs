@@ -10,7 +10,7 @@ use composer::compose::ROUTE_DEADLINE;
 use super::upstream::UpstreamDrill;
 use super::widgets;
 use crate::drill_env::{DashboardView, DrillEnv, EnvOptions, stand_in_fault};
-use crate::drill_run::{Drill, DrillFuture, DrillRun, Mode};
+use crate::drill_run::{Drill, DrillFuture, DrillRun, EnvAfter, Load, Mode};
 
 mod cached;
 mod other_tenant;
@@ -46,6 +46,14 @@ pub(super) struct Deadlines(pub(super) UpstreamDrill);
 impl Drill for Deadlines {
     fn environment<'a>(&self, options: EnvOptions<'a>) -> EnvOptions<'a> {
         EnvOptions { faults_on_services: true, ..options }
+    }
+
+    fn leaves(&self) -> EnvAfter {
+        EnvAfter::Restarted(&["bff"])
+    }
+
+    fn load(&self) -> Load {
+        Load::Timed
     }
 
     fn run<'a>(&'a self, run: &'a mut DrillRun) -> DrillFuture<'a> {

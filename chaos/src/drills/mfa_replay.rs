@@ -12,8 +12,8 @@ use tokio::time::{Instant, sleep};
 
 use super::second_revision;
 use crate::client::{self, ApiResponse, Refundable};
-use crate::drill_env::{DrillEnv, EnvOptions};
-use crate::drill_run::{Drill, DrillFuture, DrillRun};
+use crate::drill_env::{DeviceUse, DrillEnv, EnvOptions};
+use crate::drill_run::{Drill, DrillFuture, DrillRun, Load};
 
 mod bypass;
 
@@ -33,6 +33,14 @@ pub(super) struct MfaReplay;
 impl Drill for MfaReplay {
     fn environment<'a>(&self, options: EnvOptions<'a>) -> EnvOptions<'a> {
         second_revision::environment(options)
+    }
+
+    fn load(&self) -> Load {
+        Load::Heavy
+    }
+
+    fn uses_up(&self) -> DeviceUse {
+        DeviceUse { second_factors: 3, ..DeviceUse::default() }
     }
 
     fn run<'a>(&'a self, run: &'a mut DrillRun) -> DrillFuture<'a> {

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use crate::drill_env::{DashboardView, DrillEnv};
-use crate::drill_run::{Drill, DrillFuture, DrillRun};
+use crate::drill_run::{Drill, DrillFuture, DrillRun, EnvAfter, Load};
 use crate::timed_call::{self, TimedResponse};
 
 const ALERTS: [&str; 2] = ["BffTenantDegraded", "BffOperatorProfilesMissing"];
@@ -31,12 +31,23 @@ const RETRY_PAUSE: Duration = Duration::from_secs(5);
 pub(super) struct Profiles;
 
 impl Drill for Profiles {
+    fn leaves(&self) -> EnvAfter {
+        EnvAfter::Restarted(&["bff"])
+    }
+
+    fn load(&self) -> Load {
+        Load::Timed
+    }
+
     fn run<'a>(&'a self, run: &'a mut DrillRun) -> DrillFuture<'a> {
         Box::pin(run_drill(run))
     }
 }
 
 async fn run_drill(run: &mut DrillRun) -> anyhow::Result<()> {
+    // A gateway that has just started has no profiles.
+    run.env.stack.restart("bff").await?;
+    run.env.reconnect()?;
     let slow = json!({"upstream": "tenant", "kind": "latency", "ms": 2_000});
     let down = json!({"upstream": "tenant", "kind": "refuse"});
     let newcomers = newcomers(&run.env)?;

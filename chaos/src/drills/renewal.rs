@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use crate::drill_env::{DashboardView, DrillEnv, stand_in_fault};
-use crate::drill_run::{Drill, DrillFuture, DrillRun};
+use crate::drill_run::{Drill, DrillFuture, DrillRun, EnvAfter, Load};
 use crate::timed_call::TimedResponse;
 
 mod token_end;
@@ -29,6 +29,14 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 pub(super) struct TokenRenewal;
 
 impl Drill for TokenRenewal {
+    fn leaves(&self) -> EnvAfter {
+        EnvAfter::Unchanged
+    }
+
+    fn load(&self) -> Load {
+        Load::Timed
+    }
+
     fn run<'a>(&'a self, run: &'a mut DrillRun) -> DrillFuture<'a> {
         Box::pin(run_drill(run))
     }

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::second_revision::{self, deploy, second_gateway};
 use crate::attacker::{Attacker, ReplayCounts};
 use crate::drill_env::{DrillEnv, EnvOptions, metrics_of};
-use crate::drill_run::{Drill, DrillFuture, DrillRun};
+use crate::drill_run::{Drill, DrillFuture, DrillRun, EnvAfter};
 use crate::observations::Step;
 
 const PROBE_METRIC: &str = "bff_backoffice_dpop_replay_probe_total";
@@ -30,6 +30,10 @@ pub(super) struct ReplayBypass;
 impl Drill for ReplayBypass {
     fn environment<'a>(&self, options: EnvOptions<'a>) -> EnvOptions<'a> {
         second_revision::environment(options)
+    }
+
+    fn leaves(&self) -> EnvAfter {
+        EnvAfter::Restarted(&["bff-2"])
     }
 
     fn run<'a>(&'a self, run: &'a mut DrillRun) -> DrillFuture<'a> {

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::attacker::{Attacker, ReplayOutcome, StolenProof};
 use crate::drill_env::{DashboardView, DrillEnv, EnvOptions};
-use crate::drill_run::{Drill, DrillFuture, DrillRun, Mode};
+use crate::drill_run::{Drill, DrillFuture, DrillRun, EnvAfter, Load, Mode};
 use crate::observations::Step;
 
 const BLOCKED_METRIC: &str = "bff_backoffice_dpop_replay_blocked_total";
@@ -39,6 +39,14 @@ pub(super) struct ReplayFlood;
 impl Drill for ReplayFlood {
     fn environment<'a>(&self, options: EnvOptions<'a>) -> EnvOptions<'a> {
         EnvOptions { second_gateway: true, ..options }
+    }
+
+    fn leaves(&self) -> EnvAfter {
+        EnvAfter::Unchanged
+    }
+
+    fn load(&self) -> Load {
+        Load::Heavy
     }
 
     fn run<'a>(&'a self, run: &'a mut DrillRun) -> DrillFuture<'a> {

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::attacker::{Attacker, ReplayOutcome, StolenProof};
 use crate::drill_env::{DrillEnv, EnvOptions};
-use crate::drill_run::{Drill, DrillFuture, DrillRun, Mode};
+use crate::drill_run::{Drill, DrillFuture, DrillRun, EnvAfter, Load, Mode};
 use crate::observations::Step;
 
 const STORE_METRIC: &str = "bff_backoffice_dpop_replay_store_total";
@@ -35,6 +35,14 @@ pub(super) struct ReplayPressure;
 impl Drill for ReplayPressure {
     fn environment<'a>(&self, options: EnvOptions<'a>) -> EnvOptions<'a> {
         EnvOptions { second_gateway: true, ..options }
+    }
+
+    fn leaves(&self) -> EnvAfter {
+        EnvAfter::Unchanged
+    }
+
+    fn load(&self) -> Load {
+        Load::Heavy
     }
 
     fn run<'a>(&'a self, run: &'a mut DrillRun) -> DrillFuture<'a> {

@@ -10,8 +10,8 @@ use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use crate::client::{self, Refundable};
-use crate::drill_env::{DashboardView, DrillEnv};
-use crate::drill_run::{Drill, DrillFuture, DrillRun};
+use crate::drill_env::{DashboardView, DeviceUse, DrillEnv};
+use crate::drill_run::{Drill, DrillFuture, DrillRun, EnvAfter};
 use crate::lock_fixture::{IssuedKey, LockFixture};
 use crate::timed_call::{self, REFUND_SCOPE, REVOKE_SCOPE, TimedResponse};
 
@@ -33,6 +33,14 @@ const NO_CODE: &str = "00000000";
 pub(super) struct SecondFactor;
 
 impl Drill for SecondFactor {
+    fn leaves(&self) -> EnvAfter {
+        EnvAfter::Unchanged
+    }
+
+    fn uses_up(&self) -> DeviceUse {
+        DeviceUse { second_factors: 3, ..DeviceUse::default() }
+    }
+
     fn run<'a>(&'a self, run: &'a mut DrillRun) -> DrillFuture<'a> {
         Box::pin(run_drill(run))
     }
@@ -40,6 +48,7 @@ impl Drill for SecondFactor {
 
 async fn run_drill(run: &mut DrillRun) -> anyhow::Result<()> {
     let folio = Refundable::find(&run.env).await?;
+    let refunded = folio.paid_back(&run.env).await?;
     let mut guests = timed_call::reservations_to_check_in(&run.env).await?.into_iter();
     let key = IssuedKey::issue(&run.env, &LockFixture::find(&run.env).await?).await?;
     let before = timed_call::obtain_attestation(&run.env, REFUND_SCOPE).await;
@@ -61,7 +70,7 @@ async fn run_drill(run: &mut DrillRun) -> anyhow::Result<()> {
     let what = "a second factor permits a refund again";
     run.recover(what, answer.status == 201, answer.summary());
     check_revoked(run, &key).await?;
-    let done = folio.paid_back(&run.env).await?;
+    let done = folio.paid_back(&run.env).await? - refunded;
     let what = "billing made exactly the 2 permitted refunds";
     run.recover(what, done == 2, done);
     Ok(())

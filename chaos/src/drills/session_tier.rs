@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::attacker::{Attacker, ReplayOutcome, StolenProof};
-use crate::drill_env::{DashboardView, DrillEnv};
-use crate::drill_run::{Drill, DrillFuture, DrillRun};
+use crate::drill_env::{DashboardView, DeviceUse, DrillEnv};
+use crate::drill_run::{Drill, DrillFuture, DrillRun, EnvAfter, Load};
 use crate::observations::Step;
 
 const TIER: &str = "redis-session";
@@ -46,6 +46,18 @@ struct CallOutcome {
 pub(super) struct SessionTier;
 
 impl Drill for SessionTier {
+    fn leaves(&self) -> EnvAfter {
+        EnvAfter::Restarted(&["redis-session"])
+    }
+
+    fn load(&self) -> Load {
+        Load::Timed
+    }
+
+    fn uses_up(&self) -> DeviceUse {
+        DeviceUse { streams: 10, ..DeviceUse::default() }
+    }
+
     fn run<'a>(&'a self, run: &'a mut DrillRun) -> DrillFuture<'a> {
         Box::pin(run_drill(run))
     }

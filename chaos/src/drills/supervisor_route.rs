@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::drill_env::DrillEnv;
-use crate::drill_run::{Drill, DrillFuture, DrillRun};
+use crate::drill_run::{Drill, DrillFuture, DrillRun, EnvAfter};
 
 const SERVICE: &str = "housekeeping";
 const METRIC: &str = "housekeeping_auth_role_unexpected_total";
@@ -35,6 +35,10 @@ struct RoomRoute<'a> {
 pub(super) struct SupervisorRoute;
 
 impl Drill for SupervisorRoute {
+    fn leaves(&self) -> EnvAfter {
+        EnvAfter::Unchanged
+    }
+
     fn run<'a>(&'a self, run: &'a mut DrillRun) -> DrillFuture<'a> {
         Box::pin(run_drill(run))
     }

@@ -9,7 +9,7 @@ use super::read_probe::ReadProbe;
 use super::widget_states::{LastData, Moment, Shown, check_hidden, check_without_data};
 use super::widgets;
 use crate::drill_env::{DashboardView, DrillEnv, stand_in_fault};
-use crate::drill_run::{Drill, DrillFuture, DrillRun};
+use crate::drill_run::{Drill, DrillFuture, DrillRun, EnvAfter, Load};
 use crate::events;
 
 /// The route's deadline plus connection overhead on a busy machine.
@@ -81,6 +81,18 @@ pub(super) struct UpstreamDrill {
 }
 
 impl Drill for UpstreamDrill {
+    fn leaves(&self) -> EnvAfter {
+        if self.faults.iter().any(|fault| matches!(fault, Fault::Kill(_))) {
+            EnvAfter::Restarted(&["inventory", "housekeeping", "staff"])
+        } else {
+            EnvAfter::Unchanged
+        }
+    }
+
+    fn load(&self) -> Load {
+        Load::Timed
+    }
+
     fn run<'a>(&'a self, run: &'a mut DrillRun) -> DrillFuture<'a> {
         Box::pin(self.run_drill(run))
     }

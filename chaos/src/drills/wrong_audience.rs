@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::drill_env::DrillEnv;
-use crate::drill_run::{Drill, DrillFuture, DrillRun};
+use crate::drill_run::{Drill, DrillFuture, DrillRun, EnvAfter};
 
 const SERVICE: &str = "housekeeping";
 const FAILURES_METRIC: &str = "housekeeping_internal_auth_failure_total";
@@ -34,6 +34,10 @@ struct Push<'a> {
 pub(super) struct WrongAudience;
 
 impl Drill for WrongAudience {
+    fn leaves(&self) -> EnvAfter {
+        EnvAfter::Unchanged
+    }
+
     fn run<'a>(&'a self, run: &'a mut DrillRun) -> DrillFuture<'a> {
         Box::pin(run_drill(run))
     }

@@ -1,6 +1,7 @@
 //! Alerts during a drill, evaluated by a real Prometheus: silent before the fault, firing in time,
 //! and resolved after recovery.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
@@ -89,6 +90,12 @@ impl Alerts {
             }
             Some(active) => AlertState::Firing { since: active.active_at },
         })
+    }
+
+    /// Names of the alerts that are pending or firing.
+    pub async fn active(&self) -> anyhow::Result<BTreeSet<String>> {
+        let active = self.prometheus.active().await?;
+        Ok(active.into_iter().map(|active| active.labels.alertname).collect())
     }
 
     /// Waits for a state and returns the time it took.
