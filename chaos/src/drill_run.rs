@@ -216,12 +216,17 @@ impl DrillRun {
     }
 
     pub fn detected_after(&self, took: Option<Duration>) {
-        self.observations.borrow_mut().detected_after(took);
+        let mut observations = self.observations.borrow_mut();
+        observations.detected_after(took);
+        if let Some(took) = took {
+            observations.note_symptom(took);
+        }
     }
 
     pub fn recovered_after(&self, took: Option<Duration>) {
-        let mut observations = self.observations.borrow_mut();
-        observations.recovered = observations.recovered.max(took);
+        if let Some(took) = took {
+            self.observations.borrow_mut().recovered_after(took);
+        }
     }
 
     /// Waits until a dashboard is whole, for as long as recovery may take.

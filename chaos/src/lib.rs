@@ -25,4 +25,5 @@ pub mod restore;
 pub mod runner;
 pub mod sync_client;
 pub mod timed_call;
+pub mod timeline;
 pub mod unfreeze;

@@ -1,4 +1,4 @@
-//! Report of a run, in JSON and Markdown.
+//! Report of a run, in JSON and Markdown and as a page.
 
 use std::collections::BTreeSet;
 use std::fmt::{self, Write};
@@ -7,16 +7,22 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::catalog::{DrillEntry, DrilledRow};
+use crate::catalog::{Catalog, DrillEntry, DrilledRow};
 use crate::observations::{Finding, Observations, Step};
+use crate::timeline::Event;
+
+mod page;
 
 /// Results of a run.
 #[derive(Debug, Serialize)]
 pub struct Report {
     /// How many rows have a drill: the first line.
     pub summary: String,
+    /// The rows without a drill: id and title.
+    pub undrilled: Vec<(String, String)>,
     /// Rows that a run with safeguards switched off left out; `None` for other runs.
     pub skipped: Option<String>,
+    pub took_ms: u128,
     pub rows: Vec<RowResult>,
 }
 
@@ -28,12 +34,21 @@ pub struct RowResult {
     pub kind: &'static str,
     pub schedule: &'static str,
     pub stands_for: Option<String>,
+    /// What the catalogue says about detection, what users notice, mitigation and objective.
+    pub detection: String,
+    pub impact: String,
+    pub mitigation: String,
+    pub objective: String,
+    pub runbook: String,
     pub result: DrillResult,
     pub time_to_detect_ms: Option<u128>,
     pub time_to_recover_ms: Option<u128>,
     pub objective_ms: u128,
     /// Including the start of an environment and its check.
     pub took_ms: u128,
+    /// Without the environment.
+    pub drill_ms: u128,
+    pub events: Vec<Event>,
     /// Ids of the rows that ran at the same time.
     pub beside: BTreeSet<String>,
     pub environment: EnvOutcome,
@@ -149,16 +164,28 @@ impl RowResult {
             kind: drill.kind.name(),
             schedule: drill.schedule.name(),
             stands_for: drill.stands_for.clone(),
+            detection: row.detection.clone(),
+            impact: row.impact.clone(),
+            mitigation: row.mitigation.clone(),
+            objective: row.objective.clone(),
+            runbook: drill.runbook.clone(),
             result,
             time_to_detect_ms: millis(seen.detected),
             time_to_recover_ms: millis(seen.recovered),
             objective_ms: Duration::from_secs(drill.recover_within_s).as_millis(),
             took_ms: 0,
+            drill_ms: seen.begun.elapsed().as_millis(),
+            events: in_order(seen.events),
             beside: BTreeSet::new(),
             environment: EnvOutcome::default(),
             findings: seen.findings,
         }
     }
+}
+
+fn in_order(mut events: Vec<Event>) -> Vec<Event> {
+    events.sort_by_key(|event| event.at_ms);
+    events
 }
 
 /// Counts and lists the drills that no safeguard turns red yet.
@@ -175,12 +202,21 @@ pub fn without_safeguard<'a>(
 }
 
 impl Report {
-    /// Writes `report.md` and `report.json`, or `sabotage.*`, and returns the path of the first.
+    pub fn new(catalog: &Catalog, rows: Vec<RowResult>, took: Duration) -> Self {
+        let undrilled = catalog.rows().iter().filter(|row| row.drill.is_none());
+        let undrilled = undrilled.map(|row| (row.id.clone(), row.title.clone())).collect();
+        let (summary, took_ms) = (catalog.summary(), took.as_millis());
+        Self { summary, undrilled, skipped: None, took_ms, rows }
+    }
+
+    /// Writes `report.md`, `report.json` and `report.html`, or `sabotage.*`, and returns the path of the
+    /// page.
     pub fn write(&self, folder: &Path) -> anyhow::Result<PathBuf> {
         std::fs::create_dir_all(folder)?;
         let name = if self.skipped.is_some() { "sabotage" } else { "report" };
-        let file = folder.join(format!("{name}.md"));
-        std::fs::write(&file, self.markdown()?)?;
+        std::fs::write(folder.join(format!("{name}.md")), self.markdown()?)?;
+        let file = folder.join(format!("{name}.html"));
+        std::fs::write(&file, page::of(self)?)?;
         std::fs::write(folder.join(format!("{name}.json")), serde_json::to_vec_pretty(self)?)?;
         Ok(file)
     }
@@ -263,14 +299,18 @@ fn cell(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalog::Catalog;
+
+    fn report(rows: Vec<RowResult>, skipped: Option<String>) -> Report {
+        let catalog = Catalog::load().unwrap();
+        Report { skipped, ..Report::new(&catalog, rows, Duration::ZERO) }
+    }
 
     #[test]
     fn a_report_begins_with_the_number_of_rows_without_a_drill() {
         let catalog = Catalog::load().unwrap();
         let rows =
             catalog.drilled().map(|it| RowResult::new(it, Observations::default(), Ok(()), false));
-        let report = Report { summary: catalog.summary(), skipped: None, rows: rows.collect() };
+        let report = report(rows.collect(), None);
         let text = report.markdown().unwrap();
         assert_eq!(text.lines().next(), Some(catalog.summary().as_str()));
         assert!(
@@ -316,7 +356,7 @@ mod tests {
         let error = Err(anyhow::anyhow!("no stack"));
         let row = RowResult::new(it, Observations::default(), error, false);
         assert_eq!(row.result.to_string(), "failed: no stack");
-        let report = Report { summary: String::new(), skipped: None, rows: vec![row] };
+        let report = report(vec![row], None);
         assert!(report.markdown().unwrap().contains("**failed: no stack**"));
     }
 
@@ -329,9 +369,8 @@ mod tests {
             skipped.starts_with(&format!("{count} drills have no safeguard yet.\n")),
             "{skipped}"
         );
-        let report = |skipped| Report { summary: String::new(), skipped, rows: Vec::new() };
-        let text = report(Some(skipped.clone())).markdown().unwrap();
+        let text = report(Vec::new(), Some(skipped.clone())).markdown().unwrap();
         assert!(text.contains(&skipped), "{text}");
-        assert!(!report(None).markdown().unwrap().contains("no safeguard"));
+        assert!(!report(Vec::new(), None).markdown().unwrap().contains("no safeguard"));
     }
 }

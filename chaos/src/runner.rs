@@ -57,7 +57,7 @@ pub async fn run(ids: &[String], options: RunOptions) -> anyhow::Result<bool> {
     let rows = run_rows(&drilled, options).await?;
     let skipped = report::without_safeguard(skipped)?;
     let skipped = options.sabotage.then_some(skipped);
-    let report = Report { summary: catalog.summary(), skipped, rows };
+    let report = Report { skipped, ..Report::new(&catalog, rows, begun.elapsed()) };
     let file = report.write(&DrillEnv::folder("drills"))?;
     let (right, all) =
         (report.rows.iter().filter(|row| row.result == wanted).count(), report.rows.len());

@@ -62,6 +62,14 @@ impl DrillEnv {
         self.reconnect()
     }
 
+    /// Removes the upstreams' responses that the gateway has cached, from memory and the cache tier.
+    pub async fn forget_responses(&mut self) -> anyhow::Result<()> {
+        let mut cache_tier = connect(&self.stack.info().redis.cache.url).await?;
+        redis::cmd("FLUSHALL").exec_async(&mut cache_tier).await?;
+        self.stack.restart(GATEWAY).await?;
+        self.reconnect()
+    }
+
     /// Makes the next [`Self::configure`] restart the gateways in any case.
     pub fn forget_settings(&mut self) {
         self.settings.are_unknown = true;

@@ -83,9 +83,9 @@ pub(super) struct UpstreamDrill {
 impl Drill for UpstreamDrill {
     fn leaves(&self) -> EnvAfter {
         if self.faults.iter().any(|fault| matches!(fault, Fault::Kill(_))) {
-            EnvAfter::Restarted(&["inventory", "housekeeping", "staff"])
+            EnvAfter::Restarted(&["bff", "inventory", "housekeeping", "staff"])
         } else {
-            EnvAfter::Unchanged
+            EnvAfter::Restarted(&["bff"])
         }
     }
 
@@ -100,6 +100,8 @@ impl Drill for UpstreamDrill {
 
 impl UpstreamDrill {
     pub(super) async fn run_drill(&self, run: &mut DrillRun) -> anyhow::Result<()> {
+        // Another drill may have read the other hotel's data.
+        run.env.forget_responses().await?;
         for (number, fault) in self.faults.iter().enumerate() {
             let alerts: &[_] = if number == 0 { &[self.alert] } else { &[] };
             self.drill_fault(run, *fault, alerts).await?;

@@ -16,6 +16,7 @@ use super::rules::Timing;
 use super::scale::Scale;
 use super::{ActiveState, Prometheus};
 use crate::observations::{Observations, Step};
+use crate::timeline::EventKind;
 
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -60,6 +61,7 @@ pub struct Raised(Vec<RaisedAlert>);
 #[derive(Debug)]
 struct RaisedAlert {
     alert: &'static str,
+    fault: Instant,
     timing: Timing,
     silent_before: anyhow::Result<()>,
     fired: anyhow::Result<Fired>,
@@ -165,7 +167,7 @@ impl Alerts {
             pending: state.since().map(|since| since.duration_since(fault_at)).unwrap_or_default(),
             firing: fault.elapsed(),
         });
-        RaisedAlert { alert, timing, silent_before, fired }
+        RaisedAlert { alert, fault, timing, silent_before, fired }
     }
 
     async fn was_silent(&self, alert: &str, at: Timestamp) -> anyhow::Result<()> {
@@ -182,6 +184,9 @@ impl Alerts {
             let left = within.saturating_sub(begun.elapsed());
             let ended = self.wait_for(alert, AlertState::is_inactive, left).await;
             let ended = ended.map(|_| begun.elapsed());
+            if ended.is_ok() {
+                seen.note(EventKind::Resolved, Instant::now(), alert);
+            }
             let what = format!("{alert} is resolved within {} s", within.as_secs());
             seen.check_timed(Step::Recovery, what, ended);
         }
@@ -205,7 +210,7 @@ impl Raised {
 
 impl RaisedAlert {
     fn report(self, seen: &mut Observations) {
-        let Self { alert, timing, silent_before, fired } = self;
+        let Self { alert, fault, timing, silent_before, fired } = self;
         let held = silent_before.is_ok();
         let found = silent_before.map_or_else(|error| format!("{error:#}"), |()| "silent".into());
         seen.check(Step::Steady, format!("{alert} is silent before the fault"), held, found);
@@ -216,6 +221,11 @@ impl RaisedAlert {
         let (seconds, divisor) = (timing.fires_within.as_secs_f64(), timing.divisor);
         let what = format!("{alert} fires within {seconds} s, its durations divided by {divisor}");
         seen.check(Step::Detection, what, held, found);
+        if let Ok(fired) = &fired {
+            let pending = fired.pending.unsigned_abs();
+            seen.note(EventKind::Pending, fault + pending, alert);
+            seen.note(EventKind::Firing, fault + fired.firing, alert);
+        }
         seen.detected_after(fired.ok().map(|fired| fired.firing));
         seen.alerts.push(alert);
     }
