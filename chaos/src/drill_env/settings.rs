@@ -5,7 +5,7 @@ use launcher::builder::SABOTAGED;
 use launcher::servers::SECOND_GATEWAY;
 
 use super::options::{EnvOptions, by_server, of_gateway};
-use super::{DrillEnv, GATEWAY, GUARDS_OFF, KEEP_SETTING};
+use super::{DrillEnv, GATEWAY, GUARDS_OFF, KEEP_SETTING, connect};
 use crate::catalog::ServerSafeguard;
 
 /// The settings that the servers run with.

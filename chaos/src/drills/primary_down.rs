@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::client::{self, ApiResponse};
 use crate::drill_env::DrillEnv;
-use crate::drill_run::{Drill, DrillFuture, DrillRun};
+use crate::drill_run::{Drill, DrillFuture, DrillRun, Load};
 use crate::gateway_database::GatewayDatabase;
 use crate::lock_fixture::{self, LockFixture};
 use crate::proxy::Proxy;
@@ -47,6 +47,10 @@ struct Cluster {
 pub(super) struct PrimaryDown;
 
 impl Drill for PrimaryDown {
+    fn load(&self) -> Load {
+        Load::Timed
+    }
+
     fn run<'a>(&'a self, run: &'a mut DrillRun) -> DrillFuture<'a> {
         Box::pin(run_drill(run))
     }
