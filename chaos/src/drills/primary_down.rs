@@ -115,9 +115,10 @@ fn address(url: &str) -> anyhow::Result<SocketAddr> {
     Ok(SocketAddr::from(([127, 0, 0, 1], port)))
 }
 
+/// Whether the standby has all that the primary has flushed, as it has every commit.
 async fn is_in_step(primary: &GatewayDatabase) -> anyhow::Result<bool> {
     let sql = "SELECT count(*) FROM pg_stat_replication
-               WHERE sync_state = 'sync' AND replay_lsn = pg_current_wal_lsn()";
+               WHERE sync_state = 'sync' AND flush_lsn >= pg_current_wal_flush_lsn()";
     Ok(primary.count(sql, &[]).await? == 1)
 }
 

@@ -52,7 +52,7 @@ impl Lane {
 
     async fn run(&mut self, planned: &Planned<'_>, plan: &Plan<'_>) -> RowResult {
         let (it, sabotage) = (planned.it, self.options.sabotage);
-        let env = match self.environment(planned, plan).await {
+        let env = match Box::pin(self.environment(planned, plan)).await {
             Ok(env) => env,
             Err(error) => {
                 let kept = failed_data::keep(&it.row.id, &self.folder);
@@ -98,7 +98,7 @@ impl Lane {
         DrillEnv::open(options, &Progress::quiet()).await
     }
 
-    /// Keeps the environment if the next drill can use it, and closes it otherwise.
+    /// Keeps the environment if the next drill can use it, and discards it otherwise.
     async fn settle(
         &mut self,
         mut env: DrillEnv,
@@ -130,10 +130,16 @@ impl Lane {
                 (Err(error), _) => outcome = EnvOutcome::Replaced(format!("{error:#}")),
             }
         }
-        match self.close(env).await {
+        match self.discard(env).await {
             Ok(()) => outcome,
             Err(error) => EnvOutcome::Replaced(format!("{error:#}")),
         }
+    }
+
+    /// Stops the environment and removes its data, in which what the drill did would go on.
+    async fn discard(&self, env: DrillEnv) -> anyhow::Result<()> {
+        env.close().await?;
+        remove_any(&DrillEnv::folder(&self.folder))
     }
 
     /// Why no other drill can use the environment. A sabotaged drill stops in the middle, so what it left
@@ -154,11 +160,10 @@ impl Lane {
 
     /// Stops the environment. What safeguards protect is not kept for later runs if they were off.
     async fn close(&self, env: DrillEnv) -> anyhow::Result<()> {
-        env.close().await?;
         if self.options.sabotage {
-            remove_any(&DrillEnv::folder(&self.folder))?;
+            return self.discard(env).await;
         }
-        Ok(())
+        env.close().await
     }
 }
 
