@@ -36,8 +36,19 @@ metrics() {
     } | grep -vE '^(up|ALERTS)$' | sort -u
 }
 
-# A histogram exports three metrics. service-kit's request_metrics! and connection_metrics! build names
-# from a prefix.
+# Whether a macro of service-kit builds the name $base from a prefix: the macro, what stands before the
+# prefix in its calls, and the endings that it appends.
+built() {
+    local macro=$1 before=$2 ending
+    for ending in "${@:3}"; do
+        if [[ $base == *"$ending" ]]; then
+            rust -zE "$macro!\(\s*$before\"${base%"$ending"}\"" && rust -F "concat!(\$prefix, \"$ending\")" && return 0
+        fi
+    done
+    return 1
+}
+
+# A histogram exports three metrics.
 metric_exists() {
     local base=$1 ending
     grep -q "record: $base\$" "${alerts[@]}" && return 0
@@ -45,17 +56,10 @@ metric_exists() {
         [[ $base == *_seconds$ending ]] && base=${base%"$ending"}
     done
     rust -F "\"$base\"" && return 0
-    for ending in _connections_open _connections_refused_total; do
-        if [[ $base == *"$ending" ]]; then
-            rust -F "connection_metrics!(\"${base%"$ending"}\")" && rust -F "concat!(\$prefix, \"$ending\")" && return 0
-        fi
-    done
-    for ending in _request_total _request_duration_seconds _request_inflight _errors_total; do
-        if [[ $base == *"$ending" ]]; then
-            rust -F "request_metrics!(\"${base%"$ending"}\")" && rust -F "concat!(\$prefix, \"$ending\")" && return 0
-        fi
-    done
-    return 1
+    built connection_metrics '' _connections_open _connections_refused_total ||
+        built request_metrics '' _request_total _request_duration_seconds _request_inflight _errors_total ||
+        built months '"[a-z]+",\s*' _partition_rotation_total _default_partition_rows _partition_months_ahead ||
+        built retention '"[a-z]+",\s*' _swept_rows_total _sweep_last_success_timestamp_seconds
 }
 
 check_metrics() {
