@@ -58,7 +58,7 @@ pub(crate) async fn prepare(
     Ok(Server { folder, program, user, port, password }.spec(PROCESS_NAME, dir, durability))
 }
 
-/// What decides how a server is started, besides its data.
+/// The program, user, port and password of a server.
 struct Server<'a> {
     folder: &'a DataDir,
     program: &'a Binary,

@@ -111,13 +111,13 @@ pub(crate) static SAMPLES: [Sample; 22] = [
          VALUES (bff.current_tenant_id(), 'probe', 'requested', 'probe', 'probe', 'probe', 'probe',
                  decode(repeat('00', 32), 'hex'), now())",
     ),
-    of_the_platform("edge_rule_requests", EDGE_RULE_REQUEST),
+    of_the_platform("edge_rule_requests", EDGE_RULE_REQUEST_SQL),
     of_the_platform(
         "lock_freezes",
         "INSERT INTO bff.lock_freezes (tenant_id, actions, complete, frozen_at)
          VALUES (bff.current_tenant_id(), 1, 0, now())",
     ),
-    of_the_platform("lock_unfreeze_requests", LOCK_UNFREEZE_REQUEST),
+    of_the_platform("lock_unfreeze_requests", LOCK_UNFREEZE_REQUEST_SQL),
     of_the_platform(
         "lock_unfreezes",
         "INSERT INTO bff.lock_unfreeze_requests
@@ -161,12 +161,12 @@ pub(crate) static SAMPLES: [Sample; 22] = [
     ),
 ];
 
-const EDGE_RULE_REQUEST: &str = "
+const EDGE_RULE_REQUEST_SQL: &str = "
     INSERT INTO bff.edge_rule_requests
         (tenant_id, id, rules, reason, requested_by, requested_subject, requested_at, expires_at)
     VALUES (bff.current_tenant_id(), 'probe', '', 'probe', 'a', 'a', now(), now() + interval '1 hour')";
 
-const LOCK_UNFREEZE_REQUEST: &str = "
+const LOCK_UNFREEZE_REQUEST_SQL: &str = "
     INSERT INTO bff.lock_unfreeze_requests
         (tenant_id, id, reason, requested_by, requested_subject, requested_at, expires_at)
     VALUES (bff.current_tenant_id(), 'probe', 'probe', 'a', 'a', now(), now() + interval '1 hour')";

@@ -8,7 +8,7 @@ use super::samples::{SAMPLES, Sample};
 use super::{Finding, SyntheticTenants};
 
 /// Partitions are reached through their parent only.
-const TABLES: &str = "
+const TABLES_SQL: &str = "
     SELECT t.relname::text
     FROM pg_class t
     JOIN pg_namespace n ON n.oid = t.relnamespace
@@ -23,7 +23,7 @@ pub(super) async fn probe(
     findings: &mut Vec<Finding>,
 ) -> Result<(), StoreError> {
     let mut connection = database.connection().await?;
-    for row in connection.query(TABLES, &[]).await? {
+    for row in connection.query(TABLES_SQL, &[]).await? {
         let table: &str = row.get(0);
         let store = format!("postgres: bff.{table}");
         let Some(sample) = SAMPLES.iter().find(|sample| sample.table == table) else {

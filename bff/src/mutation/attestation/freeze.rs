@@ -24,8 +24,7 @@ const IS_FROZEN_SQL: &str = "SELECT bff.second_factor_routes_are_frozen()";
 
 /// Whether the routes are frozen, read in the caller's transaction.
 pub(crate) async fn is_frozen(transaction: &Transaction<'_>) -> Result<bool, StoreError> {
-    let statement = transaction.prepare_cached(IS_FROZEN_SQL).await?;
-    Ok(transaction.query_one(&statement, &[]).await?.get(0))
+    Ok(transaction.query_one(IS_FROZEN_SQL, &[]).await?.get(0))
 }
 
 pub(crate) fn frozen() -> ApiError {

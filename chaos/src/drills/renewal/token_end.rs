@@ -46,7 +46,7 @@ pub(super) async fn drill(run: &DrillRun) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// All of iam is away when the token has ended.
+/// Checks that no operator signs in without iam once the token has ended.
 async fn stay_offline(run: &DrillRun, ended: &str) -> anyhow::Result<()> {
     run.env.add_fault(&stand_in_fault("iam", "refuse")).await?;
     run.inject("no part of iam can be reached after the token has ended");
