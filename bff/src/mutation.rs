@@ -33,6 +33,7 @@ use tokio::time::Instant;
 use tracing::Instrument;
 use upstream_clients::{CallContext, CallError, Reply, Upstreams};
 
+use crate::admin::freeze::is_frozen;
 use crate::problems::unavailable;
 use crate::state::Gateway;
 
@@ -344,7 +345,8 @@ impl SecondFactorCheck<'_> {
     }
 
     async fn check_not_frozen(&self) -> ApiResult<()> {
-        let is_frozen = freeze::is_frozen(self.transaction).await.map_err(unavailable)?;
+        let is_frozen =
+            is_frozen::<freeze::SecondFactorRoutes>(self.transaction).await.map_err(unavailable)?;
         if is_frozen && safeguard!(SecondFactorFreeze) { Err(freeze::frozen()) } else { Ok(()) }
     }
 }

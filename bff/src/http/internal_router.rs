@@ -16,12 +16,12 @@ use tower_http::set_header::SetResponseHeaderLayer;
 
 use crate::admin::isolation_probe::IsolationProbe;
 use crate::background::job::Job;
-use crate::handlers::internal::admin::{
-    background, composition, override_rules, unfreeze_locks, unfreeze_second_factor,
-};
+use crate::handlers::internal::admin::{background, composition, override_rules, unfreeze};
 use crate::handlers::internal::{events, jobs, sessions};
+use crate::locks::freeze::LockRoutes;
 use crate::locks::reconcile::LockReconciler;
 use crate::locks::verify_chain::ChainVerification;
+use crate::mutation::attestation::freeze::SecondFactorRoutes;
 use crate::state::Gateway;
 use crate::sync::cursors::reconcile::CursorReconciler;
 
@@ -71,13 +71,20 @@ fn admin_routes(gateway: Gateway) -> Router {
     Router::new()
         .route("/admin/edge-rules", get(override_rules::get_rules).post(override_rules::request))
         .route("/admin/edge-rules/{id}/approve", post(override_rules::approve))
-        .route("/admin/unfreeze-locks", get(unfreeze_locks::state).post(unfreeze_locks::request))
-        .route("/admin/unfreeze-locks/{id}/approve", post(unfreeze_locks::approve))
+        .route(
+            "/admin/unfreeze-locks",
+            get(unfreeze::state::<LockRoutes>).post(unfreeze::request::<LockRoutes>),
+        )
+        .route("/admin/unfreeze-locks/{id}/approve", post(unfreeze::approve::<LockRoutes>))
         .route(
             "/admin/unfreeze-second-factor",
-            get(unfreeze_second_factor::state).post(unfreeze_second_factor::request),
+            get(unfreeze::state::<SecondFactorRoutes>)
+                .post(unfreeze::request::<SecondFactorRoutes>),
         )
-        .route("/admin/unfreeze-second-factor/{id}/approve", post(unfreeze_second_factor::approve))
+        .route(
+            "/admin/unfreeze-second-factor/{id}/approve",
+            post(unfreeze::approve::<SecondFactorRoutes>),
+        )
         .with_state(gateway)
 }
 

@@ -16,6 +16,7 @@ use upstream_clients::{CallError, TransportError};
 use super::location::LockLocation;
 use super::row::Row;
 use super::{audit_log, freeze};
+use crate::admin::freeze::is_frozen;
 use crate::mutation::{ClaimedMutation, EffectLog, Forwarded};
 use crate::problems::unavailable;
 
@@ -81,7 +82,9 @@ impl Action {
         if !safeguard!(LockAudit) {
             return Ok(());
         }
-        if safeguard!(LockFreeze) && freeze::is_frozen(transaction).await.map_err(unavailable)? {
+        if safeguard!(LockFreeze)
+            && is_frozen::<freeze::LockRoutes>(transaction).await.map_err(unavailable)?
+        {
             return Err(freeze::frozen());
         }
         let row = self.row(claimed, self.id, LockActionPhase::Requested);

@@ -8,9 +8,10 @@ use contracts::id::TenantId;
 use contracts::problem::code;
 use jiff::Timestamp;
 use serde::Serialize;
-use service_kit::postgres::{Database, StoreError, Transaction, Values};
+use service_kit::postgres::{Database, StoreError, Values};
 use service_kit::problem::ApiError;
 
+use crate::admin::freeze::FreezableRoutes;
 use crate::admin::two_person::TwoPersonAction;
 
 /// Lock actions of all tenants, and those with both rows.
@@ -30,20 +31,18 @@ impl Completeness {
     }
 }
 
-/// Unfreezes the routes on every instance. Rows missing until the approval no longer freeze them.
-pub(crate) const UNFREEZE: TwoPersonAction = TwoPersonAction {
-    name: "unfreeze-locks",
-    requests: "bff.lock_unfreeze_requests",
-    approvals: "bff.lock_unfreezes",
-    content: None,
-    repeat: "if the routes are frozen again",
-};
+/// The lock routes. Rows missing until an approval no longer freeze them.
+pub(crate) struct LockRoutes;
 
-const IS_FROZEN_SQL: &str = "SELECT bff.lock_proxy_is_frozen()";
-
-/// Whether the routes are frozen, read in the caller's transaction.
-pub(crate) async fn is_frozen(transaction: &Transaction<'_>) -> Result<bool, StoreError> {
-    Ok(transaction.query_one(IS_FROZEN_SQL, &[]).await?.get(0))
+impl FreezableRoutes for LockRoutes {
+    const IS_FROZEN_SQL: &'static str = "SELECT bff.lock_proxy_is_frozen()";
+    const UNFREEZE: TwoPersonAction = TwoPersonAction {
+        name: "unfreeze-locks",
+        requests: "bff.lock_unfreeze_requests",
+        approvals: "bff.lock_unfreezes",
+        content: None,
+        repeat: "if the routes are frozen again",
+    };
 }
 
 pub(crate) fn frozen() -> ApiError {

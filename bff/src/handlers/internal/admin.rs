@@ -3,8 +3,7 @@
 pub(crate) mod background;
 pub(crate) mod composition;
 pub(crate) mod override_rules;
-pub(crate) mod unfreeze_locks;
-pub(crate) mod unfreeze_second_factor;
+pub(crate) mod unfreeze;
 
 use contracts::id::RequestId;
 use contracts::problem::{Problem, code};

@@ -6,25 +6,24 @@
 use contracts::id::TenantId;
 use contracts::problem::code;
 use jiff::Timestamp;
-use service_kit::postgres::{Database, StoreError, Transaction, Values};
+use service_kit::postgres::{Database, StoreError, Values};
 use service_kit::problem::ApiError;
 
+use crate::admin::freeze::FreezableRoutes;
 use crate::admin::two_person::TwoPersonAction;
 
-/// Unfreezes the routes on every instance. Second uses until the approval no longer freeze them.
-pub(crate) const UNFREEZE: TwoPersonAction = TwoPersonAction {
-    name: "unfreeze-second-factor",
-    requests: "bff.second_factor_unfreeze_requests",
-    approvals: "bff.second_factor_unfreezes",
-    content: None,
-    repeat: "if the routes are frozen again",
-};
+/// The routes that require a second factor. Second uses until an approval no longer freeze them.
+pub(crate) struct SecondFactorRoutes;
 
-const IS_FROZEN_SQL: &str = "SELECT bff.second_factor_routes_are_frozen()";
-
-/// Whether the routes are frozen, read in the caller's transaction.
-pub(crate) async fn is_frozen(transaction: &Transaction<'_>) -> Result<bool, StoreError> {
-    Ok(transaction.query_one(IS_FROZEN_SQL, &[]).await?.get(0))
+impl FreezableRoutes for SecondFactorRoutes {
+    const IS_FROZEN_SQL: &'static str = "SELECT bff.second_factor_routes_are_frozen()";
+    const UNFREEZE: TwoPersonAction = TwoPersonAction {
+        name: "unfreeze-second-factor",
+        requests: "bff.second_factor_unfreeze_requests",
+        approvals: "bff.second_factor_unfreezes",
+        content: None,
+        repeat: "if the routes are frozen again",
+    };
 }
 
 pub(crate) fn frozen() -> ApiError {
@@ -51,4 +50,4 @@ pub(crate) async fn freeze(
 
 /// Every statement of this module, for the test that prepares them on the migrated schema.
 #[cfg(test)]
-pub(super) const STATEMENTS: [&str; 2] = [IS_FROZEN_SQL, FREEZE_SQL];
+pub(super) const STATEMENTS: [&str; 2] = [SecondFactorRoutes::IS_FROZEN_SQL, FREEZE_SQL];

@@ -1,5 +1,5 @@
-//! `/internal/admin/unfreeze-locks`: unfreezes the lock routes, approved by a second platform
-//! operator.
+//! `/internal/admin/unfreeze-locks` and `/internal/admin/unfreeze-second-factor`: unfreeze routes, approved
+//! by a second platform operator.
 //!
 //! Internal listener only, behind its check of service accounts.
 
@@ -18,8 +18,8 @@ use service_kit::problem::ApiResult;
 use service_kit::request::RequestContext;
 
 use super::PendingApproval;
+use crate::admin::freeze::{FreezableRoutes, is_frozen};
 use crate::admin::two_person::ApprovalRequest;
-use crate::locks::freeze::{self, UNFREEZE};
 use crate::problems::unavailable;
 use crate::state::Gateway;
 
@@ -29,17 +29,17 @@ use crate::state::Gateway;
 pub(crate) struct UnfreezeRequest {
     /// For the audit: the cause that was found.
     #[garde(custom(not_blank))]
-    pub(super) reason: Reason,
+    reason: Reason,
 }
 
 /// Whether routes are frozen.
 #[derive(Debug, Serialize)]
 pub(crate) struct FreezeStatus {
-    pub(super) frozen: bool,
+    frozen: bool,
 }
 
 /// Requests the change. Its id is the `X-Request-Id`.
-pub(crate) async fn request(
+pub(crate) async fn request<R: FreezableRoutes>(
     State(gateway): State<Gateway>,
     Extension(account): Extension<ServiceAccount>,
     Extension(context): Extension<RequestContext>,
@@ -47,25 +47,27 @@ pub(crate) async fn request(
 ) -> ApiResult<(StatusCode, Json<PendingApproval>)> {
     let now = gateway.env.clock.now();
     let request = ApprovalRequest::new(context.id, account, body.reason, now);
-    Ok(PendingApproval::accepted(UNFREEZE.request(&gateway.database, request).await?))
+    Ok(PendingApproval::accepted(R::UNFREEZE.request(&gateway.database, request).await?))
 }
 
 /// Approves a request.
-pub(crate) async fn approve(
+pub(crate) async fn approve<R: FreezableRoutes>(
     State(gateway): State<Gateway>,
     Extension(account): Extension<ServiceAccount>,
     Path(id): Path<RequestId>,
 ) -> ApiResult<Json<FreezeStatus>> {
-    UNFREEZE.approve(&gateway.database, id, &account, gateway.env.clock.now()).await?;
-    state(State(gateway)).await
+    R::UNFREEZE.approve(&gateway.database, id, &account, gateway.env.clock.now()).await?;
+    state::<R>(State(gateway)).await
 }
 
 /// Returns whether the routes are frozen.
-pub(crate) async fn state(State(gateway): State<Gateway>) -> ApiResult<Json<FreezeStatus>> {
+pub(crate) async fn state<R: FreezableRoutes>(
+    State(gateway): State<Gateway>,
+) -> ApiResult<Json<FreezeStatus>> {
     let is_frozen = async {
         let mut connection = gateway.database.connection().await?;
         let transaction = read(&mut connection, TenantId::platform()).await?;
-        freeze::is_frozen(&transaction).await
+        is_frozen::<R>(&transaction).await
     };
     Ok(Json(FreezeStatus { frozen: is_frozen.await.map_err(unavailable)? }))
 }
