@@ -34,6 +34,7 @@ mod second_factor;
 mod second_revision;
 mod session_tier;
 mod snapshots;
+mod steady_keys;
 mod supervisor_route;
 mod upstream;
 mod widget_states;

@@ -8,6 +8,7 @@ use launcher::servers::GATEWAY;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
+use super::steady_keys::check_steady;
 use crate::client;
 use crate::drill_env::DrillEnv;
 use crate::drill_run::{Drill, DrillFuture, DrillRun};
@@ -37,12 +38,7 @@ impl Drill for AuditCompleteness {
 async fn run_drill(run: &mut DrillRun) -> anyhow::Result<()> {
     lock_audit::shorten(&mut run.env, &[GATEWAY], lock_audit::USUAL_GRACE_S).await?;
     let lock = LockFixture::find(&run.env).await?;
-    let works = async |env: &DrillEnv| {
-        let answer = client::send(&env.desktop, &lock.issue(&client::new_key())?).await?;
-        Ok(answer.status == 201 && env.dashboard().await.is_whole())
-    };
-    let steady = run.env.wait_until("a key and a whole dashboard", run.objective, works).await;
-    run.steady_within("a key is issued and every widget is ok", steady);
+    check_steady(run, &lock).await;
 
     let keys: Vec<String> = (0..ACTIONS).map(|_| client::new_key()).collect();
     let before = keys_issued(&run.env).await?;

@@ -6,8 +6,8 @@ use std::time::Duration;
 use launcher::servers::GATEWAY;
 use tokio::time::{Instant, sleep};
 
+use super::steady_keys::check_steady;
 use crate::client::{self, ApiResponse};
-use crate::drill_env::DrillEnv;
 use crate::drill_run::{Drill, DrillFuture, DrillRun};
 use crate::kill_points::{KeyRequest, KillPoint, keys_issued};
 use crate::lock_audit;
@@ -38,12 +38,7 @@ impl Drill for ExactlyOnce {
 async fn run_drill(run: &mut DrillRun) -> anyhow::Result<()> {
     lock_audit::shorten(&mut run.env, &[GATEWAY], lock_audit::USUAL_GRACE_S).await?;
     let lock = LockFixture::find(&run.env).await?;
-    let works = async |env: &DrillEnv| {
-        let answer = client::send(&env.desktop, &lock.issue(&client::new_key())?).await?;
-        Ok(answer.status == 201 && env.dashboard().await.is_whole())
-    };
-    let steady = run.env.wait_until("a key and a whole dashboard", run.objective, works).await;
-    run.steady_within("a key is issued and every widget is ok", steady);
+    check_steady(run, &lock).await;
     let mut changes = Vec::new();
     for point in KillPoint::ALL {
         let (key, before) = (client::new_key(), keys_issued(&run.env).await?);
