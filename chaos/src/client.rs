@@ -71,9 +71,41 @@ pub fn set(call: &mut Call, name: &'static str, value: &str) -> anyhow::Result<(
     Ok(())
 }
 
-/// Builds the check-in of a reservation into a room.
-pub fn check_in(reservation: &str, room: &str, key: &str) -> anyhow::Result<Call> {
-    change(format!("/reservations/{reservation}/check-in"), key, json!({"roomId": room}))
+/// A reservation of today that can be checked in.
+#[derive(Debug, Clone)]
+pub struct Arrival {
+    pub reservation: String,
+    /// Its own, or, if none is assigned, another reservation's.
+    pub room: String,
+}
+
+impl Arrival {
+    /// Finds all of the operator's property. Fails if none is left.
+    pub async fn all(env: &DrillEnv) -> anyhow::Result<Vec<Self>> {
+        let list = Call::get(format!("/arrivals?propertyId={}", env.property));
+        let list = send(&env.desktop, &list).await?;
+        let stays = || list.body["items"].as_array().into_iter().flatten();
+        let any_room = stays().find_map(|stay| stay["roomId"].as_str());
+        let confirmed = stays().filter(|stay| stay["state"] == "confirmed");
+        let arrivals: Vec<_> = confirmed
+            .filter_map(|stay| {
+                let reservation = stay["reservationId"].as_str()?.to_owned();
+                let room = stay["roomId"].as_str().or(any_room)?.to_owned();
+                Some(Self { reservation, room })
+            })
+            .collect();
+        let count = stays().count();
+        anyhow::ensure!(
+            !arrivals.is_empty(),
+            "no arrival is left to check in: {list}, {count} items"
+        );
+        Ok(arrivals)
+    }
+
+    pub fn check_in(&self, key: &str) -> anyhow::Result<Call> {
+        let path = format!("/reservations/{}/check-in", self.reservation);
+        change(path, key, json!({"roomId": self.room}))
+    }
 }
 
 /// A folio and the amount to refund on it.

@@ -60,18 +60,6 @@ pub async fn send_with(
     Ok(TimedResponse::of(status, body, begun.elapsed()))
 }
 
-/// Today's confirmed reservations that have a room: pairs of reservation and room id.
-pub async fn reservations_to_check_in(env: &DrillEnv) -> anyhow::Result<Vec<(String, String)>> {
-    let call = Call::get(format!("/arrivals?propertyId={}", env.property));
-    let body = send(&env.desktop, &call).await?.body;
-    let items = body["items"].as_array().context("arrivals have items")?;
-    let ready = items.iter().filter(|stay| stay["state"] == "confirmed");
-    let text = |value: &Value| value.as_str().map(str::to_owned);
-    Ok(ready
-        .filter_map(|stay| Some((text(&stay["reservationId"])?, text(&stay["roomId"])?)))
-        .collect())
-}
-
 /// The scopes of second factors that drills use.
 pub const REFUND_SCOPE: &str = "folio.refund";
 pub const REVOKE_SCOPE: &str = "lock.revoke";

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use chaos::client::{self, ApiResponse};
+use chaos::client::{self, ApiResponse, Arrival};
 use chaos::drill_env::{DrillEnv, EnvOptions};
 use chaos::proxy::Proxy;
 use contracts::clock::Clock;
@@ -133,13 +133,13 @@ async fn is_ready(env: &DrillEnv, status: u16) -> bool {
 
 /// Whether the gateway claims an idempotency key, which is a write.
 async fn is_writable(env: &DrillEnv) -> bool {
-    let answer = client::send(&env.desktop, &mutations(env)[0].1).await.unwrap();
+    let answer = client::send(&env.desktop, &mutations()[0].1).await.unwrap();
     answer.code() != UNAVAILABLE
 }
 
 /// Changes that begin with a statement. Their resources do not exist, except the session that the
 /// last one ends.
-fn mutations(_house: &DrillEnv) -> Vec<(&'static str, Call)> {
+fn mutations() -> Vec<(&'static str, Call)> {
     let (id, key) = ("01K0000000000000000000000A", client::new_key);
     let with_factor = |path: String, body| {
         let mut call = client::change(path, &key(), body).unwrap();
@@ -147,7 +147,8 @@ fn mutations(_house: &DrillEnv) -> Vec<(&'static str, Call)> {
         call
     };
     let post = |path: &str, body| Call { json: Some(body), ..Call::new(Method::POST, path) };
-    let check_in = client::check_in(&format!("rsv_{id}"), &format!("rom_{id}"), &key()).unwrap();
+    let arrival = Arrival { reservation: format!("rsv_{id}"), room: format!("rom_{id}") };
+    let check_in = arrival.check_in(&key()).unwrap();
     let money = json!({"amountMicro": "1000000", "currency": "USD"});
     let refund = json!({"amount": money, "reason": "a test"});
     let factor = json!({"method": "totp", "code": "000000", "scope": "folio.refund"});
@@ -204,7 +205,7 @@ async fn revoke(env: &DrillEnv, caller: &InternalClient) -> u16 {
 async fn silent_connections_cost_one_request_a_second_and_hide_no_revocation() {
     let proxied = ProxiedEnv::open("silent").await;
     let (env, proxy) = (&proxied.env, &proxied.proxy);
-    for (name, call) in mutations(env) {
+    for (name, call) in mutations() {
         proxy.silence_open();
         refused(env, name, &call).await;
         if name != SIGN_OUT {
@@ -250,7 +251,7 @@ async fn a_database_that_says_nothing_at_all_is_unavailable_until_the_path_retur
     let proxied = ProxiedEnv::open("mute").await;
     let (env, proxy) = (&proxied.env, &proxied.proxy);
     proxy.silence_all();
-    for (name, call) in mutations(env) {
+    for (name, call) in mutations() {
         refused(env, name, &call).await;
     }
     proxied
@@ -287,7 +288,7 @@ async fn a_demoted_primary_is_unavailable_until_it_is_writable_again() {
         .wait_until("no program is ready", IN_FORCE_WITHIN, async |env| is_ready(env, 503).await)
         .await;
     for _ in 0..2 {
-        for (name, call) in mutations(env) {
+        for (name, call) in mutations() {
             refused(env, name, &call).await;
         }
     }

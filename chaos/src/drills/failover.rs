@@ -18,10 +18,11 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::attacker::{Attacker, ReplayOutcome, StolenProof};
+use crate::client::{self, Arrival};
 use crate::drill_env::{DashboardView, DrillEnv, EnvOptions, connect};
 use crate::drill_run::{Drill, DrillFuture, DrillRun, Load};
 use crate::proxy::Proxy;
-use crate::{client, timed_call};
+use crate::timed_call;
 
 const STORE_METRIC: &str = "bff_backoffice_dpop_replay_store_total";
 const FAILOVER_METRIC: &str = "bff_backoffice_session_tier_failover_total";
@@ -286,9 +287,7 @@ async fn session(desktop: &Desktop) -> anyhow::Result<(Value, Value)> {
 
 /// Checks that a change, which requires a session, succeeds.
 async fn check_change(run: &DrillRun) -> anyhow::Result<()> {
-    let guests = timed_call::reservations_to_check_in(&run.env).await?;
-    let (guest, room) = guests.first().context("no guest arrives today")?;
-    let check_in = client::check_in(guest, room, &client::new_key())?;
+    let check_in = Arrival::all(&run.env).await?[0].check_in(&client::new_key())?;
     let answer = timed_call::send(&run.env.desktop, &check_in).await?;
     run.recover("a guest can be checked in", answer.status == 200, answer.summary());
     Ok(())

@@ -9,7 +9,7 @@ use launcher::desktop::Desktop;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use crate::client::{self, Refundable};
+use crate::client::{self, Arrival, Refundable};
 use crate::drill_env::{DashboardView, DeviceUse, DrillEnv};
 use crate::drill_run::{Drill, DrillFuture, DrillRun, EnvAfter};
 use crate::lock_fixture::{IssuedKey, LockFixture};
@@ -49,7 +49,7 @@ impl Drill for SecondFactor {
 async fn run_drill(run: &mut DrillRun) -> anyhow::Result<()> {
     let folio = Refundable::find(&run.env).await?;
     let refunded = folio.paid_back(&run.env).await?;
-    let mut guests = timed_call::reservations_to_check_in(&run.env).await?.into_iter();
+    let mut guests = Arrival::all(&run.env).await?.into_iter();
     let key = IssuedKey::issue(&run.env, &LockFixture::find(&run.env).await?).await?;
     let before = timed_call::obtain_attestation(&run.env, REFUND_SCOPE).await;
     let what = "a second factor is attested";
@@ -94,7 +94,7 @@ async fn check_revoked(run: &DrillRun, key: &IssuedKey) -> anyhow::Result<()> {
 struct Work<'a> {
     folio: &'a Refundable,
     key: &'a IssuedKey,
-    guest: Option<(String, String)>,
+    guest: Option<Arrival>,
     /// Sends wrong codes to check whether iam verifies them. Not the drill's own operator, whose second
     /// factor they would lock.
     colleague: Desktop,
@@ -131,8 +131,8 @@ async fn drill_fault(
     let during = run.raised_during(alerts, injected_at, watching).await??;
     run.detected_after(during.first_failure.map(|at| at - injected_at));
     check_user_view(run, kind, &during);
-    let (guest, room) = guest.context("fewer than two guests arrive today")?;
-    let check_in = client::check_in(&guest, &room, &client::new_key())?;
+    let guest = guest.context("fewer than two guests arrive today")?;
+    let check_in = guest.check_in(&client::new_key())?;
     let answer = timed_call::send(&run.env.desktop, &check_in).await?;
     let what = "a guest can be checked in";
     run.user(what, answer.status == 200, answer.summary());

@@ -154,9 +154,9 @@ impl ReservationTimes {
         let zone = property.zone();
         let quarters = |what: &str, most| 15 * between(&format!("{what}/{label}"), 0, most);
         let from = |day: Date, hour| seed::instant(day.at(hour, 0, 0, 0), &zone);
-        // Most arrive late, so that at any time of the day some arrivals are pending.
-        let arrives_at = if chance(&format!("late/{label}"), 60) {
-            plus_minutes(from(check_in, 23), 45)
+        // Most arrive at the end of the day, so that at any time of the day some arrivals are pending.
+        let arrives_at = if chance(&format!("late/{label}"), 80) {
+            from(plus_days(check_in, 1), 0)
         } else {
             plus_minutes(from(check_in, 14), 30 + quarters("arrives", 30))
         };

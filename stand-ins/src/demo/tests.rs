@@ -10,11 +10,16 @@ use super::inventory::AllocationState;
 use super::staff::Punch;
 use super::*;
 
-/// The data every three hours of a week, so that each local hour and weekday is covered.
+/// The data every three hours of a week, so that each local hour and weekday is covered, and every ten
+/// minutes of the hours in which the properties' days end.
 fn moments() -> impl Iterator<Item = &'static DemoData> {
     static SNAPSHOTS: LazyLock<Vec<DemoData>> = LazyLock::new(|| {
         let start: Timestamp = "2026-11-21T00:10:00Z".parse().unwrap();
-        (0..56).map(|step| DemoData::at(seed::plus_minutes(start, step * 180))).collect()
+        let week = (0..56).map(|step| step * 180);
+        let midnights = (0..18).map(|step| 18 * 60 + step * 10);
+        week.chain(midnights)
+            .map(|minutes| DemoData::at(seed::plus_minutes(start, minutes)))
+            .collect()
     });
     SNAPSHOTS.iter()
 }
@@ -139,7 +144,9 @@ fn every_moment_has_guests_work_and_people_on_duty() {
         for property in &demo.properties {
             let today = property.today(demo.now);
             let stays = || demo.stays_of(property.id).filter(|stay| stay.is_live());
-            assert!(stays().any(|stay| stay.check_in == today), "nobody arrives at {}", demo.now);
+            let arrivals = stays()
+                .filter(|stay| stay.check_in == today && stay.state == ReservationState::Confirmed);
+            assert!(arrivals.count() >= 5, "fewer than five can check in at {}", demo.now);
             assert!(stays().any(|stay| stay.check_out == today), "nobody leaves at {}", demo.now);
             assert!(stays().filter(|stay| stay.is_in_house()).count() > 5);
             let present = |punch| {

@@ -9,7 +9,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::Expected;
-use crate::client::{self, ApiResponse, Refundable};
+use crate::client::{self, ApiResponse, Arrival, Refundable};
 use crate::drill_env::DrillEnv;
 use crate::durable_records;
 use crate::lock_fixture::{self, LockFixture};
@@ -88,8 +88,7 @@ pub(super) struct ProbeContext {
     key: String,
     /// A date in the far future.
     day: String,
-    /// Reservation id and room id.
-    reservation: Option<(String, String)>,
+    arrival: Option<Arrival>,
     folio: Refundable,
     lock: Option<LockFixture>,
 }
@@ -101,11 +100,11 @@ impl ProbeContext {
         env: &DrillEnv,
     ) -> anyhow::Result<Self> {
         let checks_in = probes.iter().any(|(probe, _)| *probe == Probe::CheckIn);
-        let reservation = if checks_in { Some(reservation_to_check_in(env).await?) } else { None };
+        let arrival = if checks_in { Arrival::all(env).await?.into_iter().next() } else { None };
         let issues = probes.iter().any(|(probe, _)| *probe == Probe::IssueKey);
         let lock = if issues { Some(used_lock(env).await?) } else { None };
         let folio = Refundable::find(env).await?;
-        Ok(Self { key: client::new_key(), day: some_day(), reservation, folio, lock })
+        Ok(Self { key: client::new_key(), day: some_day(), arrival, folio, lock })
     }
 
     pub(super) async fn probe(&self, probe: Probe, env: &DrillEnv) -> anyhow::Result<ApiResponse> {
@@ -124,12 +123,9 @@ impl ProbeContext {
             Probe::Stream => {
                 client::send(desktop, &Call { within: None, ..Call::get("/sse/stream") }).await
             }
-            Probe::CheckIn => {
-                let (reservation, room) = self.reservation()?;
-                client::send(desktop, &client::check_in(reservation, room, &self.key)?).await
-            }
+            Probe::CheckIn => client::send(desktop, &self.arrival()?.check_in(&self.key)?).await,
             Probe::CheckIns => {
-                let (subject, _) = self.reservation()?;
+                let subject = &self.arrival()?.reservation;
                 let action = "reservation.checked_in";
                 let count = client::effects(env, "reservation", action, subject).await?;
                 Ok(ApiResponse { status: 200, body: json!(count), ..ApiResponse::default() })
@@ -148,8 +144,8 @@ impl ProbeContext {
         }
     }
 
-    fn reservation(&self) -> anyhow::Result<&(String, String)> {
-        self.reservation.as_ref().context("the case has no reservation")
+    fn arrival(&self) -> anyhow::Result<&Arrival> {
+        self.arrival.as_ref().context("the case checks nobody in")
     }
 
     async fn at_lock(&self, probe: Probe, env: &DrillEnv) -> anyhow::Result<ApiResponse> {
@@ -192,19 +188,6 @@ fn arrivals(env: &DrillEnv) -> Call {
 fn some_day() -> String {
     let draw = |count: u128| Entropy::system().u128() % count;
     format!("{}-{:02}-{:02}", 2100 + draw(7900), 1 + draw(12), 1 + draw(28))
-}
-
-/// Finds a reservation that can be checked in, and a room: its own, or any other reservation's.
-async fn reservation_to_check_in(env: &DrillEnv) -> anyhow::Result<(String, String)> {
-    let list = client::send(&env.desktop, &arrivals(env)).await?;
-    let stays = || list.body["items"].as_array().into_iter().flatten();
-    let stay = stays().find(|stay| stay["state"] == "confirmed");
-    let stay = stay.with_context(|| {
-        format!("no reservation is left to check in: {list} {}", stays().count())
-    })?;
-    let room = std::iter::once(stay).chain(stays()).find_map(|stay| stay["roomId"].as_str());
-    let id = stay["reservationId"].as_str().context("a stay has an id")?;
-    Ok((id.to_owned(), room.context("no stay has a room")?.to_owned()))
 }
 
 /// Finds a lock and issues one key, so that the gateway knows the lock's location.

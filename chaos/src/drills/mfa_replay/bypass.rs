@@ -12,7 +12,7 @@ use launcher::stack_info::Operator;
 use tokio::time::Instant;
 
 use super::super::second_revision::{self, deploy};
-use crate::client::{self, ApiResponse, Refundable};
+use crate::client::{self, ApiResponse, Arrival, Refundable};
 use crate::drill_env::DrillEnv;
 use crate::drill_run::DrillRun;
 use crate::timed_call::{self, REFUND_SCOPE};
@@ -143,9 +143,7 @@ async fn check_halted(
     }
     let whole = run.until_whole().await;
     run.user_within("everything else works: every widget is ok", whole);
-    let guests = timed_call::reservations_to_check_in(&run.env).await?;
-    let (guest, room) = guests.first().context("no guest arrives today")?;
-    let check_in = client::check_in(guest, room, &client::new_key())?;
+    let check_in = Arrival::all(&run.env).await?[0].check_in(&client::new_key())?;
     let answer = client::send(&run.env.desktop, &check_in).await?;
     run.user("and a guest can be checked in", answer.status == 200, &answer);
     Ok(fresh)
