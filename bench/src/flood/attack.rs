@@ -126,6 +126,13 @@ struct Attacker {
     counts: Arc<FloodCounts>,
 }
 
+/// When each of `count` connections is opened first: spread over the pause between two attempts. Without
+/// this, all refused ones return in the same millisecond of each second, so that a hundredth of the other
+/// address' requests, the 99th percentile, meets all the connections of that second.
+fn starts(count: u32) -> impl Iterator<Item = Duration> {
+    (0..count).map(move |index| RETRY_PAUSE * index / count)
+}
+
 impl Attacker {
     fn new(info: &StackInfo, counts: Arc<FloodCounts>) -> anyhow::Result<Self> {
         let api = Url::parse(&info.gateway.api_url)?;
@@ -151,18 +158,20 @@ impl Attacker {
             let attacker = Arc::clone(self);
             tasks.spawn(async move { Box::pin(attacker.poll_health(every)).await });
         }
-        for _ in 0..arguments.silent {
+        for start in starts(arguments.silent) {
             let attacker = Arc::clone(self);
             tasks.spawn(async move {
+                sleep(start).await;
                 loop {
                     let _ = attacker.stay_silent().await;
                     sleep(RETRY_PAUSE).await;
                 }
             });
         }
-        for _ in 0..arguments.slow_bodies {
+        for start in starts(arguments.slow_bodies) {
             let attacker = Arc::clone(self);
             tasks.spawn(async move {
+                sleep(start).await;
                 loop {
                     let _ = attacker.trickle().await;
                     sleep(RETRY_PAUSE).await;
