@@ -26,7 +26,7 @@ mod tests;
 
 use connection::CleanUp;
 
-pub use connection::{Connection, Sql, SqlValue, Transaction, Values};
+pub use connection::{Connection, SqlValue, Transaction, Values};
 pub use error::{Category, StoreError};
 
 /// TCP keepalive, so that a lost peer is detected in seconds instead of hours.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use contracts::id::TenantId;
 use deadpool_postgres::Object;
-use derive_more::{Deref, From};
+use derive_more::Deref;
 use futures_util::FutureExt;
 use tokio::time::timeout;
 use tokio_postgres::types::ToSql;
@@ -20,19 +20,6 @@ use super::{Database, StoreError, limit};
 pub type Values<'a> = &'a [SqlValue<'a>];
 pub type SqlValue<'a> = &'a (dyn ToSql + Sync);
 type Outcome<T> = Result<T, tokio_postgres::Error>;
-
-/// A statement: its text, which is prepared once per connection, or prepared before.
-#[derive(Debug, Clone, Copy, From)]
-pub enum Sql<'a> {
-    Text(&'a str),
-    Prepared(&'a Statement),
-}
-
-impl<'a> From<&'a String> for Sql<'a> {
-    fn from(text: &'a String) -> Self {
-        Self::Text(text)
-    }
-}
 
 /// A connection of the pool. May be dropped at any time, even during a statement.
 #[derive(Debug)]
@@ -65,7 +52,7 @@ impl Connection {
     }
 
     /// Prepares a statement, or takes it from the connection's cache.
-    pub async fn prepare_cached(&self, sql: &str) -> Result<Statement, StoreError> {
+    pub(super) async fn prepare_cached(&self, sql: &str) -> Result<Statement, StoreError> {
         self.ready().await?;
         self.limited(self.client().prepare_cached(sql)).await
     }
@@ -75,41 +62,29 @@ impl Connection {
         self.limited(self.client().prepare(sql)).await
     }
 
-    pub async fn query(
-        &self,
-        sql: impl Into<Sql<'_>>,
-        values: Values<'_>,
-    ) -> Result<Vec<Row>, StoreError> {
-        let statement = self.prepared(sql.into()).await?;
+    pub async fn query(&self, sql: &str, values: Values<'_>) -> Result<Vec<Row>, StoreError> {
+        let statement = self.prepare_cached(sql).await?;
         self.limited(self.client().query(&statement, values)).await
     }
 
     /// Fails unless there is exactly one row.
-    pub async fn query_one(
-        &self,
-        sql: impl Into<Sql<'_>>,
-        values: Values<'_>,
-    ) -> Result<Row, StoreError> {
-        let statement = self.prepared(sql.into()).await?;
+    pub async fn query_one(&self, sql: &str, values: Values<'_>) -> Result<Row, StoreError> {
+        let statement = self.prepare_cached(sql).await?;
         self.limited(self.client().query_one(&statement, values)).await
     }
 
     pub async fn query_opt(
         &self,
-        sql: impl Into<Sql<'_>>,
+        sql: &str,
         values: Values<'_>,
     ) -> Result<Option<Row>, StoreError> {
-        let statement = self.prepared(sql.into()).await?;
+        let statement = self.prepare_cached(sql).await?;
         self.limited(self.client().query_opt(&statement, values)).await
     }
 
     /// Returns the number of changed rows.
-    pub async fn execute(
-        &self,
-        sql: impl Into<Sql<'_>>,
-        values: Values<'_>,
-    ) -> Result<u64, StoreError> {
-        let statement = self.prepared(sql.into()).await?;
+    pub async fn execute(&self, sql: &str, values: Values<'_>) -> Result<u64, StoreError> {
+        let statement = self.prepare_cached(sql).await?;
         self.limited(self.client().execute(&statement, values)).await
     }
 
@@ -122,16 +97,6 @@ impl Connection {
     pub async fn simple_query(&self, sql: &str) -> Result<Vec<SimpleQueryMessage>, StoreError> {
         self.ready().await?;
         self.limited(self.client().simple_query(sql)).await
-    }
-
-    async fn prepared(&self, sql: Sql<'_>) -> Result<Statement, StoreError> {
-        match sql {
-            Sql::Text(text) => self.prepare_cached(text).await,
-            Sql::Prepared(statement) => {
-                self.ready().await?;
-                Ok(statement.clone())
-            }
-        }
     }
 
     /// Opens a transaction with `begin`, in one message with the settings of every transaction and with

@@ -64,8 +64,7 @@ impl ProxiedDatabase {
 async fn read_one(database: &Database) -> Result<i32, StoreError> {
     let mut connection = database.connection().await?;
     let transaction = super::read(&mut connection, tenant()).await?;
-    let statement = transaction.prepare_cached("SELECT 1").await?;
-    Ok(transaction.query_one(&statement, &[]).await?.get(0))
+    Ok(transaction.query_one("SELECT 1", &[]).await?.get(0))
 }
 
 async fn write_one(database: &Database) -> Result<(), StoreError> {

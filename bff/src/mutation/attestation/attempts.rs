@@ -84,8 +84,7 @@ async fn series(
 ) -> Result<Series, StoreError> {
     let (tenant, operator) = (principal.tenant.as_str(), principal.operator.as_str());
     let (window, open) = (lockout.window.as_secs_f64(), OPEN_ATTEMPT_TTL.as_secs_f64());
-    let statement = transaction.prepare_cached(SERIES_SQL).await?;
-    let row = transaction.query_one(&statement, &[&tenant, &operator, &window, &open]).await?;
+    let row = transaction.query_one(SERIES_SQL, &[&tenant, &operator, &window, &open]).await?;
     Ok(Series {
         counted: pg_row::get(&row, "counted")?,
         open: pg_row::get(&row, "open")?,
@@ -99,8 +98,7 @@ const LOCK_SQL: &str =
 
 async fn lock(transaction: &Transaction<'_>, principal: &Principal) -> Result<(), StoreError> {
     let (tenant, operator) = (principal.tenant.as_str(), principal.operator.as_str());
-    let statement = transaction.prepare_cached(LOCK_SQL).await?;
-    transaction.query_one(&statement, &[&tenant, &operator]).await?;
+    transaction.query_one(LOCK_SQL, &[&tenant, &operator]).await?;
     Ok(())
 }
 
@@ -115,8 +113,7 @@ async fn try_lock(
     principal: &Principal,
 ) -> Result<bool, StoreError> {
     let (tenant, operator) = (principal.tenant.as_str(), principal.operator.as_str());
-    let statement = transaction.prepare_cached(TRY_LOCK_SQL).await?;
-    pg_row::get(&transaction.query_one(&statement, &[&tenant, &operator]).await?, "locked")
+    pg_row::get(&transaction.query_one(TRY_LOCK_SQL, &[&tenant, &operator]).await?, "locked")
 }
 
 /// $1 tenant, $2 operator, $3 the attempt, $4 device, $5 request, $6 seconds an attempt counts, $7 how
@@ -195,7 +192,6 @@ async fn insert(
     lockout: Lockout,
 ) -> Result<bool, StoreError> {
     let Attempt { id, principal, request } = attempt;
-    let statement = transaction.prepare_cached(RESERVE_SQL).await?;
     let values: [&(dyn tokio_postgres::types::ToSql + Sync); 7] = [
         &principal.tenant.as_str(),
         &principal.operator.as_str(),
@@ -205,7 +201,7 @@ async fn insert(
         &lockout.window.as_secs_f64(),
         &i64::from(lockout.wrong_codes),
     ];
-    Ok(transaction.execute(&statement, &values).await? == 1)
+    Ok(transaction.execute(RESERVE_SQL, &values).await? == 1)
 }
 
 const SETTLE_WRONG_SQL: &str = "
@@ -223,9 +219,8 @@ pub(crate) async fn settle_wrong(
     let mut connection = database.connection().await?;
     let transaction = write(&mut connection, principal.tenant).await?;
     lock(&transaction, principal).await?;
-    let statement = transaction.prepare_cached(SETTLE_WRONG_SQL).await?;
     let (tenant, id) = (principal.tenant.as_str(), &attempt.id);
-    transaction.execute(&statement, &[&tenant, id]).await?;
+    transaction.execute(SETTLE_WRONG_SQL, &[&tenant, id]).await?;
     let after = series(&transaction, principal, lockout).await?;
     transaction.commit().await?;
     Ok(after.is_locked(lockout))
@@ -252,14 +247,13 @@ pub(crate) async fn end_series(
     attempt: &Attempt,
 ) -> Result<(), StoreError> {
     let Attempt { id, principal, .. } = attempt;
-    let statement = transaction.prepare_cached(END_SERIES_SQL).await?;
     let values: [&(dyn tokio_postgres::types::ToSql + Sync); 4] = [
         &principal.tenant.as_str(),
         &principal.operator.as_str(),
         id,
         &OPEN_ATTEMPT_TTL.as_secs_f64(),
     ];
-    transaction.execute(&statement, &values).await?;
+    transaction.execute(END_SERIES_SQL, &values).await?;
     Ok(())
 }
 

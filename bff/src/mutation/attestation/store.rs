@@ -6,8 +6,7 @@ use contracts::id::{AttestationId, RequestId};
 use contracts::safeguard;
 use jiff::Timestamp;
 use service_kit::pg_row;
-use service_kit::postgres::{StoreError, Transaction};
-use tokio_postgres::types::ToSql;
+use service_kit::postgres::{StoreError, Transaction, Values};
 
 use super::{ConsumeError, Issued, Purpose, Refused, Use, count};
 use crate::config::ATTESTATION_LIFETIME;
@@ -32,25 +31,20 @@ pub(crate) async fn issue(
     let (id, request) = (issued.id.as_str(), request.as_str());
     let digest = purpose.body_digest.as_ref().map(<[u8; 32]>::as_slice);
     let (scope, resource) = (purpose.scope.name(), purpose.resource.as_deref());
-    let statement = transaction.prepare_cached(ISSUE_SQL).await?;
-    transaction
-        .execute(
-            &statement,
-            &[
-                &tenant,
-                &id,
-                &operator,
-                &device,
-                &thumbprint,
-                &scope,
-                &resource,
-                &digest,
-                &now,
-                &issued.expires_at,
-                &request,
-            ],
-        )
-        .await?;
+    let values: Values<'_> = &[
+        &tenant,
+        &id,
+        &operator,
+        &device,
+        &thumbprint,
+        &scope,
+        &resource,
+        &digest,
+        &now,
+        &issued.expires_at,
+        &request,
+    ];
+    transaction.execute(ISSUE_SQL, values).await?;
     count(purpose.scope, "issued");
     Ok(issued)
 }
@@ -165,8 +159,7 @@ impl Presentation<'_> {
 
     async fn permitting(&self) -> Result<Attestation, ConsumeError> {
         let (tenant, id) = self.key();
-        let statement = self.transaction.prepare_cached(FIND_SQL).await?;
-        let row = self.transaction.query_opt(&statement, &[&tenant, &id]).await?;
+        let row = self.transaction.query_opt(FIND_SQL, &[&tenant, &id]).await?;
         let found = Attestation::from_row(&row.ok_or(Refused::Unknown)?)?;
         if found.permits(self.principal, self.wanted) {
             Ok(found)
@@ -178,19 +171,17 @@ impl Presentation<'_> {
     /// Returns false if it was used before. Waits for a concurrent transaction that uses it.
     async fn insert_use(&self, now: Timestamp) -> Result<bool, StoreError> {
         let ((tenant, id), wanted) = (self.key(), self.wanted);
-        let statement = self.transaction.prepare_cached(INSERT_USE_SQL).await?;
         let fingerprint = wanted.fingerprint.as_slice();
-        let values: [&(dyn ToSql + Sync); 5] = [&tenant, &id, &wanted.by, &fingerprint, &now];
-        Ok(self.transaction.execute(&statement, &values).await? == 1)
+        let values: Values<'_> = &[&tenant, &id, &wanted.by, &fingerprint, &now];
+        Ok(self.transaction.execute(INSERT_USE_SQL, values).await? == 1)
     }
 
     /// Whether this request used it, under this key.
     async fn is_used(&self) -> Result<bool, StoreError> {
         let ((tenant, id), wanted) = (self.key(), self.wanted);
-        let statement = self.transaction.prepare_cached(IS_USED_BY_SQL).await?;
         let fingerprint = wanted.fingerprint.as_slice();
-        let values: [&(dyn ToSql + Sync); 4] = [&tenant, &id, &wanted.by, &fingerprint];
-        Ok(self.transaction.query_one(&statement, &values).await?.get(0))
+        let values: Values<'_> = &[&tenant, &id, &wanted.by, &fingerprint];
+        Ok(self.transaction.query_one(IS_USED_BY_SQL, values).await?.get(0))
     }
 
     fn key(&self) -> (&str, &str) {

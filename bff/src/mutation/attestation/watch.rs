@@ -83,8 +83,7 @@ pub(crate) async fn second_uses(
     since: Timestamp,
 ) -> Result<SecondUses, StoreError> {
     let connection = database.connection().await?;
-    let statement = connection.prepare_cached(SECOND_USES_SQL).await?;
-    let row = connection.query_one(&statement, &[&since]).await?;
+    let row = connection.query_one(SECOND_USES_SQL, &[&since]).await?;
     Ok(SecondUses { used_twice: row.get(0), unapproved: row.get(1), frozen: row.get(2) })
 }
 
