@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use contracts::clock::Clock;
 
 use crate::builder::workspace_root;
 use crate::data_dir::LOCAL_VAR;
@@ -57,10 +56,10 @@ pub async fn run() -> ExitCode {
         Command::Up(arguments) => up::run(arguments, local).await,
         Command::Test(arguments) => test::run(arguments, local).await,
         Command::Tool(arguments) => tool::run(arguments).await,
-        Command::Curl(arguments) => curl::run(arguments, local, Clock::system()).await,
-        Command::Internal(arguments) => internal::run(arguments, local, Clock::system()).await,
-        Command::Code(arguments) => code::run(arguments, local, Clock::system()),
-        Command::Dashboard(arguments) => dashboard::run(arguments, local, Clock::system()).await,
+        Command::Curl(arguments) => curl::run(arguments, local).await,
+        Command::Internal(arguments) => internal::run(arguments, local).await,
+        Command::Code(arguments) => code::run(arguments, local),
+        Command::Dashboard(arguments) => dashboard::run(arguments, local).await,
     };
     result.unwrap_or_else(|error| UserError::print(&error))
 }

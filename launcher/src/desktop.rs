@@ -60,11 +60,11 @@ pub(crate) fn connection_error(
     url: &Url,
     error: reqwest::Error,
 ) -> anyhow::Error {
-    let error = anyhow::Error::from(error);
-    if error.downcast_ref::<reqwest::Error>().is_some_and(reqwest::Error::is_connect) {
-        return error.context(UserError::NoAnswer { name, url: url.to_string() });
+    if error.is_connect() {
+        return anyhow::Error::from(error)
+            .context(UserError::NoAnswer { name, url: url.to_string() });
     }
-    error.context(format!("requesting {url}"))
+    anyhow::Error::from(error).context(format!("requesting {url}"))
 }
 
 #[derive(Debug)]

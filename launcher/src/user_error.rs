@@ -17,15 +17,12 @@ pub enum UserError {
     PortInUse { port: u16, holder: String },
 
     #[error(
-        "Only {free_mib} MiB are free on the disk of {}: free at least {needed_mib} MiB and start again.",
-        folder.display()
+        "Only {free_mib} MiB are free on the disk of {folder}: free at least {needed_mib} MiB and start again."
     )]
     DiskNearlyFull { folder: PathBuf, free_mib: u64, needed_mib: u64 },
 
     #[error(
-        "{} belongs to another user: remove it as that user (sudo rm -rf {}) and start again.",
-        folder.display(),
-        folder.display()
+        "{folder} belongs to another user: remove it as that user (sudo rm -rf {folder}) and start again."
     )]
     NotOurDataDir { folder: PathBuf },
 
@@ -46,8 +43,7 @@ pub enum UserError {
     ToolMissing { name: &'static str, why: String, install: &'static str },
 
     #[error(
-        "The stack in {} is already up (launcher pid {pid}): use it, or stop it with Ctrl-C in its terminal or `kill {pid}`.",
-        folder.display()
+        "The stack in {folder} is already up (launcher pid {pid}): use it, or stop it with Ctrl-C in its terminal or `kill {pid}`."
     )]
     AlreadyUp { folder: PathBuf, pid: String },
 
@@ -55,9 +51,7 @@ pub enum UserError {
     NotUp,
 
     #[error(
-        "The database in {} was created by Postgres {made_by}, but Postgres {found} is installed: run `rm -rf {}` and start again (the demo data is written again).",
-        folder.display(),
-        folder.display()
+        "The database in {folder} was created by Postgres {made_by}, but Postgres {found} is installed: run `rm -rf {folder}` and start again (the demo data is written again)."
     )]
     OtherPostgres { folder: PathBuf, made_by: String, found: String },
 
@@ -67,16 +61,10 @@ pub enum UserError {
     #[error("The build failed: fix the compiler errors above and start again.")]
     BuildFailed,
 
-    #[error(
-        "{name} {how} before it was ready. Last lines of {} :\n{tail}",
-        log.display()
-    )]
+    #[error("{name} {how} before it was ready. Last lines of {log} :\n{tail}")]
     DiedEarly { name: String, how: String, log: PathBuf, tail: String },
 
-    #[error(
-        "{name} was not ready within {seconds} s. Last lines of {} :\n{tail}",
-        log.display()
-    )]
+    #[error("{name} was not ready within {seconds} s. Last lines of {log} :\n{tail}")]
     NotReady { name: String, seconds: u64, log: PathBuf, tail: String },
 }
 

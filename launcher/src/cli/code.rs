@@ -18,13 +18,9 @@ pub(super) struct CodeArguments {
     user: Option<String>,
 }
 
-pub(super) fn run(
-    arguments: CodeArguments,
-    local: PathBuf,
-    clock: Clock,
-) -> anyhow::Result<ExitCode> {
+pub(super) fn run(arguments: CodeArguments, local: PathBuf) -> anyhow::Result<ExitCode> {
     let info = StackInfo::read(&local.join("stack.json"))?;
     let operator = operator(&info, arguments.user.as_deref())?;
-    print(&format!("{}\n", totp::code(&operator.totp_secret, totp::step(clock.now()))?))?;
+    print(&format!("{}\n", totp::code(&operator.totp_secret, totp::step(Clock::system().now()))?))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -44,11 +44,11 @@ pub(super) struct CurlArguments {
 }
 
 /// Opens the desktop of an operator of the running stack.
-pub(super) fn desktop(local: &Path, user: Option<&str>, clock: Clock) -> anyhow::Result<Desktop> {
+pub(super) fn desktop(local: &Path, user: Option<&str>) -> anyhow::Result<Desktop> {
     let info = StackInfo::read(&local.join("stack.json"))?;
     let user = operator(&info, user)?.username.as_str();
     let folder = DataDir::open(local)?.dir("desktop")?;
-    Desktop::open(&info, user, &folder, clock)
+    Desktop::open(&info, user, &folder, Clock::system())
 }
 
 /// Finds the demo operator of this name, or the first one.
@@ -62,12 +62,8 @@ pub(super) fn operator<'a>(
     }
 }
 
-pub(super) async fn run(
-    arguments: CurlArguments,
-    local: PathBuf,
-    clock: Clock,
-) -> anyhow::Result<ExitCode> {
-    let desktop = desktop(&local, arguments.user.as_deref(), clock)?;
+pub(super) async fn run(arguments: CurlArguments, local: PathBuf) -> anyhow::Result<ExitCode> {
+    let desktop = desktop(&local, arguments.user.as_deref())?;
     let response = desktop.send(&arguments.call()?).await?;
     print_response(response, arguments.include).await
 }

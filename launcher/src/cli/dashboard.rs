@@ -6,7 +6,6 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use clap::Args;
 use console::style;
-use contracts::clock::Clock;
 use contracts::dashboard::Dashboard;
 use tokio::time::Instant;
 
@@ -29,12 +28,8 @@ pub(super) struct DashboardArguments {
     property: Option<String>,
 }
 
-pub(super) async fn run(
-    arguments: DashboardArguments,
-    local: PathBuf,
-    clock: Clock,
-) -> anyhow::Result<ExitCode> {
-    let desktop = desktop(&local, arguments.user.as_deref(), clock)?;
+pub(super) async fn run(arguments: DashboardArguments, local: PathBuf) -> anyhow::Result<ExitCode> {
+    let desktop = desktop(&local, arguments.user.as_deref())?;
     let own = desktop.operator().property_ids.first();
     let property = arguments.property.as_ref().or(own);
     let property = property.context("this operator has no property: name one with --property")?;

@@ -30,14 +30,11 @@ pub(super) struct InternalArguments {
     include: bool,
 }
 
-pub(super) async fn run(
-    arguments: InternalArguments,
-    local: PathBuf,
-    clock: Clock,
-) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(arguments: InternalArguments, local: PathBuf) -> anyhow::Result<ExitCode> {
     let body = arguments.body.as_deref().map(serde_json::from_str).transpose();
     let body: Option<serde_json::Value> = body.context("the body is not JSON")?;
-    let caller = InternalClient::new(&StackInfo::read(&local.join("stack.json"))?, clock)?;
+    let caller =
+        InternalClient::new(&StackInfo::read(&local.join("stack.json"))?, Clock::system())?;
     let account = arguments.account.as_deref().unwrap_or_else(|| default_account(&arguments.path));
     let response = caller.call(account, arguments.method, &arguments.path, body.as_ref()).await?;
     print_response(response, arguments.include).await
