@@ -5,11 +5,12 @@
 //! (additive increase, multiplicative decrease). It is shared so that no tenant takes all of it.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use contracts::id::TenantId;
 use foldhash::quality::RandomState;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 /// Timers of a machine that is not overloaded are less late than this.
@@ -65,16 +66,13 @@ impl ConcurrencyLimit {
     ) -> Option<Permit> {
         let permit =
             || Permit { limiter: self.clone(), tenant, deadline: admitted + route_deadline };
-        self.with(|state| state.admit(tenant)).then(permit)
+        self.0.lock().admit(tenant).then(permit)
     }
 
     /// Dashboards in flight, and the limit.
     pub(crate) fn usage(&self) -> (usize, usize) {
-        self.with(|state| (state.in_flight, state.limit as usize))
-    }
-
-    fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        let state = self.0.lock();
+        (state.in_flight, state.limit as usize)
     }
 }
 
@@ -112,14 +110,13 @@ impl State {
 impl Drop for Permit {
     fn drop(&mut self) {
         let is_late = Instant::now() > self.deadline + LATENESS_TOLERANCE;
-        self.limiter.with(|state| {
-            state.release(self.tenant);
-            if is_late {
-                state.shrink();
-            } else {
-                state.limit = (state.limit + 1.0 / state.limit).min(MAX_LIMIT);
-            }
-        });
+        let mut state = self.limiter.0.lock();
+        state.release(self.tenant);
+        if is_late {
+            state.shrink();
+        } else {
+            state.limit = (state.limit + 1.0 / state.limit).min(MAX_LIMIT);
+        }
     }
 }
 
@@ -162,7 +159,7 @@ mod tests {
         assert!(limiter.try_acquire(tenant(3), Instant::now(), ROUTE_DEADLINE).is_some());
         drop((flood, other));
         assert_eq!(limiter.usage().0, 0);
-        assert!(limiter.with(|state| state.by_tenant.is_empty()));
+        assert!(limiter.0.lock().by_tenant.is_empty());
     }
 
     #[tokio::test(start_paused = true)]

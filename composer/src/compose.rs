@@ -208,7 +208,7 @@ impl Composer {
     ) -> impl Stream<Item = WidgetResult> + Send + use<> {
         let forbidden = |&spec: &&'static WidgetSpec| {
             let provenance = Provenance::forbidden(spec.name, &spec.read.policy);
-            widget_result(spec, &provenance, Duration::ZERO)
+            widget_result(spec, &provenance)
         };
         let forbidden: Vec<_> = plan.forbidden.iter().map(forbidden).collect();
         let (composer, context) = (self.clone(), context.clone());
@@ -278,7 +278,7 @@ impl Composer {
     pub async fn compose(&self, plan: &Plan, context: &CallContext) -> Composed {
         let settled: Vec<WidgetResult> = self.compose_stream(plan, context).collect().await;
         let partial = settled.iter().any(WidgetResult::makes_partial);
-        let mut origins: Vec<WidgetOrigin> = settled.iter().map(WidgetOrigin::of).collect();
+        let mut origins: Vec<WidgetOrigin> = settled.iter().map(|settled| settled.origin).collect();
         origins.sort_by_key(|origin| origin.name);
         let widgets: BTreeMap<_, _> = settled
             .into_iter()
@@ -314,13 +314,12 @@ impl Composer {
         let fetch = self.fetch(read, at);
         let outcome =
             self.snapshots.read(&read.policy, &read.key(tenant, at), &context, fetch).await;
-        let took = began.elapsed();
         let provenance = match outcome {
-            Ok(reading) => Provenance::of(&read.policy, reading).named(spec.name),
-            Err(error) => Provenance::failed(spec.name, &read.policy, &error, took),
+            Ok(reading) => Provenance::of(spec.name, &read.policy, reading),
+            Err(error) => Provenance::failed(spec.name, &read.policy, &error, began.elapsed()),
         };
-        let result = widget_result(spec, &provenance, took);
-        self.meters.widget(spec, took, &result);
+        let result = widget_result(spec, &provenance);
+        self.meters.widget(&result);
         result
     }
 }
@@ -338,15 +337,11 @@ fn parse_names(names: &str) -> Result<Vec<&'static WidgetSpec>, PlanError> {
 }
 
 /// A widget as its source gave it, or without content.
-fn widget_result(
-    spec: &'static WidgetSpec,
-    provenance: &Provenance,
-    took: Duration,
-) -> WidgetResult {
-    let WidgetOrigin { source: origin, tag, .. } = provenance.origin();
+fn widget_result(spec: &'static WidgetSpec, provenance: &Provenance) -> WidgetResult {
+    let origin = provenance.origin();
     let Part { status, source, as_of, age_ms, reason } = provenance.part();
-    let took_ms = (status != WidgetStatus::Forbidden).then(|| milliseconds(took));
+    let took_ms = (status != WidgetStatus::Forbidden).then(|| milliseconds(origin.took));
     let data = provenance.reading().and_then(|reading| reading.snapshot.part(spec.part).cloned());
     let widget = Widget { status, source, as_of, age_ms, took_ms, reason, data };
-    WidgetResult { spec, widget, source: origin, tag, took }
+    WidgetResult { spec, widget, origin }
 }

@@ -1,10 +1,11 @@
 //! Outcomes and latencies of widgets and dashboards, as metrics and for [`crate::diagnostics`].
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use contracts::dashboard::WidgetStatus;
 use metrics::{Counter, Histogram, counter, histogram};
+use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -100,7 +101,8 @@ impl Meters {
     }
 
     /// Records a widget's outcome.
-    pub(crate) fn widget(&self, spec: &'static WidgetSpec, took: Duration, result: &WidgetResult) {
+    pub(crate) fn widget(&self, result: &WidgetResult) {
+        let (spec, took) = (result.spec, result.origin.took);
         let Some(meters) = self.for_widget(spec) else { return };
         let (ok, duration) = meters.metrics(spec.name);
         duration.record(took.as_secs_f64());
@@ -111,7 +113,7 @@ impl Meters {
             counter!("bff_backoffice_widget_total", "widget" => spec.name, "outcome" => outcome)
                 .increment(1);
         }
-        meters.recent.lock().unwrap_or_else(PoisonError::into_inner).record(outcome, took);
+        meters.recent.lock().record(outcome, took);
     }
 
     /// Counts a partial dashboard.
@@ -124,7 +126,7 @@ impl Meters {
     /// The widget's last outcome and recent latency.
     pub(crate) fn recent(&self, spec: &WidgetSpec) -> (Option<LastOutcome>, Option<Latency>) {
         let Some(meters) = self.for_widget(spec) else { return (None, None) };
-        let recent = meters.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let recent = meters.recent.lock();
         let last = recent
             .last
             .map(|(outcome, at)| LastOutcome { outcome, seconds_ago: at.elapsed().as_secs() });

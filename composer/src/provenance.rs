@@ -27,14 +27,9 @@ enum PartOutcome {
 }
 
 impl Provenance {
-    pub(crate) fn of(policy: &ReadPolicy, reading: Reading) -> Self {
+    pub(crate) fn of(name: &'static str, policy: &ReadPolicy, reading: Reading) -> Self {
         let took = reading.took;
-        Self {
-            name: policy.name,
-            upstream: policy.upstream,
-            outcome: PartOutcome::Read(reading),
-            took,
-        }
+        Self { name, upstream: policy.upstream, outcome: PartOutcome::Read(reading), took }
     }
 
     pub(crate) fn failed(
@@ -49,10 +44,6 @@ impl Provenance {
     pub(crate) fn forbidden(name: &'static str, policy: &ReadPolicy) -> Self {
         let (upstream, outcome) = (policy.upstream, PartOutcome::Forbidden);
         Self { name, upstream, outcome, took: Duration::ZERO }
-    }
-
-    pub(crate) fn named(self, name: &'static str) -> Self {
-        Self { name, ..self }
     }
 
     fn status(&self) -> WidgetStatus {

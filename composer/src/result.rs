@@ -12,21 +12,18 @@ use crate::widgets::WidgetSpec;
 pub struct WidgetResult {
     pub spec: &'static WidgetSpec,
     pub widget: Widget,
-    /// `None` when there is no content.
-    pub source: Option<Source>,
-    /// Equal for equal content.
-    pub tag: u64,
-    /// How long it waited for its source.
-    pub took: Duration,
+    pub origin: WidgetOrigin,
 }
 
 impl WidgetResult {
     /// Whether it makes the dashboard partial: stale or unavailable, and not optional.
     pub fn makes_partial(&self) -> bool {
-        let is_degraded =
-            matches!(self.widget.status, WidgetStatus::Stale | WidgetStatus::Unavailable);
-        is_degraded && !self.spec.is_optional
+        is_degraded(self.widget.status) && !self.spec.is_optional
     }
+}
+
+pub(crate) fn is_degraded(status: WidgetStatus) -> bool {
+    matches!(status, WidgetStatus::Stale | WidgetStatus::Unavailable)
 }
 
 /// A widget's status and the origin of its content, without the content.
@@ -35,17 +32,12 @@ pub struct WidgetOrigin {
     pub name: &'static str,
     pub upstream: Option<Upstream>,
     pub status: WidgetStatus,
+    /// `None` when there is no content.
     pub source: Option<Source>,
+    /// Equal for equal content.
     pub tag: u64,
+    /// How long it waited for its source.
     pub took: Duration,
-}
-
-impl WidgetOrigin {
-    pub(crate) fn of(result: &WidgetResult) -> Self {
-        let WidgetResult { spec, source, tag, took, .. } = *result;
-        let (name, upstream) = (spec.name, spec.read.policy.upstream);
-        Self { name, upstream, status: result.widget.status, source, tag, took }
-    }
 }
 
 pub(crate) fn milliseconds(duration: Duration) -> u64 {

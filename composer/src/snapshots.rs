@@ -155,14 +155,14 @@ impl Snapshots {
             *age < policy.fresh && snapshot.requested_at > changed_at
         };
         if let Some((snapshot, age)) = held.as_ref().filter(is_fresh) {
-            self.meters.hit(policy.name);
+            self.meters.count(policy.name, |meters| &meters.hit);
             let reading = Reading::of(snapshot, Source::Hit { age: *age }, began);
             if needs_refresh_ahead(policy, *age) {
                 self.refresh_ahead(policy, key, context, &fetch);
             }
             return Ok(reading);
         }
-        self.meters.miss(policy.name);
+        self.meters.count(policy.name, |meters| &meters.miss);
         let held = held.filter(|_| !policy.stale.is_zero());
         let first = self.join_or_start(policy, key, context, &fetch);
         let call = first.call.clone();
@@ -235,7 +235,7 @@ impl Snapshots {
             (Err(error), Some((snapshot, age)))
                 if error.is_outage() && safeguard!(StaleSnapshots) =>
             {
-                self.meters.stale(policy.name);
+                self.meters.count(policy.name, |meters| &meters.stale);
                 let source = Source::Stale { age, reason: error.reason() };
                 Ok(Reading::of(&snapshot, source, began))
             }

@@ -184,7 +184,7 @@ where
     async fn list(&self, list: List) -> Result<(Stays, Provenance), ReadError> {
         let (read, policy) = (list.read(), &list.read().policy);
         let (stays, reading) = self.read(read, self.request.day(), policy.deadline).await?;
-        Ok((stays, Provenance::of(policy, reading)))
+        Ok((stays, Provenance::of(policy.name, policy, reading)))
     }
 
     async fn column<T: DeserializeOwned>(
@@ -197,7 +197,7 @@ where
         }
         let within = policy.deadline.min(COLUMN_TIMEOUT);
         match self.read(&column.read, self.request.property.into(), within).await {
-            Ok((content, reading)) => (Some(content), Provenance::of(policy, reading).named(name)),
+            Ok((content, reading)) => (Some(content), Provenance::of(name, policy, reading)),
             Err(error) => (None, Provenance::failed(name, policy, &error, began.elapsed())),
         }
     }

@@ -9,11 +9,11 @@ mod history;
 mod state;
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use contracts::safeguard;
 use foldhash::quality::RandomState;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::call_health::CallHealth;
@@ -83,7 +83,7 @@ impl Breaker {
 
     /// Admits a call, if all breakers allow it now.
     pub(crate) fn admit(&self, tenant: TenantKey, now: Instant) -> Option<Admitted> {
-        let admitted = self.with(|state| state.admit(tenant, now));
+        let admitted = self.0.lock().admit(tenant, now);
         let unguarded = Admitted { shared: Permission::Normal, own: Permission::Normal };
         admitted.or_else(|| (!safeguard!(CircuitBreaker)).then_some(unguarded))
     }
@@ -95,25 +95,17 @@ impl Breaker {
         health: CallHealth,
         now: Instant,
     ) {
-        self.with(|state| state.settle(tenant, admitted, health, now));
+        self.0.lock().settle(tenant, admitted, health, now);
     }
 
     pub(crate) fn summary(&self) -> BreakerSummary {
-        self.with(|state| {
-            let open = state.by_tenant.values().filter(|own| !own.state.is_closed());
-            let own = state.by_tenant.values().map(|own| own.state.position());
-            BreakerSummary {
-                position: own
-                    .chain([state.shared.position()])
-                    .max()
-                    .unwrap_or(BreakerPosition::Closed),
-                open_tenants: open.count(),
-            }
-        })
-    }
-
-    fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        let state = self.0.lock();
+        let open = state.by_tenant.values().filter(|own| !own.state.is_closed());
+        let own = state.by_tenant.values().map(|own| own.state.position());
+        BreakerSummary {
+            position: own.fold(state.shared.position(), Ord::max),
+            open_tenants: open.count(),
+        }
     }
 }
 

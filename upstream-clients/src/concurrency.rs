@@ -5,9 +5,9 @@ mod baseline;
 mod vegas;
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 
 use foldhash::quality::RandomState;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::call_health::CallHealth;
@@ -43,19 +43,18 @@ impl ConcurrencyLimit {
 
     /// Takes a slot, if the tenant may make one more call now. It must be released.
     pub(crate) fn try_acquire(&self, tenant: TenantKey) -> bool {
-        self.with(|state| {
-            let free = state.vegas.limit().saturating_sub(state.in_flight);
-            let own = state.by_tenant.entry(tenant).or_default();
-            let is_allowed = free > 0 && *own < TENANT_SHARE * free;
-            if is_allowed {
-                *own += 1;
-                state.in_flight += 1;
-                state.vegas.began(state.in_flight);
-            } else if *own == 0 {
-                state.by_tenant.remove(&tenant);
-            }
-            is_allowed
-        })
+        let state = &mut *self.0.lock();
+        let free = state.vegas.limit().saturating_sub(state.in_flight);
+        let own = state.by_tenant.entry(tenant).or_default();
+        let is_allowed = free > 0 && *own < TENANT_SHARE * free;
+        if is_allowed {
+            *own += 1;
+            state.in_flight += 1;
+            state.vegas.began(state.in_flight);
+        } else if *own == 0 {
+            state.by_tenant.remove(&tenant);
+        }
+        is_allowed
     }
 
     /// Releases the slot of a call that began at `started`.
@@ -66,24 +65,20 @@ impl ConcurrencyLimit {
         started: Instant,
         now: Instant,
     ) {
-        self.with(|state| {
-            state.in_flight -= 1;
-            if let Some(own) = state.by_tenant.get_mut(&tenant) {
-                *own -= 1;
-                if *own == 0 {
-                    state.by_tenant.remove(&tenant);
-                }
+        let state = &mut *self.0.lock();
+        state.in_flight -= 1;
+        if let Some(own) = state.by_tenant.get_mut(&tenant) {
+            *own -= 1;
+            if *own == 0 {
+                state.by_tenant.remove(&tenant);
             }
-            state.vegas.ended(tenant, health, now.saturating_duration_since(started), now);
-        });
+        }
+        state.vegas.ended(tenant, health, now.saturating_duration_since(started), now);
     }
 
     pub(crate) fn usage(&self) -> Usage {
-        self.with(|state| Usage { limit: state.vegas.limit(), in_flight: state.in_flight })
-    }
-
-    fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        let state = self.0.lock();
+        Usage { limit: state.vegas.limit(), in_flight: state.in_flight }
     }
 }
 

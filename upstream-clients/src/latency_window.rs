@@ -1,10 +1,10 @@
 //! Latency percentiles of the last one to two minutes and the last outcome, for diagnostics.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use contracts::dashboard::Reason;
 use hdrhistogram::Histogram;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::report::Latency;
@@ -43,31 +43,25 @@ impl LatencyWindow {
     }
 
     pub(crate) fn record(&self, reason: Option<Reason>, took: Duration, now: Instant) {
-        self.with(|state| {
-            state.last = Some(LastOutcome { at: now, reason });
-            state.rotate(now);
-            state.this_minute.saturating_record(took.as_micros() as u64);
-        });
+        let mut state = self.0.lock();
+        state.last = Some(LastOutcome { at: now, reason });
+        state.rotate(now);
+        state.this_minute.saturating_record(took.as_micros() as u64);
     }
 
     pub(crate) fn last(&self) -> Option<LastOutcome> {
-        self.with(|state| state.last)
+        self.0.lock().last
     }
 
     /// `None` when there were no calls.
     pub(crate) fn percentiles(&self, now: Instant) -> Option<Latency> {
-        let both = self.with(|state| {
-            state.rotate(now);
-            let mut both = state.this_minute.clone();
-            both.add(&state.last_minute).map(|()| both)
-        });
-        let both = both.ok().filter(|both| !both.is_empty())?;
+        let mut state = self.0.lock();
+        state.rotate(now);
+        let mut both = state.this_minute.clone();
+        both.add(&state.last_minute).ok().filter(|()| !both.is_empty())?;
+        drop(state);
         let at = |quantile| both.value_at_quantile(quantile) as f64 / 1e3;
         Some(Latency { p50_ms: at(0.50), p95_ms: at(0.95), p99_ms: at(0.99) })
-    }
-
-    fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

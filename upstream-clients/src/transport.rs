@@ -38,6 +38,7 @@ use http::{HeaderValue, Uri};
 use tokio::sync::{Mutex, MutexGuard};
 use url::Url;
 
+use connector::agreed_on_http2;
 pub use connector::{Connector, TransportError};
 pub use exchange::{ExchangeError, HttpRequest, RawResponse};
 use http1::Http1Connection;
@@ -149,7 +150,7 @@ impl Transport {
             return Ok(ConnectionLease::Http2(slot));
         }
         let stream = self.connector.connect(&self.base).await?;
-        let is_http2 = stream.agreed_on_http2() || self.base.scheme() == CLEARTEXT_HTTP2;
+        let is_http2 = agreed_on_http2(&stream) || self.base.scheme() == CLEARTEXT_HTTP2;
         self.may_be_http2.store(is_http2, Ordering::Relaxed);
         if !is_http2 {
             return Ok(ConnectionLease::Http1(Http1Connection::open(stream).await?));

@@ -1,11 +1,12 @@
 //! Cache outcomes per policy, as metrics and for [`crate::diagnostics`].
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
 
 use foldhash::quality::RandomState;
 use metrics::{Counter, counter};
+use parking_lot::RwLock;
 use serde::Serialize;
 
 /// Of one policy, since the start of the process.
@@ -31,7 +32,7 @@ impl CacheCounts {
 }
 
 #[derive(Debug)]
-struct MeteredCount {
+pub(super) struct MeteredCount {
     metric: Counter,
     count: AtomicU64,
 }
@@ -52,11 +53,11 @@ impl MeteredCount {
 }
 
 #[derive(Debug)]
-struct ReadMeters {
-    hit: MeteredCount,
-    miss: MeteredCount,
-    stale: MeteredCount,
-    follower: MeteredCount,
+pub(super) struct ReadMeters {
+    pub(super) hit: MeteredCount,
+    pub(super) miss: MeteredCount,
+    pub(super) stale: MeteredCount,
+    pub(super) follower: MeteredCount,
 }
 
 impl ReadMeters {
@@ -84,32 +85,14 @@ impl ReadMeters {
 pub(super) struct Meters(Arc<RwLock<HashMap<&'static str, ReadMeters, RandomState>>>);
 
 impl Meters {
-    pub(super) fn hit(&self, name: &'static str) {
-        self.with(name, |meters| meters.hit.add());
-    }
-
-    pub(super) fn miss(&self, name: &'static str) {
-        self.with(name, |meters| meters.miss.add());
-    }
-
-    pub(super) fn stale(&self, name: &'static str) {
-        self.with(name, |meters| meters.stale.add());
-    }
-
-    pub(super) fn follower(&self, name: &'static str) {
-        self.with(name, |meters| meters.follower.add());
+    pub(super) fn count(&self, name: &'static str, of: impl Fn(&ReadMeters) -> &MeteredCount) {
+        if let Some(meters) = self.0.read().get(name) {
+            return of(meters).add();
+        }
+        of(self.0.write().entry(name).or_insert_with(|| ReadMeters::new(name))).add();
     }
 
     pub(super) fn counts(&self, name: &str) -> CacheCounts {
-        let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        all.get(name).map(ReadMeters::counts).unwrap_or_default()
-    }
-
-    fn with(&self, name: &'static str, note: impl Fn(&ReadMeters)) {
-        if let Some(meters) = self.0.read().unwrap_or_else(PoisonError::into_inner).get(name) {
-            return note(meters);
-        }
-        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        note(all.entry(name).or_insert_with(|| ReadMeters::new(name)));
+        self.0.read().get(name).map(ReadMeters::counts).unwrap_or_default()
     }
 }

@@ -111,7 +111,7 @@ impl Snapshots {
         };
         let (call, is_follower) = self.single_flight.join(&key, &request, start);
         if is_follower {
-            self.meters.follower(policy.name);
+            self.meters.count(policy.name, |meters| &meters.follower);
         }
         Joined { call, is_follower }
     }

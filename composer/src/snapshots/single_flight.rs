@@ -3,13 +3,14 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use foldhash::quality::RandomState;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared, WeakShared};
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 use upstream_clients::Rights;
 
@@ -88,7 +89,7 @@ impl SingleFlight {
     where
         A: Future<Output = CallOutcome> + Send + 'static,
     {
-        let mut registry = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut registry = self.0.lock();
         if let Some(other) = registry.in_flight.get(key)
             && other.is_joinable_for(request)
             && let Some(call) = other.call.upgrade()
@@ -120,7 +121,7 @@ struct RemoveOnDrop {
 
 impl Drop for RemoveOnDrop {
     fn drop(&mut self) {
-        let mut registry = self.single_flight.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut registry = self.single_flight.0.lock();
         if registry.in_flight.get(&self.key).is_some_and(|call| call.id == self.id) {
             registry.in_flight.remove(&self.key);
         }

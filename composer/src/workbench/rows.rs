@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use contracts::dashboard::WidgetStatus;
 use contracts::id::{ReservationId, RoomId, WorkbenchViewId};
 use contracts::upstream::billing::{Balances, FolioBalance};
 use contracts::upstream::housekeeping::{RoomStatus, RoomStatuses};
@@ -13,7 +12,7 @@ use contracts::workbench::{
 };
 
 use crate::provenance::Provenance;
-use crate::result::WidgetOrigin;
+use crate::result::{WidgetOrigin, is_degraded};
 
 /// A view and the origin of its parts.
 #[derive(Debug)]
@@ -85,10 +84,6 @@ impl ViewParts {
     fn origins(&self) -> Vec<WidgetOrigin> {
         self.provenances().map(Provenance::origin).collect()
     }
-}
-
-fn is_degraded(status: WidgetStatus) -> bool {
-    matches!(status, WidgetStatus::Stale | WidgetStatus::Unavailable)
 }
 
 fn counts(

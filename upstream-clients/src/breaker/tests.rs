@@ -138,10 +138,10 @@ async fn tenants_are_forgotten_and_bounded_in_number() {
         call(&breaker, tenant, CallHealth::Failed);
         call(&breaker, tenant, CallHealth::Responsive);
     }
-    assert_eq!(breaker.with(|state| state.by_tenant.len()), MAX_TENANTS);
+    assert_eq!(breaker.0.lock().by_tenant.len(), MAX_TENANTS);
     advance(TENANT_MEMORY).await;
     call(&breaker, 1, CallHealth::Responsive);
-    assert_eq!(breaker.with(|state| state.by_tenant.len()), 0);
+    assert_eq!(breaker.0.lock().by_tenant.len(), 0);
     assert_eq!(breaker.summary().position, BreakerPosition::Closed);
 }
 
@@ -198,10 +198,10 @@ proptest! {
                         }
                     }
                 }
-                prop_assert!(breaker.with(|state| state.shared.outstanding_probes()) <= SHARED_PROBES);
-                let own = breaker.with(|state| {
-                    state.by_tenant.values().map(|own| own.state.outstanding_probes()).max().unwrap_or(0)
-                });
+                prop_assert!(breaker.0.lock().shared.outstanding_probes() <= SHARED_PROBES);
+                let state = breaker.0.lock();
+                let own = state.by_tenant.values().map(|own| own.state.outstanding_probes());
+                let own = own.max().unwrap_or(0);
                 prop_assert!(own <= 1);
             }
             for (tenant, admitted) in under_way {

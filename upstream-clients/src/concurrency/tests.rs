@@ -54,7 +54,7 @@ async fn released_slots_leave_no_entry() {
         end(&limit, ONE);
     }
     assert_eq!(limit.usage(), Usage { limit: 16, in_flight: 0 });
-    assert!(limit.with(|state| state.by_tenant.is_empty()));
+    assert!(limit.0.lock().by_tenant.is_empty());
 }
 
 #[tokio::test(start_paused = true)]
@@ -64,5 +64,5 @@ async fn a_refused_call_leaves_no_entry() {
         limit.try_acquire(TenantKey::for_test(ONE)) && limit.try_acquire(TenantKey::for_test(TWO))
     );
     assert!(!limit.try_acquire(TenantKey::for_test(3)));
-    assert_eq!(limit.with(|state| state.by_tenant.len()), 2);
+    assert_eq!(limit.0.lock().by_tenant.len(), 2);
 }

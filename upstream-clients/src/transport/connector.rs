@@ -1,19 +1,17 @@
 //! Opens connections: resolves the name, connects, and performs the TLS handshake.
 
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use rustls_platform_verifier::ConfigVerifierExt;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use tokio_util::either::Either;
 use tokio_util::task::TaskTracker;
 use url::{Host, Url};
 
@@ -21,6 +19,9 @@ use url::{Host, Url};
 const ALPN_HTTP2: &[u8] = b"h2";
 /// TLS handshake included.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(300);
+
+/// A TCP or TLS stream.
+pub(super) type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
 /// Why no response was received.
 #[derive(Debug, thiserror::Error)]
@@ -69,10 +70,10 @@ impl Connector {
         let connection = tcp(base).await?;
         connection.set_nodelay(true)?;
         if base.scheme() != "https" {
-            return Ok(Stream::Plain(connection));
+            return Ok(Stream::Left(connection));
         }
         let name = ServerName::try_from(host_name(base)).map_err(io::Error::other)?;
-        Ok(Stream::Tls(Box::new(self.tls.connect(name, connection).await?)))
+        Ok(Stream::Right(Box::new(self.tls.connect(name, connection).await?)))
     }
 }
 
@@ -90,71 +91,7 @@ fn host_name(base: &Url) -> String {
     base.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned()
 }
 
-/// A TCP or TLS stream.
-#[derive(Debug)]
-pub(super) enum Stream {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
-}
-
-impl Stream {
-    /// Whether both sides agreed on HTTP/2.
-    pub(super) fn agreed_on_http2(&self) -> bool {
-        match self {
-            Self::Plain(_) => false,
-            Self::Tls(stream) => stream.get_ref().1.alpn_protocol() == Some(ALPN_HTTP2),
-        }
-    }
-}
-
-macro_rules! of_either {
-    ($stream:expr, $inner:ident => $call:expr) => {
-        match $stream.get_mut() {
-            Stream::Plain($inner) => $call,
-            Stream::Tls($inner) => $call,
-        }
-    };
-}
-
-impl AsyncRead for Stream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        of_either!(self, inner => Pin::new(inner).poll_read(cx, buffer))
-    }
-}
-
-impl AsyncWrite for Stream {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        of_either!(self, inner => Pin::new(inner).poll_write(cx, bytes))
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        of_either!(self, inner => Pin::new(inner).poll_write_vectored(cx, bytes))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        match self {
-            Self::Plain(inner) => inner.is_write_vectored(),
-            Self::Tls(inner) => inner.is_write_vectored(),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        of_either!(self, inner => Pin::new(inner).poll_flush(cx))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        of_either!(self, inner => Pin::new(inner).poll_shutdown(cx))
-    }
+/// Whether both sides agreed on HTTP/2.
+pub(super) fn agreed_on_http2(stream: &Stream) -> bool {
+    matches!(stream, Stream::Right(tls) if tls.get_ref().1.alpn_protocol() == Some(ALPN_HTTP2))
 }

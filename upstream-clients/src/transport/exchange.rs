@@ -65,17 +65,22 @@ pub(super) async fn read(
     }
     // Most bodies come in one chunk, which is not copied.
     let first = chunk(&mut body).await?.unwrap_or_default();
-    let mut whole = BodyBuffer::One(first);
+    let mut joined = BytesMut::new();
     while let Some(more) = chunk(&mut body).await? {
-        if whole.len() + more.len() > limit {
+        if joined.is_empty() {
+            joined.reserve(first.len() + more.len() + body.size_hint().lower() as usize);
+            joined.extend_from_slice(&first);
+        }
+        if joined.len() + more.len() > limit {
             return Err(ExchangeError::TooLarge);
         }
-        whole = whole.joined(&more, body.size_hint().lower() as usize);
+        joined.extend_from_slice(&more);
     }
-    if whole.len() > limit {
+    let body = if joined.is_empty() { first } else { joined.freeze() };
+    if body.len() > limit {
         return Err(ExchangeError::TooLarge);
     }
-    Ok(RawResponse { status, body: whole.into(), retry_after })
+    Ok(RawResponse { status, body, retry_after })
 }
 
 /// Reads only the form in seconds (RFC 9110, section 10.2.3).
@@ -85,44 +90,6 @@ fn retry_after(response: &Response<Incoming>) -> Option<Duration> {
     }
     let seconds: u32 = response.headers().get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
     Some(Duration::from_secs(seconds.into()))
-}
-
-/// The part of a body received so far.
-enum BodyBuffer {
-    One(Bytes),
-    Joined(BytesMut),
-}
-
-impl BodyBuffer {
-    fn len(&self) -> usize {
-        match self {
-            Self::One(bytes) => bytes.len(),
-            Self::Joined(bytes) => bytes.len(),
-        }
-    }
-
-    /// Reserves room for the rest of the body.
-    fn joined(self, more: &[u8], to_come: usize) -> Self {
-        let mut bytes = match self {
-            Self::One(first) => {
-                let mut bytes = BytesMut::with_capacity(first.len() + more.len() + to_come);
-                bytes.extend_from_slice(&first);
-                bytes
-            }
-            Self::Joined(bytes) => bytes,
-        };
-        bytes.extend_from_slice(more);
-        Self::Joined(bytes)
-    }
-}
-
-impl From<BodyBuffer> for Bytes {
-    fn from(whole: BodyBuffer) -> Self {
-        match whole {
-            BodyBuffer::One(bytes) => bytes,
-            BodyBuffer::Joined(bytes) => bytes.freeze(),
-        }
-    }
 }
 
 async fn chunk(body: &mut Incoming) -> Result<Option<Bytes>, ExchangeError> {

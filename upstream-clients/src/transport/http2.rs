@@ -2,8 +2,8 @@
 //!
 //! Not here: how a connection is opened and when HTTP/2 is used.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,6 +13,7 @@ use http_body_util::Full;
 use hyper::client::conn::http2;
 use hyper::rt::Executor;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use parking_lot::Mutex;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
@@ -39,21 +40,16 @@ impl Http2Pool {
     /// Returns a slot on a connection with room. Forgets connections that take no more calls; calls
     /// in flight on them complete.
     pub(super) fn acquire(&self) -> Option<StreamSlot> {
-        self.with(|open| {
-            open.retain(|connection| !connection.is_over());
-            open.iter().find_map(StreamSlot::on)
-        })
+        let mut open = self.0.lock();
+        open.retain(|connection| !connection.is_over());
+        open.iter().find_map(StreamSlot::on)
     }
 
     pub(super) fn add(&self, connection: Http2Connection) -> Option<StreamSlot> {
         let connection = Arc::new(connection);
         let slot = StreamSlot::on(&connection);
-        self.with(|open| open.push(connection));
+        self.0.lock().push(connection);
         slot
-    }
-
-    fn with<T>(&self, change: impl FnOnce(&mut Vec<Arc<Http2Connection>>) -> T) -> T {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -96,10 +92,6 @@ impl Http2Connection {
     fn retire(&self) {
         self.is_retired.store(true, Ordering::Relaxed);
     }
-
-    fn last_response(&self) -> std::sync::MutexGuard<'_, Instant> {
-        self.last_response.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// A slot for one call on a connection, freed when dropped.
@@ -127,7 +119,7 @@ impl StreamSlot {
         let mut sender = self.connection.sender.clone();
         let response = sender.try_send_request(request).await;
         self.waiting_since = None;
-        *self.connection.last_response() = Instant::now();
+        *self.connection.last_response.lock() = Instant::now();
         // A retry must not use this connection, which may be about to close.
         let response = response.map_err(|error| {
             self.connection.retire();
@@ -142,7 +134,7 @@ impl Drop for StreamSlot {
         self.connection.streams.fetch_sub(1, Ordering::Relaxed);
         if let Some(since) = self.waiting_since
             && since.elapsed() >= SILENCE_THRESHOLD
-            && *self.connection.last_response() < since
+            && *self.connection.last_response.lock() < since
         {
             self.connection.retire();
         }

@@ -2,9 +2,9 @@
 //! expire.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::http1::Http1Connection;
@@ -28,7 +28,7 @@ impl Pool {
     /// Returns a connection that the upstream has not closed, as far as is known.
     pub(super) async fn take(&self) -> Option<Box<Http1Connection>> {
         loop {
-            let IdleConnection { mut connection, since } = self.with(VecDeque::pop_back)?;
+            let IdleConnection { mut connection, since } = self.0.lock().pop_back()?;
             if since.elapsed() < IDLE_TIMEOUT && connection.is_ready().await {
                 return Some(connection);
             }
@@ -37,15 +37,11 @@ impl Pool {
 
     pub(super) fn put(&self, connection: Box<Http1Connection>) {
         let idle = IdleConnection { connection, since: Instant::now() };
-        let closed = self.with(|pool| {
-            pool.push_back(idle);
-            let is_old = pool.front().is_some_and(|idle| idle.since.elapsed() >= IDLE_TIMEOUT);
-            if is_old || pool.len() > MAX_IDLE { pool.pop_front() } else { None }
-        });
+        let mut pool = self.0.lock();
+        pool.push_back(idle);
+        let is_old = pool.front().is_some_and(|idle| idle.since.elapsed() >= IDLE_TIMEOUT);
+        let closed = if is_old || pool.len() > MAX_IDLE { pool.pop_front() } else { None };
+        drop(pool);
         drop(closed);
-    }
-
-    fn with<T>(&self, change: impl FnOnce(&mut VecDeque<IdleConnection>) -> T) -> T {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
