@@ -16,8 +16,8 @@ use crate::jwks::KeySet;
 use crate::principal::Principal;
 use crate::proof::{Proof, ProofError};
 use crate::replay::ProofUse;
-use crate::request_token::{self, RequestTokenRules};
-use crate::token::{self, AccessToken};
+use crate::request_token;
+use crate::token::{self, AccessToken, TokenRules};
 use crate::verifier::{RequestCredentials, RequestVerifier, bearer};
 
 pub use crate::verifier::{AuthError, Verified, proof_header};
@@ -99,7 +99,7 @@ impl Authenticator {
 #[derive(Debug)]
 pub struct RequestTokenAuthenticator {
     pub keys: RemoteKeys,
-    pub rules: RequestTokenRules,
+    pub rules: TokenRules,
     pub clock: Clock,
 }
 

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use crate::json::Object;
 use crate::jwks::KeySet;
 use crate::jwt::{JwtError, Unverified};
-use crate::token::{self, TokenError};
+use crate::token::{self, TokenError, TokenRules};
 
 /// A token is accepted this long before its `iat`, and never after its `exp`.
 const CLOCK_SKEW_SECONDS: i64 = 10;
@@ -26,14 +26,6 @@ pub enum OidcError {
     Time,
     #[error("the email is missing or not verified")]
     Email,
-}
-
-/// Who may issue tokens, and for whom.
-#[derive(Debug, Clone)]
-pub struct OidcRules {
-    pub issuer: String,
-    /// The only audience; a token with several is rejected.
-    pub audience: String,
 }
 
 /// A service account with a valid token.
@@ -65,17 +57,17 @@ fn check_header(header: &Object<'_>) -> Result<String, OidcError> {
     Ok(header.text("kid").map(str::to_owned).ok_or(TokenError::UnknownKey)?)
 }
 
-/// Verifies a token with the key its `kid` names.
+/// Verifies a token with the key its `kid` names. A token with several audiences is rejected.
 pub fn verify(
     token: &str,
     keys: &KeySet,
-    rules: &OidcRules,
+    rules: &TokenRules,
     now: Timestamp,
 ) -> Result<ServiceAccount, OidcError> {
     let jwt = Unverified::split(token)?;
     let (header, claims) = (jwt.header()?, jwt.claims()?);
     let key = keys.get(&check_header(&header)?).ok_or(TokenError::UnknownKey)?;
-    token::check_signature(&jwt, header.text("alg"), key)?;
+    token::check_signature(jwt.signing_input, jwt.signature_text, header.text("alg"), key)?;
     let text = |name| claims.text(name).ok_or(TokenError::Claims);
     // Accounts are identified by it.
     let subject = text("sub").ok().filter(|sub| !sub.is_empty()).ok_or(TokenError::Claims)?;

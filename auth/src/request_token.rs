@@ -20,7 +20,7 @@ use crate::json::Object;
 use crate::jwks::KeySet;
 use crate::jwt::Unverified;
 use crate::principal::Principal;
-use crate::token::{self, TokenError};
+use crate::token::{self, TokenError, TokenRules};
 
 /// `typ` that distinguishes these tokens from access tokens and proofs (RFC 8725 section 3.11).
 const TYPE: &str = "request+jwt";
@@ -156,14 +156,6 @@ impl RequestTokens {
     }
 }
 
-/// What a service requires of a request token.
-#[derive(Debug, Clone)]
-pub struct RequestTokenRules {
-    pub issuer: String,
-    /// The service's own name.
-    pub audience: String,
-}
-
 /// Returns the key id that a request token names. Nothing of the token is trusted yet.
 pub fn key_id(token: &str) -> Result<String, TokenError> {
     key_id_of(TYPE, token)
@@ -194,7 +186,7 @@ fn check_header(kind: &str, header: &Object<'_>) -> Result<String, TokenError> {
 pub fn verify(
     token: &str,
     keys: &KeySet,
-    rules: &RequestTokenRules,
+    rules: &TokenRules,
     now: Timestamp,
 ) -> Result<Principal, TokenError> {
     let claims: CallerClaims = signed(TYPE, token, keys, rules, now)?;
@@ -205,7 +197,7 @@ pub fn verify(
 pub fn verify_service(
     token: &str,
     keys: &KeySet,
-    rules: &RequestTokenRules,
+    rules: &TokenRules,
     now: Timestamp,
 ) -> Result<(), TokenError> {
     let claims: ServiceClaims = signed(SERVICE_TYPE, token, keys, rules, now)?;
@@ -219,14 +211,14 @@ pub(crate) fn signed<T: DeserializeOwned>(
     kind: &str,
     token: &str,
     keys: &KeySet,
-    rules: &RequestTokenRules,
+    rules: &TokenRules,
     now: Timestamp,
 ) -> Result<T, TokenError> {
     let jwt = Unverified::split(token).map_err(|_| TokenError::Malformed)?;
     let header = jwt.header().map_err(|_| TokenError::Malformed)?;
     let claims = jwt.claims().map_err(|_| TokenError::Malformed)?;
     let key = keys.get(&check_header(kind, &header)?).ok_or(TokenError::UnknownKey)?;
-    token::check_signature(&jwt, header.text("alg"), key)?;
+    token::check_signature(jwt.signing_input, jwt.signature_text, header.text("alg"), key)?;
     token::check_addressing(&claims, &rules.issuer, &rules.audience)?;
     token::check_start(&claims, now)?;
     if claims.integer("exp").ok_or(TokenError::Claims)? <= now.as_second() {

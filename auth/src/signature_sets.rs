@@ -41,7 +41,7 @@ fn token_accepts(algorithm: &str, sample: &Sample<'_>) -> bool {
     };
     let key = keys.get("a").expect("the set has one key");
     let signature = jwt::encode(sample.signature);
-    token::check_raw_signature(sample.message, &signature, Some(algorithm), key).is_ok()
+    token::check_signature(sample.message, &signature, Some(algorithm), key).is_ok()
 }
 
 /// Runs a set through a path and counts the accepted signatures.

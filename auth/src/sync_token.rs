@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::jwks::KeySet;
 use crate::principal::Principal;
-use crate::request_token::{self, CallerClaims, RequestTokenRules, RequestTokens};
-use crate::token::TokenError;
+use crate::request_token::{self, CallerClaims, RequestTokens};
+use crate::token::{TokenError, TokenRules};
 
 /// `typ` that distinguishes these tokens from the gateway's others (RFC 8725 section 3.11).
 const TYPE: &str = "sync-session+jwt";
@@ -58,7 +58,7 @@ pub fn key_id(token: &str) -> Result<String, TokenError> {
 pub fn verify(
     token: &str,
     keys: &KeySet,
-    rules: &RequestTokenRules,
+    rules: &TokenRules,
     now: Timestamp,
 ) -> Result<Principal, TokenError> {
     let claims: SyncClaims = request_token::signed(TYPE, token, keys, rules, now)?;

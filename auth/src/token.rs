@@ -51,6 +51,7 @@ pub enum TokenError {
 #[derive(Debug, Clone)]
 pub struct TokenRules {
     pub issuer: String,
+    /// The receiver's own name.
     pub audience: String,
 }
 
@@ -112,7 +113,7 @@ pub(crate) fn verify_digested(
     }
     let kid = header.text("kid").ok_or(TokenError::UnknownKey)?;
     let key = keys.get(kid).ok_or(TokenError::UnknownKey)?;
-    check_signature(&jwt, header.text("alg"), key)?;
+    check_signature(jwt.signing_input, jwt.signature_text, header.text("alg"), key)?;
     check_addressing(&claims, &rules.issuer, &rules.audience)?;
     check_start(&claims, now)?;
     let bound_to = bound_to(&claims).ok_or(TokenError::Unbound)?;
@@ -120,17 +121,9 @@ pub(crate) fn verify_digested(
     Ok(AccessToken { principal, bound_to })
 }
 
-pub(crate) fn check_signature(
-    jwt: &Unverified<'_>,
-    named: Option<&str>,
-    key: &TrustedKey,
-) -> Result<(), TokenError> {
-    check_raw_signature(jwt.signing_input, jwt.signature_text, named, key)
-}
-
 /// Verifies a signature. The key decides which algorithms are allowed, not the token (RFC 8725
 /// section 3.1).
-pub(crate) fn check_raw_signature(
+pub(crate) fn check_signature(
     input: &[u8],
     signature: &str,
     named: Option<&str>,

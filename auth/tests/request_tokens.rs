@@ -5,10 +5,10 @@
 use std::sync::Arc;
 
 use auth::jwks::KeySet;
-use auth::oidc::{self, OidcError, OidcRules};
+use auth::oidc::{self, OidcError};
 use auth::principal::Principal;
-use auth::request_token::{self, RequestTokenRules, RequestTokens};
-use auth::token::TokenError;
+use auth::request_token::{self, RequestTokens};
+use auth::token::{TokenError, TokenRules};
 use auth::{jwt, sync_token, token};
 use contracts::clock::{Clock, Entropy};
 use contracts::role::RoleSet;
@@ -25,8 +25,8 @@ fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
 }
 
-fn rules(audience: &str) -> RequestTokenRules {
-    RequestTokenRules { issuer: GATEWAY.into(), audience: audience.into() }
+fn rules(audience: &str) -> TokenRules {
+    TokenRules { issuer: GATEWAY.into(), audience: audience.into() }
 }
 
 fn caller() -> Principal {
@@ -215,7 +215,7 @@ fn a_callers_token_is_reused_only_for_the_same_service() {
 #[test]
 fn an_identity_token_is_strict_json_for_one_audience_of_a_verified_account() {
     let gateway = Gateway::new();
-    let rules = OidcRules { issuer: GATEWAY.into(), audience: "jobs".into() };
+    let rules = TokenRules { issuer: GATEWAY.into(), audience: "jobs".into() };
     let good = json!({
         "aud": "jobs", "sub": "117", "exp": NOW + 3600, "email": "jobs@hotel.test", "email_verified": true,
     });

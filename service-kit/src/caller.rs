@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use auth::Principal;
 use auth::edge::{AuthError, RemoteKeys, RequestTokenAuthenticator};
-use auth::request_token::RequestTokenRules;
+use auth::token::TokenRules;
 use axum::extract::{FromRef, FromRequestParts};
 use contracts::clock::Clock;
 use contracts::headers;
@@ -26,7 +26,7 @@ pub fn callers(config: &CallersConfig, audience: &str, clock: Clock) -> Callers 
     let client = crate::http_client::short_requests();
     Arc::new(RequestTokenAuthenticator {
         keys: RemoteKeys::new(config.jwks_url.clone(), client, Duration::from_secs(5)),
-        rules: RequestTokenRules { issuer: config.issuer.clone(), audience: audience.to_owned() },
+        rules: TokenRules { issuer: config.issuer.clone(), audience: audience.to_owned() },
         clock,
     })
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use auth::edge::RemoteKeys;
-use auth::oidc::{self, OidcError, OidcRules, ServiceAccount};
+use auth::oidc::{self, OidcError, ServiceAccount};
+use auth::token::TokenRules;
 use auth::verifier::bearer;
 use axum::Router;
 use axum::extract::{Request, State};
@@ -51,7 +52,7 @@ impl AccountsConfig {
 #[derive(Debug)]
 pub struct Identity {
     keys: RemoteKeys,
-    rules: OidcRules,
+    rules: TokenRules,
     accounts: AccountsConfig,
     clock: Clock,
 }
@@ -93,23 +94,7 @@ impl Identity {
     pub fn new(config: &OidcConfig, keys: RemoteKeys, clock: Clock) -> Self {
         let (issuer, audience) = (config.issuer.clone(), config.audience.clone());
         let accounts = config.accounts.clone();
-        Self { keys, rules: OidcRules { issuer, audience }, accounts, clock }
-    }
-
-    async fn authorize(
-        &self,
-        headers: &HeaderMap,
-        group: AccountGroup,
-    ) -> Result<ServiceAccount, Refusal> {
-        let token = bearer(headers).map_err(|_| Refusal::NoToken)?;
-        let keys = self.keys.holding(&oidc::key_id(token).map_err(Refusal::Token)?).await;
-        if keys.is_empty() {
-            return Err(Refusal::NoKeys);
-        }
-        let account = oidc::verify(token, &keys, &self.rules, self.clock.now());
-        let account = account.map_err(Refusal::Token)?;
-        let is_allowed = self.accounts.emails(group).contains(&account.email);
-        if is_allowed { Ok(account) } else { Err(Refusal::Account) }
+        Self { keys, rules: TokenRules { issuer, audience }, accounts, clock }
     }
 }
 
@@ -143,7 +128,15 @@ impl RequireAccount {
             return Ok(ServiceAccount { email: "anybody".to_owned(), subject: "0".to_owned() });
         }
         let identity = self.identity.as_ref().ok_or(Refusal::NotConfigured)?;
-        identity.authorize(headers, group).await
+        let token = bearer(headers).map_err(|_| Refusal::NoToken)?;
+        let keys = identity.keys.holding(&oidc::key_id(token).map_err(Refusal::Token)?).await;
+        if keys.is_empty() {
+            return Err(Refusal::NoKeys);
+        }
+        let account = oidc::verify(token, &keys, &identity.rules, identity.clock.now());
+        let account = account.map_err(Refusal::Token)?;
+        let is_allowed = identity.accounts.emails(group).contains(&account.email);
+        if is_allowed { Ok(account) } else { Err(Refusal::Account) }
     }
 }
 

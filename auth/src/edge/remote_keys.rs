@@ -22,15 +22,11 @@ pub struct RemoteKeys {
     url: String,
     client: reqwest::Client,
     current: ArcSwap<KeySet>,
-    attempts: Mutex<RefreshAttempts>,
+    /// When the set was last requested.
+    last_attempt: Mutex<Option<Instant>>,
     /// When the set was last fetched; `None` before the first time.
     read_at: ArcSwap<Option<Instant>>,
     cooldown: Duration,
-}
-
-#[derive(Debug, Default)]
-struct RefreshAttempts {
-    last: Option<Instant>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +44,7 @@ impl RemoteKeys {
             url,
             client,
             current: ArcSwap::default(),
-            attempts: Mutex::default(),
+            last_attempt: Mutex::default(),
             read_at: ArcSwap::default(),
             cooldown,
         }
@@ -61,8 +57,8 @@ impl RemoteKeys {
             self.current.store(Arc::new(self.fetch().await.unwrap_or_default()));
         }
         let old = self.read_at.load().is_some_and(|at| at.elapsed() >= MAX_AGE);
-        if old && let Ok(attempts) = self.attempts.try_lock() {
-            self.try_to_refresh(attempts).await;
+        if old && let Ok(last_attempt) = self.last_attempt.try_lock() {
+            self.try_to_refresh(last_attempt).await;
         }
         self.current.load_full()
     }
@@ -84,28 +80,28 @@ impl RemoteKeys {
     /// Refreshes once at a time; callers that waited use the result, good or bad.
     async fn refresh_for(&self, kid: &str) {
         let waiting_since = Instant::now();
-        let attempts = self.attempts.lock().await;
-        let refreshed_meanwhile = attempts.last.is_some_and(|at| at >= waiting_since);
+        let last_attempt = self.last_attempt.lock().await;
+        let refreshed_meanwhile = last_attempt.is_some_and(|at| at >= waiting_since);
         if !refreshed_meanwhile && self.current.load().get(kid).is_none() {
-            self.try_to_refresh(attempts).await;
+            self.try_to_refresh(last_attempt).await;
         }
     }
 
-    async fn try_to_refresh(&self, mut attempts: MutexGuard<'_, RefreshAttempts>) {
+    async fn try_to_refresh(&self, mut last_attempt: MutexGuard<'_, Option<Instant>>) {
         let cooldown =
             if self.is_loaded() { self.cooldown } else { self.cooldown.min(EMPTY_COOLDOWN) };
-        if attempts.last.is_some_and(|at| at.elapsed() < cooldown) {
+        if last_attempt.is_some_and(|at| at.elapsed() < cooldown) {
             return;
         }
         // Set before the attempt too: a cancelled caller has still used the cooldown.
-        attempts.last = Some(Instant::now());
+        *last_attempt = Some(Instant::now());
         match self.fetch().await {
             Ok(keys) => self.store(keys),
             Err(error) => {
                 tracing::warn!(url = %self.url, %error, "Failed to refresh the key set; keeping the last good one.");
             }
         }
-        attempts.last = Some(Instant::now());
+        *last_attempt = Some(Instant::now());
     }
 
     /// An unchanged document keeps its `Arc`, because cached tokens are valid for one set only.

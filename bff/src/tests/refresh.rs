@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use auth::jwks::KeySet;
-use auth::request_token::{RequestTokenRules, verify_service};
+use auth::request_token::verify_service;
+use auth::token::TokenRules;
 use contracts::id::{DeviceId, Id, SessionId};
 use contracts::upstream::iam::Confirmation;
 use jiff::SignedDuration;
@@ -58,7 +59,7 @@ async fn a_device_that_proves_its_key_gets_a_new_pair() {
     let forwarded = json!({"refreshToken": "the-first", "jkt": jkt, "deviceId": gateway.device});
     assert_eq!(requests[0].body, forwarded);
     let keys = serde_json::to_vec(&gateway.state.request_tokens.key_set()).unwrap();
-    let rules = RequestTokenRules { issuer: "bff-backoffice".into(), audience: "iam".into() };
+    let rules = TokenRules { issuer: "bff-backoffice".into(), audience: "iam".into() };
     let bearer = requests[0].bearer.strip_prefix("Bearer ").unwrap();
     verify_service(bearer, &KeySet::parse(&keys).unwrap(), &rules, gateway.clock.now()).unwrap();
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use auth::jwks::KeySet;
-use auth::request_token::RequestTokenRules;
 use auth::sync_token;
+use auth::token::TokenRules;
 use contracts::id::DeviceId;
 use contracts::sync::SyncCursor;
 use jiff::SignedDuration;
@@ -71,7 +71,7 @@ async fn a_handshake_brings_sync_services_cursor_a_token_for_this_device_and_cac
     assert_eq!(stored(&gateway).await, row(&gateway, "7"));
 
     let keys = serde_json::to_vec(&gateway.state.request_tokens.key_set()).unwrap();
-    let rules = RequestTokenRules { issuer: "bff-backoffice".into(), audience: "sync".into() };
+    let rules = TokenRules { issuer: "bff-backoffice".into(), audience: "sync".into() };
     let token = session["syncSessionToken"].as_str().unwrap();
     let now = gateway.clock.now();
     let keys = KeySet::parse(&keys).unwrap();

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use auth::jwks::KeySet;
-use auth::oidc::{OidcRules, verify};
+use auth::oidc::verify;
+use auth::token::TokenRules;
 use axum::Router;
 use axum::extract::State;
 use axum::routing::post;
@@ -133,7 +134,7 @@ async fn a_revoked_session_is_pushed_to_the_gateway_by_the_events_account() {
     let keys = platform.http.get(platform.url(Iam, "/oidc/jwks")).send().await.unwrap();
     let keys = KeySet::parse(&keys.bytes().await.unwrap()).unwrap();
     let issuer = format!("{}/oidc", platform.running.issuer);
-    let rules = OidcRules { issuer, audience: AUDIENCE.to_owned() };
+    let rules = TokenRules { issuer, audience: AUDIENCE.to_owned() };
     let token = push.token.strip_prefix("Bearer ").unwrap();
     let account = verify(token, &keys, &rules, platform.now()).unwrap();
     assert_eq!(account.email, "events@demo.melmastoon.example");

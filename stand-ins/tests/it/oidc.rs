@@ -1,7 +1,8 @@
 //! The issuer of service accounts' tokens.
 
 use auth::jwks::KeySet;
-use auth::oidc::{OidcRules, verify};
+use auth::oidc::verify;
+use auth::token::TokenRules;
 use contracts::upstream::Upstream::Iam;
 use jiff::SignedDuration;
 use serde_json::Value;
@@ -49,7 +50,7 @@ async fn an_account_gets_a_token_that_the_gateway_takes() {
     );
     let keys = document(&platform, "/oidc/jwks").await.to_string();
     let keys = KeySet::parse(keys.as_bytes()).unwrap();
-    let rules = OidcRules { issuer, audience: AUDIENCE.to_owned() };
+    let rules = TokenRules { issuer, audience: AUDIENCE.to_owned() };
     let token = response["id_token"].as_str().unwrap();
     let account = verify(token, &keys, &rules, platform.now()).unwrap();
     assert_eq!(account.email, OPERATOR);
