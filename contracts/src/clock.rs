@@ -7,6 +7,8 @@ use jiff::civil::Date;
 use jiff::tz::Offset;
 use parking_lot::Mutex;
 use rand::{Rng, RngCore, SeedableRng, rngs::StdRng};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
 
 /// Reads the wall clock. Cheap to clone.
 #[derive(Clone, derive_more::Debug)]
@@ -199,42 +201,11 @@ pub fn parse_date(text: &str) -> Option<Date> {
     text.parse().ok().filter(|_| is_plain)
 }
 
-/// Serde form of a date: `YYYY-MM-DD`, as [`parse_date`] takes it.
-pub mod wire_date {
-    use jiff::civil::Date;
-    use serde::de::Error;
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    pub fn serialize<S: Serializer>(date: &Date, serializer: S) -> Result<S::Ok, S::Error> {
-        date.serialize(serializer)
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Date, D::Error> {
-        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
-        let invalid = || D::Error::custom("expected a date like 2026-11-21 from 0001 to 9999");
-        super::parse_date(&text).ok_or_else(invalid)
-    }
-
-    /// For a date that may be absent.
-    pub mod option {
-        use jiff::civil::Date;
-        use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-        pub fn serialize<S: Serializer>(
-            date: &Option<Date>,
-            serializer: S,
-        ) -> Result<S::Ok, S::Error> {
-            date.serialize(serializer)
-        }
-
-        pub fn deserialize<'de, D: Deserializer<'de>>(
-            deserializer: D,
-        ) -> Result<Option<Date>, D::Error> {
-            #[derive(Deserialize)]
-            struct Bounded(#[serde(with = "super")] Date);
-            Ok(Option::<Bounded>::deserialize(deserializer)?.map(|Bounded(date)| date))
-        }
-    }
+/// Reads a date of the wire: `YYYY-MM-DD`, as [`parse_date`] takes it.
+pub fn wire_date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Date, D::Error> {
+    let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+    let invalid = || D::Error::custom("expected a date like 2026-11-21 from 0001 to 9999");
+    parse_date(&text).ok_or_else(invalid)
 }
 
 #[cfg(test)]
@@ -268,16 +239,14 @@ mod tests {
         at: Timestamp,
         #[serde(default, with = "wire::option")]
         until: Option<Timestamp>,
-        #[serde(with = "wire_date")]
+        #[serde(deserialize_with = "wire_date")]
         day: Date,
-        #[serde(default, with = "wire_date::option")]
-        last: Option<Date>,
     }
 
     fn times(at: &str, day: &str) -> Option<Times> {
-        let json = serde_json::json!({"at": at, "until": at, "day": day, "last": day});
+        let json = serde_json::json!({"at": at, "until": at, "day": day});
         let read = serde_json::from_value::<Times>(json.clone()).ok();
-        for (name, value) in [("at", at), ("until", at), ("day", day), ("last", day)] {
+        for (name, value) in [("at", at), ("until", at), ("day", day)] {
             let mut good = serde_json::json!({"at": "2026-11-21T08:00:00Z", "day": "2026-11-21"});
             good[name] = value.into();
             let is_good = serde_json::from_value::<Times>(good).is_ok();

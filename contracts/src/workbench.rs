@@ -40,7 +40,7 @@ pub struct TodayView {
 pub struct View {
     pub id: WorkbenchViewId,
     pub property_id: PropertyId,
-    #[serde(with = "crate::clock::wire_date")]
+    #[serde(deserialize_with = "crate::clock::wire_date")]
     pub date: Date,
     /// When the stays were true; the oldest of several lists.
     #[serde(with = "crate::clock::wire")]

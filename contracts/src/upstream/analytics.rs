@@ -13,7 +13,7 @@ pub struct Kpis {
     pub property_id: PropertyId,
     #[serde(with = "crate::clock::wire")]
     pub as_of: Timestamp,
-    #[serde(with = "crate::clock::wire_date")]
+    #[serde(deserialize_with = "crate::clock::wire_date")]
     pub business_date: Date,
     pub occupancy_percent: f64,
     /// Average daily rate.

@@ -90,7 +90,7 @@ pub struct FolioCharge {
     /// billing's own.
     pub charge_id: String,
     /// The business day it belongs to.
-    #[serde(with = "crate::clock::wire_date")]
+    #[serde(deserialize_with = "crate::clock::wire_date")]
     pub date: Date,
     pub description: String,
     pub amount: Money,

@@ -31,6 +31,8 @@ pub enum RoomStatus {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[derive(strum::IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum TaskStatus {
     Pending,
     Assigned,
@@ -48,6 +50,10 @@ impl RoomStatus {
     pub fn name(self) -> &'static str {
         self.into()
     }
+}
+
+impl TaskStatus {
+    pub const ALL: &[Self] = Self::VARIANTS;
 }
 
 /// One room and how often its status changed.

@@ -28,13 +28,11 @@ pub struct TokenResponse {
 #[derive(Clone, PartialEq, Eq, derive_more::Debug, Serialize, Deserialize, Validate)]
 #[debug("RefreshRequest {{ device_id: {device_id:?}, .. }}")]
 #[serde(rename_all = "camelCase")]
+#[garde(allow_unvalidated)]
 pub struct RefreshRequest {
-    #[garde(skip)]
     pub refresh_token: String,
     /// RFC 7638 thumbprint of the proof's key.
-    #[garde(skip)]
     pub jkt: String,
-    #[garde(skip)]
     pub device_id: DeviceId,
 }
 
@@ -58,10 +56,9 @@ pub enum MfaMethod {
 #[derive(Clone, PartialEq, Eq, derive_more::Debug, Serialize, Deserialize, Validate)]
 #[debug("AttestRequest {{ method: {method:?}, .. }}")]
 #[serde(rename_all = "camelCase")]
+#[garde(allow_unvalidated)]
 pub struct AttestRequest {
-    #[garde(skip)]
     pub method: MfaMethod,
-    #[garde(skip)]
     pub code: String,
 }
 

@@ -16,10 +16,10 @@ pub struct Availability {
     #[serde(with = "crate::clock::wire")]
     pub as_of: Timestamp,
     /// First night.
-    #[serde(with = "crate::clock::wire_date")]
+    #[serde(deserialize_with = "crate::clock::wire_date")]
     pub from: Date,
     /// The day after the last night.
-    #[serde(with = "crate::clock::wire_date")]
+    #[serde(deserialize_with = "crate::clock::wire_date")]
     pub to: Date,
     pub room_types: Vec<RoomTypeAvailability>,
 }
@@ -38,7 +38,7 @@ pub struct RoomTypeAvailability {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NightAvailability {
-    #[serde(with = "crate::clock::wire_date")]
+    #[serde(deserialize_with = "crate::clock::wire_date")]
     pub date: Date,
     pub total: u32,
     pub held: u32,
@@ -59,10 +59,10 @@ pub struct Calendar {
     #[serde(with = "crate::clock::wire")]
     pub as_of: Timestamp,
     /// First night.
-    #[serde(with = "crate::clock::wire_date")]
+    #[serde(deserialize_with = "crate::clock::wire_date")]
     pub from: Date,
     /// The day after the last night.
-    #[serde(with = "crate::clock::wire_date")]
+    #[serde(deserialize_with = "crate::clock::wire_date")]
     pub to: Date,
     pub room_types: Vec<RoomTypeAvailability>,
     /// By number.
@@ -107,9 +107,9 @@ pub struct CalendarStay {
     /// Absent for a hold that no reservation was made from yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reservation_id: Option<ReservationId>,
-    #[serde(with = "crate::clock::wire_date")]
+    #[serde(deserialize_with = "crate::clock::wire_date")]
     pub check_in: Date,
-    #[serde(with = "crate::clock::wire_date")]
+    #[serde(deserialize_with = "crate::clock::wire_date")]
     pub check_out: Date,
     pub status: StayStatus,
     /// Of a hold.
@@ -140,9 +140,9 @@ pub struct CalendarBlock {
     /// Absent for a stop-sell of the whole property.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub room_type_id: Option<RoomTypeId>,
-    #[serde(with = "crate::clock::wire_date")]
+    #[serde(deserialize_with = "crate::clock::wire_date")]
     pub from: Date,
-    #[serde(with = "crate::clock::wire_date")]
+    #[serde(deserialize_with = "crate::clock::wire_date")]
     pub to: Date,
     pub reason: String,
 }

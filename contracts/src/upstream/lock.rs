@@ -46,21 +46,17 @@ pub enum KeyState {
 /// A key for a guest. The lock's own room must be among the rooms.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[garde(allow_unvalidated)]
 pub struct IssueKeyRequest {
-    #[garde(skip)]
     pub reservation_id: ReservationId,
     /// Every room the key opens.
-    #[garde(skip)]
     pub room_ids: Vec<RoomId>,
     #[serde(with = "crate::clock::wire")]
-    #[garde(skip)]
     pub valid_from: Timestamp,
     /// From here on it opens nothing.
     #[serde(with = "crate::clock::wire")]
-    #[garde(skip)]
     pub valid_until: Timestamp,
     /// The first that the lock takes is made.
-    #[garde(skip)]
     pub preferred_kinds: Vec<KeyKind>,
     #[garde(dive)]
     pub guest: KeyHolder,
@@ -69,12 +65,11 @@ pub struct IssueKeyRequest {
 /// Who gets the key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[garde(allow_unvalidated)]
 pub struct KeyHolder {
-    #[garde(skip)]
     pub id: GuestId,
     /// 1 to 200 characters.
     #[schema(value_type = String, min_length = 1, max_length = 200)]
-    #[garde(skip)]
     pub display_name: Text<200>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(dive)]

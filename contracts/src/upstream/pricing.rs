@@ -13,7 +13,7 @@ pub struct RateSnapshot {
     #[serde(with = "crate::clock::wire")]
     pub as_of: Timestamp,
     /// Tonight in the property's time zone.
-    #[serde(with = "crate::clock::wire_date")]
+    #[serde(deserialize_with = "crate::clock::wire_date")]
     pub date: Date,
     pub rates: Vec<Rate>,
 }

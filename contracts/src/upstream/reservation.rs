@@ -34,7 +34,7 @@ impl ReservationState {
 #[serde(rename_all = "camelCase")]
 pub struct Stays {
     pub property_id: PropertyId,
-    #[serde(with = "crate::clock::wire_date")]
+    #[serde(deserialize_with = "crate::clock::wire_date")]
     pub date: Date,
     #[serde(with = "crate::clock::wire")]
     pub as_of: Timestamp,
@@ -52,9 +52,9 @@ pub struct Stay {
     pub guest_name: String,
     pub room_id: Option<RoomId>,
     pub room_number: Option<String>,
-    #[serde(with = "crate::clock::wire_date")]
+    #[serde(deserialize_with = "crate::clock::wire_date")]
     pub check_in: Date,
-    #[serde(with = "crate::clock::wire_date")]
+    #[serde(deserialize_with = "crate::clock::wire_date")]
     pub check_out: Date,
     pub adults: u8,
     pub state: ReservationState,

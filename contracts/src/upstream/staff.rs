@@ -83,7 +83,7 @@ pub struct Shifts {
     #[serde(with = "crate::clock::wire")]
     pub as_of: Timestamp,
     /// In the property's time zone.
-    #[serde(with = "crate::clock::wire_date")]
+    #[serde(deserialize_with = "crate::clock::wire_date")]
     pub date: Date,
     /// By department, then start.
     pub shifts: Vec<Shift>,

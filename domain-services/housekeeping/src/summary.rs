@@ -1,7 +1,5 @@
 //! `GET /api/v1/housekeeping/summary`: today's work in numbers.
 
-use std::collections::BTreeMap;
-
 use axum::response::Response;
 use contracts::id::PropertyId;
 use contracts::upstream::housekeeping::{Summary, TaskStatus};
@@ -94,23 +92,13 @@ pub(crate) async fn find(
     row.map(|row| from_row(&row, property, now)).transpose()
 }
 
-/// Columns of [`SUMMARY_SQL`] that count a status.
-const STATUSES: [(TaskStatus, &str); 7] = [
-    (TaskStatus::Pending, "pending"),
-    (TaskStatus::Assigned, "assigned"),
-    (TaskStatus::InProgress, "in_progress"),
-    (TaskStatus::Paused, "paused"),
-    (TaskStatus::Completed, "completed"),
-    (TaskStatus::Failed, "failed"),
-    (TaskStatus::Cancelled, "cancelled"),
-];
-
 fn from_row(row: &Row, property_id: PropertyId, as_of: Timestamp) -> Result<Summary, StoreError> {
-    let number = |(status, column)| Ok((status, pg_row::total(row, column)?));
+    // A column of each status counts its tasks.
+    let number = |&status: &TaskStatus| Ok((status, pg_row::total(row, status.into())?));
     Ok(Summary {
         property_id,
         as_of,
-        tasks: STATUSES.into_iter().map(number).collect::<Result<BTreeMap<_, _>, StoreError>>()?,
+        tasks: TaskStatus::ALL.iter().map(number).collect::<Result<_, StoreError>>()?,
         urgent_open: pg_row::total(row, "urgent_open")?,
         pending_tasks_at_arrival_window: pg_row::total(row, "at_arrival")?,
         time_to_ready_minutes: pg_row::get(row, "median_minutes")?,

@@ -12,7 +12,7 @@ use service_kit::caller::Caller;
 use service_kit::etag;
 use service_kit::extract::{Path, Query};
 use service_kit::pg_row;
-use service_kit::postgres::{self, Database, StoreError, Transaction};
+use service_kit::postgres::{self, Database, StoreError, Transaction, Values};
 use service_kit::problem::ApiResult;
 use service_kit::service::ReadProblems;
 use tokio_postgres::Row;
@@ -61,10 +61,11 @@ async fn read(
     let mut connection = database.connection().await?;
     let transaction = postgres::read(&mut connection, caller.0.tenant).await?;
     let nights = Nights::read(&transaction, caller, property, window, now).await?;
+    let period: Values<'_> = &[&property.as_str(), &nights.first, &nights.past];
     Ok(Calendar {
-        rooms: rooms(&transaction, property).await?,
-        stays: stays(&transaction, property, &nights).await?,
-        blocks: blocks(&transaction, property, &nights).await?,
+        rooms: list(&transaction, ROOMS_SQL, &[&property.as_str()], room).await?,
+        stays: list(&transaction, STAYS_SQL, period, stay).await?,
+        blocks: list(&transaction, BLOCKS_SQL, period, block).await?,
         property_id: property,
         time_zone: nights.time_zone,
         as_of: now,
@@ -74,20 +75,21 @@ async fn read(
     })
 }
 
+async fn list<T>(
+    transaction: &Transaction<'_>,
+    sql: &str,
+    values: Values<'_>,
+    item: fn(&Row) -> Result<T, StoreError>,
+) -> Result<Vec<T>, StoreError> {
+    transaction.query(sql, values).await?.iter().map(item).collect()
+}
+
 /// $1 property. Room numbers are sorted by length first: 9, 10, 101.
 pub(crate) const ROOMS_SQL: &str = "
     SELECT id AS room_id, room_type_id, number
     FROM inventory.rooms
     WHERE property_id = $1::text AND deactivated_at IS NULL
     ORDER BY length(number), number COLLATE \"C\", id";
-
-async fn rooms(
-    transaction: &Transaction<'_>,
-    property: PropertyId,
-) -> Result<Vec<CalendarRoom>, StoreError> {
-    let rows = transaction.query(ROOMS_SQL, &[&property.as_str()]).await?;
-    rows.iter().map(room).collect()
-}
 
 fn room(row: &Row) -> Result<CalendarRoom, StoreError> {
     Ok(CalendarRoom {
@@ -105,16 +107,6 @@ pub(crate) const STAYS_SQL: &str = "
     WHERE property_id = $1::text AND status IN ('held', 'confirmed', 'checked_in')
       AND check_in < $3::date AND check_out > $2::date
     ORDER BY check_in, id";
-
-async fn stays(
-    transaction: &Transaction<'_>,
-    property: PropertyId,
-    nights: &Nights,
-) -> Result<Vec<CalendarStay>, StoreError> {
-    let rows =
-        transaction.query(STAYS_SQL, &[&property.as_str(), &nights.first, &nights.past]).await?;
-    rows.iter().map(stay).collect()
-}
 
 fn stay(row: &Row) -> Result<CalendarStay, StoreError> {
     Ok(CalendarStay {
@@ -135,16 +127,6 @@ pub(crate) const BLOCKS_SQL: &str = "
     FROM inventory.inventory_blocks
     WHERE property_id = $1::text AND cleared_at IS NULL AND starts_on < $3::date AND ends_on > $2::date
     ORDER BY starts_on, id";
-
-async fn blocks(
-    transaction: &Transaction<'_>,
-    property: PropertyId,
-    nights: &Nights,
-) -> Result<Vec<CalendarBlock>, StoreError> {
-    let rows =
-        transaction.query(BLOCKS_SQL, &[&property.as_str(), &nights.first, &nights.past]).await?;
-    rows.iter().map(block).collect()
-}
 
 fn block(row: &Row) -> Result<CalendarBlock, StoreError> {
     Ok(CalendarBlock {

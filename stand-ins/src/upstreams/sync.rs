@@ -50,13 +50,11 @@ pub(crate) struct Cursors {
 /// A request to move a cursor, so that cached copies of it are wrong.
 #[derive(Debug, Clone, Copy, Deserialize, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[garde(allow_unvalidated)]
 pub(crate) struct MoveCursor {
-    #[garde(skip)]
     device_id: DeviceId,
-    #[garde(skip)]
     version: u64,
     /// Unchanged when absent.
-    #[garde(skip)]
     #[serde(default, with = "contracts::clock::wire::option")]
     last_pull_at: Option<Timestamp>,
 }

@@ -45,14 +45,13 @@ const IAM_MFA_LOCKED: &str = "MELMASTOON.IAM.MFA_LOCKED";
 #[derive(derive_more::Debug, Deserialize, Validate, utoipa::ToSchema)]
 #[debug("StepUpRequest {{ scope: {scope:?}, .. }}")]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[garde(allow_unvalidated)]
 pub(crate) struct StepUpRequest {
-    #[garde(skip)]
     method: MfaMethod,
     /// What the operator's device shows.
     #[schema(min_length = 1, max_length = 32)]
     #[garde(length(chars, min = 1, max = MAX_CODE_LENGTH))]
     code: String,
-    #[garde(skip)]
     scope: Scope,
     /// The folio or lock it is for; any of the scope when left out.
     #[garde(inner(custom(id_of(self.scope))))]
@@ -60,7 +59,6 @@ pub(crate) struct StepUpRequest {
     /// SHA-256 of the one body it permits, base64url without padding; any when left out.
     #[serde(default, deserialize_with = "digest")]
     #[schema(value_type = Option<String>)]
-    #[garde(skip)]
     body_digest: Option<[u8; 32]>,
 }
 
