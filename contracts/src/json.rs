@@ -6,13 +6,13 @@
 //! array where an object is expected and names the invalid member.
 
 use std::borrow::Cow;
-use std::fmt;
 
 mod check;
 mod error;
 mod params;
 mod published;
 mod read;
+mod wanted;
 
 pub use check::ZeroCharacter;
 pub use error::{Error, Fault};
@@ -22,8 +22,9 @@ pub use published::{from_published, published_text};
 /// Nested arrays and objects of a document, the outermost included.
 pub const MAX_DEPTH: usize = 64;
 
-use serde::Deserialize;
-use serde::de::{DeserializeOwned, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeOwned, DeserializeSeed};
+use serde::{Deserialize, Deserializer};
+use wanted::Wanted;
 
 /// Any value.
 #[derive(Debug, Clone, PartialEq)]
@@ -116,66 +117,7 @@ impl Value<'_> {
 
 impl<'de> Deserialize<'de> for Value<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(AnyValue)
-    }
-}
-
-/// Visitor for [`Value`], which borrows strings from the input if they need no unescaping.
-struct AnyValue;
-
-/// A string, borrowed if possible.
-#[derive(Deserialize)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
-
-impl<'de> Visitor<'de> for AnyValue {
-    type Value = Value<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
-    }
-
-    fn visit_unit<E>(self) -> Result<Value<'de>, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Value<'de>, E> {
-        Ok(Value::Bool(value))
-    }
-
-    fn visit_i64<E>(self, number: i64) -> Result<Value<'de>, E> {
-        Ok(Value::Integer(number))
-    }
-
-    fn visit_u64<E>(self, number: u64) -> Result<Value<'de>, E> {
-        Ok(i64::try_from(number).map_or(Value::Unsigned(number), Value::Integer))
-    }
-
-    fn visit_f64<E>(self, number: f64) -> Result<Value<'de>, E> {
-        Ok(Value::Float(number))
-    }
-
-    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Value<'de>, E> {
-        Ok(Value::Text(Cow::Borrowed(text)))
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Value<'de>, E> {
-        Ok(Value::Text(Cow::Owned(text.to_owned())))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value<'de>, A::Error> {
-        let mut values = Vec::new();
-        while let Some(value) = list.next_element()? {
-            values.push(value);
-        }
-        Ok(Value::List(values))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value<'de>, A::Error> {
-        let mut object = Object(Vec::with_capacity(6));
-        while let Some((Name(name), value)) = members.next_entry()? {
-            object.0.push((name, value));
-        }
-        Ok(Value::Object(object))
+        Wanted::Whole.deserialize(deserializer)
     }
 }
 

@@ -1,13 +1,10 @@
 //! Reads published documents. Their sender can no longer correct them, so members that are not read may
 //! hold anything.
 
-use std::fmt;
+use serde::de::{DeserializeOwned, DeserializeSeed};
 
-use serde::de::{
-    DeserializeOwned, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor,
-};
-
-use super::{AnyValue, Error, Name, Object, Value, ZeroCharacter, check};
+use super::wanted::Wanted;
+use super::{Error, Value, ZeroCharacter, check};
 
 /// Reads the members at `paths` (`data.kind`) as [`from_slice`](super::from_slice) does. All others
 /// are skipped unread: they may repeat and hold anything. Half of a surrogate pair and what is not
@@ -19,7 +16,7 @@ pub fn from_published<T: DeserializeOwned>(
 ) -> Result<T, Error> {
     let text = mended(json);
     let mut reader = serde_json::Deserializer::from_slice(&text);
-    let value = Wanted(paths.to_vec()).deserialize(&mut reader);
+    let value = Wanted::Members(paths.to_vec()).deserialize(&mut reader);
     let mut value =
         value.and_then(|value| reader.end().map(|()| value)).map_err(|it| Error::syntax(&it))?;
     if !matches!(value, Value::Object(_)) {
@@ -63,71 +60,6 @@ fn code_unit(json: &[u8], at: usize) -> Option<u16> {
     let escape: &[u8; ESCAPE] = json.get(at..)?.first_chunk()?;
     let [b'\\', b'u', digits @ ..] = escape else { return None };
     u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
-}
-
-/// Keeps an object's members at these paths; the empty path keeps the value whole.
-struct Wanted<'w>(Vec<&'w str>);
-
-impl<'w> Wanted<'w> {
-    fn below(&self, name: &str) -> Self {
-        let rest = |path: &&'w str| match path.strip_prefix(name)? {
-            "" => Some(""),
-            rest => rest.strip_prefix('.'),
-        };
-        Self(self.0.iter().filter_map(rest).collect())
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for Wanted<'_> {
-    type Value = Value<'de>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value<'de>, D::Error> {
-        if self.0.contains(&"") {
-            return deserializer.deserialize_any(AnyValue);
-        }
-        deserializer.deserialize_any(self)
-    }
-}
-
-macro_rules! read_as_null {
-    ($($visit:ident: $type:ty),*) => {$(
-        fn $visit<E>(self, _: $type) -> Result<Value<'de>, E> {
-            Ok(Value::Null)
-        }
-    )*};
-}
-
-/// What is no object has none of the members, and is read as null.
-impl<'de> Visitor<'de> for Wanted<'_> {
-    type Value = Value<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
-    }
-
-    fn visit_unit<E>(self) -> Result<Value<'de>, E> {
-        Ok(Value::Null)
-    }
-
-    read_as_null! { visit_bool: bool, visit_i64: i64, visit_u64: u64, visit_f64: f64, visit_str: &str }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value<'de>, A::Error> {
-        while list.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Value::Null)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value<'de>, A::Error> {
-        let mut object = Object::default();
-        while let Some(Name(name)) = members.next_key()? {
-            let wanted = self.below(&name);
-            if wanted.0.is_empty() {
-                members.next_value::<IgnoredAny>()?;
-            } else {
-                object.0.push((name, members.next_value_seed(wanted)?));
-            }
-        }
-        Ok(Value::Object(object))
-    }
 }
 
 #[cfg(test)]
