@@ -21,12 +21,10 @@ use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use service_kit::lifecycle::Lifecycle;
-use service_kit::serve::{Accept, Plain, bind, serve as serve_on};
+use service_kit::serve::{Plain, bind, serve as serve_on};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 
 use crate::canned_upstream::CannedUpstream;
 
@@ -81,7 +79,7 @@ impl Baseline {
 /// input, and serves until the input ends.
 pub(crate) async fn serve(folder: &Path) -> anyhow::Result<()> {
     let tls = Tls::load_or_make(&DataDir::open(folder)?, &Clock::system())?;
-    let acceptor = OverTls(TlsAcceptor::from(Arc::new(server_config(&tls)?)));
+    let acceptor = TlsAcceptor::from(Arc::new(server_config(&tls)?));
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let (listener, upstream) = (bind(any).await?, bind(any).await?);
     let mut out = std::io::stdout().lock();
@@ -117,19 +115,4 @@ fn server_config(tls: &Tls) -> anyhow::Result<ServerConfig> {
         .with_single_cert(chain, key)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
-}
-
-#[derive(Clone)]
-struct OverTls(TlsAcceptor);
-
-impl Accept for OverTls {
-    type Stream = TlsStream<TcpStream>;
-
-    async fn accept(&self, connection: TcpStream) -> std::io::Result<Self::Stream> {
-        self.0.accept(connection).await
-    }
-
-    fn reset_on_close(stream: &Self::Stream) {
-        let _ = stream.get_ref().0.set_zero_linger();
-    }
 }

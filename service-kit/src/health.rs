@@ -27,7 +27,8 @@ const REPORT_MAX_AGE: Duration = Duration::from_secs(1);
 type Probe = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
 
 /// The dependencies of a program, and what the user loses without each.
-#[derive(Clone)]
+#[derive(Clone, derive_more::Debug)]
+#[debug("{:?}", checks.iter().map(|check| check.name).collect::<Vec<_>>())]
 pub struct Readiness {
     checks: Vec<Check>,
     lifecycle: Lifecycle,
@@ -42,12 +43,6 @@ struct CheckRun {
     reports: Arc<[CheckReport]>,
 }
 
-impl std::fmt::Debug for Readiness {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.checks.iter().map(|check| check.name)).finish()
-    }
-}
-
 #[derive(Clone)]
 struct Check {
     name: &'static str,
@@ -57,16 +52,10 @@ struct Check {
 }
 
 #[derive(Debug, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Condition {
-    Up,
-    Down,
-}
-
-#[derive(Debug, Serialize)]
 struct CheckReport {
     name: &'static str,
-    state: Condition,
+    /// `up` or `down`.
+    state: &'static str,
     required: bool,
     /// What the user loses while it is down.
     cost: &'static str,
@@ -121,7 +110,7 @@ impl Readiness {
 
     async fn report(&self) -> (bool, Report) {
         let checks = self.recent().await;
-        let up = checks.iter().all(|check| !check.required || matches!(check.state, Condition::Up));
+        let up = checks.iter().all(|check| !check.required || check.reason.is_none());
         let status = match (self.lifecycle.is_stopping(), up) {
             (true, _) => "draining",
             (false, true) => "ready",
@@ -129,9 +118,7 @@ impl Readiness {
         };
         (status == "ready", Report { status, checks })
     }
-}
 
-impl Readiness {
     /// The reports, at most [`REPORT_MAX_AGE`] old: however many requests, the checks run once a second.
     async fn recent(&self) -> Arc<[CheckReport]> {
         let mut last = self.last.lock().await;
@@ -152,7 +139,7 @@ async fn run(check: &Check) -> CheckReport {
         Ok(Err(reason)) => Some(reason),
         Err(_) => Some(format!("no reply within {} ms", CHECK_TIMEOUT.as_millis())),
     };
-    let state = if reason.is_none() { Condition::Up } else { Condition::Down };
+    let state = if reason.is_none() { "up" } else { "down" };
     CheckReport { name: check.name, state, required: check.required, cost: check.cost, reason }
 }
 

@@ -14,6 +14,7 @@ use contracts::problem::{self, Problem, code};
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use opentelemetry::trace::TraceContextExt;
+use opentelemetry_http::HeaderExtractor;
 use tokio::time::Instant;
 use tower::{Layer, Service};
 use tower_http::catch_panic::CatchPanicLayer;
@@ -246,7 +247,7 @@ impl Observer {
 
     fn context(&self, id: RequestId, headers: &HeaderMap, span: &Span) -> RequestContext {
         let parent = opentelemetry::global::get_text_map_propagator(|propagator| {
-            propagator.extract(&HeaderCarrier(headers))
+            propagator.extract(&HeaderExtractor(headers))
         });
         let remote = parent.span().span_context().clone();
         if remote.is_valid() {
@@ -315,16 +316,4 @@ fn write(mut problem: Problem, bare: Response, context: &RequestContext, path: &
     }
     parts.extensions.insert(ProblemCode(problem.code.into_owned()));
     (parts, body).into_response()
-}
-
-struct HeaderCarrier<'a>(&'a HeaderMap);
-
-impl opentelemetry::propagation::Extractor for HeaderCarrier<'_> {
-    fn get(&self, key: &str) -> Option<&str> {
-        self.0.get(key)?.to_str().ok()
-    }
-
-    fn keys(&self) -> Vec<&str> {
-        self.0.keys().map(http::HeaderName::as_str).collect()
-    }
 }

@@ -15,6 +15,8 @@ use contracts::env::Env;
 use http::HeaderMap;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -66,6 +68,18 @@ impl Accept for Plain {
 
     fn reset_on_close(stream: &TcpStream) {
         let _ = stream.set_zero_linger();
+    }
+}
+
+impl Accept for TlsAcceptor {
+    type Stream = TlsStream<TcpStream>;
+
+    async fn accept(&self, connection: TcpStream) -> io::Result<Self::Stream> {
+        Self::accept(self, connection).await
+    }
+
+    fn reset_on_close(stream: &Self::Stream) {
+        let _ = stream.get_ref().0.set_zero_linger();
     }
 }
 

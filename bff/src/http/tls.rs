@@ -13,10 +13,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use service_kit::background::{BackgroundTask, Schedule};
-use service_kit::serve::Accept;
-use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
@@ -63,11 +60,11 @@ impl ResolvesServerCert for Reloading {
     }
 }
 
-/// Accepts TLS connections that speak HTTP/2 or HTTP/1.1.
 #[derive(Clone, derive_more::Debug)]
 #[debug("Tls")]
 pub(crate) struct Tls {
-    acceptor: TlsAcceptor,
+    /// Accepts connections that speak HTTP/2 or HTTP/1.1.
+    pub(crate) acceptor: TlsAcceptor,
     current: Arc<Reloading>,
 }
 
@@ -94,18 +91,6 @@ impl Tls {
     #[cfg(test)]
     pub(crate) fn expires_at(&self) -> i64 {
         self.current.0.load().expires_at
-    }
-}
-
-impl Accept for Tls {
-    type Stream = TlsStream<TcpStream>;
-
-    async fn accept(&self, connection: TcpStream) -> std::io::Result<Self::Stream> {
-        self.acceptor.accept(connection).await
-    }
-
-    fn reset_on_close(stream: &Self::Stream) {
-        let _ = stream.get_ref().0.set_zero_linger();
     }
 }
 

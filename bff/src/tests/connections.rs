@@ -65,7 +65,7 @@ impl Listening {
         let addresses = (plain_socket.local_addr().unwrap(), tls_socket.local_addr().unwrap());
         let lifecycle = &gateway.state.lifecycle;
         server(&gateway).serve(plain_socket, Plain, lifecycle);
-        server(&gateway).serve(tls_socket, tls, lifecycle);
+        server(&gateway).serve(tls_socket, tls.acceptor, lifecycle);
         let (plain, tls) = addresses;
         Self { gateway, plain, tls, certificate: made.der, _folder: folder }
     }

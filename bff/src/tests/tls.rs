@@ -96,7 +96,7 @@ async fn a_changed_certificate_is_served_without_a_restart_and_a_half_written_on
     driver.start("reload-tls-certificate", tls.reload(&folder.config()), CERTIFICATE_POLL);
     let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let address = listener.local_addr().unwrap();
-    serve(listener, tls.clone(), Router::new(), &lifecycle);
+    serve(listener, tls.acceptor.clone(), Router::new(), &lifecycle);
     let trusted = [&old, &new];
     assert_eq!(served(address, &trusted).await, old.der);
     assert_eq!(tls.expires_at(), 3_786_912_000, "2090-01-01");

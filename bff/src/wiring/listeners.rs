@@ -42,7 +42,7 @@ pub(super) async fn open_public(
     if let Some(config) = &config.tls {
         let tls = Tls::load(config)?;
         tasks::reload_certificate(&driver, &tls, config);
-        server.serve(listener, tls, &lifecycle);
+        server.serve(listener, tls.acceptor, &lifecycle);
     } else {
         server.serve(listener, Plain, &lifecycle);
     }
