@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{FromRef, FromRequestParts};
+use axum::routing::{MethodRouter, get};
 use contracts::env::Env;
 use contracts::id::PropertyId;
 use contracts::problem::Code;
@@ -148,19 +149,20 @@ impl FromRequestParts<UpstreamState> for PropertyRead {
 }
 
 pub(crate) fn router(upstream: Upstream, state: UpstreamState) -> Router {
+    let one = |path, handler: MethodRouter<UpstreamState>| Router::new().route(path, handler);
     let played = match upstream {
         Upstream::Tenant => tenant::routes(),
         Upstream::Billing => billing::routes(),
         Upstream::Reservation => reservation::routes(),
         Upstream::Lock => lock::routes(),
-        Upstream::Pricing => pricing::routes(),
-        Upstream::Notification => notification::routes(),
-        Upstream::Analytics => analytics::routes(),
-        Upstream::Property => property::routes(),
+        Upstream::Pricing => one("/v1/pricing/rate-snapshot", get(pricing::rate_snapshot)),
+        Upstream::Notification => one("/api/v1/alerts", get(notification::alerts)),
+        Upstream::Analytics => one("/api/v1/analytics/kpis", get(analytics::kpis)),
+        Upstream::Property => one("/internal/v1/properties/{id}", get(property::property)),
         Upstream::Maintenance => maintenance::routes(),
-        Upstream::Ai => ai::routes(),
+        Upstream::Ai => one("/api/v1/ai/suggestions", get(ai::suggestions)),
         Upstream::Sync => sync::routes(),
-        Upstream::Audit => audit::routes(),
+        Upstream::Audit => one("/api/v1/audit/entries", get(audit::entries)),
         _ => Router::new(),
     };
     played.fallback(not_played).with_state(state)

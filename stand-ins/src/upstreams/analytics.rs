@@ -1,21 +1,15 @@
 //! analytics: yesterday's closed business day, computed from the stays of that night.
 
-use axum::Router;
-use axum::routing::get;
 use contracts::money::Money;
 use contracts::upstream::analytics::Kpis;
 use contracts::upstream::reservation::ReservationState;
 use jiff::civil::Date;
 use service_kit::extract::Json;
 
-use super::{PropertyRead, UpstreamState};
+use super::PropertyRead;
 use crate::demo::{DemoData, Property, properties::Closed, rates};
 
-pub(super) fn routes() -> Router<UpstreamState> {
-    Router::new().route("/api/v1/analytics/kpis", get(kpis))
-}
-
-async fn kpis(PropertyRead { platform, property, now }: PropertyRead) -> Json<Kpis> {
+pub(super) async fn kpis(PropertyRead { platform, property, now }: PropertyRead) -> Json<Kpis> {
     let today = property.today(now);
     let night = Night::of(&platform.demo, &property, today.yesterday().unwrap_or(today));
     Json(Kpis {

@@ -1,19 +1,13 @@
 //! audit: what operators did at a property, from the recorded effects.
 
-use axum::Router;
-use axum::routing::get;
 use contracts::id::PropertyId;
 use contracts::upstream::audit::{AuditEntries, AuditEntry};
 use service_kit::extract::{Json, Query};
 
-use super::{LimitQuery, Platform, PropertyRead, UpstreamState};
+use super::{LimitQuery, Platform, PropertyRead};
 use crate::effects::Effect;
 
-pub(super) fn routes() -> Router<UpstreamState> {
-    Router::new().route("/api/v1/audit/entries", get(entries))
-}
-
-async fn entries(
+pub(super) async fn entries(
     PropertyRead { platform, property, now }: PropertyRead,
     Query(query): Query<LimitQuery>,
 ) -> Json<AuditEntries> {

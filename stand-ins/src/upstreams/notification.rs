@@ -1,17 +1,11 @@
 //! notification: alerts that nobody has acknowledged.
 
-use axum::Router;
-use axum::routing::get;
 use contracts::upstream::notification::Alerts;
 use service_kit::extract::{Json, Query};
 
-use super::{LimitQuery, PropertyRead, UpstreamState};
+use super::{LimitQuery, PropertyRead};
 
-pub(super) fn routes() -> Router<UpstreamState> {
-    Router::new().route("/api/v1/alerts", get(alerts))
-}
-
-async fn alerts(
+pub(super) async fn alerts(
     PropertyRead { platform, property, now }: PropertyRead,
     Query(query): Query<LimitQuery>,
 ) -> Json<Alerts> {

@@ -1,19 +1,13 @@
 //! pricing: tonight's best available rates.
 
-use axum::Router;
-use axum::routing::get;
 use contracts::upstream::pricing::{Rate, RateSnapshot};
 use jiff::civil::Date;
 use service_kit::extract::Json;
 
-use super::{PropertyRead, UpstreamState};
+use super::PropertyRead;
 use crate::demo::{Property, RoomType, rates};
 
-pub(super) fn routes() -> Router<UpstreamState> {
-    Router::new().route("/v1/pricing/rate-snapshot", get(rate_snapshot))
-}
-
-async fn rate_snapshot(
+pub(super) async fn rate_snapshot(
     PropertyRead { platform, property, now }: PropertyRead,
 ) -> Json<RateSnapshot> {
     let tonight = property.today(now);

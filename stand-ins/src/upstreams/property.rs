@@ -2,22 +2,16 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::State;
-use axum::routing::get;
 use contracts::id::PropertyId;
 use contracts::upstream::property::Property;
 use service_kit::caller::Caller;
 use service_kit::extract::{Json, Path};
 use service_kit::problem::ApiResult;
 
-use super::{Platform, UpstreamState};
+use super::Platform;
 
-pub(super) fn routes() -> Router<UpstreamState> {
-    Router::new().route("/internal/v1/properties/{id}", get(property))
-}
-
-async fn property(
+pub(super) async fn property(
     State(platform): State<Arc<Platform>>,
     caller: Caller,
     Path(id): Path<PropertyId>,
