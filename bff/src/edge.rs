@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use auth::Principal;
-use auth::edge::{AdmitOutcome, AuthError, StoredSession};
+use auth::edge::{AdmitOutcome, AuthError, SessionClaim, StoredSession};
 use auth::proof::ProofError;
 use auth::verifier::Verified;
 use axum::extract::{FromRequestParts, OptionalFromRequestParts, OriginalUri, Request, State};
@@ -99,7 +99,7 @@ async fn authenticate_request(
         verified.check_device(headers)?;
     }
     let details = details(headers);
-    let claim = gateway.sessions.claim(&verified.principal, &details);
+    let claim = SessionClaim::of(&verified.principal, gateway.env.new_id(), &details);
     let profile = gateway.profiles.lookup(&verified.principal, context).await;
     if safeguard!(TenantSuspension) && gateway.tenant_statuses.is_suspended(claim.tenant) {
         check_admission(gateway.authenticator.peek(&verified, &claim).await)?;

@@ -5,7 +5,6 @@
 
 use auth::Principal;
 use auth::edge::{SessionClaim, StoredSession};
-use contracts::clock::{Clock, Entropy};
 use contracts::headers;
 use contracts::id::{DeviceId, Id, SessionId, TenantId};
 use http::HeaderMap;
@@ -65,30 +64,6 @@ impl Session {
             device: caller.device,
             opened_at: at,
         }
-    }
-}
-
-/// Builds session claims.
-#[derive(Debug, Clone)]
-pub struct Sessions {
-    clock: Clock,
-    entropy: Entropy,
-}
-
-impl Sessions {
-    pub fn new(clock: Clock, entropy: Entropy) -> Self {
-        Self { clock, entropy }
-    }
-
-    /// Builds the claim of the session that the request belongs to. `details` come from
-    /// [`details`].
-    pub fn claim<'a>(
-        &self,
-        principal: &'a Principal,
-        details: &'a [(&'static str, &'a str)],
-    ) -> SessionClaim<'a> {
-        let fresh = SessionId::generate(&self.clock, &self.entropy);
-        SessionClaim::of(principal, fresh, details)
     }
 }
 

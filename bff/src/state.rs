@@ -16,10 +16,10 @@ use upstream_clients::Upstreams;
 use crate::config::{LockAuditAges, Lockout};
 use crate::firewall::Firewall;
 use crate::firewall::rule_override::RuleOverrides;
+use crate::sessions::Profiles;
 use crate::sessions::revocation::Feed;
 use crate::sessions::session_store::SessionRedis;
 use crate::sessions::tenant_status::TenantStatuses;
-use crate::sessions::{Profiles, Sessions};
 use crate::stream::Streams;
 
 /// Handle to the state. One `Arc`, because routes and their state are cloned for every request.
@@ -51,7 +51,6 @@ app_state! {
     composer: Composer,
     upstreams: Arc<Upstreams>,
     session_redis: SessionRedis,
-    sessions: Sessions,
     profiles: Profiles,
     tenant_statuses: TenantStatuses,
     revocations: Feed,

@@ -16,7 +16,7 @@ use tower_http::set_header::SetResponseHeaderLayer;
 
 use crate::admin::isolation_probe::IsolationProbe;
 use crate::background::job::Job;
-use crate::handlers::internal::admin::{background, composition, override_rules, unfreeze};
+use crate::handlers::internal::admin::{diagnostics, override_rules, unfreeze};
 use crate::handlers::internal::{events, jobs, sessions};
 use crate::locks::freeze::LockRoutes;
 use crate::locks::reconcile::LockReconciler;
@@ -91,8 +91,8 @@ fn admin_routes(gateway: Gateway) -> Router {
 /// Diagnostics for platform operators.
 fn diagnostics_routes(gateway: Gateway) -> Router {
     Router::new()
-        .route("/background", get(background::get_background))
-        .route("/composition", get(composition::get_composition))
+        .route("/background", get(diagnostics::get_background))
+        .route("/composition", get(diagnostics::get_composition))
         .with_state(gateway)
 }
 

@@ -27,10 +27,10 @@ use upstream_clients::{Limits, Upstreams};
 use crate::config::{DpopConfig, GatewayConfig, IamConfig, REQUEST_TOKEN_ISSUER, RedisConfig};
 use crate::firewall::Firewall;
 use crate::firewall::rule_override::RuleOverrides;
+use crate::sessions::Profiles;
 use crate::sessions::revocation::Feed;
 use crate::sessions::session_store::{self, SessionRedis};
 use crate::sessions::tenant_status::TenantStatuses;
-use crate::sessions::{Profiles, Sessions};
 use crate::state::{AppState, Gateway};
 use crate::stream::Streams;
 use crate::sync::status;
@@ -120,13 +120,12 @@ impl<'a> GatewayBuilder<'a> {
             ),
             request_tokens,
             upstreams,
-            revocations: Feed::new(followers, session.clone(), clock.clone()),
+            revocations: Feed::new(followers, session.clone(), clock),
             database,
             lockout: config.mfa.lockout(),
             lock_audit_ages: config.lock_audit.ages(),
             streams: Streams::new(session.clone()),
             session_redis: SessionRedis(session.clone()),
-            sessions: Sessions::new(clock, self.env.entropy.clone()),
             tenant_statuses,
             background: TaskDriver::new(self.env.clone(), self.lifecycle.clone()),
             env: self.env,

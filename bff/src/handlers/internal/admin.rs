@@ -1,7 +1,6 @@
 //! What the platform's administrators do and see.
 
-pub(crate) mod background;
-pub(crate) mod composition;
+pub(crate) mod diagnostics;
 pub(crate) mod override_rules;
 pub(crate) mod unfreeze;
 

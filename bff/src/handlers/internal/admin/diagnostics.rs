@@ -1,12 +1,23 @@
-//! `GET /internal/composition`: statistics of each widget and upstream of this instance, since it
-//! started. Internal listener only.
+//! Diagnostics of this instance: `GET /internal/background` shows the background tasks and jobs, each
+//! with its last result, and `GET /internal/composition` statistics of each widget and upstream since
+//! the start. Internal listener only.
 
 use axum::extract::State;
 use composer::Composer;
 use composer::diagnostics::WidgetReport;
 use serde::Serialize;
+use service_kit::background::{TaskDriver, TaskReport};
 use service_kit::extract::Json;
 use upstream_clients::UpstreamReport;
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Background {
+    tasks: Vec<TaskReport>,
+}
+
+pub(crate) async fn get_background(State(driver): State<TaskDriver>) -> Json<Background> {
+    Json(Background { tasks: driver.reports() })
+}
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
