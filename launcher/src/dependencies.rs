@@ -8,6 +8,7 @@ use crate::binaries::Binaries;
 use crate::data_dir::{DataDir, DataDirLock};
 use crate::ports::{Claims, Ports};
 pub use crate::postgres::Durability;
+use crate::postgres::Server;
 use crate::progress::Progress;
 use crate::redis::Tier;
 use crate::run_as::{RunAs, remove_any};
@@ -71,10 +72,9 @@ impl Dependencies {
         };
         let session = redis(Tier::Session, ports.session)?;
         let cache = redis(Tier::Cache, ports.cache)?;
-        let password = &secrets.postgres_admin;
-        let program = &programs.postgres;
-        let spec =
-            postgres::prepare(folder, program, user, ports.postgres, password, durability).await?;
+        let (program, password) = (&programs.postgres, &secrets.postgres_admin);
+        let postgres = Server { folder, program, user, port: ports.postgres, password };
+        let spec = postgres.prepare(durability).await?;
         let dependencies = Self {
             postgres: supervisor.launch(spec),
             session,

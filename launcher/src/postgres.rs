@@ -38,36 +38,84 @@ pub(crate) fn admin_url(port: u16, password: &str) -> String {
     format!("postgres://{ADMIN_ROLE}:{password}@127.0.0.1:{port}/postgres")
 }
 
-/// Creates the cluster if it is missing, ends an earlier server that still runs on it, and returns
-/// how to start the new one.
-pub(crate) async fn prepare(
-    folder: &DataDir,
-    program: &Binary,
-    user: Option<&RunAs>,
-    port: u16,
-    password: &str,
-    durability: Durability,
-) -> anyhow::Result<ChildSpec> {
-    let dir = owned_dir(folder, PROCESS_NAME, user)?;
-    let data = dir.join("data");
-    check_version(folder, &data, program)?;
-    if !data.join("PG_VERSION").is_file() {
-        init(&dir, &data, program, user, password).await?;
-    }
-    end_predecessor(&data).await?;
-    Ok(Server { folder, program, user, port, password }.spec(PROCESS_NAME, dir, durability))
-}
-
 /// The program, user, port and password of a server.
-struct Server<'a> {
-    folder: &'a DataDir,
-    program: &'a Binary,
-    user: Option<&'a RunAs>,
-    port: u16,
-    password: &'a str,
+pub(crate) struct Server<'a> {
+    pub(crate) folder: &'a DataDir,
+    pub(crate) program: &'a Binary,
+    pub(crate) user: Option<&'a RunAs>,
+    pub(crate) port: u16,
+    pub(crate) password: &'a str,
 }
 
 impl Server<'_> {
+    /// Creates the cluster if it is missing, ends an earlier server that still runs on it, and returns
+    /// how to start the new one.
+    pub(crate) async fn prepare(&self, durability: Durability) -> anyhow::Result<ChildSpec> {
+        let dir = owned_dir(self.folder, PROCESS_NAME, self.user)?;
+        let data = dir.join("data");
+        check_version(self.folder, &data, self.program)?;
+        if !data.join("PG_VERSION").is_file() {
+            self.init(&dir, &data).await?;
+        }
+        end_predecessor(&data).await?;
+        Ok(self.spec(PROCESS_NAME, dir, durability))
+    }
+
+    /// Copies the running server on port `primary`, and returns how to start the copy as its standby.
+    pub(crate) async fn prepare_standby(&self, primary: u16) -> anyhow::Result<ChildSpec> {
+        let dir = owned_dir(self.folder, STANDBY_NAME, self.user)?;
+        let data = dir.join("data");
+        end_predecessor(&data).await?;
+        remove_any(&data)?;
+        let mut command = as_user(self.user, &self.program.path.join("pg_basebackup"));
+        command
+            .args(["--host=127.0.0.1", "--checkpoint=fast", "--wal-method=stream", "--no-sync"])
+            .args(["--write-recovery-conf", "--no-password"])
+            .args([format!("--port={primary}"), format!("--username={ADMIN_ROLE}")])
+            .arg("--pgdata")
+            .arg(&data)
+            .envs(self.program.env.iter().map(|(name, value)| (name, value)))
+            .env("PGPASSWORD", self.password)
+            .current_dir(&dir);
+        let output =
+            command.stdin(Stdio::null()).output().await.context("running pg_basebackup")?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            bail!("pg_basebackup could not copy the database: {}", said.trim());
+        }
+        Ok(self.spec(STANDBY_NAME, dir, Durability::Full))
+    }
+
+    /// Runs `initdb` in a draft folder first, so that an interrupted run leaves no partial cluster.
+    async fn init(&self, dir: &Path, data: &Path) -> anyhow::Result<()> {
+        let draft = dir.join("draft");
+        remove_any(&draft)?;
+        remove_any(data)?;
+        let password_file = dir.join("password");
+        write_private(&password_file, self.password.as_bytes())?;
+        give_to(self.user, &password_file)?;
+        let mut command = as_user(self.user, &self.program.path.join("initdb"));
+        command
+            .args(["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync"])
+            .args(["--no-instructions", &format!("--username={ADMIN_ROLE}")])
+            .arg("--pwfile")
+            .arg(&password_file)
+            .arg("--pgdata")
+            .arg(&draft)
+            .envs(self.program.env.iter().map(|(name, value)| (name, value)))
+            .current_dir(dir);
+        let output = command.stdin(Stdio::null()).output().await.context("running initdb")?;
+        remove_any(&password_file)?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            if said.contains("No space left on device") {
+                return Err(UserError::DiskFull.into());
+            }
+            bail!("initdb could not make the database: {}", said.trim());
+        }
+        Ok(fs::rename(draft, data)?)
+    }
+
     /// Describes the server on `dir/data`.
     fn spec(&self, name: &str, dir: PathBuf, durability: Durability) -> ChildSpec {
         let data = dir.join("data");
@@ -87,38 +135,6 @@ impl Server<'_> {
     }
 }
 
-/// Copies the running server on port `primary`, and returns how to start the copy as its standby.
-pub(crate) async fn prepare_standby(
-    folder: &DataDir,
-    program: &Binary,
-    user: Option<&RunAs>,
-    primary: u16,
-    port: u16,
-    password: &str,
-) -> anyhow::Result<ChildSpec> {
-    let dir = owned_dir(folder, STANDBY_NAME, user)?;
-    let data = dir.join("data");
-    end_predecessor(&data).await?;
-    remove_any(&data)?;
-    let mut command = as_user(user, &program.path.join("pg_basebackup"));
-    command
-        .args(["--host=127.0.0.1", "--checkpoint=fast", "--wal-method=stream", "--no-sync"])
-        .args(["--write-recovery-conf", "--no-password"])
-        .args([format!("--port={primary}"), format!("--username={ADMIN_ROLE}")])
-        .arg("--pgdata")
-        .arg(&data)
-        .envs(program.env.iter().map(|(name, value)| (name, value)))
-        .env("PGPASSWORD", password)
-        .current_dir(&dir);
-    let output = command.stdin(Stdio::null()).output().await.context("running pg_basebackup")?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        bail!("pg_basebackup could not copy the database: {}", said.trim());
-    }
-    let server = Server { folder, program, user, port, password };
-    Ok(server.spec(STANDBY_NAME, dir, Durability::Full))
-}
-
 fn check_version(folder: &DataDir, data: &Path, program: &Binary) -> anyhow::Result<()> {
     let Ok(made_by) = fs::read_to_string(data.join("PG_VERSION")) else { return Ok(()) };
     let made_by = made_by.trim().to_owned();
@@ -127,42 +143,6 @@ fn check_version(folder: &DataDir, data: &Path, program: &Binary) -> anyhow::Res
         return Ok(());
     }
     Err(UserError::OtherPostgres { folder: folder.root().to_owned(), made_by, found }.into())
-}
-
-/// Runs `initdb` in a draft folder first, so that an interrupted run leaves no partial cluster.
-async fn init(
-    dir: &Path,
-    data: &Path,
-    program: &Binary,
-    user: Option<&RunAs>,
-    password: &str,
-) -> anyhow::Result<()> {
-    let draft = dir.join("draft");
-    remove_any(&draft)?;
-    remove_any(data)?;
-    let password_file = dir.join("password");
-    write_private(&password_file, password.as_bytes())?;
-    give_to(user, &password_file)?;
-    let mut command = as_user(user, &program.path.join("initdb"));
-    command
-        .args(["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync"])
-        .args(["--no-instructions", &format!("--username={ADMIN_ROLE}")])
-        .arg("--pwfile")
-        .arg(&password_file)
-        .arg("--pgdata")
-        .arg(&draft)
-        .envs(program.env.iter().map(|(name, value)| (name, value)))
-        .current_dir(dir);
-    let output = command.stdin(Stdio::null()).output().await.context("running initdb")?;
-    remove_any(&password_file)?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        if said.contains("No space left on device") {
-            return Err(UserError::DiskFull.into());
-        }
-        bail!("initdb could not make the database: {}", said.trim());
-    }
-    Ok(fs::rename(draft, data)?)
 }
 
 fn as_user(user: Option<&RunAs>, program: &Path) -> Command {

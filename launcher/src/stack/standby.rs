@@ -7,7 +7,7 @@ use url::Url;
 use super::{READY_WITHIN, Stack};
 use crate::binaries::Binaries;
 use crate::ports::Ports;
-use crate::postgres;
+use crate::postgres::{self, Server};
 use crate::progress::Progress;
 use crate::redis::{self, Tier};
 use crate::run_as::RunAs;
@@ -47,10 +47,9 @@ impl Stack {
         let mut ports = Ports::open(&self.folder);
         let port = ports.choose(POSTGRES_STANDBY)?;
         self.claims.push(ports.release()?);
-        let (folder, program) = (&self.folder, &programs.postgres);
-        let spec =
-            postgres::prepare_standby(folder, program, user.as_ref(), primary, port, &password)
-                .await?;
+        let (folder, program, user) = (&self.folder, &programs.postgres, user.as_ref());
+        let server = Server { folder, program, user, port, password: &password };
+        let spec = server.prepare_standby(primary).await?;
         let process = self.supervisor.launch(spec);
         process.wait_ready(READY_WITHIN).await?;
         self.processes.insert(POSTGRES_STANDBY.to_owned(), process);
