@@ -24,7 +24,7 @@ pub mod token;
 pub mod verifier;
 
 #[cfg(test)]
-mod signature_sets;
+mod tests;
 
 pub use contracts::json;
 pub use principal::Principal;

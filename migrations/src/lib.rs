@@ -2,7 +2,7 @@
 //!
 //! Not here: statements that servers run, which are next to the functions that run them.
 //!
-//! Start with [`provision()`], or with [`test_database`] in a test. To change a schema, add one file
+//! Start with [`provision()`], or with [`testing`] in a test. To change a schema, add one file
 //! `V<next>__<what>.sql` to its folder, with a comment that says why. It must work while the previous
 //! release still runs: add first, then move data, and remove in a later release. Never edit a released
 //! file: the runner refuses changed ones. A new table needs `tenant_id`, must be passed to
@@ -14,7 +14,7 @@ mod error;
 mod grants;
 mod provision;
 mod schema;
-pub mod test_database;
+pub mod testing;
 
 pub use error::Error;
 pub use provision::provision;

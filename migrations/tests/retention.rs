@@ -1,7 +1,7 @@
 //! Expired rows are deleted by the service's role, and no others.
 
 use migrations::Schema;
-use migrations::test_database::TestDatabase;
+use migrations::testing::TestDatabase;
 use tokio_postgres::{Client, NoTls};
 
 #[expect(clippy::disallowed_methods, reason = "the connection ends with the test")]

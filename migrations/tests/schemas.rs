@@ -1,7 +1,7 @@
 //! Checks of every schema in the catalog, and of constraints by statements that violate them.
 
 use migrations::Schema;
-use migrations::test_database::TestDatabase;
+use migrations::testing::TestDatabase;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, NoTls};
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use metrics_exporter_prometheus::PrometheusBuilder;
 use migrations::Schema;
-use migrations::test_database::TestDatabase;
+use migrations::testing::TestDatabase;
 use serde_json::{Value, json};
 use service_kit::background::BackgroundTask;
 

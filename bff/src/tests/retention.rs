@@ -1,7 +1,7 @@
 //! The scheduler's job that deletes expired rows.
 
 use migrations::Schema;
-use migrations::test_database::TestDatabase;
+use migrations::testing::TestDatabase;
 use serde_json::{Value, json};
 use service_kit::testing::prepare_all;
 

@@ -233,7 +233,7 @@ async fn a_disconnect_leaves_a_settled_attempt() {
 
 #[tokio::test]
 async fn every_statement_fits_the_schema() {
-    let database = migrations::test_database::TestDatabase::create(migrations::Schema::Bff).await;
+    let database = migrations::testing::TestDatabase::create(migrations::Schema::Bff).await;
     prepare_all(database.url(), &crate::statements()).await;
 }
 

@@ -14,7 +14,7 @@ use contracts::id::{DeviceId, Id, OperatorId, PropertyId, SessionId, TenantId};
 use contracts::upstream::Upstream;
 use contracts::upstream::iam::{AccessTokenClaims, Confirmation};
 use migrations::Schema;
-use migrations::test_database::TestDatabase;
+use migrations::testing::TestDatabase;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use serde_json::{Value, json};
 use service_kit::health::Readiness;

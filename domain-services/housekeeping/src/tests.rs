@@ -1,7 +1,7 @@
 //! The test fixture, a service on a real database, and tests of all routes.
 
 use migrations::Schema;
-use migrations::test_database::TestDatabase;
+use migrations::testing::TestDatabase;
 use service_kit::testing::fixtures::PROPERTY;
 use service_kit::testing::{Harness, assert_committed, contract, prepare_all};
 

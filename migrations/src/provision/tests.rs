@@ -1,7 +1,7 @@
 use tokio::join;
 
 use super::*;
-use crate::test_database::TestDatabase;
+use crate::testing::TestDatabase;
 
 /// A database and a role that nothing else uses, on the server of a test database.
 struct Fresh {

@@ -7,7 +7,7 @@ use axum::routing::get;
 use http::StatusCode;
 use http_body_util::BodyExt;
 use migrations::Schema;
-use migrations::test_database::TestDatabase;
+use migrations::testing::TestDatabase;
 use tokio::time::sleep;
 use tower::ServiceExt;
 

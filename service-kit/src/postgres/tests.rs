@@ -5,7 +5,7 @@ use std::pin::Pin;
 
 use futures_util::future::join_all;
 use migrations::Schema;
-use migrations::test_database::TestDatabase;
+use migrations::testing::TestDatabase;
 use tokio::time::{Instant, timeout};
 use url::Url;
 

@@ -1,7 +1,7 @@
 use contracts::env::Env;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use migrations::Schema;
-use migrations::test_database::TestDatabase;
+use migrations::testing::TestDatabase;
 
 use super::*;
 use crate::lifecycle::Lifecycle;

@@ -1,4 +1,4 @@
-use migrations::test_database::TestDatabase;
+use migrations::testing::TestDatabase;
 use serde_json::{Value, json};
 use service_kit::testing::Harness;
 use service_kit::testing::fixtures::{PROPERTY, TENANT, operator};
