@@ -36,6 +36,12 @@ pub trait Drill: Sync {
         DeviceUse::default()
     }
 
+    /// The module of the drill's type, such as `chaos::drills::certificate`.
+    fn module(&self) -> &'static str {
+        let name = std::any::type_name::<Self>();
+        name.rsplit_once("::").map_or(name, |(module, _)| module)
+    }
+
     /// Runs the drill. An error means that the drill itself failed.
     fn run<'a>(&'a self, run: &'a mut DrillRun) -> DrillFuture<'a>;
 }

@@ -23,6 +23,7 @@ pub mod proxy;
 pub mod report;
 pub mod restore;
 pub mod runner;
+pub mod sources;
 pub mod sync_client;
 pub mod timed_call;
 pub mod timeline;

@@ -1,4 +1,4 @@
-//! `cargo run -p chaos -- list [--missing] | run [ID…] [--short] [--sabotage]`
+//! `cargo run -p chaos -- list [--missing] | run [ID…] [--short] [--sabotage [--changed]]`
 
 #![expect(clippy::print_stdout, reason = "a program for people")]
 
@@ -31,6 +31,12 @@ enum Command {
         /// Switch each row's safeguards off: the findings that the row names must then break.
         #[arg(long)]
         sabotage: bool,
+        /// With --sabotage: only rows that changed since they were red here, and a seventh of the others.
+        #[arg(long, requires = "sabotage", conflicts_with = "ids")]
+        changed: bool,
+        /// Only the rows that `./check` runs, without those that run once a night.
+        #[arg(long, conflicts_with = "ids")]
+        gate: bool,
         /// Take seconds per row: do not wait for the alert.
         #[arg(long)]
         short: bool,
@@ -44,9 +50,9 @@ enum Command {
 async fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::List { missing } => list(missing),
-        Command::Run { ids, sabotage, short, time_scale } => {
+        Command::Run { ids, sabotage, changed, gate, short, time_scale } => {
             let alerts = (!short && !sabotage).then_some(time_scale);
-            runner::run(&ids, RunOptions { sabotage, alerts }).await
+            runner::run(&ids, RunOptions { sabotage, changed, gate, alerts }).await
         }
     };
     match outcome {

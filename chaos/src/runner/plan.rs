@@ -163,7 +163,8 @@ mod tests {
     use crate::catalog::Catalog;
     use crate::drill_run::EnvAfter;
 
-    const GREEN: RunOptions = RunOptions { sabotage: false, alerts: None };
+    const GREEN: RunOptions =
+        RunOptions { sabotage: false, changed: false, gate: false, alerts: None };
 
     fn planned(catalog: &Catalog) -> Vec<Planned<'_>> {
         catalog.drilled().map(|it| Planned::of(it, GREEN).unwrap()).collect()
