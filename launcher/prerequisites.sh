@@ -109,14 +109,18 @@ tool() {
     "$(built_folder)/launcher" tool "$1"
 }
 
-# cargo-deny is built once per user and cached.
-deny_version=0.20.2
+# Prints the folder of a cargo program, which is built once per user and cached.
+cargo_tool() { # cargo_tool <package> <version>
+    local folder="${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/melmastoon/$1-$2"
+    if [ ! -x "$folder/bin/$1" ]; then
+        say "Building $1 $2, once."
+        cargo install --quiet --locked --debug --version "$2" --root "$folder" "$1" || return 1
+    fi
+    printf '%s' "$folder"
+}
 
 check_dependencies() {
-    local tools="${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/melmastoon/cargo-deny-$deny_version"
-    if [ ! -x "$tools/bin/cargo-deny" ]; then
-        say "Building cargo-deny $deny_version, once."
-        cargo install --quiet --locked --debug --version "$deny_version" --root "$tools" cargo-deny
-    fi
-    PATH="$tools/bin:$PATH" cargo deny --log-level error check --hide-inclusion-graph bans licenses sources
+    local tool
+    tool=$(cargo_tool cargo-deny 0.20.2) || return 1
+    PATH="$tool/bin:$PATH" cargo deny --log-level error check --hide-inclusion-graph bans licenses sources
 }
