@@ -1,4 +1,4 @@
-//! `cargo run -p chaos -- list [--missing] | run [ID…] [--short] [--sabotage [--changed]]`
+//! `cargo run -p chaos -- list [--missing] | run [ID…] [--short] [--sabotage [--changed]] | repeat N [ID…]`
 
 #![expect(clippy::print_stdout, reason = "a program for people")]
 
@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use chaos::catalog::Catalog;
 use chaos::prometheus::Scale;
 use chaos::report;
-use chaos::runner::{self, RunOptions};
+use chaos::runner::{self, RepeatOptions, RunOptions};
 use clap::{Parser, Subcommand};
 
 /// Runs failure drills against their own stack.
@@ -44,6 +44,18 @@ enum Command {
         #[arg(long, default_value = "10")]
         time_scale: Scale,
     },
+    /// Run drills as `./check` does, each with and without its safeguards, and keep the results by commit.
+    Repeat {
+        #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+        runs: u32,
+        ids: Vec<String>,
+        /// Build the workspace in a folder of its own at the same time.
+        #[arg(long)]
+        beside_build: bool,
+        /// Run all tests too.
+        #[arg(long)]
+        tests: bool,
+    },
 }
 
 #[tokio::main]
@@ -53,6 +65,9 @@ async fn main() -> ExitCode {
         Command::Run { ids, sabotage, changed, gate, short, time_scale } => {
             let alerts = (!short && !sabotage).then_some(time_scale);
             runner::run(&ids, RunOptions { sabotage, changed, gate, alerts }).await
+        }
+        Command::Repeat { runs, ids, beside_build, tests } => {
+            runner::repeat(&ids, RepeatOptions { runs, beside_build, tests }).await
         }
     };
     match outcome {

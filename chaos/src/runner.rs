@@ -21,15 +21,18 @@ use crate::report::{self, DrillResult, Report, RowResult};
 use crate::sources::Sources;
 
 mod failed_data;
+mod history;
 mod lane;
 mod output;
 mod plan;
 mod red_choice;
+mod repeat;
 
 use lane::Lane;
 use output::{Output, print};
 use plan::{Plan, Planned};
 use red_choice::{Choice, Guards, Record};
+pub use repeat::{RepeatOptions, repeat};
 
 /// Drills run at the same time.
 const LANES: usize = 2;
