@@ -22,6 +22,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::prometheus::Alerts;
+use crate::uptime_probe::{self, UptimeProbe};
 
 mod condition;
 mod managers;
@@ -48,6 +49,8 @@ const KEEP_SETTING: &str = "MELMASTOON_DASHBOARD__KEEP";
 #[derive(Debug)]
 pub struct DrillEnv {
     alerts: Option<Alerts>,
+    /// Probes the gateway by its name.
+    pub uptime: UptimeProbe,
     pub stack: Stack,
     pub desktop: Desktop,
     pub property: String,
@@ -111,12 +114,14 @@ impl DrillEnv {
         let (settings, safeguards_off) =
             (Settings::of(&options), of_gateway(options.safeguards_off));
         let session_memory = condition::session_memory(&stack).await?;
+        let uptime = UptimeProbe::start(stack.info()).await?;
         let alerts = match options.alerts {
-            Some(scale) => Some(Alerts::start(&stack, scale).await?),
+            Some(scale) => Some(Alerts::start(&stack, uptime.address, scale).await?),
             None => None,
         };
         Ok(Self {
             alerts,
+            uptime,
             stack,
             desktop,
             property,
@@ -267,6 +272,12 @@ impl DrillEnv {
     ) -> anyhow::Result<Option<f64>> {
         let response = self.http.get(metrics_url).send().await?.error_for_status()?;
         Ok(sum(&response.text().await?, name, labels))
+    }
+
+    /// Whether the uptime probe reaches the gateway by its name.
+    pub async fn is_reached_by_name(&self) -> anyhow::Result<bool> {
+        let found = self.metric_at(&self.uptime.url(), uptime_probe::METRIC, &[]).await?;
+        Ok(found.context("the uptime probe exports no result")? > 0.5)
     }
 
     /// All instances of the gateway.

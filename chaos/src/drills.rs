@@ -10,6 +10,7 @@ mod certificate;
 mod cursors;
 mod decision;
 mod detection_time;
+mod dns;
 mod drift;
 mod edge_rule;
 mod exactly_once;
@@ -72,6 +73,7 @@ static DRILLS: &[(&str, &dyn Drill)] = &[
     ("F-20", &primary_down::PrimaryDown),
     ("F-23", &certificate::Certificate),
     ("F-24", &edge_rule::EdgeRule),
+    ("F-25", &dns::Dns),
     ("F-27", &lock_audit_gap::LockAuditGap),
     ("F-28", &replay_bypass::ReplayBypass),
     ("F-29", &mfa_replay::MfaReplay),

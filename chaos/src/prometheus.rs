@@ -3,6 +3,7 @@
 //!
 //! `config` and `rules` generate its files, `alerts` is what drills use.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -30,7 +31,7 @@ mod rules;
 mod scale;
 
 pub use alerts::{AlertState, Alerts, Raised};
-use config::{Generated, READINESS};
+use config::{Generated, Programs, READINESS};
 use rules::Timing;
 pub use scale::Scale;
 
@@ -107,9 +108,9 @@ struct Group {
 
 impl Prometheus {
     /// Returns once every program was scraped and the rules were evaluated.
-    async fn start(stack: &Stack, scale: Scale) -> anyhow::Result<Self> {
+    async fn start(stack: &Stack, uptime: SocketAddr, scale: Scale) -> anyhow::Result<Self> {
         let program = tools::find(Tool::Prometheus, &Progress::quiet()).await?;
-        let generated = Generated::new(stack.info(), scale)?;
+        let generated = Generated::new(Programs { info: stack.info(), uptime }, scale)?;
         let data = stack.folder();
         let mut ports = Ports::open(data);
         let port = ports.choose(NAME)?;

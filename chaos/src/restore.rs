@@ -17,6 +17,7 @@ pub async fn restore(env: &mut DrillEnv) -> anyhow::Result<()> {
     restore_processes(env).await?;
     env.clear_faults().await?;
     env.write_edge_rules("")?;
+    env.uptime.names.restore();
     for database in env.closed_databases().await? {
         env.set_database_available(&database, true).await?;
     }

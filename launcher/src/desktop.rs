@@ -104,6 +104,12 @@ impl Desktop {
         })
     }
 
+    /// Sends its requests with another HTTP client.
+    #[must_use]
+    pub fn with_http(self, http: Client) -> Self {
+        Self { http, ..self }
+    }
+
     pub fn operator(&self) -> &Operator {
         &self.operator
     }

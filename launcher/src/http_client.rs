@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use reqwest::dns::Resolve;
 use reqwest::header::CONTENT_TYPE;
-use reqwest::{Client, RequestBuilder};
+use reqwest::{Client, ClientBuilder, RequestBuilder};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
@@ -22,6 +23,13 @@ pub fn plain() -> anyhow::Result<Client> {
 /// Client that trusts only the certificates in `ca_file`.
 pub(crate) fn trusting(ca_file: &Path) -> anyhow::Result<Client> {
     build(roots_in(ca_file)?)
+}
+
+/// Client that trusts only the certificates in `ca_file`. It asks the resolver for each request, because
+/// it keeps no connection.
+pub fn resolving(ca_file: &Path, resolver: impl Resolve + 'static) -> anyhow::Result<Client> {
+    let builder = builder(roots_in(ca_file)?)?.dns_resolver(resolver).pool_max_idle_per_host(0);
+    builder.build().context("making an HTTP client")
 }
 
 /// TLS configuration that trusts only the certificates in `ca_file`.
@@ -48,16 +56,16 @@ fn tls(roots: RootCertStore) -> anyhow::Result<ClientConfig> {
 }
 
 fn build(roots: RootCertStore) -> anyhow::Result<Client> {
+    // The servers listen on IPv4 only.
+    let builder = builder(roots)?.resolve("localhost", SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+    builder.build().context("making an HTTP client")
+}
+
+fn builder(roots: RootCertStore) -> anyhow::Result<ClientBuilder> {
     let mut tls = tls(roots)?;
     tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Client::builder()
-        .tls_backend_preconfigured(tls)
-        .no_proxy()
-        .connect_timeout(CONNECT_TIMEOUT)
-        // The servers listen on IPv4 only.
-        .resolve("localhost", SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
-        .build()
-        .context("making an HTTP client")
+    let builder = Client::builder().tls_backend_preconfigured(tls).no_proxy();
+    Ok(builder.connect_timeout(CONNECT_TIMEOUT))
 }
 
 /// Sets a form as the body of a request.

@@ -40,10 +40,11 @@ impl DrillEnv {
         let ready = self.wait_until("readiness of every gateway", WITHIN, are_ready).await;
         let lasts = async |env: &Self| env.certificate_lasts().await;
         let lasting = self.wait_until("a certificate of 30 days or more", WITHIN, lasts).await;
+        let reached = self.wait_until("uptime", WITHIN, Self::is_reached_by_name).await;
         let is_whole = async |env: &Self| Ok(env.dashboard().await.is_whole());
         let whole = self.wait_until("a whole dashboard", WITHIN, is_whole).await;
         let silent = self.wait_until("silent alerts", WITHIN, are_silent).await;
-        let problem = [ready, lasting, whole, silent].into_iter().find_map(Result::err);
+        let problem = [ready, lasting, reached, whole, silent].into_iter().find_map(Result::err);
         let Some(problem) = problem else { return Ok(None) };
         let mut problem = format!("{problem:#}");
         if let Ok(alerts) = self.alerts() {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{bail, ensure};
@@ -75,9 +76,10 @@ struct Fired {
 }
 
 impl Alerts {
-    /// Starts a Prometheus for the stack and waits until it has evaluated the rules.
-    pub async fn start(stack: &Stack, scale: Scale) -> anyhow::Result<Self> {
-        let prometheus = Prometheus::start(stack, scale).await?;
+    /// Starts a Prometheus for the stack and waits until it has evaluated the rules. `uptime`: where the
+    /// uptime probe exports its results.
+    pub async fn start(stack: &Stack, uptime: SocketAddr, scale: Scale) -> anyhow::Result<Self> {
+        let prometheus = Prometheus::start(stack, uptime, scale).await?;
         Ok(Self { prometheus, clock: Clock::system() })
     }
 

@@ -1,6 +1,7 @@
 //! The configuration and the rule files of a drill's Prometheus, from `ops/prometheus.yml` and what it
 //! names: other targets, and every duration divided by the run's scale.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -18,6 +19,16 @@ const FILE: &str = "ops/prometheus.yml";
 pub(super) const READINESS: &str = "-readiness";
 /// Stand-ins exist only on this machine, so the file has no job for them.
 const STAND_INS: &str = "stand-ins";
+/// Probes the gateway by its name.
+const UPTIME: &str = "bff-backoffice-uptime";
+
+/// What the jobs scrape.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Programs<'a> {
+    pub(super) info: &'a StackInfo,
+    /// The exporter of the uptime probe.
+    pub(super) uptime: SocketAddr,
+}
 
 /// Generated files.
 #[derive(Debug)]
@@ -30,7 +41,7 @@ pub(super) struct Generated {
 }
 
 impl Generated {
-    pub(super) fn new(info: &StackInfo, scale: Scale) -> anyhow::Result<Self> {
+    pub(super) fn new(programs: Programs<'_>, scale: Scale) -> anyhow::Result<Self> {
         let template = read(FILE)?;
         let mut generated = Self {
             text: String::new(),
@@ -49,20 +60,26 @@ impl Generated {
                 let text = read(&format!("ops/{file}"))?;
                 generated.rules.add(&file, &text, scale, scrape_interval)?;
             }
-            generated.add(line, &job, info, scale)?;
+            generated.add(line, &job, programs, scale)?;
         }
-        generated.add(&format!("  - job_name: {STAND_INS}"), "", info, scale)?;
-        generated.add("    static_configs:", "", info, scale)?;
-        generated.add("      - targets: []", STAND_INS, info, scale)?;
+        generated.add(&format!("  - job_name: {STAND_INS}"), "", programs, scale)?;
+        generated.add("    static_configs:", "", programs, scale)?;
+        generated.add("      - targets: []", STAND_INS, programs, scale)?;
         Ok(generated)
     }
 
     /// Adds a line of the file, with its duration divided or its targets replaced.
-    fn add(&mut self, line: &str, job: &str, info: &StackInfo, scale: Scale) -> anyhow::Result<()> {
+    fn add(
+        &mut self,
+        line: &str,
+        job: &str,
+        programs: Programs<'_>,
+        scale: Scale,
+    ) -> anyhow::Result<()> {
         let indent = &line[..line.len() - line.trim_start().len()];
         let item = line.trim_start();
         let line = if item.starts_with("- targets:") {
-            let targets = targets(job, info)?;
+            let targets = targets(job, programs)?;
             self.targets += if job.ends_with(READINESS) { 0 } else { targets.len() };
             format!("{indent}- targets: {targets:?}")
         } else if let Some((key @ ("scrape_interval" | "evaluation_interval"), value)) =
@@ -105,7 +122,11 @@ fn interval(template: &str, key: &str, scale: Scale) -> anyhow::Result<Duration>
 }
 
 /// Addresses of the programs that a job scrapes.
-fn targets(job: &str, info: &StackInfo) -> anyhow::Result<Vec<String>> {
+fn targets(job: &str, programs: Programs<'_>) -> anyhow::Result<Vec<String>> {
+    let Programs { info, uptime } = programs;
+    if job == UPTIME {
+        return Ok(vec![uptime.to_string()]);
+    }
     let urls: Vec<&str> = match job.strip_suffix(READINESS).unwrap_or(job) {
         "bff-backoffice" => {
             let gateways = std::iter::once(&info.gateway).chain(&info.second_gateway);

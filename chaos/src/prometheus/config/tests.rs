@@ -23,15 +23,25 @@ fn info() -> StackInfo {
     serde_json::from_value(info).unwrap()
 }
 
+fn programs(info: &StackInfo) -> Programs<'_> {
+    Programs { info, uptime: SocketAddr::from(([127, 0, 0, 1], 9)) }
+}
+
+fn generated(scale: Scale) -> anyhow::Result<Generated> {
+    Generated::new(programs(&info()), scale)
+}
+
 #[test]
 fn every_program_of_the_stack_is_scraped_and_its_readiness_probed() {
-    let generated = Generated::new(&info(), Scale::TEN).unwrap();
+    let generated = generated(Scale::TEN).unwrap();
     let text = &generated.text;
     for lines in [
         "  - job_name: bff-backoffice\n",
         "  - job_name: bff-backoffice-readiness\n    metrics_path: /health/ready\n",
         "      - targets: [\"127.0.0.1:1\", \"127.0.0.1:2\"]\n",
         "  - job_name: stand-ins\n    static_configs:\n      - targets: [\"127.0.0.1:6\"]\n",
+        "  - job_name: bff-backoffice-uptime\n    metrics_path: /probe\n",
+        "      - targets: [\"127.0.0.1:9\"]\n",
         "  scrape_interval: 1s\n",
     ] {
         assert!(text.contains(lines), "no {lines} in {text}");
@@ -40,19 +50,19 @@ fn every_program_of_the_stack_is_scraped_and_its_readiness_probed() {
         assert!(text.contains(&format!("\"127.0.0.1:{port}\"")), "{port} is not in {text}");
     }
     assert!(!text.contains("localhost"), "{text}");
-    assert_eq!(generated.targets, 6);
+    assert_eq!(generated.targets, 7);
 }
 
 #[test]
 fn the_intervals_at_scale_one_are_those_of_production() {
-    let generated = Generated::new(&info(), Scale::ONE).unwrap();
+    let generated = generated(Scale::ONE).unwrap();
     assert!(generated.text.contains("  scrape_interval: 5s\n"), "{}", generated.text);
     assert_eq!(generated.evaluation_interval, Duration::from_secs(5));
 }
 
 #[test]
 fn a_job_without_a_program_is_refused() {
-    let refused = format!("{:#}", targets("payments", &info()).unwrap_err());
+    let refused = format!("{:#}", targets("payments", programs(&info())).unwrap_err());
     assert!(refused.contains("payments") && refused.contains("config.rs"), "{refused}");
 }
 
@@ -62,7 +72,7 @@ async fn promtool_accepts_the_generated_files_at_every_scale() {
     for scale in ["1", "10", "60", "1000"] {
         let name = format!("prometheus-{scale}-{}", std::process::id());
         let folder = std::env::temp_dir().join(name);
-        let generated = Generated::new(&info(), scale.parse().unwrap()).unwrap();
+        let generated = generated(scale.parse().unwrap()).unwrap();
         let config = generated.write(&folder).unwrap();
         let mut commands = vec![vec!["check", "config"], vec!["check", "rules"]];
         commands[0].push(config.to_str().unwrap());
@@ -80,7 +90,7 @@ async fn promtool_accepts_the_generated_files_at_every_scale() {
 
 #[test]
 fn every_alert_keeps_its_name_and_has_a_limit() {
-    let generated = Generated::new(&info(), Scale::TEN).unwrap();
+    let generated = generated(Scale::TEN).unwrap();
     let mut alerts = 0;
     for (name, scaled) in &generated.rules.files {
         let names = |text: &str| {
