@@ -8,6 +8,7 @@ mod blast_radius;
 mod cache_tier;
 mod certificate;
 mod cursors;
+mod database_cluster;
 mod decision;
 mod detection_time;
 mod dns;
@@ -19,6 +20,7 @@ mod forced_sign_out;
 mod handshake;
 mod idempotency_bypass;
 mod isolation;
+mod key_changes;
 mod lock;
 mod lock_audit_gap;
 mod matrix;
@@ -33,10 +35,12 @@ mod replay_flood;
 mod replay_pressure;
 mod second_factor;
 mod second_revision;
+mod session_standby;
 mod session_tier;
 mod snapshots;
 mod steady_keys;
 mod supervisor_route;
+mod total_loss;
 mod upstream;
 mod widget_states;
 mod widgets;
@@ -109,6 +113,8 @@ static DRILLS: &[(&str, &dyn Drill)] = &[
     ("BR-6", &blast_radius::cases::BR_6),
     ("BR-7", &blast_radius::cases::BR_7),
     ("BR-8", &blast_radius::cases::BR_8),
+    ("RO-1", &total_loss::TotalLoss::Data),
+    ("RO-2", &total_loss::TotalLoss::Time),
     ("RO-3", &detection_time::DetectionTime),
     ("RO-6", &audit_completeness::AuditCompleteness),
     ("RO-7", &exactly_once::ExactlyOnce),

@@ -5,30 +5,25 @@
 //! The drill does the tier's failover itself: it promotes the standby and moves the address.
 
 use std::cell::Cell;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Context;
 use contracts::clock::Clock;
 use launcher::desktop::{Call, Desktop};
-use redis::InfoDict;
-use redis::aio::MultiplexedConnection;
-use reqwest::{Response, Url};
+use reqwest::Response;
 use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::session_standby::SessionStandby;
 use crate::attacker::{Attacker, ReplayOutcome, StolenProof};
 use crate::client::{self, Arrival};
-use crate::drill_env::{DashboardView, DrillEnv, EnvOptions, connect};
+use crate::drill_env::{DashboardView, DrillEnv, EnvOptions};
 use crate::drill_run::{Drill, DrillFuture, DrillRun, Load};
-use crate::proxy::Proxy;
 use crate::timed_call;
 
 const STORE_METRIC: &str = "bff_backoffice_dpop_replay_store_total";
 const FAILOVER_METRIC: &str = "bff_backoffice_session_tier_failover_total";
 const ALERT: &str = "BffSessionTierFailover";
-const SESSION_URL_SETTING: &str = "MELMASTOON_REDIS__SESSION_URL";
-const IN_STEP_WITHIN: Duration = Duration::from_secs(20);
 const DETECT_WITHIN: Duration = Duration::from_secs(20);
 /// Time that a failover monitor takes to confirm a failure.
 const FAILURE_CONFIRMED_AFTER: Duration = Duration::from_secs(3);
@@ -38,13 +33,6 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 const USED_PROOFS: usize = 20;
 /// Number of sessions opened before the failover.
 const SESSIONS: usize = 4;
-
-/// The proxy at the address that the gateway uses, and the standby.
-struct Standby {
-    proxy: Proxy,
-    address: SocketAddr,
-    connection: MultiplexedConnection,
-}
 
 pub(super) struct Failover;
 
@@ -63,13 +51,12 @@ impl Drill for Failover {
 }
 
 async fn run_drill(run: &mut DrillRun) -> anyhow::Result<()> {
-    let mut standby = prepare(&mut run.env).await?;
+    let mut standby = SessionStandby::start(&mut run.env, &["bff", "bff-2"]).await?;
     let steady = run.until_whole().await;
     run.steady_within("every widget is ok", steady);
     let used = use_proofs(run).await?;
     let sessions = OpenSessions::open(run).await?;
-    let in_step = until_in_step(&run.env, &mut standby).await;
-    run.steady_within("the standby holds what the tier holds", in_step);
+    standby.check_in_step(run).await;
     let call = Call { within: None, ..Call::get("/sse/stream") };
     let mut stream = run.env.desktop.send(&call).await?.error_for_status()?;
     stream.chunk().await?;
@@ -81,32 +68,6 @@ async fn run_drill(run: &mut DrillRun) -> anyhow::Result<()> {
     check_preserved(run, &used).await?;
     sessions.check_preserved(run).await?;
     check_change(run).await
-}
-
-/// Starts the standby and puts the proxy between the gateways and the tier.
-async fn prepare(env: &mut DrillEnv) -> anyhow::Result<Standby> {
-    let mut url = Url::parse(&env.stack.info().redis.session.url)?;
-    let standby = Url::parse(&env.stack.start_session_standby().await?)?;
-    let proxy = Proxy::start(address(&url)?).await?;
-    let port = Some(proxy.address.port());
-    url.set_port(port).ok().context("a Redis URL has a port")?;
-    for name in ["bff", "bff-2"] {
-        env.stack.process(name)?.set_env(SESSION_URL_SETTING, url.as_str()).await?;
-        env.stack.restart(name).await?;
-    }
-    env.reconnect()?;
-    // Otherwise replication waits five seconds for further replicas.
-    let mut tier = env.session_tier().await?;
-    let mut setting = redis::cmd("CONFIG");
-    setting.arg("SET").arg("repl-diskless-sync-delay").arg(0);
-    setting.query_async::<()>(&mut tier).await?;
-    let connection = connect(standby.as_str()).await?;
-    Ok(Standby { proxy, address: address(&standby)?, connection })
-}
-
-fn address(url: &Url) -> anyhow::Result<SocketAddr> {
-    let port = url.port().context("a Redis URL names its port")?;
-    Ok(SocketAddr::from(([127, 0, 0, 1], port)))
 }
 
 /// Uses proofs at the first instance, so that the other knows them only from the tier.
@@ -122,27 +83,11 @@ async fn use_proofs(run: &DrillRun) -> anyhow::Result<Vec<StolenProof>> {
     Ok(proofs)
 }
 
-async fn until_in_step(env: &DrillEnv, standby: &mut Standby) -> anyhow::Result<Duration> {
-    let (mut tier, begun) = (env.session_tier().await?, Instant::now());
-    while begun.elapsed() < IN_STEP_WITHIN {
-        let ours = replication(&mut standby.connection).await?;
-        let theirs = replication(&mut tier).await?;
-        let is_linked = ours.get::<String>("master_link_status").as_deref() == Some("up");
-        let offsets = (ours.get::<u64>("slave_repl_offset"), theirs.get("master_repl_offset"));
-        if is_linked && offsets.0.is_some() && offsets.0 >= offsets.1 {
-            return Ok(begun.elapsed());
-        }
-        sleep(REQUEST_PAUSE).await;
-    }
-    anyhow::bail!("the standby had not caught up within {} s", IN_STEP_WITHIN.as_secs())
-}
-
-async fn replication(server: &mut MultiplexedConnection) -> anyhow::Result<InfoDict> {
-    Ok(redis::cmd("INFO").arg("replication").query_async(server).await?)
-}
-
 /// Fails over while a desktop keeps reading.
-async fn fail_over(run: &DrillRun, standby: &mut Standby) -> anyhow::Result<Vec<DashboardView>> {
+async fn fail_over(
+    run: &DrillRun,
+    standby: &mut SessionStandby,
+) -> anyhow::Result<Vec<DashboardView>> {
     let over = Cell::new(false);
     let event = async {
         let outcome = replace(run, standby).await;
@@ -161,7 +106,7 @@ async fn fail_over(run: &DrillRun, standby: &mut Standby) -> anyhow::Result<Vec<
     outcome.map(|()| during)
 }
 
-async fn replace(run: &DrillRun, standby: &mut Standby) -> anyhow::Result<()> {
+async fn replace(run: &DrillRun, standby: &mut SessionStandby) -> anyhow::Result<()> {
     let before = run.env.counter(FAILOVER_METRIC, &[]).await?;
     let injected_at = Instant::now();
     run.env.stack.process("redis-session")?.kill().await?;
@@ -170,10 +115,7 @@ async fn replace(run: &DrillRun, standby: &mut Standby) -> anyhow::Result<()> {
     let took = run.detect_within("readiness is 503 and names session-tier", down);
     run.detected_after(took);
     sleep(FAILURE_CONFIRMED_AFTER.saturating_sub(injected_at.elapsed())).await;
-    let mut promoting = redis::cmd("REPLICAOF");
-    promoting.arg("NO").arg("ONE");
-    promoting.query_async::<()>(&mut standby.connection).await?;
-    standby.proxy.retarget(standby.address);
+    standby.promote().await?;
     run.inject("the standby is promoted and the address points to it");
 
     let noted = run.env.counter_everywhere(STORE_METRIC, &[("store", "shared")]).await?;
@@ -279,7 +221,7 @@ impl OpenSessions {
 }
 
 /// Id and opening time of the desktop's session.
-async fn session(desktop: &Desktop) -> anyhow::Result<(Value, Value)> {
+pub(super) async fn session(desktop: &Desktop) -> anyhow::Result<(Value, Value)> {
     let answer = timed_call::send(desktop, &Call::get("/session")).await?;
     anyhow::ensure!(answer.status == 200, "no session: {}", answer.summary());
     Ok((answer.body["sessionId"].clone(), answer.body["openedAt"].clone()))
