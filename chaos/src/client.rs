@@ -118,8 +118,13 @@ pub struct Refundable {
 impl Refundable {
     /// Finds the first paid folio of the operator's property.
     pub async fn find(env: &DrillEnv) -> anyhow::Result<Self> {
+        Self::find_at(env, &env.property).await
+    }
+
+    /// Finds the first paid folio of any property.
+    pub async fn find_at(env: &DrillEnv, property: &str) -> anyhow::Result<Self> {
         let url = format!("{}/demo/folios", env.stack.info().stand_ins.url);
-        let request = env.http().get(url).query(&[("propertyId", &env.property)]);
+        let request = env.http().get(url).query(&[("propertyId", property)]);
         let list: Value = request.send().await?.error_for_status()?.json().await?;
         let paid = |folio: &&Value| {
             folio["paid"]["amountMicro"].as_str().is_some_and(|sum| sum.len() > "1000000".len())

@@ -113,6 +113,8 @@ static DRILLS: &[(&str, &dyn Drill)] = &[
     ("BR-6", &blast_radius::cases::BR_6),
     ("BR-7", &blast_radius::cases::BR_7),
     ("BR-8", &blast_radius::cases::BR_8),
+    ("BR-9", &blast_radius::security::Defect::Replays),
+    ("BR-10", &blast_radius::security::Defect::CacheKeys),
     ("RO-1", &total_loss::TotalLoss::Data),
     ("RO-2", &total_loss::TotalLoss::Time),
     ("RO-3", &detection_time::DetectionTime),

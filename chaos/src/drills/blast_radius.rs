@@ -1,7 +1,7 @@
 //! Who notices a failure: the back office of one tenant, that of another, the booking surface and the
 //! consumer surface. Each case makes one failure and compares all four with the blast radius matrix.
 //!
-//! `cases` lists the cases, `surfaces` calls services and stand-ins as the other gateways would.
+//! `cases` lists the cases, `security` has those of a revision with a defect, `surfaces` calls services and stand-ins as the other gateways would.
 
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ use crate::sync_client::handshake;
 use crate::timed_call;
 
 pub(super) mod cases;
+pub(super) mod security;
 mod surfaces;
 
 use surfaces::Surfaces;
