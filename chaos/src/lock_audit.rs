@@ -26,6 +26,8 @@ pub const USUAL_GRACE_S: u32 = 300;
 const JOB_PAUSE: Duration = Duration::from_millis(500);
 pub const COMPLETENESS_METRIC: &str = "bff_backoffice_lock_audit_completeness";
 pub const FROZEN_METRIC: &str = "bff_backoffice_lock_proxy_frozen";
+/// An action is counted at the age of a gap in the drills, eight seconds, by a check that runs every five.
+pub const COUNTED_WITHIN: Duration = Duration::from_secs(20);
 const UNFREEZE: &str = "/internal/admin/unfreeze-locks";
 
 /// Restarts these gateways so that open actions are reconciled after six seconds, and are gaps after
@@ -40,7 +42,8 @@ pub async fn shorten(env: &mut DrillEnv, gateways: &[&str], grace_s: u32) -> any
     env.reconnect()
 }
 
-/// Whether every instance shows this state: all rows there, and the routes frozen or not.
+/// Whether every instance shows this state: all rows of the counted actions there, and the routes frozen
+/// or not. While no action was counted, the completeness is not a number, and neither is shown.
 pub async fn is_shown(env: &DrillEnv, complete: bool, frozen: bool) -> anyhow::Result<bool> {
     for gateway in env.gateways() {
         let url = metrics_of(&gateway);
@@ -53,7 +56,7 @@ pub async fn is_shown(env: &DrillEnv, complete: bool, frozen: bool) -> anyhow::R
         let (Some(share), Some(freeze)) = (value(COMPLETENESS_METRIC), value(FROZEN_METRIC)) else {
             return Ok(false);
         };
-        if (share >= 1.0) != complete || (freeze > 0.0) != frozen {
+        if share.is_nan() || (share >= 1.0) != complete || (freeze > 0.0) != frozen {
             return Ok(false);
         }
     }

@@ -12,6 +12,8 @@ use service_kit::postgres::{Database, StoreError};
 
 use super::freeze::{Completeness, freeze};
 
+/// The share of counted actions that have both rows; not a number while none was counted.
+const COMPLETENESS_METRIC: &str = "bff_backoffice_lock_audit_completeness";
 pub(crate) const CHECK: Schedule = Schedule::every(Duration::from_secs(5));
 /// Older actions are not checked again; a freeze stays.
 const LOOKBACK: SignedDuration = SignedDuration::from_hours(24);
@@ -30,7 +32,12 @@ impl BackgroundTask for CompletenessCheck {
     type Error = StoreError;
 
     async fn activate(&mut self) -> Result<Completeness, StoreError> {
-        check(&self.database, &self.clock, self.gap_age).await
+        let checked = check(&self.database, &self.clock, self.gap_age).await;
+        if checked.is_err() {
+            // The last value says nothing about now.
+            gauge!(COMPLETENESS_METRIC).set(f64::NAN);
+        }
+        checked
     }
 }
 
@@ -42,7 +49,7 @@ pub(crate) async fn check(
 ) -> Result<Completeness, StoreError> {
     let now = clock.now();
     let (found, mut is_frozen) = count(database, now - LOOKBACK, now - gap_age).await?;
-    gauge!("bff_backoffice_lock_audit_completeness").set(found.share());
+    gauge!(COMPLETENESS_METRIC).set(found.share());
     if !found.is_complete() {
         if freeze(database, found, now).await? {
             let Completeness { actions, complete } = found;

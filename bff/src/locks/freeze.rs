@@ -26,8 +26,9 @@ impl Completeness {
         self.complete == self.actions
     }
 
+    /// Not a number without actions: nothing was counted, so nothing is known to be complete.
     pub(super) fn share(self) -> f64 {
-        if self.actions == 0 { 1.0 } else { self.complete as f64 / self.actions as f64 }
+        self.complete as f64 / self.actions as f64
     }
 }
 
@@ -65,4 +66,16 @@ pub(crate) async fn freeze(
 ) -> Result<bool, StoreError> {
     let values: Values<'_> = &[&found.actions, &found.complete, &now];
     Ok(database.write(TenantId::platform(), FREEZE_SQL, values).await? == 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_is_of_actions_that_were_counted() {
+        let share = |actions, complete| Completeness { actions, complete }.share();
+        assert_eq!((share(4, 4), share(4, 3)), (1.0, 0.75));
+        assert!(share(0, 0).is_nan());
+    }
 }

@@ -14,7 +14,7 @@ use crate::drill_env::DrillEnv;
 use crate::drill_run::{Drill, DrillFuture, DrillRun};
 use crate::gateway_database::GatewayDatabase;
 use crate::kill_points::keys_issued;
-use crate::lock_audit::{self, LockAuditJobs};
+use crate::lock_audit::{self, COMPLETENESS_METRIC, COUNTED_WITHIN, LockAuditJobs};
 use crate::lock_fixture::{self, LockFixture};
 
 /// Lock actions in all, and in flight at once.
@@ -24,6 +24,8 @@ const MAX_IN_FLIGHT: usize = 8;
 const KEYS_BEFORE_KILL: usize = 20;
 /// Time that lock-integration takes, so that the kill meets actions in every state.
 const LATENCY_MS: u64 = 60;
+/// Age at which an action is counted: five minutes in production.
+const COUNTED_AFTER_S: u32 = 8;
 const ANSWERED_WITHIN: Duration = Duration::from_secs(30);
 const REQUEST_PAUSE: Duration = Duration::from_millis(100);
 
@@ -54,6 +56,7 @@ async fn run_drill(run: &mut DrillRun) -> anyhow::Result<()> {
     let issued = keys_issued(&run.env).await? - before;
     run.automatic("and each key was issued once", issued == ACTIONS, issued);
     check_rows(run, &keys).await?;
+    check_metric(run).await?;
     let back = run.until_whole().await;
     run.recover_within("every widget is ok", back);
     Ok(())
@@ -105,6 +108,18 @@ async fn check_rows(run: &DrillRun, keys: &[String]) -> anyhow::Result<()> {
     run.automatic("every key has the rows of each of its actions", complete == ACTIONS, found);
     let verified = jobs.verify().await?;
     run.automatic("the hash chain is intact", verified["broken"] == json!([]), &verified);
+    Ok(())
+}
+
+/// Waits until the actions are old enough to be counted, by a gateway that counts them sooner.
+async fn check_metric(run: &mut DrillRun) -> anyhow::Result<()> {
+    lock_audit::shorten(&mut run.env, &[GATEWAY], COUNTED_AFTER_S).await?;
+    let is_complete = async |env: &DrillEnv| lock_audit::is_shown(env, true, false).await;
+    let shown = run.env.wait_until("a complete audit", COUNTED_WITHIN, is_complete).await;
+    run.detect_within(
+        format!("{COMPLETENESS_METRIC} counts them, and shows that none is missing"),
+        shown,
+    );
     Ok(())
 }
 

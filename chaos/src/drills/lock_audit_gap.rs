@@ -12,11 +12,13 @@ use crate::drill_env::{DrillEnv, EnvOptions};
 use crate::drill_run::{Drill, DrillFuture, DrillRun};
 use crate::gateway_database::GatewayDatabase;
 use crate::kill_points::{KeyRequest, KillPoint, keys_issued};
-use crate::lock_audit::{self, COMPLETENESS_METRIC, FROZEN_METRIC, LockAuditJobs};
+use crate::lock_audit::{self, COMPLETENESS_METRIC, COUNTED_WITHIN, FROZEN_METRIC, LockAuditJobs};
 use crate::lock_fixture::{self, LockFixture};
+use crate::observations::Step;
 
 const GAP_ALERT: &str = "BffLockAuditGap";
 const FREEZE_ALERT: &str = "BffLockProxyFrozen";
+const CHAIN_ALERT: &str = "BffLockAuditChainBroken";
 const FROZEN_CODE: &str = "MELMASTOON.BFF.LOCK_PROXY_FROZEN";
 const SECOND_PERSON_CODE: &str = "MELMASTOON.BFF.ADMIN_SECOND_PERSON_REQUIRED";
 /// Age at which a missing row is a gap: five minutes in production.
@@ -45,7 +47,7 @@ async fn run_drill(run: &mut DrillRun) -> anyhow::Result<()> {
     });
     run.steady_within("a key is issued and every widget is ok", steady.await);
     let is_complete = async |env: &DrillEnv| lock_audit::is_shown(env, true, false).await;
-    let steady = run.env.wait_until("a complete audit", run.objective, is_complete).await;
+    let steady = run.env.wait_until("a complete audit", COUNTED_WITHIN, is_complete).await;
     run.steady_within("no row is missing and nothing is frozen, on both instances", steady);
 
     let key = client::new_key();
@@ -60,7 +62,8 @@ async fn run_drill(run: &mut DrillRun) -> anyhow::Result<()> {
     let observing = observe_freeze(run, &lock);
     run.raised_during(&[GAP_ALERT, FREEZE_ALERT], Instant::now(), observing).await??;
     end_freeze(run, &lock).await?;
-    check_killed_request(run, &lock, &key).await
+    check_killed_request(run, &lock, &key).await?;
+    lose_rows(run, &lock, &key).await
 }
 
 async fn observe_freeze(run: &DrillRun, lock: &LockFixture) -> anyhow::Result<()> {
@@ -90,12 +93,9 @@ async fn end_freeze(run: &DrillRun, lock: &LockFixture) -> anyhow::Result<()> {
     let ran = jobs.reconcile().await?;
     run.recover("the reconciler writes the missing row", ran["success"] == 1, &ran);
     let is_frozen_still = async |env: &DrillEnv| lock_audit::is_shown(env, true, true).await;
-    let closed = run.env.wait_until("a complete audit", run.objective, is_frozen_still).await;
-    run.within(
-        crate::observations::Step::Recovery,
-        "no row is missing any more, and the routes stay frozen",
-        closed,
-    );
+    let closed = run.env.wait_until("a complete audit", COUNTED_WITHIN, is_frozen_still).await;
+    let what = "no row is missing any more, and the routes stay frozen";
+    run.within(Step::Recovery, what, closed);
     let request = jobs.request_unfreeze().await?;
     let (status, body) = jobs.approve(&request, "operator-a").await?;
     let held = status == 403 && body["code"] == SECOND_PERSON_CODE;
@@ -107,8 +107,9 @@ async fn end_freeze(run: &DrillRun, lock: &LockFixture) -> anyhow::Result<()> {
     let back = run.env.wait_until("a key", run.objective, works).await.map(|_| begun.elapsed());
     run.recover_within("keys are issued again", back);
     let is_over = async |env: &DrillEnv| lock_audit::is_shown(env, true, false).await;
-    let over = run.env.wait_until("no freeze", run.objective, is_over).await;
-    run.recover_within("and both instances show that nothing is frozen", over);
+    let over = run.env.wait_until("no freeze", COUNTED_WITHIN, is_over).await;
+    let what = "and both instances show that nothing is frozen and no row is missing";
+    run.within(Step::Recovery, what, over);
     Ok(())
 }
 
@@ -121,6 +122,50 @@ async fn check_killed_request(run: &DrillRun, lock: &LockFixture, key: &str) -> 
     let phases = lock_fixture::phases_of_key(&run.env, key).await?;
     let held = phases == ["requested", "success", "requested", "success"];
     run.recover("and both attempts have both rows", held, format!("{phases:?}"));
+    Ok(())
+}
+
+/// An administrator deletes every row of a key. The counts cannot see it, the hash chain does.
+async fn lose_rows(run: &DrillRun, lock: &LockFixture, key: &str) -> anyhow::Result<()> {
+    let (database, jobs) =
+        (GatewayDatabase::connect(&run.env).await?, LockAuditJobs::new(&run.env)?);
+    let first = "SELECT min(sequence) FROM bff.lock_action_proxy_audit WHERE idempotency_key = $1";
+    let first = database.count(first, &[&key]).await?;
+    let deleted_at = Instant::now();
+    // The rows are kept aside, as a backup keeps them.
+    database
+        .run(&format!(
+            "BEGIN;
+             SET LOCAL session_replication_role = replica;
+             CREATE TABLE public.deleted_rows AS
+                 SELECT * FROM bff.lock_action_proxy_audit WHERE idempotency_key = '{key}';
+             DELETE FROM bff.lock_action_proxy_audit WHERE idempotency_key = '{key}';
+             COMMIT"
+        ))
+        .await?;
+    run.inject("an administrator deletes the rows of a key");
+    let verifying = jobs.verify();
+    let verified = run.raised_during(&[CHAIN_ALERT], deleted_at, verifying).await??;
+    let fault = &verified["broken"][0]["broken"];
+    let held = fault["sequence"] == first && fault["what"] == "missing";
+    run.detect("the verification names the first deleted row as missing", held, &verified);
+    let is_unseen = async |env: &DrillEnv| lock_audit::is_shown(env, true, false).await;
+    let unseen = run.env.wait_until("a complete audit", COUNTED_WITHIN, is_unseen).await;
+    run.within(Step::Detection, "the counts alone do not show it", unseen);
+    let answer = client::send(&run.env.desktop, &lock.issue(&client::new_key())?).await?;
+    run.user("keys are still issued", answer.status == 201, &answer);
+
+    let begun = Instant::now();
+    database
+        .run(
+            "INSERT INTO bff.lock_action_proxy_audit SELECT * FROM public.deleted_rows;
+             DROP TABLE public.deleted_rows",
+        )
+        .await?;
+    let verified = jobs.verify().await?;
+    let held = verified["broken"] == serde_json::json!([]);
+    run.recover("with the rows of the backup the chain is intact", held, &verified);
+    run.recovered_after(Some(begun.elapsed()));
     Ok(())
 }
 
