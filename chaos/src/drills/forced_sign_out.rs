@@ -1,6 +1,7 @@
 //! Operators are signed out by force while their streams are open at the other instance: first with
 //! everything in order, then without the session tier, whose messages are lost. Each desktop gets the event,
-//! 95 % of them within five seconds, and its token is void.
+//! 95 % of them within five seconds, and its token is void. Then the instance that has the streams is stopped
+//! for longer than that, which raises the alert.
 
 use std::time::Duration;
 
@@ -9,20 +10,25 @@ use contracts::clock::Clock;
 use futures_util::future::join_all;
 use launcher::desktop::{Call, Desktop};
 use launcher::internal::InternalClient;
+use launcher::servers::SECOND_GATEWAY;
 use reqwest::{Method, Response};
 use serde_json::json;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
-use crate::drill_env::{DrillEnv, EnvOptions};
+use crate::drill_env::{DrillEnv, EnvOptions, metrics_of};
 use crate::drill_run::{Drill, DrillFuture, DrillRun};
 use crate::timed_call;
 
 const METRIC: &str = "bff_backoffice_force_logout_total";
+const DELAY_METRIC: &str = "bff_backoffice_revocation_delay_seconds_bucket";
+const ALERT: &str = "BffForcedSignOutLate";
 const REVOKE: &str = "/internal/sessions/revoke";
 const EVENT: &str = "event: session.force_logout";
 const OPERATOR_ACCOUNT: &str = "operator-a";
 /// The objective, for 95 % of the desktops.
 const P95_OBJECTIVE: Duration = Duration::from_secs(5);
+/// Longer than the objective.
+const STOPPED_FOR: Duration = Duration::from_secs(6);
 const DELIVERED_WITHIN: Duration = Duration::from_secs(10);
 const DETECT_WITHIN: Duration = Duration::from_secs(5);
 
@@ -54,16 +60,18 @@ async fn run_drill(run: &mut DrillRun) -> anyhow::Result<()> {
     caller.token(OPERATOR_ACCOUNT).await?;
     let before = run.env.counter_everywhere(METRIC, &[]).await?;
 
-    let without_tier = streams.split_off(count / 2);
-    run.inject("half of the operators are signed out by force");
+    let stopped = streams.split_off(count - count / 3);
+    let without_tier = streams.split_off(streams.len() / 2);
+    run.inject("some of the operators are signed out by force");
     let mut deliveries = sign_out(&caller, streams).await?;
     let tier = run.env.stack.process("redis-session")?;
     tier.pause().await?;
-    run.inject("the others too, while the session tier does not respond");
+    run.inject("others too, while the session tier does not respond");
     let others = sign_out(&caller, without_tier).await;
     tier.resume().await?;
     deliveries.extend(others?);
     check_deliveries(run, &deliveries, before).await?;
+    deliveries.extend(sign_out_late(run, &caller, stopped).await?);
     check_signed_out(run, &deliveries).await
 }
 
@@ -145,6 +153,38 @@ async fn check_deliveries(
     let counted = run.env.wait_until("the counter", DETECT_WITHIN, is_counted).await;
     run.detect_within(format!("{METRIC} counts each"), counted);
     Ok(())
+}
+
+/// Signs out the others while the instance that has their streams is stopped.
+async fn sign_out_late(
+    run: &DrillRun,
+    caller: &InternalClient,
+    streams: Vec<OpenStream>,
+) -> anyhow::Result<Vec<Delivery>> {
+    let second = run.env.stack.process(SECOND_GATEWAY)?;
+    let stopped_at = Instant::now();
+    second.pause().await?;
+    run.inject("the last ones too, while the instance with their streams is stopped");
+    let resuming = async {
+        sleep(STOPPED_FOR).await;
+        second.resume().await
+    };
+    let both = async { tokio::join!(sign_out(caller, streams), resuming) };
+    let (deliveries, resumed) = run.raised_during(&[ALERT], stopped_at, both).await?;
+    resumed?;
+    let deliveries = deliveries?;
+    let late = deliveries.iter().filter(|delivery| delivery.took > Some(P95_OBJECTIVE)).count();
+    let found = format!("{late} of {}", deliveries.len());
+    run.user("each gets it late, once the instance runs again", late == deliveries.len(), found);
+    let is_exported = async |env: &DrillEnv| {
+        let delays = metrics_of(&env.gateways()[1]);
+        let on_time = env.counter_at(&delays, DELAY_METRIC, &[("le", "5")]).await?;
+        let all = env.counter_at(&delays, DELAY_METRIC, &[("le", "+Inf")]).await?;
+        Ok(all - on_time > late as f64 - 0.5)
+    };
+    let exported = run.env.wait_until("the delays", DETECT_WITHIN, is_exported).await;
+    run.detect_within(format!("{DELAY_METRIC} shows the delay of each"), exported);
+    Ok(deliveries)
 }
 
 /// The backstop: whether or not a desktop got the event, its token is void.

@@ -32,9 +32,10 @@ enum Seconds {
 }
 
 /// Every alert that compares with seconds.
-const SECONDS: [(&str, Seconds); 7] = [
+const SECONDS: [(&str, Seconds); 8] = [
     ("BffCursorsUncompared", Seconds::Age("<= 3600")),
     ("BffDashboardOverDeadline", Seconds::Kept),
+    ("BffForcedSignOutLate", Seconds::Kept),
     ("BffTenantIsolationUnproven", Seconds::Age("<= 26 * 3600")),
     ("BffTlsCertificateEndsInADay", Seconds::Kept),
     ("BffTlsCertificateEndsInAMonth", Seconds::Kept),

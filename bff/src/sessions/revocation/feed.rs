@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use contracts::clock::Clock;
-use metrics::{counter, gauge};
+use metrics::{counter, gauge, histogram};
 use redis::aio::ConnectionManager;
 use service_kit::background::{BackgroundTask, TaskDriver};
 use service_kit::postgres::{Database, StoreError, read_again, write};
@@ -30,8 +30,8 @@ struct Inner {
     notifier: ChangeNotifier,
     redis: ConnectionManager,
     clock: Clock,
-    /// Sequence of the last row that was read.
-    last: Mutex<i64>,
+    /// Sequence of the last row that was read; `None` until the rows were read first.
+    last: Mutex<Option<i64>>,
 }
 
 impl Feed {
@@ -39,7 +39,7 @@ impl Feed {
     pub fn new(database: Database, redis: ConnectionManager, clock: Clock) -> Self {
         let (live, notifier) =
             (Revocations::default(), ChangeNotifier::new(CHANNEL, redis.clone()));
-        Self(Arc::new(Inner { live, database, notifier, redis, clock, last: Mutex::new(0) }))
+        Self(Arc::new(Inner { live, database, notifier, redis, clock, last: Mutex::new(None) }))
     }
 
     pub fn live(&self) -> &Revocations {
@@ -56,7 +56,7 @@ impl Feed {
     pub async fn poll(&self) -> Result<Position, StoreError> {
         let mut last = self.0.last.lock().await;
         let now = self.0.clock.now();
-        let sequence = *last;
+        let sequence = last.unwrap_or_default();
         let read = read_again(|| store::after(&self.0.database, sequence, now)).await;
         let (news, reached) = read.inspect_err(|_| {
             counter!("bff_backoffice_revocation_read_failed_total").increment(1);
@@ -64,7 +64,15 @@ impl Feed {
         for one in &news {
             tracing::info!(tenant = %one.tenant, kind = one.target.kind(), reason = %one.reason, "A revocation was applied.");
         }
-        *last = reached;
+        // Those of before the start are late for another reason.
+        if last.is_some() {
+            let applied_at = self.0.clock.now();
+            for one in &news {
+                let delay = applied_at.duration_since(one.recorded_at);
+                histogram!("bff_backoffice_revocation_delay_seconds").record(delay.as_secs_f64());
+            }
+        }
+        *last = Some(reached);
         self.0.live.apply(news, now);
         gauge!("bff_backoffice_revocations_live").set(self.0.live.len() as f64);
         Ok(Position { sequence: reached })
