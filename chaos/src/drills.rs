@@ -25,6 +25,7 @@ mod lock;
 mod lock_audit_gap;
 mod matrix;
 mod mfa_replay;
+mod mitigation_time;
 mod other_manager;
 mod primary_down;
 mod profiles;
@@ -118,6 +119,7 @@ static DRILLS: &[(&str, &dyn Drill)] = &[
     ("RO-1", &total_loss::TotalLoss::Data),
     ("RO-2", &total_loss::TotalLoss::Time),
     ("RO-3", &detection_time::DetectionTime),
+    ("RO-5", &mitigation_time::MitigationTime),
     ("RO-6", &audit_completeness::AuditCompleteness),
     ("RO-7", &exactly_once::ExactlyOnce),
     ("RO-8", &forced_sign_out::ForcedSignOut),

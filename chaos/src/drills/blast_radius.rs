@@ -1,7 +1,8 @@
 //! Who notices a failure: the back office of one tenant, that of another, the booking surface and the
 //! consumer surface. Each case makes one failure and compares all four with the blast radius matrix.
 //!
-//! `cases` lists the cases, `security` has those of a revision with a defect, `surfaces` calls services and stand-ins as the other gateways would.
+//! `cases` lists the cases, `security` has those of a revision with a defect, `surfaces` calls services and
+//! stand-ins as the other gateways would.
 
 use std::time::Duration;
 

@@ -84,7 +84,7 @@ async fn lose_primary(run: &DrillRun, by_name: &ByName) -> anyhow::Result<()> {
     names.silence_primary();
     run.inject("the primary name server does not respond");
     let (mut whole, mut all) = (0, 0);
-    // Until the cached address has expired, so that the name is resolved anew.
+    // Until the cached address has expired, so that the name is resolved again.
     let begun = Instant::now();
     while begun.elapsed() < TTL * 2 {
         all += 1;
