@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use contracts::safeguard::Safeguard;
+use jiff::Timestamp;
 use launcher::edge_rules::FILE_NAME;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
@@ -23,6 +24,10 @@ use probe::{Probe, ProbeContext};
 const STEADY_WITHIN: Duration = Duration::from_secs(5);
 /// Time for a fault to take effect.
 const IN_FORCE_WITHIN: Duration = Duration::from_secs(3);
+/// Age of stale data from which a wrong age differs from the true one by more than a dashboard takes.
+const TELLING_AGE: Duration = Duration::from_secs(2);
+const COMPOSED_WITHIN: Duration = Duration::from_millis(700);
+const AGED_WITHIN: Duration = Duration::from_secs(6);
 /// Each instance looks for second uses every five seconds.
 const FROZEN_WITHIN: Duration = Duration::from_secs(15);
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
@@ -105,9 +110,7 @@ impl Expected {
                 is_partial_by(widget, answer)
                     && answer.body["widgets"][widget]["status"] == "unavailable"
             }
-            Self::Stale(widget) => {
-                is_partial_by(widget, answer) && is_stale(&answer.body["widgets"][widget])
-            }
+            Self::Stale(widget) => is_partial_by(widget, answer) && is_stale(widget, &answer.body),
             Self::Effects(count) => answer.body == count,
             Self::Rows(phases) => answer.body == phases,
         }
@@ -138,10 +141,18 @@ fn is_partial_by(widget: &str, answer: &ApiResponse) -> bool {
         && not_ok(&answer.body).into_iter().eq([widget.to_owned()])
 }
 
-fn is_stale(widget: &Value) -> bool {
+/// Whether a widget shows stale data with its true age, which must be old enough to tell.
+fn is_stale(name: &str, dashboard: &Value) -> bool {
+    let widget = &dashboard["widgets"][name];
+    let time = |value: &Value| value.as_str()?.parse::<Timestamp>().ok();
+    let (Some(as_of), Some(at)) = (time(&widget["asOf"]), time(&dashboard["generatedAt"])) else {
+        return false;
+    };
+    let since = Duration::try_from(at.duration_since(as_of)).unwrap_or_default();
+    let age = widget["ageMs"].as_u64().map(Duration::from_millis).unwrap_or_default();
     widget["status"] == "stale"
-        && widget["ageMs"].as_u64() > Some(0)
-        && widget["asOf"].is_string()
+        && since >= TELLING_AGE
+        && age.abs_diff(since) <= COMPOSED_WITHIN
         && !widget["data"].is_null()
 }
 
@@ -295,7 +306,11 @@ async fn inject(run: &DrillRun, case: &DecisionCase, context: &ProbeContext) -> 
         // A read may be late on a busy machine, and readiness is up to a second old.
         let may_be_late = matches!(expected, Expected::Whole) || probe == Probe::Readiness;
         let slow = number == 0 && case.failure.is_slow() || may_be_late;
-        let within = if slow { IN_FORCE_WITHIN } else { Duration::ZERO };
+        let within = match expected {
+            Expected::Stale(_) => AGED_WITHIN,
+            _ if slow => IN_FORCE_WITHIN,
+            _ => Duration::ZERO,
+        };
         let (met, answer) = context.wait_until(probe, expected, within, &run.env).await?;
         run.user(expected.sentence(probe), met, answer);
     }

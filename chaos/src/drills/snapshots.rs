@@ -9,7 +9,7 @@ use reqwest::header::AGE;
 use tokio::time::{Instant, sleep};
 
 use super::upstream::{Fault, failures};
-use super::widget_states::{LastData, Moment};
+use super::widget_states::{LastData, Moment, check_others};
 use super::widgets;
 use crate::drill_env::{DashboardView, DrillEnv};
 use crate::drill_run::{Drill, DrillFuture, DrillRun, EnvAfter, Load};
@@ -147,11 +147,7 @@ impl SnapshotDrill {
         let slowest = during.iter().map(|view| view.took).max().unwrap_or_default();
         run.user_in_time(slowest, ANSWER_WITHIN);
 
-        let own = self.widgets();
-        let missed = during.iter().flat_map(DashboardView::upstream_widgets_not_ok);
-        let others: BTreeSet<_> = missed.filter(|name| !own.contains(name)).collect();
-        let expected = "every other widget is ok";
-        run.user(expected, others.is_empty(), format!("{others:?}"));
+        check_others(run, during, &self.widgets());
     }
 
     /// Checks that a cached read is served stale and an uncached one fails.
