@@ -103,8 +103,8 @@ build_all() {
     fi
 }
 
-# Prints the path of a tool (promtool, prometheus, node, npm, redis-server), installed or fetched into
-# .local. Needs the launcher that build_all builds.
+# Prints the path of a tool, such as promtool or node, installed or fetched into .local. Needs the
+# launcher that build_all builds.
 tool() {
     "$(built_folder)/launcher" tool "$1"
 }

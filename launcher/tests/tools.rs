@@ -24,15 +24,21 @@ fn stdout(output: &Output) -> String {
 #[test]
 fn every_tool_is_fetched_and_runs_as_it_is() {
     for (tool, answer) in [
-        ("promtool", "promtool, version "),
-        ("prometheus", "prometheus, version "),
-        ("node", "v"),
-        ("npm", ""),
-        ("redis-server", "Redis server v="),
+        ("promtool --version", "promtool, version "),
+        ("prometheus --version", "prometheus, version "),
+        ("node --version", "v"),
+        ("npm --version", ""),
+        ("redis-server --version", "Redis server v="),
+        ("redis-cli --version", "redis-cli "),
+        ("psql --version", "psql (PostgreSQL) "),
+        ("curl --version", "curl "),
+        ("openssl version", "OpenSSL "),
+        ("chromium --version", "Chromium "),
     ] {
+        let (tool, argument) = tool.split_once(' ').unwrap();
         let path = stdout(&launcher(&["tool", tool]));
         assert!(path.contains("/.local/"), "{tool} is not a fetched one: {path}");
-        let output = Command::new(path.trim()).arg("--version").env("PATH", "").output().unwrap();
+        let output = Command::new(path.trim()).arg(argument).env("PATH", "").output().unwrap();
         assert!(output.status.success(), "{tool}: {}", String::from_utf8_lossy(&output.stderr));
         assert!(stdout(&output).starts_with(answer), "{tool} answers {}", stdout(&output));
     }

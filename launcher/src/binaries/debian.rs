@@ -51,6 +51,9 @@ pub(super) fn environment(root: &Path) -> Env {
         let multiarch = entries.flatten().map(|entry| entry.path());
         folders.extend(multiarch.filter(|path| path.to_string_lossy().ends_with("-linux-gnu")));
     }
+    // libpulse looks for its private library at a fixed path.
+    let private: Vec<PathBuf> = folders.iter().map(|folder| folder.join("pulseaudio")).collect();
+    folders.extend(private.into_iter().filter(|folder| folder.is_dir()));
     let joined = std::env::join_paths(&folders).unwrap_or_default();
     let path = if joined.is_empty() { root.join("usr/lib").into_os_string() } else { joined };
     vec![("LD_LIBRARY_PATH".to_owned(), path)]
@@ -100,7 +103,7 @@ impl Apt {
     async fn resolve(&self, wanted: &[&str]) -> anyhow::Result<Vec<String>> {
         let install = ["install", "--simulate", "--no-install-recommends"];
         let plan = self.run("apt-get", &[&install, wanted].concat()).await?;
-        let names = planned(&plan);
+        let names = planned(&plan, wanted);
         if names.is_empty() {
             bail!("apt-get found nothing to fetch");
         }
@@ -150,12 +153,13 @@ fn apt_config(work: &Path) -> String {
     )
 }
 
-/// Package names of the "Inst <name> …" lines, without unneeded ones.
-fn planned(plan: &str) -> Vec<String> {
+/// Package names of the "Inst <name> …" lines, without unneeded ones that are not wanted themselves.
+fn planned(plan: &str, wanted: &[&str]) -> Vec<String> {
+    let is_unneeded = |name: &str| UNNEEDED_PACKAGES.iter().any(|prefix| name.starts_with(prefix));
     plan.lines()
         .filter_map(|line| line.strip_prefix("Inst "))
         .filter_map(|rest| rest.split_whitespace().next())
-        .filter(|name| !UNNEEDED_PACKAGES.iter().any(|prefix| name.starts_with(prefix)))
+        .filter(|name| wanted.contains(name) || !is_unneeded(name))
         .map(str::to_owned)
         .collect()
 }
@@ -182,7 +186,8 @@ mod tests {
     fn the_plan_leaves_out_what_servers_never_load() {
         let plan = "Reading package lists...\nInst libpq5 (15.12 Debian [amd64])\n\
                     Inst libllvm14 (1:14 Debian [amd64])\nInst postgresql-15 (15.12 Debian)\n\
-                    Conf libpq5 (15.12)\n";
-        assert_eq!(planned(plan), ["libpq5", "postgresql-15"]);
+                    Inst openssl (3.0 Debian)\nConf libpq5 (15.12)\n";
+        assert_eq!(planned(plan, &["postgresql"]), ["libpq5", "postgresql-15"]);
+        assert_eq!(planned(plan, &["openssl"]), ["libpq5", "postgresql-15", "openssl"]);
     }
 }

@@ -5,7 +5,17 @@
 //! ignored by setting.
 
 /// Name prefixes of packages that are always downloaded.
-const FETCHED_PACKAGES: [&str; 5] = ["libpython3", "postgresql", "prometheus", "python3", "redis"];
+const FETCHED_PACKAGES: [&str; 9] = [
+    "chromium",
+    "curl",
+    "fonts-dejavu",
+    "libpython3",
+    "openssl",
+    "postgresql",
+    "prometheus",
+    "python3",
+    "redis",
+];
 
 /// Relations between packages are dropped: to apt, removing a package would break its dependents.
 const KEPT_FIELDS: [&str; 6] =
