@@ -11,6 +11,8 @@ use tokio::time::Instant;
 
 use crate::drill_env::{DeviceUse, DrillEnv, EnvOptions};
 use crate::observations::{Observations, Step};
+use crate::runbook::Runbook;
+use crate::timeline::EventKind;
 
 pub type DrillFuture<'a> = LocalBoxFuture<'a, anyhow::Result<()>>;
 
@@ -94,12 +96,21 @@ pub struct DrillRun {
     /// Names of the findings at which the run stops when one breaks.
     stops_at: Vec<String>,
     stop: Arc<Notify>,
+    /// Pages whose commands were not run yet.
+    runbooks: RefCell<Vec<Runbook>>,
 }
 
 impl DrillRun {
     pub fn new(env: DrillEnv, mode: Mode, objective: Duration) -> Self {
         let (observations, stop) = (RefCell::default(), Arc::default());
-        Self { env, mode, objective, observations, stops_at: Vec::new(), stop }
+        let (stops_at, runbooks) = (Vec::new(), RefCell::default());
+        Self { env, mode, objective, observations, stops_at, stop, runbooks }
+    }
+
+    /// Runs the commands of these pages during the fault.
+    #[must_use]
+    pub fn rehearse(self, runbooks: Vec<Runbook>) -> Self {
+        Self { runbooks: runbooks.into(), ..self }
     }
 
     /// Stops the run when a finding with one of these names breaks.
@@ -115,6 +126,9 @@ impl DrillRun {
             biased;
             () = stop.notified() => return Ok(()),
             outcome = drill.run(self) => outcome?,
+        }
+        for runbook in self.runbooks.take() {
+            self.check(Step::Runbook, runbook.finding(), false, "the drill never ran them");
         }
         self.check_resolved().await
     }
@@ -163,6 +177,11 @@ impl DrillRun {
     /// Records a finding about what happens without a person.
     pub fn automatic(&self, name: impl Display, held: bool, found: impl Display) {
         self.check(Step::Automatic, name, held, found);
+    }
+
+    /// Records a finding about the commands of a runbook.
+    pub fn runbook(&self, name: impl Display, held: bool, found: impl Display) {
+        self.check(Step::Runbook, name, held, found);
     }
 
     /// Records a finding of the state after the fault.
@@ -241,19 +260,61 @@ impl DrillRun {
         self.env.wait_until("a whole dashboard", self.objective, is_whole).await
     }
 
-    /// Runs `work`. A full run also checks that these alerts are raised by `fault`.
+    /// Runs `work`, and afterwards the commands of the runbooks that the drill rehearses: the fault must
+    /// still be in force. A full run also checks that these alerts are raised by `fault`.
     pub async fn raised_during<T>(
         &self,
         alerts: &[&'static str],
         fault: Instant,
         work: impl Future<Output = T>,
     ) -> anyhow::Result<T> {
-        if alerts.is_empty() || self.mode == Mode::Short {
-            return Ok(work.await);
-        }
-        let (given, raised) = self.env.alerts()?.raised_during(alerts, fault, work).await?;
-        raised.report(&mut self.observations.borrow_mut());
+        let given = if alerts.is_empty() || self.mode == Mode::Short {
+            work.await
+        } else {
+            let (given, raised) = self.env.alerts()?.raised_during(alerts, fault, work).await?;
+            raised.report(&mut self.observations.borrow_mut());
+            given
+        };
+        self.run_runbooks().await?;
         Ok(given)
+    }
+
+    /// Runs the commands of the runbooks that the drill rehearses, once. A drill that does not wait for an
+    /// alert calls it while its fault is in force.
+    pub async fn run_runbooks(&self) -> anyhow::Result<()> {
+        for runbook in self.runbooks.take() {
+            self.observations.borrow_mut().note(EventKind::Command, Instant::now(), &runbook.page);
+            let output = runbook.run(&self.env.folder).await?;
+            self.check(Step::Runbook, runbook.finding(), output.succeeded, output.summary());
+            self.observations.borrow_mut().command_outputs.push((runbook.page, output.text));
+        }
+        Ok(())
+    }
+
+    /// Runs the commands of a page that change something, as a person would during an incident.
+    pub async fn act_by_runbook(&self, page: &str) -> anyhow::Result<()> {
+        let output = Runbook::new(page).act(&self.env.folder).await?;
+        let what = format!("the commands of {page} that change something run");
+        self.runbook(what, output.succeeded, output.summary());
+        Ok(())
+    }
+
+    /// What the commands of runbooks have printed.
+    pub fn command_outputs(&self) -> String {
+        let observations = self.observations.borrow();
+        observations.command_outputs.iter().map(|(_, text)| text.as_str()).collect()
+    }
+
+    /// A full run records whether the first command of a runbook was run soon after the alert.
+    pub fn check_acknowledged(&self, objective: Duration) {
+        let took = self.observations.borrow().acknowledged();
+        if self.mode == Mode::Full {
+            let held = took.is_some_and(|took| took < objective);
+            let found = took.map_or("none was".to_owned(), |took| {
+                format!("after {} ms of {} s", took.as_millis(), objective.as_secs())
+            });
+            self.runbook("after the alert, the first command is run in time", held, found);
+        }
     }
 
     /// Time to watch a fault: in a full run until these alerts must fire, else `short`.

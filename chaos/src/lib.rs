@@ -23,6 +23,7 @@ pub mod prometheus;
 pub mod proxy;
 pub mod report;
 pub mod restore;
+pub mod runbook;
 pub mod runner;
 pub mod sources;
 pub mod sync_client;

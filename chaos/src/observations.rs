@@ -31,6 +31,7 @@ pub enum Step {
     Detection,
     User,
     Automatic,
+    Runbook,
     Recovery,
 }
 
@@ -42,6 +43,7 @@ impl Step {
             Self::Detection => "detection",
             Self::User => "what the user sees",
             Self::Automatic => "automatic behaviour",
+            Self::Runbook => "runbook",
             Self::Recovery => "recovery",
         }
     }
@@ -53,6 +55,8 @@ pub struct Observations {
     pub begun: Instant,
     pub events: Vec<Event>,
     pub findings: Vec<Finding>,
+    /// Page and output of each runbook's commands.
+    pub command_outputs: Vec<(String, String)>,
     /// Alerts that were raised and must be resolved at the end.
     pub alerts: Vec<&'static str>,
     /// Time from the fault to its detection; the slowest of several faults.
@@ -71,6 +75,7 @@ impl Default for Observations {
             begun: Instant::now(),
             events: Vec::new(),
             findings: Vec::new(),
+            command_outputs: Vec::new(),
             alerts: Vec::new(),
             detected: None,
             recovered: None,
@@ -133,6 +138,13 @@ impl Observations {
             self.events.push(Event { at_ms, kind: EventKind::Removed, what: what.clone() });
         }
         self.events.push(Event { at_ms: steady, kind: EventKind::Steady, what });
+    }
+
+    /// Time from the last alert to the first command of a runbook after it.
+    pub fn acknowledged(&self) -> Option<Duration> {
+        let firing = self.last(EventKind::Firing)?;
+        let command = self.events.iter().find(|event| event.kind == EventKind::Command)?;
+        command.at_ms.checked_sub(firing).map(Duration::from_millis)
     }
 
     pub fn note(&mut self, kind: EventKind, at: Instant, what: &str) {

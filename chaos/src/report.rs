@@ -53,6 +53,8 @@ pub struct RowResult {
     pub beside: BTreeSet<String>,
     pub environment: EnvOutcome,
     pub findings: Vec<Finding>,
+    /// Page and output of each runbook whose commands the drill ran.
+    pub command_outputs: Vec<(String, String)>,
 }
 
 /// What became of a row's environment.
@@ -179,6 +181,7 @@ impl RowResult {
             beside: BTreeSet::new(),
             environment: EnvOutcome::default(),
             findings: seen.findings,
+            command_outputs: seen.command_outputs,
         }
     }
 }

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::Context;
-use launcher::builder::{Build, programs};
+use launcher::builder::{Build, link_launcher, programs};
 use tokio::runtime::Handle;
 use tokio::task::block_in_place;
 use tokio::time::Instant;
@@ -134,7 +134,10 @@ async fn run_rows(rows: &[DrilledRow<'_>], options: RunOptions) -> anyhow::Resul
     let planned = rows.iter().map(|row| Planned::of(*row, options));
     let planned = planned.collect::<anyhow::Result<Vec<_>>>()?;
     // cargo would disturb the drills later.
-    programs(&Build::Dev).await?;
+    let built = programs(&Build::Dev).await?;
+    // The runbooks' commands include ./desk.
+    let launcher = built.get("launcher").context("cargo built no launcher")?;
+    link_launcher(&DrillEnv::folder(""), launcher)?;
     if planned.iter().any(Planned::is_sabotaged) {
         programs(&Build::Sabotage).await?;
     }

@@ -23,6 +23,8 @@ pub enum EventKind {
     /// An alert's expression became true.
     Pending,
     Firing,
+    /// The first command of a runbook is run.
+    Command,
     /// The fault is removed.
     Removed,
     /// The steady state is reached again.
@@ -32,11 +34,12 @@ pub enum EventKind {
 }
 
 impl EventKind {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Fault,
         Self::Symptom,
         Self::Pending,
         Self::Firing,
+        Self::Command,
         Self::Removed,
         Self::Steady,
         Self::Resolved,
@@ -48,6 +51,7 @@ impl EventKind {
             Self::Symptom => "first symptom",
             Self::Pending => "alert pending",
             Self::Firing => "alert firing",
+            Self::Command => "first runbook command",
             Self::Removed => "fault removed",
             Self::Steady => "steady again",
             Self::Resolved => "alert resolved",

@@ -9,6 +9,8 @@ use serde_json::Value;
 use tokio::process::Command;
 use tokio::sync::OnceCell;
 
+use crate::data_dir::DataDir;
+use crate::run_as::remove_any;
 use crate::user_error::UserError;
 
 /// Servers with a `<name>-sabotaged` executable, whose safeguards can be switched off.
@@ -66,6 +68,16 @@ pub async fn programs(build: &Build) -> anyhow::Result<BTreeMap<String, PathBuf>
         }
     }
     Ok(found)
+}
+
+/// Links the launcher in a data folder, where `./desk` looks for it.
+pub fn link_launcher(folder: &Path, program: &Path) -> anyhow::Result<()> {
+    let link = DataDir::open(folder)?.join("launcher");
+    if std::fs::read_link(&link).ok().as_deref() != Some(program) {
+        remove_any(&link)?;
+        std::os::unix::fs::symlink(program, &link)?;
+    }
+    Ok(())
 }
 
 async fn dev() -> anyhow::Result<BTreeMap<String, PathBuf>> {

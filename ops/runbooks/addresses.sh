@@ -12,8 +12,11 @@ GATEWAY=$(_in gateway | _text baseUrl)
 STAND_INS=$(_in standIns | _text url) # its control listener
 INVENTORY=$(_in inventory | _text url) HOUSEKEEPING=$(_in housekeeping | _text url) STAFF=$(_in staff | _text url)
 ADMIN_URL=$(_text adminUrl <"$LOCAL/stack.json") ADMIN_URL=${ADMIN_URL%/*} # database server: append /bff
-SESSION_TIER=$(_in session | _text url)
-GATEWAY_PID=$(_pid gateway) POSTGRES_PID=$(_pid postgres)
+GATEWAY_PID=$(_pid gateway)
+# the address that the gateway uses, whatever server is behind it
+SESSION_TIER=$(tr '\0' '\n' 2>/dev/null <"/proc/$GATEWAY_PID/environ" | sed -n 's/^MELMASTOON_REDIS__SESSION_URL=//p') || true
+SESSION_TIER=${SESSION_TIER:-$(_in session | _text url)}
+export PGCONNECT_TIMEOUT=3
 
 # metrics PATTERN [ADDRESS]: prints the matching series, of the gateway unless an address is given.
 metrics() {

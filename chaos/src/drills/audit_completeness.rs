@@ -97,6 +97,7 @@ async fn check_rows(run: &DrillRun, keys: &[String]) -> anyhow::Result<()> {
         (GatewayDatabase::connect(&run.env).await?, LockAuditJobs::new(&run.env)?);
     let open = lock_audit::open_actions(&database, 0).await?;
     run.detect("the kill left actions without an outcome", open > 0, open);
+    run.run_runbooks().await?;
     let completed = lock_audit::complete(&run.env, run.objective).await;
     run.automatic_within("the reconciler completes them", completed);
     let ledger = lock_fixture::audit_phases(&run.env).await?;

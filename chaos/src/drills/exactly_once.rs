@@ -63,6 +63,7 @@ async fn run_drill(run: &mut DrillRun) -> anyhow::Result<()> {
     let held = (taken_over - 3.0).abs() < 0.5 && (replayed - 6.0).abs() < 0.5;
     let found = format!("{taken_over:.0} taken over, {replayed:.0} replayed");
     run.detect(format!("{DEDUP_METRIC} counts every repeat by its kind"), held, found);
+    run.run_runbooks().await?;
     let completed = lock_audit::complete(&run.env, run.objective).await;
     run.within(Step::Recovery, "every lock action has its outcome in the audit", completed);
     Ok(())

@@ -68,7 +68,9 @@ async fn run_drill(run: &mut DrillRun) -> anyhow::Result<()> {
     tier.pause().await?;
     run.inject("others too, while the session tier does not respond");
     let others = sign_out(&caller, without_tier).await;
+    let commands = run.run_runbooks().await;
     tier.resume().await?;
+    commands?;
     deliveries.extend(others?);
     check_deliveries(run, &deliveries, before).await?;
     deliveries.extend(sign_out_late(run, &caller, stopped).await?);

@@ -84,7 +84,7 @@ async fn drill_fault(
         .await;
     run.detect_within(format!("{COUNTER} counts {outcome}"), grown);
     check_audit_log(run, &during).await?;
-    run.env.clear_faults().await?;
+    run.act_by_runbook("bff-backoffice/lock-down").await?;
     let back = run.env.wait_until("a key and a whole dashboard", run.objective, works).await;
     let what = "a key is issued again, automatically";
     run.recover_within(what, back);

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::attacker::{Attacker, ReplayOutcome, StolenProof};
 use crate::drill_env::{DrillEnv, EnvOptions};
-use crate::drill_run::{Drill, DrillFuture, DrillRun, EnvAfter, Load, Mode};
+use crate::drill_run::{Drill, DrillFuture, DrillRun, EnvAfter, Load};
 use crate::observations::Step;
 
 const STORE_METRIC: &str = "bff_backoffice_dpop_replay_store_total";
@@ -119,11 +119,9 @@ async fn check_detection(
     let is_full = async |env: &DrillEnv| Ok(env.metric(MEMORY_RATIO_METRIC, &[]).await? > 0.8);
     let noticed = run.env.wait_until("a full tier", DETECT_WITHIN, is_full).await;
     run.detect_within(format!("{MEMORY_RATIO_METRIC} shows that the tier is full"), noticed);
-    if run.mode == Mode::Full {
-        let length = run.watch_length(&ALERTS, Duration::ZERO)?;
-        let watching = run.env.watch(length, Duration::from_millis(100));
-        run.raised_during(&ALERTS, injected_at, watching).await?;
-    }
+    let length = run.watch_length(&ALERTS, Duration::ZERO)?;
+    let watching = run.env.watch(length, Duration::from_millis(100));
+    run.raised_during(&ALERTS, injected_at, watching).await?;
     Ok(())
 }
 

@@ -100,7 +100,10 @@ impl SnapshotDrill {
         let found = format!("{failed:.0} failed, {stale:.0} stale");
         run.detect(what, failed > 0.0 && stale > 0.0, found);
 
-        self.fault.undo(&mut run.env).await?;
+        match self.fault {
+            Fault::StandIn { .. } => run.act_by_runbook("bff-backoffice/upstream-down").await?,
+            _ => self.fault.undo(&mut run.env).await?,
+        }
         let back = run
             .env
             .wait_until("a whole dashboard", run.objective, async |env: &DrillEnv| {

@@ -152,6 +152,7 @@ fn write_row(row: &RowResult, sabotaged: bool, page: &mut String) -> fmt::Result
     write_facts(row, page)?;
     write_events(row, page)?;
     write_findings(&row.findings, page)?;
+    write_command_outputs(row, page)?;
     page.push_str("</div></details>\n");
     Ok(())
 }
@@ -265,6 +266,19 @@ fn write_findings(findings: &[Finding], page: &mut String) -> fmt::Result {
     Ok(())
 }
 
+fn write_command_outputs(row: &RowResult, page: &mut String) -> fmt::Result {
+    for (runbook, text) in &row.command_outputs {
+        write!(
+            page,
+            "<details class=\"commands\"><summary>Commands of {} during the fault</summary>\
+             <pre>{}</pre></details>",
+            Escaped(runbook),
+            Escaped(text)
+        )?;
+    }
+    Ok(())
+}
+
 /// A moment since the drill began.
 fn at(millis: u64) -> String {
     format!("{:.2} s", millis as f64 / 1_000.0)
@@ -276,6 +290,7 @@ fn class(kind: EventKind) -> &'static str {
         EventKind::Symptom => "symptom",
         EventKind::Pending => "pending",
         EventKind::Firing => "firing",
+        EventKind::Command => "command",
         EventKind::Removed => "removed",
         EventKind::Steady => "steady",
         EventKind::Resolved => "resolved",

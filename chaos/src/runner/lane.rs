@@ -64,10 +64,12 @@ impl Lane {
         let before = env.pids();
         let objective = Duration::from_secs(it.drill.recover_within_s);
         let mode = if self.options.alerts.is_some() { Mode::Full } else { Mode::Short };
-        let mut run = DrillRun::new(env, mode, objective);
-        if sabotage {
-            run = run.stop_at(&it.drill.red);
-        }
+        let run = DrillRun::new(env, mode, objective);
+        let mut run = if sabotage {
+            run.stop_at(&it.drill.red)
+        } else {
+            run.rehearse(planned.runbooks.clone())
+        };
         let outcome = run.execute(planned.drill).await.and(check_load(planned, &run));
         drop(asserting);
         let (env, seen) = run.finish();

@@ -12,14 +12,16 @@ use crate::catalog::{DrilledRow, ServerSafeguard};
 use crate::drill_env::{EnvKind, EnvOptions};
 use crate::drill_run::{Drill, Load};
 use crate::drills;
+use crate::runbook::Runbook;
 
 /// A row, its drill and the environment that it needs.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct Planned<'a> {
     pub(super) it: DrilledRow<'a>,
     pub(super) drill: &'static dyn Drill,
     /// `None`: an environment of its own.
     pub(super) kind: Option<EnvKind>,
+    pub(super) runbooks: Vec<Runbook>,
     sabotage: bool,
 }
 
@@ -28,7 +30,8 @@ impl<'a> Planned<'a> {
         let id = &it.row.id;
         let drill = drills::find(id);
         let drill = drill.with_context(|| format!("{id} is not in chaos/src/drills.rs"))?;
-        let mut planned = Self { it, drill, kind: None, sabotage: options.sabotage };
+        let runbooks = Runbook::rehearsed_by(it)?;
+        let mut planned = Self { it, drill, kind: None, runbooks, sabotage: options.sabotage };
         planned.kind = EnvKind::of(&planned.environment(EnvOptions::new("".into())));
         Ok(planned)
     }

@@ -3,7 +3,7 @@
 use crate::sources::{sources, written_files};
 
 /// What Rust code may start by name: cargo, and programs of Debian's essential packages.
-const STARTED_BY_NAME: [&str; 4] = ["cargo", "chrt", "dpkg-deb", "setpriv"];
+const STARTED_BY_NAME: [&str; 6] = ["bash", "cargo", "chrt", "dpkg-deb", "setpriv", "timeout"];
 
 /// What scripts must ask the launcher for (`tool NAME` of launcher/prerequisites.sh), or do without.
 const NOT_FROM_PATH: [&str; 12] = [

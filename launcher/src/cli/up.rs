@@ -1,7 +1,7 @@
 //! `launcher up`: starts the stack, prints what to do next, watches it, and stops on Ctrl-C.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -10,10 +10,8 @@ use console::style;
 use tokio::time::Instant;
 
 use super::print;
-use crate::builder::{Build, SERVERS};
-use crate::data_dir::DataDir;
+use crate::builder::{Build, SERVERS, link_launcher};
 use crate::progress::Progress;
-use crate::run_as::remove_any;
 use crate::stack::{DEFAULT_PORT, Stack, StackOptions};
 use crate::stack_info::StackInfo;
 use crate::stop_signals::StopSignals;
@@ -76,7 +74,8 @@ pub(super) async fn run(arguments: UpArguments, local: PathBuf) -> anyhow::Resul
     let begun = Instant::now();
     let progress = Progress::for_screen();
     let mut stops = StopSignals::listen()?;
-    link_this_program(&local)?;
+    let program = std::env::current_exe().context("finding this program")?;
+    link_launcher(&local, &program)?;
     let options = StackOptions {
         folder: local,
         gateway_port: Some(arguments.port),
@@ -91,17 +90,6 @@ pub(super) async fn run(arguments: UpArguments, local: PathBuf) -> anyhow::Resul
     };
     print(&welcome(started.info(), begun.elapsed().as_secs_f32()))?;
     watch(started, &mut stops, &progress).await
-}
-
-/// Links this executable in the data folder, where `./desk` looks for it.
-fn link_this_program(local: &Path) -> anyhow::Result<()> {
-    let link = DataDir::open(local)?.join("launcher");
-    let program = std::env::current_exe().context("finding this program")?;
-    if std::fs::read_link(&link).ok().as_ref() != Some(&program) {
-        remove_any(&link)?;
-        std::os::unix::fs::symlink(program, &link)?;
-    }
-    Ok(())
 }
 
 async fn watch(

