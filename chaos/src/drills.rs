@@ -16,6 +16,7 @@ mod drift;
 mod edge_rule;
 mod exactly_once;
 mod failover;
+mod first_command;
 mod forced_sign_out;
 mod handshake;
 mod idempotency_bypass;
@@ -119,6 +120,7 @@ static DRILLS: &[(&str, &dyn Drill)] = &[
     ("RO-1", &total_loss::TotalLoss::Data),
     ("RO-2", &total_loss::TotalLoss::Time),
     ("RO-3", &detection_time::DetectionTime),
+    ("RO-4", &first_command::FirstCommand),
     ("RO-5", &mitigation_time::MitigationTime),
     ("RO-6", &audit_completeness::AuditCompleteness),
     ("RO-7", &exactly_once::ExactlyOnce),
