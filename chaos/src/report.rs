@@ -100,7 +100,7 @@ impl DrillResult {
         match (findings.is_empty(), broken.is_empty()) {
             (true, _) => Self::Broken("nothing was found".to_owned()),
             (_, true) => Self::Green,
-            (_, false) => Self::Broken(format!("{broken:?}")),
+            (_, false) => Self::Broken(listed(broken)),
         }
     }
 
@@ -113,11 +113,13 @@ impl DrillResult {
         let others: Vec<_> =
             broken.iter().filter(|name| !is_named(name) && !follows(name)).collect();
         if let Some(steady) = steady {
-            Self::Broken(format!("already before the fault: {:?}", steady.name))
+            Self::Broken(format!("already before the fault: {}", steady.name))
         } else if !others.is_empty() {
-            Self::Broken(format!("not named by `red` or `consequences`: {others:?}"))
+            let others = listed(others.into_iter().copied());
+            Self::Broken(format!("not named by `red` or `consequences`: {others}"))
         } else if !broken.iter().any(is_named) {
-            Self::Broken(format!("held without its safeguards: {:?}", drill.red))
+            let red = listed(drill.red.iter().map(String::as_str));
+            Self::Broken(format!("held without its safeguards: {red}"))
         } else {
             Self::Red
         }
@@ -127,6 +129,11 @@ impl DrillResult {
 /// Names of the findings that did not hold.
 fn broken(findings: &[Finding]) -> BTreeSet<&str> {
     findings.iter().filter(|finding| !finding.held).map(|finding| finding.name.as_str()).collect()
+}
+
+/// Names of findings, as one text.
+fn listed<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    names.into_iter().collect::<Vec<_>>().join("; ")
 }
 
 impl fmt::Display for DrillResult {

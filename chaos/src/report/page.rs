@@ -53,6 +53,7 @@ pub(super) fn of(report: &Report) -> Result<String, fmt::Error> {
          <title>{title}</title>\n<style>\n{STYLE}</style>\n<main>\n<h1>{title}</h1>"
     )?;
     write_counts(report, &mut page)?;
+    write_wrong(report, &mut page)?;
     write_undrilled(report, &mut page)?;
     write_legend(&mut page)?;
     page.push_str(
@@ -99,6 +100,22 @@ fn write_counts(report: &Report, page: &mut String) -> fmt::Result {
     Ok(())
 }
 
+/// Links to the rows that need attention.
+fn write_wrong(report: &Report, page: &mut String) -> fmt::Result {
+    let sabotaged = report.skipped.is_some();
+    let mut wrong = report.rows.iter().filter(|row| !is_right(row, sabotaged)).peekable();
+    if wrong.peek().is_none() {
+        return Ok(());
+    }
+    page.push_str("<p class=\"wrong\">Not as expected:");
+    for row in wrong {
+        let (id, title) = (Escaped(&row.id), Escaped(&row.title));
+        write!(page, " <a href=\"#{id}\" title=\"{title}\">{id}</a>")?;
+    }
+    page.push_str("</p>\n");
+    Ok(())
+}
+
 fn write_undrilled(report: &Report, page: &mut String) -> fmt::Result {
     if report.undrilled.is_empty() {
         return Ok(());
@@ -140,7 +157,8 @@ fn write_row(row: &RowResult, sabotaged: bool, page: &mut String) -> fmt::Result
     write_timeline(row, page)?;
     write!(
         page,
-        "<span class=\"figure\">{}</span><span class=\"figure\">{} <small>of {}</small></span>\
+        "<span class=\"figure\"><small class=\"label\">detected</small> {}</span>\
+         <span class=\"figure\"><small class=\"label\">recovered</small> {} <small>of {}</small></span>\
          <span class=\"result\">{result}</span></summary>\n<div class=\"body\">",
         Millis(row.time_to_detect_ms),
         Millis(row.time_to_recover_ms),
@@ -234,7 +252,7 @@ fn write_events(row: &RowResult, page: &mut String) -> fmt::Result {
     for event in &row.events {
         write!(
             page,
-            "<li><time>{}</time><i class=\"mark {}\"></i>{}: {}</li>",
+            "<li><time>{}</time><i class=\"mark {}\"></i><span>{}: {}</span></li>",
             at(event.at_ms),
             class(event.kind),
             event.kind.name(),
@@ -246,6 +264,9 @@ fn write_events(row: &RowResult, page: &mut String) -> fmt::Result {
 }
 
 fn write_findings(findings: &[Finding], page: &mut String) -> fmt::Result {
+    if findings.is_empty() {
+        return Ok(());
+    }
     page.push_str(
         "<table><tr><th></th><th>At</th><th>Step</th><th>Fault</th><th>Expected</th><th>Found</th></tr>",
     );
