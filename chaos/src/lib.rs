@@ -1,5 +1,6 @@
-//! Failure drills. Each injects one failure of the catalogue into real processes and checks detection,
-//! what the user sees, automatic behaviour, and recovery.
+//! Failure drills. Each injects a failure of the catalogue into real processes and checks detection,
+//! what the user sees, automatic behaviour, the commands of the runbook, and recovery. A few rows are about
+//! requests without a failure of ours; their drills send those.
 //!
 //! Not here: tests of a single component, which are next to the component. Start with [`drills`].
 

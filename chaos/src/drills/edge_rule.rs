@@ -1,17 +1,25 @@
 //! An edge rule matches desktops by mistake. In shadow mode it only counts whom it would block;
-//! enforced by mistake, it is withdrawn without a restart.
+//! enforced by mistake, by the file or by an override, it is withdrawn without a restart.
 
 use std::time::Duration;
 
+use anyhow::Context;
+use contracts::clock::Clock;
+use launcher::internal::InternalClient;
+use launcher::service_accounts::OPERATORS;
+use reqwest::Method;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::drill_env::DashboardView;
+use crate::drill_env::{DashboardView, DrillEnv};
 use crate::drill_run::{Drill, DrillFuture, DrillRun, EnvAfter};
 
 const RULE_METRIC: &str = "bff_backoffice_edge_rule_total";
 const RULES_REFUSED_METRIC: &str = "bff_backoffice_edge_rules_refused";
 const CODE: &str = "MELMASTOON.BFF.EDGE_BLOCKED";
 const ALERT: &str = "BffEdgeBlocksSpike";
+const RUNBOOK: &str = "bff-backoffice/waf-fp";
+const OVERRIDE_PATH: &str = "/internal/admin/edge-rules";
 const DETECT_WITHIN: Duration = Duration::from_secs(10);
 const SHADOW_DURATION: Duration = Duration::from_secs(4);
 const WATCH_DURATION: Duration = Duration::from_secs(3);
@@ -45,6 +53,7 @@ async fn run_drill(run: &mut DrillRun) -> anyhow::Result<()> {
     run.env.write_edge_rules(&rules("shadow"))?;
     let back = run.until_whole().await;
     run.recover_within("back in shadow: whole", back);
+    remove_override(run).await?;
     run.env.write_edge_rules("")
 }
 
@@ -84,7 +93,7 @@ async fn enforce(run: &DrillRun) -> anyhow::Result<()> {
     let watching = run.env.watch(length, REQUEST_PAUSE);
     let during = run.raised_during(&[ALERT], enforced_at, watching).await?;
     let refused = during.iter().filter(|dashboard| is_blocked(dashboard)).count();
-    let names_runbook = during.iter().all(|view| view.body["runbook"] == "bff-backoffice/waf-fp");
+    let names_runbook = during.iter().all(|view| view.body["runbook"] == RUNBOOK);
     run.user(
         "each response is that problem and names the runbook",
         names_runbook && refused == during.len(),
@@ -116,6 +125,32 @@ async fn write_broken_file(run: &DrillRun) -> anyhow::Result<()> {
         is_blocked(&answer),
         format!("{:?}", answer.status),
     );
+    Ok(())
+}
+
+/// Two platform operators override the file by mistake, and remove the override as the runbook says.
+async fn remove_override(run: &DrillRun) -> anyhow::Result<()> {
+    override_file(&run.env, &rules("enforce")).await?;
+    run.inject("two people enforce the rule by an override of the file");
+    let blocked = async |env: &DrillEnv| Ok(is_blocked(&env.dashboard().await));
+    let blocked = run.env.wait_until("a block", DETECT_WITHIN, blocked).await;
+    run.user_within(format!("the override holds: desktops get 403 {CODE}"), blocked);
+    run.act_by_runbook(RUNBOOK).await?;
+    let back = run.until_whole().await;
+    run.recover_within("without the override the file is in force: whole", back);
+    Ok(())
+}
+
+/// One operator requests the override, another approves it.
+async fn override_file(env: &DrillEnv, rules: &str) -> anyhow::Result<()> {
+    let operators = InternalClient::new(env.stack.info(), Clock::system())?;
+    let [one, other] = OPERATORS;
+    let body = json!({"rules": rules, "reason": "A drill."});
+    let requested = operators.call(one, Method::POST, OVERRIDE_PATH, Some(&body)).await?;
+    let requested: Value = requested.error_for_status()?.json().await?;
+    let id = requested["id"].as_str().context("a request has an id")?;
+    let path = format!("{OVERRIDE_PATH}/{id}/approve");
+    operators.call(other, Method::POST, &path, None).await?.error_for_status()?;
     Ok(())
 }
 
