@@ -1,6 +1,6 @@
 //! A drill, and one run of it: its environment, what is required of it, and what it finds.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
@@ -92,7 +92,12 @@ pub struct DrillRun {
     pub mode: Mode,
     /// Time from the end of a fault to steady state.
     pub objective: Duration,
+    /// Of the row whose findings are recorded now.
     observations: RefCell<Observations>,
+    /// Of all rows, except the one whose findings are recorded now.
+    rows: RefCell<Vec<Observations>>,
+    /// Position of the row whose findings are recorded now.
+    row: Cell<usize>,
     /// Names of the findings at which the run stops when one breaks.
     stops_at: Vec<String>,
     stop: Arc<Notify>,
@@ -103,14 +108,32 @@ pub struct DrillRun {
 impl DrillRun {
     pub fn new(env: DrillEnv, mode: Mode, objective: Duration) -> Self {
         let (observations, stop) = (RefCell::default(), Arc::default());
+        let (rows, row) = (RefCell::new(vec![Observations::default()]), Cell::default());
         let (stops_at, runbooks) = (Vec::new(), RefCell::default());
-        Self { env, mode, objective, observations, stops_at, stop, runbooks }
+        Self { env, mode, objective, observations, rows, row, stops_at, stop, runbooks }
     }
 
     /// Runs the commands of these pages during the fault.
     #[must_use]
     pub fn rehearse(self, runbooks: Vec<Runbook>) -> Self {
         Self { runbooks: runbooks.into(), ..self }
+    }
+
+    /// For a drill that drills so many rows at the same time.
+    #[must_use]
+    pub fn of_rows(self, count: usize) -> Self {
+        let rows = std::iter::repeat_with(Observations::default).take(count).collect();
+        Self { rows: RefCell::new(rows), ..self }
+    }
+
+    /// Records what follows as findings of the row at this position.
+    pub fn choose_row(&self, row: usize) {
+        let (mut rows, mut observations) = (self.rows.borrow_mut(), self.observations.borrow_mut());
+        for position in [self.row.replace(row), row] {
+            if let Some(kept) = rows.get_mut(position) {
+                std::mem::swap(kept, &mut *observations);
+            }
+        }
     }
 
     /// Stops the run when a finding with one of these names breaks.
@@ -138,8 +161,13 @@ impl DrillRun {
         self.observations.borrow().asserts_times
     }
 
-    pub fn finish(self) -> (DrillEnv, Observations) {
-        (self.env, self.observations.into_inner())
+    /// Returns the environment, and what was observed of each row.
+    pub fn finish(self) -> (DrillEnv, Vec<Observations>) {
+        let mut rows = self.rows.into_inner();
+        if let Some(row) = rows.get_mut(self.row.get()) {
+            *row = self.observations.into_inner();
+        }
+        (self.env, rows)
     }
 
     pub fn check(&self, step: Step, name: impl Display, held: bool, found: impl Display) {

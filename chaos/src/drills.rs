@@ -52,7 +52,7 @@ use decision::cases;
 use matrix::Deadlines;
 use read_probe::ReadProbe;
 use snapshots::{Route, SnapshotDrill};
-use upstream::{Fault, UpstreamDrill};
+use upstream::{Fault, Together, UpstreamDrill};
 use widget_states::Shown;
 
 /// The drills of the catalogue's rows.
@@ -136,6 +136,13 @@ pub fn find(id: &str) -> Option<&'static dyn Drill> {
     DRILLS.iter().find(|(row, _)| *row == id).map(|(_, drill)| *drill)
 }
 
+/// Rows whose faults may be in force at the same time, because they concern different widgets, and a drill
+/// of all of them.
+pub fn together() -> ([&'static str; 7], &'static dyn Drill) {
+    static DRILL: Together = Together(&[&F_6, &F_8, &F_9, &F_11, &F_12, &F_14, &F_16]);
+    (["F-6", "F-8", "F-9", "F-11", "F-12", "F-14", "F-16"], &DRILL)
+}
+
 static F_4: SnapshotDrill = SnapshotDrill {
     fault: Fault::StandIn { upstream: "reservation", kind: "status" },
     // A day that is not cached.
@@ -188,3 +195,28 @@ static F_33: Deadlines = Deadlines(UpstreamDrill {
     faults: &[Fault::StandIn { upstream: "pricing", kind: "hang" }, Fault::Pause("staff")],
     reads: &[],
 });
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn faults_that_are_made_together_concern_different_widgets_and_end_together() {
+        let (ids, _) = together();
+        let drills = [&F_6, &F_8, &F_9, &F_11, &F_12, &F_14, &F_16];
+        let mut seen = BTreeSet::new();
+        for (id, drill) in ids.into_iter().zip(drills) {
+            let registered: *const dyn Drill = find(id).unwrap();
+            assert!(std::ptr::addr_eq(registered, drill), "{id} is another drill");
+            let upstreams: BTreeSet<_> = drill.faults.iter().map(|it| it.upstream()).collect();
+            for widget in upstreams.into_iter().flat_map(widgets::of_upstream) {
+                assert!(seen.insert(widget.clone()), "{widget} is of two drills");
+            }
+            // The end of one stand-in fault is the end of all.
+            let are_alike = drill.faults.iter().all(|it| matches!(it, Fault::StandIn { .. }));
+            assert!(are_alike, "{id} has another fault");
+        }
+    }
+}

@@ -30,7 +30,7 @@ mod repeat;
 
 use lane::Lane;
 use output::{Output, print};
-use plan::{Plan, Planned};
+use plan::{Plan, Planned, join_rows};
 use red_choice::{Choice, Guards, Record};
 pub use repeat::{RepeatOptions, repeat};
 
@@ -132,7 +132,11 @@ async fn red(
 /// Returns the results in the order of the rows.
 async fn run_rows(rows: &[DrilledRow<'_>], options: RunOptions) -> anyhow::Result<Vec<RowResult>> {
     let planned = rows.iter().map(|row| Planned::of(*row, options));
-    let planned = planned.collect::<anyhow::Result<Vec<_>>>()?;
+    let mut planned = planned.collect::<anyhow::Result<Vec<_>>>()?;
+    // A run without a safeguard stops at its row's finding, and an alert does not tell upstreams apart.
+    if !options.sabotage && options.alerts.is_none() {
+        join_rows(&mut planned);
+    }
     // cargo would disturb the drills later.
     let built = programs(&Build::Dev).await?;
     // The runbooks' commands include ./desk.

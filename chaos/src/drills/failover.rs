@@ -7,7 +7,6 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use anyhow::Context;
 use contracts::clock::Clock;
 use launcher::desktop::{Call, Desktop};
 use reqwest::Response;

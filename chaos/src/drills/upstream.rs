@@ -1,5 +1,7 @@
 //! An upstream of the dashboard fails. Its widgets become unavailable or stale, the others stay ok,
 //! responses are in time, and it recovers automatically.
+//!
+//! Upstreams whose widgets differ can fail at the same time, each with findings of its own.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -102,98 +104,170 @@ impl Drill for UpstreamDrill {
 
 impl UpstreamDrill {
     pub(super) async fn run_drill(&self, run: &mut DrillRun) -> anyhow::Result<()> {
-        // Another drill may have read the other hotel's data.
-        run.env.forget_responses().await?;
-        for (number, fault) in self.faults.iter().enumerate() {
-            let alerts: &[_] = if number == 0 { &[self.alert] } else { &[] };
-            self.drill_fault(run, *fault, alerts).await?;
-        }
-        Ok(())
-    }
-
-    async fn drill_fault(
-        &self,
-        run: &mut DrillRun,
-        fault: Fault,
-        alerts: &[&'static str],
-    ) -> anyhow::Result<()> {
-        let steady = run.until_whole().await;
-        run.steady_within("every widget is ok", steady);
-        for read in self.reads {
-            read.open(&run.env).await?;
-        }
-        let (before, spared) = (failures(&run.env, fault).await?, spared(&run.env, fault).await?);
-        let view = self.view_before(run, fault).await?;
-        events::invalidate(&run.env, fault.upstream()).await?;
-        let injected = Moment::now();
-        fault.inject(&run.env).await?;
-        run.inject(fault.sentence());
-
-        let length = run.watch_length(alerts, WATCH_DURATION)?;
-        let watching = run.env.watch(length, REQUEST_PAUSE);
-        let during = run.raised_during(alerts, injected.at, watching).await?;
-        self.check_user_view(run, &during, &view, injected).await;
-        for read in self.reads {
-            read.check(run).await?;
-        }
-        let signal = run
-            .env
-            .wait_until("the failure counter", DETECT_WITHIN, async |env| {
-                Ok(failures(env, fault).await? > before)
-            })
-            .await;
-        let not_ok = during.iter().find(|dashboard| !dashboard.not_ok.is_empty());
-        let noticed = not_ok.map(|first| first.at + first.took - injected.at);
-        run.detect_within("bff_backoffice_upstream_request_total counts its failures", signal);
-        run.detected_after(noticed);
-        let spared = self::spared(&run.env, fault).await? - spared;
-        let what = "the breaker opened and spared the upstream calls";
-        run.automatic(what, spared > 0.0, format!("{spared:.0} calls spared"));
-
-        fault.undo(&mut run.env).await?;
-        let back = run.until_whole().await;
-        run.recover_within("every widget is ok again", back);
-        Ok(())
-    }
-
-    /// Reads what the upstream's widgets show before the fault, and signs the other hotel's manager in.
-    async fn view_before(&self, run: &DrillRun, fault: Fault) -> anyhow::Result<ViewBefore> {
-        let own = widgets::of_upstream(fault.upstream());
-        let last_data = LastData::of(&run.env.dashboard().await, &own)?;
-        let other = OtherManager::find(&run.env)?;
-        other.desktop.access_token().await?;
-        // An earlier fault of another upstream has made the other hotel read this one's data.
-        let mut earlier = self.faults.iter().take_while(|earlier| **earlier != fault);
-        let is_unread = earlier.all(|earlier| earlier.upstream() == fault.upstream());
-        Ok(ViewBefore { own, last_data, other, is_unread })
-    }
-
-    async fn check_user_view(
-        &self,
-        run: &DrillRun,
-        during: &[DashboardView],
-        before: &ViewBefore,
-        injected: Moment,
-    ) {
-        let ViewBefore { own, last_data, other, is_unread } = before;
-        check_dashboards(run, during, own);
-        match self.shown {
-            Shown::LastData => last_data.check(run, during, injected),
-            Shown::Hidden => check_hidden(run, during, own),
-        }
-        if *is_unread {
-            check_without_data(run, other, own).await;
-        }
+        drill_together(run, &[self]).await
     }
 }
 
-/// The upstream's widgets before the fault.
-struct ViewBefore {
+/// Drills of other upstreams, whose faults are in force at the same time. Each has a row of its own.
+#[derive(Debug)]
+pub(super) struct Together(pub(super) &'static [&'static UpstreamDrill]);
+
+impl Drill for Together {
+    fn leaves(&self) -> EnvAfter {
+        EnvAfter::Restarted(&["bff"])
+    }
+
+    fn load(&self) -> Load {
+        Load::Timed
+    }
+
+    fn run<'a>(&'a self, run: &'a mut DrillRun) -> DrillFuture<'a> {
+        Box::pin(drill_together(run, self.0))
+    }
+}
+
+/// Makes the first fault of each drill, then the second of each. `drills` are in the order of their rows.
+async fn drill_together(run: &mut DrillRun, drills: &[&UpstreamDrill]) -> anyhow::Result<()> {
+    // Another drill may have read the other hotel's data.
+    run.env.forget_responses().await?;
+    let most = drills.iter().map(|drill| drill.faults.len()).max().unwrap_or_default();
+    for number in 0..most {
+        let rows = drills.iter().enumerate();
+        let cases = rows.filter_map(|(row, drill)| {
+            Some(Case { row, drill, fault: *drill.faults.get(number)?, is_first: number == 0 })
+        });
+        drill_faults(run, &cases.collect::<Vec<_>>()).await?;
+    }
+    Ok(())
+}
+
+async fn drill_faults(run: &mut DrillRun, cases: &[Case<'_>]) -> anyhow::Result<()> {
+    let steady = run.until_whole().await;
+    let mut before = Vec::new();
+    for case in cases {
+        run.choose_row(case.row);
+        run.steady_within("every widget is ok", copy(&steady));
+        before.push(Before::of(run, case).await?);
+    }
+    for case in cases {
+        events::invalidate(&run.env, case.fault.upstream()).await?;
+    }
+    let injected = Moment::now();
+    for case in cases {
+        run.choose_row(case.row);
+        case.fault.inject(&run.env).await?;
+        run.inject(case.fault.sentence());
+    }
+    let first = cases.iter().filter(|case| case.is_first);
+    let alerts: Vec<_> = first.map(|case| case.drill.alert).collect();
+    let length = run.watch_length(&alerts, WATCH_DURATION)?;
+    let watching = run.env.watch(length, REQUEST_PAUSE);
+    let during = run.raised_during(&alerts, injected.at, watching).await?;
+    let failing: BTreeSet<_> = before.iter().flat_map(|before| before.own.clone()).collect();
+    for (case, before) in cases.iter().zip(&before) {
+        run.choose_row(case.row);
+        case.check(run, before, &During { views: &during, failing: &failing, injected }).await?;
+    }
+    for case in cases {
+        case.fault.undo(&mut run.env).await?;
+    }
+    let back = run.until_whole().await;
+    for case in cases {
+        run.choose_row(case.row);
+        run.recover_within("every widget is ok again", copy(&back));
+    }
+    Ok(())
+}
+
+/// The outcome of a step of all rows, for one of them.
+fn copy(outcome: &anyhow::Result<Duration>) -> anyhow::Result<Duration> {
+    outcome.as_ref().copied().map_err(|error| anyhow::anyhow!("{error:#}"))
+}
+
+/// One fault of a drill.
+struct Case<'a> {
+    row: usize,
+    drill: &'a UpstreamDrill,
+    fault: Fault,
+    is_first: bool,
+}
+
+/// What was observed while faults were in force.
+struct During<'a> {
+    views: &'a [DashboardView],
+    /// Widgets of all upstreams that failed.
+    failing: &'a BTreeSet<String>,
+    injected: Moment,
+}
+
+/// An upstream before its fault.
+struct Before {
+    /// Its widgets.
     own: BTreeSet<String>,
     last_data: LastData,
     other: OtherManager,
     /// Whether the other hotel has no data of the upstream.
     is_unread: bool,
+    failures: f64,
+    spared: f64,
+}
+
+impl Before {
+    /// Reads what the upstream's widgets show, and signs the other hotel's manager in.
+    async fn of(run: &DrillRun, case: &Case<'_>) -> anyhow::Result<Self> {
+        let Case { drill, fault, .. } = case;
+        for read in drill.reads {
+            read.open(&run.env).await?;
+        }
+        let own = widgets::of_upstream(fault.upstream());
+        let last_data = LastData::of(&run.env.dashboard().await, &own)?;
+        let other = OtherManager::find(&run.env)?;
+        other.desktop.access_token().await?;
+        // An earlier fault of another upstream has made the other hotel read this one's data.
+        let mut earlier = drill.faults.iter().take_while(|earlier| *earlier != fault);
+        let is_unread = earlier.all(|earlier| earlier.upstream() == fault.upstream());
+        let (failures, spared) =
+            (failures(&run.env, *fault).await?, spared(&run.env, *fault).await?);
+        Ok(Self { own, last_data, other, is_unread, failures, spared })
+    }
+}
+
+impl Case<'_> {
+    async fn check(
+        &self,
+        run: &DrillRun,
+        before: &Before,
+        during: &During<'_>,
+    ) -> anyhow::Result<()> {
+        self.check_user_view(run, before, during).await;
+        for read in self.drill.reads {
+            read.check(run).await?;
+        }
+        let fault = self.fault;
+        let has_failed = async |env: &DrillEnv| Ok(failures(env, fault).await? > before.failures);
+        let signal = run.env.wait_until("the failure counter", DETECT_WITHIN, has_failed).await;
+        run.detect_within("bff_backoffice_upstream_request_total counts its failures", signal);
+        let mut views = during.views.iter();
+        let not_ok = views.find(|view| !view.not_ok.is_disjoint(&before.own));
+        let noticed = not_ok.map(|first| first.at + first.took - during.injected.at);
+        run.detected_after(noticed);
+        let spared = spared(&run.env, fault).await? - before.spared;
+        let what = "the breaker opened and spared the upstream calls";
+        run.automatic(what, spared > 0.0, format!("{spared:.0} calls spared"));
+        Ok(())
+    }
+
+    async fn check_user_view(&self, run: &DrillRun, before: &Before, during: &During<'_>) {
+        let Before { own, last_data, other, is_unread, .. } = before;
+        check_dashboards(run, during, own);
+        match self.drill.shown {
+            Shown::LastData => last_data.check(run, during.views, during.injected),
+            Shown::Hidden => check_hidden(run, during.views, own),
+        }
+        if *is_unread {
+            check_without_data(run, other, own, during.failing).await;
+        }
+    }
 }
 
 /// Number of failed calls to the upstream so far.
@@ -204,7 +278,8 @@ pub(super) async fn failures(env: &DrillEnv, fault: Fault) -> anyhow::Result<f64
     Ok(all - good)
 }
 
-fn check_dashboards(run: &DrillRun, during: &[DashboardView], expected: &BTreeSet<String>) {
+fn check_dashboards(run: &DrillRun, during: &During<'_>, own: &BTreeSet<String>) {
+    let During { views: during, failing, .. } = during;
     let count = during.len();
     let good = during.iter().filter(|dashboard| dashboard.status == Some(200)).count();
     run.user("every dashboard is 200", good == count && count > 0, format!("{good} of {count}"));
@@ -212,8 +287,8 @@ fn check_dashboards(run: &DrillRun, during: &[DashboardView], expected: &BTreeSe
     run.user_in_time(slowest, ANSWER_WITHIN);
     let missed: BTreeSet<_> =
         during.iter().flat_map(DashboardView::upstream_widgets_not_ok).collect();
-    check_others(run, during, expected);
-    run.user("its widgets are not ok", missed.is_superset(expected), format!("{missed:?}"));
+    check_others(run, during, failing);
+    run.user("its widgets are not ok", missed.is_superset(own), format!("{missed:?}"));
 }
 
 /// Number of calls to the upstream that the breaker refused so far.

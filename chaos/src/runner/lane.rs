@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use anyhow::anyhow;
 use launcher::progress::Progress;
 use launcher::run_as::remove_any;
 use tokio::time::Instant;
@@ -35,12 +36,17 @@ impl Lane {
         while let Some(planned) = plan.next(self.kept.as_ref().map(|(kind, _)| *kind)).await {
             let begun = Instant::now();
             let step = output.begin(planned.it.row);
-            let mut row = Box::pin(self.run(&planned, plan)).await;
+            let rows = Box::pin(self.run(&planned, plan)).await;
             drop(step);
-            row.took_ms = begun.elapsed().as_millis();
-            row.beside = plan.finish(&planned);
-            output.end(&row);
-            results.push(row);
+            let (took_ms, beside) = (begun.elapsed().as_millis(), plan.finish(&planned));
+            for mut row in rows {
+                row.took_ms = took_ms;
+                let together = planned.rows().map(|it| it.row.id.clone());
+                row.beside = beside.iter().cloned().chain(together).collect();
+                row.beside.remove(&row.id);
+                output.end(&row);
+                results.push(row);
+            }
         }
         if let Some((_, env)) = self.kept.take()
             && let Err(error) = self.close(env).await
@@ -50,21 +56,22 @@ impl Lane {
         results
     }
 
-    async fn run(&mut self, planned: &Planned<'_>, plan: &Plan<'_>) -> RowResult {
+    async fn run(&mut self, planned: &Planned<'_>, plan: &Plan<'_>) -> Vec<RowResult> {
         let (it, sabotage) = (planned.it, self.options.sabotage);
         let env = match Box::pin(self.environment(planned, plan)).await {
             Ok(env) => env,
             Err(error) => {
                 let kept = failed_data::keep(&it.row.id, &self.folder);
                 let outcome = kept.and_then(|kept| Err(error.context(its_data(&kept))));
-                return RowResult::new(it, Observations::default(), outcome, sabotage);
+                let seen = planned.rows().map(|_| Observations::default()).collect();
+                return self.results(planned, seen, &outcome);
             }
         };
         let asserting = plan.asserting(planned.drill.load()).await;
         let before = env.pids();
         let objective = Duration::from_secs(it.drill.recover_within_s);
         let mode = if self.options.alerts.is_some() { Mode::Full } else { Mode::Short };
-        let run = DrillRun::new(env, mode, objective);
+        let run = DrillRun::new(env, mode, objective).of_rows(planned.rows().count());
         let mut run = if sabotage {
             run.stop_at(&it.drill.red)
         } else {
@@ -73,9 +80,27 @@ impl Lane {
         let outcome = run.execute(planned.drill).await.and(check_load(planned, &run));
         drop(asserting);
         let (env, seen) = run.finish();
-        let mut row = RowResult::new(it, seen, outcome, sabotage);
-        row.environment = self.settle(env, planned, &row, &before).await;
-        row
+        let mut rows = self.results(planned, seen, &outcome);
+        let environment = self.settle(env, planned, &rows, &before).await;
+        for row in &mut rows {
+            row.environment = environment.clone();
+        }
+        rows
+    }
+
+    /// The result of each row of a drill. An error of the drill is the result of all.
+    fn results(
+        &self,
+        planned: &Planned<'_>,
+        seen: Vec<Observations>,
+        outcome: &anyhow::Result<()>,
+    ) -> Vec<RowResult> {
+        let rows = planned.rows().zip(seen);
+        let results = rows.map(|(it, seen)| {
+            let outcome = outcome.as_ref().copied().map_err(|error| anyhow!("{error:#}"));
+            RowResult::new(it, seen, outcome, self.options.sabotage)
+        });
+        results.collect()
     }
 
     /// Takes the environment that was kept, if it is of the row's kind and a manager has left what the
@@ -105,7 +130,7 @@ impl Lane {
         &mut self,
         mut env: DrillEnv,
         planned: &Planned<'_>,
-        row: &RowResult,
+        rows: &[RowResult],
         before: &Pids,
     ) -> EnvOutcome {
         env.note_used(planned.drill.uses_up());
@@ -113,7 +138,7 @@ impl Lane {
             EnvAfter::Restarted(names) => names,
             EnvAfter::Unchanged | EnvAfter::Changed => &[],
         };
-        if row.result != self.options.wanted() {
+        if let Some(row) = rows.iter().find(|row| row.result != self.options.wanted()) {
             let closed = env.close().await;
             return match closed.and(failed_data::keep(&row.id, &self.folder)) {
                 Ok(kept) => EnvOutcome::Replaced(its_data(&kept)),

@@ -18,6 +18,8 @@ use crate::runbook::Runbook;
 #[derive(Clone)]
 pub(super) struct Planned<'a> {
     pub(super) it: DrilledRow<'a>,
+    /// Further rows of the drill.
+    pub(super) others: Vec<DrilledRow<'a>>,
     pub(super) drill: &'static dyn Drill,
     /// `None`: an environment of its own.
     pub(super) kind: Option<EnvKind>,
@@ -30,8 +32,9 @@ impl<'a> Planned<'a> {
         let id = &it.row.id;
         let drill = drills::find(id);
         let drill = drill.with_context(|| format!("{id} is not in chaos/src/drills.rs"))?;
-        let runbooks = Runbook::rehearsed_by(it)?;
-        let mut planned = Self { it, drill, kind: None, runbooks, sabotage: options.sabotage };
+        let (others, runbooks) = (Vec::new(), Runbook::rehearsed_by(it)?);
+        let mut planned =
+            Self { it, others, drill, kind: None, runbooks, sabotage: options.sabotage };
         planned.kind = EnvKind::of(&planned.environment(EnvOptions::new("".into())));
         Ok(planned)
     }
@@ -51,8 +54,38 @@ impl<'a> Planned<'a> {
         options.build == launcher::builder::Build::Sabotage
     }
 
+    /// All rows of the drill, in its order.
+    pub(super) fn rows(&self) -> impl Iterator<Item = DrilledRow<'a>> + use<'a, '_> {
+        std::iter::once(self.it).chain(self.others.iter().copied())
+    }
+
     fn id(&self) -> &str {
         &self.it.row.id
+    }
+}
+
+/// Plans rows whose faults may be in force at the same time as one, if all of them are there.
+pub(super) fn join_rows(planned: &mut Vec<Planned<'_>>) {
+    let (ids, drill) = drills::together();
+    let mut rows = Vec::new();
+    for id in ids {
+        match planned.iter().find(|planned| planned.id() == id) {
+            Some(planned) => rows.push(planned.it),
+            None => return,
+        }
+    }
+    let (first, others) = (rows.remove(0), rows);
+    let is_other =
+        |planned: &mut Planned<'_>| others.iter().any(|other| planned.id() == other.row.id);
+    let runbooks: Vec<_> =
+        planned.extract_if(.., is_other).flat_map(|other| other.runbooks).collect();
+    if let Some(joint) = planned.iter_mut().find(|planned| planned.id() == first.row.id) {
+        (joint.others, joint.drill) = (others, drill);
+        for runbook in runbooks {
+            if !joint.runbooks.contains(&runbook) {
+                joint.runbooks.push(runbook);
+            }
+        }
     }
 }
 
@@ -72,7 +105,7 @@ struct State<'a> {
 }
 
 struct Running {
-    id: String,
+    ids: Vec<String>,
     load: Load,
     /// Ids of the rows that ran at the same time, for a while at least.
     beside: BTreeSet<String>,
@@ -104,10 +137,13 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// Notes that the row has ended, and returns what ran beside it.
+    /// Notes that the drill has ended, and returns the rows that ran beside it.
     pub(super) fn finish(&self, planned: &Planned<'_>) -> BTreeSet<String> {
         let mut state = self.state();
-        let at = state.running.iter().position(|running| running.id == planned.id());
+        let at = state
+            .running
+            .iter()
+            .position(|running| running.ids.iter().any(|id| id == planned.id()));
         let beside = at.map(|at| state.running.swap_remove(at).beside);
         drop(state);
         self.changed.notify_waiters();
@@ -151,12 +187,12 @@ impl<'a> State<'a> {
     }
 
     fn start(&mut self, planned: &Planned<'_>) {
-        let id = planned.id().to_owned();
+        let ids: Vec<String> = planned.rows().map(|it| it.row.id.clone()).collect();
         for running in &mut self.running {
-            running.beside.insert(id.clone());
+            running.beside.extend(ids.iter().cloned());
         }
-        let beside = self.running.iter().map(|running| running.id.clone()).collect();
-        self.running.push(Running { id, load: planned.drill.load(), beside });
+        let beside = self.running.iter().flat_map(|running| running.ids.clone()).collect();
+        self.running.push(Running { ids, load: planned.drill.load(), beside });
     }
 }
 
@@ -216,6 +252,24 @@ mod tests {
         assert_eq!(state.running[0].beside.len(), beside);
         state.running.clear();
         assert_eq!(take(&mut state, None).unwrap().drill.load(), Load::Timed);
+    }
+
+    #[test]
+    fn rows_are_joined_only_if_all_of_them_are_there() {
+        let catalog = Catalog::load().unwrap();
+        let (ids, _) = drills::together();
+        let (mut all, mut some) = (planned(&catalog), planned(&catalog));
+        let before: BTreeSet<_> = all.iter().map(|planned| planned.id().to_owned()).collect();
+        join_rows(&mut all);
+        let joint = all.iter().find(|planned| planned.id() == ids[0]).unwrap();
+        assert_eq!(joint.rows().map(|it| it.row.id.as_str()).collect::<Vec<_>>(), ids);
+        let after = all.iter().flat_map(|planned| planned.rows().map(|it| it.row.id.clone()));
+        let after: Vec<_> = after.collect();
+        assert_eq!(after.len(), before.len());
+        assert_eq!(after.into_iter().collect::<BTreeSet<_>>(), before);
+        some.retain(|planned| planned.id() != ids[1]);
+        join_rows(&mut some);
+        assert!(some.iter().all(|planned| planned.others.is_empty()));
     }
 
     #[tokio::test]
