@@ -20,11 +20,9 @@ struct Fixture {
     rules: TokenRules,
 }
 
-static FIXTURE: LazyLock<Fixture> = LazyLock::new(|| {
-    Fixture {
-        keys: KeySet::parse(KEYS).expect("a key set"),
-        rules: TokenRules { issuer: "https://iam.test".into(), audience: "bff-backoffice".into() },
-    }
+static FIXTURE: LazyLock<Fixture> = LazyLock::new(|| Fixture {
+    keys: KeySet::parse(KEYS).expect("a key set"),
+    rules: TokenRules { issuer: "https://iam.test".into(), audience: "bff-backoffice".into() },
 });
 
 fuzz_target!(|text: &str| {
