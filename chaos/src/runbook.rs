@@ -37,11 +37,14 @@ impl Runbook {
         Self { page: page.to_owned() }
     }
 
-    /// Pages that the drill of a row rehearses: the row's own, and others whose drill line names it first.
+    /// Pages that the drill of a row rehearses: the row's own, if its drill line names the row, and others
+    /// whose drill line names it first.
     pub fn rehearsed_by(it: DrilledRow<'_>) -> anyhow::Result<Vec<Self>> {
-        let mut found = vec![Self::new(&it.drill.runbook)];
+        let (id, mut found) = (&it.row.id, Vec::new());
         for runbook in Self::all()? {
-            if runbook.drill()? == it.row.id && !found.contains(&runbook) {
+            let drills = runbook.drills()?;
+            let is_own = runbook.page == it.drill.runbook && drills.contains(id);
+            if is_own || drills.first() == Some(id) {
                 found.push(runbook);
             }
         }
@@ -62,15 +65,16 @@ impl Runbook {
         Ok(pages)
     }
 
-    /// The row whose drill rehearses the page: the first that its drill line names.
-    pub fn drill(&self) -> anyhow::Result<String> {
+    /// Rows that the page's drill line names.
+    pub fn drills(&self) -> anyhow::Result<Vec<String>> {
         let page = &self.page;
         let file = workspace_root().join(FOLDER).join(format!("{page}.md"));
         let text = std::fs::read_to_string(&file).with_context(|| format!("reading {page}"))?;
         let line = text.lines().find_map(|line| line.strip_prefix(DRILL_LINE));
         let line = line.with_context(|| format!("{page} has no line \"{DRILL_LINE}…\""))?;
-        let end = line.find([' ', ',', ':', ';']).unwrap_or(line.len());
-        Ok(line[..end].trim_end_matches('.').to_owned())
+        let words = line.split(|letter: char| !letter.is_alphanumeric() && !"-.".contains(letter));
+        let words = words.map(|word| word.trim_end_matches('.'));
+        Ok(words.filter(|word| is_row(word)).map(str::to_owned).collect())
     }
 
     /// Name of the finding that the commands succeed.
@@ -105,6 +109,15 @@ impl Runbook {
     }
 }
 
+/// Whether a word is the id of a row, such as `HK-3.3`.
+fn is_row(word: &str) -> bool {
+    word.split_once('-').is_some_and(|(catalogue, number)| {
+        !catalogue.is_empty()
+            && catalogue.chars().all(|letter| letter.is_ascii_uppercase())
+            && number.starts_with(|letter: char| letter.is_ascii_digit())
+    })
+}
+
 impl CommandOutput {
     /// How many lines were printed, or the last ones if a command failed.
     pub fn summary(&self) -> String {
@@ -133,8 +146,8 @@ mod tests {
         let catalog = Catalog::load().unwrap();
         for it in catalog.drilled() {
             let (id, page) = (&it.row.id, &it.drill.runbook);
-            let first = Runbook::new(page).drill().unwrap();
-            let first = catalog.drilled().find(|other| other.row.id == first);
+            let drills = Runbook::new(page).drills().unwrap();
+            let first = catalog.drilled().find(|other| other.row.id == drills[0]);
             let first = first.unwrap_or_else(|| panic!("{id}: {page} names no drill first"));
             assert_eq!(first.drill.runbook, *page, "{page} begins with {}", first.row.id);
         }
@@ -151,5 +164,7 @@ mod tests {
         let tier = ["bff-backoffice/memorystore-session-down", "bff-backoffice/not-ready"];
         assert_eq!(pages("F-18"), tier);
         assert_eq!(pages("F-6"), ["bff-backoffice/upstream-down"]);
+        assert_eq!(pages("HK-3.3"), ["bff-backoffice/internal-auth", "housekeeping/internal-auth"]);
+        assert!(pages("DT-11").is_empty(), "its page does not name it");
     }
 }

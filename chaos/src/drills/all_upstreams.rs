@@ -62,7 +62,6 @@ async fn run_drill(run: &DrillRun) -> anyhow::Result<()> {
     let counted = run.env.wait_until("the counters", COMPLETE_WITHIN, all_answered).await;
     run.detect_within(format!("{CALLS_METRIC} counts a good response of each upstream"), counted);
     run.detected_after(Some(begun.elapsed()));
-    run.run_runbooks().await?;
     let back = run.until_whole().await;
     run.recover_within("every widget is ok as before", back);
     Ok(())

@@ -135,7 +135,6 @@ async fn run_drill(case: &BlastRadius, run: &mut DrillRun) -> anyhow::Result<()>
         run.user_within(what, found);
     }
     surfaces.check(run, Step::User, case.booking, case.consumer).await?;
-    run.run_runbooks().await?;
 
     let begun = Instant::now();
     case.failure.end(run).await?;
