@@ -158,6 +158,7 @@ async fn drill_faults(run: &mut DrillRun, cases: &[Case<'_>]) -> anyhow::Result<
         case.fault.inject(&run.env).await?;
         run.inject(case.fault.sentence());
     }
+    run.choose_row(0);
     let first = cases.iter().filter(|case| case.is_first);
     let alerts: Vec<_> = first.map(|case| case.drill.alert).collect();
     let length = run.watch_length(&alerts, WATCH_DURATION)?;

@@ -208,7 +208,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_build_that_fails_is_not_taken_for_one_that_is_repeated() {
+    fn a_failed_build_is_an_error_and_a_repeated_one_is_not() {
         let ended = |how: &str| {
             let (name, how) = ("build".to_owned(), how.to_owned());
             Notice::Restarted { name, old_pid: 1, how, pid: 2 }
