@@ -23,7 +23,8 @@ const ALERT: &str = "BffSessionTierAway";
 const DETECT_WITHIN: Duration = Duration::from_secs(10);
 const WATCH_DURATION: Duration = Duration::from_secs(3);
 const REQUEST_PAUSE: Duration = Duration::from_millis(40);
-/// Time for which the gateway treats a silent tier as late and waits for it.
+/// Time for which the gateway waits for a silent tier, from the first request that the tier does not
+/// answer. Then the tier counts as down.
 const TIER_LATE_AFTER: Duration = Duration::from_secs(1);
 /// The dashboard's deadline plus the second for which a silent tier is treated as late.
 const ANSWER_WITHIN: Duration = Duration::from_millis(1_700);
@@ -86,13 +87,12 @@ async fn drill_fault(
     run.steady("a proof is accepted", first == ReplayOutcome::Accepted, format!("{first:?}"));
     let injected_at = Instant::now();
     inject(fault, &run.env).await?;
-    let away = Instant::now() + TIER_LATE_AFTER;
     run.inject(format!("{fault:?} {TIER}"));
     let noticed = run.env.wait_until("the tier's check", DETECT_WITHIN, is_noticed).await;
     let what = format!("readiness is 503 and names {CHECK}");
     let took = run.detect_within(what, noticed);
     run.detected_after(took);
-    check_user_view(run, alerts, injected_at, away).await?;
+    check_user_view(run, alerts, injected_at).await?;
     check_refused(run, &used, Step::Automatic, "a replay is refused without the tier").await?;
     undo(fault, &mut run.env).await?;
     let back = run
@@ -121,20 +121,19 @@ async fn undo(fault: Fault, env: &mut DrillEnv) -> anyhow::Result<()> {
     }
 }
 
-/// `away`: when the gateway stops treating the tier as late.
 async fn check_user_view(
     run: &DrillRun,
     alerts: &[&'static str],
     injected_at: Instant,
-    away: Instant,
 ) -> anyhow::Result<()> {
     let length = run.watch_length(alerts, WATCH_DURATION)?;
     let watching = watch(length, &run.env);
     let (dashboards, outcomes) = run.raised_during(alerts, injected_at, watching).await?;
+    let away = dashboards.first().map(|first| first.at + TIER_LATE_AFTER);
     let good = |dashboard: &&DashboardView| {
         // While the edge waits for the tier, the own widget's deadline of 100 ms passes.
         let comes = dashboard.status == Some(200);
-        comes && (dashboard.at < away || dashboard.upstream_widgets_not_ok().is_empty())
+        comes && (Some(dashboard.at) < away || dashboard.upstream_widgets_not_ok().is_empty())
     };
     let good = dashboards.iter().filter(good).count();
     let whole = dashboards.iter().filter(|dashboard| dashboard.is_whole()).count();
