@@ -94,7 +94,7 @@ async fn run_drill(defect: Defect, run: &mut DrillRun) -> anyhow::Result<()> {
     surfaces.check(run, Step::Recovery, Notices::Nothing, Notices::Nothing).await
 }
 
-/// Operators of both tenants work as before: nobody notices.
+/// Checks that operators of both tenants can work, so that no operator sees the defect.
 async fn check_work(run: &DrillRun, other: &OtherTenant) -> anyhow::Result<()> {
     let lock = LockFixture::find(&run.env).await?;
     for action in [Action::Dashboard, Action::Change] {

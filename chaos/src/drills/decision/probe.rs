@@ -145,7 +145,7 @@ impl ProbeContext {
     }
 
     fn arrival(&self) -> anyhow::Result<&Arrival> {
-        self.arrival.as_ref().context("the case checks nobody in")
+        self.arrival.as_ref().context("the case has no arrival")
     }
 
     async fn at_lock(&self, probe: Probe, env: &DrillEnv) -> anyhow::Result<ApiResponse> {
