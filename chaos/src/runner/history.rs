@@ -102,17 +102,23 @@ impl History {
 pub(super) struct Results(Vec<Entry>);
 
 impl Results {
+    /// Number of runs.
+    pub(super) fn runs(&self) -> usize {
+        runs(&mut self.0.iter())
+    }
+
     pub(super) fn are_as_expected(&self) -> bool {
         self.0.iter().all(|entry| entry.as_expected)
     }
 }
 
+fn runs(entries: &mut dyn Iterator<Item = &Entry>) -> usize {
+    entries.map(|entry| entry.run).collect::<BTreeSet<_>>().len()
+}
+
 impl fmt::Display for Results {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let runs = |entries: &mut dyn Iterator<Item = &Entry>| {
-            entries.map(|entry| entry.run).collect::<BTreeSet<_>>().len()
-        };
-        let all = runs(&mut self.0.iter());
+        let all = self.runs();
         let beside = runs(&mut self.0.iter().filter(|entry| entry.beside_build));
         let right = self.0.iter().filter(|entry| entry.as_expected).count();
         writeln!(

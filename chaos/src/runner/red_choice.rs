@@ -18,7 +18,7 @@ use crate::report::{DrillResult, RowResult};
 use crate::sources::{Revision, Sources, digest};
 
 /// One in so many unchanged rows runs with each commit.
-const SHARE: usize = 7;
+pub(super) const SHARE: usize = 7;
 const REGISTRY: &str = "contracts/src/safeguard.rs";
 const REGISTRATION: &str = "chaos/src/drills.rs";
 const DRILLS: &str = "chaos/src/drills";

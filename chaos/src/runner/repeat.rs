@@ -18,13 +18,14 @@ use tokio::time::Instant;
 
 use super::history::{Entry, Form, History};
 use super::output::print;
+use super::red_choice::SHARE;
 use super::{RunOptions, report_of};
 use crate::catalog::Catalog;
 use crate::drill_env::DrillEnv;
 use crate::report::RowResult;
 use crate::sources::{Revision, Sources};
 
-/// What `./check` runs, but with every row's red.
+/// What `./check` runs; [`reds_of_run`] tells which reds.
 const GREEN: RunOptions = RunOptions { sabotage: false, changed: false, gate: false, alerts: None };
 const RED: RunOptions = RunOptions { sabotage: true, ..GREEN };
 /// How a build that succeeded is reported.
@@ -57,8 +58,12 @@ pub async fn repeat(ids: &[String], options: RepeatOptions) -> anyhow::Result<bo
             options.runs
         );
         print(&format!("── Run {number} of {} at {revision}", options.runs));
-        let run =
-            Run { revision: &revision, started: Clock::system().now(), build: build.is_some() };
+        let run = Run {
+            revision: &revision,
+            started: Clock::system().now(),
+            earlier: history.read()?.runs(),
+            build: build.is_some(),
+        };
         run.drills(&catalog, ids, &history).await?;
         if options.tests {
             run.tests(&history).await?;
@@ -75,6 +80,8 @@ pub async fn repeat(ids: &[String], options: RepeatOptions) -> anyhow::Result<bo
 struct Run<'a> {
     revision: &'a Revision,
     started: Timestamp,
+    /// Number of earlier runs of the revision.
+    earlier: usize,
     /// Whether a build runs at the same time.
     build: bool,
 }
@@ -88,7 +95,12 @@ impl Run<'_> {
     ) -> anyhow::Result<()> {
         for (form, options) in [(Form::Green, GREEN), (Form::Red, RED)] {
             let options = RunOptions { gate: ids.is_empty(), ..options };
-            let report = Box::pin(report_of(catalog, ids, options)).await?;
+            let reds = if options.sabotage && options.gate {
+                reds_of_run(catalog, self.earlier)
+            } else {
+                ids.to_vec()
+            };
+            let report = Box::pin(report_of(catalog, &reds, options)).await?;
             report.write(&history.folder_of(self.started)?)?;
             let entry = |row: &RowResult| Entry {
                 as_expected: row.result == options.wanted(),
@@ -126,6 +138,17 @@ impl Run<'_> {
             beside_build: self.build,
         }
     }
+}
+
+/// The rows of the gate that run without their safeguards: all in the first run of a revision, and then
+/// a seventh in turn, as `./check` runs one with each commit.
+fn reds_of_run(catalog: &Catalog, earlier: usize) -> Vec<String> {
+    let gate = RunOptions { gate: true, ..RED };
+    let rows = catalog.drilled();
+    let rows = rows.filter(|it| gate.includes(it.drill) && it.drill.no_safeguard.is_none());
+    let is_chosen = |position: &usize| earlier == 0 || position % SHARE == earlier % SHARE;
+    let rows = rows.enumerate().filter(|numbered| is_chosen(&numbered.0));
+    rows.map(|numbered| numbered.1.row.id.clone()).collect()
 }
 
 /// Runs all tests and returns the names of those that failed.
@@ -215,6 +238,16 @@ mod tests {
         };
         assert!(has_succeeded(&ended("ended with status 0")));
         assert!(!has_succeeded(&ended("ended with status 101")));
+    }
+
+    #[test]
+    fn the_reds_of_one_run_and_seven_more_are_all_and_all_again() {
+        let catalog = Catalog::load().unwrap();
+        let all = reds_of_run(&catalog, 0);
+        assert!(all.len() > SHARE, "{all:?}");
+        let mut later: Vec<_> = (1..=SHARE).flat_map(|run| reds_of_run(&catalog, run)).collect();
+        later.sort_by_key(|id| all.iter().position(|other| other == id));
+        assert_eq!(later, all);
     }
 
     #[test]
