@@ -45,7 +45,7 @@ async fn probe_table(
     owner: TenantId,
     other: TenantId,
 ) -> Result<Finding, StoreError> {
-    transaction.batch_execute(sample.row).await?;
+    transaction.batch_execute(&sample.sql()).await?;
     if shows_any(transaction, sample, other.as_str()).await? {
         return Ok(Finding::leak(store, "a tenant without rows saw some"));
     }
