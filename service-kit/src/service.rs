@@ -13,8 +13,7 @@ use contracts::clock::{Clock, Entropy};
 use contracts::env::Env;
 use contracts::problem::{self, FieldError, Problem};
 use http::header::CONTENT_TYPE;
-use utoipa::IntoResponses;
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{Content, OpenApi, Ref, RefOr, Response, ResponseBuilder};
 use utoipa_axum::router::OpenApiRouter;
 
@@ -174,8 +173,17 @@ impl Service {
     }
 }
 
-/// Adds what all services' documents share.
+/// Adds what all services' documents share: the request token, and the problems of every operation.
 fn complete(document: &mut OpenApi) {
+    for item in document.paths.paths.values_mut() {
+        let reads = item.get.iter_mut().map(|operation| (operation, read_problems()));
+        let writes = item.post.iter_mut().map(|operation| (operation, write_problems()));
+        for (operation, problems) in reads.chain(writes) {
+            operation.responses.responses.extend(problems);
+            let token = SecurityRequirement::new("requestToken", [""; 0]);
+            operation.security = Some(vec![token]);
+        }
+    }
     let components = document.components.get_or_insert_default();
     let mut bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT");
     bearer = bearer.description(Some("The gateway's short-lived request token for this service."));
@@ -193,48 +201,32 @@ fn readiness(database: Database, lifecycle: Lifecycle) -> Readiness {
     })
 }
 
-/// Responses of every read other than its body, for the OpenAPI document.
-#[derive(Debug)]
-pub struct ReadProblems;
-
-impl IntoResponses for ReadProblems {
-    fn responses() -> BTreeMap<String, RefOr<Response>> {
-        let not_modified = Response::new("The caller's `If-None-Match` names this answer.");
-        let mut responses = problems([
-            (400, "A parameter is missing or not valid; `errors` names it."),
-            (401, "No valid request token."),
-            (
-                403,
-                "The property is outside the caller's scope, or X-Tenant-Id contradicts the token.",
-            ),
-            (404, "The tenant has no such property."),
-            (503, "The database is not available; `Retry-After` says when to try again."),
-            (504, "The deadline in `X-Deadline-Ms` passed."),
-        ]);
-        responses.insert("304".to_owned(), not_modified.into());
-        responses
-    }
+/// Responses of every read other than its body.
+fn read_problems() -> BTreeMap<String, RefOr<Response>> {
+    let not_modified = Response::new("The caller's `If-None-Match` names this answer.");
+    let mut responses = problems([
+        (400, "A parameter is missing or not valid; `errors` names it."),
+        (401, "No valid request token."),
+        (403, "The property is outside the caller's scope, or X-Tenant-Id contradicts the token."),
+        (404, "The tenant has no such property."),
+        (503, "The database is not available; `Retry-After` says when to try again."),
+        (504, "The deadline in `X-Deadline-Ms` passed."),
+    ]);
+    responses.insert("304".to_owned(), not_modified.into());
+    responses
 }
 
-/// Responses of every write other than its body, for the OpenAPI document.
-#[derive(Debug)]
-pub struct WriteProblems;
-
-impl IntoResponses for WriteProblems {
-    fn responses() -> BTreeMap<String, RefOr<Response>> {
-        problems([
-            (400, "The body is not valid; `errors` names the field."),
-            (401, "No valid request token."),
-            (403, "The caller's role or property scope does not allow it."),
-            (404, "The tenant has no such resource."),
-            (409, "Somebody else changed it first."),
-            (
-                503,
-                "The database is not available; `Retry-After` says when to send the request again.",
-            ),
-            (504, "The deadline in `X-Deadline-Ms` passed; whether it was changed must be read."),
-        ])
-    }
+/// Responses of every write other than its body.
+fn write_problems() -> BTreeMap<String, RefOr<Response>> {
+    problems([
+        (400, "The body is not valid; `errors` names the field."),
+        (401, "No valid request token."),
+        (403, "The caller's role or property scope does not allow it."),
+        (404, "The tenant has no such resource."),
+        (409, "Somebody else changed it first."),
+        (503, "The database is not available; `Retry-After` says when to send the request again."),
+        (504, "The deadline in `X-Deadline-Ms` passed; whether it was changed must be read."),
+    ])
 }
 
 /// Problems by status, each with its description.

@@ -3,7 +3,8 @@
 use axum::Router;
 use contracts::problem::Problem;
 use utoipa::openapi::extensions::Extensions;
-use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::{Ref, RefOr};
 use utoipa::{Modify, OpenApi};
 
 use super::router::{authenticated_routes, proof_only_routes};
@@ -47,7 +48,7 @@ impl Modify for Dpop {
 pub(crate) fn json() -> String {
     let (_, routes) = authenticated_routes().split_for_parts();
     let (_, renewal) = proof_only_routes().split_for_parts();
-    let parts = [routes, renewal].map(with_requirements);
+    let parts = [with_requirements(routes, "dpop"), with_requirements(renewal, "proof")];
     let document =
         parts.into_iter().fold(Document::openapi(), |all, part| all.nest(BASE_PATH, part));
     let mut json = document.to_pretty_json().expect("the document is plain JSON");
@@ -55,8 +56,12 @@ pub(crate) fn json() -> String {
     json
 }
 
-/// Adds `x-requires` from the endpoint table to each operation.
-fn with_requirements(mut routes: utoipa::openapi::OpenApi) -> utoipa::openapi::OpenApi {
+/// Adds to each operation what all have alike: the scheme, the problem response, and `x-requires`
+/// from the endpoint table.
+fn with_requirements(
+    mut routes: utoipa::openapi::OpenApi,
+    scheme: &str,
+) -> utoipa::openapi::OpenApi {
     for (path, item) in &mut routes.paths.paths {
         let operations = [
             ("get", &mut item.get),
@@ -65,8 +70,11 @@ fn with_requirements(mut routes: utoipa::openapi::OpenApi) -> utoipa::openapi::O
             ("delete", &mut item.delete),
         ];
         for (method, operation) in operations {
-            let row = Endpoint::find(method, path);
-            if let (Some(operation), Some(row)) = (operation, row) {
+            let Some(operation) = operation else { continue };
+            operation.security = Some(vec![SecurityRequirement::new(scheme, [""; 0])]);
+            let problem = RefOr::Ref(Ref::from_response_name("AnyProblem"));
+            operation.responses.responses.insert("default".to_owned(), problem);
+            if let Some(row) = Endpoint::find(method, path) {
                 let mut requires = Extensions::default();
                 requires.insert("x-requires".to_owned(), row.requirement());
                 operation.extensions.get_or_insert_default().merge(requires);

@@ -11,7 +11,6 @@ use service_kit::pg_row;
 use service_kit::postgres::{self, Database, StoreError, Transaction};
 use service_kit::problem::ApiResult;
 use service_kit::property_read::PropertyRead;
-use service_kit::service::ReadProblems;
 use tokio_postgres::Row;
 
 use crate::summary;
@@ -25,12 +24,9 @@ mod tests;
     path = "/api/v1/housekeeping/board",
     operation_id = "getBoard",
     params(PropertyQuery),
-    responses(
-        (status = 200, description = "One column per status, rooms by floor, then number.", body = Board,
-            headers(("ETag" = String, description = "Changes with a room, a task or a number."))),
-        ReadProblems,
-    ),
-    security(("requestToken" = [])),
+    responses((status = 200, body = Board,
+        description = "One column per status, rooms by floor, then number.",
+        headers(("ETag" = String, description = "Changes with a room, a task or a number.")))),
 )]
 pub(crate) async fn handler(request: PropertyRead) -> ApiResult<Response> {
     let found = read(&request.database, request.tenant(), request.property, request.now).await?;

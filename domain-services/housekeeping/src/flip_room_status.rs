@@ -19,7 +19,7 @@ use service_kit::extract::{Json, Path};
 use service_kit::postgres::{self, StoreError, Transaction};
 use service_kit::problem::{ApiError, ApiResult};
 use service_kit::request::RequestContext;
-use service_kit::service::{Shared, WriteProblems};
+use service_kit::service::Shared;
 
 use crate::get_room_status::{Room, respond, tag};
 use crate::supervisor::Supervisor;
@@ -45,9 +45,7 @@ const ROOM_STATUS_CHANGED: &str = "melmastoon.housekeeping.room_status.changed.v
             headers(("ETag" = String, description = "`\"v=<version>\"`."))),
         (status = 422, description = "The room cannot take that status from the one it has.",
             content_type = "application/problem+json", body = Problem),
-        WriteProblems,
     ),
-    security(("requestToken" = [])),
 )]
 pub(crate) async fn handler(
     State(shared): State<Shared>,

@@ -14,7 +14,6 @@ use service_kit::extract::{Json, Path};
 use service_kit::pg_row;
 use service_kit::postgres::{self, Database, StoreError, Transaction};
 use service_kit::problem::{ApiError, ApiResult};
-use service_kit::service::ReadProblems;
 use tokio_postgres::Row;
 
 /// The room's status, since when, and its version.
@@ -23,12 +22,8 @@ use tokio_postgres::Row;
     path = "/api/v1/housekeeping/rooms/{id}/status",
     operation_id = "getRoomStatus",
     params(("id" = String, Path, description = "The room.", pattern = "^rom_[0-7][0-9A-HJKMNP-TV-Z]{25}$")),
-    responses(
-        (status = 200, description = "The room's status.", body = OneRoomStatus,
-            headers(("ETag" = String, description = "`\"v=<version>\"`, for `If-Match`."))),
-        ReadProblems,
-    ),
-    security(("requestToken" = [])),
+    responses((status = 200, description = "The room's status.", body = OneRoomStatus,
+        headers(("ETag" = String, description = "`\"v=<version>\"`, for `If-Match`.")))),
 )]
 pub(crate) async fn handler(
     State(database): State<Database>,

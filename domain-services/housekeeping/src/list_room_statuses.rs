@@ -7,7 +7,6 @@ use service_kit::pg_row;
 use service_kit::postgres::StoreError;
 use service_kit::problem::ApiResult;
 use service_kit::property_read::PropertyRead;
-use service_kit::service::ReadProblems;
 use tokio_postgres::Row;
 
 #[cfg(test)]
@@ -19,12 +18,8 @@ mod tests;
     path = "/api/v1/housekeeping/rooms/status",
     operation_id = "getRoomStatuses",
     params(PropertyQuery),
-    responses(
-        (status = 200, description = "All rooms, by floor, then number.", body = RoomStatuses,
-            headers(("ETag" = String, description = "Changes when a room does."))),
-        ReadProblems,
-    ),
-    security(("requestToken" = [])),
+    responses((status = 200, description = "All rooms, by floor, then number.", body = RoomStatuses,
+        headers(("ETag" = String, description = "Changes when a room does.")))),
 )]
 pub(crate) async fn handler(request: PropertyRead) -> ApiResult<Response> {
     let rows = request.rows(ROOMS_SQL, &[]).await?;

@@ -12,7 +12,6 @@ use service_kit::etag;
 use service_kit::extract::{Path, Query};
 use service_kit::postgres::{self, Database};
 use service_kit::problem::ApiResult;
-use service_kit::service::ReadProblems;
 
 use crate::availability_query::{Nights, Params, Window};
 
@@ -25,12 +24,9 @@ mod tests;
     path = "/api/v1/inventory/properties/{id}/availability",
     operation_id = "getAvailability",
     params(("id" = PropertyId, Path, description = "The property."), Params),
-    responses(
-        (status = 200, description = "One entry per type, one night per day.", body = Availability,
-            headers(("ETag" = String, description = "Changes with the numbers."))),
-        ReadProblems,
-    ),
-    security(("requestToken" = [])),
+    responses((status = 200, description = "One entry per type, one night per day.",
+        body = Availability,
+        headers(("ETag" = String, description = "Changes with the numbers.")))),
 )]
 pub(crate) async fn handler(
     State(database): State<Database>,

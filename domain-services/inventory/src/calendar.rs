@@ -14,7 +14,6 @@ use service_kit::extract::{Path, Query};
 use service_kit::pg_row;
 use service_kit::postgres::{self, Database, StoreError, Transaction, Values};
 use service_kit::problem::ApiResult;
-use service_kit::service::ReadProblems;
 use tokio_postgres::Row;
 
 use crate::availability_query::{Nights, Params, Window};
@@ -28,13 +27,9 @@ mod tests;
     path = "/api/v1/inventory/properties/{id}/calendar",
     operation_id = "getCalendar",
     params(("id" = PropertyId, Path, description = "The property."), Params),
-    responses(
-        (status = 200, description = "One entry per type, one night per day; rooms, stays and blocks.",
-            body = Calendar,
-            headers(("ETag" = String, description = "Changes with a number, a stay or a block."))),
-        ReadProblems,
-    ),
-    security(("requestToken" = [])),
+    responses((status = 200, body = Calendar,
+        description = "One entry per type, one night per day; rooms, stays and blocks.",
+        headers(("ETag" = String, description = "Changes with a number, a stay or a block.")))),
 )]
 pub(crate) async fn handler(
     State(database): State<Database>,

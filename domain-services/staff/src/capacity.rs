@@ -8,7 +8,6 @@ use service_kit::pg_row;
 use service_kit::postgres::StoreError;
 use service_kit::problem::ApiResult;
 use service_kit::property_read::PropertyRead;
-use service_kit::service::ReadProblems;
 use tokio_postgres::Row;
 
 use crate::group_by_department::group_by_department;
@@ -23,12 +22,8 @@ mod tests;
     path = "/api/v1/staff/capacity",
     operation_id = "getCapacity",
     params(PropertyQuery),
-    responses(
-        (status = 200, description = "By name of the department, then of the position.", body = Capacity,
-            headers(("ETag" = String, description = "Changes with the numbers."))),
-        ReadProblems,
-    ),
-    security(("requestToken" = [])),
+    responses((status = 200, description = "By name of the department, then of the position.",
+        body = Capacity, headers(("ETag" = String, description = "Changes with the numbers.")))),
 )]
 pub(crate) async fn handler(request: PropertyRead) -> ApiResult<Response> {
     let (property_id, as_of) = (request.property, request.now);

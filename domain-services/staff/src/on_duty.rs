@@ -7,7 +7,6 @@ use service_kit::pg_row;
 use service_kit::postgres::StoreError;
 use service_kit::problem::ApiResult;
 use service_kit::property_read::PropertyRead;
-use service_kit::service::ReadProblems;
 use tokio_postgres::Row;
 
 use crate::group_by_department::group_by_department;
@@ -22,12 +21,8 @@ pub(crate) mod tests;
     path = "/api/v1/staff/on-duty",
     operation_id = "getOnDuty",
     params(PropertyQuery),
-    responses(
-        (status = 200, description = "By name of the department.", body = OnDuty,
-            headers(("ETag" = String, description = "Changes with a punch or a shift."))),
-        ReadProblems,
-    ),
-    security(("requestToken" = [])),
+    responses((status = 200, description = "By name of the department.", body = OnDuty,
+        headers(("ETag" = String, description = "Changes with a punch or a shift.")))),
 )]
 pub(crate) async fn handler(request: PropertyRead) -> ApiResult<Response> {
     let (property_id, as_of) = (request.property, request.now);

@@ -8,7 +8,6 @@ use service_kit::pg_row;
 use service_kit::postgres::StoreError;
 use service_kit::problem::ApiResult;
 use service_kit::property_read::PropertyRead;
-use service_kit::service::ReadProblems;
 use tokio_postgres::Row;
 
 #[cfg(test)]
@@ -28,12 +27,8 @@ pub struct Params {
     path = "/api/v1/staff/shifts",
     operation_id = "getShifts",
     params(PropertyQuery, Params),
-    responses(
-        (status = 200, description = "By department, then start.", body = Shifts,
-            headers(("ETag" = String, description = "Changes with a shift or an assignment."))),
-        ReadProblems,
-    ),
-    security(("requestToken" = [])),
+    responses((status = 200, description = "By department, then start.", body = Shifts,
+        headers(("ETag" = String, description = "Changes with a shift or an assignment.")))),
 )]
 pub(crate) async fn handler(
     request: PropertyRead,

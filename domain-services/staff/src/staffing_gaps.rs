@@ -8,7 +8,6 @@ use service_kit::pg_row;
 use service_kit::postgres::StoreError;
 use service_kit::problem::ApiResult;
 use service_kit::property_read::PropertyRead;
-use service_kit::service::ReadProblems;
 use tokio_postgres::Row;
 
 use crate::group_by_department::group_by_department;
@@ -22,12 +21,9 @@ mod tests;
     path = "/api/v1/staff/forecast/staffing-gaps",
     operation_id = "getStaffingGaps",
     params(PropertyQuery),
-    responses(
-        (status = 200, description = "By name of the department, 24 hours each.", body = StaffingGaps,
-            headers(("ETag" = String, description = "Changes with the plan and with the hour."))),
-        ReadProblems,
-    ),
-    security(("requestToken" = [])),
+    responses((status = 200, description = "By name of the department, 24 hours each.",
+        body = StaffingGaps,
+        headers(("ETag" = String, description = "Changes with the plan and with the hour.")))),
 )]
 pub(crate) async fn handler(request: PropertyRead) -> ApiResult<Response> {
     let (property_id, as_of) = (request.property, request.now);

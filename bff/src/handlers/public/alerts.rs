@@ -14,8 +14,8 @@ use crate::reads::pagination::{PageQuery, Pagination};
 ///
 /// While notification is unavailable, alerts up to five minutes old, with their age.
 #[utoipa::path(
-    get, path = "/alerts", tag = "alerts", security(("dpop" = [])), params(PropertyQuery, PageQuery),
-    responses((status = 200, body = AlertList), (status = 304), (status = "default", response = crate::problems::AnyProblem)),
+    get, path = "/alerts", tag = "alerts", params(PropertyQuery, PageQuery),
+    responses((status = 200, body = AlertList), (status = 304)),
 )]
 pub(crate) async fn list_alerts(
     in_property: InProperty<SignedIn>,

@@ -35,10 +35,9 @@ pub(crate) struct DashboardQuery {
 /// 200 for every permitted request: an unavailable upstream affects only its own widgets. As
 /// `application/x-ndjson` or `text/event-stream` each record is sent when it is ready.
 #[utoipa::path(
-    get, path = "/dashboard", tag = "dashboard", security(("dpop" = [])), params(PropertyQuery, DashboardQuery),
+    get, path = "/dashboard", tag = "dashboard", params(PropertyQuery, DashboardQuery),
     responses(
         (status = 200, content((Dashboard = "application/json"), (Record = "application/x-ndjson"), (Record = "text/event-stream"))),
-        (status = "default", response = crate::problems::AnyProblem),
     ),
 )]
 pub(crate) async fn get_dashboard(

@@ -22,9 +22,9 @@ static FOLIO: ReadPolicy =
 
 /// Charges, payments and refunds of a stay.
 #[utoipa::path(
-    get, path = "/folios/{id}", tag = "folios", security(("dpop" = [])),
+    get, path = "/folios/{id}", tag = "folios",
     params(("id" = FolioId, Path, description = "The folio.")),
-    responses((status = 200, body = Folio), (status = 304), (status = "default", response = crate::problems::AnyProblem)),
+    responses((status = 200, body = Folio), (status = 304)),
 )]
 pub(crate) async fn get_folio(
     _: Caller<Reception>,
@@ -41,11 +41,11 @@ pub(crate) async fn get_folio(
 ///
 /// billing decides what may be refunded; its refusals pass through.
 #[utoipa::path(
-    post, path = "/folios/{id}/refunds", tag = "folios", security(("dpop" = [])),
+    post, path = "/folios/{id}/refunds", tag = "folios",
     params(("id" = FolioId, Path, description = "The folio."), crate::mutation::request::Headers,
         ("X-MFA-Attestation" = AttestationId, Header, description = "From step-up, for `folio.refund`.")),
     request_body = RefundRequest,
-    responses((status = 201, body = Refund), (status = "default", response = crate::problems::AnyProblem)),
+    responses((status = 201, body = Refund)),
 )]
 pub(crate) async fn refund(
     _: Caller<RefundFolio>,

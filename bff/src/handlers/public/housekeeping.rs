@@ -23,8 +23,8 @@ static BOARD: PropertyRead = PropertyRead {
 /// Every room in the column of its status. While housekeeping is unavailable, a cached board with
 /// its `Age`.
 #[utoipa::path(
-    get, path = "/housekeeping/board", tag = "housekeeping", security(("dpop" = [])), params(PropertyQuery),
-    responses((status = 200, body = Board), (status = 304), (status = "default", response = crate::problems::AnyProblem)),
+    get, path = "/housekeeping/board", tag = "housekeeping", params(PropertyQuery),
+    responses((status = 200, body = Board), (status = 304)),
 )]
 pub(crate) async fn get_board(
     in_property: InProperty<SignedIn>,

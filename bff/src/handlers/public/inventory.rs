@@ -42,8 +42,8 @@ impl NightsQuery {
 
 /// Rooms by type and night, overbooking and stop-sell applied.
 #[utoipa::path(
-    get, path = "/inventory/availability", tag = "inventory", security(("dpop" = [])), params(PropertyQuery, NightsQuery),
-    responses((status = 200, body = Availability), (status = 304), (status = "default", response = crate::problems::AnyProblem)),
+    get, path = "/inventory/availability", tag = "inventory", params(PropertyQuery, NightsQuery),
+    responses((status = 200, body = Availability), (status = 304)),
 )]
 pub(crate) async fn get_availability(
     in_property: InProperty<SignedIn>,
@@ -60,8 +60,8 @@ pub(crate) async fn get_availability(
 
 /// Rooms by type and night, each room's stays, and why a room is not for sale.
 #[utoipa::path(
-    get, path = "/inventory/calendar", tag = "inventory", security(("dpop" = [])), params(PropertyQuery, NightsQuery),
-    responses((status = 200, body = Calendar), (status = 304), (status = "default", response = crate::problems::AnyProblem)),
+    get, path = "/inventory/calendar", tag = "inventory", params(PropertyQuery, NightsQuery),
+    responses((status = 200, body = Calendar), (status = 304)),
 )]
 pub(crate) async fn get_calendar(
     in_property: InProperty<Reception>,

@@ -33,8 +33,8 @@ pub(crate) struct LockAuditQuery {
 
 /// The audit log of lock actions, newest first.
 #[utoipa::path(
-    get, path = "/locks/audit", tag = "locks", security(("dpop" = [])), params(PropertyQuery, LockAuditQuery, PageQuery),
-    responses((status = 200, body = LockAuditPage), (status = "default", response = crate::problems::AnyProblem)),
+    get, path = "/locks/audit", tag = "locks", params(PropertyQuery, LockAuditQuery, PageQuery),
+    responses((status = 200, body = LockAuditPage)),
 )]
 pub(crate) async fn list_lock_audit(
     in_property: InProperty<ViewLockAudit>,

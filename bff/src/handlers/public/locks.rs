@@ -24,11 +24,11 @@ use crate::mutation::{EffectLog, Mutation, Mutations, Request};
 ///
 /// lock-integration decides whether the lock can take it; its refusals pass through.
 #[utoipa::path(
-    post, path = "/locks/{lockId}/issue-key", tag = "locks", security(("dpop" = [])),
+    post, path = "/locks/{lockId}/issue-key", tag = "locks",
     params(("lockId" = LockDeviceId, Path, description = "The lock of one of the rooms."),
         crate::mutation::request::Headers),
     request_body = IssueKeyRequest,
-    responses((status = 201, body = IssuedKey), (status = "default", response = crate::problems::AnyProblem)),
+    responses((status = 201, body = IssuedKey)),
 )]
 pub(crate) async fn issue_key(
     at: AtLock<Reception>,
@@ -60,12 +60,12 @@ pub(crate) async fn issue_key(
 ///
 /// A second factor that is bound to a resource must be bound to the lock.
 #[utoipa::path(
-    post, path = "/locks/{lockId}/revoke-key", tag = "locks", security(("dpop" = [])),
+    post, path = "/locks/{lockId}/revoke-key", tag = "locks",
     params(("lockId" = LockDeviceId, Path, description = "The lock that the key was made for."),
         crate::mutation::request::Headers,
         ("X-MFA-Attestation" = AttestationId, Header, description = "From step-up, for `lock.revoke`.")),
     request_body = RevokeKey,
-    responses((status = 200, body = RevokedKey), (status = "default", response = crate::problems::AnyProblem)),
+    responses((status = 200, body = RevokedKey)),
 )]
 pub(crate) async fn revoke_key(
     at: AtLock<Reception>,

@@ -19,8 +19,8 @@ static BOARD: PropertyRead = PropertyRead {
 
 /// The work orders of a property by state.
 #[utoipa::path(
-    get, path = "/maintenance/board", tag = "maintenance", security(("dpop" = [])), params(PropertyQuery),
-    responses((status = 200, body = MaintenanceBoard), (status = 304), (status = "default", response = crate::problems::AnyProblem)),
+    get, path = "/maintenance/board", tag = "maintenance", params(PropertyQuery),
+    responses((status = 200, body = MaintenanceBoard), (status = 304)),
 )]
 pub(crate) async fn get_board(
     in_property: InProperty<SignedIn>,

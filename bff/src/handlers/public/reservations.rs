@@ -17,10 +17,10 @@ use crate::mutation::{Mutation, Mutations, Request};
 ///
 /// reservation-service applies its own rules; its refusals pass through.
 #[utoipa::path(
-    post, path = "/reservations/{id}/check-in", tag = "reservations", security(("dpop" = [])),
+    post, path = "/reservations/{id}/check-in", tag = "reservations",
     params(("id" = ReservationId, Path, description = "The reservation."), crate::mutation::request::Headers),
     request_body = CheckInRequest,
-    responses((status = 200, body = CheckedIn), (status = "default", response = crate::problems::AnyProblem)),
+    responses((status = 200, body = CheckedIn)),
 )]
 pub(crate) async fn check_in(
     _: Caller<Reception>,

@@ -41,8 +41,8 @@ pub(crate) struct SessionView {
 
 /// The caller and its session.
 #[utoipa::path(
-    get, path = "/session", tag = "session", security(("dpop" = [])),
-    responses((status = 200, body = SessionView), (status = "default", response = crate::problems::AnyProblem)),
+    get, path = "/session", tag = "session",
+    responses((status = 200, body = SessionView)),
 )]
 pub(crate) async fn get_session(
     caller: Caller<SignedIn>,

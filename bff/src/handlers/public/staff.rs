@@ -32,8 +32,8 @@ static CAPACITY: PropertyRead = PropertyRead {
 
 /// The shifts that begin on a day, with their assignments.
 #[utoipa::path(
-    get, path = "/staff/shifts", tag = "staff", security(("dpop" = [])), params(PropertyQuery, DayQuery, PageQuery),
-    responses((status = 200, body = ShiftList), (status = 304), (status = "default", response = crate::problems::AnyProblem)),
+    get, path = "/staff/shifts", tag = "staff", params(PropertyQuery, DayQuery, PageQuery),
+    responses((status = 200, body = ShiftList), (status = 304)),
 )]
 pub(crate) async fn list_shifts(
     in_property: InProperty<ViewStaffing>,
@@ -51,8 +51,8 @@ pub(crate) async fn list_shifts(
 
 /// Staff present and planned now, by department and position.
 #[utoipa::path(
-    get, path = "/staff/capacity", tag = "staff", security(("dpop" = [])), params(PropertyQuery),
-    responses((status = 200, body = Capacity), (status = 304), (status = "default", response = crate::problems::AnyProblem)),
+    get, path = "/staff/capacity", tag = "staff", params(PropertyQuery),
+    responses((status = 200, body = Capacity), (status = 304)),
 )]
 pub(crate) async fn get_capacity(
     in_property: InProperty<ViewStaffing>,
@@ -63,8 +63,8 @@ pub(crate) async fn get_capacity(
 
 /// Staff present now. The dashboard shows the same data.
 #[utoipa::path(
-    get, path = "/staff/on-duty", tag = "staff", security(("dpop" = [])), params(PropertyQuery),
-    responses((status = 200, body = OnDuty), (status = 304), (status = "default", response = crate::problems::AnyProblem)),
+    get, path = "/staff/on-duty", tag = "staff", params(PropertyQuery),
+    responses((status = 200, body = OnDuty), (status = 304)),
 )]
 pub(crate) async fn get_on_duty(
     in_property: InProperty<ViewStaffing>,

@@ -69,11 +69,8 @@ pub(crate) struct Hello {
 /// client must not connect again by itself. A device that opens more than ten streams a minute is
 /// answered 429 with `Retry-After`.
 #[utoipa::path(
-    get, path = "/sse/stream", tag = "stream", security(("dpop" = [])), params(StreamQuery),
-    responses(
-        (status = 200, content_type = "text/event-stream", body = Hello),
-        (status = "default", response = crate::problems::AnyProblem),
-    ),
+    get, path = "/sse/stream", tag = "stream", params(StreamQuery),
+    responses((status = 200, content_type = "text/event-stream", body = Hello)),
 )]
 pub(crate) async fn open_stream(
     method: Method,

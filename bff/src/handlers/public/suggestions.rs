@@ -20,8 +20,8 @@ use crate::reads::pagination::{PageQuery, Pagination};
 ///
 /// 200 also while ai-orchestrator is unavailable, with an empty list and `degraded: true`.
 #[utoipa::path(
-    get, path = "/ai/suggestions", tag = "ai", security(("dpop" = [])), params(PropertyQuery, PageQuery),
-    responses((status = 200, body = SuggestionList), (status = 304), (status = "default", response = crate::problems::AnyProblem)),
+    get, path = "/ai/suggestions", tag = "ai", params(PropertyQuery, PageQuery),
+    responses((status = 200, body = SuggestionList), (status = 304)),
 )]
 pub(crate) async fn list_suggestions(
     in_property: InProperty<DecideSuggestions>,

@@ -16,8 +16,8 @@ use crate::sync::cursors::{CursorReport, advance, cached};
 ///
 /// The desktop's last known cursor. sync-service is the authority; a handshake asks it.
 #[utoipa::path(
-    get, path = "/sync/cursor", tag = "sync", security(("dpop" = [])),
-    responses((status = 200, body = CachedCursor), (status = "default", response = crate::problems::AnyProblem)),
+    get, path = "/sync/cursor", tag = "sync",
+    responses((status = 200, body = CachedCursor)),
 )]
 pub(crate) async fn get_cursor(
     caller: Caller<SignedIn>,
@@ -32,8 +32,8 @@ pub(crate) async fn get_cursor(
 /// After a pull from sync-service. The cursor never goes back, so a report may be repeated or late; the
 /// response has the current one.
 #[utoipa::path(
-    post, path = "/sync/cursor", tag = "sync", security(("dpop" = [])), request_body = AdvanceCursor,
-    responses((status = 200, body = CachedCursor), (status = "default", response = crate::problems::AnyProblem)),
+    post, path = "/sync/cursor", tag = "sync", request_body = AdvanceCursor,
+    responses((status = 200, body = CachedCursor)),
 )]
 pub(crate) async fn advance_cursor(
     caller: Caller<SignedIn>,

@@ -39,8 +39,8 @@ const RUNBOOK: &str = "bff-backoffice/sync-handshake-down";
 /// a cursor, discard the local data and pull everything. 502, 503 and 504: work offline and try again
 /// after `Retry-After`.
 #[utoipa::path(
-    post, path = "/sync/handshake", operation_id = "shake_hands", tag = "sync", security(("dpop" = [])), request_body = HandshakeBody,
-    responses((status = 200, body = SyncSession), (status = "default", response = crate::problems::AnyProblem)),
+    post, path = "/sync/handshake", operation_id = "shake_hands", tag = "sync", request_body = HandshakeBody,
+    responses((status = 200, body = SyncSession)),
 )]
 pub(crate) async fn start_sync_handshake(
     caller: Caller<SignedIn>,

@@ -33,8 +33,8 @@ pub(crate) struct StaysPageQuery {
 
 /// Arrivals, departures and guests in house.
 #[utoipa::path(
-    get, path = "/today", operation_id = "show_today", tag = "workbench", security(("dpop" = [])), params(PropertyQuery, DayQuery),
-    responses((status = 200, body = TodayView), (status = 304), (status = "default", response = crate::problems::AnyProblem)),
+    get, path = "/today", operation_id = "show_today", tag = "workbench", params(PropertyQuery, DayQuery),
+    responses((status = 200, body = TodayView), (status = 304)),
 )]
 pub(crate) async fn get_today(
     in_property: InProperty<SignedIn>,
@@ -49,8 +49,8 @@ pub(crate) async fn get_today(
 
 /// The arrivals of a day.
 #[utoipa::path(
-    get, path = "/arrivals", tag = "workbench", security(("dpop" = [])), params(PropertyQuery, DayQuery, StaysPageQuery),
-    responses((status = 200, body = StaysView), (status = 304), (status = "default", response = crate::problems::AnyProblem)),
+    get, path = "/arrivals", tag = "workbench", params(PropertyQuery, DayQuery, StaysPageQuery),
+    responses((status = 200, body = StaysView), (status = 304)),
 )]
 pub(crate) async fn list_arrivals(request: ListRequest) -> ApiResult<Response> {
     request.respond(List::Arrivals).await
@@ -58,8 +58,8 @@ pub(crate) async fn list_arrivals(request: ListRequest) -> ApiResult<Response> {
 
 /// The departures of a day.
 #[utoipa::path(
-    get, path = "/departures", tag = "workbench", security(("dpop" = [])), params(PropertyQuery, DayQuery, StaysPageQuery),
-    responses((status = 200, body = StaysView), (status = 304), (status = "default", response = crate::problems::AnyProblem)),
+    get, path = "/departures", tag = "workbench", params(PropertyQuery, DayQuery, StaysPageQuery),
+    responses((status = 200, body = StaysView), (status = 304)),
 )]
 pub(crate) async fn list_departures(request: ListRequest) -> ApiResult<Response> {
     request.respond(List::Departures).await
@@ -67,8 +67,8 @@ pub(crate) async fn list_departures(request: ListRequest) -> ApiResult<Response>
 
 /// Guests in house.
 #[utoipa::path(
-    get, path = "/in-house", tag = "workbench", security(("dpop" = [])), params(PropertyQuery, DayQuery, StaysPageQuery),
-    responses((status = 200, body = StaysView), (status = 304), (status = "default", response = crate::problems::AnyProblem)),
+    get, path = "/in-house", tag = "workbench", params(PropertyQuery, DayQuery, StaysPageQuery),
+    responses((status = 200, body = StaysView), (status = 304)),
 )]
 pub(crate) async fn list_in_house(request: ListRequest) -> ApiResult<Response> {
     request.respond(List::InHouse).await

@@ -69,8 +69,8 @@ pub(crate) struct NewTokens {
 /// token sent again within 30 s, with a new proof of the same key, gets the same pair: repeat a
 /// refresh whose answer was lost.
 #[utoipa::path(
-    post, path = "/auth/refresh", tag = "auth", security(("proof" = [])), request_body = RefreshBody,
-    responses((status = 200, body = NewTokens), (status = "default", response = crate::problems::AnyProblem)),
+    post, path = "/auth/refresh", tag = "auth", request_body = RefreshBody,
+    responses((status = 200, body = NewTokens)),
 )]
 pub(crate) async fn refresh(
     holder: ProofHolder,

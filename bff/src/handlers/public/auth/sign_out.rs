@@ -29,11 +29,8 @@ const REASON: &str = "signed_out";
 /// Its tokens are refused from now on and its live streams end. A token without a session ends
 /// all sessions of its device. Signing out again, with a new proof, is a success too.
 #[utoipa::path(
-    post, path = "/auth/sign-out", tag = "auth", security(("dpop" = [])),
-    responses(
-        (status = 204, description = "The session has ended"),
-        (status = "default", response = crate::problems::AnyProblem),
-    ),
+    post, path = "/auth/sign-out", tag = "auth",
+    responses((status = 204, description = "The session has ended")),
 )]
 pub(crate) async fn sign_out(
     caller: Caller<SignedIn>,

@@ -83,8 +83,8 @@ pub(crate) struct SteppedUp {
 /// `MFA_LOCKED` at every device until `Retry-After` has passed. A right code ends the series.
 /// While five codes of the operator are being checked, the next is 429 `MFA_LOCKED` for a second.
 #[utoipa::path(
-    post, path = "/auth/mfa/step-up", tag = "auth", security(("dpop" = [])), request_body = StepUpRequest,
-    responses((status = 201, body = SteppedUp), (status = "default", response = crate::problems::AnyProblem)),
+    post, path = "/auth/mfa/step-up", tag = "auth", request_body = StepUpRequest,
+    responses((status = 201, body = SteppedUp)),
 )]
 pub(crate) async fn step_up(
     caller: Caller<SignedIn>,
