@@ -91,12 +91,12 @@ async fn answer(
 fn with_nights(answer: &Availability, nights: &Nights) -> Availability {
     let mut answer = answer.clone();
     let (Some(from), Some(to)) = (nights.from, nights.to) else { return answer };
-    (answer.from, answer.to) = (from, to);
+    (answer.from, answer.to) = (from.into(), to.into());
     let length = usize::try_from((to - from).get_days()).unwrap_or_default();
     for kind in &mut answer.room_types {
         kind.nights.truncate(length);
         for (night, day) in kind.nights.iter_mut().zip(0..) {
-            night.date = from.saturating_add(i64::from(day).days());
+            night.date = from.saturating_add(i64::from(day).days()).into();
         }
     }
     answer

@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::snapshots::Fetched;
 
 pub(crate) fn arrivals(stays: &Stays) -> Fetched {
-    Fetched::new(stays.property_id, stays.as_of, &Arrivals::of(stays))
+    Fetched::new(stays.property_id, *stays.as_of, &Arrivals::of(stays))
 }
 
 #[derive(Debug, Serialize)]

@@ -57,7 +57,7 @@ impl Occupancy {
         );
         let sellable = f64::from(total.saturating_sub(out).max(1));
         Some(Self {
-            date: answer.from,
+            date: *answer.from,
             total,
             sold,
             held: sum(|night| night.held),

@@ -289,7 +289,7 @@ impl Composer {
             id: plan.id,
             tenant_id: plan.tenant,
             property_id: plan.property,
-            generated_at: self.env.now(),
+            generated_at: self.env.now().into(),
             deadline_ms: plan.deadline_ms(),
             partial,
             widgets,
@@ -300,7 +300,7 @@ impl Composer {
     /// The last record of a streamed dashboard.
     pub fn done(&self, partial: bool) -> Record {
         self.meters.dashboard(partial);
-        Record::Done { generated_at: self.env.now(), partial }
+        Record::Done { generated_at: self.env.now().into(), partial }
     }
 
     async fn widget(

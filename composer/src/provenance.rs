@@ -66,7 +66,7 @@ impl Provenance {
             _ => (None, None),
         };
         let source = self.upstream.map_or("bff-backoffice", Upstream::name).to_owned();
-        let as_of = self.reading().map(|reading| reading.snapshot.as_of);
+        let as_of = self.reading().map(|reading| reading.snapshot.as_of.into());
         Part { status: self.status(), source, as_of, age_ms, reason }
     }
 

@@ -7,8 +7,6 @@ use jiff::civil::Date;
 use jiff::tz::Offset;
 use parking_lot::Mutex;
 use rand::{Rng, RngCore, SeedableRng, rngs::StdRng};
-use serde::de::Error;
-use serde::{Deserialize, Deserializer};
 
 /// Reads the wall clock. Cheap to clone.
 #[derive(Clone, derive_more::Debug)]
@@ -89,25 +87,39 @@ pub fn wire_time(at: Timestamp) -> String {
     }
 }
 
-/// Serde form of [`wire_time`].
+/// Instants and dates as bodies carry them. OpenAPI documents derive the format from the types' names.
 pub mod wire {
+    use std::borrow::Cow;
     use std::fmt::{self, Formatter};
 
-    use jiff::Timestamp;
+    use derive_more::{Deref, From};
     use jiff::tz::Offset;
     use serde::de::{Error, Unexpected, Visitor};
-    use serde::{Deserializer, Serializer};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    pub fn serialize<S: Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
-        match digits(*at) {
-            Some(text) => serializer.serialize_str(as_str(&text)),
-            None => serializer.collect_str(&format_args!("{at:.3}")),
+    /// An instant, written as by [`wire_time`](super::wire_time) and read as by
+    /// [`parse_instant`](super::parse_instant).
+    #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, derive_more::Debug, Deref, From)]
+    #[debug("{_0:?}")]
+    pub struct Timestamp(pub jiff::Timestamp);
+
+    /// A date, read as by [`parse_date`](super::parse_date).
+    #[derive(Clone, Copy, PartialEq, Eq, derive_more::Debug, Deref, From, Serialize)]
+    #[debug("{_0:?}")]
+    pub struct Date(pub jiff::civil::Date);
+
+    impl Serialize for Timestamp {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            match digits(self.0) {
+                Some(text) => serializer.serialize_str(as_str(&text)),
+                None => serializer.collect_str(&format_args!("{:.3}", self.0)),
+            }
         }
     }
 
     /// Formats digit by digit, ten times as fast as a formatter: a dashboard has some eighty instants.
     /// `None` for years that do not have four digits.
-    pub(super) fn digits(at: Timestamp) -> Option<[u8; 24]> {
+    pub(super) fn digits(at: jiff::Timestamp) -> Option<[u8; 24]> {
         let at = Offset::UTC.to_datetime(at);
         let year = u16::try_from(at.year()).ok()?;
         let mut text = *b"0000-00-00T00:00:00.000Z";
@@ -130,47 +142,32 @@ pub mod wire {
         std::str::from_utf8(text).expect("digits are ASCII")
     }
 
-    /// Takes what [`parse_instant`](super::parse_instant) takes.
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
-        struct Instant;
-        impl Visitor<'_> for Instant {
-            type Value = Timestamp;
+    impl<'de> Deserialize<'de> for Timestamp {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            struct Instant;
+            impl Visitor<'_> for Instant {
+                type Value = Timestamp;
 
-            fn expecting(&self, f: &mut Formatter<'_>) -> fmt::Result {
-                f.write_str(
-                    "an instant like 2026-11-21T08:00:00.000Z, from the year 0001 to 9999-12-30T22:00:00Z",
-                )
-            }
+                fn expecting(&self, f: &mut Formatter<'_>) -> fmt::Result {
+                    f.write_str(
+                        "an instant like 2026-11-21T08:00:00.000Z, from the year 0001 to 9999-12-30T22:00:00Z",
+                    )
+                }
 
-            fn visit_str<E: Error>(self, text: &str) -> Result<Timestamp, E> {
-                super::parse_instant(text)
-                    .ok_or_else(|| E::invalid_value(Unexpected::Str(text), &self))
+                fn visit_str<E: Error>(self, text: &str) -> Result<Timestamp, E> {
+                    let instant = super::parse_instant(text).map(Timestamp);
+                    instant.ok_or_else(|| E::invalid_value(Unexpected::Str(text), &self))
+                }
             }
+            deserializer.deserialize_str(Instant)
         }
-        deserializer.deserialize_str(Instant)
     }
 
-    /// For an instant that may be absent.
-    pub mod option {
-        use jiff::Timestamp;
-        use serde::{Deserialize, Deserializer, Serializer};
-
-        pub fn serialize<S: Serializer>(
-            at: &Option<Timestamp>,
-            serializer: S,
-        ) -> Result<S::Ok, S::Error> {
-            match at {
-                Some(at) => super::serialize(at, serializer),
-                None => serializer.serialize_none(),
-            }
-        }
-
-        pub fn deserialize<'de, D: Deserializer<'de>>(
-            deserializer: D,
-        ) -> Result<Option<Timestamp>, D::Error> {
-            #[derive(Deserialize)]
-            struct Bounded(#[serde(with = "super")] Timestamp);
-            Ok(Option::<Bounded>::deserialize(deserializer)?.map(|Bounded(at)| at))
+    impl<'de> Deserialize<'de> for Date {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            let text = Cow::<str>::deserialize(deserializer)?;
+            let invalid = || D::Error::custom("expected a date like 2026-11-21 from 0001 to 9999");
+            super::parse_date(&text).map(Self).ok_or_else(invalid)
         }
     }
 }
@@ -201,13 +198,6 @@ pub fn parse_date(text: &str) -> Option<Date> {
     text.parse().ok().filter(|_| is_plain)
 }
 
-/// Reads a date of the wire: `YYYY-MM-DD`, as [`parse_date`] takes it.
-pub fn wire_date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Date, D::Error> {
-    let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
-    let invalid = || D::Error::custom("expected a date like 2026-11-21 from 0001 to 9999");
-    parse_date(&text).ok_or_else(invalid)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -235,12 +225,9 @@ mod tests {
 
     #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
     struct Times {
-        #[serde(with = "wire")]
-        at: Timestamp,
-        #[serde(default, with = "wire::option")]
-        until: Option<Timestamp>,
-        #[serde(deserialize_with = "wire_date")]
-        day: Date,
+        at: wire::Timestamp,
+        until: Option<wire::Timestamp>,
+        day: wire::Date,
     }
 
     fn times(at: &str, day: &str) -> Option<Times> {

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::clock::wire;
 use crate::id::{DashboardId, PropertyId, TenantId};
 
 /// The whole answer of `GET /dashboard`, and its last NDJSON record without `widgets`.
@@ -16,8 +16,7 @@ pub struct Dashboard {
     pub id: DashboardId,
     pub tenant_id: TenantId,
     pub property_id: PropertyId,
-    #[serde(with = "crate::clock::wire")]
-    pub generated_at: Timestamp,
+    pub generated_at: wire::Timestamp,
     /// The route's deadline, milliseconds after the request was let in.
     pub deadline_ms: u64,
     /// True when a widget the caller may see is not `ok`.
@@ -64,8 +63,8 @@ pub struct Widget {
     /// The upstream it comes from.
     pub source: String,
     /// When the upstream's answer was true.
-    #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::clock::wire::option")]
-    pub as_of: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub as_of: Option<wire::Timestamp>,
     /// How old a `stale` one is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub age_ms: Option<u64>,
@@ -96,9 +95,5 @@ pub enum Record {
     Widget { name: String, widget: Widget },
     /// Last.
     #[serde(rename_all = "camelCase")]
-    Done {
-        #[serde(with = "crate::clock::wire")]
-        generated_at: Timestamp,
-        partial: bool,
-    },
+    Done { generated_at: wire::Timestamp, partial: bool },
 }

@@ -1,8 +1,8 @@
 //! Domain events: CloudEvents 1.0 in structured JSON, with the platform's extension attributes.
 
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::clock::wire;
 use crate::id::{EventId, PropertyId, TenantId};
 
 /// How long an event must be kept by those who store it.
@@ -27,8 +27,7 @@ pub struct CloudEvent {
     pub kind: String,
     /// The aggregate's id.
     pub subject: String,
-    #[serde(with = "crate::clock::wire")]
-    pub time: Timestamp,
+    pub time: wire::Timestamp,
     pub datacontenttype: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dataschema: Option<String>,

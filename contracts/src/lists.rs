@@ -1,9 +1,9 @@
 //! Paginated lists as the desktop receives them (gateway-api section 4). `nextCursor` is the `cursor` of
 //! the next page, `null` on the last.
 
-use jiff::{Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
 
+use crate::clock::wire;
 use crate::id::PropertyId;
 use crate::upstream::ai::Suggestion;
 use crate::upstream::notification::Alert;
@@ -14,8 +14,7 @@ use crate::upstream::staff::Shift;
 #[serde(rename_all = "camelCase")]
 pub struct AlertList {
     pub property_id: PropertyId,
-    #[serde(with = "crate::clock::wire")]
-    pub as_of: Timestamp,
+    pub as_of: wire::Timestamp,
     /// The newest first.
     pub items: Vec<Alert>,
     pub next_cursor: Option<String>,
@@ -27,8 +26,8 @@ pub struct AlertList {
 pub struct SuggestionList {
     pub property_id: PropertyId,
     /// When the list was true; absent while nobody can say.
-    #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::clock::wire::option")]
-    pub as_of: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub as_of: Option<wire::Timestamp>,
     /// True when ai-orchestrator could not be asked: then the list is empty and says nothing.
     pub degraded: bool,
     /// Neither decided nor expired, the surest first.
@@ -43,11 +42,9 @@ pub struct ShiftList {
     pub property_id: PropertyId,
     /// IANA name.
     pub time_zone: String,
-    #[serde(with = "crate::clock::wire")]
-    pub as_of: Timestamp,
+    pub as_of: wire::Timestamp,
     /// In the property's time zone.
-    #[serde(deserialize_with = "crate::clock::wire_date")]
-    pub date: Date,
+    pub date: wire::Date,
     /// By department, then start.
     pub items: Vec<Shift>,
     pub next_cursor: Option<String>,

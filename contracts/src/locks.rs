@@ -2,9 +2,9 @@
 //! bodies of lock-integration are in [`crate::upstream::lock`].
 
 use garde::Validate;
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::clock::wire;
 use crate::id::{
     AttestationId, DeviceId, KeyCredentialId, LockAuditId, LockDeviceId, OperatorId, PropertyId,
     RequestId, SessionId,
@@ -72,8 +72,7 @@ pub struct LockAuditRow {
     /// What else is known: vendor, key, the code of a refusal.
     #[schema(value_type = Object)]
     pub detail: serde_json::Value,
-    #[serde(with = "crate::clock::wire")]
-    pub occurred_at: Timestamp,
+    pub occurred_at: wire::Timestamp,
     /// SHA-256 that the next row's is made with, in hexadecimal.
     pub hash: String,
 }

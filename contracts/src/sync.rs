@@ -2,9 +2,9 @@
 //! [`crate::upstream::sync`].
 
 use garde::Validate;
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::clock::wire;
 use crate::id::DeviceId;
 
 /// The largest version, which is the largest integer that every JSON parser reads exactly.
@@ -17,8 +17,7 @@ pub struct SyncCursor {
     /// Grows with every pull that brought something.
     pub version: u64,
     /// When that pull was.
-    #[serde(with = "crate::clock::wire")]
-    pub at: Timestamp,
+    pub at: wire::Timestamp,
 }
 
 /// What the gateway last heard of the desktop's cursor.
@@ -61,8 +60,7 @@ pub struct SyncSession {
     /// own key.
     pub sync_session_token: String,
     /// When the token ends; shake hands again to go on.
-    #[serde(with = "crate::clock::wire")]
-    pub expires_at: Timestamp,
+    pub expires_at: wire::Timestamp,
     /// sync-service's own word.
     pub cursor: SyncCursor,
     pub pull_url: String,

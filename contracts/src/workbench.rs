@@ -1,9 +1,9 @@
 //! The workbench as the desktop receives it: stays of a day, with data of other services for each
 //! (gateway-api section 4).
 
-use jiff::{Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
 
+use crate::clock::wire;
 use crate::dashboard::{Reason, WidgetStatus};
 use crate::id::{FolioId, KeyCredentialId, LockDeviceId, PropertyId, WorkbenchViewId};
 use crate::money::Money;
@@ -40,11 +40,9 @@ pub struct TodayView {
 pub struct View {
     pub id: WorkbenchViewId,
     pub property_id: PropertyId,
-    #[serde(deserialize_with = "crate::clock::wire_date")]
-    pub date: Date,
+    pub date: wire::Date,
     /// When the stays were true; the oldest of several lists.
-    #[serde(with = "crate::clock::wire")]
-    pub as_of: Timestamp,
+    pub as_of: wire::Timestamp,
     /// True when the stays, or a column the caller may see, are not `ok`.
     pub partial: bool,
     /// The list itself: `ok` or `stale`, because without it there is no view.
@@ -69,8 +67,8 @@ pub struct Part {
     /// The upstream it comes from.
     pub source: String,
     /// When the upstream's answer was true.
-    #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::clock::wire::option")]
-    pub as_of: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub as_of: Option<wire::Timestamp>,
     /// How old a `stale` one is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub age_ms: Option<u64>,
@@ -104,8 +102,7 @@ pub struct StayKey {
     pub key_credential_id: KeyCredentialId,
     pub lock_id: LockDeviceId,
     pub kind: KeyKind,
-    #[serde(with = "crate::clock::wire")]
-    pub valid_until: Timestamp,
+    pub valid_until: wire::Timestamp,
 }
 
 /// How far the day has come.

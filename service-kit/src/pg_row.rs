@@ -4,6 +4,7 @@ use std::error::Error;
 use std::num::TryFromIntError;
 use std::str::FromStr;
 
+use contracts::clock::wire;
 use contracts::id::{Id, IdError};
 use serde::de::DeserializeOwned;
 use serde::de::value::{Error as NameError, StrDeserializer};
@@ -21,6 +22,21 @@ fn misfit(column: &'static str) -> impl FnOnce(Box<dyn Error + Send + Sync>) -> 
 /// Decodes a column by its Postgres type.
 pub fn get<'a, T: FromSql<'a>>(row: &'a Row, column: &'static str) -> Read<T> {
     row.try_get(column).map_err(|error| misfit(column)(error.into()))
+}
+
+/// Decodes an instant.
+pub fn instant(row: &Row, column: &'static str) -> Read<wire::Timestamp> {
+    get(row, column).map(wire::Timestamp)
+}
+
+/// Decodes an optional instant.
+pub fn optional_instant(row: &Row, column: &'static str) -> Read<Option<wire::Timestamp>> {
+    Ok(get::<Option<_>>(row, column)?.map(wire::Timestamp))
+}
+
+/// Decodes a date.
+pub fn date(row: &Row, column: &'static str) -> Read<wire::Date> {
+    get(row, column).map(wire::Date)
 }
 
 /// Decodes a text column that holds an id.

@@ -6,9 +6,9 @@ use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use contracts::clock::wire;
 use contracts::id::{EventId, PropertyId, TenantId};
 use contracts::json::{ZeroCharacter, from_published, published_text};
-use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -62,8 +62,7 @@ pub struct Event {
     pub id: EventId,
     #[serde(rename = "type")]
     pub kind: String,
-    #[serde(with = "contracts::clock::wire")]
-    pub time: Timestamp,
+    pub time: wire::Timestamp,
     pub tenantid: TenantId,
     #[serde(skip)]
     json: Vec<u8>,

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use contracts::clock::wire;
 use contracts::id::{OperatorId, TenantId};
 use contracts::upstream::Upstream;
-use jiff::Timestamp;
 use parking_lot::Mutex;
 use serde::Serialize;
 
@@ -17,8 +17,7 @@ const MAX_COUNTED_ROUTES: usize = 10_000;
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Effect {
-    #[serde(with = "contracts::clock::wire")]
-    pub(crate) at: Timestamp,
+    pub(crate) at: wire::Timestamp,
     pub(crate) upstream: Upstream,
     pub(crate) tenant_id: TenantId,
     /// `token.issued`, `reservation.checked_in` …

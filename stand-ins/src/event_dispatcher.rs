@@ -11,10 +11,9 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use contracts::clock::{Clock, wire_time};
+use contracts::clock::{Clock, wire, wire_time};
 use contracts::event::CloudEvent;
 use http::header::AUTHORIZATION;
-use jiff::Timestamp;
 use parking_lot::Mutex;
 use serde::Serialize;
 use serde_json::json;
@@ -37,8 +36,7 @@ pub(crate) struct DeadLetter {
     pub(crate) deliveries: u32,
     /// Why the last delivery failed.
     pub(crate) last_refusal: String,
-    #[serde(with = "contracts::clock::wire")]
-    pub(crate) buried_at: Timestamp,
+    pub(crate) buried_at: wire::Timestamp,
     pub(crate) event: CloudEvent,
 }
 
@@ -174,7 +172,7 @@ impl EventDispatcher {
             subscriber: subscriber.to_owned(),
             deliveries: MAX_DELIVERIES,
             last_refusal,
-            buried_at: self.clock.now(),
+            buried_at: self.clock.now().into(),
             event: CloudEvent::clone(event),
         });
     }

@@ -98,7 +98,7 @@ impl Platform {
         request_key: &RequestKey,
     ) {
         self.effects.record(Effect {
-            at: self.env.now(),
+            at: self.env.now().into(),
             upstream,
             tenant_id: caller.0.tenant,
             action,

@@ -48,7 +48,7 @@ impl Limits {
 
 #[cfg(test)]
 mod tests {
-    use contracts::clock::{Clock, Entropy};
+    use contracts::clock::{Clock, Entropy, wire};
     use contracts::id::Id;
     use contracts::upstream::inventory::{CalendarStay, StayStatus};
 
@@ -60,7 +60,7 @@ mod tests {
 
     #[test]
     fn the_largest_calendar_fits_the_body_limit() {
-        let day = jiff::civil::date(2026, 11, 21);
+        let day = wire::Date(jiff::civil::date(2026, 11, 21));
         let stay = CalendarStay {
             allocation_id: fresh(),
             room_type_id: fresh(),

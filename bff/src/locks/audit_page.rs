@@ -94,7 +94,7 @@ fn from_row(row: &Row) -> Result<LockAuditRow, StoreError> {
         body_digest: pg_row::get(row, "body_digest")?,
         mfa_attestation_id: pg_row::optional_id(row, "mfa_attestation_id")?,
         detail: pg_row::get(row, "detail")?,
-        occurred_at: pg_row::get(row, "occurred_at")?,
+        occurred_at: pg_row::instant(row, "occurred_at")?,
         hash: pg_row::get(row, "hash")?,
     })
 }

@@ -280,7 +280,7 @@ impl Profiles {
         self.0.tenant_statuses.apply(TenantStatus {
             tenant: answer.tenant_id,
             suspended: answer.tenant_status == UpstreamStatus::Suspended,
-            stated_at: tenant_status::limit_clock_skew(answer.as_of, self.0.clock.now()),
+            stated_at: tenant_status::limit_clock_skew(*answer.as_of, self.0.clock.now()),
         });
     }
 }

@@ -33,7 +33,7 @@ pub(crate) async fn cached(
 
 fn from_row(device_id: DeviceId, row: &tokio_postgres::Row) -> Result<CachedCursor, StoreError> {
     let version: Option<i64> = pg_row::get(row, "cursor_version")?;
-    let at: Option<Timestamp> = pg_row::get(row, "sync_cursor_at")?;
+    let at = pg_row::optional_instant(row, "sync_cursor_at")?;
     let diverged: Option<Timestamp> = pg_row::get(row, "cursor_diverged_at")?;
     let cursor = version.zip(at).map(|(version, at)| SyncCursor { version: version as u64, at });
     Ok(CachedCursor { device_id, cursor, stale: diverged.is_some() })

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use composer::local_data::LocalData;
 use composer::snapshots::{FetchFuture, Fetched};
-use contracts::clock::Clock;
+use contracts::clock::{Clock, wire};
 use contracts::id::{PropertyId, TenantId};
 use futures_util::FutureExt;
 use jiff::{SignedDuration, Timestamp};
@@ -27,8 +27,7 @@ pub(crate) struct Store {
 #[serde(rename_all = "camelCase")]
 struct SyncStatus {
     property_id: PropertyId,
-    #[serde(with = "contracts::clock::wire")]
-    as_of: Timestamp,
+    as_of: wire::Timestamp,
     /// Desktops that ever reported from this property.
     devices: i64,
     /// Heard of within the last minute.
@@ -38,8 +37,7 @@ struct SyncStatus {
     /// Those changes together.
     pending_actions: i64,
     /// The cursor that is furthest behind.
-    #[serde(with = "contracts::clock::wire::option")]
-    oldest_cursor_at: Option<Timestamp>,
+    oldest_cursor_at: Option<wire::Timestamp>,
     /// Desktops whose cursor is known to be another than sync-service's (row F-35).
     stale: i64,
 }
@@ -57,7 +55,7 @@ impl LocalData for Store {
             let Some(tenant) = tenant else { return Err(CallError::NotConfigured) };
             let status = count(&store.database, tenant, property, store.clock.now()).await;
             let status = status.map_err(|error| CallError::Store(error.into()))?;
-            Ok(Fetched::new(property, status.as_of, &status))
+            Ok(Fetched::new(property, *status.as_of, &status))
         }
         .boxed()
     }
@@ -84,12 +82,12 @@ async fn count(
         transaction.query_one(COUNT_SQL, &[&property.as_str(), &(now - ONLINE_WINDOW)]).await?;
     Ok(SyncStatus {
         property_id: property,
-        as_of: now,
+        as_of: now.into(),
         devices: row.get(0),
         online: row.get(1),
         with_pending_actions: row.get(2),
         pending_actions: row.get(3),
-        oldest_cursor_at: row.get(4),
+        oldest_cursor_at: row.get::<_, Option<Timestamp>>(4).map(wire::Timestamp),
         stale: row.get(5),
     })
 }

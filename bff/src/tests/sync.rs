@@ -185,7 +185,7 @@ async fn a_later_report_survives_the_late_write_of_an_earlier_handshake() {
         let at = clock.now() + SignedDuration::from_secs(seconds);
         CursorReport {
             principal: Arc::clone(&caller),
-            cursor: SyncCursor { version, at },
+            cursor: SyncCursor { version, at: at.into() },
             at,
             property: Some(gateway.property),
         }

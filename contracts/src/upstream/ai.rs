@@ -1,17 +1,16 @@
 //! ai-orchestrator: `GET /api/v1/ai/suggestions?propertyId=`. All it says is advice: nothing is
 //! done before a person decides.
 
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::clock::wire;
 use crate::id::{PropertyId, SuggestionId};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Suggestions {
     pub property_id: PropertyId,
-    #[serde(with = "crate::clock::wire")]
-    pub as_of: Timestamp,
+    pub as_of: wire::Timestamp,
     /// Neither decided nor expired, the surest first.
     pub items: Vec<Suggestion>,
 }
@@ -40,8 +39,7 @@ pub struct Suggestion {
     pub rationale: String,
     /// 0 to 1.
     pub confidence: f64,
-    #[serde(with = "crate::clock::wire")]
-    pub expires_at: Timestamp,
+    pub expires_at: wire::Timestamp,
     pub provenance: Provenance,
 }
 

@@ -1,8 +1,8 @@
 //! analytics: `GET /api/v1/analytics/kpis?propertyId=`.
 
-use jiff::{Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
 
+use crate::clock::wire;
 use crate::id::PropertyId;
 use crate::money::Money;
 
@@ -11,10 +11,8 @@ use crate::money::Money;
 #[serde(rename_all = "camelCase")]
 pub struct Kpis {
     pub property_id: PropertyId,
-    #[serde(with = "crate::clock::wire")]
-    pub as_of: Timestamp,
-    #[serde(deserialize_with = "crate::clock::wire_date")]
-    pub business_date: Date,
+    pub as_of: wire::Timestamp,
+    pub business_date: wire::Date,
     pub occupancy_percent: f64,
     /// Average daily rate.
     pub adr: Money,

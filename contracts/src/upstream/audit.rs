@@ -1,16 +1,15 @@
 //! audit: `GET /api/v1/audit/entries?propertyId=&limit=`: what was done at a property, by whom.
 
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::clock::wire;
 use crate::id::{OperatorId, PropertyId};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AuditEntries {
     pub property_id: PropertyId,
-    #[serde(with = "crate::clock::wire")]
-    pub as_of: Timestamp,
+    pub as_of: wire::Timestamp,
     /// The newest first.
     pub items: Vec<AuditEntry>,
 }
@@ -18,8 +17,7 @@ pub struct AuditEntries {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AuditEntry {
-    #[serde(with = "crate::clock::wire")]
-    pub at: Timestamp,
+    pub at: wire::Timestamp,
     pub operator_id: OperatorId,
     /// `folio.refunded`
     pub action: String,

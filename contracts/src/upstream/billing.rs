@@ -2,9 +2,10 @@
 //! `GET /api/v1/folios/{id}`, and `POST /api/v1/folios/{id}/refunds`, 201.
 
 use garde::Validate;
-use jiff::{Timestamp, civil::Date};
+
 use serde::{Deserialize, Serialize};
 
+use crate::clock::wire;
 use crate::id::{FolioId, PropertyId, ReservationId};
 use crate::money::Money;
 use crate::rules::not_blank;
@@ -15,8 +16,7 @@ use crate::text::Reason;
 #[serde(rename_all = "camelCase")]
 pub struct BillingSummary {
     pub property_id: PropertyId,
-    #[serde(with = "crate::clock::wire")]
-    pub as_of: Timestamp,
+    pub as_of: wire::Timestamp,
     pub open_folios: u32,
     /// Open folios with a balance above zero, summed by currency.
     pub outstanding: Vec<Money>,
@@ -33,8 +33,7 @@ stamped!(BillingSummary);
 #[serde(rename_all = "camelCase")]
 pub struct Balances {
     pub property_id: PropertyId,
-    #[serde(with = "crate::clock::wire")]
-    pub as_of: Timestamp,
+    pub as_of: wire::Timestamp,
     pub items: Vec<FolioBalance>,
 }
 
@@ -62,13 +61,11 @@ pub enum FolioState {
 pub struct Folio {
     pub folio_id: FolioId,
     pub property_id: PropertyId,
-    #[serde(with = "crate::clock::wire")]
-    pub as_of: Timestamp,
+    pub as_of: wire::Timestamp,
     pub reservation_id: ReservationId,
     pub guest_name: String,
     pub state: FolioState,
-    #[serde(with = "crate::clock::wire")]
-    pub opened_at: Timestamp,
+    pub opened_at: wire::Timestamp,
     /// By day.
     pub charges: Vec<FolioCharge>,
     /// In the order they were made.
@@ -90,8 +87,7 @@ pub struct FolioCharge {
     /// billing's own.
     pub charge_id: String,
     /// The business day it belongs to.
-    #[serde(deserialize_with = "crate::clock::wire_date")]
-    pub date: Date,
+    pub date: wire::Date,
     pub description: String,
     pub amount: Money,
 }
@@ -111,8 +107,7 @@ pub struct FolioPayment {
     pub payment_id: String,
     pub method: PaymentMethod,
     pub amount: Money,
-    #[serde(with = "crate::clock::wire")]
-    pub paid_at: Timestamp,
+    pub paid_at: wire::Timestamp,
 }
 
 /// What is paid back, and why.
@@ -134,6 +129,5 @@ pub struct Refund {
     pub refund_id: String,
     pub folio_id: FolioId,
     pub amount: Money,
-    #[serde(with = "crate::clock::wire")]
-    pub refunded_at: Timestamp,
+    pub refunded_at: wire::Timestamp,
 }

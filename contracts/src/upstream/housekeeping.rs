@@ -6,11 +6,11 @@
 use std::collections::BTreeMap;
 
 use garde::Validate;
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use strum::VariantArray;
 use utoipa::ToSchema;
 
+use crate::clock::wire;
 use crate::id::{HousekeepingTaskId, PropertyId, RoomId, StaffId};
 use crate::rules::not_blank;
 use crate::text::Reason;
@@ -63,8 +63,7 @@ pub struct OneRoomStatus {
     pub room_id: RoomId,
     pub property_id: PropertyId,
     pub status: RoomStatus,
-    #[serde(with = "crate::clock::wire")]
-    pub since: Timestamp,
+    pub since: wire::Timestamp,
     /// 0 for a room that nobody touched yet; the `ETag` is `"v=<version>"`.
     pub version: u32,
 }
@@ -86,8 +85,7 @@ pub struct FlipRoomStatus {
 #[serde(rename_all = "camelCase")]
 pub struct Summary {
     pub property_id: PropertyId,
-    #[serde(with = "crate::clock::wire")]
-    pub as_of: Timestamp,
+    pub as_of: wire::Timestamp,
     /// Tasks finished on the property's day and all open ones; every status is present.
     pub tasks: BTreeMap<TaskStatus, u32>,
     /// Open tasks of priority `urgent`.
@@ -104,8 +102,7 @@ stamped!(Summary);
 #[serde(rename_all = "camelCase")]
 pub struct RoomStatuses {
     pub property_id: PropertyId,
-    #[serde(with = "crate::clock::wire")]
-    pub as_of: Timestamp,
+    pub as_of: wire::Timestamp,
     /// Every status is present.
     pub counts: BTreeMap<RoomStatus, u32>,
     /// By floor, then number.
@@ -122,8 +119,7 @@ pub struct RoomState {
     pub number: String,
     pub floor: i32,
     pub status: RoomStatus,
-    #[serde(with = "crate::clock::wire")]
-    pub since: Timestamp,
+    pub since: wire::Timestamp,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -151,8 +147,7 @@ pub enum TaskPriority {
 #[serde(rename_all = "camelCase")]
 pub struct Board {
     pub property_id: PropertyId,
-    #[serde(with = "crate::clock::wire")]
-    pub as_of: Timestamp,
+    pub as_of: wire::Timestamp,
     /// As in [`Summary`].
     pub pending_tasks_at_arrival_window: u32,
     /// As in [`Summary`].
@@ -181,11 +176,10 @@ pub struct BoardRoom {
     pub number: String,
     pub floor: i32,
     /// When it took its status.
-    #[serde(with = "crate::clock::wire")]
-    pub since: Timestamp,
+    pub since: wire::Timestamp,
     /// The earliest guest known to be expected; overdue while the turnover is unfinished.
-    #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::clock::wire::option")]
-    pub next_arrival_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_arrival_at: Option<wire::Timestamp>,
     /// How many are open, the one in `task` included.
     pub open_tasks: u32,
     /// The most pressing of the open ones: by priority, then age.
@@ -203,6 +197,6 @@ pub struct BoardTask {
     /// Absent while nobody has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assigned_to: Option<StaffId>,
-    #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::clock::wire::option")]
-    pub scheduled_for: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheduled_for: Option<wire::Timestamp>,
 }

@@ -5,9 +5,9 @@
 //! - `POST /api/v1/auth/mfa/attest`, as the operator: [`AttestRequest`] → [`Attested`].
 
 use garde::Validate;
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::clock::wire;
 use crate::id::{DeviceId, SessionId};
 
 /// Answer of `POST /oauth2/token`.
@@ -66,8 +66,7 @@ pub struct AttestRequest {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Attested {
-    #[serde(with = "crate::clock::wire")]
-    pub verified_at: Timestamp,
+    pub verified_at: wire::Timestamp,
 }
 
 /// Claims of the access token, as gateway-api section 2 lists them.

@@ -1,9 +1,9 @@
 //! inventory: `GET /api/v1/inventory/properties/{id}/availability?from=&to=` and
 //! `GET /api/v1/inventory/properties/{id}/calendar?from=&to=`.
 
-use jiff::{Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
 
+use crate::clock::wire;
 use crate::id::{AllocationId, InventoryBlockId, PropertyId, ReservationId, RoomId, RoomTypeId};
 
 /// Rooms by type and night. `from` defaults to today in the property's time zone, `to` to 14 nights later.
@@ -13,14 +13,11 @@ pub struct Availability {
     pub property_id: PropertyId,
     /// IANA name.
     pub time_zone: String,
-    #[serde(with = "crate::clock::wire")]
-    pub as_of: Timestamp,
+    pub as_of: wire::Timestamp,
     /// First night.
-    #[serde(deserialize_with = "crate::clock::wire_date")]
-    pub from: Date,
+    pub from: wire::Date,
     /// The day after the last night.
-    #[serde(deserialize_with = "crate::clock::wire_date")]
-    pub to: Date,
+    pub to: wire::Date,
     pub room_types: Vec<RoomTypeAvailability>,
 }
 
@@ -38,8 +35,7 @@ pub struct RoomTypeAvailability {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NightAvailability {
-    #[serde(deserialize_with = "crate::clock::wire_date")]
-    pub date: Date,
+    pub date: wire::Date,
     pub total: u32,
     pub held: u32,
     pub committed: u32,
@@ -56,14 +52,11 @@ pub struct Calendar {
     pub property_id: PropertyId,
     /// IANA name.
     pub time_zone: String,
-    #[serde(with = "crate::clock::wire")]
-    pub as_of: Timestamp,
+    pub as_of: wire::Timestamp,
     /// First night.
-    #[serde(deserialize_with = "crate::clock::wire_date")]
-    pub from: Date,
+    pub from: wire::Date,
     /// The day after the last night.
-    #[serde(deserialize_with = "crate::clock::wire_date")]
-    pub to: Date,
+    pub to: wire::Date,
     pub room_types: Vec<RoomTypeAvailability>,
     /// By number.
     pub rooms: Vec<CalendarRoom>,
@@ -107,14 +100,12 @@ pub struct CalendarStay {
     /// Absent for a hold that no reservation was made from yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reservation_id: Option<ReservationId>,
-    #[serde(deserialize_with = "crate::clock::wire_date")]
-    pub check_in: Date,
-    #[serde(deserialize_with = "crate::clock::wire_date")]
-    pub check_out: Date,
+    pub check_in: wire::Date,
+    pub check_out: wire::Date,
     pub status: StayStatus,
     /// Of a hold.
-    #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::clock::wire::option")]
-    pub hold_expires_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold_expires_at: Option<wire::Timestamp>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -140,9 +131,7 @@ pub struct CalendarBlock {
     /// Absent for a stop-sell of the whole property.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub room_type_id: Option<RoomTypeId>,
-    #[serde(deserialize_with = "crate::clock::wire_date")]
-    pub from: Date,
-    #[serde(deserialize_with = "crate::clock::wire_date")]
-    pub to: Date,
+    pub from: wire::Date,
+    pub to: wire::Date,
     pub reason: String,
 }

@@ -7,9 +7,9 @@
 //! `GENERAL.RESOURCE_NOT_FOUND` when nothing was done under the key.
 
 use garde::Validate;
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::clock::wire;
 use crate::id::{GuestId, KeyCredentialId, LockDeviceId, PropertyId, ReservationId, RoomId};
 use crate::locks::LockActionKind;
 use crate::phone::PhoneNumber;
@@ -51,11 +51,9 @@ pub struct IssueKeyRequest {
     pub reservation_id: ReservationId,
     /// Every room the key opens.
     pub room_ids: Vec<RoomId>,
-    #[serde(with = "crate::clock::wire")]
-    pub valid_from: Timestamp,
+    pub valid_from: wire::Timestamp,
     /// From here on it opens nothing.
-    #[serde(with = "crate::clock::wire")]
-    pub valid_until: Timestamp,
+    pub valid_until: wire::Timestamp,
     /// The first that the lock takes is made.
     pub preferred_kinds: Vec<KeyKind>,
     #[garde(dive)]
@@ -98,12 +96,9 @@ pub struct IssuedKey {
     pub kind: KeyKind,
     pub state: KeyState,
     pub vendor: String,
-    #[serde(with = "crate::clock::wire")]
-    pub valid_from: Timestamp,
-    #[serde(with = "crate::clock::wire")]
-    pub valid_until: Timestamp,
-    #[serde(with = "crate::clock::wire")]
-    pub issued_at: Timestamp,
+    pub valid_from: wire::Timestamp,
+    pub valid_until: wire::Timestamp,
+    pub issued_at: wire::Timestamp,
 }
 
 /// Body of lock-integration's revocation; the key is in its path.
@@ -123,8 +118,7 @@ pub struct RevokedKey {
     pub property_id: PropertyId,
     pub state: KeyState,
     pub vendor: String,
-    #[serde(with = "crate::clock::wire")]
-    pub revoked_at: Timestamp,
+    pub revoked_at: wire::Timestamp,
 }
 
 /// What was done under an idempotency key.
@@ -136,8 +130,7 @@ pub struct LockOperation {
     pub lock_id: LockDeviceId,
     pub key_credential_id: KeyCredentialId,
     pub vendor: String,
-    #[serde(with = "crate::clock::wire")]
-    pub done_at: Timestamp,
+    pub done_at: wire::Timestamp,
 }
 
 /// The keys of a property that open a door now or later.
@@ -145,8 +138,7 @@ pub struct LockOperation {
 #[serde(rename_all = "camelCase")]
 pub struct LockKeys {
     pub property_id: PropertyId,
-    #[serde(with = "crate::clock::wire")]
-    pub as_of: Timestamp,
+    pub as_of: wire::Timestamp,
     pub items: Vec<LockKey>,
 }
 
@@ -160,8 +152,6 @@ pub struct LockKey {
     pub reservation_id: ReservationId,
     pub room_ids: Vec<RoomId>,
     pub kind: KeyKind,
-    #[serde(with = "crate::clock::wire")]
-    pub valid_from: Timestamp,
-    #[serde(with = "crate::clock::wire")]
-    pub valid_until: Timestamp,
+    pub valid_from: wire::Timestamp,
+    pub valid_until: wire::Timestamp,
 }

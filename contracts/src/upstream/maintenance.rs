@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use strum::VariantArray;
 use utoipa::ToSchema;
 
+use crate::clock::wire;
 use crate::id::{PropertyId, RoomId, StaffId, WorkOrderId};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
@@ -69,8 +69,7 @@ pub enum WorkOrderCategory {
 #[serde(rename_all = "camelCase")]
 pub struct MaintenanceSummary {
     pub property_id: PropertyId,
-    #[serde(with = "crate::clock::wire")]
-    pub as_of: Timestamp,
+    pub as_of: wire::Timestamp,
     /// Pending work orders, and those that ended since local midnight; every state is present.
     pub states: BTreeMap<WorkOrderState, u32>,
     /// Pending ones; every severity is present.
@@ -91,8 +90,7 @@ pub struct RoomOutOfOrder {
     pub number: String,
     pub work_order_id: WorkOrderId,
     /// When it is to be back.
-    #[serde(with = "crate::clock::wire")]
-    pub due_at: Timestamp,
+    pub due_at: wire::Timestamp,
 }
 
 /// The work orders of [`MaintenanceSummary::states`], one by one.
@@ -100,8 +98,7 @@ pub struct RoomOutOfOrder {
 #[serde(rename_all = "camelCase")]
 pub struct MaintenanceBoard {
     pub property_id: PropertyId,
-    #[serde(with = "crate::clock::wire")]
-    pub as_of: Timestamp,
+    pub as_of: wire::Timestamp,
     /// One per state, in the order a work order passes through them.
     pub columns: Vec<MaintenanceColumn>,
 }
@@ -132,11 +129,8 @@ pub struct WorkOrder {
     /// Whether the room cannot be sold until this ends.
     pub room_out_of_order: bool,
     pub assigned_to: Option<StaffId>,
-    #[serde(with = "crate::clock::wire")]
-    pub reported_at: Timestamp,
-    #[serde(with = "crate::clock::wire")]
-    pub due_at: Timestamp,
+    pub reported_at: wire::Timestamp,
+    pub due_at: wire::Timestamp,
     /// When it came into this state.
-    #[serde(with = "crate::clock::wire")]
-    pub since: Timestamp,
+    pub since: wire::Timestamp,
 }

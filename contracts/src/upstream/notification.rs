@@ -1,8 +1,8 @@
 //! notification: `GET /api/v1/alerts?propertyId=&limit=`.
 
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::clock::wire;
 use crate::id::{AlertId, PropertyId};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -17,8 +17,7 @@ pub enum Severity {
 #[serde(rename_all = "camelCase")]
 pub struct Alerts {
     pub property_id: PropertyId,
-    #[serde(with = "crate::clock::wire")]
-    pub as_of: Timestamp,
+    pub as_of: wire::Timestamp,
     /// Not acknowledged yet, newest first.
     pub items: Vec<Alert>,
 }
@@ -32,6 +31,5 @@ pub struct Alert {
     pub severity: Severity,
     pub title: String,
     pub body: String,
-    #[serde(with = "crate::clock::wire")]
-    pub raised_at: Timestamp,
+    pub raised_at: wire::Timestamp,
 }

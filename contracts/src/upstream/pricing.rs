@@ -1,8 +1,8 @@
 //! pricing: `GET /v1/pricing/rate-snapshot?propertyId=`.
 
-use jiff::{Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
 
+use crate::clock::wire;
 use crate::id::{PropertyId, RoomTypeId};
 use crate::money::Money;
 
@@ -10,11 +10,9 @@ use crate::money::Money;
 #[serde(rename_all = "camelCase")]
 pub struct RateSnapshot {
     pub property_id: PropertyId,
-    #[serde(with = "crate::clock::wire")]
-    pub as_of: Timestamp,
+    pub as_of: wire::Timestamp,
     /// Tonight in the property's time zone.
-    #[serde(deserialize_with = "crate::clock::wire_date")]
-    pub date: Date,
+    pub date: wire::Date,
     pub rates: Vec<Rate>,
 }
 

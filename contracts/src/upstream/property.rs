@@ -1,8 +1,8 @@
 //! property: `GET /internal/v1/properties/{id}`.
 
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::clock::wire;
 use crate::id::PropertyId;
 use crate::money::Currency;
 
@@ -11,8 +11,7 @@ use crate::money::Currency;
 #[serde(rename_all = "camelCase")]
 pub struct Property {
     pub property_id: PropertyId,
-    #[serde(with = "crate::clock::wire")]
-    pub as_of: Timestamp,
+    pub as_of: wire::Timestamp,
     pub name: String,
     pub address: String,
     pub city: String,

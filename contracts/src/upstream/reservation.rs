@@ -2,9 +2,10 @@
 //! `POST /api/v1/reservations/{id}/check-in` → [`CheckedIn`].
 
 use garde::Validate;
-use jiff::{Timestamp, civil::Date};
+
 use serde::{Deserialize, Serialize};
 
+use crate::clock::wire;
 use crate::id::{PropertyId, ReservationId, RoomId};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -34,10 +35,8 @@ impl ReservationState {
 #[serde(rename_all = "camelCase")]
 pub struct Stays {
     pub property_id: PropertyId,
-    #[serde(deserialize_with = "crate::clock::wire_date")]
-    pub date: Date,
-    #[serde(with = "crate::clock::wire")]
-    pub as_of: Timestamp,
+    pub date: wire::Date,
+    pub as_of: wire::Timestamp,
     pub items: Vec<Stay>,
 }
 
@@ -52,15 +51,13 @@ pub struct Stay {
     pub guest_name: String,
     pub room_id: Option<RoomId>,
     pub room_number: Option<String>,
-    #[serde(deserialize_with = "crate::clock::wire_date")]
-    pub check_in: Date,
-    #[serde(deserialize_with = "crate::clock::wire_date")]
-    pub check_out: Date,
+    pub check_in: wire::Date,
+    pub check_out: wire::Date,
     pub adults: u8,
     pub state: ReservationState,
     /// When the guest said to come.
-    #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::clock::wire::option")]
-    pub eta: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eta: Option<wire::Timestamp>,
 }
 
 /// Body of a check-in.
@@ -80,6 +77,5 @@ pub struct CheckedIn {
     pub reservation_id: ReservationId,
     pub state: ReservationState,
     pub room_id: RoomId,
-    #[serde(with = "crate::clock::wire")]
-    pub checked_in_at: Timestamp,
+    pub checked_in_at: wire::Timestamp,
 }

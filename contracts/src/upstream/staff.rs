@@ -2,10 +2,9 @@
 //! `GET /api/v1/staff/shifts?propertyId=&date=` and
 //! `GET /api/v1/staff/forecast/staffing-gaps?propertyId=`.
 
-use jiff::Timestamp;
-use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
+use crate::clock::wire;
 use crate::id::{PropertyId, ShiftId, StaffId};
 
 /// Who is on the floor now: clocked in and not out.
@@ -13,8 +12,7 @@ use crate::id::{PropertyId, ShiftId, StaffId};
 #[serde(rename_all = "camelCase")]
 pub struct OnDuty {
     pub property_id: PropertyId,
-    #[serde(with = "crate::clock::wire")]
-    pub as_of: Timestamp,
+    pub as_of: wire::Timestamp,
     /// By name of the department.
     pub departments: Vec<DepartmentOnDuty>,
 }
@@ -36,8 +34,7 @@ pub struct Present {
     pub staff_id: StaffId,
     pub display_name: String,
     pub position: String,
-    #[serde(with = "crate::clock::wire")]
-    pub since: Timestamp,
+    pub since: wire::Timestamp,
 }
 
 /// How many are on the floor now, of how many, by department and position: [`OnDuty`] without names.
@@ -45,8 +42,7 @@ pub struct Present {
 #[serde(rename_all = "camelCase")]
 pub struct Capacity {
     pub property_id: PropertyId,
-    #[serde(with = "crate::clock::wire")]
-    pub as_of: Timestamp,
+    pub as_of: wire::Timestamp,
     /// By name of the department.
     pub departments: Vec<DepartmentCapacity>,
 }
@@ -80,11 +76,9 @@ pub struct Shifts {
     pub property_id: PropertyId,
     /// IANA name.
     pub time_zone: String,
-    #[serde(with = "crate::clock::wire")]
-    pub as_of: Timestamp,
+    pub as_of: wire::Timestamp,
     /// In the property's time zone.
-    #[serde(deserialize_with = "crate::clock::wire_date")]
-    pub date: Date,
+    pub date: wire::Date,
     /// By department, then start.
     pub shifts: Vec<Shift>,
 }
@@ -106,10 +100,8 @@ pub struct Shift {
     pub shift_id: ShiftId,
     pub department: String,
     pub position: String,
-    #[serde(with = "crate::clock::wire")]
-    pub starts_at: Timestamp,
-    #[serde(with = "crate::clock::wire")]
-    pub ends_at: Timestamp,
+    pub starts_at: wire::Timestamp,
+    pub ends_at: wire::Timestamp,
     pub status: ShiftStatus,
     /// People it needs.
     pub required: u32,
@@ -138,8 +130,7 @@ pub struct Assigned {
 #[serde(rename_all = "camelCase")]
 pub struct StaffingGaps {
     pub property_id: PropertyId,
-    #[serde(with = "crate::clock::wire")]
-    pub as_of: Timestamp,
+    pub as_of: wire::Timestamp,
     /// Whether this is the plan alone, without ai-orchestrator's forecast of who will be needed.
     pub degraded: bool,
     /// By name of the department.
@@ -160,8 +151,7 @@ pub struct DepartmentStaffing {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StaffedHour {
-    #[serde(with = "crate::clock::wire")]
-    pub starts_at: Timestamp,
+    pub starts_at: wire::Timestamp,
     /// People that the shifts need.
     pub required: u32,
     /// Primary assignments of people who work here and are not on leave.

@@ -28,7 +28,7 @@ macro_rules! stamped {
             }
 
             fn as_of(&self) -> jiff::Timestamp {
-                self.as_of
+                *self.as_of
             }
 
             $(fn time_zone(&self) -> Option<&str> {

@@ -6,9 +6,9 @@
 //! [`SyncCursors`].
 
 use garde::Validate;
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::clock::wire;
 use crate::id::{DeviceId, PropertyId};
 
 /// Code of sync's 410: what the desktop lacks is not kept any more.
@@ -18,8 +18,7 @@ pub const CURSOR_EXPIRED: &str = "MELMASTOON.SYNC.CURSOR_EXPIRED";
 #[serde(rename_all = "camelCase")]
 pub struct SyncCursors {
     pub property_id: PropertyId,
-    #[serde(with = "crate::clock::wire")]
-    pub as_of: Timestamp,
+    pub as_of: wire::Timestamp,
     /// By device.
     pub items: Vec<DeviceCursor>,
 }
@@ -30,11 +29,10 @@ pub struct DeviceCursor {
     pub device_id: DeviceId,
     /// Grows with every pull that brought something.
     pub version: u64,
-    #[serde(with = "crate::clock::wire")]
-    pub last_pull_at: Timestamp,
+    pub last_pull_at: wire::Timestamp,
     /// Absent for a desktop that never had anything to send.
-    #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::clock::wire::option")]
-    pub last_push_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_push_at: Option<wire::Timestamp>,
 }
 
 /// Where the desktop stands.

@@ -1,9 +1,9 @@
 //! tenant: `GET /api/v1/tenants/{tenantId}/operators/{operatorId}` and `…/preferences` below it, as
 //! the operator.
 
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::clock::wire;
 use crate::id::{OperatorId, PreferencesId, PropertyId, TenantId};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -28,8 +28,7 @@ pub struct OperatorProfile {
     pub property_ids: Vec<PropertyId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub primary_property_id: Option<PropertyId>,
-    #[serde(with = "crate::clock::wire")]
-    pub as_of: Timestamp,
+    pub as_of: wire::Timestamp,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -54,8 +53,7 @@ pub struct OperatorPreferences {
     pub widgets: Vec<String>,
     /// 0 until the operator chooses something.
     pub version: u32,
-    #[serde(with = "crate::clock::wire")]
-    pub as_of: Timestamp,
+    pub as_of: wire::Timestamp,
 }
 
 /// Types of the events that say a tenant may no longer work, or may again. The subject is the tenant.

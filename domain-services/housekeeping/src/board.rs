@@ -127,8 +127,8 @@ fn from_row(row: &Row) -> Result<RoomInColumn, StoreError> {
         room_id: pg_row::id(row, "room_id")?,
         number: pg_row::get(row, "number")?,
         floor: pg_row::get(row, "floor")?,
-        since: pg_row::get(row, "since")?,
-        next_arrival_at: pg_row::get(row, "next_arrival_at")?,
+        since: pg_row::instant(row, "since")?,
+        next_arrival_at: pg_row::optional_instant(row, "next_arrival_at")?,
         open_tasks: pg_row::total(row, "tasks")?,
         task: task(row)?,
     };
@@ -144,6 +144,6 @@ fn task(row: &Row) -> Result<Option<BoardTask>, StoreError> {
         priority: pg_row::name(row, "priority")?,
         status: pg_row::name(row, "status")?,
         assigned_to: pg_row::optional_id(row, "assigned_staff_id")?,
-        scheduled_for: pg_row::get(row, "scheduled_for")?,
+        scheduled_for: pg_row::optional_instant(row, "scheduled_for")?,
     }))
 }

@@ -187,7 +187,7 @@ impl Flip {
             source: "/services/housekeeping-service".to_owned(),
             kind: ROOM_STATUS_CHANGED.to_owned(),
             subject: room.to_string(),
-            time: self.at,
+            time: self.at.into(),
             datacontenttype: "application/json".to_owned(),
             dataschema: None,
             tenantid: caller.tenant,

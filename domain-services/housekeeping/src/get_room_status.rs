@@ -53,7 +53,7 @@ pub(crate) fn respond(room_id: RoomId, room: &Room) -> Response {
         room_id,
         property_id: room.property,
         status: room.status,
-        since: room.since,
+        since: room.since.into(),
         version: room.version,
     };
     (with_tag(room.version), Json(body)).into_response()

@@ -27,7 +27,7 @@ pub(crate) async fn handler(request: PropertyRead) -> ApiResult<Response> {
     let rooms: Vec<RoomState> = rooms.collect::<Result<_, _>>()?;
     let having = |status| rooms.iter().filter(|room| room.status == status).count() as u32;
     let counts = RoomStatus::ALL.iter().map(|&status| (status, having(status))).collect();
-    let (property_id, as_of) = (request.property, request.now);
+    let (property_id, as_of) = (request.property, request.now.into());
     let body = RoomStatuses { property_id, as_of, counts, rooms };
     Ok(request.respond(&body.rooms, &body))
 }
@@ -54,6 +54,6 @@ fn from_row(row: &Row) -> Result<Option<RoomState>, StoreError> {
         number: pg_row::get(row, "number")?,
         floor: pg_row::get(row, "floor")?,
         status: pg_row::name(row, "status")?,
-        since: pg_row::get(row, "since")?,
+        since: pg_row::instant(row, "since")?,
     }))
 }

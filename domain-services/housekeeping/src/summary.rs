@@ -92,7 +92,7 @@ fn from_row(row: &Row, property_id: PropertyId, as_of: Timestamp) -> Result<Summ
     let number = |&status: &TaskStatus| Ok((status, pg_row::total(row, status.into())?));
     Ok(Summary {
         property_id,
-        as_of,
+        as_of: as_of.into(),
         tasks: TaskStatus::ALL.iter().map(number).collect::<Result<_, StoreError>>()?,
         urgent_open: pg_row::total(row, "urgent_open")?,
         pending_tasks_at_arrival_window: pg_row::total(row, "at_arrival")?,

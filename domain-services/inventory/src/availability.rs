@@ -43,9 +43,9 @@ pub(crate) async fn handler(
     let body = Availability {
         property_id: property,
         time_zone: nights.time_zone,
-        as_of: now,
-        from: nights.first,
-        to: nights.past,
+        as_of: now.into(),
+        from: nights.first.into(),
+        to: nights.past.into(),
         room_types: nights.room_types,
     };
     Ok(etag::respond(&headers, &(&body.time_zone, body.from, body.to, &body.room_types), &body))

@@ -147,7 +147,7 @@ impl Nights {
 }
 
 fn from_row(row: &Row) -> Result<Option<NightAvailability>, StoreError> {
-    let Some(date) = pg_row::get(row, "date")? else { return Ok(None) };
+    let Some(date): Option<Date> = pg_row::get(row, "date")? else { return Ok(None) };
     let total = pg_row::count(row, "total")?;
     let held = pg_row::count(row, "held")?;
     let committed = pg_row::count(row, "committed")?;
@@ -156,5 +156,6 @@ fn from_row(row: &Row) -> Result<Option<NightAvailability>, StoreError> {
     let sellable = total + pg_row::count(row, "overbooking_cap")?;
     let left = sellable.saturating_sub(held + committed + oos_blocked);
     let available = if stop_sell { 0 } else { left };
+    let date = date.into();
     Ok(Some(NightAvailability { date, total, held, committed, oos_blocked, available, stop_sell }))
 }

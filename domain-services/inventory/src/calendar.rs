@@ -63,9 +63,9 @@ async fn read(
         blocks: list(&transaction, BLOCKS_SQL, period, block).await?,
         property_id: property,
         time_zone: nights.time_zone,
-        as_of: now,
-        from: nights.first,
-        to: nights.past,
+        as_of: now.into(),
+        from: nights.first.into(),
+        to: nights.past.into(),
         room_types: nights.room_types,
     })
 }
@@ -109,10 +109,10 @@ fn stay(row: &Row) -> Result<CalendarStay, StoreError> {
         room_type_id: pg_row::id(row, "room_type_id")?,
         room_id: pg_row::optional_id(row, "room_id")?,
         reservation_id: pg_row::optional_id(row, "reservation_id")?,
-        check_in: pg_row::get(row, "check_in")?,
-        check_out: pg_row::get(row, "check_out")?,
+        check_in: pg_row::date(row, "check_in")?,
+        check_out: pg_row::date(row, "check_out")?,
         status: pg_row::name(row, "status")?,
-        hold_expires_at: pg_row::get(row, "hold_expires_at")?,
+        hold_expires_at: pg_row::optional_instant(row, "hold_expires_at")?,
     })
 }
 
@@ -129,8 +129,8 @@ fn block(row: &Row) -> Result<CalendarBlock, StoreError> {
         kind: pg_row::name(row, "kind")?,
         room_id: pg_row::optional_id(row, "room_id")?,
         room_type_id: pg_row::optional_id(row, "room_type_id")?,
-        from: pg_row::get(row, "starts_on")?,
-        to: pg_row::get(row, "ends_on")?,
+        from: pg_row::date(row, "starts_on")?,
+        to: pg_row::date(row, "ends_on")?,
         reason: pg_row::get(row, "reason")?,
     })
 }

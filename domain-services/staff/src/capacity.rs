@@ -29,7 +29,7 @@ pub(crate) async fn handler(request: PropertyRead) -> ApiResult<Response> {
     let (property_id, as_of) = (request.property, request.now);
     let rows = request.rows(CAPACITY_SQL, &[&as_of]).await?;
     let departments = group_by_department(&rows, department, add)?;
-    let body = Capacity { property_id, as_of, departments };
+    let body = Capacity { property_id, as_of: as_of.into(), departments };
     Ok(request.respond(&body.departments, &body))
 }
 

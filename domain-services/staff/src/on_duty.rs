@@ -28,7 +28,7 @@ pub(crate) async fn handler(request: PropertyRead) -> ApiResult<Response> {
     let (property_id, as_of) = (request.property, request.now);
     let rows = request.rows(ON_DUTY_SQL, &[&as_of]).await?;
     let departments = group_by_department(&rows, department, add)?;
-    let body = OnDuty { property_id, as_of, departments };
+    let body = OnDuty { property_id, as_of: as_of.into(), departments };
     Ok(request.respond(&body.departments, &body))
 }
 
@@ -79,6 +79,6 @@ fn from_row(row: &Row) -> Result<Option<Present>, StoreError> {
         staff_id,
         display_name: pg_row::get(row, "display_name")?,
         position: pg_row::get(row, "position")?,
-        since: pg_row::get(row, "punched_at")?,
+        since: pg_row::instant(row, "punched_at")?,
     }))
 }

@@ -41,8 +41,8 @@ pub(crate) async fn handler(
     let body = Shifts {
         property_id: request.property,
         time_zone: pg_row::get(head, "time_zone")?,
-        as_of: request.now,
-        date: pg_row::get(head, "date")?,
+        as_of: request.now.into(),
+        date: pg_row::date(head, "date")?,
         shifts: shifts(&rows)?,
     };
     Ok(request.respond(&(&body.time_zone, body.date, &body.shifts), &body))
@@ -93,8 +93,8 @@ fn shift(row: &Row) -> Result<Shift, StoreError> {
         shift_id: pg_row::id(row, "shift_id")?,
         department: pg_row::get(row, "department")?,
         position: pg_row::get(row, "position")?,
-        starts_at: pg_row::get(row, "starts_at")?,
-        ends_at: pg_row::get(row, "ends_at")?,
+        starts_at: pg_row::instant(row, "starts_at")?,
+        ends_at: pg_row::instant(row, "ends_at")?,
         status: pg_row::name(row, "status")?,
         required: pg_row::count(row, "required")?,
         assigned: Vec::new(),

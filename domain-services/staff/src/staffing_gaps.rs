@@ -30,7 +30,7 @@ pub(crate) async fn handler(request: PropertyRead) -> ApiResult<Response> {
     let rows = request.rows(STAFFING_GAPS_SQL, &[&as_of]).await?;
     let departments = group_by_department(&rows, department, add)?;
     // Degraded, because there is no forecast of ai-orchestrator, only the plan.
-    let body = StaffingGaps { property_id, as_of, degraded: true, departments };
+    let body = StaffingGaps { property_id, as_of: as_of.into(), degraded: true, departments };
     Ok(request.respond(&body.departments, &body))
 }
 
@@ -81,7 +81,7 @@ fn add(department: &mut DepartmentStaffing, row: &Row) -> Result<(), StoreError>
 
 fn hour(row: &Row) -> Result<StaffedHour, StoreError> {
     Ok(StaffedHour {
-        starts_at: pg_row::get(row, "starts_at")?,
+        starts_at: pg_row::instant(row, "starts_at")?,
         required: pg_row::total(row, "required")?,
         scheduled: pg_row::total(row, "scheduled")?,
         missing: pg_row::total(row, "missing")?,

@@ -39,8 +39,7 @@ pub struct TaskReport {
     pub activations: u64,
     /// Whether the activation that began at `last_started_at` still runs.
     pub is_running: bool,
-    #[serde(serialize_with = "wire::option::serialize")]
-    pub last_started_at: Option<Timestamp>,
+    pub last_started_at: Option<wire::Timestamp>,
     /// Of the last activation that ended by itself, as is the result.
     pub last_duration_ms: Option<u64>,
     pub last_result: Option<TaskResult>,
@@ -81,7 +80,7 @@ impl TaskReport {
     pub(super) fn begin(&mut self, now: Timestamp) {
         self.activations += 1;
         self.is_running = true;
-        self.last_started_at = Some(now);
+        self.last_started_at = Some(now.into());
     }
 
     pub(super) fn end(&mut self, duration: Duration, result: TaskResult) {

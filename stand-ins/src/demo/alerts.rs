@@ -36,7 +36,7 @@ fn closed_room(property: &Property, room: &Room, now: Timestamp) -> Option<Alert
         severity,
         title: format!("Room {} is {state}", room.number),
         body: "Ask maintenance when it will be available again.".to_owned(),
-        raised_at: seed::instant(day.at(10, 5, 0, 0), &property.zone()),
+        raised_at: seed::instant(day.at(10, 5, 0, 0), &property.zone()).into(),
     })
 }
 
@@ -51,7 +51,7 @@ fn late_turnover(demo: &DemoData, task: &Task) -> Option<Alert> {
         severity: Severity::Critical,
         title: format!("Room {} is not ready and its guest arrives soon", room.number),
         body: "Send a second housekeeper, or give the guest another room.".to_owned(),
-        raised_at: plus_minutes(task.created_at, 30).min(demo.now),
+        raised_at: plus_minutes(task.created_at, 30).min(demo.now).into(),
     })
 }
 
@@ -63,6 +63,6 @@ fn without_room(property: &Property, stay: &Reservation, now: Timestamp) -> Opti
         severity: Severity::Warning,
         title: format!("{} arrives today and has no room", stay.code),
         body: format!("{} is expected. Choose a room.", stay.guest_name),
-        raised_at: seed::instant(today.at(0, 0, 0, 0), &property.zone()),
+        raised_at: seed::instant(today.at(0, 0, 0, 0), &property.zone()).into(),
     })
 }

@@ -23,7 +23,7 @@ pub fn cursor(device: DeviceId, now: Timestamp) -> DeviceCursor {
     DeviceCursor {
         device_id: device,
         version: pulls as u64,
-        last_pull_at: last_pull,
-        last_push_at: (!chance(&format!("shows/{device}"), 15)).then_some(last_push),
+        last_pull_at: last_pull.into(),
+        last_push_at: (!chance(&format!("shows/{device}"), 15)).then_some(last_push.into()),
     }
 }

@@ -56,7 +56,7 @@ pub fn of_stay(property: &Property, stay: &Reservation, now: Timestamp) -> Optio
     let up_to = |night: i64| stay.total.amount_micro / 1_000_000 * night / nights;
     let charge = |night: i64| FolioCharge {
         charge_id: own_id("chg", stay, night),
-        date: plus_days(stay.check_in, night),
+        date: plus_days(stay.check_in, night).into(),
         description: "Room, one night".to_owned(),
         amount: property.money(up_to(night + 1) - up_to(night)),
     };
@@ -66,7 +66,7 @@ pub fn of_stay(property: &Property, stay: &Reservation, now: Timestamp) -> Optio
         payment_id: own_id("fpm", stay, 0),
         method: method(stay),
         amount: property.money(up_to(paid)),
-        paid_at: opened_at,
+        paid_at: opened_at.into(),
     };
     Some(Folio {
         id: seed::id(stay.check_in, &format!("folio/{}", stay.id)),

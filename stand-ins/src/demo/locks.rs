@@ -36,8 +36,8 @@ pub(super) fn of_stay(stay: &Reservation) -> Option<LockKey> {
         reservation_id: stay.id,
         room_ids: vec![room_id],
         kind: KeyKind::RfidCard,
-        valid_from: stay.arrives_at,
-        valid_until: stay.leaves_at,
+        valid_from: stay.arrives_at.into(),
+        valid_until: stay.leaves_at.into(),
     })
 }
 

@@ -147,7 +147,7 @@ impl WorkOrderBuilder<'_> {
             room_id: possible.room.map(|room| room.id),
             room_number: possible.room.map(|room| room.number.clone()),
             state,
-            since,
+            since: since.into(),
             assigned_to: order.assigned_to.filter(|_| taken),
             ..order
         })
@@ -169,7 +169,7 @@ impl WorkOrderBuilder<'_> {
             room_number: Some(room.number.clone()),
             state,
             room_out_of_order: closed == Closed::OutOfOrder,
-            due_at: at(2, 18),
+            due_at: at(2, 18).into(),
             ..order
         })
     }
@@ -185,11 +185,11 @@ impl WorkOrderBuilder<'_> {
             severity,
             title: title.to_owned(),
             state: WorkOrderState::Open,
-            since: reported_at,
+            since: reported_at.into(),
             room_out_of_order: false,
             assigned_to: self.technicians.get(turn % self.technicians.len().max(1)).copied(),
-            reported_at,
-            due_at: plus_minutes(reported_at, 60 * hours_granted(severity)),
+            reported_at: reported_at.into(),
+            due_at: plus_minutes(reported_at, 60 * hours_granted(severity)).into(),
         }
     }
 }

@@ -27,7 +27,7 @@ pub(super) fn build(demo: &DemoData, property: &Property) -> Vec<OfProperty<Sugg
     let mut all: Vec<_> = nights.filter_map(|night| builder.rate(night)).collect();
     all.extend(orders.filter_map(|one| builder.repair(&one.item)));
     all.extend(builder.clean(tasks));
-    all.retain(|suggestion| suggestion.expires_at > demo.now);
+    all.retain(|suggestion| *suggestion.expires_at > demo.now);
     all.sort_by(|a, b| {
         b.confidence.total_cmp(&a.confidence).then(a.suggestion_id.cmp(&b.suggestion_id))
     });
@@ -58,7 +58,7 @@ impl SuggestionBuilder<'_> {
             title: format!("Raise {} by 8 percent for {}", kind.name, night.date),
             rationale: format!("{sold} of {rooms} rooms are sold {ahead} days ahead."),
             confidence: (share * 90.0).round() / 100.0,
-            expires_at: seed::instant(midnight, &self.property.zone()),
+            expires_at: seed::instant(midnight, &self.property.zone()).into(),
             provenance: by_rule(),
         })
     }
@@ -76,7 +76,7 @@ impl SuggestionBuilder<'_> {
             title: format!("Repair room {} first: {}", room.number, order.title),
             rationale: format!("{} is expected in it today.", guest.code),
             confidence: 0.8,
-            expires_at: guest.arrives_at,
+            expires_at: guest.arrives_at.into(),
             provenance: by_rule(),
         })
     }
@@ -96,7 +96,7 @@ impl SuggestionBuilder<'_> {
             title: format!("Turn over room {} next", room.number),
             rationale: "A guest is expected in it today and cleaning has not started.".to_owned(),
             confidence: 0.9,
-            expires_at: plus_minutes(self.demo.now, 90),
+            expires_at: plus_minutes(self.demo.now, 90).into(),
             provenance: by_rule(),
         })
     }

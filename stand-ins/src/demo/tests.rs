@@ -249,7 +249,7 @@ fn work_orders_are_of_the_past_and_those_that_close_a_room_are_pending() {
         }
         for room in demo.rooms.iter().filter(|room| room.closed.is_some()) {
             let why = orders().find(|order| order.room_id == Some(room.id)).unwrap();
-            assert!(why.state.is_pending() && why.due_at > demo.now);
+            assert!(why.state.is_pending() && *why.due_at > demo.now);
             assert_eq!(why.room_out_of_order, room.closed == Some(properties::Closed::OutOfOrder));
         }
     }

@@ -91,7 +91,7 @@ pub(super) async fn attest(
         }
     }
     iam.platform.effects.record(Effect {
-        at: now,
+        at: now.into(),
         upstream: Upstream::Iam,
         tenant_id: operator.tenant_id,
         action: "factor.verified",
@@ -99,5 +99,5 @@ pub(super) async fn attest(
         idempotency_key: None,
         operator_id: Some(operator.id),
     });
-    Ok(Json(Attested { verified_at: now }))
+    Ok(Json(Attested { verified_at: now.into() }))
 }

@@ -37,7 +37,7 @@ impl Iam {
             source: "/services/iam-service".to_owned(),
             kind: SESSION_REVOKED.to_owned(),
             subject: session.id.to_string(),
-            time: env.now(),
+            time: env.now().into(),
             datacontenttype: "application/json".to_owned(),
             dataschema: None,
             tenantid: session.tenant,

@@ -155,7 +155,7 @@ impl Iam {
 
     pub(super) fn note(&self, action: &'static str, session: &Session) {
         self.platform.effects.record(Effect {
-            at: self.platform.env.now(),
+            at: self.platform.env.now().into(),
             upstream: Upstream::Iam,
             tenant_id: session.tenant,
             action,

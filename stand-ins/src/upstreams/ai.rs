@@ -9,6 +9,6 @@ pub(super) async fn suggestions(
     PropertyRead { platform, property, now }: PropertyRead,
 ) -> Json<Suggestions> {
     let own = platform.demo.suggestions.iter().filter(|one| one.property_id == property.id);
-    let items = own.map(|one| &one.item).filter(|one| one.expires_at > now).cloned();
-    Json(Suggestions { property_id: property.id, as_of: now, items: items.collect() })
+    let items = own.map(|one| &one.item).filter(|one| *one.expires_at > now).cloned();
+    Json(Suggestions { property_id: property.id, as_of: now.into(), items: items.collect() })
 }

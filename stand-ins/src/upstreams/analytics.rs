@@ -14,8 +14,8 @@ pub(super) async fn kpis(PropertyRead { platform, property, now }: PropertyRead)
     let night = Night::of(&platform.demo, &property, today.yesterday().unwrap_or(today));
     Json(Kpis {
         property_id: property.id,
-        as_of: now,
-        business_date: night.date,
+        as_of: now.into(),
+        business_date: night.date.into(),
         occupancy_percent: night.occupancy_percent(),
         adr: night.revenue_per(night.sold),
         rev_par: night.revenue_per(night.available),

@@ -14,7 +14,7 @@ pub(super) async fn entries(
     let effects = platform.effects.effects(None).into_iter().rev();
     let own = effects.filter(|effect| property_of(effect, &platform) == Some(property.id));
     let items = own.filter_map(entry).take(query.limit()).collect();
-    Json(AuditEntries { property_id: property.id, as_of: now, items })
+    Json(AuditEntries { property_id: property.id, as_of: now.into(), items })
 }
 
 /// `None` for effects without an operator: the platform caused them itself.

@@ -43,7 +43,7 @@ async fn summary(PropertyRead { platform, property, now }: PropertyRead) -> Json
 
 async fn balances(PropertyRead { platform, property, now }: PropertyRead) -> Json<Balances> {
     let items = platform.folios.balances(property.id);
-    Json(Balances { property_id: property.id, as_of: now, items })
+    Json(Balances { property_id: property.id, as_of: now.into(), items })
 }
 
 async fn folio(
@@ -85,7 +85,7 @@ impl Platform {
             refund_id: ulid.as_str().replacen(RequestId::PREFIX, "rfd", 1),
             folio_id: id,
             amount,
-            refunded_at: self.env.now(),
+            refunded_at: self.env.now().into(),
         };
         self.folios.with(caller, id, |account| account.pay_back(&refund))?;
         self.note(caller, Upstream::Billing, "folio.refunded", id.as_str(), request_key);

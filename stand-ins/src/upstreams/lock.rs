@@ -83,7 +83,7 @@ async fn device(
 
 async fn list(PropertyRead { platform, property, now }: PropertyRead) -> Json<LockKeys> {
     let items = platform.keys.list(Some(property.id), now);
-    Json(LockKeys { property_id: property.id, as_of: now, items })
+    Json(LockKeys { property_id: property.id, as_of: now.into(), items })
 }
 
 /// The outcome of a request. For the gateway itself, not for operators.
@@ -136,7 +136,7 @@ impl Keyring {
     pub(crate) fn list(&self, property: Option<PropertyId>, now: Timestamp) -> Vec<LockKey> {
         let keys = self.keys.lock();
         let open = keys.values().filter(|key| {
-            let is_good = key.state == KeyState::Active && key.wire.valid_until > now;
+            let is_good = key.state == KeyState::Active && *key.wire.valid_until > now;
             is_good && property.is_none_or(|property| property == key.lock.property_id)
         });
         open.map(|key| key.wire.clone()).collect()
@@ -183,7 +183,7 @@ impl Platform {
             vendor: lock.vendor.to_owned(),
             valid_from: wire.valid_from,
             valid_until: wire.valid_until,
-            issued_at: env.now(),
+            issued_at: env.now().into(),
         };
         let key = Key { lock, wire, state: KeyState::Active };
         self.keys.keys.lock().insert(id, key);
@@ -237,7 +237,7 @@ impl Platform {
             property_id: lock.property_id,
             state: held.state,
             vendor: lock.vendor.to_owned(),
-            revoked_at: self.env.now(),
+            revoked_at: self.env.now().into(),
         })
     }
 
@@ -260,7 +260,7 @@ impl Platform {
             lock_id: lock.id,
             key_credential_id: key,
             vendor: lock.vendor.to_owned(),
-            done_at: self.env.now(),
+            done_at: self.env.now().into(),
         };
         self.keys.operations.lock().insert((caller.0.tenant, request_key.key.clone()), operation);
     }

@@ -27,13 +27,13 @@ async fn summary(
     let pending: Vec<_> = shown.iter().filter(|order| order.state.is_pending()).copied().collect();
     Json(MaintenanceSummary {
         property_id: property.id,
-        as_of: now,
+        as_of: now.into(),
         states: counted(WorkOrderState::ALL, shown.iter().map(|order| order.state)),
         pending_by_severity: counted(
             WorkOrderSeverity::ALL,
             pending.iter().map(|order| order.severity),
         ),
-        overdue: pending.iter().filter(|order| order.due_at < now).count() as u32,
+        overdue: pending.iter().filter(|order| *order.due_at < now).count() as u32,
         rooms_out_of_order: rooms_out_of_order(&pending),
     })
 }
@@ -47,7 +47,11 @@ async fn board(PropertyRead { platform, property, now }: PropertyRead) -> Json<M
         let items = shown.iter().filter(|order| order.state == state);
         MaintenanceColumn { state, items: items.copied().cloned().collect() }
     });
-    Json(MaintenanceBoard { property_id: property.id, as_of: now, columns: columns.collect() })
+    Json(MaintenanceBoard {
+        property_id: property.id,
+        as_of: now.into(),
+        columns: columns.collect(),
+    })
 }
 
 /// Work orders that are pending or ended since local midnight.
@@ -55,7 +59,7 @@ fn shown<'a>(demo: &'a DemoData, property: &Property, now: Timestamp) -> Vec<&'a
     let today = property.today(now);
     let own = demo.work_orders.iter().filter(|order| order.property_id == property.id);
     let own = own.map(|one| &one.item);
-    own.filter(|order| order.state.is_pending() || property.today(order.since) == today).collect()
+    own.filter(|order| order.state.is_pending() || property.today(*order.since) == today).collect()
 }
 
 /// Counts each of `all` in `seen`, zeros included.

@@ -11,5 +11,5 @@ pub(super) async fn alerts(
 ) -> Json<Alerts> {
     let own = platform.demo.alerts.iter().filter(|one| one.property_id == property.id);
     let items = own.map(|one| one.item.clone()).take(query.limit()).collect();
-    Json(Alerts { property_id: property.id, as_of: now, items })
+    Json(Alerts { property_id: property.id, as_of: now.into(), items })
 }

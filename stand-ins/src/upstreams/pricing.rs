@@ -13,7 +13,7 @@ pub(super) async fn rate_snapshot(
     let tonight = property.today(now);
     let types = platform.demo.room_types_of(property.id);
     let rates = types.map(|room_type| rate(&property, room_type, tonight)).collect();
-    Json(RateSnapshot { property_id: property.id, as_of: now, date: tonight, rates })
+    Json(RateSnapshot { property_id: property.id, as_of: now.into(), date: tonight.into(), rates })
 }
 
 fn rate(property: &Property, room_type: &RoomType, tonight: Date) -> Rate {

@@ -19,7 +19,7 @@ pub(super) async fn property(
     let property = platform.property(&caller, id)?;
     Ok(Json(Property {
         property_id: property.id,
-        as_of: platform.env.now(),
+        as_of: platform.env.now().into(),
         name: property.name.to_owned(),
         address: property.address.to_owned(),
         city: property.city.to_owned(),

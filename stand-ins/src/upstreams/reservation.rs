@@ -68,7 +68,7 @@ fn stays(
     stays.retain(|stay| list.holds(stay, date, today));
     list.sort(&mut stays);
     let items = stays.iter().map(|stay| stay_on_the_wire(&platform.demo, stay)).collect();
-    Json(Stays { property_id: property.id, date, as_of: now, items })
+    Json(Stays { property_id: property.id, date: date.into(), as_of: now.into(), items })
 }
 
 async fn check_in(
@@ -107,7 +107,7 @@ impl Platform {
         self.folios.open(property, stay, now);
         let action = "reservation.checked_in";
         self.note(caller, Upstream::Reservation, action, id.as_str(), request_key);
-        Ok(CheckedIn { reservation_id: id, state: stay.state, room_id, checked_in_at: now })
+        Ok(CheckedIn { reservation_id: id, state: stay.state, room_id, checked_in_at: now.into() })
     }
 
     fn room_for(&self, property: &Property, wanted: Option<RoomId>) -> ApiResult<RoomId> {
@@ -164,10 +164,10 @@ fn stay_on_the_wire(demo: &DemoData, stay: &Reservation) -> Stay {
         guest_name: stay.guest_name.clone(),
         room_id: stay.room_id,
         room_number: room.map(|room| room.number.clone()),
-        check_in: stay.check_in,
-        check_out: stay.check_out,
+        check_in: stay.check_in.into(),
+        check_out: stay.check_out.into(),
         adults: stay.adults,
         state: stay.state,
-        eta: Some(stay.arrives_at),
+        eta: Some(stay.arrives_at.into()),
     }
 }

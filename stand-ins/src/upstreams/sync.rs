@@ -15,6 +15,7 @@ use auth::replay::LocalReplays;
 use axum::Router;
 use axum::extract::State;
 use axum::routing::{get, post};
+use contracts::clock::wire;
 use contracts::id::{DeviceId, PropertyId, TenantId};
 use contracts::problem::Code;
 use contracts::upstream::sync::{
@@ -55,8 +56,7 @@ pub(crate) struct MoveCursor {
     device_id: DeviceId,
     version: u64,
     /// Unchanged when absent.
-    #[serde(default, with = "contracts::clock::wire::option")]
-    last_pull_at: Option<Timestamp>,
+    last_pull_at: Option<wire::Timestamp>,
 }
 
 pub(super) fn routes() -> Router<UpstreamState> {
@@ -168,6 +168,6 @@ impl Platform {
         let mut items: Vec<_> =
             here.map(|operator| self.cursors.of(operator.device_id, now)).collect();
         items.sort_by_key(|cursor| cursor.device_id);
-        SyncCursors { property_id, as_of: now, items }
+        SyncCursors { property_id, as_of: now.into(), items }
     }
 }

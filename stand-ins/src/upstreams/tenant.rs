@@ -57,7 +57,7 @@ async fn operator(
         roles: operator.roles.iter().map(|role| role.name().to_owned()).collect(),
         property_ids: operator.property_ids.clone(),
         primary_property_id: primary,
-        as_of: platform.env.now(),
+        as_of: platform.env.now().into(),
     }))
 }
 
@@ -75,7 +75,7 @@ async fn preferences(
         theme: Theme::System,
         widgets: Vec::new(),
         version: 0,
-        as_of: platform.env.now(),
+        as_of: platform.env.now().into(),
     }))
 }
 

@@ -177,7 +177,7 @@ async fn a_code_counts_once_and_for_its_operator_alone() {
     let first = attest(operator, &current).await;
     assert_eq!(first.status(), 200);
     let attested: Attested = first.json().await.unwrap();
-    assert!(platform.now().duration_since(attested.verified_at) < SignedDuration::from_secs(10));
+    assert!(platform.now().duration_since(*attested.verified_at) < SignedDuration::from_secs(10));
     assert_eq!(refusal(attest(operator, &current).await).await, wrong, "a used code");
     let own = code(&platform, lead, 0);
     assert_eq!(attest(lead, &own).await.status(), 200);

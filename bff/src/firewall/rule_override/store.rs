@@ -1,7 +1,7 @@
 //! Reads rule overrides from Postgres, where they are rows of the platform's own tenant.
 
+use contracts::clock::wire;
 use contracts::id::{RequestId, TenantId};
-use jiff::Timestamp;
 use serde::Serialize;
 use service_kit::pg_row;
 use service_kit::postgres::{Database, StoreError};
@@ -22,8 +22,7 @@ pub(crate) struct RuleOverride {
     pub reason: String,
     pub requested_by: String,
     pub approved_by: String,
-    #[serde(with = "contracts::clock::wire")]
-    pub approved_at: Timestamp,
+    pub approved_at: wire::Timestamp,
 }
 
 impl RuleOverride {
@@ -57,6 +56,6 @@ fn from_row(row: &Row) -> Result<RuleOverride, StoreError> {
         reason: pg_row::get(row, "reason")?,
         requested_by: pg_row::get(row, "requested_by")?,
         approved_by: pg_row::get(row, "approved_by")?,
-        approved_at: pg_row::get(row, "approved_at")?,
+        approved_at: pg_row::instant(row, "approved_at")?,
     })
 }

@@ -4,10 +4,10 @@ pub(crate) mod diagnostics;
 pub(crate) mod override_rules;
 pub(crate) mod unfreeze;
 
+use contracts::clock::wire;
 use contracts::id::RequestId;
 use contracts::problem::{Problem, code};
 use http::StatusCode;
-use jiff::Timestamp;
 use serde::Serialize;
 use service_kit::extract::Json;
 use service_kit::problem::ApiError;
@@ -20,13 +20,12 @@ use crate::problems::unavailable;
 #[serde(rename_all = "camelCase")]
 pub(crate) struct PendingApproval {
     id: RequestId,
-    #[serde(with = "contracts::clock::wire")]
-    expires_at: Timestamp,
+    expires_at: wire::Timestamp,
 }
 
 impl PendingApproval {
     fn accepted(request: ApprovalRequest) -> (StatusCode, Json<Self>) {
-        let pending = Self { id: request.id, expires_at: request.expires_at };
+        let pending = Self { id: request.id, expires_at: request.expires_at.into() };
         (StatusCode::ACCEPTED, Json(pending))
     }
 }

@@ -112,7 +112,7 @@ fn revocation(event: &Event, now: Timestamp) -> Result<NewRevocation, ApiError> 
     Ok(NewRevocation {
         tenant: event.tenantid,
         target: target.map_err(|error| target_problem("event.data", error))?,
-        revoked_at: event.time.min(now + MAX_CLOCK_SKEW),
+        revoked_at: (*event.time).min(now + MAX_CLOCK_SKEW),
         reason: reason(event),
         cause: event.id.to_string(),
     })
@@ -134,7 +134,7 @@ fn tenant_status_change(
         let detail = "The subject of a tenant's event is the tenant itself.";
         return Err(ApiError::field("event.subject", "INVALID", detail));
     }
-    let stated_at = tenant_status::limit_clock_skew(event.time, now);
+    let stated_at = tenant_status::limit_clock_skew(*event.time, now);
     let status = TenantStatus { tenant: event.tenantid, suspended, stated_at };
     Ok(Change::TenantStatus(status, reason(event)))
 }

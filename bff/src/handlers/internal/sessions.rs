@@ -4,13 +4,13 @@
 
 use axum::Extension;
 use axum::extract::State;
+use contracts::clock::wire;
 use contracts::env::Env;
 use contracts::id::TenantId;
 use contracts::problem::Problem;
 use contracts::rules::violation;
 use contracts::text::Reason;
 use garde::{Path, Report, Validate};
-use jiff::Timestamp;
 use metrics::counter;
 use serde::{Deserialize, Serialize};
 use service_kit::extract::Json;
@@ -37,8 +37,7 @@ pub(crate) struct RevokeRequest {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Revoked {
     /// Tokens issued up to this instant are void.
-    #[serde(with = "contracts::clock::wire")]
-    revoked_at: Timestamp,
+    revoked_at: wire::Timestamp,
     /// Whether a request with the same id was executed before.
     repeated: bool,
 }
@@ -62,7 +61,7 @@ pub(crate) async fn revoke(
     };
     let is_new = feed.revoke(&database, &revocation).await.map_err(unavailable)?;
     counter!("bff_backoffice_revocation_total", "kind" => target.kind()).increment(is_new.into());
-    Ok(Json(Revoked { revoked_at, repeated: !is_new }))
+    Ok(Json(Revoked { revoked_at: revoked_at.into(), repeated: !is_new }))
 }
 
 impl RevokeRequest {

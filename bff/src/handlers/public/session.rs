@@ -1,9 +1,8 @@
 //! `GET /session`: the caller as the gateway sees it.
 
-use contracts::clock::wire_time;
+use contracts::clock::wire;
 use contracts::id::{DeviceId, OperatorId, PropertyId, SessionId, TenantId};
 use contracts::role::Role;
-use jiff::Timestamp;
 use serde::Serialize;
 use service_kit::extract::Json;
 
@@ -30,11 +29,9 @@ pub(crate) struct SessionView {
     /// The property to begin with, when it is in scope.
     pub primary_property_id: Option<PropertyId>,
     /// Null while the session store is unavailable.
-    #[schema(format = DateTime)]
-    pub opened_at: Option<String>,
+    pub opened_at: Option<wire::Timestamp>,
     /// When the access token ends; refresh it before.
-    #[serde(with = "contracts::clock::wire")]
-    pub expires_at: Timestamp,
+    pub expires_at: wire::Timestamp,
     /// Freshness of the names, roles and properties from tenant-service.
     pub profile: Freshness,
 }
@@ -64,8 +61,8 @@ pub(crate) async fn get_session(
         primary_property_id: profile
             .primary_property
             .filter(|property| principal.covers(*property)),
-        opened_at: session.map(|session| wire_time(session.opened_at)),
-        expires_at: principal.expires_at,
+        opened_at: session.map(|session| session.opened_at.into()),
+        expires_at: principal.expires_at.into(),
         profile: state.freshness,
     })
 }

@@ -11,7 +11,7 @@ use auth::Principal;
 use axum::extract::State;
 use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
-use contracts::clock::Entropy;
+use contracts::clock::{Entropy, wire};
 use contracts::id::EventId;
 use contracts::problem::{Problem, code};
 use contracts::safeguard;
@@ -56,8 +56,7 @@ pub(crate) struct StreamQuery {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Hello {
     pub connection_id: EventId,
-    #[serde(with = "contracts::clock::wire")]
-    pub session_expires_at: Timestamp,
+    pub session_expires_at: wire::Timestamp,
     pub heartbeat_ms: u64,
     /// How long to wait before reconnecting; differs per client.
     pub retry_ms: u64,
@@ -197,7 +196,7 @@ impl Connection {
                 }
                 () = &mut warning, if !warned => {
                     warned = true;
-                    self.event(1, "session.expiring", &json!({"sessionExpiresAt": contracts::clock::wire_time(self.expires_at)}))?;
+                    self.event(1, "session.expiring", &json!({"sessionExpiresAt": wire::Timestamp(self.expires_at)}))?;
                 }
                 Ok(()) = revocations.changed() => {
                     if let Some(goodbye) = self.force_logout() {
@@ -238,7 +237,7 @@ impl Connection {
     fn hello(&self) -> Result<(), Disconnected> {
         let hello = Hello {
             connection_id: self.id,
-            session_expires_at: self.expires_at,
+            session_expires_at: self.expires_at.into(),
             heartbeat_ms: HEARTBEAT.as_millis() as u64,
             retry_ms: self.retry.as_millis() as u64,
         };

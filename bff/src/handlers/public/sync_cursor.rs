@@ -43,7 +43,7 @@ pub(crate) async fn advance_cursor(
 ) -> ApiResult<Json<CachedCursor>> {
     let Principal { tenant, device, .. } = *caller.principal;
     let at = env.now();
-    let cursor = SyncCursor { version: body.version, at };
+    let cursor = SyncCursor { version: body.version, at: at.into() };
     let report = CursorReport { principal: caller.principal, cursor, at, property: None };
     advance(&database, &report, &env).await.map_err(unavailable)?;
     Ok(Json(cached(&database, tenant, device).await.map_err(unavailable)?))

@@ -66,7 +66,7 @@ pub(crate) async fn start_sync_handshake(
     count("ok");
     let session = SyncSession {
         sync_session_token: token.text,
-        expires_at: token.expires_at,
+        expires_at: token.expires_at.into(),
         cursor,
         pull_url: reply.pull_url,
         push_url: reply.push_url,

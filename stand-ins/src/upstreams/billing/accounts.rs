@@ -106,7 +106,7 @@ impl Folios {
         let due = || owing().filter(|account| account.folio.due_on <= today);
         BillingSummary {
             property_id: of.id,
-            as_of: now,
+            as_of: now.into(),
             open_folios: open.len() as u32,
             outstanding: by_currency(owing().map(|account| account.balance())),
             due_today: by_currency(due().map(|account| account.balance())),
@@ -160,11 +160,11 @@ impl Account {
         Folio {
             folio_id: self.folio.id,
             property_id: self.folio.property_id,
-            as_of: now,
+            as_of: now.into(),
             reservation_id: self.folio.reservation_id,
             guest_name: self.folio.guest_name.clone(),
             state: FolioState::Open,
-            opened_at: self.folio.opened_at,
+            opened_at: self.folio.opened_at.into(),
             charges: self.folio.charges.clone(),
             payments: self.folio.payments.clone(),
             refunds: self.refunds.clone(),

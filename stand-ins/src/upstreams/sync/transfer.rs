@@ -25,7 +25,7 @@ pub(super) async fn pull(
     let now = state.platform.env.now();
     Ok(Json(state.platform.cursors.change(principal.device, now, |cursor| {
         cursor.version += 1;
-        cursor.last_pull_at = now;
+        cursor.last_pull_at = now.into();
     })))
 }
 
@@ -36,7 +36,7 @@ pub(super) async fn push(
     let principal = state.authenticate(PUSH_PATH, &headers).await?;
     let now = state.platform.env.now();
     let cursors = &state.platform.cursors;
-    Ok(Json(cursors.change(principal.device, now, |cursor| cursor.last_push_at = Some(now))))
+    Ok(Json(cursors.change(principal.device, now, |cursor| cursor.last_push_at = Some(now.into()))))
 }
 
 impl UpstreamState {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use auth::Principal;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use contracts::clock::wire;
 use contracts::id::{AttestationId, FolioId, LockDeviceId};
 use contracts::problem::{Problem, code};
 use contracts::rules::require;
@@ -18,7 +19,6 @@ use contracts::upstream::iam::{AttestRequest, MfaMethod};
 use garde::Validate;
 use http::StatusCode;
 use http::header::CACHE_CONTROL;
-use jiff::Timestamp;
 use metrics::counter;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -70,8 +70,7 @@ pub(crate) struct SteppedUp {
     scope: Scope,
     #[serde(skip_serializing_if = "Option::is_none")]
     resource: Option<String>,
-    #[serde(with = "contracts::clock::wire")]
-    expires_at: Timestamp,
+    expires_at: wire::Timestamp,
 }
 
 /// Verify a second factor.
@@ -294,7 +293,7 @@ fn locked_by_iam(error: &CallError) -> Option<u64> {
 }
 
 fn created(purpose: &Purpose, Issued { id, expires_at }: Issued) -> Response {
-    let body =
-        SteppedUp { id, scope: purpose.scope, resource: purpose.resource.clone(), expires_at };
+    let (resource, expires_at) = (purpose.resource.clone(), expires_at.into());
+    let body = SteppedUp { id, scope: purpose.scope, resource, expires_at };
     (StatusCode::CREATED, [(CACHE_CONTROL, "no-store")], Json(body)).into_response()
 }
