@@ -48,6 +48,17 @@ built() {
     return 1
 }
 
+# The same for the prefix of a program's table maintenance.
+maintained() {
+    local ending
+    for ending in "$@"; do
+        if [[ $base == *"$ending" ]]; then
+            rust -F "prefix: \"${base%"$ending"}\"" && rust -F "{prefix}$ending\"" && return 0
+        fi
+    done
+    return 1
+}
+
 # A histogram exports three metrics.
 metric_exists() {
     local base=$1 ending
@@ -58,8 +69,8 @@ metric_exists() {
     rust -F "\"$base\"" && return 0
     built connection_metrics '' _connections_open _connections_refused_total ||
         built request_metrics '' _request_total _request_duration_seconds _request_inflight _errors_total ||
-        built months '"[a-z]+",\s*' _partition_rotation_total _default_partition_rows _partition_months_ahead ||
-        built retention '"[a-z]+",\s*' _swept_rows_total _sweep_last_success_timestamp_seconds
+        maintained _partition_rotation_total _default_partition_rows _partition_months_ahead \
+            _swept_rows_total _sweep_last_success_timestamp_seconds
 }
 
 check_metrics() {

@@ -30,11 +30,3 @@ mod sync;
 #[cfg(test)]
 mod tests;
 pub mod wiring;
-
-/// Statements of this crate, for the test that prepares them on the migrated schema.
-#[cfg(test)]
-fn statements() -> Vec<&'static str> {
-    let attestation = mutation::attestation::statements();
-    let idempotency = &mutation::idempotency::store::STATEMENTS;
-    [&attestation[..], idempotency, &background::job::STATEMENTS].concat()
-}

@@ -23,79 +23,16 @@ const BATCH_ROWS: i32 = 500;
 /// No batch starts after this time; the next run continues.
 const MAX_RUN_TIME: Duration = Duration::from_secs(60);
 
-/// The maintenance of one program.
+/// The maintenance of one program's tables.
 #[derive(Debug, Clone, Copy)]
 pub struct TableMaintenance {
-    /// Absent without tables that are partitioned by month.
-    pub months: Option<Months>,
-    pub retention: Retention,
-}
-
-/// Monthly partitions.
-#[derive(Debug, Clone, Copy)]
-pub struct Months {
-    /// Creates one missing partition and returns its name, or null when none is missing.
-    pub make: &'static str,
-    /// Columns `parent`, `default_rows`, `months_ahead`, one row per table.
-    pub state: &'static str,
-    /// Name of the counter of runs by outcome.
-    pub rotations: &'static str,
-    /// Name of the gauge of rows in each default partition.
-    pub default_rows: &'static str,
-    /// Name of the gauge of months after this one that have a partition.
-    pub months_ahead: &'static str,
-}
-
-/// Deletion of expired rows.
-#[derive(Debug, Clone, Copy)]
-pub struct Retention {
-    /// In this order, because of foreign keys.
-    pub sweeps: &'static [Sweep],
-    /// Name of the counter of deleted rows.
-    pub swept: &'static str,
-    /// Name of the gauge of the last complete run.
-    pub last_success: &'static str,
-}
-
-/// One table with rows that expire.
-#[derive(Debug, Clone, Copy)]
-pub struct Sweep {
-    pub table: &'static str,
-    /// Deletes at most $1 rows and returns their number, or null when another instance is at work.
-    pub statement: &'static str,
-}
-
-/// The statements and metrics of a schema with monthly partitions, by schema and metric prefix.
-#[macro_export]
-macro_rules! months {
-    ($schema:literal, $prefix:literal) => {
-        $crate::table_maintenance::Months {
-            make: concat!("SELECT ", $schema, ".make_next_month()"),
-            state: concat!(
-                "SELECT parent, default_rows, months_ahead FROM ",
-                $schema,
-                ".partition_state()"
-            ),
-            rotations: concat!($prefix, "_partition_rotation_total"),
-            default_rows: concat!($prefix, "_default_partition_rows"),
-            months_ahead: concat!($prefix, "_partition_months_ahead"),
-        }
-    };
-}
-
-/// The statements and metrics of a schema's retention, by schema, metric prefix and tables.
-#[macro_export]
-macro_rules! retention {
-    ($schema:literal, $prefix:literal, [$($table:literal),* $(,)?]) => {
-        $crate::table_maintenance::Retention {
-            sweeps: &[$($crate::table_maintenance::Sweep {
-                table: $table,
-                statement: concat!("SELECT ", $schema, ".sweep_", $table, "($1)"),
-            }),*],
-            swept: concat!($prefix, "_swept_rows_total"),
-            last_success: concat!($prefix, "_sweep_last_success_timestamp_seconds"),
-        }
-    };
+    pub schema: &'static str,
+    /// First part of the metrics' names.
+    pub prefix: &'static str,
+    /// Whether there are tables that are partitioned by month.
+    pub has_months: bool,
+    /// Tables with rows that expire, in this order because of foreign keys.
+    pub swept: &'static [&'static str],
 }
 
 /// The result of a sweep.
@@ -110,9 +47,26 @@ pub struct SweepReport {
 
 impl TableMaintenance {
     /// Every statement, for the test that prepares them on the migrated schema.
-    pub fn statements(&self) -> Vec<&'static str> {
-        let months = self.months.iter().flat_map(|months| [months.make, months.state]);
-        months.chain(self.retention.sweeps.iter().map(|sweep| sweep.statement)).collect()
+    pub fn statements(&self) -> Vec<String> {
+        let months = [self.make_month_sql(), self.months_sql()].into_iter();
+        let months = months.filter(|_| self.has_months);
+        months.chain(self.swept.iter().map(|table| self.sweep_sql(table))).collect()
+    }
+
+    /// Creates one missing partition and returns its name, or null when none is missing.
+    fn make_month_sql(&self) -> String {
+        format!("SELECT {}.make_next_month()", self.schema)
+    }
+
+    /// One row per partitioned table.
+    fn months_sql(&self) -> String {
+        let schema = self.schema;
+        format!("SELECT parent, default_rows, months_ahead FROM {schema}.partition_state()")
+    }
+
+    /// Deletes at most $1 rows and returns their number, or null when another instance is at work.
+    fn sweep_sql(&self, table: &str) -> String {
+        format!("SELECT {}.sweep_{table}($1)", self.schema)
     }
 
     /// Starts both tasks at the configured intervals.
@@ -123,12 +77,12 @@ impl TableMaintenance {
         clock: &Clock,
         driver: &TaskDriver,
     ) {
-        if let Some(months) = self.months {
-            let task = PartitionRotation { months, database: database.clone() };
+        let (maintenance, database, clock) = (self, database.clone(), clock.clone());
+        if self.has_months {
+            let task = PartitionRotation { maintenance, database: database.clone() };
             driver.start("rotate-partitions", task, schedule(config.months_every_seconds, config));
         }
-        let (retention, database, clock) = (self.retention, database.clone(), clock.clone());
-        let task = RetentionSweep { retention, database, clock };
+        let task = RetentionSweep { maintenance, database, clock };
         driver.start(RetentionSweep::NAME, task, schedule(config.sweep_every_seconds, config));
     }
 }
@@ -143,7 +97,7 @@ fn schedule(seconds: u64, config: &MaintenanceConfig) -> Schedule {
 
 /// Creates missing partitions.
 struct PartitionRotation {
-    months: Months,
+    maintenance: TableMaintenance,
     database: Database,
 }
 
@@ -153,14 +107,14 @@ impl BackgroundTask for PartitionRotation {
     type Error = StoreError;
 
     async fn activate(&mut self) -> Result<Vec<String>, StoreError> {
-        self.months.run(&self.database).await
+        self.maintenance.rotate(&self.database).await
     }
 }
 
 /// Deletes expired rows.
 #[derive(Debug)]
 pub struct RetentionSweep {
-    pub retention: Retention,
+    pub maintenance: TableMaintenance,
     pub database: Database,
     pub clock: Clock,
 }
@@ -176,7 +130,7 @@ impl BackgroundTask for RetentionSweep {
     type Error = StoreError;
 
     async fn activate(&mut self) -> Result<Option<SweepReport>, StoreError> {
-        self.retention.run(&self.database, &self.clock).await
+        self.maintenance.sweep(&self.database, &self.clock).await
     }
 
     fn is_complete(status: &Self::Status) -> bool {
@@ -184,22 +138,22 @@ impl BackgroundTask for RetentionSweep {
     }
 }
 
-impl Months {
+impl TableMaintenance {
     /// Creates every missing partition and returns their names. Measures the default partitions even if
     /// that fails.
-    pub async fn run(&self, database: &Database) -> Result<Vec<String>, StoreError> {
-        let made = self.make_all(database).await;
-        let outcome = if made.is_ok() { "success" } else { "failure" };
-        counter!(self.rotations, "outcome" => outcome).increment(1);
+    pub async fn rotate(&self, database: &Database) -> Result<Vec<String>, StoreError> {
+        let made = self.make_months(database).await;
+        let (prefix, outcome) = (self.prefix, if made.is_ok() { "success" } else { "failure" });
+        counter!(format!("{prefix}_partition_rotation_total"), "outcome" => outcome).increment(1);
         self.measure(database).await?;
         made
     }
 
-    async fn make_all(&self, database: &Database) -> Result<Vec<String>, StoreError> {
-        let connection = database.connection().await?;
+    async fn make_months(&self, database: &Database) -> Result<Vec<String>, StoreError> {
+        let (connection, sql) = (database.connection().await?, self.make_month_sql());
         let mut made = Vec::new();
         while let Some(partition) =
-            connection.query_one(self.make, &[]).await?.get::<_, Option<String>>(0)
+            connection.query_one(&sql, &[]).await?.get::<_, Option<String>>(0)
         {
             tracing::info!(partition, "Created a partition.");
             made.push(partition);
@@ -208,8 +162,8 @@ impl Months {
     }
 
     async fn measure(&self, database: &Database) -> Result<(), StoreError> {
-        let connection = database.connection().await?;
-        for row in connection.query(self.state, &[]).await? {
+        let (connection, prefix) = (database.connection().await?, self.prefix);
+        for row in connection.query(&self.months_sql(), &[]).await? {
             let table: String = pg_row::get(&row, "parent")?;
             let default_rows = pg_row::total(&row, "default_rows")?;
             let months_ahead = pg_row::total(&row, "months_ahead")?;
@@ -220,29 +174,30 @@ impl Months {
                     "The default partition is not empty. See the runbook default-partition."
                 );
             }
-            gauge!(self.default_rows, "table" => table.clone()).set(f64::from(default_rows));
-            gauge!(self.months_ahead, "table" => table).set(f64::from(months_ahead));
+            gauge!(format!("{prefix}_default_partition_rows"), "table" => table.clone())
+                .set(f64::from(default_rows));
+            gauge!(format!("{prefix}_partition_months_ahead"), "table" => table)
+                .set(f64::from(months_ahead));
         }
         Ok(())
     }
-}
 
-impl Retention {
     /// Deletes expired rows, table by table; `None` when another instance is at work. Continues after an
     /// error and returns the first one.
-    pub async fn run(
+    pub async fn sweep(
         &self,
         database: &Database,
         clock: &Clock,
     ) -> Result<Option<SweepReport>, StoreError> {
-        let until = Instant::now() + MAX_RUN_TIME;
+        let (until, prefix) = (Instant::now() + MAX_RUN_TIME, self.prefix);
         let (mut swept, mut failure) =
             (SweepReport { complete: true, ..SweepReport::default() }, None);
-        for sweep in self.sweeps {
-            match sweep.run(database, until).await {
+        for &table in self.swept {
+            match sweep_table(database, &self.sweep_sql(table), until).await {
                 Ok(Some(Batches { rows, complete })) => {
-                    counter!(self.swept, "table" => sweep.table).increment(rows.unsigned_abs());
-                    swept.rows.insert(sweep.table, rows);
+                    counter!(format!("{prefix}_swept_rows_total"), "table" => table)
+                        .increment(rows.unsigned_abs());
+                    swept.rows.insert(table, rows);
                     swept.complete &= complete;
                 }
                 Ok(None) => return Ok(None),
@@ -253,7 +208,8 @@ impl Retention {
             return Err(error);
         }
         if swept.complete {
-            gauge!(self.last_success).set(clock.unix_seconds() as f64);
+            gauge!(format!("{prefix}_sweep_last_success_timestamp_seconds"))
+                .set(clock.unix_seconds() as f64);
         }
         Ok(Some(swept))
     }
@@ -264,28 +220,22 @@ struct Batches {
     complete: bool,
 }
 
-impl Sweep {
-    /// `None` when another instance is at work.
-    async fn run(
-        &self,
-        database: &Database,
-        until: Instant,
-    ) -> Result<Option<Batches>, StoreError> {
-        let connection = database.connection().await?;
-        let mut rows = 0;
-        while Instant::now() < until {
-            match connection
-                .query_one(self.statement, &[&BATCH_ROWS])
-                .await?
-                .get::<_, Option<i64>>(0)
-            {
-                Some(0) => return Ok(Some(Batches { rows, complete: true })),
-                Some(batch) => rows += batch,
-                None => return Ok(None),
-            }
+/// `None` when another instance is at work.
+async fn sweep_table(
+    database: &Database,
+    sql: &str,
+    until: Instant,
+) -> Result<Option<Batches>, StoreError> {
+    let connection = database.connection().await?;
+    let mut rows = 0;
+    while Instant::now() < until {
+        match connection.query_one(sql, &[&BATCH_ROWS]).await?.get::<_, Option<i64>>(0) {
+            Some(0) => return Ok(Some(Batches { rows, complete: true })),
+            Some(batch) => rows += batch,
+            None => return Ok(None),
         }
-        Ok(Some(Batches { rows, complete: false }))
     }
+    Ok(Some(Batches { rows, complete: false }))
 }
 
 #[cfg(test)]

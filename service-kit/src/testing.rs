@@ -1,6 +1,9 @@
 //! Test harness for services: a gateway that signs real request tokens, and requests through the whole
 //! router. Not used by running servers.
 
+use std::fs;
+use std::path::Path;
+
 use auth::Principal;
 use auth::request_token::RequestTokens;
 use aws_lc_rs::rand::SystemRandom;
@@ -131,7 +134,7 @@ pub fn postgres(url: &str, pool: usize) -> PostgresConfig {
 ///
 /// # Panics
 /// When a statement does not fit the schema or the rights of the role.
-pub async fn prepare_all(postgres_url: &str, statements: &[&str]) {
+pub async fn prepare_all(postgres_url: &str, statements: &[String]) {
     let database = Database::new(&postgres(postgres_url, 1)).expect("the test database has a URL");
     let connection = database.connection().await.expect("the test database answers");
     for statement in statements {
@@ -139,6 +142,35 @@ pub async fn prepare_all(postgres_url: &str, statements: &[&str]) {
             panic!("{error:?} in {statement}");
         }
     }
+}
+
+/// The statements of the crate in the folder `package`: the literals of constants whose names end with
+/// `_SQL`, without those of parts, which end with `_CONDITION_SQL`, and without those of tests.
+///
+/// # Panics
+/// When a file cannot be read.
+pub fn statements_in(package: &str) -> Vec<String> {
+    let (mut found, mut folders) = (Vec::new(), vec![Path::new(package).join("src")]);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("a folder of sources can be read").flatten() {
+            let path = entry.path();
+            if path.ends_with("tests") || path.ends_with("tests.rs") {
+                continue;
+            }
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = fs::read_to_string(path).expect("a source can be read");
+            let constants = text.split("const ").filter_map(|rest| rest.split_once("_SQL: &"));
+            let whole = constants.filter(|(name, _)| !name.ends_with("_CONDITION"));
+            found.extend(whole.filter_map(|(_, rest)| {
+                let literal = rest.split_once('=')?.1.trim_start().strip_prefix('"')?;
+                Some(literal.replace("\\\"", "\u{1}").split('"').next()?.replace('\u{1}', "\""))
+            }));
+        }
+    }
+    found
 }
 
 /// Compares a generated document with the committed one; with `UPDATE_DOCUMENTS=1` writes it.

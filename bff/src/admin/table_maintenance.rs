@@ -5,20 +5,24 @@
 
 use std::time::Duration;
 
-use service_kit::table_maintenance::{Retention, RetentionSweep, TableMaintenance};
-use service_kit::{months, retention};
+use service_kit::table_maintenance::{RetentionSweep, TableMaintenance};
 
 use crate::background::job::Job;
 
-pub(crate) const MAINTENANCE: TableMaintenance =
-    TableMaintenance { months: Some(months!("bff", "bff_backoffice")), retention: RETENTION };
-
-/// Keys before the attestations whose uses belong to them.
-pub(crate) const RETENTION: Retention = retention!(
-    "bff",
-    "bff_backoffice",
-    ["idempotency", "mfa_attestations", "mfa_attempts", "inbox", "outbox", "operator_activity"]
-);
+pub(crate) const MAINTENANCE: TableMaintenance = TableMaintenance {
+    schema: "bff",
+    prefix: "bff_backoffice",
+    has_months: true,
+    // Keys before the attestations whose uses belong to them.
+    swept: &[
+        "idempotency",
+        "mfa_attestations",
+        "mfa_attempts",
+        "inbox",
+        "outbox",
+        "operator_activity",
+    ],
+};
 
 /// Deletes expired rows now; the gateway also does so hourly. Its statements take a lock of their own.
 impl Job for RetentionSweep {

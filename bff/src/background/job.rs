@@ -86,7 +86,3 @@ impl Lease {
         database.write(TenantId::platform(), RELEASE_SQL, values).await.map(drop)
     }
 }
-
-/// Every statement of this module, for the test that prepares them on the migrated schema.
-#[cfg(test)]
-pub(crate) const STATEMENTS: [&str; 2] = [ACQUIRE_SQL, RELEASE_SQL];

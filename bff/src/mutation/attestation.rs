@@ -27,13 +27,6 @@ pub(crate) mod watch;
 
 pub(crate) use store::{check, consume, issue};
 
-/// Every statement about attestations, for the test that prepares them on the migrated schema.
-#[cfg(test)]
-pub(crate) fn statements() -> Vec<&'static str> {
-    [&store::STATEMENTS[..], &attempts::STATEMENTS, &freeze::STATEMENTS, &watch::STATEMENTS]
-        .concat()
-}
-
 /// What an attestation permits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = MfaScope)]

@@ -3,7 +3,7 @@
 use migrations::Schema;
 use migrations::testing::TestDatabase;
 use serde_json::{Value, json};
-use service_kit::testing::prepare_all;
+use service_kit::testing::{prepare_all, statements_in};
 
 use crate::admin::table_maintenance::MAINTENANCE;
 use crate::tests::issuer::{EVENTS, FIRST, SCHEDULER};
@@ -75,4 +75,7 @@ async fn a_lost_database_is_reported_and_only_the_scheduler_may_sweep() {
 async fn every_statement_fits_the_schema() {
     let database = TestDatabase::create(Schema::Bff).await;
     prepare_all(database.url(), &MAINTENANCE.statements()).await;
+    let statements = statements_in(env!("CARGO_MANIFEST_DIR"));
+    assert!(statements.len() > 40, "the statements were not found");
+    prepare_all(database.url(), &statements).await;
 }

@@ -7,7 +7,6 @@ use contracts::id::{DeviceId, FolioId, OperatorId, TenantId};
 use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
 use serde_json::json;
-use service_kit::testing::prepare_all;
 
 use crate::tests::iam::{Iam, gateway};
 use crate::tests::test_gateway::{TestGateway, TestResponse, fresh};
@@ -229,12 +228,6 @@ async fn a_disconnect_leaves_a_settled_attempt() {
         gateway.database.rows("SELECT scope FROM bff.mfa_attestations").await,
         ["folio.refund"]
     );
-}
-
-#[tokio::test]
-async fn every_statement_fits_the_schema() {
-    let database = migrations::testing::TestDatabase::create(migrations::Schema::Bff).await;
-    prepare_all(database.url(), &crate::statements()).await;
 }
 
 #[tokio::test]

@@ -16,7 +16,9 @@ pub const SERVICE: Service = Service {
         failures: "housekeeping_internal_auth_failure_total",
     },
     maintenance: TableMaintenance {
-        months: Some(service_kit::months!("housekeeping", "housekeeping")),
-        retention: service_kit::retention!("housekeeping", "housekeeping", ["inbox", "outbox"]),
+        schema: "housekeeping",
+        prefix: "housekeeping",
+        has_months: true,
+        swept: &["inbox", "outbox"],
     },
 };

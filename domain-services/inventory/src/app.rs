@@ -16,7 +16,9 @@ pub const SERVICE: Service = Service {
         failures: "inventory_internal_auth_failure_total",
     },
     maintenance: TableMaintenance {
-        months: Some(service_kit::months!("inventory", "inventory")),
-        retention: service_kit::retention!("inventory", "inventory", ["inbox", "outbox"]),
+        schema: "inventory",
+        prefix: "inventory",
+        has_months: true,
+        swept: &["inbox", "outbox"],
     },
 };

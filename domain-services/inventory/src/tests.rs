@@ -3,7 +3,7 @@
 use migrations::Schema;
 use migrations::testing::TestDatabase;
 use service_kit::testing::fixtures::PROPERTY;
-use service_kit::testing::{Harness, assert_committed, contract, prepare_all};
+use service_kit::testing::{Harness, assert_committed, contract, prepare_all, statements_in};
 
 use crate::app::SERVICE;
 
@@ -69,7 +69,8 @@ async fn requests_of_a_stalled_database_end() {
 #[tokio::test]
 async fn every_statement_fits_the_schema() {
     let database = TestDatabase::create(Schema::Inventory).await;
-    prepare_all(database.url(), &crate::statements()).await;
+    prepare_all(database.url(), &SERVICE.maintenance.statements()).await;
+    prepare_all(database.url(), &statements_in(env!("CARGO_MANIFEST_DIR"))).await;
 }
 
 #[test]

@@ -16,7 +16,9 @@ pub const SERVICE: Service = Service {
         failures: "staff_internal_auth_failure_total",
     },
     maintenance: TableMaintenance {
-        months: None,
-        retention: service_kit::retention!("staff", "staff", ["inbox", "outbox"]),
+        schema: "staff",
+        prefix: "staff",
+        has_months: false,
+        swept: &["inbox", "outbox"],
     },
 };

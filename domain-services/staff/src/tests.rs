@@ -3,9 +3,10 @@
 use migrations::Schema;
 use migrations::testing::TestDatabase;
 use service_kit::testing::fixtures::PROPERTY;
-use service_kit::testing::{Harness, assert_committed, contract, prepare_all};
+use service_kit::testing::{Harness, assert_committed, contract, prepare_all, statements_in};
 
 use crate::app::SERVICE;
+use crate::{capacity, on_duty};
 
 /// Two tenants with a property each, which has a department. The first is in Kabul, where the 22nd
 /// began half an hour ago.
@@ -83,7 +84,10 @@ async fn requests_of_a_stalled_database_end() {
 #[tokio::test]
 async fn every_statement_fits_the_schema() {
     let database = TestDatabase::create(Schema::Staff).await;
-    prepare_all(database.url(), &crate::statements()).await;
+    prepare_all(database.url(), &SERVICE.maintenance.statements()).await;
+    prepare_all(database.url(), &statements_in(env!("CARGO_MANIFEST_DIR"))).await;
+    let composed = [on_duty::ON_DUTY_SQL, capacity::CAPACITY_SQL].map(str::to_owned);
+    prepare_all(database.url(), &composed).await;
 }
 
 #[test]

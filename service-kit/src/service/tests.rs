@@ -2,22 +2,21 @@ use http::{Method, StatusCode};
 use jiff::Timestamp;
 
 use super::*;
-use crate::table_maintenance::Retention;
 use crate::testing::Harness;
 use crate::{connection_metrics, request_metrics};
 
-const RETENTION: Retention = Retention {
-    sweeps: &[],
-    swept: "a_service_swept_total",
-    last_success: "a_service_last_sweep_timestamp",
-};
 const SERVICE: Service = Service {
     name: "a-service",
     metrics: request_metrics!("a_service"),
     connection_metrics: connection_metrics!("a_service"),
     api: OpenApiRouter::new,
     internal: Internal { routes: no_internal_routes, failures: "a_service_failures_total" },
-    maintenance: TableMaintenance { months: None, retention: RETENTION },
+    maintenance: TableMaintenance {
+        schema: "a_service",
+        prefix: "a_service",
+        has_months: false,
+        swept: &[],
+    },
 };
 
 /// No request of these tests needs a database.

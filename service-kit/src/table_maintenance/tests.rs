@@ -8,8 +8,10 @@ use crate::lifecycle::Lifecycle;
 use crate::testing::postgres;
 
 const MAINTENANCE: TableMaintenance = TableMaintenance {
-    months: Some(months!("housekeeping", "test")),
-    retention: retention!("housekeeping", "test", ["inbox", "outbox"]),
+    schema: "housekeeping",
+    prefix: "test",
+    has_months: true,
+    swept: &["inbox", "outbox"],
 };
 
 /// 1,201 expired rows, and tasks of a month that was never made and of a far year.
@@ -33,13 +35,13 @@ async fn one_run_deletes_expired_rows_and_records_metrics() {
     let recorder = PrometheusBuilder::new().build_recorder();
     let _local = metrics::set_default_local_recorder(&recorder);
     let clock = Clock::fixed("2026-11-21T20:00:00Z".parse().unwrap());
-    let (store, retention) = (store(&database), MAINTENANCE.retention);
-    let swept = retention.run(&store, &clock).await.unwrap().unwrap();
+    let store = store(&database);
+    let swept = MAINTENANCE.sweep(&store, &clock).await.unwrap().unwrap();
     assert_eq!(
         swept,
         SweepReport { rows: [("inbox", 1201), ("outbox", 0)].into(), complete: true }
     );
-    MAINTENANCE.months.unwrap().run(&store).await.unwrap();
+    MAINTENANCE.rotate(&store).await.unwrap();
     let metrics = recorder.handle().render();
     for line in [
         "test_swept_rows_total{table=\"inbox\"} 1201",
@@ -56,12 +58,8 @@ async fn one_run_deletes_expired_rows_and_records_metrics() {
 async fn an_error_in_one_table_is_returned_after_sweeping_the_others() {
     let database = TestDatabase::create(Schema::Housekeeping).await;
     database.run(ROWS_SQL).await;
-    let sweeps = &[
-        Sweep { table: "missing", statement: "SELECT housekeeping.sweep_missing($1)" },
-        Sweep { table: "inbox", statement: "SELECT housekeeping.sweep_inbox($1)" },
-    ];
-    let retention = Retention { sweeps, ..MAINTENANCE.retention };
-    assert!(retention.run(&store(&database), &Clock::system()).await.is_err());
+    let maintenance = TableMaintenance { swept: &["missing", "inbox"], ..MAINTENANCE };
+    assert!(maintenance.sweep(&store(&database), &Clock::system()).await.is_err());
     let left = "SELECT event_id FROM housekeeping.inbox";
     assert_eq!(database.rows(left).await, Vec::<String>::new());
 }

@@ -15,7 +15,7 @@ use service_kit::problem::ApiResult;
 use service_kit::table_maintenance::{RetentionSweep, SweepReport};
 
 use crate::admin::isolation_probe::{self, IsolationProbe, Outcome};
-use crate::admin::table_maintenance::RETENTION;
+use crate::admin::table_maintenance::MAINTENANCE;
 use crate::background::job::{self, Job};
 use crate::edge::proof_only::ServiceCalls;
 use crate::locks::reconcile::{LockReconciler, Reconciled};
@@ -90,6 +90,6 @@ pub(crate) async fn verify_lock_audit(
 
 pub(crate) async fn sweep_idempotency(State(gateway): State<Gateway>) -> Response<SweepReport> {
     let (database, clock) = (gateway.database.clone(), gateway.env.clock.clone());
-    let done = run(&gateway, RetentionSweep { retention: RETENTION, database, clock }).await;
+    let done = run(&gateway, RetentionSweep { maintenance: MAINTENANCE, database, clock }).await;
     response(done.map(Option::flatten))
 }

@@ -47,7 +47,3 @@ pub(crate) async fn freeze(
     let values: Values<'_> = &[&attestations, &now];
     Ok(database.write(TenantId::platform(), FREEZE_SQL, values).await? == 1)
 }
-
-/// Every statement of this module, for the test that prepares them on the migrated schema.
-#[cfg(test)]
-pub(super) const STATEMENTS: [&str; 2] = [SecondFactorRoutes::IS_FROZEN_SQL, FREEZE_SQL];

@@ -188,7 +188,3 @@ impl Presentation<'_> {
         (self.principal.tenant.as_str(), self.id.as_str())
     }
 }
-
-/// Every statement of this module, for the test that prepares them on the migrated schema.
-#[cfg(test)]
-pub(super) const STATEMENTS: [&str; 4] = [ISSUE_SQL, FIND_SQL, INSERT_USE_SQL, IS_USED_BY_SQL];

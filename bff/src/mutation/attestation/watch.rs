@@ -86,7 +86,3 @@ pub(crate) async fn second_uses(
     let row = connection.query_one(SECOND_USES_SQL, &[&since]).await?;
     Ok(SecondUses { used_twice: row.get(0), unapproved: row.get(1), frozen: row.get(2) })
 }
-
-/// Every statement of this module, for the test that prepares them on the migrated schema.
-#[cfg(test)]
-pub(super) const STATEMENTS: [&str; 1] = [SECOND_USES_SQL];

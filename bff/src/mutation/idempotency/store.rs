@@ -229,10 +229,6 @@ fn from_json(headers: &Value) -> HeaderMap {
     read
 }
 
-/// Every statement of this module, for the test that prepares them on the migrated schema.
-#[cfg(test)]
-pub(crate) const STATEMENTS: [&str; 4] = [CLAIM_SQL, EXISTING_SQL, COMPLETE_SQL, RELEASE_SQL];
-
 #[cfg(test)]
 mod tests {
     use super::*;
