@@ -8,10 +8,11 @@ use contracts::clock::{Clock, wire_time};
 use contracts::id::Id;
 use jiff::{Timestamp, Unit};
 use migrations::Schema;
+use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use stand_ins::demo::DemoData;
-use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres::{Client, Config, NoTls, Transaction};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::progress::Progress;
@@ -21,14 +22,33 @@ mod housekeeping;
 mod inventory;
 mod staff;
 
-/// Rows of one table. The members of the first row are the columns.
+/// Rows of one table. Members of the first row that have no column of their name are not written.
 struct Batch {
     table: &'static str,
     rows: Vec<Value>,
 }
 
 impl Batch {
-    fn new<T>(table: &'static str, items: &[T], row: impl FnMut(&T) -> Value) -> Self {
+    fn of<T: Serialize>(table: &'static str, items: &[T], house: &DemoData) -> Self {
+        Self::with(table, items, house, |_| json!({}))
+    }
+
+    /// Rows with further members, which replace those of the items.
+    fn with<T: Serialize>(
+        table: &'static str,
+        items: &[T],
+        house: &DemoData,
+        more: impl Fn(&T) -> Value,
+    ) -> Self {
+        let row = |item: &T| {
+            let mut row = json!({"created_at": house.now, "updated_at": house.now, "version": 0});
+            for part in [json!(item), more(item)] {
+                if let (Some(row), Value::Object(part)) = (row.as_object_mut(), part) {
+                    row.extend(part);
+                }
+            }
+            row
+        };
         Self { table, rows: items.iter().map(row).collect() }
     }
 }
@@ -67,16 +87,6 @@ fn shares(house: &DemoData) -> [Share; 3] {
     ]
 }
 
-/// The properties, which each service stores in a `table` of its own.
-fn properties(table: &'static str, house: &DemoData) -> Batch {
-    Batch::new(table, &house.properties, |property| {
-        json!({
-            "tenant_id": property.tenant_id, "id": property.id,
-            "time_zone": property.time_zone, "created_at": house.now,
-        })
-    })
-}
-
 /// Identifies the rows of one day. It changes with the day and with the demo data.
 fn stamp(now: Timestamp) -> anyhow::Result<String> {
     let day = now.round(
@@ -106,8 +116,7 @@ async fn write_share(admin_url: &str, share: &Share, stamp: &str) -> anyhow::Res
     transaction.batch_execute(&format!("TRUNCATE {} CASCADE", tables.join(", "))).await?;
     transaction.batch_execute("SET LOCAL session_replication_role = origin").await?;
     for batch in &share.batches {
-        let (statement, rows) = (insert(batch)?, Value::from(batch.rows.clone()));
-        let inserted = transaction.execute(&statement, &[&rows]).await;
+        let inserted = insert(&transaction, batch).await;
         inserted.with_context(|| format!("writing the demo's {}", batch.table))?;
     }
     transaction.batch_execute(&format!("COMMENT ON SCHEMA {schema} IS '{stamp}'")).await?;
@@ -117,19 +126,26 @@ async fn write_share(admin_url: &str, share: &Share, stamp: &str) -> anyhow::Res
     Ok(true)
 }
 
-/// Builds one INSERT per table. The table's column types parse the JSON; columns that the rows do not
-/// name keep their defaults.
-fn insert(batch: &Batch) -> anyhow::Result<String> {
-    let table = batch.table;
-    let first = batch.rows.first().and_then(Value::as_object);
-    let first = first.with_context(|| format!("the demo has no row for {table}"))?;
-    let columns: Vec<&str> = first.keys().map(String::as_str).collect();
+const COLUMNS_SQL: &str = "
+    SELECT attname::text FROM pg_attribute
+    WHERE attrelid = $1::text::regclass AND attnum > 0 AND NOT attisdropped";
+
+/// Writes a table's rows with one INSERT. The table's column types parse the JSON; columns that the rows
+/// do not name keep their defaults.
+async fn insert(transaction: &Transaction<'_>, batch: &Batch) -> anyhow::Result<()> {
+    let Batch { table, rows } = batch;
+    let first = rows.first().context("the demo has no row")?;
+    let columns = transaction.query(COLUMNS_SQL, &[table]).await?;
+    let columns = columns.iter().map(|row| row.get::<_, String>(0));
+    let columns: Vec<String> = columns.filter(|name| first.get(name).is_some()).collect();
     let columns = columns.join(", ");
-    Ok(format!(
+    let statement = format!(
         "INSERT INTO {table} ({columns})
          SELECT {columns} FROM jsonb_populate_recordset(NULL::{table}, $1)
          ON CONFLICT DO NOTHING"
-    ))
+    );
+    transaction.execute(&statement, &[&Value::from(rows.clone())]).await?;
+    Ok(())
 }
 
 /// Derives a stable id for rows that have none in the demo data.

@@ -5,42 +5,22 @@ use jiff::Timestamp;
 use serde_json::json;
 use stand_ins::demo::{DemoData, Reservation, Task};
 
-use super::{Batch, properties};
+use super::Batch;
 
 pub(super) fn batches(house: &DemoData) -> Vec<Batch> {
     vec![
-        properties("housekeeping.properties", house),
-        Batch::new("housekeeping.rooms", &house.rooms, |room| {
+        Batch::of("housekeeping.properties", &house.properties, house),
+        Batch::of("housekeeping.rooms", &house.rooms, house),
+        Batch::of("housekeeping.room_status", &house.room_states, house),
+        Batch::with("housekeeping.housekeeping_tasks", &house.tasks, house, |task| {
+            let turnover = Turnover::of(house, task);
             json!({
-                "tenant_id": room.tenant_id, "id": room.id, "property_id": room.property_id,
-                "number": room.number, "floor": room.floor, "created_at": house.now,
+                "assigned_staff_id": task.assigned_to, "checked_out_at": turnover.left,
+                "next_arrival_at": turnover.next_arrival, "room_ready_at": turnover.ready,
+                "source": "event", "ended_at": task.completed_at,
             })
         }),
-        Batch::new("housekeeping.room_status", &house.room_states, |state| {
-            json!({
-                "tenant_id": state.tenant_id, "room_id": state.room_id,
-                "property_id": state.property_id, "status": state.status, "since": state.since,
-                "version": 0,
-            })
-        }),
-        tasks(house),
     ]
-}
-
-fn tasks(house: &DemoData) -> Batch {
-    Batch::new("housekeeping.housekeeping_tasks", &house.tasks, |task| {
-        let turnover = Turnover::of(house, task);
-        json!({
-            "id": task.id, "tenant_id": task.tenant_id, "property_id": task.property_id,
-            "room_id": task.room_id, "reservation_id": task.reservation_id,
-            "kind": task.kind, "priority": task.priority, "status": task.status,
-            "assigned_staff_id": task.assigned_to, "scheduled_for": task.scheduled_for,
-            "checked_out_at": turnover.left, "next_arrival_at": turnover.next_arrival,
-            "room_ready_at": turnover.ready,
-            "source": "event", "started_at": task.started_at, "ended_at": task.completed_at,
-            "created_at": task.created_at, "updated_at": house.now, "version": 0,
-        })
-    })
 }
 
 /// Timestamps that only turnover tasks have.
