@@ -46,6 +46,7 @@ use local::LocalCache;
 pub use meters::CacheCounts;
 use meters::Meters;
 pub use reading::{ReadError, Reading};
+use sharing::Read;
 use single_flight::{CallOutcome, DEADLINE_GRACE, SingleFlight};
 pub use snapshot::{FetchFuture, Fetched, Snapshot};
 use time_zones::TimeZones;
@@ -149,6 +150,7 @@ impl Snapshots {
         fetch: impl Fn(CallContext) -> FetchFuture + Send + Sync,
     ) -> Result<Reading, ReadError> {
         let (began, now) = (Instant::now(), self.clock.now());
+        let read = Read { policy, key, context, fetch: &fetch };
         let held = self.held(policy, key, now);
         let changed_at = self.changed_at(policy, key, now);
         let is_fresh = |(snapshot, age): &&(Arc<Snapshot>, Duration)| {
@@ -158,13 +160,13 @@ impl Snapshots {
             self.meters.count(policy.name, |meters| &meters.hit);
             let reading = Reading::of(snapshot, Source::Hit { age: *age }, began);
             if needs_refresh_ahead(policy, *age) {
-                self.refresh_ahead(policy, key, context, &fetch);
+                self.refresh_ahead(read);
             }
             return Ok(reading);
         }
         self.meters.count(policy.name, |meters| &meters.miss);
         let held = held.filter(|_| !policy.stale.is_zero());
-        let first = self.join_or_start(policy, key, context, &fetch);
+        let first = self.join_or_start(read);
         let call = first.call.clone();
         // Data known to have changed is worth the full wait.
         let wait_until = match &held {
@@ -173,7 +175,7 @@ impl Snapshots {
             }
             _ => context.deadline + DEADLINE_GRACE,
         };
-        let answer = self.shared_outcome(policy, key, context, first, &fetch);
+        let answer = self.shared_outcome(read, first);
         let outcome = timeout_at(wait_until, answer).await.unwrap_or_else(|_| {
             if held.is_some() {
                 self.tasks.spawn(call.map(drop));

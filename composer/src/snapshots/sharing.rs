@@ -25,6 +25,27 @@ use crate::read_policy::ReadPolicy;
 /// A retry is not started with less time than this.
 const MIN_RETRY_TIME: Duration = Duration::from_millis(50);
 
+/// One read of a snapshot. `fetch` calls the upstream.
+#[derive(Clone, Copy)]
+pub(super) struct Read<'a> {
+    pub(super) policy: &'static ReadPolicy,
+    pub(super) key: &'a Key,
+    pub(super) context: &'a CallContext,
+    pub(super) fetch: &'a (dyn Fn(CallContext) -> FetchFuture + Send + Sync),
+}
+
+impl Read<'_> {
+    /// Who may share the call. Reads of a property are shared by everyone, because their handlers
+    /// have checked scope and role. Reads by id are shared by callers with equal rights, because
+    /// the upstream decides who may see them.
+    fn audience(&self) -> Audience {
+        match self.key.property {
+            Some(_) => Audience::Everyone,
+            None => Audience::SameRights(self.context.credentials.rights()),
+        }
+    }
+}
+
 /// A call, and whether another reader started it.
 pub(super) struct Joined {
     pub(super) call: SharedCall,
@@ -32,101 +53,60 @@ pub(super) struct Joined {
 }
 
 impl Snapshots {
-    /// Joins the call in flight or starts one. Reads of a property are shared by everyone, because
-    /// their handlers have checked scope and role. Reads by id are shared by callers with equal
-    /// rights, because the upstream decides who may see them.
-    pub(super) fn join_or_start(
-        &self,
-        policy: &'static ReadPolicy,
-        key: &Key,
-        context: &CallContext,
-        fetch: &impl Fn(CallContext) -> FetchFuture,
-    ) -> Joined {
-        self.join(
-            policy,
-            CallKey { key: key.clone(), audience: audience(key, context) },
-            context,
-            None,
-            fetch,
-        )
+    /// Joins the call in flight or starts one.
+    pub(super) fn join_or_start(&self, read: Read<'_>) -> Joined {
+        self.join(read, read.audience(), None)
     }
 
     /// Awaits the first call and, if needed, this reader's further attempts.
-    pub(super) async fn shared_outcome(
-        &self,
-        policy: &'static ReadPolicy,
-        key: &Key,
-        context: &CallContext,
-        first: Joined,
-        fetch: &impl Fn(CallContext) -> FetchFuture,
-    ) -> CallOutcome {
+    pub(super) async fn shared_outcome(&self, read: Read<'_>, first: Joined) -> CallOutcome {
         let mut is_follower = first.is_follower;
         let mut outcome = first.call.await;
         if is_follower && is_timeout(&outcome) {
-            let next = self.retry(policy, key, context, audience(key, context), fetch)?;
+            let next = self.retry(read, read.audience())?;
             is_follower = next.is_follower;
             outcome = next.call.await;
         }
         if is_follower && is_refusal(&outcome) {
-            let own = Audience::OneCaller(context.credentials.caller());
-            outcome = self.retry(policy, key, context, own, fetch)?.call.await;
+            let own = Audience::OneCaller(read.context.credentials.caller());
+            outcome = self.retry(read, own)?.call.await;
         }
         outcome
     }
 
     /// Joins or starts a call that lasts as long as this reader would wait, if there is time.
-    fn retry(
-        &self,
-        policy: &'static ReadPolicy,
-        key: &Key,
-        context: &CallContext,
-        audience: Audience,
-        fetch: &impl Fn(CallContext) -> FetchFuture,
-    ) -> Result<Joined, ReadError> {
-        let left = context.deadline.saturating_duration_since(Instant::now());
-        if left < MIN_RETRY_TIME {
+    fn retry(&self, read: Read<'_>, audience: Audience) -> Result<Joined, ReadError> {
+        let deadline = read.context.deadline;
+        if deadline.saturating_duration_since(Instant::now()) < MIN_RETRY_TIME {
             return Err(Arc::new(CallError::Timeout));
         }
-        let min_deadline = context.deadline.checked_sub(MIN_RETRY_TIME);
-        Ok(self.join(policy, CallKey { key: key.clone(), audience }, context, min_deadline, fetch))
+        Ok(self.join(read, audience, deadline.checked_sub(MIN_RETRY_TIME)))
     }
 
     /// Joins the call in flight, unless data has changed since its start or it ends before
     /// `min_deadline`; else starts one.
-    fn join(
-        &self,
-        policy: &'static ReadPolicy,
-        key: CallKey,
-        context: &CallContext,
-        min_deadline: Option<Instant>,
-        fetch: &impl Fn(CallContext) -> FetchFuture,
-    ) -> Joined {
-        let started_at = self.clock.now();
-        let changed_at = self.changed_at(policy, &key.key, started_at);
-        let request =
-            JoinRequest { started_at, changed_at, deadline: context.deadline, min_deadline };
-        let start = || {
-            let response = fetch(context.clone());
-            self.fetch_and_keep(policy, &key.key, context, started_at, response)
-        };
+    fn join(&self, read: Read<'_>, audience: Audience, min_deadline: Option<Instant>) -> Joined {
+        let (started_at, deadline) = (self.clock.now(), read.context.deadline);
+        let changed_at = self.changed_at(read.policy, read.key, started_at);
+        let request = JoinRequest { started_at, changed_at, deadline, min_deadline };
+        let key = CallKey { key: read.key.clone(), audience };
+        let start = || self.fetch_and_keep(read, started_at);
         let (call, is_follower) = self.single_flight.join(&key, &request, start);
         if is_follower {
-            self.meters.count(policy.name, |meters| &meters.follower);
+            self.meters.count(read.policy.name, |meters| &meters.follower);
         }
         Joined { call, is_follower }
     }
 
-    /// Awaits the response until the leader's deadline, then caches it.
+    /// Calls the upstream, awaits the response until the leader's deadline, then caches it.
     fn fetch_and_keep(
         &self,
-        policy: &'static ReadPolicy,
-        key: &Key,
-        context: &CallContext,
+        read: Read<'_>,
         started_at: Timestamp,
-        response: FetchFuture,
     ) -> impl Future<Output = CallOutcome> + Send + use<> {
-        let (snapshots, key, drop_at) =
-            (self.clone(), key.clone(), context.deadline + DEADLINE_GRACE);
+        let response = (read.fetch)(read.context.clone());
+        let (snapshots, policy, key) = (self.clone(), read.policy, read.key.clone());
+        let drop_at = read.context.deadline + DEADLINE_GRACE;
         async move {
             let fetched = timeout_at(drop_at, response).await.unwrap_or(Err(CallError::Timeout))?;
             if key.property.is_some_and(|property| property != fetched.property) {
@@ -140,26 +120,13 @@ impl Snapshots {
     }
 
     /// Refreshes a snapshot in the background before it is stale, so that no reader has to wait.
-    pub(super) fn refresh_ahead(
-        &self,
-        policy: &'static ReadPolicy,
-        key: &Key,
-        context: &CallContext,
-        fetch: &impl Fn(CallContext) -> FetchFuture,
-    ) {
-        let deadline = Instant::now() + policy.deadline;
-        let context = CallContext { deadline, ..context.clone() };
-        let Joined { call, is_follower } = self.join_or_start(policy, key, &context, fetch);
+    pub(super) fn refresh_ahead(&self, read: Read<'_>) {
+        let deadline = Instant::now() + read.policy.deadline;
+        let context = CallContext { deadline, ..read.context.clone() };
+        let Joined { call, is_follower } = self.join_or_start(Read { context: &context, ..read });
         if !is_follower {
             self.tasks.spawn(call.map(drop));
         }
-    }
-}
-
-fn audience(key: &Key, context: &CallContext) -> Audience {
-    match key.property {
-        Some(_) => Audience::Everyone,
-        None => Audience::SameRights(context.credentials.rights()),
     }
 }
 
