@@ -29,13 +29,6 @@ const DETAILS: [(&str, &str); 3] = [
     ("networkMode", headers::NETWORK_MODE),
 ];
 
-/// Whether a probe found a value as its own tenant, and as another one.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct TenantLookup {
-    pub(crate) by_own: bool,
-    pub(crate) by_other: bool,
-}
-
 /// Session of the current request.
 #[derive(Debug, Clone)]
 pub(crate) struct Session {

@@ -19,9 +19,9 @@ use service_kit::postgres::{Database, StoreError};
 use service_kit::problem::chain;
 
 use crate::background::job::Job;
+use crate::sessions::Profiles;
 use crate::sessions::revocation::Revocations;
 use crate::sessions::session_store::SessionRedis;
-use crate::sessions::{Profiles, TenantLookup};
 
 pub(crate) mod samples;
 mod session_keys;
@@ -132,7 +132,7 @@ impl IsolationProbe {
     async fn in_cache_store(&self, tenants: SyntheticTenants) -> Option<Finding> {
         let store = "cache tier: upstream responses";
         match self.snapshots.probe_cache_store(tenants.one, tenants.other).await? {
-            Ok(by) => Some(found(store, lookup(by))),
+            Ok(by) => Some(found(store, by)),
             Err(error) => {
                 tracing::warn!(%error, "Failed to probe the cache store.");
                 Some(Finding::failed(store, "the cache tier could not be asked"))
@@ -146,18 +146,14 @@ impl IsolationProbe {
         [
             found("memory: revocations", Revocations::probe(one, other, now)),
             found("memory: operator profiles", self.profiles.probe(one, other)),
-            found("memory: upstream responses", lookup(self.snapshots.probe_memory(one, other))),
+            found("memory: upstream responses", self.snapshots.probe_memory(one, other)),
         ]
     }
 }
 
-fn lookup(by: FoundBy) -> TenantLookup {
-    TenantLookup { by_own: by.own, by_other: by.other }
-}
-
 /// Builds the finding from whether a value was found by its own tenant, and by another.
-fn found(store: &str, lookup: TenantLookup) -> Finding {
-    match (lookup.by_own, lookup.by_other) {
+fn found(store: &str, by: FoundBy) -> Finding {
+    match (by.own, by.other) {
         (_, true) => Finding::leak(store, "another tenant found it under the same id"),
         (true, false) => Finding::clean(store),
         (false, false) => {

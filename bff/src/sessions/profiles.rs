@@ -9,6 +9,7 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use auth::Principal;
 use auth::request_token::RequestTokens;
+use composer::snapshots::FoundBy;
 use contracts::clock::Clock;
 use contracts::id::{Id, OperatorId, PropertyId, TenantId};
 use contracts::problem::code;
@@ -29,7 +30,6 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 use upstream_clients::{CallError, Upstreams};
 
-use super::TenantLookup;
 use super::tenant_status::{self, TenantStatus, TenantStatuses};
 use crate::caller_context::CallerContext;
 
@@ -190,12 +190,12 @@ impl Profiles {
 
     /// Returns whether a profile cached for `one` is found by `one`, and whether by `other`. Both
     /// are synthetic tenants; the entry is removed.
-    pub(crate) fn probe(&self, one: TenantId, other: TenantId) -> TenantLookup {
+    pub(crate) fn probe(&self, one: TenantId, other: TenantId) -> FoundBy {
         let operator = OperatorId::from_parts(Timestamp::UNIX_EPOCH, 1);
         let own = key(one, operator);
         self.0.entries.insert(own, Arc::new(ProfileEntry::new()));
         let finds = |tenant| self.0.entries.contains_key(&key(tenant, operator));
-        let found = TenantLookup { by_own: finds(one), by_other: finds(other) };
+        let found = FoundBy { own: finds(one), other: finds(other) };
         self.0.entries.invalidate(&own);
         found
     }

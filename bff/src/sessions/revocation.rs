@@ -9,14 +9,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use auth::Principal;
+use composer::snapshots::FoundBy;
 use contracts::id::{DeviceId, Id, IdError, OperatorId, SessionId, TenantId};
 use contracts::json::Fault;
 use contracts::safeguard;
 use jiff::Timestamp;
 use parking_lot::RwLock;
 use tokio::sync::watch;
-
-use super::TenantLookup;
 
 pub(crate) mod feed;
 pub(crate) mod purge;
@@ -145,7 +144,7 @@ impl Revocations {
 
     /// Returns whether a device revoked by `one` is found by `one`, and whether by `other`. Does
     /// not touch the live revocations.
-    pub(crate) fn probe(one: TenantId, other: TenantId, now: Timestamp) -> TenantLookup {
+    pub(crate) fn probe(one: TenantId, other: TenantId, now: Timestamp) -> FoundBy {
         let target = Target::Device(DeviceId::from_parts(Timestamp::UNIX_EPOCH, 1));
         let reason = Arc::from("probe");
         let written = Revocation { tenant: one, target, revoked_at: now, reason, recorded_at: now };
@@ -153,7 +152,7 @@ impl Revocations {
         probed.apply(vec![written], now);
         let live = probed.live.read();
         let finds = |tenant| live.contains_key(&key(tenant, target));
-        TenantLookup { by_own: finds(one), by_other: finds(other) }
+        FoundBy { own: finds(one), other: finds(other) }
     }
 
     /// Resolves after each change; streams then check again.

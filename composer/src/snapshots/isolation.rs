@@ -20,7 +20,7 @@ static PROBE: ReadPolicy =
 /// Timeout of one command of the probe; longer than a read waits.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Whether a snapshot was found as its own tenant, and as another one.
+/// Whether a probe found a value as its own tenant, and as another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FoundBy {
     pub own: bool,

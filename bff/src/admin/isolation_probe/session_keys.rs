@@ -1,11 +1,11 @@
 //! Probes the isolation of the session store's keys.
 
 use auth::edge::SessionKeys;
+use composer::snapshots::FoundBy;
 use contracts::id::{DeviceId, Id, SessionId, TenantId};
 use jiff::Timestamp;
 
 use super::{Finding, SyntheticTenants, found};
-use crate::sessions::TenantLookup;
 use crate::sessions::session_store::SessionRedis;
 
 /// Seconds after which a probe's value expires if the probe crashes.
@@ -30,7 +30,7 @@ async fn probe_key(
     key: impl Fn(TenantId) -> String,
 ) -> Finding {
     match write_and_read(session_redis, &key(tenants.one), &key(tenants.other)).await {
-        Ok((by_own, by_other)) => found(store, TenantLookup { by_own, by_other }),
+        Ok((own, other)) => found(store, FoundBy { own, other }),
         Err(error) => {
             tracing::warn!(%error, "Failed to probe the session store.");
             Finding::failed(store, "the session tier could not be asked")
