@@ -13,7 +13,7 @@ use service_kit::lifecycle::Lifecycle;
 use service_kit::postgres::Database;
 use upstream_clients::Upstreams;
 
-use crate::config::{LockAuditAges, Lockout};
+use crate::config::{LockAuditConfig, MfaConfig};
 use crate::firewall::Firewall;
 use crate::firewall::rule_override::RuleOverrides;
 use crate::sessions::Profiles;
@@ -56,8 +56,8 @@ app_state! {
     revocations: Feed,
     streams: Streams,
     database: Database,
-    lockout: Lockout,
-    lock_audit_ages: LockAuditAges,
+    mfa: MfaConfig,
+    lock_audit: LockAuditConfig,
     env: Env,
     background: TaskDriver,
     lifecycle: Lifecycle,

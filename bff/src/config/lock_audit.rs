@@ -9,7 +9,7 @@ const MIN_AGE_S: u32 = 6;
 
 /// When a lock action without its final audit row is reconciled, and when it is a gap. Drills shorten
 /// both.
-#[derive(Debug, Deserialize, JsonSchema, Validate)]
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema, Validate)]
 #[serde(default, deny_unknown_fields)]
 #[garde(allow_unvalidated)]
 pub struct LockAuditConfig {
@@ -36,21 +36,14 @@ fn after_reconciliation(reconcile_after_s: u32) -> impl FnOnce(&u32, &()) -> gar
     }
 }
 
-/// Ages of a lock action without its final row, counted from its request.
-#[derive(Debug, Clone, Copy)]
-pub struct LockAuditAges {
-    /// At which it is reconciled.
-    pub reconcile: SignedDuration,
-    /// At which it is a gap.
-    pub gap: SignedDuration,
-}
-
 impl LockAuditConfig {
-    pub fn ages(&self) -> LockAuditAges {
-        let seconds = |seconds: u32| SignedDuration::from_secs(i64::from(seconds));
-        LockAuditAges {
-            reconcile: seconds(self.reconcile_after_s),
-            gap: seconds(self.completion_grace_s),
-        }
+    /// Age at which an action without its final row is reconciled, counted from its request.
+    pub fn reconcile_after(self) -> SignedDuration {
+        SignedDuration::from_secs(self.reconcile_after_s.into())
+    }
+
+    /// Age at which it is a gap.
+    pub fn completion_grace(self) -> SignedDuration {
+        SignedDuration::from_secs(self.completion_grace_s.into())
     }
 }

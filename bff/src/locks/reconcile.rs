@@ -68,27 +68,23 @@ impl BackgroundTask for LockReconciler {
     type Error = StoreError;
 
     async fn activate(&mut self) -> Result<Reconciled, StoreError> {
-        reconcile(&self.gateway, &self.calls).await
-    }
-}
-
-async fn reconcile(gateway: &Gateway, calls: &ServiceCalls) -> Result<Reconciled, StoreError> {
-    let (deadline, mut done) = (Instant::now() + RUN_LIMIT, Reconciled::default());
-    for tenant in tenants(gateway).await? {
-        for action in open_actions(gateway, tenant).await? {
-            if Instant::now() < deadline {
-                reconcile_action(gateway, calls, tenant, action, &mut done).await?;
+        let (deadline, mut done) = (Instant::now() + RUN_LIMIT, Reconciled::default());
+        for tenant in tenants(&self.gateway).await? {
+            for action in open_actions(&self.gateway, tenant).await? {
+                if Instant::now() < deadline {
+                    self.reconcile(tenant, action, &mut done).await?;
+                }
             }
         }
+        Ok(done)
     }
-    Ok(done)
 }
 
 const TENANTS_SQL: &str = "SELECT bff.tenants_with_open_lock_actions($1, $2) AS tenant_id";
 
 /// Runs as the system.
 async fn tenants(gateway: &Gateway) -> Result<Vec<TenantId>, StoreError> {
-    let (now, min_age) = (gateway.env.now(), gateway.lock_audit_ages.reconcile);
+    let (now, min_age) = (gateway.env.now(), gateway.lock_audit.reconcile_after());
     let values: Values<'_> = &[&(now - LOOKBACK), &(now - min_age)];
     let rows = gateway.database.query(TENANTS_SQL, values).await?;
     rows.iter().map(|row| pg_row::id(row, "tenant_id")).collect()
@@ -108,7 +104,7 @@ const OPEN_ACTIONS_SQL: &str = "
     LIMIT $3";
 
 async fn open_actions(gateway: &Gateway, tenant: TenantId) -> Result<Vec<OpenAction>, StoreError> {
-    let (now, min_age) = (gateway.env.now(), gateway.lock_audit_ages.reconcile);
+    let (now, min_age) = (gateway.env.now(), gateway.lock_audit.reconcile_after());
     let values: Values<'_> = &[&(now - LOOKBACK), &(now - min_age), &MAX_ACTIONS_PER_TENANT];
     let rows = gateway.database.read(tenant, OPEN_ACTIONS_SQL, values).await?;
     let action = |row: &tokio_postgres::Row| {
@@ -117,55 +113,55 @@ async fn open_actions(gateway: &Gateway, tenant: TenantId) -> Result<Vec<OpenAct
     rows.iter().map(action).collect()
 }
 
-async fn reconcile_action(
-    gateway: &Gateway,
-    calls: &ServiceCalls,
-    tenant: TenantId,
-    action: OpenAction,
-    done: &mut Reconciled,
-) -> Result<(), StoreError> {
-    let (phase, key) = fetch_outcome(gateway, calls, tenant, &action.row).await;
-    if phase == LockActionPhase::Unknown && action.is_unknown {
-        done.left += 1;
-        return Ok(());
-    }
-    let id = LockAuditId::generate(&gateway.env.clock, &gateway.env.entropy);
-    let row = action.row.reconciled(id, phase, key);
-    if append_once(gateway, tenant, row).await? {
-        counter!("bff_backoffice_lock_reconciled_total", "outcome" => phase.into_str())
-            .increment(1);
-        *match phase {
-            LockActionPhase::Success => &mut done.success,
-            LockActionPhase::Unknown => &mut done.unknown,
-            _ => &mut done.failure,
-        } += 1;
-    }
-    Ok(())
-}
-
-/// Returns lock-integration's outcome, and the key credential.
-async fn fetch_outcome(
-    gateway: &Gateway,
-    calls: &ServiceCalls,
-    tenant: TenantId,
-    row: &Row,
-) -> (LockActionPhase, Option<String>) {
-    if row.property.is_none() {
-        // Nothing was sent.
-        return (LockActionPhase::Failure, None);
-    }
-    let context = calls.with_deadline(Instant::now() + CALL_TIMEOUT);
-    match gateway.upstreams.lock_operation(&context, tenant, &row.key).await {
-        Ok(Some(done))
-            if done.action.into_str() == row.action && done.lock_id.as_str() == row.lock =>
-        {
-            (LockActionPhase::Success, Some(done.key_credential_id.to_string()))
+impl LockReconciler {
+    async fn reconcile(
+        &self,
+        tenant: TenantId,
+        action: OpenAction,
+        done: &mut Reconciled,
+    ) -> Result<(), StoreError> {
+        let (phase, key) = self.fetch_outcome(tenant, &action.row).await;
+        if phase == LockActionPhase::Unknown && action.is_unknown {
+            done.left += 1;
+            return Ok(());
         }
-        // Nothing or another action was done under the key: this one was refused.
-        Ok(_) => (LockActionPhase::Failure, None),
-        Err(error) => {
-            tracing::warn!(error = %chain(&error), "The outcome of a lock action is still unknown.");
-            (LockActionPhase::Unknown, None)
+        let id = LockAuditId::generate(&self.gateway.env.clock, &self.gateway.env.entropy);
+        let row = action.row.reconciled(id, phase, key);
+        if append_once(&self.gateway, tenant, row).await? {
+            counter!("bff_backoffice_lock_reconciled_total", "outcome" => phase.into_str())
+                .increment(1);
+            *match phase {
+                LockActionPhase::Success => &mut done.success,
+                LockActionPhase::Unknown => &mut done.unknown,
+                _ => &mut done.failure,
+            } += 1;
+        }
+        Ok(())
+    }
+
+    /// Returns lock-integration's outcome, and the key credential.
+    async fn fetch_outcome(
+        &self,
+        tenant: TenantId,
+        row: &Row,
+    ) -> (LockActionPhase, Option<String>) {
+        if row.property.is_none() {
+            // Nothing was sent.
+            return (LockActionPhase::Failure, None);
+        }
+        let context = self.calls.with_deadline(Instant::now() + CALL_TIMEOUT);
+        match self.gateway.upstreams.lock_operation(&context, tenant, &row.key).await {
+            Ok(Some(done))
+                if done.action.into_str() == row.action && done.lock_id.as_str() == row.lock =>
+            {
+                (LockActionPhase::Success, Some(done.key_credential_id.to_string()))
+            }
+            // Nothing or another action was done under the key: this one was refused.
+            Ok(_) => (LockActionPhase::Failure, None),
+            Err(error) => {
+                tracing::warn!(error = %chain(&error), "The outcome of a lock action is still unknown.");
+                (LockActionPhase::Unknown, None)
+            }
         }
     }
 }

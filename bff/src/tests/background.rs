@@ -41,7 +41,7 @@ async fn a_task_shows_its_interval_and_its_last_result() {
     let state = &gateway.state;
     let (database, clock) = (state.database.clone(), state.env.clock.clone());
     let schedule = Schedule::every(Duration::from_millis(50));
-    let gap_age = state.lock_audit_ages.gap;
+    let gap_age = state.lock_audit.completion_grace();
     let check = CompletenessCheck { database, clock, gap_age };
     let name = "check-lock-audit-completeness";
     state.background.start(name, check, schedule);

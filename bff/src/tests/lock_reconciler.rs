@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::config::LockAuditAges;
+use crate::config::LockAuditConfig;
 use crate::locks::completeness_check::check;
 use crate::locks::verify_chain::verify;
 use crate::tests::fake_upstreams::{Command, Locks};
@@ -24,8 +24,8 @@ async fn open() -> Fixture {
     fixture
 }
 
-fn ages(fixture: &Fixture) -> LockAuditAges {
-    fixture.gateway.state.lock_audit_ages
+fn ages(fixture: &Fixture) -> LockAuditConfig {
+    fixture.gateway.state.lock_audit
 }
 
 async fn job(fixture: &Fixture, path: &str) -> Value {
@@ -70,7 +70,7 @@ async fn an_unknown_outcome_is_reconciled_once_with_lock_integration() {
         let act = Act::issue();
         act.send(&fixture).await.problem(504, "MELMASTOON.BFF.UPSTREAM_TIMEOUT");
         assert_eq!(job(&fixture, RECONCILE).await, ran(0, 0, 0, 0), "it is too young");
-        fixture.pass(ages(&fixture).reconcile.as_secs() + 1);
+        fixture.pass(ages(&fixture).reconcile_after().as_secs() + 1);
         let done = u32::from(phase == "success");
         assert_eq!(job(&fixture, RECONCILE).await, ran(done, 1 - done, 0, 0));
         assert_eq!(job(&fixture, RECONCILE).await, ran(0, 0, 0, 0));
@@ -91,7 +91,7 @@ async fn an_action_of_a_crashed_process_is_completed_once_by_any_number_of_recon
     orphan(&fixture).await;
     assert!(is_whole(&fixture).await);
     assert_eq!(rows(&fixture, "phase").await, ["requested"]);
-    fixture.pass(ages(&fixture).reconcile.as_secs() + 1);
+    fixture.pass(ages(&fixture).reconcile_after().as_secs() + 1);
     let run = || job(&fixture, RECONCILE);
     let (one, two, three) = tokio::join!(run(), run(), run());
     let count = |name: &str| [&one, &two, &three].iter().filter_map(|run| run[name].as_u64()).sum();
@@ -107,7 +107,7 @@ async fn without_lock_integration_the_outcome_is_unknown_and_reconciled_later() 
     let fixture = open().await;
     orphan(&fixture).await;
     assert!(is_whole(&fixture).await);
-    fixture.pass(ages(&fixture).reconcile.as_secs() + 1);
+    fixture.pass(ages(&fixture).reconcile_after().as_secs() + 1);
     fixture.fake.locks(Locks::Ill);
     assert_eq!(job(&fixture, RECONCILE).await, ran(0, 0, 1, 0));
     assert_eq!(job(&fixture, RECONCILE).await, ran(0, 0, 0, 1));
@@ -119,7 +119,10 @@ async fn without_lock_integration_the_outcome_is_unknown_and_reconciled_later() 
 
 async fn check_completeness(fixture: &Fixture) -> bool {
     let state = &fixture.gateway.state;
-    check(&state.database, &state.env.clock, ages(fixture).gap).await.unwrap().is_complete()
+    check(&state.database, &state.env.clock, ages(fixture).completion_grace())
+        .await
+        .unwrap()
+        .is_complete()
 }
 
 #[tokio::test]
@@ -129,10 +132,10 @@ async fn missing_rows_freeze_the_routes_until_two_operators_unfreeze_them() {
     finished.send(&fixture).await.status(201);
     orphan(&fixture).await;
     assert!(is_whole(&fixture).await);
-    fixture.pass(ages(&fixture).reconcile.as_secs() + 1);
+    fixture.pass(ages(&fixture).reconcile_after().as_secs() + 1);
     assert!(check_completeness(&fixture).await, "the reconciler may still come");
     Act::issue().send(&fixture).await.status(201);
-    fixture.pass(ages(&fixture).gap.as_secs());
+    fixture.pass(ages(&fixture).completion_grace().as_secs());
     assert!(!check_completeness(&fixture).await);
     let response = Act::issue().send(&fixture).await.problem(503, FROZEN);
     assert!(response.headers.contains_key("retry-after"));
@@ -161,7 +164,7 @@ async fn a_removed_first_row_is_detected_too() {
     let taken = "SET session_replication_role = replica;
                  DELETE FROM bff.lock_action_proxy_audit WHERE phase = 'requested'";
     fixture.gateway.database.run(taken).await;
-    fixture.pass(ages(&fixture).gap.as_secs() + 1);
+    fixture.pass(ages(&fixture).completion_grace().as_secs() + 1);
     assert!(!check_completeness(&fixture).await);
     Act::issue().send(&fixture).await.problem(503, FROZEN);
 }

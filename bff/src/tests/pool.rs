@@ -182,7 +182,7 @@ async fn no_job_holds_a_connection_while_it_calls_an_upstream() {
     gateway.post(format!("{BASE}/sync/cursor")).json(&json!({"version": 3})).await.status(200);
     let placed = format!("UPDATE bff.device_sync_status SET property_id = '{}'", gateway.property);
     gateway.database.run(&placed).await;
-    ahead.store(gateway.state.lock_audit_ages.reconcile.as_secs() + 1, Ordering::SeqCst);
+    ahead.store(gateway.state.lock_audit.reconcile_after().as_secs() + 1, Ordering::SeqCst);
     for job in ["reconcile-locks", "reconcile-cursors"] {
         witness.calls();
         let path = format!("/internal/jobs/{job}");

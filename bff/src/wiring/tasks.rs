@@ -33,7 +33,7 @@ pub(super) fn start(
     let (database, clock) = (database.clone(), clock.clone());
     let attestations = AttestationCheck::new(database.clone(), clock.clone());
     driver.start("check-attestations", attestations, watch::CHECK);
-    let gap_age = gateway.lock_audit_ages.gap;
+    let gap_age = gateway.lock_audit.completion_grace();
     let completeness = CompletenessCheck { database, clock, gap_age };
     driver.start("check-lock-audit-completeness", completeness, completeness_check::CHECK);
     if let Some(file) = config.edge.rules_file.clone() {

@@ -13,10 +13,9 @@ use metrics::{counter, gauge};
 use serde::Serialize;
 use service_kit::background::BackgroundTask;
 use service_kit::pg_row;
-use service_kit::postgres::{StoreError, write};
+use service_kit::postgres::{StoreError, Values, write};
 use service_kit::problem::chain;
 use tokio::time::Instant;
-use tokio_postgres::types::ToSql;
 
 use super::signed;
 use crate::background::job::Job;
@@ -61,22 +60,17 @@ impl BackgroundTask for CursorReconciler {
     type Error = StoreError;
 
     async fn activate(&mut self) -> Result<Compared, StoreError> {
-        let done = compare(&self.gateway, &self.calls).await?;
+        let (deadline, mut done) = (Instant::now() + RUN_LIMIT, Compared::default());
+        for (tenant, property) in properties_with_cursors(&self.gateway).await? {
+            if Instant::now() < deadline {
+                self.compare(tenant, property, &mut done).await?;
+            } else {
+                done.unasked += 1;
+            }
+        }
         record_metrics(done, self.gateway.env.clock.unix_seconds());
         Ok(done)
     }
-}
-
-async fn compare(gateway: &Gateway, calls: &ServiceCalls) -> Result<Compared, StoreError> {
-    let (deadline, mut done) = (Instant::now() + RUN_LIMIT, Compared::default());
-    for (tenant, property) in properties_with_cursors(gateway).await? {
-        if Instant::now() < deadline {
-            compare_property(gateway, calls, tenant, property, &mut done).await?;
-        } else {
-            done.unasked += 1;
-        }
-    }
-    Ok(done)
 }
 
 /// In random order, so that a run that ends early does not always skip the same ones.
@@ -93,32 +87,32 @@ async fn properties_with_cursors(
         .collect()
 }
 
-async fn compare_property(
-    gateway: &Gateway,
-    calls: &ServiceCalls,
-    tenant: TenantId,
-    property: PropertyId,
-    done: &mut Compared,
-) -> Result<(), StoreError> {
-    let requested_at = gateway.env.now();
-    let context = calls.with_deadline(Instant::now() + CALL_TIMEOUT);
-    match gateway.upstreams.sync_cursors_of(&context, tenant, property).await {
-        Ok(reported) if reported.property_id == property => {
-            let (diverged, healed) = mark(gateway, tenant, &reported, requested_at).await?;
-            done.properties += 1;
-            done.diverged += diverged;
-            done.healed += healed;
+impl CursorReconciler {
+    async fn compare(
+        &self,
+        tenant: TenantId,
+        property: PropertyId,
+        done: &mut Compared,
+    ) -> Result<(), StoreError> {
+        let Self { gateway, calls } = self;
+        let requested_at = gateway.env.now();
+        let context = calls.with_deadline(Instant::now() + CALL_TIMEOUT);
+        match gateway.upstreams.sync_cursors_of(&context, tenant, property).await {
+            Ok(reported) if reported.property_id == property => {
+                let (diverged, healed) = mark(gateway, tenant, &reported, requested_at).await?;
+                done.properties += 1;
+                done.diverged += diverged;
+                done.healed += healed;
+                return Ok(());
+            }
+            Ok(_) => tracing::error!("sync-service returned another property's cursors."),
+            Err(error) => {
+                tracing::warn!(error = %chain(&error), "Failed to compare a property's cursors.");
+            }
         }
-        Ok(_) => {
-            tracing::error!("sync-service returned another property's cursors.");
-            done.unasked += 1;
-        }
-        Err(error) => {
-            tracing::warn!(error = %chain(&error), "Failed to compare a property's cursors.");
-            done.unasked += 1;
-        }
+        done.unasked += 1;
+        Ok(())
     }
-    Ok(())
 }
 
 /// A desktop unknown to sync-service differs too. `judged` is null while sync-service is ahead and
@@ -151,13 +145,14 @@ async fn mark(
 ) -> Result<(u32, u32), StoreError> {
     let devices: Vec<&str> = reported.items.iter().map(|item| item.device_id.as_str()).collect();
     let versions: Vec<i64> = reported.items.iter().map(|item| signed(item.version)).collect();
-    let pulled: Vec<Timestamp> = reported.items.iter().map(|item| item.last_pull_at).collect();
+    let pulled: Vec<Timestamp> = reported.items.iter().map(|item| *item.last_pull_at).collect();
     let property = reported.property_id.as_str();
     let mut connection = gateway.database.connection().await?;
     let transaction = write(&mut connection, tenant).await?;
-    let values: [&(dyn ToSql + Sync); 6] =
-        [&property, &devices, &versions, &pulled, &requested_at, &(requested_at - REPORT_GRACE)];
-    let rows = transaction.query(MARK_SQL, &values).await?;
+    let pulled_before = requested_at - REPORT_GRACE;
+    let values: Values<'_> =
+        &[&property, &devices, &versions, &pulled, &requested_at, &pulled_before];
+    let rows = transaction.query(MARK_SQL, values).await?;
     transaction.commit().await?;
     let diverged = rows.iter().filter(|row| row.get::<_, bool>(0)).count();
     Ok((diverged as u32, (rows.len() - diverged) as u32))

@@ -31,7 +31,7 @@ use upstream_clients::CallError;
 
 use super::IAM_TIMEOUT;
 use crate::edge::{Caller, CallerContext, SignedIn};
-use crate::mutation::attestation::attempts::{self, Attempt, Reservation};
+use crate::mutation::attestation::attempts::{Attempt, Reservation};
 use crate::mutation::attestation::{self, Issued, Purpose, Scope};
 use crate::problems::unavailable;
 use crate::problems::upstream;
@@ -93,7 +93,7 @@ pub(crate) async fn step_up(
 ) -> ApiResult<Response> {
     let StepUpRequest { method, code, scope, resource, body_digest } = request;
     let purpose = Purpose { scope, resource, body_digest };
-    let attempt = Attempt::new(caller.principal.clone(), calls.request_id(), &gateway.env.entropy);
+    let attempt = Attempt::new(caller.principal.clone(), calls.request_id(), &gateway);
     let code = AttestRequest { method, code };
     let step_up = StepUp { gateway, principal: caller.principal, calls, attempt, purpose, code };
     step_up.run_to_completion().await
@@ -148,9 +148,7 @@ impl StepUp {
 
     /// Reserves the attempt before iam sees the code, because a code can be used only once.
     async fn reserve(&self) -> ApiResult<()> {
-        let lockout = self.gateway.lockout;
-        let reserved = attempts::reserve(&self.gateway.database, &self.attempt, lockout).await;
-        match reserved.map_err(unavailable)? {
+        match self.attempt.reserve(&self.gateway.database).await.map_err(unavailable)? {
             Reservation::Reserved => Ok(()),
             Reservation::Busy => {
                 count("busy");
@@ -185,7 +183,7 @@ impl StepUp {
         let (principal, request) = (&self.principal, self.calls.request_id());
         let mut connection = self.gateway.database.connection().await?;
         let transaction = write(&mut connection, principal.tenant).await?;
-        attempts::end_series(&transaction, &self.attempt).await?;
+        self.attempt.end_series(&transaction).await?;
         let issued = attestation::issue(&transaction, principal, &self.purpose, request, env);
         let issued = issued.await?;
         transaction.commit().await?;
@@ -195,8 +193,7 @@ impl StepUp {
     /// An attempt that is not settled counts as wrong too.
     async fn settle_wrong(&self) {
         count("wrong");
-        let lockout = self.gateway.lockout;
-        match attempts::settle_wrong(&self.gateway.database, &self.attempt, lockout).await {
+        match self.attempt.settle_wrong(&self.gateway.database).await {
             Ok(false) => {}
             Ok(true) => {
                 let (tenant, operator) = (self.principal.tenant, self.principal.operator);
@@ -212,7 +209,7 @@ impl StepUp {
 
     async fn release(&self) {
         count("not_judged");
-        if let Err(error) = attempts::release(&self.gateway.database, &self.attempt).await {
+        if let Err(error) = self.attempt.release(&self.gateway.database).await {
             tracing::warn!(error = %chain(&error), "Failed to release an attempt that iam did not check; it counts as a wrong code until the window ends.");
         }
     }
