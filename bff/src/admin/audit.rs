@@ -4,7 +4,7 @@
 use auth::oidc::ServiceAccount;
 use contracts::id::RequestId;
 use jiff::Timestamp;
-use service_kit::postgres::{StoreError, Transaction};
+use service_kit::postgres::{StoreError, Transaction, Values};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr)]
 #[strum(serialize_all = "lowercase")]
@@ -44,18 +44,9 @@ pub(crate) async fn write(
     entry: &Entry<'_>,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let (step, request, digest) = (entry.step.name(), entry.request.as_str(), &entry.digest[..]);
-    let account = entry.account;
-    let values: [&(dyn tokio_postgres::types::ToSql + Sync); 8] = [
-        &entry.action,
-        &step,
-        &request,
-        &account.email,
-        &account.subject,
-        &entry.reason,
-        &digest,
-        &now,
-    ];
-    transaction.execute(WRITE_SQL, &values).await?;
-    Ok(())
+    let Entry { action, step, request, account, reason, digest } = entry;
+    let ServiceAccount { email, subject } = account;
+    let (step, request, digest) = (step.name(), request.as_str(), &digest[..]);
+    let values: Values<'_> = &[action, &step, &request, email, subject, reason, &digest, &now];
+    transaction.execute(WRITE_SQL, values).await.map(drop)
 }

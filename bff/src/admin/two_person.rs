@@ -10,7 +10,7 @@ use contracts::text::Reason;
 use jiff::{SignedDuration, Timestamp};
 use metrics::counter;
 use service_kit::pg_row;
-use service_kit::postgres::{Database, StoreError, Transaction, write};
+use service_kit::postgres::{Database, StoreError, Transaction, Values, write};
 use sha2::{Digest, Sha256};
 use tokio_postgres::Row;
 
@@ -145,15 +145,10 @@ impl TwoPersonAction {
         transaction: &Transaction<'_>,
         request: &ApprovalRequest,
     ) -> Result<bool, StoreError> {
-        let (id, by) = (request.id.as_str(), &request.by);
-        let mut values: Vec<&(dyn tokio_postgres::types::ToSql + Sync)> = vec![
-            &id,
-            &request.reason,
-            &by.email,
-            &by.subject,
-            &request.requested_at,
-            &request.expires_at,
-        ];
+        let ApprovalRequest { id, by, reason, requested_at, expires_at, .. } = request;
+        let (id, by, subject) = (id.as_str(), &by.email, &by.subject);
+        let base: Values<'_> = &[&id, reason, by, subject, requested_at, expires_at];
+        let mut values = base.to_vec();
         let (mut column, mut value) = (String::new(), "");
         if let Some(content) = &self.content {
             (column, value) = (format!(", {}", content.name), ", $7");
@@ -200,16 +195,11 @@ impl TwoPersonAction {
              ON CONFLICT (tenant_id, request_id) DO NOTHING",
             self.approvals
         );
-        let values: [&(dyn tokio_postgres::types::ToSql + Sync); 7] = [
-            &request.id.as_str(),
-            &request.by.email,
-            &request.by.subject,
-            &request.expires_at,
-            &by.email,
-            &by.subject,
-            &now,
-        ];
-        Ok(transaction.execute(&sql, &values).await? == 1)
+        let (id, asker, expires_at) = (request.id.as_str(), &request.by, &request.expires_at);
+        let ServiceAccount { email, subject } = by;
+        let values: Values<'_> =
+            &[&id, &asker.email, &asker.subject, expires_at, email, subject, &now];
+        Ok(transaction.execute(&sql, values).await? == 1)
     }
 
     async fn audit(

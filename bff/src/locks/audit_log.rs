@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 use service_kit::pg_row;
-use service_kit::postgres::{StoreError, Transaction};
+use service_kit::postgres::{StoreError, Transaction, Values};
 
 use super::hash_chain::{Content, GENESIS_HASH};
 use super::row::Row;
@@ -47,18 +47,9 @@ pub(crate) async fn append(
         (pg_row::get(&head, "tenant_id")?, pg_row::get::<Vec<u8>>(&head, "hash")?);
     let content = Content { tenant, sequence, at, row };
     let hash = content.hash(&before);
-    insert(transaction, &content, &before, &hash).await
-}
-
-async fn insert(
-    transaction: &Transaction<'_>,
-    content: &Content,
-    before: &[u8],
-    hash: &[u8; 32],
-) -> Result<(), StoreError> {
     let row = &content.row;
-    let values: [&(dyn tokio_postgres::types::ToSql + Sync); 20] = [
-        &content.sequence,
+    let values: Values<'_> = &[
+        &sequence,
         &row.id,
         &row.action_id,
         &row.action,
@@ -75,10 +66,9 @@ async fn insert(
         &row.body_digest,
         &row.attestation,
         &row.detail,
-        &content.at,
+        &at,
         &before,
         &&hash[..],
     ];
-    transaction.execute(APPEND_SQL, &values).await?;
-    Ok(())
+    transaction.execute(APPEND_SQL, values).await.map(drop)
 }

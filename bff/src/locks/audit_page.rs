@@ -5,7 +5,7 @@ use contracts::id::PropertyId;
 use contracts::locks::LockAuditRow;
 use jiff::Timestamp;
 use service_kit::pg_row;
-use service_kit::postgres::{StoreError, Transaction};
+use service_kit::postgres::{StoreError, Transaction, Values};
 use tokio_postgres::Row;
 
 /// Last row of the previous page. On the wire `<microseconds>-<sequence>`.
@@ -62,9 +62,8 @@ pub(crate) async fn page(
     let limit = usize::from(query.limit);
     let one_more = i64::from(query.limit) + 1;
     let property = query.property.as_str();
-    let values: [&(dyn tokio_postgres::types::ToSql + Sync); 6] =
-        [&property, &query.from, &query.to, &at, &sequence, &one_more];
-    let mut found = transaction.query(PAGE_SQL, &values).await?;
+    let values: Values<'_> = &[&property, &query.from, &query.to, &at, &sequence, &one_more];
+    let mut found = transaction.query(PAGE_SQL, values).await?;
     let is_last = found.len() <= limit;
     found.truncate(limit);
     let next = found.last().filter(|_| !is_last).map(cursor).transpose()?;

@@ -5,7 +5,7 @@ use auth::Principal;
 use contracts::env::Env;
 use contracts::id::{ActivityId, SessionId};
 use serde_json::Value;
-use service_kit::postgres::{StoreError, Transaction};
+use service_kit::postgres::{StoreError, Transaction, Values};
 use service_kit::request::RequestContext;
 
 /// One row.
@@ -37,7 +37,7 @@ pub(crate) async fn record(
     let id: ActivityId = env.new_id();
     let Activity { principal, session, request, action, resource, outcome, detail } = activity;
     let session = session.as_ref().map(SessionId::as_str);
-    let values: [&(dyn tokio_postgres::types::ToSql + Sync); 12] = [
+    let values: Values<'_> = &[
         &principal.tenant.as_str(),
         &id.as_str(),
         &env.now(),
@@ -51,6 +51,6 @@ pub(crate) async fn record(
         &request.trace_id,
         detail,
     ];
-    transaction.execute(INSERT_SQL, &values).await?;
+    transaction.execute(INSERT_SQL, values).await?;
     Ok(id)
 }

@@ -9,8 +9,7 @@ use contracts::id::{DeviceId, DeviceSyncStatusId, PropertyId, TenantId};
 use contracts::sync::{CachedCursor, SyncCursor};
 use jiff::Timestamp;
 use service_kit::pg_row;
-use service_kit::postgres::{Database, StoreError};
-use tokio_postgres::types::ToSql;
+use service_kit::postgres::{Database, StoreError, Values};
 
 pub(crate) mod cursor_writer;
 pub(crate) mod reconcile;
@@ -98,17 +97,12 @@ async fn put(
 ) -> Result<(), StoreError> {
     let CursorReport { principal, cursor, at, property } = report;
     let id: DeviceSyncStatusId = env.new_id();
+    let (device, operator) = (principal.device.as_str(), principal.operator.as_str());
     let property = property.as_ref().map(PropertyId::as_str);
-    let values: [&(dyn ToSql + Sync); 7] = [
-        &id.as_str(),
-        &principal.device.as_str(),
-        &principal.operator.as_str(),
-        &property,
-        at,
-        &signed(cursor.version),
-        &cursor.at,
-    ];
-    database.write(principal.tenant, sql, &values).await.map(drop)
+    let (version, cursor_at) = (signed(cursor.version), *cursor.at);
+    let values: Values<'_> =
+        &[&id.as_str(), &device, &operator, &property, at, &version, &cursor_at];
+    database.write(principal.tenant, sql, values).await.map(drop)
 }
 
 /// Converts for Postgres. A version that does not fit exceeds any version on the wire.

@@ -16,7 +16,7 @@ use serde_json::json;
 use service_kit::caller::Caller;
 use service_kit::etag;
 use service_kit::extract::{Json, Path};
-use service_kit::postgres::{self, StoreError, Transaction};
+use service_kit::postgres::{self, StoreError, Transaction, Values};
 use service_kit::problem::{ApiError, ApiResult};
 use service_kit::request::RequestContext;
 use service_kit::service::Shared;
@@ -163,19 +163,17 @@ impl Flip {
         // The first flip has no earlier status.
         let from = self.found.has_status.then(|| self.found.status.name());
         let (to, operator) = (self.request.status.name(), self.caller.0.operator.as_str());
-        let values: [&(dyn tokio_postgres::types::ToSql + Sync); 7] =
-            [&room, &property, &from, &to, &self.request.reason.as_str(), &operator, &self.at];
-        transaction.execute(INSERT_AUDIT_SQL, &values).await?;
-        Ok(())
+        let reason = self.request.reason.as_str();
+        let values: Values<'_> = &[&room, &property, &from, &to, &reason, &operator, &self.at];
+        transaction.execute(INSERT_AUDIT_SQL, values).await.map(drop)
     }
 
     async fn write_event(&self, transaction: &Transaction<'_>, shared: &Shared) -> ApiResult<()> {
         let event = self.event(EventId::generate(&shared.clock, &shared.entropy));
         let whole = serde_json::to_value(&event).expect("an event is plain JSON");
         let (id, kind) = (event.id.as_str(), event.kind.as_str());
-        transaction
-            .execute(INSERT_OUTBOX_SQL, &[&id, &kind, &event.orderingkey, &whole, &self.at])
-            .await?;
+        let values: Values<'_> = &[&id, &kind, &event.orderingkey, &whole, &self.at];
+        transaction.execute(INSERT_OUTBOX_SQL, values).await?;
         Ok(())
     }
 

@@ -4,7 +4,7 @@
 use contracts::id::EventId;
 use jiff::Timestamp;
 use service_kit::pg_row;
-use service_kit::postgres::{Database, StoreError, Transaction};
+use service_kit::postgres::{Database, StoreError, Transaction, Values};
 use service_kit::problem::chain;
 use tokio_postgres::Row;
 
@@ -25,10 +25,8 @@ pub(crate) async fn insert(
 ) -> Result<(), StoreError> {
     let (tenant, cause) = (status.tenant.as_str(), cause.as_str());
     let TenantStatus { suspended, stated_at, .. } = status;
-    transaction
-        .execute(INSERT_SQL, &[&tenant, suspended, stated_at, &reason, &cause, &now])
-        .await?;
-    Ok(())
+    let values: Values<'_> = &[&tenant, suspended, stated_at, &reason, &cause, &now];
+    transaction.execute(INSERT_SQL, values).await.map(drop)
 }
 
 const AFTER_SQL: &str = "
