@@ -5,6 +5,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::Extensions;
 use parking_lot::Mutex;
@@ -74,12 +75,14 @@ pub(crate) struct Connection {
     slot: Slot,
     progress: Mutex<Progress>,
     close_kind: watch::Sender<Option<CloseKind>>,
+    has_continuing_stream: AtomicBool,
 }
 
 impl Connection {
     pub(crate) fn new(limits: ConnectionLimits, peer: SocketAddr, slot: Slot) -> Arc<Self> {
         let progress = Mutex::new(Progress::new(Instant::now()));
-        Arc::new(Self { limits, peer, slot, progress, close_kind: watch::Sender::new(None) })
+        let (close_kind, has_continuing_stream) = (watch::Sender::new(None), AtomicBool::default());
+        Arc::new(Self { limits, peer, slot, progress, close_kind, has_continuing_stream })
     }
 
     pub(crate) fn received(&self, received: Received) {
@@ -106,6 +109,16 @@ impl Connection {
     pub(crate) fn request(self: &Arc<Self>) -> ActiveRequest {
         self.progress.lock().request_began();
         ActiveRequest(Arc::clone(self))
+    }
+
+    /// Notes that an HTTP/2 stream was woken to send its next frame.
+    fn stream_continues(&self) {
+        self.has_continuing_stream.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a stream was woken to send its next frame since the last call.
+    pub(crate) fn take_continuing_stream(&self) -> bool {
+        self.has_continuing_stream.swap(false, Ordering::Relaxed)
     }
 
     /// Counts the connection for the address that a proxy named with its first request.

@@ -33,6 +33,7 @@ mod service;
 #[cfg(test)]
 mod tests;
 mod unparsed;
+mod write_buffer;
 
 pub use crate::connection::{
     BodyTimeout, CloseKind, ConnectionHandle, ConnectionLimits, ConnectionMetrics, address_group,

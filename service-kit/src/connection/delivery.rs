@@ -25,7 +25,10 @@ tokio::task_local! {
 
 /// How much of one answer waits for the client.
 #[derive(Debug)]
-pub(crate) struct Delivery(Mutex<Waiting>);
+pub(crate) struct Delivery {
+    connection: Arc<Connection>,
+    waiting: Mutex<Waiting>,
+}
 
 #[derive(Debug)]
 struct Waiting {
@@ -37,8 +40,9 @@ struct Waiting {
 }
 
 impl Delivery {
-    fn new() -> Arc<Self> {
-        Arc::new(Self(Mutex::new(Waiting { bytes: 0, since: Instant::now(), body: None })))
+    fn new(connection: Arc<Connection>) -> Arc<Self> {
+        let waiting = Mutex::new(Waiting { bytes: 0, since: Instant::now(), body: None });
+        Arc::new(Self { connection, waiting })
     }
 
     /// Of the answer that is being polled; none over HTTP/1.1, where the socket tells all.
@@ -47,12 +51,12 @@ impl Delivery {
     }
 
     pub(crate) fn is_waiting(&self) -> bool {
-        self.0.lock().bytes > 0
+        self.waiting.lock().bytes > 0
     }
 
     /// Resolves when the client took all that was sent.
     pub(crate) fn poll_taken(&self, cx: &Context<'_>) -> Poll<()> {
-        let mut waiting = self.0.lock();
+        let mut waiting = self.waiting.lock();
         if waiting.bytes == 0 {
             return Poll::Ready(());
         }
@@ -61,21 +65,22 @@ impl Delivery {
     }
 
     fn waiting_since(&self) -> Option<Instant> {
-        let waiting = self.0.lock();
+        let waiting = self.waiting.lock();
         (waiting.bytes > 0).then_some(waiting.since)
     }
 
     fn began(&self, bytes: usize) {
-        let mut waiting = self.0.lock();
+        let mut waiting = self.waiting.lock();
         (waiting.bytes, waiting.since) = (waiting.bytes + bytes, Instant::now());
     }
 
     fn took(&self, bytes: usize) {
-        let mut waiting = self.0.lock();
+        let mut waiting = self.waiting.lock();
         (waiting.bytes, waiting.since) = (waiting.bytes.saturating_sub(bytes), Instant::now());
         if waiting.bytes == 0
             && let Some(body) = waiting.body.take()
         {
+            self.connection.stream_continues();
             body.wake();
         }
     }
@@ -122,8 +127,8 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     fn execute(&self, inner: F) {
-        let (delivery, connection) = (Delivery::new(), Arc::clone(&self.0));
-        TokioExecutor::new().execute(Stream { inner, delivery, connection, timer: None });
+        let delivery = Delivery::new(Arc::clone(&self.0));
+        TokioExecutor::new().execute(Stream { inner, delivery, has_yielded: false, timer: None });
     }
 }
 
@@ -133,7 +138,8 @@ pin_project! {
         #[pin]
         inner: F,
         delivery: Arc<Delivery>,
-        connection: Arc<Connection>,
+        // Whether the connection could send the data that waits.
+        has_yielded: bool,
         // Made when the answer has to be waited for.
         timer: Option<Pin<Box<Sleep>>>,
     }
@@ -148,20 +154,27 @@ impl<F: Future<Output = ()>> Future for Stream<F> {
         if CURRENT.sync_scope(Arc::clone(this.delivery), || inner.poll(cx)).is_ready() {
             return Poll::Ready(());
         }
+        let connection = &this.delivery.connection;
         // What the client takes does not wake this task: the timer fires and is moved.
         while let Some(since) = this.delivery.waiting_since() {
-            let at = since + Duration::from_millis(this.connection.limits.write_stall_ms);
+            if !std::mem::replace(this.has_yielded, true) {
+                // Most answers are sent as soon as the connection is polled, and need no timer.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            let at = since + Duration::from_millis(connection.limits.write_stall_ms);
             let timer = this.timer.get_or_insert_with(|| Box::pin(sleep_until(at)));
             if timer.deadline() != at {
                 timer.as_mut().reset(at);
             }
             ready!(timer.as_mut().poll(cx));
             if this.delivery.waiting_since() == Some(since) {
-                this.connection.refused(Reason::WriteTimeout);
-                tracing::debug!(peer = %this.connection.peer, "An answer was not taken.");
+                connection.refused(Reason::WriteTimeout);
+                tracing::debug!(peer = %connection.peer, "An answer was not taken.");
                 return Poll::Ready(());
             }
         }
+        *this.has_yielded = false;
         Poll::Pending
     }
 }

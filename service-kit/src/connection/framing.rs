@@ -49,6 +49,10 @@ impl Framing {
         matches!(self, Self::Http1)
     }
 
+    pub(crate) fn is_http2(&self) -> bool {
+        matches!(self, Self::Http2(_))
+    }
+
     pub(crate) fn receive(&mut self, bytes: &[u8]) -> Received {
         match self {
             Self::Http1 => Received::Http1,

@@ -1,6 +1,9 @@
 //! The stream of a connection, which records what is received and when writes are blocked.
+//!
+//! Over HTTP/2, frames that follow each other at once are written together: the end of an answer is
+//! a frame of its own, and would cost a write and a TLS record.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -10,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::Accept;
 use super::service::Applications;
 use super::unparsed;
+use super::write_buffer::WriteBuffer;
 use crate::connection::{Connection, Framing};
 
 pub(super) struct TrackedStream<A: Accept> {
@@ -18,6 +22,8 @@ pub(super) struct TrackedStream<A: Accept> {
     framing: Framing,
     /// Whether the last write was not accepted.
     is_blocked: bool,
+    /// Of HTTP/2, until the next flush.
+    buffer: WriteBuffer,
     applications: Applications,
     replaced: Option<Replaced>,
 }
@@ -36,8 +42,40 @@ impl<A: Accept> TrackedStream<A> {
         connection: Arc<Connection>,
         applications: Applications,
     ) -> Self {
-        let framing = Framing::new();
-        Self { stream, connection, framing, is_blocked: false, applications, replaced: None }
+        Self {
+            stream,
+            connection,
+            framing: Framing::new(),
+            is_blocked: false,
+            buffer: WriteBuffer::default(),
+            applications,
+            replaced: None,
+        }
+    }
+
+    fn poll_write_http2(
+        &mut self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let length = slices.iter().map(|slice| slice.len()).sum();
+        if !self.buffer.has_room(length) {
+            ready!(self.poll_write_buffer(cx))?;
+        }
+        if self.buffer.has_room(length) {
+            self.buffer.append(slices);
+            return Poll::Ready(Ok(length));
+        }
+        let outcome = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.note_write(outcome)
+    }
+
+    fn poll_write_buffer(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.buffer.is_empty() {
+            let outcome = self.buffer.poll_write(&mut self.stream, cx);
+            ready!(self.note_write(outcome))?;
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Whether the bytes are not sent as they are, which [`Self::poll_replaced`] then does.
@@ -105,6 +143,9 @@ impl<A: Accept> AsyncWrite for TrackedStream<A> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if self.framing.is_http2() {
+            return self.poll_write_http2(cx, &[IoSlice::new(bytes)]);
+        }
         let outcome = if self.replaces(bytes) {
             self.poll_replaced(cx)
         } else {
@@ -116,8 +157,11 @@ impl<A: Accept> AsyncWrite for TrackedStream<A> {
     fn poll_write_vectored(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
+        slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if self.framing.is_http2() {
+            return self.poll_write_http2(cx, slices);
+        }
         let outcome = if slices.first().is_some_and(|first| self.replaces(first)) {
             self.poll_replaced(cx)
         } else {
@@ -131,11 +175,18 @@ impl<A: Accept> AsyncWrite for TrackedStream<A> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.connection.take_continuing_stream() && self.buffer.waits() {
+            // The stream's task runs first, then this one again.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        ready!(self.poll_write_buffer(cx))?;
         let outcome = Pin::new(&mut self.stream).poll_flush(cx);
         self.note_write(outcome)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_write_buffer(cx))?;
         let outcome = Pin::new(&mut self.stream).poll_shutdown(cx);
         self.note_write(outcome)
     }
