@@ -39,7 +39,9 @@ impl WriteBuffer {
     }
 
     pub(super) fn append(&mut self, slices: &[IoSlice<'_>]) {
-        slices.iter().for_each(|slice| self.bytes.extend_from_slice(slice));
+        for slice in slices {
+            self.bytes.extend_from_slice(slice);
+        }
     }
 
     /// Writes as many bytes as `stream` accepts at once. Not for an empty buffer.
