@@ -104,7 +104,9 @@ pub mod wire {
     pub struct Timestamp(pub jiff::Timestamp);
 
     /// A date, read as by [`parse_date`](super::parse_date).
-    #[derive(Clone, Copy, PartialEq, Eq, derive_more::Debug, Deref, From, Serialize)]
+    #[derive(
+        Clone, Copy, PartialEq, Eq, PartialOrd, Ord, derive_more::Debug, Deref, From, Serialize,
+    )]
     #[debug("{_0:?}")]
     pub struct Date(pub jiff::civil::Date);
 

@@ -229,8 +229,8 @@ fn every_guest_in_house_has_one_folio_and_has_paid_something() {
             assert_eq!((folio.reservation_id, folio.tenant_id), (guest.id, guest.tenant_id));
             assert!(folio.paid().amount_micro > 0 && folio.charged().amount_micro > 0);
             assert!(folio.charged().amount_micro <= guest.total.amount_micro);
-            assert_eq!((folio.charges[0].date, folio.due_on), (guest.check_in, guest.check_out));
-            assert!(folio.charges.iter().all(|charge| charge.date < guest.check_out));
+            assert_eq!((*folio.charges[0].date, folio.due_on), (guest.check_in, guest.check_out));
+            assert!(folio.charges.iter().all(|charge| *charge.date < guest.check_out));
         }
     }
 }
@@ -242,7 +242,7 @@ fn work_orders_are_of_the_past_and_those_that_close_a_room_are_pending() {
         let orders = || demo.work_orders.iter().map(|one| &one.item);
         unique(orders().map(|order| order.work_order_id));
         for order in orders() {
-            assert!(order.reported_at <= order.since && order.since <= demo.now, "{order:?}");
+            assert!(order.reported_at <= order.since && *order.since <= demo.now, "{order:?}");
             let taken = order.state.is_pending() && order.state != WorkOrderState::Open;
             assert!(!taken || order.assigned_to.is_some(), "{order:?}");
             states.insert(order.state);
@@ -262,7 +262,7 @@ fn there_is_advice_at_every_moment_and_none_of_it_has_expired() {
     let mut kinds = BTreeSet::new();
     for demo in moments() {
         unique(demo.suggestions.iter().map(|one| one.item.suggestion_id));
-        assert!(demo.suggestions.iter().all(|one| one.item.expires_at > demo.now));
+        assert!(demo.suggestions.iter().all(|one| *one.item.expires_at > demo.now));
         for property in &demo.properties {
             let own = || demo.suggestions.iter().filter(|one| one.property_id == property.id);
             assert!((1..25).contains(&own().count()), "{} pieces of advice", own().count());

@@ -55,14 +55,14 @@ async fn arrivals_departures_and_guests_in_house_are_listed() {
             read(&platform, property.slug, 2).await,
         ];
         let today = property.today(platform.now());
-        assert_eq!((arrivals.date, arrivals.property_id), (today, property.id));
+        assert_eq!((*arrivals.date, arrivals.property_id), (today, property.id));
         assert!(
             !arrivals.items.is_empty()
-                && arrivals.items.iter().all(|arrival| arrival.check_in == today)
+                && arrivals.items.iter().all(|arrival| *arrival.check_in == today)
         );
         assert!(arrivals.items.is_sorted_by_key(|stay| stay.eta));
         assert!(!departures.items.is_empty());
-        assert!(departures.items.iter().all(|stay| stay.check_out == today));
+        assert!(departures.items.iter().all(|stay| *stay.check_out == today));
         assert!(in_house.items.iter().all(|stay| stay.room_number.is_some()
             && matches!(stay.state, ReservationState::CheckedIn | ReservationState::InHouse)));
     }
