@@ -166,7 +166,7 @@ check_commands() {
                 || fault "$page uses \$$name, which neither ops/runbooks/addresses.sh nor the page sets."
         done
         for text in $(arguments metrics "$commands" | grep -oE '^[a-z_]+'); do
-            rust -E "\"[a-z_]*${text%_bucket}[a-z_]*\"" || fault "$page shows the metric $text, which no Rust source makes."
+            rust -E "\"([{]prefix[}])?[a-z_]*${text%_bucket}[a-z_]*\"" || fault "$page shows the metric $text, which no Rust source makes."
         done
         while IFS= read -r text; do
             [ -z "$text" ] || rust -F -- "$text" || fault "$page looks for '$text' in a log, which no Rust source writes."
