@@ -38,7 +38,7 @@ const PROFILE_FRESHNESS: Duration = Duration::from_secs(5 * 60);
 /// As long as a session. Without a profile only the token counts.
 const PROFILE_TTL: Duration = Duration::from_secs(12 * 60 * 60);
 /// Longest wait of a request for a missing profile.
-pub(crate) const PROFILE_WAIT: Duration = Duration::from_millis(200);
+const PROFILE_WAIT: Duration = Duration::from_millis(200);
 /// Allows two attempts of the call stack.
 const FETCH_TIMEOUT: Duration = Duration::from_millis(1100);
 /// Pause after a failed fetch, per operator.

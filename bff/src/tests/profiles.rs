@@ -7,7 +7,6 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
-use crate::sessions::profiles::PROFILE_WAIT;
 use crate::tests::tenant::{Behavior, Hands, Tenant};
 use crate::tests::test_gateway::{TestGateway, TestOptions, TestResponse, fresh};
 
@@ -99,17 +98,23 @@ async fn a_profile_of_another_operator_is_ignored() {
 
 #[tokio::test]
 async fn while_tenant_service_hangs_a_request_waits_briefly_and_uses_its_token() {
-    let (tenant, gateway) = Tenant::with_gateway(Behavior::Hangs).await;
-    // Tenant-service never responds, so a response at all means that the wait has an end.
-    let requests = join_all([session(&gateway), session(&gateway), session(&gateway)]);
-    for body in timeout(Duration::from_secs(15), requests).await.expect("the wait has an end") {
-        assert_eq!(
-            (&body["profile"], &body["roles"]),
-            (&json!("unavailable"), &json!(["front_desk"]))
-        );
+    // Waiting too long would slow down every gateway, a busy machine not all of them.
+    let mut quickest = Duration::MAX;
+    for _ in 0..3 {
+        let (tenant, gateway) = Tenant::with_gateway(Behavior::Hangs).await;
+        let started = Instant::now();
+        let bodies = join_all([session(&gateway), session(&gateway), session(&gateway)]).await;
+        quickest = quickest.min(started.elapsed());
+        for body in bodies {
+            assert_eq!(
+                (&body["profile"], &body["roles"]),
+                (&json!("unavailable"), &json!(["front_desk"]))
+            );
+        }
+        dashboard(&gateway).await.status(200);
+        assert_eq!(tenant.requests(), 1, "one call for all of them");
     }
-    dashboard(&gateway).await.status(200);
-    assert_eq!(tenant.requests(), 1, "one call for all of them");
+    assert!(quickest < Duration::from_millis(450), "they waited {quickest:?} for 200 ms");
 }
 
 #[tokio::test]
@@ -139,7 +144,7 @@ async fn an_old_profile_is_used_without_tenant_service_until_its_ttl() {
         quickest = quickest.min(started.elapsed());
         assert_eq!((&body["profile"], &body["displayName"]), (&json!("stale"), &json!("Mina")));
     }
-    assert!(quickest < PROFILE_WAIT, "a stale profile is not waited for");
+    assert!(quickest < Duration::from_millis(150), "a stale profile is not waited for");
     hands.forward(11 * 60);
     assert_eq!(session(&gateway).await["profile"], "stale");
     hands.forward(60);
