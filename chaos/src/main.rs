@@ -44,8 +44,8 @@ enum Command {
         #[arg(long, default_value = "10")]
         time_scale: Scale,
     },
-    /// Run the drills as `./check` does and keep the results by commit. The first run has every red drill,
-    /// the next ones have a seventh in turn.
+    /// Run the drills as `./check` does and keep the results by commit. Red drills that never ran at a commit
+    /// run first, and then a seventh in turn.
     Repeat {
         #[arg(value_parser = clap::value_parser!(u32).range(1..))]
         runs: u32,

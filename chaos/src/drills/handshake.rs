@@ -227,7 +227,7 @@ async fn watch(length: Duration, desktops: &Desktops, env: &DrillEnv) -> anyhow:
 fn check_user_view(run: &DrillRun, kind: &str, who: Who, during: &During) {
     let is_expected = |answer: &&TimedResponse| {
         let fitting = answer.is(UNAVAILABLE.0, UNAVAILABLE.1)
-            || (kind == "hang" || who == Who::All) && answer.is(TIMED_OUT.0, TIMED_OUT.1)
+            || kind == "hang" && answer.is(TIMED_OUT.0, TIMED_OUT.1)
             || who == Who::All && answer.is(OVERLOADED.0, OVERLOADED.1);
         fitting && answer.body["retryAfter"] == 30 && answer.body["runbook"] == RUNBOOK
     };

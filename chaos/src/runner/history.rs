@@ -107,6 +107,12 @@ impl Results {
         runs(&mut self.0.iter())
     }
 
+    /// Ids of the rows that have a result in this form.
+    pub(super) fn rows(&self, form: Form) -> BTreeSet<&str> {
+        let entries = self.0.iter().filter(|entry| entry.form == form);
+        entries.map(|entry| entry.row.as_str()).collect()
+    }
+
     pub(super) fn are_as_expected(&self) -> bool {
         self.0.iter().all(|entry| entry.as_expected)
     }

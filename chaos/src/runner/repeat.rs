@@ -1,6 +1,7 @@
 //! Repeats the drills of the gate and keeps their results, to find rows whose result is not always the
 //! same.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::Stdio;
@@ -16,7 +17,7 @@ use tokio::process::Command;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::Instant;
 
-use super::history::{Entry, Form, History};
+use super::history::{Entry, Form, History, Results};
 use super::output::print;
 use super::red_choice::SHARE;
 use super::{RunOptions, report_of};
@@ -61,7 +62,7 @@ pub async fn repeat(ids: &[String], options: RepeatOptions) -> anyhow::Result<bo
         let run = Run {
             revision: &revision,
             started: Clock::system().now(),
-            earlier: history.read()?.runs(),
+            earlier: history.read()?,
             build: build.is_some(),
         };
         run.drills(&catalog, ids, &history).await?;
@@ -80,8 +81,8 @@ pub async fn repeat(ids: &[String], options: RepeatOptions) -> anyhow::Result<bo
 struct Run<'a> {
     revision: &'a Revision,
     started: Timestamp,
-    /// Number of earlier runs of the revision.
-    earlier: usize,
+    /// Of the revision.
+    earlier: Results,
     /// Whether a build runs at the same time.
     build: bool,
 }
@@ -96,7 +97,7 @@ impl Run<'_> {
         for (form, options) in [(Form::Green, GREEN), (Form::Red, RED)] {
             let options = RunOptions { gate: ids.is_empty(), ..options };
             let reds = if options.sabotage && options.gate {
-                reds_of_run(catalog, self.earlier)
+                reds_of_run(catalog, self.earlier.runs(), &self.earlier.rows(Form::Red))
             } else {
                 ids.to_vec()
             };
@@ -140,15 +141,16 @@ impl Run<'_> {
     }
 }
 
-/// The rows of the gate that run without their safeguards: all in the first run of a revision, and then
-/// a seventh in turn, as `./check` runs one with each commit.
-fn reds_of_run(catalog: &Catalog, earlier: usize) -> Vec<String> {
+/// The rows of the gate that run without their safeguards after so many runs of a revision: those that
+/// are not `known` to have done so, and a seventh in turn, as `./check` runs one with each commit.
+fn reds_of_run(catalog: &Catalog, earlier: usize, known: &BTreeSet<&str>) -> Vec<String> {
     let gate = RunOptions { gate: true, ..RED };
     let rows = catalog.drilled();
     let rows = rows.filter(|it| gate.includes(it.drill) && it.drill.no_safeguard.is_none());
-    let is_chosen = |position: &usize| earlier == 0 || position % SHARE == earlier % SHARE;
-    let rows = rows.enumerate().filter(|numbered| is_chosen(&numbered.0));
-    rows.map(|numbered| numbered.1.row.id.clone()).collect()
+    let ids = rows.map(|it| it.row.id.clone()).enumerate();
+    let is_due = |position: usize| position % SHARE == earlier % SHARE;
+    let chosen = ids.filter(|(position, id)| is_due(*position) || !known.contains(id.as_str()));
+    chosen.map(|(_, id)| id).collect()
 }
 
 /// Runs all tests and returns the names of those that failed.
@@ -241,13 +243,19 @@ mod tests {
     }
 
     #[test]
-    fn the_reds_of_one_run_and_seven_more_are_all_and_all_again() {
+    fn reds_that_never_ran_come_first_and_then_a_seventh_in_turn() {
         let catalog = Catalog::load().unwrap();
-        let all = reds_of_run(&catalog, 0);
-        assert!(all.len() > SHARE, "{all:?}");
-        let mut later: Vec<_> = (1..=SHARE).flat_map(|run| reds_of_run(&catalog, run)).collect();
+        let all = reds_of_run(&catalog, 0, &BTreeSet::new());
+        let known: BTreeSet<_> = all.iter().map(String::as_str).collect();
+        let seventh = reds_of_run(&catalog, 1, &known);
+        assert!(!seventh.is_empty() && seventh.len() <= all.len().div_ceil(SHARE), "{seventh:?}");
+        let turns = 1..=SHARE;
+        let mut later: Vec<_> = turns.flat_map(|run| reds_of_run(&catalog, run, &known)).collect();
         later.sort_by_key(|id| all.iter().position(|other| other == id));
         assert_eq!(later, all);
+        let some: BTreeSet<_> = all.iter().skip(1).step_by(2).map(String::as_str).collect();
+        let completed = reds_of_run(&catalog, 1, &some);
+        assert!(all.iter().all(|id| some.contains(id.as_str()) || completed.contains(id)));
     }
 
     #[test]
