@@ -177,7 +177,8 @@ impl Service {
 fn complete(document: &mut OpenApi) {
     for item in document.paths.paths.values_mut() {
         let reads = item.get.iter_mut().map(|operation| (operation, read_problems()));
-        let writes = item.post.iter_mut().map(|operation| (operation, write_problems()));
+        let writes = [&mut item.put, &mut item.post, &mut item.patch, &mut item.delete];
+        let writes = writes.into_iter().flatten().map(|operation| (operation, write_problems()));
         for (operation, problems) in reads.chain(writes) {
             operation.responses.responses.extend(problems);
             let token = SecurityRequirement::new("requestToken", [""; 0]);

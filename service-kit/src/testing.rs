@@ -148,7 +148,7 @@ pub async fn prepare_all(postgres_url: &str, statements: &[String]) {
 /// `_SQL`, without those of parts, which end with `_CONDITION_SQL`, and without those of tests.
 ///
 /// # Panics
-/// When a file cannot be read.
+/// When a file cannot be read, or none has a statement.
 pub fn statements_in(package: &str) -> Vec<String> {
     let (mut found, mut folders) = (Vec::new(), vec![Path::new(package).join("src")]);
     while let Some(folder) = folders.pop() {
@@ -170,6 +170,7 @@ pub fn statements_in(package: &str) -> Vec<String> {
             }));
         }
     }
+    assert!(!found.is_empty(), "no statement was found in {package}/src");
     found
 }
 
