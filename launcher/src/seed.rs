@@ -3,7 +3,7 @@
 //!
 //! Not here: the data itself, which `stand_ins::demo` defines and the stand-ins serve too.
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use contracts::clock::{Clock, wire_time};
 use contracts::id::Id;
 use jiff::{Timestamp, Unit};
@@ -22,10 +22,12 @@ mod housekeeping;
 mod inventory;
 mod staff;
 
-/// Rows of one table. Members of the first row that have no column of their name are not written.
+/// Rows of one table. Members of the first row that have no column of their name are not written, unless
+/// they are `required`.
 struct Batch {
     table: &'static str,
     rows: Vec<Value>,
+    required: Vec<String>,
 }
 
 impl Batch {
@@ -33,7 +35,7 @@ impl Batch {
         Self::with(table, items, house, |_| json!({}))
     }
 
-    /// Rows with further members, which replace those of the items.
+    /// Rows with further members, which replace those of the items and must be columns.
     fn with<T: Serialize>(
         table: &'static str,
         items: &[T],
@@ -49,8 +51,19 @@ impl Batch {
             }
             row
         };
-        Self { table, rows: items.iter().map(row).collect() }
+        let required = names(items.first().map(&more).as_ref());
+        Self { table, rows: items.iter().map(row).collect(), required }
     }
+
+    /// Rows whose members must all be columns.
+    fn exactly(table: &'static str, rows: Vec<Value>) -> Self {
+        Self { table, required: names(rows.first()), rows }
+    }
+}
+
+/// Names of the members of a row.
+fn names(row: Option<&Value>) -> Vec<String> {
+    row.and_then(Value::as_object).map(|row| row.keys().cloned().collect()).unwrap_or_default()
 }
 
 /// The demo data of one service, in the order that foreign keys require.
@@ -133,11 +146,13 @@ const COLUMNS_SQL: &str = "
 /// Writes a table's rows with one INSERT. The table's column types parse the JSON; columns that the rows
 /// do not name keep their defaults.
 async fn insert(transaction: &Transaction<'_>, batch: &Batch) -> anyhow::Result<()> {
-    let Batch { table, rows } = batch;
+    let Batch { table, rows, required } = batch;
     let first = rows.first().context("the demo has no row")?;
     let columns = transaction.query(COLUMNS_SQL, &[table]).await?;
     let columns = columns.iter().map(|row| row.get::<_, String>(0));
     let columns: Vec<String> = columns.filter(|name| first.get(name).is_some()).collect();
+    let missing = required.iter().find(|name| !columns.contains(name));
+    ensure!(missing.is_none(), "{table} has no column {missing:?}");
     let columns = columns.join(", ");
     let statement = format!(
         "INSERT INTO {table} ({columns})

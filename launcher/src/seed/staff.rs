@@ -17,7 +17,7 @@ pub(super) fn batches(house: &DemoData) -> Vec<Batch> {
     vec![
         Batch::of("staff.properties", &house.properties, house),
         Batch::of("staff.departments", &house.departments, house),
-        Batch { table: "staff.positions", rows: positions.rows },
+        Batch::exactly("staff.positions", positions.rows),
         Batch::with("staff.staff", &house.staff, house, |member| {
             let position = pair(member.department_id, member.position_id);
             json!({"position_id": position, "status": "active"})
