@@ -30,6 +30,7 @@ mod file_limit;
 mod host;
 mod io_tracking;
 mod service;
+mod socket;
 #[cfg(test)]
 mod tests;
 mod unparsed;
@@ -42,18 +43,13 @@ pub use crate::connection::{
 
 use driver::Driver;
 use service::Applications;
+pub use socket::Socket;
 
 /// Turns an accepted connection into the stream HTTP runs on: itself, or TLS over it.
 pub trait Accept: Clone + Send + Sync + 'static {
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
-    fn accept(
-        &self,
-        connection: TcpStream,
-    ) -> impl Future<Output = io::Result<Self::Stream>> + Send;
-
-    /// Makes the socket send an RST when it is closed.
-    fn reset_on_close(stream: &Self::Stream);
+    fn accept(&self, connection: Socket) -> impl Future<Output = io::Result<Self::Stream>> + Send;
 }
 
 /// No TLS.
@@ -61,26 +57,18 @@ pub trait Accept: Clone + Send + Sync + 'static {
 pub struct Plain;
 
 impl Accept for Plain {
-    type Stream = TcpStream;
+    type Stream = Socket;
 
-    async fn accept(&self, connection: TcpStream) -> io::Result<TcpStream> {
+    async fn accept(&self, connection: Socket) -> io::Result<Socket> {
         Ok(connection)
-    }
-
-    fn reset_on_close(stream: &TcpStream) {
-        let _ = stream.set_zero_linger();
     }
 }
 
 impl Accept for TlsAcceptor {
-    type Stream = TlsStream<TcpStream>;
+    type Stream = TlsStream<Socket>;
 
-    async fn accept(&self, connection: TcpStream) -> io::Result<Self::Stream> {
+    async fn accept(&self, connection: Socket) -> io::Result<Self::Stream> {
         Self::accept(self, connection).await
-    }
-
-    fn reset_on_close(stream: &Self::Stream) {
-        let _ = stream.get_ref().0.set_zero_linger();
     }
 }
 
@@ -224,6 +212,7 @@ impl Server {
         };
         let _ = socket.set_nodelay(true);
         let connection = Connection::new(self.limits, peer, slot);
+        let socket = Socket::new(socket, Arc::clone(&connection));
         let applications = self.applications.clone();
         let driver = Driver { connection, applications, shutdown: shutdown.clone() };
         tasks.spawn(driver.run(acceptor, socket));

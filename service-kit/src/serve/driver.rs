@@ -9,12 +9,11 @@ use std::time::Duration;
 
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::{Builder, Connection as Http};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until, timeout, timeout_at};
 
 use super::io_tracking::TrackedStream;
 use super::service::{Applications, ConnectionService, MAX_HEADER_BYTES};
-use super::{Accept, Shutdown};
+use super::{Accept, Shutdown, Socket};
 use crate::connection::{Connection, Reason, StreamExecutor};
 
 /// Bytes of headers that h2 reads; it answers more with a 431 without a body. Larger than
@@ -33,7 +32,7 @@ pub(super) struct Driver {
 }
 
 impl Driver {
-    pub(super) async fn run<A: Accept>(self, acceptor: A, socket: TcpStream) {
+    pub(super) async fn run<A: Accept>(self, acceptor: A, socket: Socket) {
         let Some(stream) = self.handshake(acceptor, socket).await else { return };
         let (connection, applications) = (Arc::clone(&self.connection), self.applications.clone());
         let io = TokioIo::new(TrackedStream::<A>::new(stream, connection, applications));
@@ -46,7 +45,7 @@ impl Driver {
         self.drive::<A>(http).await;
     }
 
-    async fn handshake<A: Accept>(&self, acceptor: A, socket: TcpStream) -> Option<A::Stream> {
+    async fn handshake<A: Accept>(&self, acceptor: A, socket: Socket) -> Option<A::Stream> {
         let deadline = Instant::now() + Duration::from_millis(self.connection.limits.first_byte_ms);
         let accepted = tokio::select! {
             accepted = timeout_at(deadline, acceptor.accept(socket)) => accepted,

@@ -1,4 +1,4 @@
-//! The stream of a connection, which records what is received and when writes are blocked.
+//! The stream of a connection, which records what is received. Not here: what is sent, see [`super::socket`].
 //!
 //! Over HTTP/2, frames that follow each other at once are written together: the end of an answer is
 //! a frame of its own, and would cost a write and a TLS record.
@@ -20,8 +20,6 @@ pub(super) struct TrackedStream<A: Accept> {
     stream: A::Stream,
     connection: Arc<Connection>,
     framing: Framing,
-    /// Whether the last write was not accepted.
-    is_blocked: bool,
     /// Of HTTP/2, until the next flush.
     buffer: WriteBuffer,
     applications: Applications,
@@ -46,7 +44,6 @@ impl<A: Accept> TrackedStream<A> {
             stream,
             connection,
             framing: Framing::new(),
-            is_blocked: false,
             buffer: WriteBuffer::default(),
             applications,
             replaced: None,
@@ -66,14 +63,12 @@ impl<A: Accept> TrackedStream<A> {
             self.buffer.append(slices);
             return Poll::Ready(Ok(length));
         }
-        let outcome = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
-        self.note_write(outcome)
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
     }
 
     fn poll_write_buffer(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.buffer.is_empty() {
-            let outcome = self.buffer.poll_write(&mut self.stream, cx);
-            ready!(self.note_write(outcome))?;
+            ready!(self.buffer.poll_write(&mut self.stream, cx))?;
         }
         Poll::Ready(Ok(()))
     }
@@ -100,23 +95,6 @@ impl<A: Accept> TrackedStream<A> {
         let length = replaced.length;
         self.replaced = None;
         Poll::Ready(Ok(length))
-    }
-
-    fn note_write<T>(&mut self, outcome: Poll<T>) -> Poll<T> {
-        let is_blocked = outcome.is_pending();
-        if is_blocked || self.is_blocked {
-            self.connection.wrote(is_blocked);
-        }
-        self.is_blocked = is_blocked;
-        outcome
-    }
-}
-
-impl<A: Accept> Drop for TrackedStream<A> {
-    fn drop(&mut self) {
-        if self.connection.is_reset() {
-            A::reset_on_close(&self.stream);
-        }
     }
 }
 
@@ -146,12 +124,10 @@ impl<A: Accept> AsyncWrite for TrackedStream<A> {
         if self.framing.is_http2() {
             return self.poll_write_http2(cx, &[IoSlice::new(bytes)]);
         }
-        let outcome = if self.replaces(bytes) {
-            self.poll_replaced(cx)
-        } else {
-            Pin::new(&mut self.stream).poll_write(cx, bytes)
-        };
-        self.note_write(outcome)
+        if self.replaces(bytes) {
+            return self.poll_replaced(cx);
+        }
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 
     fn poll_write_vectored(
@@ -162,12 +138,10 @@ impl<A: Accept> AsyncWrite for TrackedStream<A> {
         if self.framing.is_http2() {
             return self.poll_write_http2(cx, slices);
         }
-        let outcome = if slices.first().is_some_and(|first| self.replaces(first)) {
-            self.poll_replaced(cx)
-        } else {
-            Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
-        };
-        self.note_write(outcome)
+        if slices.first().is_some_and(|first| self.replaces(first)) {
+            return self.poll_replaced(cx);
+        }
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -181,13 +155,11 @@ impl<A: Accept> AsyncWrite for TrackedStream<A> {
             return Poll::Pending;
         }
         ready!(self.poll_write_buffer(cx))?;
-        let outcome = Pin::new(&mut self.stream).poll_flush(cx);
-        self.note_write(outcome)
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_write_buffer(cx))?;
-        let outcome = Pin::new(&mut self.stream).poll_shutdown(cx);
-        self.note_write(outcome)
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

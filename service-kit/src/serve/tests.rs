@@ -24,6 +24,7 @@ mod flow_control;
 mod http2;
 mod limits;
 mod requests;
+mod unread;
 mod writes;
 
 /// A little more than any limit of these tests: what is still open then stays open.

@@ -14,17 +14,15 @@ use super::*;
 struct Counting(Arc<AtomicUsize>);
 
 impl Accept for Counting {
-    type Stream = InspectWriter<TcpStream, Box<dyn FnMut(&[u8]) + Send>>;
+    type Stream = InspectWriter<Socket, Box<dyn FnMut(&[u8]) + Send>>;
 
-    async fn accept(&self, connection: TcpStream) -> io::Result<Self::Stream> {
+    async fn accept(&self, connection: Socket) -> io::Result<Self::Stream> {
         let writes = Arc::clone(&self.0);
         let count = move |_: &[u8]| {
             writes.fetch_add(1, Ordering::SeqCst);
         };
         Ok(InspectWriter::new(connection, Box::new(count)))
     }
-
-    fn reset_on_close(_: &Self::Stream) {}
 }
 
 /// A listener that counts its writes, and a client of it.
